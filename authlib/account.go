@@ -1,0 +1,88 @@
+// Package authlib asks the auth module for mail accounts: the account that it returns, the requests it takes, and the
+// authdaemon protocol that carries both over a unix socket.
+//
+// The package links no database driver. The account databases live in packages below it (userdb, mysql, pgsql, ldap),
+// implement [Module], and are linked by authdaemond only.
+package authlib
+
+import "strings"
+
+// Account is what the auth module knows about one mail account. Empty strings stand for values that were not given.
+type Account struct {
+	// SystemUser (USERNAME on the wire) names the system user whose uid, gid and groups the account uses. When it is
+	// set it wins over UID and GID.
+	SystemUser string
+	// UID and GID are nil when the module did not give them, so that the zero Account is nobody, not root.
+	UID, GID *uint32
+	// Home is the account's home directory; the local server starts there.
+	Home string
+	// Address is the canonical login: the name that the mailhost is logged in to with.
+	Address string
+	// FullName (NAME) is the owner's name up to the first comma.
+	FullName string
+	// Maildir is relative to Home unless it begins with a slash; empty = the default maildir.
+	Maildir string
+	// Quota is a maildir quota such as "10000000S,1000C".
+	Quota string
+	// CryptPassword (PASSWD) is the stored hash.
+	CryptPassword string
+	// ClearPassword (PASSWD2) is the clear password when it is known: the one just checked, or the stored one.
+	ClearPassword string
+	// Options are the account's options.
+	Options Options
+}
+
+// Options is a list "key=value,key=value" as it stands in the database, order kept. A key without "=" has the value "".
+type Options string
+
+// Get returns the value of the first option named key, and whether there is one.
+func (o Options) Get(key string) (string, bool) {
+	for field := range strings.SplitSeq(string(o), ",") {
+		name, value, _ := strings.Cut(field, "=")
+		if name == key {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// Number returns the leading decimal number of the option's value as C's atoi does: 0 when there is none, so
+// "disableimap=1" is 1 and "disableimap=yes" is 0.
+func (o Options) Number(key string) int {
+	value, _ := o.Get(key)
+	return Atoi(value)
+}
+
+// Merge returns o with those options of defaults appended whose key o does not have.
+func (o Options) Merge(defaults Options) Options {
+	merged := string(o)
+	for field := range strings.SplitSeq(string(defaults), ",") {
+		name, _, _ := strings.Cut(field, "=")
+		if _, own := o.Get(name); own || field == "" {
+			continue
+		}
+		if merged != "" {
+			merged += ","
+		}
+		merged += field
+	}
+	return Options(merged)
+}
+
+// Atoi reads a leading decimal number as C's atoi does (blanks, a sign, digits; the rest is ignored), which is how
+// Courier reads every numeric setting. Numbers beyond the int32 range are cut to it.
+func Atoi(s string) int {
+	s = strings.TrimLeft(s, " \t\n\v\f\r")
+	sign := 1
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		if s[0] == '-' {
+			sign = -1
+		}
+		s = s[1:]
+	}
+	n := 0
+	for i := 0; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
+		n = min(n*10+int(s[i]-'0'), 1<<31-1)
+	}
+	return sign * n
+}

@@ -1,0 +1,130 @@
+// Package line reads protocol lines from a connection without ever taking a byte beyond them, so that whatever a peer
+// pipelined after a line still stands in the connection for the program that is given it next.
+package line
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrTooLong reports a line longer than the limit. The line is consumed up to and including its LF.
+var ErrTooLong = errors.New("line too long")
+
+// Reader reads lines and counted bytes from a connection and holds no byte back. On a socket it looks ahead with
+// MSG_PEEK; elsewhere (a pipe, a TLS connection, which buffers by itself) it reads byte by byte.
+// Deadlines are the connection's.
+type Reader struct {
+	conn net.Conn
+	sock syscall.RawConn // nil when conn can not be peeked at
+	n    int64
+}
+
+// NewReader returns a Reader for conn.
+func NewReader(conn net.Conn) *Reader {
+	r := &Reader{conn: conn}
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil && isSocket(raw) {
+			r.sock = raw
+		}
+	}
+	return r
+}
+
+// Count returns the number of bytes consumed so far.
+func (r *Reader) Count() int64 { return r.n }
+
+// ReadLine returns the next line without its LF or CRLF. A line of more than limit bytes (without its end) is
+// consumed and reported as ErrTooLong. A line that the end of the stream cut short is io.ErrUnexpectedEOF, nothing at
+// all is io.EOF. NUL and other control characters are the caller's to refuse.
+func (r *Reader) ReadLine(limit int) ([]byte, error) {
+	var line []byte
+	long, started := false, false
+	for {
+		chunk, err := r.upToLF(limit + 2)
+		started = started || len(chunk) > 0
+		if !long {
+			line = append(line, chunk...)
+		}
+		ended := len(chunk) > 0 && chunk[len(chunk)-1] == '\n'
+		if ended && !long {
+			line = bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))
+		}
+		long = long || len(line) > limit+1 || ended && len(line) > limit
+		switch {
+		case ended && long:
+			return nil, ErrTooLong
+		case ended:
+			return line, nil
+		case errors.Is(err, io.EOF) && started:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		}
+		if long {
+			line = line[:0]
+		}
+	}
+}
+
+// ReadFull fills p, as io.ReadFull does.
+func (r *Reader) ReadFull(p []byte) error {
+	n, err := io.ReadFull(r.conn, p)
+	r.n += int64(n)
+	return err
+}
+
+// upToLF consumes at least one byte and at most limit bytes, none of them after the first LF.
+func (r *Reader) upToLF(limit int) ([]byte, error) {
+	buf := make([]byte, min(max(limit, 1), 4096))
+	if r.sock == nil {
+		buf = buf[:1]
+	} else {
+		n, err := r.peek(buf)
+		if err != nil {
+			return nil, err
+		}
+		buf = buf[:n]
+		if i := bytes.IndexByte(buf, '\n'); i >= 0 {
+			buf = buf[:i+1]
+		}
+	}
+	n, err := io.ReadFull(r.conn, buf)
+	r.n += int64(n)
+	return buf[:n], err
+}
+
+// peek waits for bytes and copies them into buf without consuming them. io.EOF at the end of the stream.
+func (r *Reader) peek(buf []byte) (n int, err error) {
+	perr := r.sock.Read(func(fd uintptr) bool {
+		for {
+			n, _, err = unix.Recvfrom(int(fd), buf, unix.MSG_PEEK)
+			if err != unix.EINTR {
+				return err != unix.EAGAIN
+			}
+		}
+	})
+	switch {
+	case perr != nil:
+		return 0, perr
+	case err != nil:
+		return 0, &net.OpError{Op: "read", Net: "socket", Err: err}
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func isSocket(raw syscall.RawConn) bool {
+	var err error
+	if cerr := raw.Control(func(fd uintptr) {
+		_, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TYPE)
+	}); cerr != nil {
+		return false
+	}
+	return err == nil
+}

@@ -1,0 +1,101 @@
+package line
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// pair returns two ends of a stream: a real socket, which is peeked at, or a net.Pipe, which is read byte by byte.
+func pair(t *testing.T, socket bool) (ours, theirs net.Conn) {
+	t.Helper()
+	if socket {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns := make([]net.Conn, 2)
+		for i, fd := range fds {
+			f := os.NewFile(uintptr(fd), "socketpair")
+			if conns[i], err = net.FileConn(f); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+		}
+		ours, theirs = conns[0], conns[1]
+	} else {
+		ours, theirs = net.Pipe()
+	}
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	return ours, theirs
+}
+
+func TestReadLine(t *testing.T) {
+	const limit = 5000
+	longest := strings.Repeat("x", limit)
+	cases := []struct {
+		name, in string
+		want     string
+		err      error
+		rest     string // what must still stand in the connection
+	}{
+		{"crlf", "a b\r\nnext", "a b", nil, "next"},
+		{"bare LF", "a b\nnext\r\n", "a b", nil, "next\r\n"},
+		{"empty", "\r\nx", "", nil, "x"},
+		{"CR inside", "a\rb\r\n", "a\rb", nil, ""},
+		{"longest", longest + "\r\nx", longest, nil, "x"},
+		{"longest, LF", longest + "\nx", longest, nil, "x"},
+		{"too long by one", longest + "y\r\nx", "", ErrTooLong, "x"},
+		{"too long by one, LF", longest + "y\nx", "", ErrTooLong, "x"},
+		{"far too long", strings.Repeat(longest, 20) + "\r\nx", "", ErrTooLong, "x"},
+		{"cut short", "abc", "", io.ErrUnexpectedEOF, ""},
+		{"nothing", "", "", io.EOF, ""},
+		{"cut short, too long", longest + "yyyyy", "", io.ErrUnexpectedEOF, ""},
+	}
+	for _, socket := range []bool{true, false} {
+		for _, c := range cases {
+			t.Run(map[bool]string{true: "socket ", false: "pipe "}[socket]+c.name, func(t *testing.T) {
+				ours, theirs := pair(t, socket)
+				go func() {
+					io.WriteString(theirs, c.in)
+					theirs.Close()
+				}()
+				r := NewReader(ours)
+				got, err := r.ReadLine(limit)
+				if string(got) != c.want || !errors.Is(err, c.err) {
+					t.Fatalf("ReadLine = %.20q, %v; want %.20q, %v", got, err, c.want, c.err)
+				}
+				rest, _ := io.ReadAll(ours)
+				if string(rest) != c.rest {
+					t.Errorf("left in the connection: %q, want %q", rest, c.rest)
+				}
+				if want := int64(len(c.in) - len(c.rest)); r.Count() != want {
+					t.Errorf("Count = %d, want %d", r.Count(), want)
+				}
+			})
+		}
+	}
+}
+
+func TestReadLineThenLiteral(t *testing.T) {
+	for _, socket := range []bool{true, false} {
+		ours, theirs := pair(t, socket)
+		go io.WriteString(theirs, "a {3+}\r\nx\ny tail\r\nafter")
+		r := NewReader(ours)
+		if l, err := r.ReadLine(100); err != nil || string(l) != "a {3+}" {
+			t.Fatalf("%q, %v", l, err)
+		}
+		lit := make([]byte, 3)
+		if err := r.ReadFull(lit); err != nil || string(lit) != "x\ny" {
+			t.Fatalf("%q, %v", lit, err)
+		}
+		if l, err := r.ReadLine(100); err != nil || string(l) != " tail" {
+			t.Fatalf("%q, %v", l, err)
+		}
+	}
+}
