@@ -2,4 +2,8 @@ module mailproxy
 
 go 1.26.0
 
-require golang.org/x/sys v0.49.0
+require (
+	github.com/google/go-cmp v0.7.0
+	github.com/pires/go-proxyproto v0.15.0
+	golang.org/x/sys v0.49.0
+)
