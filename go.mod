@@ -7,3 +7,5 @@ require (
 	github.com/pires/go-proxyproto v0.15.0
 	golang.org/x/sys v0.49.0
 )
+
+require github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6

@@ -1,0 +1,101 @@
+// Package sasl holds the server side of the SASL mechanisms (RFC 4422) that mail clients log in with: PLAIN (RFC 4616),
+// LOGIN, CRAM-MD5 (RFC 2195) and its SHA-1 and SHA-256 siblings, EXTERNAL; and the client's side of PLAIN.
+//
+// An exchange is pure: decoded bytes in, decoded bytes out, no connection and no clock. Base64, the "+" and the "*"
+// that cancels belong to IMAP and POP3. Nothing is authenticated here: a completed exchange yields [Credentials], which
+// the auth module judges.
+//
+// github.com/emersion/go-sasl is not used: one of its mechanisms links encoding/json, which every login process would
+// load, and it has no CRAM and no checks for control characters. The tests let its clients talk to these servers.
+package sasl
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	"mailproxy/authlib"
+)
+
+// The longest user name and password, in bytes, that [Check] lets pass. Together with the service name they fit into
+// the 8191 bytes that Courier's authdaemond reads, base64 of CRAM included.
+const (
+	MaxUser     = 1024
+	MaxPassword = 4096
+)
+
+var (
+	// ErrUnknownMechanism is New's answer to a mechanism that it does not have or that opts do not allow.
+	ErrUnknownMechanism = errors.New("unknown SASL mechanism")
+	// ErrMalformed says that a response is not what the mechanism asks for, or holds a name or a password that no
+	// account can have. For the client that is a failed login.
+	ErrMalformed = errors.New("malformed SASL response")
+)
+
+// Options are the facts that some mechanisms need.
+type Options struct {
+	// Hostname stands in CRAM challenges.
+	Hostname string
+	// Random yields the unguessable part of CRAM challenges; nil = crypto/rand.
+	Random io.Reader
+	// External is the user that the connection itself has authenticated (a client certificate); empty = EXTERNAL is an
+	// unknown mechanism.
+	External string
+}
+
+// Credentials are what a completed exchange learned from the client. No control character is in any of it.
+type Credentials struct {
+	// Mechanism is the mechanism's name in upper case.
+	Mechanism string
+	// Type says what the auth module is to be asked; it is empty for EXTERNAL, where only the account is looked up.
+	Type authlib.AuthType
+	// User is never empty. With CRAM it is the name inside Response.
+	User string
+	// Password is PLAIN's and LOGIN's.
+	Password string
+	// Challenge (as sent) and Response ("user SPACE hex-digest") are CRAM's, both without base64.
+	Challenge, Response []byte
+	// External is true when the connection, not the client's words, proves who it is.
+	External bool
+}
+
+// Exchange is one attempt to log in. It is used once.
+type Exchange interface {
+	// Next takes the client's response and returns the next challenge, or done, or the reason why the attempt has
+	// failed, after which the exchange must not be used. The first response is nil when the client sent none along with
+	// its command (no initial response); an empty initial response is an empty slice. An empty challenge is to be sent.
+	Next(response []byte) (challenge []byte, done bool, err error)
+	// Credentials returns what was learned, once Next has said done.
+	Credentials() Credentials
+}
+
+// New begins an exchange; the mechanism's name may be in any case.
+func New(mechanism string, opts Options) (Exchange, error) {
+	switch mechanism = strings.ToUpper(mechanism); mechanism {
+	case "PLAIN":
+		return &plain{}, nil
+	case "LOGIN":
+		return &login{}, nil
+	case "EXTERNAL":
+		if opts.External != "" {
+			return &external{identity: opts.External}, nil
+		}
+	case "CRAM-MD5", "CRAM-SHA1", "CRAM-SHA256":
+		return newCRAM(mechanism, opts)
+	}
+	return nil, ErrUnknownMechanism
+}
+
+// Check reports as ErrMalformed a user name or password that must not go any further: an empty name, one of them too
+// long, a control character in one of them (a line break would become a second command at a mailhost or a second field
+// at the auth module). Bytes above 0x7f pass, valid UTF-8 or not: old accounts have Latin-1 passwords.
+func Check(user, password string) error {
+	if user == "" || len(user) > MaxUser || len(password) > MaxPassword || hasControl(user) || hasControl(password) {
+		return ErrMalformed
+	}
+	return nil
+}
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+}
