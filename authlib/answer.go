@@ -1,0 +1,230 @@
+package authlib
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// maxAnswer is the longest answer about one account that a client takes, in bytes.
+const maxAnswer = 64 << 10
+
+// The answers to a request, other than an account.
+const (
+	AnswerOK   = "OK\n"
+	AnswerFail = "FAIL\n"
+	AnswerEnd  = ".\n"
+)
+
+// AppendAccount appends the account as the answer to AUTH or PRE, final "." included. A value with a control character
+// cannot be carried: the error names its key.
+func AppendAccount(dst []byte, a *Account) ([]byte, error) {
+	start := len(dst)
+	bad := ""
+	add := func(key, value string) {
+		if value == "" {
+			return
+		}
+		if HasControl(value) && bad == "" {
+			bad = key
+		}
+		dst = append(dst, key...)
+		dst = append(dst, '=')
+		dst = append(dst, value...)
+		dst = append(dst, '\n')
+	}
+	add("USERNAME", a.SystemUser)
+	if a.UID != nil {
+		dst = append(strconv.AppendUint(append(dst, "UID="...), uint64(*a.UID), 10), '\n')
+	}
+	if a.GID != nil {
+		dst = append(strconv.AppendUint(append(dst, "GID="...), uint64(*a.GID), 10), '\n')
+	}
+	add("HOME", a.Home)
+	add("ADDRESS", a.Address)
+	add("NAME", a.FullName)
+	add("MAILDIR", a.Maildir)
+	add("QUOTA", a.Quota)
+	add("PASSWD", a.CryptPassword)
+	add("PASSWD2", a.ClearPassword)
+	add("OPTIONS", string(a.Options))
+	if bad != "" {
+		return dst[:start], fmt.Errorf("account value %s has a control character", bad)
+	}
+	return append(dst, AnswerEnd...), nil
+}
+
+// ReadAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL; io.ErrUnexpectedEOF when the
+// connection ended without an answer, which is the daemon's way to say "not now"; [ErrProtocol] for garbage; or r's own.
+func ReadAccount(r io.Reader) (*Account, error) {
+	buf := make([]byte, 0, 1024)
+	for {
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if n > 0 {
+			// Only a last line can end the answer: no need to look at the rest twice.
+			if bytes.HasSuffix(buf, []byte("\n.\n")) || string(buf) == AnswerEnd || bytes.HasSuffix(buf, []byte(AnswerFail)) {
+				if a, perr := parseAccount(buf); perr != errIncomplete {
+					return a, perr
+				}
+			}
+		}
+		if err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			if a, perr := parseAccount(buf); perr != errIncomplete {
+				return a, perr
+			}
+			return nil, err
+		}
+		if len(buf) == cap(buf) {
+			if len(buf) >= maxAnswer {
+				return nil, ErrProtocol
+			}
+			buf = append(buf, 0)[:len(buf)]
+		}
+	}
+}
+
+// parseAccount parses an answer to AUTH or PRE.
+func parseAccount(buf []byte) (*Account, error) {
+	a := new(Account)
+	for {
+		i := bytes.IndexByte(buf, '\n')
+		if i < 0 {
+			return nil, errIncomplete
+		}
+		line := string(buf[:i])
+		buf = buf[i+1:]
+		switch line {
+		case ".":
+			return a, nil
+		case "FAIL":
+			return nil, ErrRefused
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if !ok || HasControl(line) {
+			return nil, ErrProtocol
+		}
+		var err error
+		switch key {
+		case "USERNAME":
+			a.SystemUser = value
+		case "UID":
+			a.UID, err = parseID(value)
+		case "GID":
+			a.GID, err = parseID(value)
+		case "HOME":
+			a.Home = value
+		case "ADDRESS":
+			a.Address = value
+		case "NAME":
+			a.FullName = value
+		case "MAILDIR":
+			a.Maildir = value
+		case "QUOTA":
+			a.Quota = value
+		case "PASSWD":
+			a.CryptPassword = value
+		case "PASSWD2":
+			a.ClearPassword = value
+		case "OPTIONS":
+			a.Options = Options(value)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// parseID parses a user or group id.
+func parseID(s string) (*uint32, error) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return nil, ErrProtocol
+	}
+	id := uint32(n)
+	return &id, nil
+}
+
+// AppendListing appends one line of an enumeration: name, uid, gid, home, maildir and options, separated by tabs.
+// Accounts with control characters in them cannot be listed.
+func AppendListing(dst []byte, a *Account) ([]byte, error) {
+	for _, v := range [...]string{a.Address, a.Home, a.Maildir, string(a.Options)} {
+		if HasControl(v) {
+			return dst, errors.New("account with a control character in its name, home, maildir or options")
+		}
+	}
+	if a.Address == "" || a.Address[0] == '#' || a.Address == "." || a.UID == nil || a.GID == nil {
+		return dst, errors.New("account without a name or without ids")
+	}
+	dst = append(append(dst, a.Address...), '\t')
+	dst = append(strconv.AppendUint(dst, uint64(*a.UID), 10), '\t')
+	dst = append(strconv.AppendUint(dst, uint64(*a.GID), 10), '\t')
+	dst = append(append(dst, a.Home...), '\t')
+	dst = append(append(dst, a.Maildir...), '\t')
+	return append(append(dst, string(a.Options)...), '\n'), nil
+}
+
+// ReadListing reads an enumeration to its end and calls yield for each account. It ends with yield's first error, with
+// io.ErrUnexpectedEOF for a list that was cut short, with [ErrProtocol] for garbage, or with r's own error.
+func ReadListing(r io.Reader, yield func(*Account) error) error {
+	lines := bufio.NewReaderSize(r, maxAnswer)
+	for {
+		raw, err := lines.ReadSlice('\n')
+		if err != nil {
+			switch err {
+			case bufio.ErrBufferFull:
+				return ErrProtocol
+			case io.EOF:
+				return io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		line := string(raw[:len(raw)-1])
+		switch {
+		case line == ".":
+			return nil
+		case line == "FAIL":
+			return ErrRefused
+		case line == "" || line[0] == '#':
+			continue
+		}
+		a, err := parseListing(line)
+		if err != nil {
+			return err
+		}
+		if err := yield(a); err != nil {
+			return err
+		}
+	}
+}
+
+// parseListing parses one line of an enumeration. The options may be missing.
+func parseListing(line string) (*Account, error) {
+	f := strings.Split(line, "\t")
+	if len(f) < 5 || len(f) > 6 || f[0] == "" {
+		return nil, ErrProtocol
+	}
+	for _, v := range f {
+		if HasControl(v) {
+			return nil, ErrProtocol
+		}
+	}
+	a := &Account{Address: f[0], Home: f[3], Maildir: f[4]}
+	var err, err2 error
+	a.UID, err = parseID(f[1])
+	a.GID, err2 = parseID(f[2])
+	if err != nil || err2 != nil {
+		return nil, ErrProtocol
+	}
+	if len(f) == 6 {
+		a.Options = Options(f[5])
+	}
+	return a, nil
+}

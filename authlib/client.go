@@ -1,0 +1,206 @@
+package authlib
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// DefaultSocket is where Debian's Courier and this project's authdaemond listen.
+const DefaultSocket = "/run/courier/authdaemon/socket"
+
+// The time limits of a Client that sets none.
+const (
+	DefaultConnectTimeout = 10 * time.Second
+	DefaultWriteTimeout   = 10 * time.Second
+	DefaultReadTimeout    = 30 * time.Second
+)
+
+// maxClientWait is what a negative time limit of a Client stands for: long, but not for ever.
+const maxClientWait = time.Hour
+
+// Client asks an authdaemon, one connection a request. It may be used by many goroutines at once.
+//
+// Its methods return an error that is [ErrRefused] when the answer was no; every other error means that there was no
+// answer: tell the user to come back later. Errors name the socket and the step; they never hold a password.
+type Client struct {
+	// Socket is the path of the daemon's socket; empty = [DefaultSocket].
+	Socket string
+	// ConnectTimeout (TIMEOUT_SOCK), WriteTimeout (TIMEOUT_WRITE) and ReadTimeout (TIMEOUT_READ) limit the three
+	// steps of a request; 0 = the default.
+	ConnectTimeout, WriteTimeout, ReadTimeout time.Duration
+	// OneShot, if not nil, returns a connection to a daemon started for one request. It is called when nobody listens on
+	// Socket: no such file, or connection refused. See [Starter].
+	OneShot func(ctx context.Context) (net.Conn, error)
+}
+
+// Authenticate returns the account that req proves to own.
+func (c *Client) Authenticate(ctx context.Context, req *AuthRequest) (*Account, error) {
+	return c.account(ctx, req)
+}
+
+// Lookup returns an account without a proof.
+func (c *Client) Lookup(ctx context.Context, req *LookupRequest) (*Account, error) {
+	return c.account(ctx, req)
+}
+
+// ChangePassword changes a password; [ErrRefused] when the old one is wrong or the account's module cannot change it.
+func (c *Client) ChangePassword(ctx context.Context, req *PasswordRequest) error {
+	return c.ask(ctx, req, func(r io.Reader) error {
+		var answer [8]byte
+		n := 0
+		for n < len(answer) {
+			m, err := r.Read(answer[n:])
+			n += m
+			switch string(answer[:n]) {
+			case AnswerOK:
+				return nil
+			case AnswerFail:
+				return ErrRefused
+			}
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return ErrProtocol
+	})
+}
+
+// Enumerate calls yield for each account of each module and ends with yield's first error. Only Address, UID, GID, Home,
+// Maildir and Options are filled in. ReadTimeout limits each step of the list, not the whole.
+func (c *Client) Enumerate(ctx context.Context, yield func(*Account) error) error {
+	return c.ask(ctx, &EnumerateRequest{}, func(r io.Reader) error { return ReadListing(r, yield) })
+}
+
+// account asks for one account.
+func (c *Client) account(ctx context.Context, req Request) (a *Account, err error) {
+	err = c.ask(ctx, req, func(r io.Reader) error {
+		a, err = ReadAccount(r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// ask sends req and has read take the answer.
+func (c *Client) ask(ctx context.Context, req Request, read func(io.Reader) error) error {
+	msg, err := AppendRequest(make([]byte, 0, 512), req)
+	if err != nil {
+		return err
+	}
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// The context ends a blocked write or read by moving the deadline into the past.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	w := &patient{Conn: conn, ctx: ctx, limit: positive(c.WriteTimeout, DefaultWriteTimeout)}
+	if _, err := w.Write(msg); err != nil && !errors.Is(err, syscall.EPIPE) {
+		// A daemon that closes early may have said why: read on.
+		return c.failed(ctx, "write", err)
+	}
+	err = read(&patient{Conn: conn, ctx: ctx, limit: positive(c.ReadTimeout, DefaultReadTimeout)})
+	if err == nil || errors.Is(err, ErrRefused) {
+		return err
+	}
+	return c.failed(ctx, "read", err)
+}
+
+// connect reaches the daemon, or starts one.
+func (c *Client) connect(ctx context.Context) (net.Conn, error) {
+	timeout := positive(c.ConnectTimeout, DefaultConnectTimeout)
+	dialer := net.Dialer{Timeout: timeout}
+	conn, err := dialer.DialContext(ctx, "unix", c.socket())
+	if err == nil {
+		return conn, nil
+	}
+	if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, c.failed(ctx, "connect", err)
+	}
+	if c.OneShot == nil {
+		return nil, fmt.Errorf("%w (is authdaemond running?)", c.failed(ctx, "connect", err))
+	}
+	conn, err = c.OneShot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("nobody listens on %s, and starting authdaemond failed: %w", c.socket(), err)
+	}
+	return conn, nil
+}
+
+// socket is the path in use.
+func (c *Client) socket() string {
+	if c.Socket == "" {
+		return DefaultSocket
+	}
+	return c.Socket
+}
+
+// failed says at which step the daemon did not answer. A context that ended is the cause of what it broke.
+func (c *Client) failed(ctx context.Context, step string, err error) error {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	switch {
+	case err == io.ErrUnexpectedEOF:
+		err = fmt.Errorf("closed without an answer (temporary failure): %w", err)
+	case errors.Is(err, ErrProtocol):
+		err = fmt.Errorf("answer: %w", err)
+	}
+	return fmt.Errorf("authdaemond at %s: %s: %w", c.socket(), step, err)
+}
+
+// positive returns d, or def for 0.
+func positive(d, def time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return def
+	case d < 0:
+		return maxClientWait
+	}
+	return d
+}
+
+// patient gives every read and write the same time.
+type patient struct {
+	net.Conn
+	ctx   context.Context
+	limit time.Duration
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.arm(p.SetReadDeadline); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	if err := p.arm(p.SetWriteDeadline); err != nil {
+		return 0, err
+	}
+	return p.Conn.Write(b)
+}
+
+// arm sets a deadline, unless the context has already put an end to everything.
+func (p *patient) arm(set func(time.Time) error) error {
+	if err := set(time.Now().Add(p.limit)); err != nil {
+		return err
+	}
+	// The context may have ended before the deadline was set, which then undid its own.
+	return p.ctx.Err()
+}

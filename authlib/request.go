@@ -1,0 +1,321 @@
+package authlib
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// Sizes of the authdaemon protocol, as Courier's daemon has them.
+const (
+	// MaxAuthBody is the largest <n> of "AUTH <n>", in bytes.
+	MaxAuthBody = 8191
+	// MaxLine is the longest request line without its newline, in bytes.
+	MaxLine = 8190
+	// MaxRequest is the longest request that [ReadRequest] takes, facts about the client included, in bytes.
+	MaxRequest = 4 * 8192
+)
+
+// ErrProtocol says that the other end did not speak the authdaemon protocol, or broke one of its limits. The daemon
+// closes such a connection without an answer.
+var ErrProtocol = errors.New("not an authdaemon message")
+
+// errIncomplete says that a message goes on after the bytes at hand.
+var errIncomplete = errors.New("incomplete authdaemon message")
+
+// EnumerateRequest asks for a list of all accounts.
+type EnumerateRequest struct {
+	// RemoteIP is the client's address for the module's log; empty = not known.
+	RemoteIP string
+}
+
+// Request is what a client may ask an authdaemon: *AuthRequest, *LookupRequest, *PasswordRequest or *EnumerateRequest.
+type Request any
+
+// Login returns the user name of the request: User, or for the CRAM types the name in the Response. ok is false when a
+// Response has no blank, or when the type is none of the known ones.
+func (r *AuthRequest) Login() (user string, ok bool) {
+	switch r.Type {
+	case AuthLogin:
+		return r.User, true
+	case AuthCRAMMD5, AuthCRAMSHA1, AuthCRAMSHA256:
+		i := bytes.LastIndexByte(r.Response, ' ')
+		if i < 0 {
+			return "", false
+		}
+		return string(r.Response[:i]), true
+	}
+	return "", false
+}
+
+// HasControl tells whether s holds a byte below 0x20, which no value in the line-oriented authdaemon protocol may.
+func HasControl(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 {
+			return true
+		}
+	}
+	return false
+}
+
+// AppendRequest appends the request as it goes over the wire. The error wraps [ErrRefused] when a value cannot be
+// carried: control characters, a blank in a PRE service, or more than the daemon takes. No account is named so.
+func AppendRequest(dst []byte, req Request) ([]byte, error) {
+	switch r := req.(type) {
+	case *AuthRequest:
+		return appendAuth(dst, r)
+	case *LookupRequest:
+		module := r.Module
+		if module == "" {
+			module = "."
+		}
+		if err := checkValues(r.RemoteIP, module, r.Service, r.User); err != nil {
+			return dst, err
+		}
+		if strings.Contains(module, " ") || strings.Contains(r.Service, " ") || r.Service == "" || r.User == "" {
+			return dst, refused("service or module name with a blank, or an empty name")
+		}
+		dst = appendFacts(dst, r.RemoteIP)
+		return appendLine(dst, "PRE ", module, " ", r.Service, " ", r.User)
+	case *PasswordRequest:
+		if err := checkValues(r.RemoteIP, r.Service, r.User, r.OldPassword, r.NewPassword); err != nil {
+			return dst, err
+		}
+		dst = appendFacts(dst, r.RemoteIP)
+		return appendLine(dst, "PASSWD ", r.Service, "\t", r.User, "\t", r.OldPassword, "\t", r.NewPassword)
+	case *EnumerateRequest:
+		if err := checkValues(r.RemoteIP); err != nil {
+			return dst, err
+		}
+		return append(appendFacts(dst, r.RemoteIP), "ENUMERATE\n"...), nil
+	}
+	return dst, fmt.Errorf("unknown request type %T", req)
+}
+
+// appendFacts appends what is known about the client.
+func appendFacts(dst []byte, remoteIP string) []byte {
+	if remoteIP == "" {
+		return dst
+	}
+	dst = append(dst, "TCPREMOTEIP="...)
+	dst = append(dst, remoteIP...)
+	return append(dst, '\n')
+}
+
+// appendLine appends one line from its parts, unless the daemon would find it too long.
+func appendLine(dst []byte, parts ...string) ([]byte, error) {
+	start := len(dst)
+	for _, part := range parts {
+		dst = append(dst, part...)
+	}
+	if len(dst)-start > MaxLine {
+		return dst[:start], refused("request too long")
+	}
+	return append(dst, '\n'), nil
+}
+
+// appendAuth appends an AUTH request.
+func appendAuth(dst []byte, r *AuthRequest) ([]byte, error) {
+	if err := checkValues(r.RemoteIP, r.Service, r.User, r.Password); err != nil {
+		return dst, err
+	}
+	if len(r.RemoteIP) > 256 {
+		return dst, refused("address too long")
+	}
+	var first, second string
+	switch r.Type {
+	case AuthLogin:
+		first, second = r.User, r.Password
+	case AuthCRAMMD5, AuthCRAMSHA1, AuthCRAMSHA256:
+		// The name inside the response is as good a place for a control character as any.
+		if err := checkValues(string(r.Response)); err != nil {
+			return dst, err
+		}
+		first = base64.StdEncoding.EncodeToString(r.Challenge)
+		second = base64.StdEncoding.EncodeToString(r.Response)
+	default:
+		return dst, refused("unknown kind of authentication")
+	}
+	n := len(r.Service) + len(r.Type) + len(first) + len(second) + 4
+	if n > MaxAuthBody {
+		return dst, refused("request too long")
+	}
+	dst = appendFacts(dst, r.RemoteIP)
+	dst = append(dst, "AUTH "...)
+	dst = strconv.AppendInt(dst, int64(n), 10)
+	// The empty string ends the line of "AUTH <n>".
+	for _, line := range [...]string{"", r.Service, string(r.Type), first, second} {
+		dst = append(append(dst, line...), '\n')
+	}
+	return dst, nil
+}
+
+// checkValues refuses values that would break the line structure.
+func checkValues(values ...string) error {
+	for _, v := range values {
+		if HasControl(v) {
+			return refused("control character")
+		}
+	}
+	return nil
+}
+
+// refused returns an error that is an [ErrRefused] with a reason.
+func refused(why string) error { return fmt.Errorf("%s: %w", why, ErrRefused) }
+
+// ReadRequest reads one request from r, which gets no more reads once the request is complete. buf is working space: a
+// slice with some capacity saves an allocation; the request returned does not refer to it. The error is [ErrProtocol]
+// for anything unintelligible or too long, io.ErrUnexpectedEOF or io.EOF for a client that went away, or r's own.
+func ReadRequest(r io.Reader, buf []byte) (Request, error) {
+	buf = buf[:0]
+	for {
+		if len(buf) == cap(buf) {
+			if len(buf) >= MaxRequest {
+				return nil, ErrProtocol
+			}
+			grown := make([]byte, len(buf), min(max(2*cap(buf), 1024), MaxRequest))
+			copy(grown, buf)
+			buf = grown
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if n > 0 {
+			req, perr := ParseRequest(buf)
+			if perr != errIncomplete {
+				return req, perr
+			}
+		}
+		if err == io.EOF && len(buf) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Incomplete tells whether err, from [ParseRequest], asks for more bytes.
+func Incomplete(err error) bool { return err == errIncomplete }
+
+// ParseRequest parses the request at the start of buf. The request does not refer to buf afterwards. When buf does not
+// hold all of it yet, [Incomplete] is true of the error; [ErrProtocol] means that no further byte will help.
+func ParseRequest(buf []byte) (Request, error) {
+	remoteIP := ""
+	for {
+		i := bytes.IndexByte(buf, '\n')
+		if i > MaxLine || i < 0 && len(buf) > MaxLine {
+			return nil, ErrProtocol
+		}
+		if i < 0 {
+			return nil, errIncomplete
+		}
+		line := buf[:i]
+		buf = buf[i+1:]
+		if n, ok := bytes.CutPrefix(line, []byte("AUTH ")); ok {
+			return parseAuth(n, buf, remoteIP)
+		}
+		if args, ok := bytes.CutPrefix(line, []byte("PRE ")); ok {
+			return parsePre(string(args), remoteIP)
+		}
+		if args, ok := bytes.CutPrefix(line, []byte("PASSWD ")); ok {
+			return parsePasswd(string(args), remoteIP)
+		}
+		if string(line) == "ENUMERATE" {
+			return &EnumerateRequest{RemoteIP: remoteIP}, nil
+		}
+		name, value, ok := bytes.Cut(line, []byte("="))
+		if !ok || len(name) == 0 || bytes.IndexByte(name, ' ') >= 0 {
+			return nil, ErrProtocol
+		}
+		if string(name) == "TCPREMOTEIP" {
+			if remoteIP = string(value); HasControl(remoteIP) {
+				return nil, ErrProtocol
+			}
+		}
+	}
+}
+
+// parseAuth parses what follows "AUTH ".
+func parseAuth(length, buf []byte, remoteIP string) (Request, error) {
+	n := 0
+	for _, c := range length {
+		if c < '0' || c > '9' || n > MaxAuthBody {
+			return nil, ErrProtocol
+		}
+		n = n*10 + int(c-'0')
+	}
+	if len(length) == 0 || n > MaxAuthBody {
+		return nil, ErrProtocol
+	}
+	if len(buf) < n {
+		return nil, errIncomplete
+	}
+	body := string(buf[:n])
+	service, rest, ok := strings.Cut(body, "\n")
+	kind, rest, ok2 := strings.Cut(rest, "\n")
+	if !ok || !ok2 {
+		return nil, ErrProtocol
+	}
+	req := &AuthRequest{Service: service, Type: AuthType(kind), RemoteIP: remoteIP}
+	first, rest, ok := strings.Cut(rest, "\n")
+	// The last newline may be missing; what follows it is nobody's.
+	second, _, _ := strings.Cut(rest, "\n")
+	switch req.Type {
+	case AuthLogin:
+		if !ok {
+			return nil, ErrProtocol
+		}
+		req.User, req.Password = first, second
+		if HasControl(service) || HasControl(first) || HasControl(second) {
+			return nil, ErrProtocol
+		}
+	case AuthCRAMMD5, AuthCRAMSHA1, AuthCRAMSHA256:
+		if !ok {
+			return nil, ErrProtocol
+		}
+		var err, err2 error
+		req.Challenge, err = base64.StdEncoding.DecodeString(first)
+		req.Response, err2 = base64.StdEncoding.DecodeString(second)
+		if err != nil || err2 != nil || HasControl(service) || HasControl(string(req.Response)) {
+			return nil, ErrProtocol
+		}
+	default:
+		// Unknown to us, but perhaps not to a module: it will be refused, not called unintelligible.
+		if HasControl(service) || HasControl(kind) {
+			return nil, ErrProtocol
+		}
+	}
+	return req, nil
+}
+
+// parsePre parses "<module> <service> <user>"; the user may contain blanks.
+func parsePre(args, remoteIP string) (Request, error) {
+	module, rest, ok := strings.Cut(args, " ")
+	service, user, ok2 := strings.Cut(rest, " ")
+	if !ok || !ok2 || module == "" || service == "" || user == "" || HasControl(args) {
+		return nil, ErrProtocol
+	}
+	if module == "." {
+		module = ""
+	}
+	return &LookupRequest{Module: module, Service: service, User: user, RemoteIP: remoteIP}, nil
+}
+
+// parsePasswd parses "<service>\t<user>\t<old password>\t<new password>".
+func parsePasswd(args, remoteIP string) (Request, error) {
+	fields := strings.Split(args, "\t")
+	if len(fields) != 4 {
+		return nil, ErrProtocol
+	}
+	for _, f := range fields {
+		if HasControl(f) {
+			return nil, ErrProtocol
+		}
+	}
+	return &PasswordRequest{Service: fields[0], User: fields[1], OldPassword: fields[2], NewPassword: fields[3],
+		RemoteIP: remoteIP}, nil
+}
