@@ -1,0 +1,159 @@
+// Package frontend is what the IMAP and the POP3 dialogue have in common: it takes a client's credentials to the auth
+// module, decides whether the account is here or on a mailhost, connects to that mailhost, joins the two connections or
+// starts the local server, and writes every log line about it.
+//
+// The dialogues own the words that the client reads; this package owns everything between the credentials and the
+// connection to the account's server. It holds no process-wide state: one Session serves one connection from values.
+package frontend
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/inetd"
+)
+
+// AuthModule answers for accounts; authlib.Client is the one in use. Errors are authlib.ErrRefused or temporary.
+type AuthModule interface {
+	Authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, error)
+	Lookup(ctx context.Context, req *authlib.LookupRequest) (*authlib.Account, error)
+}
+
+// Protocol is what differs between IMAP and POP3.
+type Protocol struct {
+	// Name is "IMAP" or "POP3": log lines, PROTOCOL= for the local server, the prefix of settings (IMAP_PROXY, IMAP_TLS).
+	Name string
+	// Service is "imap" or "pop3", the service that the auth module is asked for unless AUTHSERVICE<port> says otherwise.
+	Service string
+	// Port and TLSPort are the mailhost's ports unless its option names one.
+	Port, TLSPort string
+	// TLSWord is how the LOGIN log line calls TLS: "starttls" or "stls".
+	TLSWord string
+	// NonBlocking is the mode of the local server's descriptors, see inetd.Local.
+	NonBlocking bool
+	// Login logs in at a mailhost: it reads the greeting and sends the credentials. It returns nil when the mailhost has
+	// said yes and nothing behind its answer has been read, a *RejectedError when it said no for good, and any other
+	// error, best a *StepError, when this server is of no use now. The connection's deadline is set and moved into the
+	// past when ctx ends, so Login need not care. Needed only where proxying is on.
+	Login func(ctx context.Context, m *Mailhost) error
+}
+
+// Mailhost is one connection to a mailhost, first while we log in to it, then for good.
+type Mailhost struct {
+	// Conn is the connection. StartTLS replaces it.
+	Conn inetd.Conn
+	// Host is the server as the mailhost option names it, Addr the address and port that we are connected to.
+	Host, Addr string
+	// Tag is the IMAP tag of the client's login command.
+	Tag string
+	// User and Password log in. Authzid, when not empty, is on whose behalf: then it must be SASL PLAIN (RFC 4616).
+	User, Password, Authzid string
+	// StartTLS is nil unless the connection must be encrypted before the login: then Login sends STARTTLS or STLS after
+	// the greeting, reads the answer and calls it. It replaces Conn.
+	StartTLS func(ctx context.Context) error
+	// Client is the real client, for PROXY_FORWARD_CLIENT.
+	Client inetd.Peer
+	// UTF8 says that a POP3 client has sent UTF8.
+	UTF8 bool
+	// Settings are the session's, for the dialogue's own ones (IMAP_PROXY_FOREIGN).
+	Settings inetd.Settings
+	// Log is the session's.
+	Log *inetd.Log
+	// Answer is the dialogue's own: what it wants to pass to the client later (foreign capabilities).
+	Answer []byte
+}
+
+// Step names a stage of the way to a mailhost in log lines and errors.
+type Step string
+
+// The steps of logging in at a mailhost.
+const (
+	StepResolve  Step = "resolve"
+	StepConnect  Step = "connect"
+	StepTLS      Step = "tls"
+	StepGreeting Step = "greeting"
+	StepUTF8     Step = "utf8"
+	StepUser     Step = "user"
+	StepPassword Step = "password"
+	StepLogin    Step = "login"
+	StepFollow   Step = "capability"
+)
+
+// StepError says at which step a mailhost turned out to be of no use now.
+type StepError struct {
+	Step Step
+	Err  error
+}
+
+// Error writes the step and the cause.
+func (e *StepError) Error() string { return string(e.Step) + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// RejectedError says that the mailhost answered, and that the answer was no. No other server is tried after it.
+type RejectedError struct {
+	Step Step
+	// Text is the mailhost's answer, for the log only.
+	Text string
+}
+
+// Error writes the step and the mailhost's answer.
+func (e *RejectedError) Error() string { return string(e.Step) + ": rejected: " + e.Text }
+
+// What Login and ExecLocal tell the dialogue. Everything is logged by then.
+var (
+	// ErrRefused: no such account, wrong password, service disabled, rejected by the mailhost. The client may try again.
+	ErrRefused = errors.New("login refused")
+	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again later.
+	ErrTemporary = errors.New("temporary failure")
+	// ErrHome: the account's home can not be entered; the session must end with a temporary failure.
+	ErrHome = errors.New("home directory can not be entered")
+	// ErrEnd: the session's time is over or the program was told to stop; see Session.Why.
+	ErrEnd = errors.New("session ends")
+)
+
+// Credentials are what a client said about itself.
+type Credentials struct {
+	// Mechanism is "LOGIN" for the protocol's own command (IMAP LOGIN, POP3 USER and PASS), else the SASL mechanism.
+	Mechanism string
+	// SASL says that they came by AUTHENTICATE or AUTH: the failure line then names the mechanism instead of the user.
+	SASL bool
+	// Type is the kind of proof.
+	Type authlib.AuthType
+	// User and Password are the proof of authlib.AuthLogin.
+	User, Password string
+	// Challenge and Response, decoded, are the proof of the CRAM types.
+	Challenge, Response []byte
+	// External says that the certificate has proven User already (SASL EXTERNAL).
+	External bool
+	// UTF8 says that a POP3 client has sent UTF8.
+	UTF8 bool
+}
+
+// Outcome is a login that succeeded.
+type Outcome struct {
+	Account *authlib.Account
+	// Mailhost is nil when the account is here: call ExecLocal. Else the dialogue tells the client and calls Relay.
+	Mailhost *Mailhost
+}
+
+// Session is one client's connection.
+type Session struct {
+	// Conn is the connection to the client. STARTTLS replaces it by SetConn.
+	Conn inetd.Conn
+	// TLS says that the connection is encrypted, by us or by couriertls in front of us.
+	TLS      bool
+	Peer     inetd.Peer
+	Settings inetd.Settings
+	Config   *Config
+	Log      *inetd.Log
+	Auth     AuthModule
+	Protocol *Protocol
+	// Args are the local server and the default maildir.
+	Args []string
+	// Started is when the connection came in; the login limit counts from it.
+	Started time.Time
+}

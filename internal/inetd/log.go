@@ -1,0 +1,167 @@
+package inetd
+
+import (
+	"fmt"
+	"io"
+	"log/syslog"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Level is a log line's weight. Its number is syslog's severity (RFC 5424 section 6.2.1).
+type Level int
+
+// The levels that Courier's programs use.
+const (
+	Crit   Level = 2
+	Err    Level = 3
+	Warn   Level = 4
+	Notice Level = 5
+	Info   Level = 6
+	Debug  Level = 7
+)
+
+// String returns the prefix that courierlogger looks for, without its colon.
+func (l Level) String() string {
+	switch l {
+	case Crit:
+		return "CRIT"
+	case Err:
+		return "ERR"
+	case Warn:
+		return "WARN"
+	case Notice:
+		return "NOTICE"
+	case Info:
+		return "INFO"
+	}
+	return "DEBUG"
+}
+
+// Log takes one line a call. Where the lines go was decided when it was made. Control characters, and bytes that are
+// not UTF-8, are written as \ooo, so that no user name can begin a line of its own. A line that can not be written is
+// lost: no session ends because a log is full. Its methods may be called by several goroutines.
+type Log struct {
+	mu    sync.Mutex
+	write func(Level, string) error
+}
+
+// NewLog returns a log that writes "LEVEL: text" lines to w, each with one Write: what courierlogger reads.
+func NewLog(w io.Writer) *Log {
+	return &Log{write: func(level Level, text string) error {
+		_, err := io.WriteString(w, level.String()+": "+text+"\n")
+		return err
+	}}
+}
+
+// NewJournalLog returns a log for standard error that systemd's journal reads: the level as "<6>", no prefix besides.
+func NewJournalLog(w io.Writer) *Log {
+	return &Log{write: func(level Level, text string) error {
+		_, err := fmt.Fprintf(w, "<%d>%s\n", level, text)
+		return err
+	}}
+}
+
+// NewSyslog returns a log that goes to the local syslog service, facility mail, under the program's name. Without a
+// syslog service it is silent.
+func NewSyslog(name string) *Log {
+	w, err := syslog.New(syslog.LOG_MAIL|syslog.LOG_INFO, name)
+	if err != nil {
+		return NewSilentLog()
+	}
+	return &Log{write: func(level Level, text string) error {
+		switch level {
+		case Crit:
+			return w.Crit(text)
+		case Err:
+			return w.Err(text)
+		case Warn:
+			return w.Warning(text)
+		case Notice:
+			return w.Notice(text)
+		case Info:
+			return w.Info(text)
+		}
+		return w.Debug(text)
+	}}
+}
+
+// NewSilentLog returns a log that drops every line.
+func NewSilentLog() *Log {
+	return &Log{write: func(Level, string) error { return nil }}
+}
+
+// Debugf, Infof, Noticef, Warnf, Errf and Critf write one line of that level.
+func (l *Log) Debugf(format string, args ...any) { l.line(Debug, format, args) }
+
+// Infof writes a line of level INFO.
+func (l *Log) Infof(format string, args ...any) { l.line(Info, format, args) }
+
+// Noticef writes a line of level NOTICE.
+func (l *Log) Noticef(format string, args ...any) { l.line(Notice, format, args) }
+
+// Warnf writes a line of level WARN.
+func (l *Log) Warnf(format string, args ...any) { l.line(Warn, format, args) }
+
+// Errf writes a line of level ERR.
+func (l *Log) Errf(format string, args ...any) { l.line(Err, format, args) }
+
+// Critf writes a line of level CRIT.
+func (l *Log) Critf(format string, args ...any) { l.line(Crit, format, args) }
+
+// Line writes a line that carries its level in front, "INFO: text", as relay.EndLine makes it. A line without a known
+// level is of level INFO.
+func (l *Log) Line(line string) {
+	for _, level := range []Level{Crit, Err, Warn, Notice, Info, Debug} {
+		if text, ok := strings.CutPrefix(line, level.String()+": "); ok {
+			l.line(level, "%s", []any{text})
+			return
+		}
+	}
+	l.line(Info, "%s", []any{line})
+}
+
+// maxLine bounds one log line, in bytes; syslog services cut longer ones in their own ways.
+const maxLine = 2048
+
+func (l *Log) line(level Level, format string, args []any) {
+	text := Visible(fmt.Sprintf(format, args...))
+	if len(text) > maxLine {
+		text = strings.ToValidUTF8(text[:maxLine], "") + "..."
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.write(level, text)
+}
+
+// Visible returns s with control characters, bytes that are not UTF-8 and invisible line separators written as \ooo,
+// byte by byte.
+func Visible(s string) string {
+	clean := true
+	for _, r := range s {
+		if hidden(r) || r == utf8.RuneError {
+			clean = false
+			break
+		}
+	}
+	if clean {
+		return s
+	}
+	var b strings.Builder
+	for s != "" {
+		r, n := utf8.DecodeRuneInString(s)
+		if hidden(r) || r == utf8.RuneError && n <= 1 {
+			for _, c := range []byte(s[:n]) {
+				fmt.Fprintf(&b, "\\%03o", c)
+			}
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
+func hidden(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }

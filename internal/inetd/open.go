@@ -1,0 +1,187 @@
+package inetd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn is a connection whose two directions can be ended one by one: *net.TCPConn, *net.UnixConn, *tls.Conn, and the pair
+// of pipes that some launchers use.
+type Conn interface {
+	net.Conn
+	// CloseWrite ends our direction: the peer reads what was written and then the end of the stream.
+	CloseWrite() error
+}
+
+// Request is what a program was started with.
+type Request struct {
+	// Name is the program's name in syslog.
+	Name string
+	// Configs are configuration files, read in order; a later setting of a name counts.
+	Configs []string
+	// Environ is the environment. What it sets wins over every file.
+	Environ []string
+	// Stdin, Stdout and Stderr are the descriptors the launcher gave. Open takes the first two over: afterwards they are
+	// /dev/null, so that nothing but Conn can reach the client. Stderr too when it is the connection itself.
+	Stdin, Stdout, Stderr *os.File
+}
+
+// Launch is what the launcher handed over.
+type Launch struct {
+	Conn     Conn
+	Peer     Peer
+	Settings Settings
+	Log      *Log
+}
+
+// ErrListening says that the launcher passed a listening socket where one connection was expected.
+var ErrListening = errors.New("the launcher passed a listening socket: use Accept=yes, or systemd-socket-activate --accept")
+
+// firstListenFD is where systemd's descriptors begin, sd_listen_fds(3).
+const firstListenFD = 3
+
+// Open makes a Launch of a Request. With an error the Launch still has the Log, and the Conn when there is one, so that
+// the program can say so at both ends. The caller closes Conn.
+func Open(req Request) (*Launch, error) {
+	l := &Launch{Settings: NewSettings(req.Environ), Log: NewSilentLog()}
+	l.Log = openLog(req, l.Settings)
+	conn, err := openConn(req, l.Settings)
+	if err != nil {
+		return l, err
+	}
+	l.Conn = conn
+	files, err := readConfigs(req.Configs, l.Settings)
+	if err != nil {
+		return l, err
+	}
+	maps.Copy(files, l.Settings)
+	l.Settings = files
+	l.Peer = NewPeer(l.Settings, conn)
+	return l, nil
+}
+
+// openConn finds the connection: systemd's descriptor 3, or standard input and output.
+func openConn(req Request, s Settings) (Conn, error) {
+	if s.Get("LISTEN_PID") == strconv.Itoa(os.Getpid()) && s.Get("LISTEN_FDS") != "" {
+		if n := s.Get("LISTEN_FDS"); n != "1" {
+			return nil, fmt.Errorf("LISTEN_FDS=%s: exactly one connection was expected", n)
+		}
+		file := os.NewFile(firstListenFD, "connection")
+		defer file.Close()
+		return socketConn(file)
+	}
+	in, err := req.Stdin.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	out, err := req.Stdout.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("standard output: %w", err)
+	}
+	var conn Conn
+	if in.Mode()&fs.ModeSocket != 0 && os.SameFile(in, out) {
+		conn, err = socketConn(req.Stdin)
+	} else {
+		conn, err = newPipes(req.Stdin, req.Stdout)
+	}
+	if err != nil {
+		return nil, err
+	}
+	taken := []*os.File{req.Stdin, req.Stdout}
+	if errFile, err := req.Stderr.Stat(); err == nil && (os.SameFile(in, errFile) || os.SameFile(out, errFile)) && !isTerminal(req.Stderr) {
+		taken = append(taken, req.Stderr)
+	}
+	if err := toDevNull(taken...); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// socketConn makes a connection of a socket. The caller still owns file.
+func socketConn(file *os.File) (Conn, error) {
+	listening := 0
+	err := control(file, func(fd int) (err error) {
+		listening, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s is not a socket: %w", file.Name(), err)
+	case listening != 0:
+		return nil, ErrListening
+	}
+	c, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	conn, ok := c.(Conn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("%s is a %s socket, not a stream", file.Name(), c.LocalAddr().Network())
+	}
+	return conn, nil
+}
+
+// openLog decides where log lines go. Standard error is the log, unless it is the connection itself, as under xinetd.
+func openLog(req Request, s Settings) *Log {
+	if req.Stderr == nil {
+		return NewSyslog(req.Name)
+	}
+	info, err := req.Stderr.Stat()
+	if err != nil {
+		return NewSyslog(req.Name)
+	}
+	for _, f := range []*os.File{req.Stdin, req.Stdout} {
+		if in, err := f.Stat(); err == nil && os.SameFile(in, info) && !isTerminal(req.Stderr) {
+			return NewSyslog(req.Name)
+		}
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && s.Get("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
+		return NewJournalLog(req.Stderr)
+	}
+	return NewLog(req.Stderr)
+}
+
+// toDevNull puts /dev/null in the place of open files, which keep their descriptor numbers.
+func toDevNull(files ...*os.File) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	for _, f := range files {
+		if err := control(f, func(fd int) error { return unix.Dup3(int(null.Fd()), fd, 0) }); err != nil {
+			return fmt.Errorf("%s: %w", f.Name(), err)
+		}
+	}
+	return nil
+}
+
+func isTerminal(f *os.File) bool {
+	return control(f, func(fd int) error {
+		_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		return err
+	}) == nil
+}
+
+// control calls fn with a file's descriptor without touching its blocking mode.
+func control(c syscall.Conn, fn func(fd int) error) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) { inner = fn(int(fd)) }); err != nil {
+		return err
+	}
+	return inner
+}

@@ -1,0 +1,60 @@
+package inetd
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+)
+
+// Peer is the two ends of the client's connection, as text. IPv4 addresses that this package finds out by itself are
+// written as Courier's launcher does, ::ffff:192.0.2.7; what the launcher said is kept as it is.
+type Peer struct {
+	// RemoteIP and RemotePort are the client's; "127.0.0.1" and "N/A" when nobody knows, as in Courier.
+	RemoteIP, RemotePort string
+	// LocalIP and LocalPort are ours; empty when nobody knows.
+	LocalIP, LocalPort string
+}
+
+// NewPeer finds out who is at the other end: what couriertcpd, tcpserver or tcpsvd wrote into the environment
+// (TCPREMOTEIP and so on), what systemd did (REMOTE_ADDR, REMOTE_PORT), and for the rest what the socket says.
+func NewPeer(s Settings, conn net.Conn) Peer {
+	remoteIP, remotePort := endpoint(conn.RemoteAddr())
+	localIP, localPort := endpoint(conn.LocalAddr())
+	systemdIP := ""
+	if addr, err := netip.ParseAddr(s.Get("REMOTE_ADDR")); err == nil {
+		systemdIP = addressText(addr)
+	}
+	return Peer{
+		RemoteIP:   first(s.Get("TCPREMOTEIP"), systemdIP, remoteIP, "127.0.0.1"),
+		RemotePort: first(s.Get("TCPREMOTEPORT"), s.Get("REMOTE_PORT"), remotePort, "N/A"),
+		LocalIP:    first(s.Get("TCPLOCALIP"), localIP),
+		LocalPort:  first(s.Get("TCPLOCALPORT"), localPort),
+	}
+}
+
+// endpoint returns the address and the port of a TCP address, and nothing for any other kind.
+func endpoint(addr net.Addr) (ip, port string) {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || tcp == nil {
+		return "", ""
+	}
+	return addressText(tcp.AddrPort().Addr()), strconv.Itoa(tcp.Port)
+}
+
+// addressText writes an address as couriertcpd does: IPv4 mapped into IPv6, no zone.
+func addressText(addr netip.Addr) string {
+	addr = addr.WithZone("")
+	if addr.Is4() {
+		addr = netip.AddrFrom16(addr.As16())
+	}
+	return addr.String()
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
