@@ -1,20 +1,121 @@
 // Package password tells whether a clear password belongs to a stored hash, or to a stored CRAM secret, and makes new
 // ones. It takes what Courier's databases hold: crypt(3) formats with or without the prefix {CRYPT}, and base64 or hex
 // digests with a {SCHEME} prefix. What it does not know it names, without showing the hash.
+//
+// Of crypt(3) it lacks the formats that no mail system writes: $sha1$, $md5$, $7$, $gy$, $3$, BSDi's _.
 package password
 
-// Verify tells whether clear is the password of the stored hash, in time that does not depend on where they differ. The
-// error is an [*UnknownSchemeError] for a hash of a kind that is not known, or that is damaged.
-func Verify(hash, clear string) (bool, error) { return false, &UnknownSchemeError{} }
+import "strings"
 
-// Hash makes a hash of clear of the same kind as like, which is a hash or only a scheme such as "{SSHA}", "$1$", "$6$".
-// The error is an [*UnknownSchemeError], or the system's for want of randomness.
-func Hash(like, clear string) (string, error) { return "", &UnknownSchemeError{} }
-
-// UnknownSchemeError says that a stored hash cannot be used.
+// UnknownSchemeError says that a stored hash cannot be used: nobody's password matches it.
 type UnknownSchemeError struct {
 	// Scheme is the hash's kind, such as "{FOO}" or "$9$"; never any of the hash itself.
 	Scheme string
+	// Damaged: the scheme is known, but the hash is not one of it.
+	Damaged bool
 }
 
-func (e *UnknownSchemeError) Error() string { return "unknown password scheme " + e.Scheme }
+func (e *UnknownSchemeError) Error() string {
+	if e.Damaged {
+		return "damaged password hash of scheme " + e.Scheme
+	}
+	return "unknown password scheme " + e.Scheme
+}
+
+// scheme is one way to store passwords.
+type scheme struct {
+	// prefix of the stored hash; in lower case if it begins with a brace.
+	prefix string
+	// verify compares in constant time; ok is false for a damaged hash. The hash comes with its prefix if that is one of
+	// crypt(3), else without.
+	verify func(hash, clear string) (match, ok bool)
+	// hash makes a new one with the costs of like, which may also be the prefix alone or empty.
+	hash func(like, clear string) (string, error)
+}
+
+// schemes returns the known ones. No prefix is the beginning of another.
+func schemes() []scheme {
+	return append(digestSchemes(), cryptSchemes()...)
+}
+
+// find returns the scheme of a stored hash, and the hash as that scheme's functions want it. before is what they must not
+// see: "{SSHA}", "{crypt}", or nothing.
+func find(hash string) (s scheme, before, rest string, err error) {
+	rest = hash
+	if strings.HasPrefix(hash, "{") {
+		end := strings.IndexByte(hash, '}')
+		if end < 0 {
+			return s, "", "", &UnknownSchemeError{Scheme: "{ without }"}
+		}
+		before, rest = hash[:end+1], hash[end+1:]
+		if name := strings.ToLower(before); name != "{crypt}" {
+			for _, s := range schemes() {
+				if s.prefix == name {
+					return s, before, rest, nil
+				}
+			}
+			return s, "", "", &UnknownSchemeError{Scheme: printable(before)}
+		}
+	}
+	for _, s := range cryptSchemes() {
+		if s.prefix != "" && strings.HasPrefix(rest, s.prefix) {
+			return s, before, rest, nil
+		}
+	}
+	switch {
+	case strings.HasPrefix(rest, "$"):
+		// The name only: what follows the second dollar is the hash.
+		name, _, ok := strings.Cut(rest[1:], "$")
+		if !ok {
+			return s, "", "", &UnknownSchemeError{Scheme: "$ without a second $"}
+		}
+		return s, "", "", &UnknownSchemeError{Scheme: printable("$" + name + "$")}
+	case isDES(rest):
+		return scheme{prefix: "DES", verify: verifyDES, hash: hashDES}, before, rest, nil
+	case rest == "":
+		return s, "", "", &UnknownSchemeError{Scheme: "(empty)"}
+	}
+	return s, "", "", &UnknownSchemeError{Scheme: "(none)"}
+}
+
+// printable cuts a scheme's name to what may stand in a log.
+func printable(name string) string {
+	b := []byte(name)
+	if len(b) > 20 {
+		b = append(b[:20], "..."...)
+	}
+	for i, c := range b {
+		if c < 0x20 || c > 0x7e {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}
+
+// Verify tells whether clear is the password of the stored hash, in time that does not depend on where they differ. The
+// error is an [*UnknownSchemeError] for a hash of a kind that is not known, or that is damaged.
+func Verify(hash, clear string) (bool, error) {
+	s, _, rest, err := find(hash)
+	if err != nil {
+		return false, err
+	}
+	match, ok := s.verify(rest, clear)
+	if !ok {
+		return false, &UnknownSchemeError{Scheme: strings.ToUpper(s.prefix), Damaged: true}
+	}
+	return match, nil
+}
+
+// Hash makes a hash of clear of the same kind and cost as like, which is a hash, or only a scheme such as "{SSHA}", "$1$",
+// "$6$". The error is an [*UnknownSchemeError], or the system's for want of randomness.
+func Hash(like, clear string) (string, error) {
+	s, before, rest, err := find(like)
+	if err != nil {
+		return "", err
+	}
+	hash, err := s.hash(rest, clear)
+	if err != nil {
+		return "", err
+	}
+	return before + hash, nil
+}
