@@ -10,4 +10,4 @@ require (
 
 require github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6
 
-require github.com/go-crypt/x v0.4.16 // indirect
+require github.com/go-crypt/x v0.4.16
