@@ -1,0 +1,114 @@
+package tlsconf
+
+import (
+	"context"
+	"crypto/tls"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mailproxy/internal/tlsconf/testcert"
+)
+
+func TestMailhostCertificate(t *testing.T) {
+	ca := testcert.CA(t, "Test CA")
+	dir := t.TempDir()
+	trust := testcert.Write(t, filepath.Join(dir, "ca.pem"), ca.CertPEM())
+	good := ca.Issue(t, testcert.Spec{Name: "mail.example", Names: []string{"mail.example", "*.wild.example", "127.0.0.5"}})
+	expired := ca.Issue(t, testcert.Spec{Name: "mail.example", Age: time.Hour})
+	other := testcert.CA(t, "Other").Issue(t, testcert.Spec{Name: "mail.example"})
+	for _, c := range []struct {
+		name   string
+		pair   *testcert.Pair
+		host   string
+		verify string
+		trust  string
+		ok     bool
+	}{
+		{"good", good, "mail.example", "", trust, true},
+		{"case", good, "MAIL.Example", "PEER", trust, true},
+		{"final dot", good, "mail.example.", "PEER", trust, true},
+		{"wildcard", good, "a.wild.example", "PEER", trust, true},
+		{"address", good, "127.0.0.5", "PEER", trust, true},
+		{"other address", good, "127.0.0.6", "PEER", trust, false},
+		{"wrong name", good, "evil.example", "PEER", trust, false},
+		{"expired", expired, "mail.example", "PEER", trust, false},
+		{"unknown CA", other, "mail.example", "PEER", trust, false},
+		{"system roots", good, "mail.example", "PEER", "", false},
+		{"no verification", other, "evil.example", "NONE", trust, true},
+		{"folder", good, "mail.example", "peer", dir, true},
+	} {
+		cfg, err := NewClient(Options{Settings: map[string]string{"PROXY_TLS_VERIFYPEER": c.verify, "PROXY_TLS_TRUSTCERTS": c.trust}}, c.host)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		server, client := pipe(t)
+		go func() {
+			tls.Server(server, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{c.pair.DER}, PrivateKey: c.pair.Key}}}).Handshake()
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err = Connect(ctx, client, cfg)
+		cancel()
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v, want ok=%v", c.name, err, c.ok)
+		}
+	}
+	for _, s := range []map[string]string{
+		{"PROXY_TLS_VERIFYPEER": "maybe"},
+		{"PROXY_TLS_TRUSTCERTS": "/nonexistent"},
+		{"PROXY_TLS_TRUSTCERTS": testcert.Write(t, filepath.Join(dir, "empty.pem"), nil)},
+	} {
+		if _, err := NewClient(Options{Settings: s}, "x"); err == nil {
+			t.Errorf("%v: accepted", s)
+		}
+	}
+}
+
+func FuzzSettings(f *testing.F) {
+	dir := f.TempDir()
+	pair := testcert.CA(f, "x")
+	cert := testcert.Write(f, filepath.Join(dir, "c"), pair.PEM(f))
+	f.Add("TLSv1.2", "HIGH", "NONE", "", "imap", "emailaddress", "127.0.0.1", "www.example.com")
+	f.Add("SSL3", "!", "PEER", cert, ":,", "\x00", "fe80::1%eth0", "../../etc/passwd")
+	f.Fuzz(func(t *testing.T, protocol, ciphers, verify, trust, alpn, external, ip, sni string) {
+		settings := map[string]string{"TLS_CERTFILE": cert, "TLS_PROTOCOL": protocol, "TLS_CIPHER_LIST": ciphers, "TLS_VERIFYPEER": verify,
+			"TLS_ALPN": alpn, "TLS_EXTERNAL": external}
+		if trust == cert {
+			settings["TLS_TRUSTCERTS"] = trust
+		}
+		s, err := NewServer(Options{Settings: settings, LocalIP: ip})
+		if err != nil {
+			return
+		}
+		if _, err := s.store.get(&tls.ClientHelloInfo{ServerName: sni}); err != nil {
+			t.Errorf("no certificate for name %q at %q: %v", sni, ip, err)
+		}
+		if name := External(settings); name != "" {
+			t.Errorf("EXTERNAL name %q out of nothing", name)
+		}
+	})
+}
+
+func FuzzPEM(f *testing.F) {
+	p := testcert.CA(f, "x")
+	f.Add(p.PEM(f))
+	f.Add(p.Issue(f, testcert.Spec{Name: "y", RSA: true}).PEM(f))
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cerr := checkPair(data, data)
+		if _, err := Pair(data, data); err == nil && cerr != nil {
+			t.Errorf("the cheap check refuses what loads: %v", cerr)
+		}
+	})
+}
+
+func BenchmarkCheck(b *testing.B) {
+	p := testcert.CA(b, "x").Issue(b, testcert.Spec{Name: "y", RSA: true})
+	o := Options{Settings: map[string]string{"TLS_CERTFILE": testcert.Write(b, filepath.Join(b.TempDir(), "c"), p.PEM(b))}}
+	for b.Loop() {
+		if err := Check(o); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,372 @@
+package tlsconf
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/internal/tlsconf/testcert"
+)
+
+// pipe is both ends of a TCP connection: TLS writes while the other side is not reading.
+func pipe(t testing.TB) (server, client net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close(); client.Close() })
+	return server, client
+}
+
+type result struct {
+	server *Conn
+	client *tls.Conn
+	raw    net.Conn // the client's
+	err    error    // the server's
+	cerr   error    // the client's
+	warned string
+}
+
+// shake makes one handshake with fresh server settings, as each process does.
+func shake(t testing.TB, o Options, ccfg *tls.Config) (r result) {
+	t.Helper()
+	o.Warn = func(f string, a ...any) { r.warned += fmt.Sprintf(f, a...) + "\n" }
+	s, err := NewServer(o)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	sc, cc := pipe(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.server, r.err = s.Handshake(ctx, sc)
+		if r.err != nil {
+			sc.Close()
+			return
+		}
+		r.server.Write([]byte("!"))
+	}()
+	r.raw, r.client = cc, tls.Client(cc, ccfg)
+	if r.cerr = r.client.Handshake(); r.cerr == nil {
+		_, r.cerr = r.client.Read(make([]byte, 1))
+	}
+	<-done
+	return r
+}
+
+type fixture struct {
+	dir  string
+	ca   *testcert.Pair
+	opts Options
+}
+
+func newFixture(t testing.TB) *fixture {
+	dir := t.TempDir()
+	ca := testcert.CA(t, "Test CA")
+	file := testcert.Write(t, filepath.Join(dir, "cert.pem"), ca.Issue(t, testcert.Spec{Name: "default.example", RSA: true}).PEM(t))
+	return &fixture{dir, ca, Options{Settings: map[string]string{"TLS_CERTFILE": file}}}
+}
+
+func (f *fixture) pool() *x509.CertPool {
+	p := x509.NewCertPool()
+	p.AddCert(f.ca.Cert)
+	return p
+}
+
+func TestCertificateByNameAndAddress(t *testing.T) {
+	f := newFixture(t)
+	for _, n := range []string{"www.example.com", "127.0.0.3", "2001:db8::1"} {
+		testcert.Write(t, filepath.Join(f.dir, "cert.pem."+n), f.ca.Issue(t, testcert.Spec{Name: n}).PEM(t))
+	}
+	testcert.Write(t, filepath.Join(f.dir, "cert.pem.broken.example"), []byte("nonsense"))
+	for _, c := range []struct{ local, sni, want string }{
+		{"", "", "default.example"},
+		{"::ffff:127.0.0.2", "nope.example.com", "default.example"},
+		{"::ffff:127.0.0.2", "www.example.com", "www.example.com"},
+		{"::ffff:127.0.0.2", "WWW.Example.COM", "www.example.com"},
+		{"::ffff:127.0.0.3", "", "127.0.0.3"},
+		{"127.0.0.3", "nope.example.com", "127.0.0.3"},
+		{"127.0.0.3", "www.example.com", "www.example.com"},
+		{"2001:db8:0::1", "", "2001:db8::1"},
+		{"", "../cert.pem", "default.example"},
+		{"", "broken.example", "default.example"},
+	} {
+		o := f.opts
+		o.LocalIP = c.local
+		r := shake(t, o, &tls.Config{ServerName: c.sni, InsecureSkipVerify: true})
+		if r.err != nil || r.cerr != nil {
+			t.Errorf("%q %q: %v, %v", c.local, c.sni, r.err, r.cerr)
+			continue
+		}
+		if got := r.client.ConnectionState().PeerCertificates[0].Subject.CommonName; got != c.want {
+			t.Errorf("local %q, name %q: certificate of %s, want %s", c.local, c.sni, got, c.want)
+		}
+		if (c.sni == "broken.example") != (r.warned != "") {
+			t.Errorf("%q warned %q", c.sni, r.warned)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	f := newFixture(t)
+	ca := f.ca
+	rsa, ec, other := ca.Issue(t, testcert.Spec{Name: "a", RSA: true}), ca.Issue(t, testcert.Spec{Name: "b"}), ca.Issue(t, testcert.Spec{Name: "c"})
+	otherRSA := ca.Issue(t, testcert.Spec{Name: "d", RSA: true})
+	for _, c := range []struct {
+		name      string
+		cert, key []byte
+		want      string
+	}{
+		{"one file", rsa.PEM(t), nil, ""},
+		{"two files", ec.CertPEM(), ec.KeyPEM(t), ""},
+		{"no key", rsa.CertPEM(), nil, errNoKey.Error()},
+		{"no cert", rsa.KeyPEM(t), nil, errNoCert.Error()},
+		{"empty", nil, nil, errNoCert.Error()},
+		{"wrong RSA key", rsa.CertPEM(), otherRSA.KeyPEM(t), errWrongKey.Error()},
+		{"wrong EC key", ec.CertPEM(), other.KeyPEM(t), errWrongKey.Error()},
+		{"RSA key for EC", ec.CertPEM(), rsa.KeyPEM(t), ""},
+		{"EC key for RSA", rsa.CertPEM(), ec.KeyPEM(t), errWrongKey.Error()},
+		{"cut certificate", append([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), rsa.KeyPEM(t)...), nil, "certificate: "},
+		{"cut key", append(rsa.CertPEM(), "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"...), nil, errKeyForm.Error()},
+		{"pass phrase", append(rsa.CertPEM(), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"...), nil, errEncrypted.Error()},
+	} {
+		o := Options{Settings: map[string]string{"TLS_CERTFILE": testcert.Write(t, filepath.Join(t.TempDir(), "c"), c.cert)}}
+		if c.key != nil {
+			o.Settings["TLS_PRIVATE_KEYFILE"] = testcert.Write(t, filepath.Join(t.TempDir(), "k"), c.key)
+		} else {
+			c.key = c.cert
+		}
+		err := Check(o)
+		if c.want == "" && err != nil && c.name != "RSA key for EC" || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+		// The cheap check refuses nothing that works.
+		if _, perr := Pair(c.cert, c.key); err != nil && perr == nil {
+			t.Errorf("%s: refused (%v), but it loads", c.name, err)
+		}
+	}
+	for _, file := range []string{"", "/nonexistent/x", "/dev/null", f.dir} {
+		if Check(Options{Settings: map[string]string{"TLS_CERTFILE": file}}) == nil {
+			t.Errorf("%q passes", file)
+		}
+	}
+}
+
+func TestOpenKeyFileWarns(t *testing.T) {
+	f := newFixture(t)
+	os.Chmod(f.opts.Settings["TLS_CERTFILE"], 0o644)
+	r := shake(t, f.opts, &tls.Config{InsecureSkipVerify: true})
+	if r.err != nil || !strings.Contains(r.warned, "cert.pem holds a private key and can be read by everybody") {
+		t.Errorf("%v, warned %q", r.err, r.warned)
+	}
+}
+
+func TestClientCertificates(t *testing.T) {
+	f := newFixture(t)
+	trust := testcert.Write(t, filepath.Join(f.dir, "ca.pem"), f.ca.CertPEM())
+	folder := filepath.Join(f.dir, "certs")
+	os.Mkdir(folder, 0o700)
+	testcert.Write(t, filepath.Join(folder, "0123abcd.0"), f.ca.CertPEM())
+	spec := testcert.Spec{Name: "Hans Müller", Email: "hans@example.com", AltMail: "alt@example.com"}
+	good, other := f.ca.Issue(t, spec), testcert.CA(t, "Other").Issue(t, spec)
+	spec.Age = time.Hour
+	expired := f.ca.Issue(t, spec)
+	for _, c := range []struct {
+		level, trust string
+		pair         *testcert.Pair
+		ok           bool
+	}{
+		{"NONE", trust, nil, true}, {"NONE", "/nonexistent", other, true},
+		{"PEER", trust, nil, true}, {"PEER", trust, good, true}, {"peer", folder, good, true}, {"PEER", trust, other, false}, {"PEER", trust, expired, false},
+		{"REQUIREPEER", trust, nil, false}, {"REQUIREPEER", trust, good, true}, {"REQUIREPEER", trust, expired, false},
+		{"PEER", "", good, false}, {"PEER", "/nonexistent", nil, false}, {"REQUIRE", trust, good, false},
+	} {
+		o := f.opts
+		o.Settings = map[string]string{"TLS_CERTFILE": f.opts.Settings["TLS_CERTFILE"], "TLS_VERIFYPEER": c.level, "TLS_TRUSTCERTS": c.trust}
+		cfg := &tls.Config{InsecureSkipVerify: true}
+		if c.pair != nil {
+			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				return &tls.Certificate{Certificate: [][]byte{c.pair.DER}, PrivateKey: c.pair.Key}, nil
+			}
+		}
+		r := shake(t, o, cfg)
+		if (r.err == nil) != c.ok {
+			t.Errorf("%s %s: %v, want ok=%v", c.level, c.trust, r.err, c.ok)
+		}
+		if r.err != nil || c.pair == nil {
+			continue
+		}
+		state := r.server.ConnectionState()
+		vars := Variables(&state)
+		vars["TLS_EXTERNAL"] = "emailaddress"
+		want := "hans@example.com"
+		if c.level == "NONE" {
+			want = ""
+		}
+		if got := External(vars); got != want {
+			t.Errorf("%s: EXTERNAL name %q, want %q of %v", c.level, got, want, vars)
+		}
+		if want != "" && (vars["TLS_SUBJECT_CN"] != "Hans Müller" || vars["TLS_SUBJECT_O"] != "Example") {
+			t.Errorf("%v", vars)
+		}
+	}
+}
+
+func TestExternal(t *testing.T) {
+	for _, c := range []struct {
+		vars map[string]string
+		want string
+	}{
+		{map[string]string{}, ""},
+		{map[string]string{"TLS_SUBJECT_CN": "x"}, ""},
+		{map[string]string{"TLS_EXTERNAL": "cn", "TLS_SUBJECT_CN": "x"}, "x"},
+		{map[string]string{"TLS_EXTERNAL": "cn", "TLS_SUBJECT_CN": "x\ny"}, ""},
+		{map[string]string{"TLS_EXTERNAL": "emailaddress", "TLS_SUBJECT_SUBJECTALTNAME": "a@b"}, "a@b"},
+		{map[string]string{"TLS_EXTERNAL": "emailaddress", "TLS_SUBJECT_SUBJECTALTNAME": "a@b", "TLS_SUBJECT_EMAILADDRESS": "c@d"}, "c@d"},
+		{map[string]string{"TLS_EXTERNAL": "subjectAltName", "TLS_SUBJECT_SUBJECTALTNAME": "a@b", "TLS_SUBJECT_EMAILADDRESS": "c@d"}, "a@b"},
+	} {
+		if got := External(c.vars); got != c.want {
+			t.Errorf("%v: %q, want %q", c.vars, got, c.want)
+		}
+	}
+	vars := map[string]string{"TLS_CONNECTED_PROTOCOL": "x", "TLS_SUBJECT_CN": "y", "TLS_CERTFILE": "z"}
+	if ClearVariables(vars); len(vars) != 1 {
+		t.Errorf("left: %v", vars)
+	}
+}
+
+func TestVersionsAndALPN(t *testing.T) {
+	f := newFixture(t)
+	for _, c := range []struct {
+		protocol, alpn string
+		max            uint16
+		offer          []string
+		ok             bool
+		said           string
+	}{
+		{"", "", 0, nil, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
+		{"", "", tls.VersionTLS12, nil, true, "TLS1.2,128bits,ECDHE_RSA_AES_128_GCM_SHA256"},
+		{"", "", tls.VersionTLS11, nil, false, ""},
+		{"TLSv1.1", "", tls.VersionTLS11, nil, true, "TLS1.1,128bits,ECDHE_RSA_AES_128_CBC_SHA"},
+		{"TLSv1.3", "", tls.VersionTLS12, nil, false, ""},
+		{"", "", 0, []string{"http/1.1"}, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
+		{"", "imap", 0, []string{"imap"}, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
+		{"", "imap", 0, []string{"http/1.1"}, false, ""},
+		{"", "imap", 0, nil, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
+	} {
+		o := f.opts
+		o.Settings = map[string]string{"TLS_CERTFILE": f.opts.Settings["TLS_CERTFILE"], "TLS_PROTOCOL": c.protocol, "TLS_ALPN": c.alpn}
+		r := shake(t, o, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: c.max, NextProtos: c.offer})
+		if (r.err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, r.err)
+		}
+		if r.err != nil {
+			continue
+		}
+		state := r.server.ConnectionState()
+		if got := Variables(&state)[ConnectedVariable]; got != c.said && !strings.Contains(c.said, "TLS1.3") {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+func TestResumption(t *testing.T) {
+	f := newFixture(t)
+	f.opts.Settings["TLS_CACHEFILE"] = filepath.Join(f.dir, "cache")
+	for _, max := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cfg := &tls.Config{InsecureSkipVerify: true, MaxVersion: max, ClientSessionCache: tls.NewLRUClientSessionCache(1), ServerName: "x"}
+		if r := shake(t, f.opts, cfg); r.err != nil || r.client.ConnectionState().DidResume {
+			t.Fatal(r.err)
+		}
+		if r := shake(t, f.opts, cfg); r.err != nil || !r.client.ConnectionState().DidResume {
+			t.Errorf("version %x: not resumed by the next process (%v) %s", max, r.err, r.warned)
+		}
+		os.Remove(f.opts.Settings["TLS_CACHEFILE"] + TicketSuffix)
+		if r := shake(t, f.opts, cfg); r.err != nil || r.client.ConnectionState().DidResume {
+			t.Errorf("version %x: resumed with lost keys (%v)", max, r.err)
+		}
+	}
+	f.opts.Settings["TLS_CACHEFILE"] = "/nonexistent/cache"
+	if r := shake(t, f.opts, &tls.Config{InsecureSkipVerify: true}); r.err != nil || !strings.Contains(r.warned, "no TLS session resumption") {
+		t.Errorf("%v, warned %q", r.err, r.warned)
+	}
+}
+
+func TestTruncation(t *testing.T) {
+	f := newFixture(t)
+	read := func(end func(r result)) error {
+		r := shake(t, f.opts, &tls.Config{InsecureSkipVerify: true})
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+		r.client.Write([]byte("hello"))
+		end(r)
+		got, err := io.ReadAll(r.server)
+		if string(got) != "hello" {
+			t.Errorf("got %q", got)
+		}
+		return err
+	}
+	if err := read(func(r result) { r.client.CloseWrite() }); err != nil {
+		t.Errorf("close_notify: %v", err)
+	}
+	if err := read(func(r result) { r.client.CloseWrite(); r.raw.Close() }); err != nil {
+		t.Errorf("close_notify and close: %v", err)
+	}
+	if err := read(func(r result) { r.raw.(*net.TCPConn).CloseWrite() }); !errors.Is(err, ErrTruncated) {
+		t.Errorf("cut between records: %v", err)
+	}
+	if err := read(func(r result) { r.raw.Write([]byte{23, 3, 3}); r.raw.(*net.TCPConn).CloseWrite() }); !errors.Is(err, ErrTruncated) {
+		t.Errorf("cut within a record: %v", err)
+	}
+}
+
+func TestHandshakeIsBounded(t *testing.T) {
+	f := newFixture(t)
+	try := func(send []byte) error {
+		s, err := NewServer(f.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc, cc := pipe(t)
+		go cc.Write(send)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		_, err = s.Handshake(ctx, sc)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("took %s", took)
+		}
+		return err
+	}
+	if err := try(nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("silent client: %v", err)
+	}
+	if err := try([]byte("a001 LOGIN x y\r\n")); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("clear text: %v", err)
+	}
+	// One handshake message of 16 MiB, announced honestly.
+	if err := try(append([]byte{22, 3, 1, 0x3f, 0xff, 1, 0xff, 0xff, 0xff}, make([]byte, 1<<20)...)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("giant ClientHello: %v", err)
+	}
+}

@@ -1,0 +1,74 @@
+package tlsconf
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// maxTrustFile bounds one file of trusted certificates. Debian's bundle of all public authorities is 0.2 MiB.
+const maxTrustFile = 4 << 20
+
+// clientCertificates sets what TLS_VERIFYPEER asks for: NONE (and no setting) no certificate from the client, PEER one
+// that is good if there is one, REQUIREPEER a good one. The trusted certificates are only read when they are needed: to
+// load a public bundle costs more than the rest of a login.
+func (o *Options) clientCertificates(cfg *tls.Config) error {
+	switch level := o.get("TLS_VERIFYPEER"); strings.ToUpper(level) {
+	case "", "NONE":
+		return nil
+	case "PEER":
+		cfg.ClientAuth = tls.VerifyClientCertIfGiven
+	case "REQUIREPEER":
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	default:
+		return fmt.Errorf("TLS_VERIFYPEER=%q: want NONE, PEER or REQUIREPEER", level)
+	}
+	path := o.get("TLS_TRUSTCERTS")
+	if path == "" {
+		return fmt.Errorf("TLS_VERIFYPEER=%s needs TLS_TRUSTCERTS", o.get("TLS_VERIFYPEER"))
+	}
+	pool, err := loadTrust(path)
+	if err != nil {
+		return fmt.Errorf("TLS_TRUSTCERTS: %w", err)
+	}
+	cfg.ClientCAs = pool
+	return nil
+}
+
+// loadTrust reads the trusted certificates of a PEM file, or of all files of a folder (OpenSSL's c_rehash layout
+// needs no special care: its links are files like the others).
+func loadTrust(path string) (*x509.CertPool, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	files := []string{path}
+	if st.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(escapeGlob(path), "*")); err != nil {
+			return nil, err
+		}
+	}
+	pool, found := x509.NewCertPool(), false
+	for _, file := range files {
+		data, err := readFile(file, maxTrustFile)
+		switch {
+		case err != nil && st.IsDir():
+			continue // a folder's dangling links and sub-folders
+		case err != nil:
+			return nil, err
+		}
+		found = pool.AppendCertsFromPEM(data) || found
+	}
+	if !found {
+		return nil, errors.New(path + ": no certificate in it")
+	}
+	return pool, nil
+}
+
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
