@@ -156,4 +156,6 @@ type Session struct {
 	Args []string
 	// Started is when the connection came in; the login limit counts from it.
 	Started time.Time
+
+	startTLS startTLSState // what OffersStartTLS found out
 }

@@ -1,0 +1,157 @@
+package frontend
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"time"
+
+	"mailproxy/internal/inetd"
+	"mailproxy/internal/tlsconf"
+)
+
+// handshakeTimeout is TLS_HANDSHAKE_TIMEOUT's default.
+const handshakeTimeout = 30 * time.Second
+
+// setting returns a setting that IMAP and POP3 have by their own names: IMAP_TLS, POP3_TLS.
+func (s *Session) setting(suffix string) string { return s.Protocol.Name + suffix }
+
+// BeginTLS finds out whether the connection is encrypted and, where it should be and is not yet, makes the handshake
+// (port 993 and 995 without couriertls). It is called once, before the greeting. An error ends the session without a word: it is
+// logged, and the client would not understand clear text.
+func (s *Session) BeginTLS(ctx context.Context) error {
+	s.TLS = s.Settings.Number(s.setting("_TLS")) != 0
+	if !s.TLS || s.tlsInFront() {
+		return nil
+	}
+	return s.handshake(ctx, false)
+}
+
+// tlsInFront tells a connection that somebody else decrypts for us from one that carries TLS itself. couriertls says so
+// in TLS_CONNECTED_PROTOCOL; whoever else stands between us and the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What
+// remains, a TCP socket under IMAP_TLS=1, is the client's own.
+func (s *Session) tlsInFront() bool {
+	if s.Settings.Get(tlsconf.ConnectedVariable) != "" {
+		return true
+	}
+	_, tcp := s.Conn.RemoteAddr().(*net.TCPAddr)
+	return !tcp
+}
+
+// OffersStartTLS says whether STARTTLS (STLS) is to be advertised and accepted: the setting says yes, the connection is
+// not encrypted yet, and a certificate loads. One that does not is logged the first time.
+func (s *Session) OffersStartTLS() bool {
+	if s.TLS || !s.startTLSWanted() {
+		return false
+	}
+	if s.startTLS == 0 {
+		s.startTLS = startTLSReady
+		if err := tlsconf.Check(s.tlsOptions(true)); err != nil {
+			s.startTLS = startTLSBroken
+			s.logNoCertificate(err)
+		}
+	}
+	return s.startTLS == startTLSReady
+}
+
+// startTLSWanted reads IMAP_STARTTLS or POP3_STARTTLS. Courier's imapd-ssl calls the former IMAPDSTARTTLS and its start
+// script renames it; without that script the file's own name counts.
+func (s *Session) startTLSWanted() bool {
+	if _, set := s.Settings.Lookup(s.setting("_STARTTLS")); !set && s.Protocol.Name == "IMAP" {
+		return s.Settings.Yes("IMAPDSTARTTLS")
+	}
+	return s.Settings.Yes(s.setting("_STARTTLS"))
+}
+
+// startTLSState remembers what OffersStartTLS found out.
+type startTLSState int
+
+const (
+	startTLSReady startTLSState = 1 + iota
+	startTLSBroken
+)
+
+// NeedsTLS says that logins must be refused until the connection is encrypted (IMAP_TLS_REQUIRED, POP3_TLS_REQUIRED).
+func (s *Session) NeedsTLS() bool {
+	return !s.TLS && s.Settings.Number(s.setting("_TLS_REQUIRED")) != 0
+}
+
+// StartTLS makes the handshake, after the dialogue has said that it may begin. Whatever the client sent behind its
+// command in clear text is still in the connection, is no TLS record, and so fails the handshake (CVE-2011-0411). Settings
+// change as for a session that was encrypted from the start. After an error the session is over; it is logged, and no further log line
+// or text follows.
+func (s *Session) StartTLS(ctx context.Context) error { return s.handshake(ctx, true) }
+
+// handshake replaces Conn by an encrypted one.
+func (s *Session) handshake(ctx context.Context, startTLS bool) error {
+	limit, err := s.Settings.Seconds("TLS_HANDSHAKE_TIMEOUT", handshakeTimeout)
+	if err != nil {
+		return s.tlsFailed(err)
+	}
+	server, err := tlsconf.NewServer(s.tlsOptions(startTLS))
+	if err != nil {
+		return s.tlsFailed(err)
+	}
+	ctx, cancel := context.WithDeadline(ctx, s.handshakeEnd(limit))
+	defer cancel()
+	conn, err := server.Handshake(ctx, s.Conn)
+	if err != nil {
+		return s.tlsFailed(err)
+	}
+	s.TLS = true
+	s.SetConn(conn)
+	s.Settings = maps.Clone(s.Settings)
+	tlsconf.ClearVariables(s.Settings)
+	state := conn.ConnectionState()
+	for name, value := range tlsconf.Variables(&state) {
+		s.Settings[name] = value
+	}
+	if startTLS {
+		s.Settings[s.setting("_TLS")] = "1"
+		s.Settings[s.setting("_STARTTLS")] = "NO"
+		s.Settings[s.setting("_TLS_REQUIRED")] = "0"
+	}
+	return nil
+}
+
+// handshakeEnd is limit from now, or the end of the time for logging in.
+func (s *Session) handshakeEnd(limit time.Duration) time.Time {
+	end := time.Now().Add(limit)
+	if s.Config == nil || s.Config.LoginTimeout == 0 {
+		return end
+	}
+	if login := s.Started.Add(s.Config.LoginTimeout); login.Before(end) {
+		return login
+	}
+	return end
+}
+
+func (s *Session) tlsFailed(err error) error {
+	s.logTLSFailed(err)
+	return fmt.Errorf("%w: TLS: %w", ErrEnd, err)
+}
+
+// ExternalName is the login name that the client's certificate proves by way of TLS_EXTERNAL; "" when EXTERNAL is not to
+// be offered.
+func (s *Session) ExternalName() string {
+	if !s.TLS {
+		return ""
+	}
+	return tlsconf.External(s.Settings)
+}
+
+func (s *Session) tlsOptions(startTLS bool) tlsconf.Options {
+	return tlsconf.Options{
+		Settings: s.Settings,
+		LocalIP:  s.Peer.LocalIP,
+		StartTLS: startTLS,
+		Warn:     s.Log.Warnf,
+	}
+}
+
+// encrypted returns the session's connection when this process itself does its TLS.
+func encrypted(conn inetd.Conn) (*tlsconf.Conn, bool) {
+	c, ok := conn.(*tlsconf.Conn)
+	return c, ok
+}
