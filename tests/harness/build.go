@@ -1,0 +1,152 @@
+package harness
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// programFolders are the main packages whose programs tests run.
+var programFolders = []string{"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd"}
+
+// Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond" or "relayd". It is built
+// with the race detector when the test is.
+func Bin(t testing.TB, name string) string {
+	t.Helper()
+	if raceEnabled {
+		return program(t, "race", name)
+	}
+	return program(t, "plain", name)
+}
+
+// PlainBin returns the path of the program as it is shipped, for measurements and for many processes at once.
+func PlainBin(t testing.TB, name string) string {
+	t.Helper()
+	return program(t, "plain", name)
+}
+
+func program(t testing.TB, kind, name string) string {
+	t.Helper()
+	root := Root(t)
+	path := filepath.Join(os.Getenv(dirVar), "bin", kind, name)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("program %s was not built: %v", name, err)
+	}
+	dependOnSources(t, root)
+	return path
+}
+
+// dependOnSources opens the project's source files, so that "go test" does not take a result from its cache after the
+// programs have changed.
+func dependOnSources(t testing.TB, root string) {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") || path == filepath.Join(root, "tests")) && path != root:
+			return filepath.SkipDir
+		case strings.HasSuffix(path, ".go") || d.Name() == "go.mod":
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			f.Close()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// buildPrograms builds the programs into a cache that the packages of one "go test ./..." share ("go build" leaves alone what
+// is up to date) and links them into bin, where no later build touches them.
+func buildPrograms(root, bin string) error {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	cache = filepath.Join(cache, "mailproxy-test", strings.ReplaceAll(root, "/", "_"))
+	kinds := []string{"plain"}
+	if raceEnabled {
+		kinds = append(kinds, "race")
+	}
+	for _, kind := range kinds {
+		out := filepath.Join(cache, kind)
+		if err := os.MkdirAll(out, 0o755); err != nil {
+			return err
+		}
+		unlock, err := lock(filepath.Join(cache, kind+".lock"))
+		if err != nil {
+			return err
+		}
+		err = build(root, kind, out)
+		if err == nil {
+			err = copyPrograms(out, filepath.Join(bin, kind))
+		}
+		unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func build(root, kind, out string) error {
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X mailproxy/internal/version.Version=test"}
+	env := append(os.Environ(), "CGO_ENABLED=0")
+	if kind == "race" {
+		args = append(args, "-race")
+		env[len(env)-1] = "CGO_ENABLED=1"
+	}
+	for _, folder := range programFolders {
+		if sources, _ := filepath.Glob(filepath.Join(root, folder, "*.go")); len(sources) == 0 {
+			continue
+		}
+		// One at a time with a file name: only then does go build leave a program alone that is up to date.
+		cmd := exec.Command("go", append(args, "-o", filepath.Join(out, filepath.Base(folder)), "./"+folder)...)
+		cmd.Dir, cmd.Env = root, env
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", folder, err, text)
+		}
+	}
+	return nil
+}
+
+func copyPrograms(from, to string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	for _, folder := range programFolders {
+		name := filepath.Base(folder)
+		text, err := os.ReadFile(filepath.Join(from, name))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), text, 0o755)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}

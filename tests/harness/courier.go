@@ -1,0 +1,118 @@
+package harness
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Courier's programs, as Debian installs them.
+const (
+	CourierIMAPLogin  = "/usr/lib/courier/courier/imaplogin"
+	CourierPOP3Login  = "/usr/lib/courier/courier/courierpop3login"
+	CourierIMAPD      = "/usr/bin/imapd"
+	CourierPOP3D      = "/usr/lib/courier/courier/courierpop3d"
+	CourierAuthSocket = "/run/courier/authdaemon/socket"
+)
+
+// Env is a set of environment variables.
+type Env map[string]string
+
+func (e Env) list() []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		list = append(list, name+"="+e[name])
+	}
+	return list
+}
+
+// CourierAuthdaemond starts Courier's authdaemond with these modules ("authuserdb authmysql") and further settings for
+// authdaemonrc. It listens on CourierAuthSocket.
+func CourierAuthdaemond(t testing.TB, modules string, settings Env) *Process {
+	t.Helper()
+	Authdaemonrc(t, modules, settings)
+	os.Remove(CourierAuthSocket)
+	p := Start(t, exec.Command("/bin/sh", "-c",
+		"set -a; . /etc/courier/authdaemonrc; exec /usr/lib/courier/courier-authlib/authdaemond"))
+	p.ready(t, "answer on its socket", func() bool { return accepts(CourierAuthSocket) })
+	return p
+}
+
+// Authdaemonrc writes /etc/courier/authdaemonrc.
+func Authdaemonrc(t testing.TB, modules string, settings Env) {
+	t.Helper()
+	Root(t)
+	text := fmt.Sprintf("authmodulelist=%q\ndaemons=5\nauthdaemonvar=/run/courier/authdaemon\nDEBUG_LOGIN=0\nDEFAULTOPTIONS=\"\"\n", modules)
+	for _, setting := range settings.list() {
+		name, value, _ := strings.Cut(setting, "=")
+		text += fmt.Sprintf("%s=%q\n", name, value)
+	}
+	if err := os.WriteFile("/etc/courier/authdaemonrc", []byte(text), 0o660); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// accepts reports whether somebody listens on the unix socket. The connection is closed without a word.
+func accepts(socket string) bool {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// TCPD says how couriertcpd runs a program.
+type TCPD struct {
+	Addr    string // loopback address to listen on
+	Port    int
+	Config  string   // "imapd" or "pop3d": the files in /etc/courier that are exported, with their -ssl half
+	Env     Env      // settings over those of the files
+	Options []string // further options of couriertcpd
+	Program []string // program and arguments
+	Clean   bool     // export nothing but Env (and PATH): the program reads its own files
+}
+
+// Couriertcpd runs a program as Courier's start scripts do: an environment of the configuration files only, couriertcpd
+// without look-ups. The Log gets the program's standard error.
+func Couriertcpd(t testing.TB, o TCPD) *Process {
+	t.Helper()
+	script := ""
+	if !o.Clean {
+		script = fmt.Sprintf("set -a; . /etc/courier/%[1]s; . /etc/courier/%[1]s-ssl; IMAP_STARTTLS=$IMAPDSTARTTLS; POP3_STARTTLS=$POP3_STARTTLS; ", o.Config)
+	}
+	script += `exec env "$@"`
+	args := append([]string{"-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "/bin/sh", "-c", script, "sh"}, o.Env.list()...)
+	args = append(args, "/usr/sbin/couriertcpd", "-address="+o.Addr, "-maxprocs=4000", "-maxperip=4000", "-nodnslookup", "-noidentlookup")
+	args = append(args, o.Options...)
+	args = append(append(args, strconv.Itoa(o.Port)), o.Program...)
+	p := Start(t, exec.Command("/usr/bin/env", args...))
+	p.waitListen(t, hostPort(o.Addr, o.Port))
+	return p
+}
+
+// IMAPUnderCourier runs an IMAP login program under couriertcpd on addr:143, with Courier's imapd as the local server.
+func IMAPUnderCourier(t testing.TB, addr, program string, env Env) *Process {
+	t.Helper()
+	return Couriertcpd(t, TCPD{Addr: addr, Port: 143, Config: "imapd", Env: env, Program: []string{program, CourierIMAPD, "Maildir"}})
+}
+
+// POP3UnderCourier runs a POP3 login program under couriertcpd on addr:110, with Courier's pop3d as the local server.
+func POP3UnderCourier(t testing.TB, addr, program string, env Env) *Process {
+	t.Helper()
+	return Couriertcpd(t, TCPD{Addr: addr, Port: 110, Config: "pop3d", Env: env, Program: []string{program, CourierPOP3D, "Maildir"}})
+}
+
+// CourierMailhost runs Courier's own IMAP and POP3 service on addr, ports 143 and 110. It asks the auth daemon on
+// CourierAuthSocket and serves every account from its home, whatever its mailhost option says.
+func CourierMailhost(t testing.TB, addr string) (imap, pop3 *Process) {
+	t.Helper()
+	return IMAPUnderCourier(t, addr, CourierIMAPLogin, Env{"IMAP_PROXY": "0"}),
+		POP3UnderCourier(t, addr, CourierPOP3Login, Env{"POP3_PROXY": "0"})
+}

@@ -1,0 +1,95 @@
+package harness
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Patience is how long the harness waits for a server to start or a log line to appear. It is far above what either takes.
+const Patience = 30 * time.Second
+
+// Log collects the lines that a program writes. It is safe for concurrent use.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write adds text.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String returns everything so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Lines returns the complete lines so far, without their ends.
+func (l *Log) Lines() []string {
+	text := l.String()
+	end := strings.LastIndexByte(text, '\n')
+	if end < 0 {
+		return nil
+	}
+	return strings.Split(text[:end], "\n")
+}
+
+// Find returns the complete lines that hold a match of the regular expression.
+func (l *Log) Find(expr string) []string {
+	re := regexp.MustCompile(expr)
+	var found []string
+	for _, line := range l.Lines() {
+		if re.MatchString(line) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// Wait waits for a line that holds a match and returns the first one; it ends the test when there is none in time.
+func (l *Log) Wait(t testing.TB, expr string) string {
+	t.Helper()
+	var found []string
+	if !Eventually(func() bool { found = l.Find(expr); return len(found) > 0 }) {
+		t.Fatalf("no log line matches %q in:\n%s", expr, l)
+	}
+	return found[0]
+}
+
+// WaitN waits for exactly n lines that hold a match and returns them; it ends the test when there are more, or fewer in time.
+func (l *Log) WaitN(t testing.TB, n int, expr string) []string {
+	t.Helper()
+	var found []string
+	Eventually(func() bool { found = l.Find(expr); return len(found) >= n })
+	if len(found) != n {
+		t.Fatalf("%d log lines match %q, want %d, in:\n%s", len(found), expr, n, l)
+	}
+	return found
+}
+
+// Eventually asks often until the condition holds, and reports whether it did within Patience.
+func Eventually(condition func() bool) bool {
+	for wait := time.Millisecond; ; wait = min(wait*2, 50*time.Millisecond) {
+		if condition() {
+			return true
+		}
+		if wait == 50*time.Millisecond {
+			break
+		}
+		time.Sleep(wait)
+	}
+	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if condition() {
+			return true
+		}
+	}
+	return false
+}

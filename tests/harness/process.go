@@ -1,0 +1,158 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Process is a started program with everything it starts.
+type Process struct {
+	Cmd  *exec.Cmd
+	Log  *Log // what it writes to standard output and standard error
+	name string
+	done chan struct{} // closed when it has ended
+	once sync.Once
+}
+
+// Start starts cmd in a process group of its own. Its output goes to the Log (unless cmd says otherwise), which is shown when
+// the test fails. At the end of the test it gets SIGTERM, and what is left of the group after 3 seconds SIGKILL.
+func Start(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{Cmd: cmd, Log: new(Log), name: filepath.Base(cmd.Path), done: make(chan struct{})}
+	if cmd.Stdout == nil {
+		cmd.Stdout = p.Log
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = p.Log
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start %s (missing? tests/install.sh installs what the tests need): %v", cmd, err)
+	}
+	go func() {
+		cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.Stop()
+		if t.Failed() {
+			t.Logf("--- log of %s:\n%s", p.name, p.Log)
+		}
+	})
+	return p
+}
+
+// Ended reports whether the program has ended.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Stop ends the program and its group as at the end of the test.
+func (p *Process) Stop() {
+	p.once.Do(func() {
+		syscall.Kill(-p.Cmd.Process.Pid, syscall.SIGTERM)
+		select {
+		case <-p.done:
+		case <-time.After(3 * time.Second):
+		}
+		syscall.Kill(-p.Cmd.Process.Pid, syscall.SIGKILL)
+		<-p.done
+	})
+}
+
+// Wait waits for the program to end by itself and returns its exit status; it ends the test when it does not in time.
+func (p *Process) Wait(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(Patience):
+		t.Fatalf("%s does not end; its log:\n%s", p.name, p.Log)
+	}
+	return p.Cmd.ProcessState.ExitCode()
+}
+
+// ready waits for the condition and ends the test when the program ends first or takes too long.
+func (p *Process) ready(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	ok := Eventually(func() bool { return p.Ended() || condition() })
+	if !ok || p.Ended() && !condition() {
+		t.Fatalf("%s: no %s (ended: %v); its log:\n%s", p.name, what, p.Ended(), p.Log)
+	}
+}
+
+// Run runs a program to its end and returns its output; it ends the test when the program fails.
+func Run(t testing.TB, stdin string, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, out)
+	}
+	return string(out)
+}
+
+// Proc is a process that runs on the island.
+type Proc struct {
+	PID  int
+	Comm string // the kernel's name for it: the program's first 15 bytes
+	Args []string
+}
+
+// Procs lists the processes that are alive (zombies are not).
+func Procs(t testing.TB) []Proc {
+	t.Helper()
+	var procs []Proc
+	folders, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		args, err := os.ReadFile(folder + "/cmdline")
+		comm, _ := os.ReadFile(folder + "/comm")
+		if err != nil || len(args) == 0 {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(folder))
+		procs = append(procs, Proc{pid, strings.TrimSpace(string(comm)), strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")})
+	}
+	return procs
+}
+
+// NoneLeft waits until no process of these programs (file names) is alive, and ends the test when one stays.
+func NoneLeft(t testing.TB, names ...string) {
+	t.Helper()
+	var left []string
+	if !Eventually(func() bool { left = alive(t, names); return len(left) == 0 }) {
+		t.Fatalf("processes left: %s", strings.Join(left, "; "))
+	}
+}
+
+func alive(t testing.TB, names []string) []string {
+	var left []string
+	for _, p := range Procs(t) {
+		for _, name := range names {
+			if p.Comm == name[:min(len(name), 15)] {
+				left = append(left, fmt.Sprintf("%d %v", p.PID, p.Args))
+			}
+		}
+	}
+	return left
+}
