@@ -1,0 +1,57 @@
+// Package relay joins two connections, a client's and a mailhost's, until both directions are done; or hands the two to
+// relayd, the service that holds the sessions of many processes. It knows nothing of IMAP or POP3: bytes go through
+// unread, unchanged and in order.
+package relay
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// Conn is a stream whose two directions end separately: *net.TCPConn, *net.UnixConn, *tls.Conn.
+type Conn interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// Info is what a session is called in logs and lists.
+type Info struct {
+	User       string // the address the auth module returned
+	Protocol   string // "IMAP" or "POP3"
+	RemoteIP   string // the client's address as the launcher wrote it (IPv4 as ::ffff:192.0.2.7)
+	RemotePort string
+	Mailhost   string    // as in the account's mailhost option
+	Start      time.Time // when the session was joined; zero: now
+}
+
+// Options are the choices a caller of Join has. The zero value is fit for use.
+type Options struct {
+	KeepAlive time.Duration // idle time before TCP keepalive probes on both sides; 0 = off
+	Alone     bool          // this process does nothing else any more: give its memory back whenever the session idles
+}
+
+// Stats tell what a session moved. Bytes are counted when the other side's kernel has taken them.
+type Stats struct {
+	FromClient   int64
+	FromMailhost int64
+	Duration     time.Duration
+}
+
+// EndLine returns the log line that ends a relayed session, without a line end. rcvd counts what the client sent, sent
+// what it was given, time is in whole seconds. Control characters in the names are shown as '?'.
+func EndLine(i Info, s Stats) string {
+	return fmt.Sprintf("INFO: LOGOUT, user=%s, ip=[%s], port=[%s], mailhost=%s, rcvd=%d, sent=%d, time=%d, protocol=%s",
+		visible(i.User), visible(i.RemoteIP), visible(i.RemotePort), visible(i.Mailhost),
+		s.FromClient, s.FromMailhost, int64(s.Duration/time.Second), visible(i.Protocol))
+}
+
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,337 @@
+// Package relaytest holds the tests that everything which joins two connections must pass: relay.Join, relayd, and both
+// with TLS. A test is given the far ends only, so it sees what a mail client and a mailhost see.
+package relaytest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"mailproxy/relay"
+)
+
+// Joiner starts joining two connections, which it owns from then on. wait returns when both have been let go.
+type Joiner func(t testing.TB, client, mailhost relay.Conn) (wait func())
+
+// Size is the number of bytes of the bulk tests, each way.
+const Size = 24 << 20
+
+// Run tries join on every pair of kinds.
+func Run(t *testing.T, clients, mailhosts []Kind, join Joiner) {
+	for _, ck := range clients {
+		for _, mk := range mailhosts {
+			t.Run(ck.Name+"+"+mk.Name, func(t *testing.T) {
+				for _, tc := range cases {
+					t.Run(tc.name, func(t *testing.T) {
+						nc, fc := ck.Make(t)
+						nm, fm := mk.Make(t)
+						s := &session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join}
+						tc.run(s)
+					})
+				}
+			})
+		}
+	}
+}
+
+// session is one test's view of one session.
+type session struct {
+	*testing.T
+	client, mailhost         relay.Conn
+	nearClient, nearMailhost relay.Conn
+	join                     Joiner
+	wait                     func()
+}
+
+func (s *session) start() { s.wait = s.join(s.T, s.nearClient, s.nearMailhost) }
+
+// over expects the relay to let both connections go.
+func (s *session) over() {
+	s.Helper()
+	done := make(chan struct{})
+	go func() { s.wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		s.Fatal("the session does not end")
+	}
+}
+
+var cases = []struct {
+	name string
+	run  func(*session)
+}{
+	{"Waiting", waiting}, {"ByteByByte", byteByByte}, {"HalfCloseClient", halfCloseClient}, {"HalfCloseMailhost", halfCloseMailhost},
+	{"CloseAfterWrite", closeAfterWrite}, {"CloseTogether", closeTogether}, {"Bulk", bulk}, {"SlowReader", slowReader},
+	{"Bursts", bursts}, {"ResetByClient", resetByClient}, {"ResetByMailhost", resetByMailhost}, {"ResetInBulk", resetInBulk},
+}
+
+// waiting: what stood in both sockets before the join arrives.
+func waiting(s *session) {
+	send(s, s.client, "a1 NOOP\r\n")
+	send(s, s.mailhost, "* BYE\r\n")
+	s.start()
+	expect(s, s.mailhost, "a1 NOOP\r\n")
+	expect(s, s.client, "* BYE\r\n")
+	s.client.Close()
+	s.mailhost.Close()
+	s.over()
+}
+
+func byteByByte(s *session) {
+	s.start()
+	for i := range 300 {
+		send(s, s.client, string(rune('a'+i%26)))
+		expect(s, s.mailhost, string(rune('a'+i%26)))
+		send(s, s.mailhost, string(rune('A'+i%26)))
+		expect(s, s.client, string(rune('A'+i%26)))
+	}
+	s.client.Close()
+	ends(s, s.mailhost)
+	s.mailhost.Close()
+	s.over()
+}
+
+func halfCloseClient(s *session)   { halfClose(s, s.client, s.mailhost) }
+func halfCloseMailhost(s *session) { halfClose(s, s.mailhost, s.client) }
+
+// halfClose: a ends its direction, b sees that and still answers at length.
+func halfClose(s *session, a, b relay.Conn) {
+	s.start()
+	send(s, a, "QUIT\r\n")
+	if err := a.CloseWrite(); err != nil {
+		s.Fatal(err)
+	}
+	expect(s, b, "QUIT\r\n")
+	ends(s, b)
+	time.Sleep(20 * time.Millisecond)
+	answer := bytes.Repeat([]byte("0123456789abcdef"), 20000)
+	go func() {
+		_, _ = b.Write(answer)
+		b.CloseWrite()
+	}()
+	got, err := io.ReadAll(a)
+	if err != nil || !bytes.Equal(got, answer) {
+		s.Fatalf("after a half-close: %d of %d bytes, %v", len(got), len(answer), err)
+	}
+	s.over()
+}
+
+// closeAfterWrite: everything written before a close arrives.
+func closeAfterWrite(s *session) {
+	s.start()
+	data := bytes.Repeat([]byte("x"), 100_000)
+	go func() {
+		_, _ = s.client.Write(data)
+		s.client.Close()
+	}()
+	got, err := io.ReadAll(s.mailhost)
+	if err != nil || len(got) != len(data) {
+		s.Fatalf("%d of %d bytes, %v", len(got), len(data), err)
+	}
+	s.mailhost.Close()
+	s.over()
+}
+
+func closeTogether(s *session) {
+	s.start()
+	send(s, s.client, "x")
+	expect(s, s.mailhost, "x")
+	var wg sync.WaitGroup
+	for _, c := range []relay.Conn{s.client, s.mailhost} {
+		wg.Add(1)
+		go func() { defer wg.Done(); c.Close() }()
+	}
+	wg.Wait()
+	s.over()
+}
+
+func bulk(s *session) {
+	s.start()
+	if err := Bulk(s.client, s.mailhost, Size); err != nil {
+		s.Fatal(err)
+	}
+	s.over()
+}
+
+// Bulk sends size random bytes each way at the same time, half-closes, and compares checksums.
+func Bulk(client, mailhost relay.Conn, size int64) error {
+	errs := make(chan error, 4)
+	var sent, got [2][]byte
+	var wg sync.WaitGroup
+	for i, c := range []relay.Conn{client, mailhost} {
+		wg.Add(2)
+		go func() {
+			defer wg.Done()
+			h := sha256.New()
+			src := rand.NewChaCha8([32]byte{byte(i + 1)})
+			if _, err := io.Copy(io.MultiWriter(c, h), io.LimitReader(src, size)); err != nil {
+				errs <- fmt.Errorf("writing from side %d: %w", i, err)
+			}
+			if err := c.CloseWrite(); err != nil {
+				errs <- err
+			}
+			sent[i] = h.Sum(nil)
+		}()
+		go func() {
+			defer wg.Done()
+			h := sha256.New()
+			n, err := io.Copy(h, struct{ io.Reader }{c})
+			if err != nil || n != size {
+				errs <- fmt.Errorf("side %d got %d of %d bytes: %w", i, n, size, err)
+			}
+			got[1-i] = h.Sum(nil)
+		}()
+	}
+	wg.Wait()
+	for i := range sent {
+		if !bytes.Equal(sent[i], got[i]) {
+			errs <- fmt.Errorf("the bytes of side %d were changed on the way", i)
+		}
+	}
+	close(errs)
+	var all error
+	for err := range errs {
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
+// slowReader: a peer that reads late and little loses nothing, and the other direction goes on meanwhile.
+func slowReader(s *session) {
+	s.start()
+	const size = 12 << 20
+	src := func() io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{9}), size) }
+	go func() {
+		_, _ = io.Copy(s.mailhost, src())
+		s.mailhost.CloseWrite()
+	}()
+	time.Sleep(300 * time.Millisecond)
+	for range 20 {
+		send(s, s.client, "DONE\r\n")
+		expect(s, s.mailhost, "DONE\r\n")
+	}
+	want, got := sha256.New(), sha256.New()
+	_, _ = io.Copy(want, src())
+	var total int64
+	for buf := make([]byte, 4096); ; {
+		n, err := s.client.Read(buf)
+		got.Write(buf[:n])
+		if total += int64(n); total < 400_000 && n > 0 {
+			time.Sleep(time.Millisecond)
+		} else {
+			buf = make([]byte, 128<<10)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			s.Fatal(err)
+		}
+	}
+	if total != size || !bytes.Equal(want.Sum(nil), got.Sum(nil)) {
+		s.Fatalf("%d of %d bytes, or changed", total, size)
+	}
+	s.client.Close()
+	s.over()
+}
+
+// bursts: messages of every size, with pauses, in lock step: small path, bulk path and the way back.
+func bursts(s *session) {
+	s.start()
+	r := rand.New(rand.NewPCG(1, 2))
+	for i, n := range []int{1, 100, 5000, 16 << 10, 16<<10 + 1, 64 << 10, 64<<10 + 1, 300_000, 2, 1 << 20, 3, 70_000, 1} {
+		data := make([]byte, n)
+		for j := range data {
+			data[j] = byte(r.Uint32())
+		}
+		from, to := s.client, s.mailhost
+		if i%2 == 1 {
+			from, to = to, from
+		}
+		go func() { _, _ = from.Write(data) }()
+		got := make([]byte, n)
+		if _, err := io.ReadFull(to, got); err != nil || !bytes.Equal(got, data) {
+			s.Fatalf("burst %d of %d bytes: %v", i, n, err)
+		}
+	}
+	s.client.Close()
+	ends(s, s.mailhost)
+	s.mailhost.Close()
+	s.over()
+}
+
+func resetByClient(s *session)   { resetBy(s, s.client, s.mailhost) }
+func resetByMailhost(s *session) { resetBy(s, s.mailhost, s.client) }
+
+// resetBy: a breaks off; b is told, and the session ends without b's help.
+func resetBy(s *session, a, b relay.Conn) {
+	s.start()
+	send(s, a, "x")
+	expect(s, b, "x")
+	Reset(a)
+	if _, err := b.Read(make([]byte, 1)); err == nil {
+		s.Fatal("bytes after a reset")
+	}
+	if _, unix := a.(*net.UnixConn); unix {
+		b.Close() // the close of a socketpair is an orderly end: b has to answer it
+	}
+	s.over()
+}
+
+// resetInBulk: the reader breaks off while megabytes are under way; the writer is told.
+func resetInBulk(s *session) {
+	s.start()
+	go func() {
+		_, _ = io.CopyN(io.Discard, s.client, 1<<20)
+		Reset(s.client)
+	}()
+	buf := make([]byte, 64<<10)
+	for {
+		if _, err := s.mailhost.Write(buf); err != nil {
+			break
+		}
+	}
+	s.mailhost.Close()
+	s.over()
+}
+
+// Reset closes a TCP connection with RST; anything else is closed.
+func Reset(c net.Conn) {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = t.NetConn()
+	}
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	c.Close()
+}
+
+func send(s *session, c net.Conn, text string) {
+	s.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func expect(s *session, c net.Conn, text string) {
+	s.Helper()
+	buf := make([]byte, len(text))
+	if n, err := io.ReadFull(c, buf); err != nil || string(buf) != text {
+		s.Fatalf("got %q, want %q (%v)", buf[:n], text, err)
+	}
+}
+
+func ends(s *session, c net.Conn) {
+	s.Helper()
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		s.Fatalf("got %d bytes, %v, want the end of the stream", n, err)
+	}
+}
