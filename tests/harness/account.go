@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// MailID is the uid and gid of the accounts' files unless an Account says otherwise. No system user has it.
-const MailID = 30001
+// MailID is the uid and gid of the accounts' files unless an Account says otherwise: Debian's system user mail. (Under a uid
+// without a name Courier's imapd waits two seconds for its file alteration monitor to start.)
+const MailID = 8
 
 // Account is a mail account for userdb and for Dovecot.
 type Account struct {

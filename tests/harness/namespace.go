@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +26,21 @@ func furnish(dir string) error {
 	if err := privateDev(filepath.Join(dir, "dev")); err != nil {
 		return fmt.Errorf("make a private /dev: %w", err)
 	}
-	return courierFolders(dir)
+	if err := courierFolders(dir); err != nil {
+		return err
+	}
+	return limitFiles()
+}
+
+// limitFiles gives the servers the soft limit on descriptors of a real machine. Some close every possible descriptor when they
+// start a helper (Courier's imapd with gamin), which takes seconds under a container's million.
+func limitFiles() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = min(4096, limit.Max)
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }
 
 func loopbackUp() error {
