@@ -1,0 +1,139 @@
+package userdb
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// dat is the pair of databases that makeuserdb writes: one with what everybody may know, one with the passwords.
+type dat struct {
+	files        [2]*os.File
+	main, shadow *gdbm
+}
+
+// openDat opens path.dat and pathshadow.dat. The files stay open: makeuserdb replaces them by new ones.
+func openDat(path string) (*dat, error) {
+	d := new(dat)
+	for i, name := range [2]string{path + ".dat", path + "shadow.dat"} {
+		f, err := openPrivate(name, i == 1)
+		if err != nil {
+			d.close()
+			return nil, err
+		}
+		d.files[i] = f
+		info, err := f.Stat()
+		if err == nil {
+			var db *gdbm
+			if db, err = openGDBM(f, info.Size()); err == nil {
+				if i == 0 {
+					d.main = db
+				} else {
+					d.shadow = db
+				}
+				continue
+			}
+		}
+		d.close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return d, nil
+}
+
+func (d *dat) find(name string) (record, bool, error) {
+	fields, ok, err := d.main.get(name)
+	if !ok || err != nil {
+		return "", false, err
+	}
+	r, err := d.join(name, fields)
+	return r, err == nil, err
+}
+
+// join adds an account's secrets to its other fields. The first field of a name counts, so a secret can hide no other
+// field, and the public file cannot hide a secret: fields that end in "pw" are not in it.
+func (d *dat) join(name, fields string) (record, error) {
+	secrets, _, err := d.shadow.get(name)
+	if err != nil || secrets == "" {
+		return record(fields), err
+	}
+	return record(secrets + "|" + fields), nil
+}
+
+func (d *dat) each(yield func(string, record) error) error {
+	return d.main.each(func(name, fields string) error { return yield(name, record(fields)) })
+}
+
+func (d *dat) close() error {
+	var errs []error
+	for _, f := range d.files {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stamp is what changes when a file does.
+type stamp struct {
+	exists bool
+	// time of the last change of the contents and size tell the younger file; changed is the time of the last change of
+	// anything, the mode included.
+	time, size, changed int64
+	inode               uint64
+}
+
+// newer tells whether s is younger than o. What does not exist is older than everything else.
+func (s stamp) newer(o stamp) bool { return s.exists && (!o.exists || s.time > o.time) }
+
+// stampOf returns the stamp of a file; a missing one is no error.
+func stampOf(path string) (stamp, fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return stamp{}, nil, nil
+	}
+	if err != nil {
+		return stamp{}, nil, err
+	}
+	s := stamp{exists: true, time: info.ModTime().UnixNano(), size: info.Size()}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.inode, s.changed = sys.Ino, sys.Ctim.Nano()
+	}
+	return s, info, nil
+}
+
+// state is the stamps of all files of a database.
+type state struct{ text, main, shadow stamp }
+
+// stateOf looks at the files. The stamp of a folder is that of its youngest file, with the sum of the sizes and inodes.
+func stateOf(path string) (s state, folder bool, err error) {
+	var errs [3]error
+	var info fs.FileInfo
+	s.text, info, errs[0] = stampOf(path)
+	s.main, _, errs[1] = stampOf(path + ".dat")
+	s.shadow, _, errs[2] = stampOf(path + "shadow.dat")
+	if info == nil || !info.IsDir() {
+		return s, false, errors.Join(errs[:]...)
+	}
+	files, err := textFiles(path)
+	if err != nil {
+		return s, true, err
+	}
+	for _, name := range files {
+		f, _, err := stampOf(name)
+		if err != nil {
+			return s, true, err
+		}
+		s.text.time = max(s.text.time, f.time)
+		s.text.changed = max(s.text.changed, f.changed)
+		s.text.size += f.size
+		s.text.inode += f.inode
+	}
+	return s, true, errors.Join(errs[:]...)
+}
+
+// useDat tells whether the .dat files are complete and no older than the text.
+func (s state) useDat() bool {
+	return s.main.exists && s.shadow.exists && !s.text.newer(s.main) && !s.text.newer(s.shadow)
+}

@@ -1,0 +1,198 @@
+package userdb
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/authlib"
+	"mailproxy/authlib/password"
+)
+
+// cramTypes are the types whose secrets follow a change of the password.
+var cramTypes = [...]authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA1, authlib.AuthCRAMSHA256}
+
+// ChangePassword changes the hash that decides for the service, and those CRAM secrets that belong to the old password,
+// in the text file, which is replaced as a whole. Then makeuserdb runs if .dat files are there; if it fails, the text, being
+// younger, is read from then on.
+func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordRequest) error {
+	m.passwd.Lock()
+	defer m.passwd.Unlock()
+	if req.User == "" || authlib.HasControl(req.User) || authlib.HasControl(req.NewPassword) || req.NewPassword == "" {
+		return fmt.Errorf("userdb: empty name or password, or control characters in it: %w", authlib.ErrRefused)
+	}
+	path, err := filepath.EvalSymlinks(m.config.Path)
+	if err != nil {
+		return fmt.Errorf("userdb: %w", err)
+	}
+	unlock, err := lock(path)
+	if err != nil {
+		return fmt.Errorf("userdb: lock: %w", err)
+	}
+	defer unlock()
+	files, err := textFiles(path)
+	if err != nil {
+		return fmt.Errorf("userdb: %w", err)
+	}
+	for _, file := range files {
+		found, err := changeFile(file, req)
+		if errors.Is(err, authlib.ErrRefused) {
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("userdb: %w", err)
+		}
+		if found {
+			m.rebuild(ctx)
+			m.quiet.Store(0)
+			return nil
+		}
+	}
+	return authlib.ErrRefused
+}
+
+// lock takes the lock that Courier's userdb(8) takes before it writes.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), ".lock."+filepath.Base(path)),
+		os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// changeFile changes the password in one file, if the account is in it.
+func changeFile(path string, req *authlib.PasswordRequest) (found bool, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return false, err
+	}
+	start := []byte(req.User + "\t")
+	from := 0
+	if !bytes.HasPrefix(text, start) {
+		if from = bytes.Index(text, append([]byte("\n"), start...)) + 1; from == 0 {
+			return false, nil
+		}
+	}
+	if req.User[0] == '#' {
+		return false, nil
+	}
+	from += len(start)
+	to := len(text)
+	if i := bytes.IndexByte(text[from:], '\n'); i >= 0 {
+		to = from + i
+	}
+	if text[to-1] == '\r' {
+		to--
+	}
+	r, err := record(text[from:to]).change(req)
+	if err != nil {
+		return true, err
+	}
+	return true, replaceFile(path, text[:from], []byte(r), text[to:])
+}
+
+// change returns the record with a new password.
+func (r record) change(req *authlib.PasswordRequest) (record, error) {
+	if err := r.check(req.User, req.Service, req.OldPassword); err != nil {
+		return "", err
+	}
+	field, old, _ := r.password(req.Service)
+	hash, err := password.Hash(keep(old), req.NewPassword)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsAny(hash, "|\n") {
+		return "", fmt.Errorf("the new hash cannot be stored")
+	}
+	values := map[string]string{field: hash}
+	for _, t := range cramTypes {
+		for _, name := range [2]string{req.Service + "-" + cramField(t), cramField(t)} {
+			secret, ok := r.get(name)
+			if ok && strings.EqualFold(secret, password.CRAMSecret(req.OldPassword, t)) {
+				values[name] = password.CRAMSecret(req.NewPassword, t)
+			}
+		}
+	}
+	return r.replace(values), nil
+}
+
+// keep returns what a new hash is to be like. Courier writes $1$ always; what is stronger stays as it is.
+func keep(old string) string {
+	for _, strong := range [...]string{"$2", "$5$", "$6$", "$y$", "$argon2"} {
+		if strings.HasPrefix(old, strong) {
+			return old
+		}
+	}
+	return "$1$"
+}
+
+// replaceFile replaces a file by the concatenation of parts, keeping owner and mode; whoever reads it sees the old or the
+// new one, whole.
+func replaceFile(path string, parts ...[]byte) (err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	// The name begins with a dot: makeuserdb and we skip it should it be left behind in a folder.
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp."+filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			tmp.Close()
+			os.Remove(tmp.Name())
+		}
+	}()
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok && (int(sys.Uid) != os.Geteuid() || int(sys.Gid) != os.Getegid()) {
+		if err := tmp.Chown(int(sys.Uid), int(sys.Gid)); err != nil {
+			return err
+		}
+	}
+	if err := tmp.Chmod(info.Mode().Perm()); err != nil {
+		return err
+	}
+	for _, part := range parts {
+		if _, err := tmp.Write(part); err != nil {
+			return err
+		}
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+// rebuild runs makeuserdb when there are .dat files.
+func (m *Module) rebuild(ctx context.Context) {
+	s, _, err := stateOf(m.config.Path)
+	if err != nil || !s.main.exists {
+		return
+	}
+	args := []string{}
+	if m.config.Path != DefaultPath {
+		args = append(args, "-f", m.config.Path)
+	}
+	cmd := exec.CommandContext(ctx, m.config.MakeUserDB, args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		line, _, _ := strings.Cut(string(out), "\n")
+		m.config.Log(fmt.Sprintf("userdb: %s: %v: %.200q: the text file is read from now on", m.config.MakeUserDB, err, line))
+	}
+}

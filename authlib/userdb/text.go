@@ -1,0 +1,241 @@
+package userdb
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+)
+
+// maxLine is the longest line that a text file may have, in bytes.
+const maxLine = maxItem
+
+// source finds accounts in whatever form the database has.
+type source interface {
+	// find returns the fields of an account.
+	find(name string) (r record, ok bool, err error)
+	// each calls yield for every account and ends with its first error.
+	each(yield func(name string, r record) error) error
+	close() error
+}
+
+// splitLine splits a line into name and fields; ok is false for comments and whatever else is no account.
+func splitLine(line string) (name, fields string, ok bool) {
+	if line == "" || line[0] == '#' {
+		return "", "", false
+	}
+	name, fields, ok = strings.Cut(line, "\t")
+	return name, fields, ok && name != ""
+}
+
+// textFiles returns the path itself, or all files below it in the order of their names. Files and folders whose names
+// begin with a dot are skipped, as makeuserdb skips them.
+func textFiles(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	var files []string
+	err = filepath.WalkDir(path+"/", func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case p != path+"/" && strings.HasPrefix(d.Name(), "."):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case !d.IsDir():
+			files = append(files, p)
+		}
+		return nil
+	})
+	sort.Strings(files)
+	return files, err
+}
+
+// private refuses a database that others may read or write: it holds secrets that are as good as passwords.
+func private(path string, info fs.FileInfo) error {
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s: mode %#o: group and world must have no access (chmod go= %s)", path, info.Mode().Perm(), path)
+	}
+	return nil
+}
+
+// openPrivate opens a regular file that nobody else may access. The folder is what protects the files of a folder.
+func openPrivate(path string, check bool) (*os.File, error) {
+	// Without O_NONBLOCK a FIFO in the folder would be waited for.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a regular file", path)
+	}
+	if err == nil && check {
+		err = private(path, info)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openText opens every text file of the database in turn.
+func openText(path string, read func(*os.File) error) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if err := private(path, info); err != nil {
+		return err
+	}
+	files, err := textFiles(path)
+	if err != nil {
+		return err
+	}
+	for _, name := range files {
+		f, err := openPrivate(name, !info.IsDir())
+		if err != nil {
+			return err
+		}
+		err = read(f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// index is a text database in memory: the files as they are, and where each account's fields stand in them.
+type index struct {
+	text   string
+	fields map[string]span
+}
+
+// span is a piece of index.text.
+type span struct{ from, to uint32 }
+
+// loadIndex reads a text file or folder into memory.
+func loadIndex(path string) (*index, error) {
+	var text strings.Builder
+	err := openText(path, func(f *os.File) error {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if info.Size()+int64(text.Len()) > 1<<32-2 {
+			return errors.New("too large")
+		}
+		text.Grow(int(info.Size()) + 1)
+		if _, err := io.Copy(&text, f); err != nil {
+			return err
+		}
+		// A last line without its newline must not run into the next file.
+		return text.WriteByte('\n')
+	})
+	if err != nil {
+		return nil, err
+	}
+	x := parseIndex(text.String())
+	return x, nil
+}
+
+// parseIndex finds the accounts in a text. Of two accounts of a name the first counts.
+func parseIndex(text string) *index {
+	x := &index{text: text, fields: make(map[string]span, strings.Count(text, "\n"))}
+	for from := 0; from < len(text); {
+		to := len(text)
+		if i := strings.IndexByte(text[from:], '\n'); i >= 0 {
+			to = from + i
+		}
+		line := strings.TrimSuffix(text[from:to], "\r")
+		if name, fields, ok := splitLine(line); ok {
+			if _, twice := x.fields[name]; !twice {
+				end := from + len(line)
+				x.fields[name] = span{uint32(end - len(fields)), uint32(end)}
+			}
+		}
+		from = to + 1
+	}
+	return x
+}
+
+func (x *index) find(name string) (record, bool, error) {
+	s, ok := x.fields[name]
+	return record(x.text[s.from:s.to]), ok, nil
+}
+
+func (x *index) each(yield func(string, record) error) error {
+	for name, s := range x.fields {
+		if err := yield(name, record(x.text[s.from:s.to])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *index) close() error { return nil }
+
+// scan is a text database that is read from the beginning for every question: what a process that answers one wants.
+type scan struct{ path string }
+
+var errFound = errors.New("found")
+
+func (s scan) find(name string) (r record, ok bool, err error) {
+	err = openText(s.path, func(f *os.File) error {
+		return eachLine(f, name, func(_, fields string) error {
+			r, ok = record(fields), true
+			return errFound
+		})
+	})
+	if errors.Is(err, errFound) {
+		err = nil
+	}
+	return r, ok, err
+}
+
+func (s scan) each(yield func(string, record) error) error {
+	seen := make(map[string]bool)
+	return openText(s.path, func(f *os.File) error {
+		return eachLine(f, "", func(name, fields string) error {
+			if seen[name] {
+				return nil
+			}
+			seen[name] = true
+			return yield(name, record(fields))
+		})
+	})
+}
+
+func (s scan) close() error { return nil }
+
+// eachLine calls yield for every account in r, or for those named only if that is not empty, and ends with its first error.
+func eachLine(r io.Reader, only string, yield func(name, fields string) error) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 0, 32<<10), maxLine)
+	for lines.Scan() {
+		line := lines.Bytes()
+		if only != "" && (len(line) <= len(only) || line[len(only)] != '\t' || string(line[:len(only)]) != only) {
+			continue
+		}
+		if name, fields, ok := splitLine(string(line)); ok {
+			if err := yield(name, fields); err != nil {
+				return err
+			}
+		}
+	}
+	return lines.Err()
+}

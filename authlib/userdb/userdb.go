@@ -1,0 +1,314 @@
+// Package userdb is the account database that needs no other program: Courier's userdb, a text file or a folder of text
+// files, or the GDBM files that makeuserdb makes of them. See userdb(8) of Courier for the format.
+//
+// The .dat files are read when they exist and are no older than the text, else the text. It lacks Courier's other kinds of
+// .dat files (Berkeley DB).
+package userdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/authlib/password"
+)
+
+// DefaultPath is where Courier's tools keep the text.
+const DefaultPath = "/etc/courier/userdb"
+
+// quietTime is how long a look at a folder of text files holds, because it costs a stat of every file; and how long files
+// that cannot be read are left alone.
+const quietTime = time.Second
+
+// Config says where the database is.
+type Config struct {
+	// Path of the text file or folder; empty = [DefaultPath]. The .dat files are Path.dat and Pathshadow.dat.
+	Path string
+	// OneShot: the process answers one question. Text is then searched, not kept in memory.
+	OneShot bool
+	// MakeUserDB is the program that makes .dat files, run after a change of a password when they are in use; empty =
+	// "makeuserdb" in /usr/sbin.
+	MakeUserDB string
+	// Log gets one line, without newline, about what is wrong but does not stop service; nil = nowhere.
+	Log func(line string)
+	// Now is the clock; nil = time.Now.
+	Now func() time.Time
+}
+
+// Module is a userdb as an authlib.Module. It sees a change of its files at the next question, that of a folder within a
+// second. Files that then cannot be read are reported once, and the accounts stay as they were before.
+type Module struct {
+	config Config
+
+	mu     sync.RWMutex
+	state  state
+	source source // nil before the first question, and when there are no files
+	// quiet is the time, in ns since 1970, until which nobody looks whether the files changed.
+	quiet   atomic.Int64
+	problem string // what was reported last
+	readers *sync.WaitGroup
+
+	// passwd serialises changes.
+	passwd sync.Mutex
+}
+
+var _ authlib.Module = (*Module)(nil)
+
+// New returns a module. It opens nothing: a database that cannot be read is a temporary failure of each question.
+func New(c Config) *Module {
+	if c.Path == "" {
+		c.Path = DefaultPath
+	}
+	if c.MakeUserDB == "" {
+		c.MakeUserDB = "/usr/sbin/makeuserdb"
+	}
+	if c.Log == nil {
+		c.Log = func(string) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Module{config: c, readers: new(sync.WaitGroup)}
+}
+
+// Name returns "authuserdb".
+func (m *Module) Name() string { return "authuserdb" }
+
+// Check reports what would keep the module from answering: files that cannot be read, or none at all.
+func (m *Module) Check() error {
+	src, release, err := m.open()
+	if err != nil {
+		return err
+	}
+	release()
+	if src == nil {
+		return fmt.Errorf("%s: no such file: authuserdb has no accounts", m.config.Path)
+	}
+	return nil
+}
+
+// Authenticate checks a password or a CRAM response.
+func (m *Module) Authenticate(_ context.Context, req *authlib.AuthRequest) (*authlib.Account, error) {
+	user, ok := req.Login()
+	if !ok {
+		return nil, authlib.ErrRefused
+	}
+	r, err := m.find(user)
+	if err != nil {
+		return nil, err
+	}
+	a, err := r.account(user)
+	if err != nil {
+		return nil, err
+	}
+	if req.Type == authlib.AuthLogin {
+		if err := r.check(user, req.Service, req.Password); err != nil {
+			return nil, err
+		}
+		r.describe(a, req.Service)
+		a.ClearPassword = req.Password
+		return a, nil
+	}
+	name := cramField(req.Type)
+	secret, ok := r.get(req.Service + "-" + name)
+	if !ok {
+		if secret, ok = r.get(name); !ok {
+			return nil, authlib.ErrRefused
+		}
+	}
+	ok, err = password.VerifyCRAMSecret(secret, req.Type, req.Challenge, req.Response)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("userdb: %q: %s: %w: %w", user, name, err, authlib.ErrRefused)
+	case !ok:
+		return nil, authlib.ErrRefused
+	}
+	return a, nil
+}
+
+// check compares a clear password with the hash that decides for a service.
+func (r record) check(user, service, clear string) error {
+	_, hash, ok := r.password(service)
+	if !ok || hash == "" {
+		return authlib.ErrRefused
+	}
+	match, err := password.Verify(hash, clear)
+	switch {
+	case err != nil:
+		return fmt.Errorf("userdb: %q: %w: %w", user, err, authlib.ErrRefused)
+	case !match:
+		return authlib.ErrRefused
+	}
+	return nil
+}
+
+// Lookup returns an account without a proof.
+func (m *Module) Lookup(_ context.Context, req *authlib.LookupRequest) (*authlib.Account, error) {
+	r, err := m.find(req.User)
+	if err != nil {
+		return nil, err
+	}
+	a, err := r.account(req.User)
+	if err != nil {
+		return nil, err
+	}
+	r.describe(a, req.Service)
+	return a, nil
+}
+
+// Enumerate lists the accounts; those that could not log in for want of ids or a home are left out.
+func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
+	src, release, err := m.open()
+	if src == nil || err != nil {
+		return err
+	}
+	defer release()
+	return src.each(func(name string, r record) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		a, err := r.account(name)
+		if err != nil {
+			return nil
+		}
+		return yield(a)
+	})
+}
+
+// Close closes the files. Questions under way are answered first.
+func (m *Module) Close() error {
+	m.mu.Lock()
+	src, readers := m.source, m.readers
+	m.source, m.state, m.readers = nil, state{}, new(sync.WaitGroup)
+	m.quiet.Store(0)
+	m.mu.Unlock()
+	readers.Wait()
+	if src == nil {
+		return nil
+	}
+	return src.close()
+}
+
+// find returns the fields of an account; the error is authlib.ErrRefused if there is none.
+func (m *Module) find(name string) (record, error) {
+	if name == "" || authlib.HasControl(name) {
+		return "", authlib.ErrRefused
+	}
+	src, release, err := m.open()
+	if err != nil {
+		return "", err
+	}
+	if src == nil {
+		return "", authlib.ErrRefused
+	}
+	defer release()
+	r, ok, err := src.find(name)
+	if err != nil {
+		return "", fmt.Errorf("userdb: %w", err)
+	}
+	if !ok {
+		return "", authlib.ErrRefused
+	}
+	return r, nil
+}
+
+// open returns the database as it is now, which stays open until release. src is nil if there are no files: then there
+// are no accounts, which Courier's module does not take for a failure either.
+func (m *Module) open() (src source, release func(), err error) {
+	now := m.config.Now()
+	m.mu.RLock()
+	if m.source != nil && m.fresh(now) {
+		defer m.mu.RUnlock()
+		return m.hold()
+	}
+	m.mu.RUnlock()
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.source != nil && m.fresh(now) {
+		return m.hold()
+	}
+	s, folder, err := stateOf(m.config.Path)
+	var fresh source
+	switch {
+	case err != nil:
+	case s.useDat():
+		fresh, err = openDat(m.config.Path)
+	case !s.text.exists:
+		m.report(fmt.Sprintf("userdb: %s: no such file, no accounts", m.config.Path))
+		m.swap(nil, s)
+		return nil, func() {}, nil
+	case m.config.OneShot:
+		fresh = scan{m.config.Path}
+	default:
+		fresh, err = loadIndex(m.config.Path)
+	}
+	if errors.Is(err, fs.ErrNotExist) && m.source == nil {
+		err = fmt.Errorf("userdb: files vanish while they are read: %w", err)
+	}
+	if err != nil {
+		if m.source == nil {
+			return nil, nil, fmt.Errorf("userdb: %w", err)
+		}
+		m.report(fmt.Sprintf("userdb: %v: the accounts stay as they were", err))
+		m.state = state{}
+		m.quiet.Store(now.Add(quietTime).UnixNano())
+		return m.hold()
+	}
+	if m.problem != "" {
+		m.problem = ""
+		m.config.Log("userdb: read again")
+	}
+	m.swap(fresh, s)
+	if folder {
+		m.quiet.Store(now.Add(quietTime).UnixNano())
+	}
+	return m.hold()
+}
+
+// fresh tells whether the files are still those that were read.
+func (m *Module) fresh(now time.Time) bool {
+	if now.UnixNano() < m.quiet.Load() {
+		return true
+	}
+	s, folder, err := stateOf(m.config.Path)
+	if err != nil || s != m.state {
+		return false
+	}
+	if folder {
+		m.quiet.Store(now.Add(quietTime).UnixNano())
+	}
+	return true
+}
+
+// hold returns the source and keeps it open.
+func (m *Module) hold() (source, func(), error) {
+	m.readers.Add(1)
+	return m.source, m.readers.Done, nil
+}
+
+// swap makes src the source; the old one is closed when its readers are done.
+func (m *Module) swap(src source, s state) {
+	if old, readers := m.source, m.readers; old != nil {
+		m.readers = new(sync.WaitGroup)
+		go func() {
+			readers.Wait()
+			_ = old.close()
+		}()
+	}
+	m.source, m.state = src, s
+	m.quiet.Store(0)
+}
+
+// report logs a problem once.
+func (m *Module) report(line string) {
+	if line != m.problem {
+		m.problem = line
+		m.config.Log(line)
+	}
+}

@@ -1,0 +1,355 @@
+package userdb
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailproxy/authlib"
+)
+
+// install copies the test data into a folder of the test's own, with or without the .dat files, and returns a module.
+func install(t *testing.T, withDat bool, c Config) (*Module, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "userdb")
+	for _, suffix := range []string{"", ".dat", "shadow.dat"} {
+		if suffix != "" && !withDat {
+			break
+		}
+		data, err := os.ReadFile("testdata/userdb" + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path+suffix, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Path = path
+	m := New(c)
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m, path
+}
+
+// kinds are the three ways to read the same accounts.
+var kinds = []struct {
+	name   string
+	dat    bool
+	config Config
+	source string
+}{
+	{"text", false, Config{}, "*userdb.index"},
+	{"oneshot", false, Config{OneShot: true}, "userdb.scan"},
+	{"dat", true, Config{}, "*userdb.dat"},
+}
+
+// show prints an account on one line.
+func show(a *authlib.Account, err error) string {
+	if errors.Is(err, authlib.ErrRefused) {
+		return "refused"
+	}
+	if err != nil {
+		return "error " + err.Error()
+	}
+	return fmt.Sprintf("%d/%d %s %s name=%s maildir=%s quota=%s hash=%.3s clear=%s %s", *a.UID, *a.GID, a.Home, a.Address, a.FullName,
+		a.Maildir, a.Quota, a.CryptPassword, a.ClearPassword, a.Options)
+}
+
+func login(m *Module, service, user, pw string) string {
+	return show(m.Authenticate(context.Background(), &authlib.AuthRequest{Service: service, Type: authlib.AuthLogin, User: user, Password: pw}))
+}
+
+func TestLogin(t *testing.T) {
+	ann := "1000/1001 /home/a a@x.org name=Anton Smith maildir=/home/a/Maildir quota=1000S hash=$1$ clear=secret mailhost=127.0.0.2,disableimap=0"
+	plain := func(name, hash string) string {
+		return "1000/1000 /h " + name + " name= maildir= quota= hash=" + hash + " clear=secret "
+	}
+	for _, kind := range kinds {
+		m, _ := install(t, kind.dat, kind.config)
+		for _, test := range []struct{ service, user, pw, want string }{
+			{"imap", "a@x.org", "secret", ann},
+			{"imap", "a@x.org", "wrong", "refused"},
+			{"imap", "a@x.org", "", "refused"},
+			{"imap", "A@x.org", "secret", "refused"},
+			{"imap", "nobody", "secret", "refused"},
+			{"imap", "", "secret", "refused"},
+			{"imap", "# comment", "secret", "refused"},
+			{"imap", "svc", "secret", "refused"},
+			{"imap", "svc", "imapsecret", "1000/1001 /home/a svc name= maildir= quota= hash=$1$ clear=imapsecret "},
+			{"pop3", "svc", "imapsecret", "refused"},
+			{"pop3", "svc", "secret", "1000/1001 /home/a svc name= maildir= quota= hash=$1$ clear=secret "},
+			{"pop3", "onlyimap", "imapsecret", "refused"},
+			{"imap", "nopw", "", "refused"},
+			{"imap", "nouid", "secret", "refused"},
+			{"imap", "nogid", "secret", "refused"},
+			{"imap", "nohome", "secret", "refused"},
+			{"imap", "root0", "secret", "0/0 /root root0 name= maildir= quota= hash=$1$ clear=secret "},
+			{"imap", "baduid", "secret", "refused"},
+			{"imap", "des", "secret", plain("des", "H6k")},
+			{"imap", "sha", "secret", plain("sha", "{SH")},
+			{"imap", "dup", "secret", plain("dup", "$1$")},
+			{"imap", "emptypw", "", "refused"},
+			{"imap", "with space", "secret", plain("with space", "$1$")},
+			{"imap", "six", "secret", plain("six", "$6$")},
+			{"imap", "yes", "secret", plain("yes", "$y$")},
+			{"imap", "sys", "secret", plain("sys", "$1$") + "group=own"},
+			{"x|systempw=$1$a$b|y", "sys", "secret", plain("sys", "$1$") + "group=own"},
+			{"imap", "a@x.org\tuid=1", "secret", "refused"},
+		} {
+			if got := login(m, test.service, test.user, test.pw); got != test.want {
+				t.Errorf("%s: login %s %q %q:\n got %s\nwant %s", kind.name, test.service, test.user, test.pw, got, test.want)
+			}
+		}
+		if got := fmt.Sprintf("%T", m.source); got != kind.source {
+			t.Errorf("%s read %s, want %s", kind.name, got, kind.source)
+		}
+	}
+}
+
+func TestLookup(t *testing.T) {
+	for _, kind := range kinds {
+		m, _ := install(t, kind.dat, kind.config)
+		for _, test := range []struct{ service, user, want string }{
+			{"imap", "a@x.org", "1000/1001 /home/a a@x.org name=Anton Smith maildir=/home/a/Maildir quota=1000S hash=$1$ clear= mailhost=127.0.0.2,disableimap=0"},
+			{"pop3", "onlyimap", "1000/1001 /home/a onlyimap name= maildir= quota= hash= clear= "},
+			{"imap", "onlygecos", "1000/1000 /h onlygecos name=Just Name maildir= quota= hash= clear= "},
+			{"imap", "nohome", "refused"},
+			{"imap", "nobody", "refused"},
+		} {
+			got := show(m.Lookup(context.Background(), &authlib.LookupRequest{Service: test.service, User: test.user}))
+			if got != test.want {
+				t.Errorf("%s: lookup %s %q:\n got %s\nwant %s", kind.name, test.service, test.user, got, test.want)
+			}
+		}
+	}
+}
+
+func TestCRAM(t *testing.T) {
+	challenge := []byte("<1@x>")
+	mac := hmac.New(sha1.New, []byte("secret"))
+	mac.Write(challenge)
+	digest := hex.EncodeToString(mac.Sum(nil))
+	m, _ := install(t, true, Config{})
+	ask := func(user, digest string) string {
+		return show(m.Authenticate(context.Background(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthCRAMSHA1,
+			Challenge: challenge, Response: []byte(user + " " + digest)}))
+	}
+	// Nothing about the password, nor name nor quota: as Courier's module answers.
+	want := "1000/1001 /home/a a@x.org name= maildir=/home/a/Maildir quota= hash= clear= mailhost=127.0.0.2,disableimap=0"
+	if got := ask("a@x.org", digest); got != want {
+		t.Errorf("got %s", got)
+	}
+	for _, user := range []string{"six", "nobody", ""} {
+		if got := ask(user, digest); got != "refused" {
+			t.Errorf("%q: got %s", user, got)
+		}
+	}
+	if got := ask("a@x.org", strings.Repeat("0", 40)); got != "refused" {
+		t.Errorf("wrong digest: got %s", got)
+	}
+}
+
+func TestEnumerate(t *testing.T) {
+	for _, kind := range kinds {
+		m, _ := install(t, kind.dat, kind.config)
+		var names []string
+		err := m.Enumerate(context.Background(), func(a *authlib.Account) error {
+			if strings.HasPrefix(a.Address, "bulk") {
+				return nil
+			}
+			names = append(names, a.Address)
+			return nil
+		})
+		sort.Strings(names)
+		want := "Upper a@x.org des dup emptypw nopw onlygecos onlyimap root0 sha six svc sys uidzero with space yes ünï"
+		if got := strings.Join(names, " "); got != want || err != nil {
+			t.Errorf("%s: %v\n got %s\nwant %s", kind.name, err, got, want)
+		}
+	}
+}
+
+func TestFiles(t *testing.T) {
+	m, path := install(t, false, Config{})
+	write := func(name, text string, mode os.FileMode) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	account := "uid=1|gid=1|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="
+	// A change is seen by the next question.
+	write(path, "new\t"+account+"\nnew\tuid=5|gid=5|home=/twice\n", 0o600)
+	if got := login(m, "imap", "new", "secret"); !strings.HasPrefix(got, "1/1 ") {
+		t.Errorf("changed file: %s", got)
+	}
+	// A file that others may read is refused; the accounts stay.
+	var lines []string
+	m.config.Log = func(line string) { lines = append(lines, line) }
+	write(path, "newer\t"+account+"\n", 0o640)
+	for range 3 {
+		if got := login(m, "imap", "new", "secret"); !strings.HasPrefix(got, "1/1 ") {
+			t.Errorf("refused file: %s", got)
+		}
+	}
+	if len(lines) != 1 || !strings.Contains(lines[0], "group and world must have no access") {
+		t.Errorf("log: %q", lines)
+	}
+	fresh := New(Config{Path: path})
+	if got := login(fresh, "imap", "newer", "secret"); !strings.HasPrefix(got, "error ") || strings.Contains(got, "refused") {
+		t.Errorf("refused file without an older one: %s", got)
+	}
+	if err := fresh.Check(); err == nil {
+		t.Error("Check found nothing wrong")
+	}
+	// chmod alone repairs it, within a second.
+	write(path, "newer\t"+account+"\n", 0o600)
+	m.config.Now = func() time.Time { return time.Now().Add(quietTime) }
+	if got := login(m, "imap", "newer", "secret"); !strings.HasPrefix(got, "1/1 ") {
+		t.Errorf("repaired file: %s", got)
+	}
+	// No file at all: no accounts.
+	m.config.Now = time.Now
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := login(m, "imap", "newer", "secret"); got != "refused" {
+		t.Errorf("no file: %s", got)
+	}
+	// A folder; dot-files are skipped; CRLF and a missing last newline are taken.
+	if err := os.MkdirAll(path+"/sub/.hidden", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(path+"/b", "b\t"+account, 0o600)
+	write(path+"/sub/c", "c\t"+account+"\r\n", 0o644)
+	write(path+"/.a", "a\t"+account+"\n", 0o600)
+	write(path+"/sub/.hidden/d", "d\t"+account+"\n", 0o600)
+	if err := os.Chmod(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, module := range []*Module{m, New(Config{Path: path, OneShot: true})} {
+		for user, want := range map[string]string{"a": "refused", "b": "1/1 ", "c": "1/1 ", "d": "refused"} {
+			if got := login(module, "imap", user, "secret"); !strings.HasPrefix(got, want) {
+				t.Errorf("folder, %s: %s", user, got)
+			}
+		}
+	}
+	if got := login(m, "imap", "c", "secret"); !strings.HasSuffix(got, "clear=secret ") {
+		t.Errorf("folder, CRLF: %q", got)
+	}
+	write(path+"/sub/c", "c2\t"+account+"\n", 0o600)
+	m.config.Now = func() time.Time { return time.Now().Add(2 * quietTime) }
+	if got := login(m, "imap", "c2", "secret"); !strings.HasPrefix(got, "1/1 ") {
+		t.Errorf("changed file in a folder: %s", got)
+	}
+}
+
+func TestAge(t *testing.T) {
+	m, path := install(t, true, Config{})
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append([]byte("young\tuid=1|gid=1|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"), text...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := login(m, "imap", "young", "secret"); !strings.HasPrefix(got, "1/1 ") {
+		t.Errorf("text younger than .dat: %s", got)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if got := login(m, "imap", "young", "secret"); got != "refused" {
+		t.Errorf("text older than .dat: %s", got)
+	}
+	if err := os.Remove(path + "shadow.dat"); err != nil {
+		t.Fatal(err)
+	}
+	if got := login(m, "imap", "young", "secret"); !strings.HasPrefix(got, "1/1 ") {
+		t.Errorf("incomplete .dat: %s", got)
+	}
+	if err := os.WriteFile(path+"shadow.dat", []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := login(New(Config{Path: path}), "imap", "young", "secret"); !strings.Contains(got, "shadow.dat: damaged GDBM file") {
+		t.Errorf("damaged .dat: %s", got)
+	}
+}
+
+// TestConcurrent replaces the files under readers.
+func TestConcurrent(t *testing.T) {
+	m, path := install(t, true, Config{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 200 {
+				if got := login(m, "imap", "sha", "secret"); !strings.HasPrefix(got, "1000/1000") {
+					t.Errorf("got %s", got)
+					return
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		now := time.Now().Add(time.Duration(i%2*2-1) * time.Hour)
+		if err := os.Chtimes(path, now, now); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	wg.Wait()
+}
+
+func FuzzText(f *testing.F) {
+	f.Add("a\tuid=1|gid=2|home=/h\n# c\n\nb\tuid=x\r\na\ttwice", "a", "uid")
+	f.Add("\n\t\n\tx=\n|=|", "", "")
+	f.Fuzz(func(t *testing.T, text, name, field string) {
+		x := parseIndex(text)
+		byScan := make(map[string]string)
+		err := eachLine(strings.NewReader(text), "", func(n, fields string) error {
+			if _, twice := byScan[n]; !twice {
+				byScan[n] = fields
+			}
+			return nil
+		})
+		if err != nil {
+			return
+		}
+		if len(byScan) != len(x.fields) {
+			t.Errorf("scan found %d accounts, index %d", len(byScan), len(x.fields))
+		}
+		for n, fields := range byScan {
+			if r, ok, _ := x.find(n); !ok || string(r) != fields {
+				t.Errorf("%q: scan %q, index %q", n, fields, r)
+			}
+		}
+		r, _, _ := x.find(name)
+		value, ok := r.get(field)
+		if ok && !strings.Contains(string(r), field+"="+value) {
+			t.Errorf("get made up %q", value)
+		}
+		if ok && field != "" && !strings.ContainsAny(field, "|=") {
+			changed := r.replace(map[string]string{field: "new"})
+			if got, _ := changed.get(field); got != "new" {
+				t.Errorf("%q after replace: %q", field, got)
+			}
+		}
+		_, _ = r.account(name)
+	})
+}
