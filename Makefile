@@ -15,9 +15,17 @@ lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	@pages=$$(git ls-files 'man/*.[1-8]'); test -z "$$pages" || mandoc -T lint -W warning $$pages
 
+# Results are not taken from go test's cache: the servers on the machine are part of what is tested.
 test:
-	$(GO) test -race ./...
+	tests/install.sh
+	$(GO) vet ./...
+	$(GO) test -race -count=1 -timeout=9m ./...
+
+bench:
+	tests/install.sh
+	$(GO) test -count=1 -timeout=60m -run '^$$' -bench . -benchtime 1x ./tests/bench
 
 clean:
 	rm -rf bin dist
