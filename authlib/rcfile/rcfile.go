@@ -1,0 +1,97 @@
+// Package rcfile reads Courier's authmysqlrc, authpgsqlrc and authldaprc: lines of a name, blanks and a value. It also
+// keeps what was made of such a file up to date: see [Watcher].
+package rcfile
+
+import (
+	"errors"
+	"strings"
+
+	"mailproxy/authlib"
+)
+
+// marker begins the line that tells a whole file from one that was cut short or missed an upgrade.
+const marker = "##NAME: MARKER:"
+
+// ErrNoMarker says that the end marker is missing.
+var ErrNoMarker = errors.New(`no line begins with "` + marker + `": the file is cut short or was not upgraded`)
+
+// Settings are the settings of one file.
+type Settings struct {
+	values map[string]string
+}
+
+// Get returns the value of a setting, "" when there is none.
+func (s *Settings) Get(name string) string { return s.values[name] }
+
+// First returns the value of the first of these settings that has one.
+func (s *Settings) First(names ...string) string {
+	for _, name := range names {
+		if v := s.values[name]; v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// Default returns the value of a setting, def when it is not set or empty.
+func (s *Settings) Default(name, def string) string {
+	if v := s.values[name]; v != "" {
+		return v
+	}
+	return def
+}
+
+// Number returns a setting as C's atoi reads it: 0 when it is not a number.
+func (s *Settings) Number(name string) int { return authlib.Atoi(s.values[name]) }
+
+// Parse reads the text of a file. A line is a name, blanks, and a value that ends before the line's trailing blanks; a
+// value ending in a backslash goes on in the next line, joined by one blank, the next line's leading blanks dropped. Of
+// two settings of a name the first counts. Lines that begin with # are comments; the end marker must stand in column 0
+// of one of them. LF and CRLF end a line.
+func Parse(text string) (*Settings, error) {
+	s := &Settings{values: make(map[string]string)}
+	marked := false
+	for text != "" {
+		var line string
+		line, text = cutLine(text)
+		if strings.HasPrefix(line, marker) {
+			marked = true
+		}
+		line = strings.TrimLeft(line, blanks)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		for strings.HasSuffix(line, `\`) {
+			line = strings.TrimRight(line[:len(line)-1], blanks)
+			if text == "" {
+				break
+			}
+			var more string
+			more, text = cutLine(text)
+			line += " " + strings.TrimLeft(more, blanks)
+		}
+		line = strings.TrimLeft(line, blanks)
+		if line == "" || line[0] == '#' { // began with nothing but a continuation
+			continue
+		}
+		name, value := line, ""
+		if i := strings.IndexAny(line, blanks); i >= 0 {
+			name, value = line[:i], strings.Trim(line[i:], blanks)
+		}
+		if _, known := s.values[name]; !known {
+			s.values[name] = value
+		}
+	}
+	if !marked {
+		return nil, ErrNoMarker
+	}
+	return s, nil
+}
+
+const blanks = " \t\r\v\f"
+
+// cutLine returns the first line of text without its end and without trailing blanks, and what follows it.
+func cutLine(text string) (line, rest string) {
+	line, rest, _ = strings.Cut(text, "\n")
+	return strings.TrimRight(line, blanks), rest
+}

@@ -1,0 +1,156 @@
+package rcfile
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxSize bounds what is read of a file, in bytes.
+const maxSize = 1 << 20
+
+// Watcher holds a T made of a settings file and makes a new one when the file has changed. A file that fails to load
+// is logged once, and the T made of its last good state stays.
+type Watcher[T any] struct {
+	path  string
+	build func(*Settings) (T, error)
+	drop  func(T)
+	logf  func(format string, args ...any)
+
+	state  atomic.Pointer[state[T]]
+	mu     sync.Mutex // held while loading
+	closed bool
+}
+
+type state[T any] struct {
+	stamp stamp
+	value T
+	ok    bool  // value is usable
+	err   error // why not, when it is not
+}
+
+// stamp tells whether a file is still what it was.
+type stamp struct {
+	mtime time.Time
+	size  int64
+	mode  os.FileMode
+	err   string // of stat
+}
+
+// Watch loads the file and returns its watcher. build makes a T of the settings; drop, which may be nil, is given each
+// T that was replaced, and the last one by Close; requests may still be using it. What goes wrong is passed to logf,
+// one line a change of the file.
+func Watch[T any](path string, build func(*Settings) (T, error), drop func(T), logf func(format string, args ...any)) *Watcher[T] {
+	w := &Watcher[T]{path: path, build: build, drop: drop, logf: logf}
+	_, _ = w.Current() // logged; each request gets the error
+	return w
+}
+
+// Current returns what the file says now. The error is that of a file that has never been good. Its cost is one stat.
+func (w *Watcher[T]) Current() (T, error) {
+	now := w.stat()
+	st := w.state.Load()
+	if st == nil || st.stamp != now {
+		st = w.reload(now)
+	}
+	if !st.ok {
+		var none T
+		return none, st.err
+	}
+	return st.value, nil
+}
+
+// Close drops the current T and makes Current return [os.ErrClosed].
+func (w *Watcher[T]) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	w.closed = true
+	if st := w.state.Load(); st.ok && w.drop != nil {
+		w.drop(st.value)
+	}
+	w.state.Store(&state[T]{stamp: w.stat(), err: os.ErrClosed})
+}
+
+func (w *Watcher[T]) stat() stamp {
+	fi, err := os.Stat(w.path)
+	if err != nil {
+		return stamp{err: err.Error()}
+	}
+	return stamp{mtime: fi.ModTime(), size: fi.Size(), mode: fi.Mode()}
+}
+
+func (w *Watcher[T]) reload(now stamp) *state[T] {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.state.Load()
+	if w.closed {
+		return &state[T]{err: os.ErrClosed}
+	}
+	if old != nil && old.stamp == now {
+		return old // another request was faster
+	}
+	st := &state[T]{stamp: now}
+	value, err := w.load()
+	switch {
+	case err == nil:
+		st.value, st.ok = value, true
+		if old != nil && old.ok && w.drop != nil {
+			w.drop(old.value)
+		}
+	case old != nil && old.ok:
+		w.logf("%v; the settings read before stay in force", err)
+		st.value, st.ok = old.value, true
+	default:
+		w.logf("%v", err)
+		st.err = err
+	}
+	w.state.Store(st)
+	return st
+}
+
+func (w *Watcher[T]) load() (T, error) {
+	var none T
+	s, err := Read(w.path)
+	if err != nil {
+		return none, err
+	}
+	value, err := w.build(s)
+	if err != nil {
+		return none, fmt.Errorf("%s: %w", w.path, err)
+	}
+	return value, nil
+}
+
+// Read reads and parses a file. It refuses one that everybody may read, for these files hold passwords.
+func Read(path string) (*Settings, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if fi.Mode().Perm()&0o004 != 0 {
+		return nil, fmt.Errorf("%s: everybody may read this file and it holds a password: chmod o= it", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxSize)
+	}
+	s, err := Parse(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
