@@ -1,12 +1,20 @@
 package frontend
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/inetd"
+)
 
 // Config is the settings that this package uses, read and checked once at the start.
 type Config struct {
 	// LoginTimeout (LOGIN_TIMEOUT, 60 s) is the time a client has from connecting to having logged in.
 	LoginTimeout time.Duration
-	// ConnectTimeout (PROXY_CONNECT_TIMEOUT, 30 s) is for each address of a mailhost.
+	// ConnectTimeout (PROXY_CONNECT_TIMEOUT, 30 s) is for finding a mailhost's addresses, and for connecting to each of them.
 	ConnectTimeout time.Duration
 	// MailhostTimeout (PROXY_LOGIN_TIMEOUT, 30 s) is for the dialogue with a mailhost, from its greeting to its answer.
 	MailhostTimeout time.Duration
@@ -14,4 +22,109 @@ type Config struct {
 	Keepalive time.Duration
 	// FailDelay (LOGIN_FAIL_DELAY, 5 s) is waited before a failed login is answered.
 	FailDelay time.Duration
+
+	// AuthSocket (AUTHDAEMON_SOCKET) is where the auth daemon listens, AuthProgram (AUTHDAEMON_PROGRAM) what is started
+	// for one request when nobody does; empty = the program beside ours, if it is there.
+	AuthSocket, AuthProgram string
+	// AuthConnect, AuthWrite and AuthRead (TIMEOUT_SOCK 10 s, TIMEOUT_WRITE 10 s, TIMEOUT_READ 30 s) are towards it.
+	AuthConnect, AuthWrite, AuthRead time.Duration
+
+	// RelaySocket (RELAY_SOCKET) is where relayd listens. Nobody there: this process relays.
+	RelaySocket string
+	// RelayUser (PROXY_USER) is the user that a proxied session runs as; empty = the first of DefaultUsers that exists.
+	RelayUser string
+
+	// DefDomain (DEFDOMAIN) is appended to a login without any of the characters in DomainSep (DOMAINSEP; empty = the
+	// first of DefDomain).
+	DefDomain, DomainSep string
+	// Proxy (IMAP_PROXY, POP3_PROXY) says that accounts may live elsewhere.
+	Proxy bool
+	// Hostname (PROXY_HOSTNAME) is a name that this host is known by as a mailhost, besides its own.
+	Hostname string
+	// TLS (PROXY_TLS) is how connections to mailhosts are encrypted.
+	TLS proxyTLS
+	// MasterUser (PROXY_MASTER_USER) logs in at mailhosts on behalf of the accounts, with the first line of MasterFile
+	// (PROXY_MASTER_PASSWORD_FILE). Empty = each account logs in with its own password.
+	MasterUser, MasterFile string
+	// Skeleton (AUTH_MKHOMEDIR_SKEL) is the folder that the missing home of a local account is made from.
+	Skeleton string
+	// AddressSpace (LOCAL_ULIMIT_V, KiB as for ulimit -v) limits the local server's address space; empty = as we are.
+	AddressSpace string
+	// Umask (IMAP_UMASK, octal) is the local server's file mode creation mask; negative = as we are.
+	Umask int
+	// Debug (DEBUG_LOGIN) writes the steps of a login to the log. Passwords are never written, whatever its value.
+	Debug bool
+}
+
+// NewConfig reads the settings. The error names each setting that holds something it can not.
+func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
+	var errs []error
+	seconds := func(name string, def time.Duration, zero bool) time.Duration {
+		d, err := s.Seconds(name, def)
+		if err == nil && d == 0 && !zero {
+			err = fmt.Errorf("%s=%q: must be at least 1 second", name, s.Get(name))
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		return d
+	}
+	c := &Config{
+		LoginTimeout:    seconds("LOGIN_TIMEOUT", 60*time.Second, false),
+		ConnectTimeout:  seconds("PROXY_CONNECT_TIMEOUT", 30*time.Second, false),
+		MailhostTimeout: seconds("PROXY_LOGIN_TIMEOUT", 30*time.Second, false),
+		Keepalive:       seconds("PROXY_KEEPALIVE", 300*time.Second, true),
+		FailDelay:       seconds("LOGIN_FAIL_DELAY", 5*time.Second, true),
+		AuthSocket:      s.Get("AUTHDAEMON_SOCKET"),
+		AuthProgram:     s.Get("AUTHDAEMON_PROGRAM"),
+		AuthConnect:     seconds("TIMEOUT_SOCK", authlib.DefaultConnectTimeout, false),
+		AuthWrite:       seconds("TIMEOUT_WRITE", authlib.DefaultWriteTimeout, false),
+		AuthRead:        seconds("TIMEOUT_READ", authlib.DefaultReadTimeout, false),
+		RelaySocket:     s.Get("RELAY_SOCKET"),
+		RelayUser:       s.Get("PROXY_USER"),
+		DefDomain:       s.Get("DEFDOMAIN"),
+		DomainSep:       s.Get("DOMAINSEP"),
+		Proxy:           s.Number(p.Name+"_PROXY") != 0,
+		Hostname:        s.Get("PROXY_HOSTNAME"),
+		MasterUser:      s.Get("PROXY_MASTER_USER"),
+		MasterFile:      s.Get("PROXY_MASTER_PASSWORD_FILE"),
+		Skeleton:        s.Get("AUTH_MKHOMEDIR_SKEL"),
+		AddressSpace:    s.Get("LOCAL_ULIMIT_V"),
+		Debug:           s.Number("DEBUG_LOGIN") != 0,
+	}
+	var err error
+	if c.Umask, err = umask(s.Get(p.Name + "_UMASK")); err != nil {
+		errs = append(errs, fmt.Errorf("%s_UMASK=%q: %w", p.Name, s.Get(p.Name+"_UMASK"), err))
+	}
+	if c.AddressSpace == "unlimited" {
+		c.AddressSpace = ""
+	}
+	if strings.Trim(c.AddressSpace, "0123456789") != "" {
+		errs = append(errs, fmt.Errorf("LOCAL_ULIMIT_V=%q: must be a number of KiB or unlimited", c.AddressSpace))
+	}
+	if (c.MasterUser == "") != (c.MasterFile == "") {
+		errs = append(errs, errors.New("PROXY_MASTER_USER and PROXY_MASTER_PASSWORD_FILE: both or none must be set"))
+	}
+	if c.TLS, err = parseProxyTLS(s); err != nil {
+		errs = append(errs, err)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+// Login returns the name that the auth module is asked for: with the default domain when it has none.
+func (c *Config) login(user string) string {
+	if c.DefDomain == "" {
+		return user
+	}
+	separators := c.DomainSep
+	if separators == "" {
+		separators = c.DefDomain[:1]
+	}
+	if strings.ContainsAny(user, separators) {
+		return user
+	}
+	return user + c.DefDomain
 }

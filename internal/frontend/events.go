@@ -1,10 +1,178 @@
 package frontend
 
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"mailproxy/internal/inetd"
+)
+
+// Every log line of a session, in Courier's words where it has any: log parsers and fail2ban read them.
+
 // LogConnection writes the line that begins a session.
-func (s *Session) LogConnection() {}
+func (s *Session) LogConnection() { s.Log.Debugf("Connection, %s", s.where()) }
 
-// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in; rcvd and sent are bytes.
-func (s *Session) LogLogout(rcvd, sent int64) {}
+// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in. rcvd and sent are bytes; Courier
+// counts them for IMAP only.
+func (s *Session) LogLogout(rcvd, sent int64) {
+	if s.Protocol.Name == "IMAP" {
+		s.Log.Infof("LOGOUT, %s, rcvd=%d, sent=%d", s.where(), rcvd, sent)
+		return
+	}
+	s.Log.Infof("LOGOUT, %s", s.where())
+}
 
-// LogDisconnected writes the line of a session that ended before a login for the reason given.
-func (s *Session) LogDisconnected(end End) {}
+// LogDisconnected writes the line of a session that ended before a login.
+func (s *Session) LogDisconnected(end End) {
+	switch {
+	case end == EndShutdown:
+		s.Log.Noticef("Disconnected during shutdown by signal, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+	case end == EndTimeout:
+		s.Log.Infof("TIMEOUT, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+	case s.Protocol.Name == "IMAP":
+		s.Log.Debugf("Disconnected, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+	default:
+		s.Log.Debugf("Disconnected, %s", s.where())
+	}
+}
+
+// logLogin: a proxied login succeeded. For local ones the local server writes it.
+func (s *Session) logLogin(address string) {
+	s.Log.Infof("LOGIN, user=%s, %s, protocol=%s%s", field(address), s.where(), s.Protocol.Name, s.overTLS())
+}
+
+// logFailed: the one line that fail2ban counts. Never for a failure that is not the client's.
+func (s *Session) logFailed(c *Credentials) {
+	if c.SASL {
+		s.Log.Infof("LOGIN FAILED, method=%s, %s", field(c.Mechanism), s.where())
+		return
+	}
+	s.Log.Infof("LOGIN FAILED, user=%s, %s", field(c.User), s.where())
+}
+
+// logDisabled: the account may not use this service. Not a LOGIN FAILED: the password was right.
+func (s *Session) logDisabled(address, option string) {
+	s.Log.Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", field(address), s.where(), s.Protocol.Name, option)
+}
+
+func (s *Session) logAuthError(err error) {
+	s.Log.Warnf("authentication error, %s: %v", s.where(), err)
+}
+
+func (s *Session) logNoMailhost(address string) {
+	s.Log.Warnf("proxy enabled, but no proxy host defined for %s", field(address))
+}
+
+func (s *Session) logNoPassword(address string) {
+	s.Log.Warnf("proxy enabled, but no password for %s", field(address))
+}
+
+// logBadAccount: the account database holds something that can not be used.
+func (s *Session) logBadAccount(address string, err error) {
+	s.Log.Warnf("account %s can not be proxied: %v", field(address), err)
+}
+
+func (s *Session) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err) }
+
+func (s *Session) logMaster(err error) { s.Log.Errf("%v", err) }
+
+// logLoop: a mailhost is where this connection came in.
+func (s *Session) logLoop(m *Mailhost) {
+	s.Log.Warnf("Login to %s failed, address=%s, step=%s, user=%s: this is the address and port that the client is connected to: proxying loop refused",
+		m.Host, m.Addr, StepConnect, field(m.account()))
+}
+
+// logUnusable: a mailhost could not be used now.
+func (s *Session) logUnusable(m *Mailhost, step Step, err error) {
+	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
+		words(m.Host, step), orNone(m.Addr), step, field(m.account()), m.redact(cause(err)))
+}
+
+// logRejected: a mailhost said no.
+func (s *Session) logRejected(m *Mailhost, r *RejectedError) {
+	text := fmt.Sprintf("Login to %s failed", m.Host)
+	switch r.Step {
+	case StepUser:
+		text = "Login userid rejected by " + m.Host
+	case StepPassword:
+		text = "Login password rejected by " + m.Host
+	}
+	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s", text, m.Addr, r.Step, field(m.account()), m.redact(shorten(r.Text)))
+}
+
+func (s *Session) logConnected(m *Mailhost) {
+	if s.Config.Debug {
+		s.Log.Debugf("Proxy connected to %s, address=%s", m.Host, m.Addr)
+	}
+}
+
+// logHome: the local account's home can not be entered.
+func (s *Session) logHome(address, home string, err error) {
+	s.Log.Warnf("%s: chdir(%s) failed!!: %v", field(address), home, err)
+}
+
+// logExec: the local server can not be run.
+func (s *Session) logExec(program string, err error) {
+	s.Log.Errf("exec(%s) failed!!: %v", program, err)
+}
+
+// logLocal: the local account can not be served.
+func (s *Session) logLocal(address string, err error) {
+	s.Log.Errf("local account %s: %v", field(address), err)
+}
+
+// logDropRoot: a session must not go on with root rights.
+func (s *Session) logDropRoot(err error) { s.Log.Errf("giving up root rights: %v", err) }
+
+func (s *Session) logRelayd(err error) { s.Log.Warnf("relayd does not take the session: %v", err) }
+
+// where names the client in every line.
+func (s *Session) where() string {
+	return fmt.Sprintf("ip=[%s], port=[%s]", field(s.Peer.RemoteIP), field(s.Peer.RemotePort))
+}
+
+func (s *Session) overTLS() string {
+	if s.TLS {
+		return ", " + s.Protocol.TLSWord + "=1"
+	}
+	return ""
+}
+
+// age is the session's time so far, in whole seconds.
+func (s *Session) age() int64 { return int64(s.System.Now().Sub(s.Started) / time.Second) }
+
+// words are Courier's for the step that failed.
+func words(host string, step Step) string {
+	switch step {
+	case StepResolve:
+		return "getaddrinfo on proxyhost " + host + " failed"
+	case StepConnect:
+		return "Connection to proxyhost " + host + " failed"
+	case StepGreeting:
+		return "Did not receive greeting from " + host
+	}
+	return "Login to " + host + " failed"
+}
+
+// field makes a value safe inside a line of "name=value, name=value": with its commas left in, a user name such as
+// "x, ip=[192.0.2.1]" would have fail2ban ban an address of the attacker's choice.
+func field(value string) string {
+	return strings.ReplaceAll(inetd.Visible(shorten(value)), ",", `\054`)
+}
+
+// shorten cuts a client's or a mailhost's text to what a log line can bear.
+func shorten(text string) string {
+	const limit = 300
+	if len(text) > limit {
+		return strings.ToValidUTF8(text[:limit], "") + "..."
+	}
+	return text
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

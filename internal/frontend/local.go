@@ -1,5 +1,91 @@
 package frontend
 
-// ExecLocal becomes the account's user and the local server. It returns only when that failed: ErrHome (end the session
-// with a temporary failure), ErrRefused (uid 0) or ErrTemporary. extraEnv are further NAME=value entries (UTF8=1).
-func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error { return ErrTemporary }
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/inetd"
+)
+
+// ExecLocal becomes the account's user and the local server. It returns only when that failed, by then logged: ErrHome,
+// at once (end the session with a temporary failure); ErrRefused (the account belongs to root), ErrTemporary or ErrEnd
+// like Login. extraEnv are further NAME=value entries (UTF8=1).
+func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
+	l := s.local(o.Account, tag, extraEnv)
+	err := s.System.Exec(s.Conn, l)
+	switch {
+	case errors.Is(err, inetd.ErrHome):
+		s.logHome(o.Account.Address, l.Home, err)
+		return ErrHome
+	case errors.Is(err, inetd.ErrProgram):
+		s.logExec(l.Path, err)
+	default:
+		s.logLocal(o.Account.Address, err)
+	}
+	ctx, cancel := context.WithDeadlineCause(s.ctx, s.Started.Add(s.Config.LoginTimeout), errTimeIsUp)
+	defer cancel()
+	if errors.Is(err, inetd.ErrRoot) {
+		return s.failed(ctx, ErrRefused)
+	}
+	return s.failed(ctx, ErrTemporary)
+}
+
+// local describes the local server of an account.
+func (s *Session) local(account *authlib.Account, tag string, extraEnv []string) *inetd.Local {
+	maildir := account.Maildir
+	if maildir == "" {
+		maildir = s.Args[1]
+	}
+	return &inetd.Local{
+		Path: s.Args[0], Args: []string{maildir},
+		Environ: s.localEnviron(account, tag, extraEnv),
+		Home:    account.Home, SystemUser: account.SystemUser, UID: account.UID, GID: account.GID,
+		NonBlocking: s.Protocol.NonBlocking, Skeleton: s.Config.Skeleton,
+		AddressSpace: s.Config.AddressSpace, Umask: s.Config.Umask,
+	}
+}
+
+// localEnviron is the local server's environment: everything that we were given, the client's address, who logged in, and
+// what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
+func (s *Session) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
+	e := inetd.NewSettings(s.Settings.Environ())
+	for _, name := range []string{
+		"HOME", "MAILDIR", "MAILDIRQUOTA", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
+	} {
+		delete(e, name)
+	}
+	for name, value := range map[string]string{
+		"TCPREMOTEIP": s.Peer.RemoteIP, "TCPREMOTEPORT": s.Peer.RemotePort,
+		"TCPLOCALIP": s.Peer.LocalIP, "TCPLOCALPORT": s.Peer.LocalPort,
+	} {
+		if value != "" {
+			e[name] = value
+		}
+	}
+	e["OPTIONS"] = string(account.Options)
+	e["AUTHENTICATED"] = account.Address
+	if s.Protocol.Name == "IMAP" {
+		e["IMAPLOGINTAG"] = tag
+		e["PROTOCOL"] = s.Protocol.Name
+	}
+	if s.TLS {
+		e[s.setting("_TLS")] = "1"
+		e[s.setting("_STARTTLS")] = "NO"
+		e[s.setting("_TLS_REQUIRED")] = "0"
+	}
+	return append(e.Environ(), extraEnv...)
+}
+
+// umask reads IMAP_UMASK, which Courier's start script applies before it starts anything. Negative = not set.
+func umask(text string) (int, error) {
+	if text == "" {
+		return -1, nil
+	}
+	n, err := strconv.ParseUint(text, 8, 9)
+	if err != nil {
+		return 0, errors.New("must be an octal number from 0 to 777")
+	}
+	return int(n), nil
+}

@@ -1,10 +1,175 @@
 package frontend
 
-import "context"
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+
+	"mailproxy/authlib"
+)
+
+// errTimeIsUp is the cause of the end of a context by Config.LoginTimeout.
+var errTimeIsUp = errors.New("login time limit")
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its mailhost.
 // tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary or ErrEnd, by then logged and, but for
-// ErrEnd, delayed by Config.FailDelay.
+// ErrEnd, delayed by Config.FailDelay. The delay does not end when the client hangs up: who guesses passwords would
+// otherwise have his next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
-	return nil, ErrTemporary
+	ctx, cancel := context.WithDeadlineCause(ctx, s.Started.Add(s.Config.LoginTimeout), errTimeIsUp)
+	defer cancel()
+	o, err := s.login(ctx, c, tag)
+	if err == nil {
+		return o, nil
+	}
+	return nil, s.failed(ctx, err)
+}
+
+// failed delays the answer to a failed login.
+func (s *Session) failed(ctx context.Context, err error) error {
+	s.System.Sleep(ctx, s.Config.FailDelay)
+	if ctx.Err() != nil {
+		return ErrEnd
+	}
+	return err
+}
+
+func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
+	account, err := s.authenticate(ctx, c)
+	switch {
+	case errors.Is(err, authlib.ErrRefused):
+		s.logFailed(c)
+		return nil, ErrRefused
+	case err != nil:
+		s.logAuthError(err)
+		return nil, ErrTemporary
+	}
+	if option := s.disabled(account); option != "" {
+		s.logDisabled(account.Address, option)
+		return nil, ErrRefused
+	}
+	hosts, err := s.mailhosts(account)
+	if err != nil || len(hosts) == 0 {
+		return &Outcome{Account: account}, err
+	}
+	m, err := s.reach(ctx, hosts, c, account, tag)
+	if errors.Is(err, ErrRefused) {
+		s.logFailed(c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if m == nil {
+		return &Outcome{Account: account}, nil
+	}
+	// From here on nothing needs root rights: the session is the mailhost's. The client has not been told yet, so a
+	// failure can still be answered.
+	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
+		m.Conn.Close()
+		s.logDropRoot(err)
+		return nil, ErrTemporary
+	}
+	s.logLogin(account.Address)
+	return &Outcome{Account: account, Mailhost: m}, nil
+}
+
+// authenticate asks the auth module. Names and passwords with control characters are refused without asking: no account
+// has them, and neither the auth module's protocol nor the mailhost's could carry them. So are empty ones: some
+// databases take an empty password for an anonymous login (RFC 4513 section 5.1.2).
+func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Account, error) {
+	service := s.service()
+	user := s.Config.login(c.User)
+	var account *authlib.Account
+	var err error
+	switch {
+	case c.External:
+		if !cleanText(c.User) || c.User == "" {
+			return nil, authlib.ErrRefused
+		}
+		account, err = s.Auth.Lookup(ctx, &authlib.LookupRequest{Service: service, User: user, RemoteIP: s.Peer.RemoteIP})
+	case c.Type == authlib.AuthLogin:
+		if !cleanText(c.User) || !cleanText(c.Password) || c.User == "" || c.Password == "" {
+			return nil, authlib.ErrRefused
+		}
+		account, err = s.Auth.Authenticate(ctx, &authlib.AuthRequest{
+			Service: service, Type: c.Type, User: user, Password: c.Password, RemoteIP: s.Peer.RemoteIP})
+	default:
+		name, digest, ok := cutLast(c.Response, ' ')
+		if !ok || !cleanText(string(c.Response)) || len(name) == 0 {
+			return nil, authlib.ErrRefused
+		}
+		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be completed.
+		user = s.Config.login(string(name))
+		account, err = s.Auth.Authenticate(ctx, &authlib.AuthRequest{
+			Service: service, Type: c.Type, Challenge: c.Challenge,
+			Response: []byte(user + " " + string(digest)), RemoteIP: s.Peer.RemoteIP})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if account.Address == "" {
+		named := *account
+		named.Address = user
+		account = &named
+	}
+	return account, nil
+}
+
+// service is what the auth module is asked for: AUTHSERVICE<port> by the port that the client connected to.
+func (s *Session) service() string {
+	port := s.Peer.LocalPort
+	if port == "" {
+		port = s.Protocol.Port
+	}
+	if service := s.Settings.Get("AUTHSERVICE" + port); service != "" {
+		return service
+	}
+	return s.Protocol.Service
+}
+
+// disabled returns the account's option that forbids this session, if any. A connection without TLS from the machine
+// itself counts as insecure too, as in Courier.
+func (s *Session) disabled(account *authlib.Account) string {
+	options := []string{"disable" + s.Protocol.Service}
+	if !s.TLS {
+		options = append(options, "disableinsecure"+s.Protocol.Service)
+	}
+	for _, option := range options {
+		if account.Options.Number(option) != 0 {
+			return option
+		}
+	}
+	return ""
+}
+
+// mailhosts returns the servers of an account; none means that it is here.
+func (s *Session) mailhosts(account *authlib.Account) ([]Host, error) {
+	if !s.Config.Proxy {
+		return nil, nil
+	}
+	option, _ := account.Options.Get("mailhost")
+	hosts, err := ParseMailhosts(option)
+	if err != nil {
+		s.logBadAccount(account.Address, err)
+		return nil, ErrTemporary
+	}
+	if len(hosts) == 0 {
+		s.logNoMailhost(account.Address)
+	}
+	return hosts, nil
+}
+
+// cleanText says whether text has no control characters: RFC 5321 and RFC 3501 know none in names, and a CR or LF would
+// end the command at the mailhost and begin another.
+func cleanText(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r == 0x7f })
+}
+
+func cutLast(b []byte, sep byte) (before, after []byte, found bool) {
+	i := bytes.LastIndexByte(b, sep)
+	if i < 0 {
+		return b, nil, false
+	}
+	return b[:i], b[i+1:], true
 }

@@ -2,19 +2,24 @@ package frontend
 
 import (
 	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/version"
 )
-
-type inetdConn = inetd.Conn
 
 // Program is what imapd-proxy's and pop3d-proxy's mains differ in.
 type Program struct {
 	// Name is the program's name: --version, syslog.
 	Name     string
 	Protocol *Protocol
-	// WrongArguments, NoService and ... are full protocol lines without their end, for failures before a dialogue.
+	// WrongArguments and Unavailable are what a client reads when no dialogue can begin, each a whole line without its end.
 	// WrongArguments: started with other than two arguments.
 	WrongArguments string
 	// Unavailable: settings are wrong, or the connection can not be used.
@@ -24,7 +29,92 @@ type Program struct {
 	Serve func(ctx context.Context, s *Session) int
 }
 
-// Run is the whole of a front end's main: flags, launcher, settings, signals, one session.
+// Run is the whole of a front end's main: flags, launcher, settings, signals, one session. args and environ are the
+// process's (args without the program's name); the three files become ours, see inetd.Open. The result is the exit
+// status: 0 after an orderly session, 1 after a failure.
 func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout, stderr *os.File) int {
+	command, err := p.parse(args)
+	if err == nil && command.version {
+		fmt.Fprintln(stdout, p.Name, version.Version)
+		return 0
+	}
+	// A write to a closed pipe must be an error and not the end: Notify makes it one, and unlike Ignore leaves nothing
+	// behind for the local server.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	launch, openErr := inetd.Open(inetd.Request{
+		Name: p.Name, Configs: command.configs, Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
+	})
+	if launch.Conn != nil {
+		defer launch.Conn.Close()
+	}
+	switch {
+	case err != nil:
+		launch.Log.Errf("usage: %s [-config FILE]... SERVER MAILDIR: %v", p.Name, err)
+		return p.giveUp(launch, p.WrongArguments)
+	case openErr != nil:
+		launch.Log.Critf("%v", openErr)
+		return p.giveUp(launch, p.Unavailable)
+	}
+	s, err := p.session(launch, command.args, stderr)
+	if err != nil {
+		launch.Log.Critf("%v", err)
+		return p.giveUp(launch, p.Unavailable)
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	defer s.Begin(ctx)()
+	if err := s.BeginTLS(ctx); err != nil {
+		return 1
+	}
+	return p.Serve(ctx, s)
+}
+
+// command is a front end's command line.
+type command struct {
+	version bool
+	configs []string
+	args    []string
+}
+
+func (p *Program) parse(args []string) (command, error) {
+	var c command
+	flags := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+	// Standard error may be the client.
+	flags.SetOutput(io.Discard)
+	flags.BoolVar(&c.version, "version", false, "print the version and exit")
+	flags.Func("config", "read settings from `FILE`; may be repeated", func(name string) error {
+		c.configs = append(c.configs, name)
+		return nil
+	})
+	if err := flags.Parse(args); err != nil {
+		return c, err
+	}
+	c.args = flags.Args()
+	if !c.version && len(c.args) != 2 {
+		return c, fmt.Errorf("expected exactly two arguments, not %d", len(c.args))
+	}
+	return c, nil
+}
+
+// giveUp tells the client, if there is one, and returns the exit status.
+func (p *Program) giveUp(launch *inetd.Launch, text string) int {
+	if launch.Conn != nil {
+		s := &Session{Conn: launch.Conn, System: RealSystem()}
+		s.Farewell(text + "\r\n")
+	}
 	return 1
+}
+
+// session puts together what the dialogue needs.
+func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File) (*Session, error) {
+	config, err := NewConfig(launch.Settings, p.Protocol)
+	if err != nil {
+		return nil, errors.Join(errors.New("settings"), err)
+	}
+	s := &Session{
+		Conn: launch.Conn, Peer: launch.Peer, Settings: launch.Settings, Config: config, Log: launch.Log,
+		Protocol: p.Protocol, Args: args, Alone: true, System: RealSystem(),
+	}
+	s.Auth = s.authClient(launch.Settings.Environ(), stderr)
+	return s, nil
 }

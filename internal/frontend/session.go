@@ -9,6 +9,7 @@ package frontend
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"mailproxy/authlib"
@@ -156,6 +157,15 @@ type Session struct {
 	Args []string
 	// Started is when the connection came in; the login limit counts from it.
 	Started time.Time
+	// Alone says that this process serves no other session, so that the relay may give its memory back.
+	Alone bool
+	// System is the world around the session; nil = RealSystem.
+	System *System
+
+	ctx         context.Context // Begin's: ends when the program is told to stop
+	mu          sync.Mutex      // of Conn while SIGTERM may interrupt it, and of the two below
+	interrupted bool            // ctx has ended
+	released    bool            // the login is over, Conn belongs to the relay
 
 	startTLS startTLSState // what OffersStartTLS found out
 }

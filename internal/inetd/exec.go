@@ -1,6 +1,15 @@
 package inetd
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // Local is the local server to run, and who it runs as.
 type Local struct {
@@ -21,11 +30,13 @@ type Local struct {
 	Skeleton string
 	// AddressSpace, when not empty, is the limit on its address space as the shell's "ulimit -v" takes it (KiB).
 	AddressSpace string
+	// Umask is its file mode creation mask; negative = ours.
+	Umask int
 }
 
-// The ways in which Exec fails, besides system errors.
+// The ways in which Exec and Start fail, besides system errors.
 var (
-	// ErrRoot says that an account has uid 0 (or gid 0): no mail session runs as root.
+	// ErrRoot says that an account belongs to root: no mail session runs as root.
 	ErrRoot = errors.New("the account belongs to root")
 	// ErrNotRoot says that we can not become the account's user because we are not root ourselves.
 	ErrNotRoot = errors.New("not started as root, so local accounts can not be served")
@@ -35,6 +46,160 @@ var (
 	ErrProgram = errors.New("program can not be run")
 )
 
-// Exec becomes the account's user and then the program, with conn as its standard input and output. It returns only when
-// that failed; from ErrHome and system errors on, the process may already be another user, and should end.
-func Exec(conn Conn, l *Local) error { return ErrNotRoot }
+// Exec becomes the account's user and then the program, with conn as its standard input and output, standard error as
+// it is, and no other descriptor. It returns only when that failed. After ErrHome and system errors the process may be
+// another user already: it has to end.
+func Exec(conn Conn, l *Local) error {
+	id, err := l.prepare()
+	if err != nil {
+		return err
+	}
+	// Credentials belong to the process, signal masks to the thread that execs.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := id.become(); err != nil {
+		return err
+	}
+	if err := os.Chdir(l.Home); err != nil {
+		return fmt.Errorf("%w: %w", ErrHome, err)
+	}
+	if err := standardStreams(conn, l.NonBlocking); err != nil {
+		return err
+	}
+	if err := closeOnExec(); err != nil {
+		return err
+	}
+	defaultSignals()
+	argv, err := l.command()
+	if err != nil {
+		return err
+	}
+	// syscall.Exec also restores the soft NOFILE limit, which the Go runtime has raised.
+	err = syscall.Exec(argv[0], argv[1:], l.Environ)
+	return fmt.Errorf("%w: %w", ErrProgram, err)
+}
+
+// Start is Exec in a child process, with stdio as its standard input and output: for a process that has to stay, because
+// it does the session's TLS. stdio is the caller's to close. The child's working directory and rights are as with Exec.
+func Start(stdio, stderr *os.File, l *Local) (*os.Process, error) {
+	id, err := l.prepare()
+	if err != nil {
+		return nil, err
+	}
+	if err := control(stdio, func(fd int) error { return unix.SetNonblock(fd, l.NonBlocking) }); err != nil {
+		return nil, err
+	}
+	if err := closeOnExec(); err != nil {
+		return nil, err
+	}
+	argv, err := l.command()
+	if err != nil {
+		return nil, err
+	}
+	attr := &os.ProcAttr{Dir: l.Home, Env: l.Environ, Files: []*os.File{stdio, stdio, stderr}}
+	if id.change {
+		attr.Sys = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id.uid, Gid: id.gid, Groups: id.groups}}
+	}
+	process, err := os.StartProcess(argv[0], argv[1:], attr)
+	switch {
+	case err == nil:
+		return process, nil
+	case unix.Access(l.Path, unix.X_OK) == nil:
+		// The child says only that it failed. The program is there, so it was the folder.
+		return nil, fmt.Errorf("%w: %s: %w", ErrHome, l.Home, err)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrProgram, err)
+}
+
+// prepare checks all that can be checked before the process changes, makes the home if asked, and sets the file mode
+// creation mask.
+func (l *Local) prepare() (*identity, error) {
+	id, err := l.identity()
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Access(l.Path, unix.X_OK); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
+	}
+	if l.Home == "" {
+		return nil, fmt.Errorf("%w: the account has none", ErrHome)
+	}
+	if l.Skeleton != "" {
+		if err := makeHome(l.Home, l.Skeleton, int(id.uid), int(id.gid)); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrHome, err)
+		}
+	}
+	if l.Umask >= 0 {
+		unix.Umask(l.Umask)
+	}
+	return id, nil
+}
+
+// command returns the path to exec and behind it argv. A limit on the address space is set by the shell: a Go process
+// could set it only for itself, far below what it uses already, and then not be sure of the memory for its last steps.
+func (l *Local) command() ([]string, error) {
+	if l.AddressSpace == "" {
+		return append([]string{l.Path, l.Path}, l.Args...), nil
+	}
+	const shell = "/bin/sh"
+	script := `ulimit -v "$0" && exec "$@"`
+	return append([]string{shell, shell, "-c", script, l.AddressSpace, l.Path}, l.Args...), nil
+}
+
+// standardStreams makes conn standard input and output, in the mode asked for.
+func standardStreams(conn Conn, nonBlocking bool) error {
+	in, out, err := descriptors(conn)
+	if err != nil {
+		return err
+	}
+	for target, from := range []syscall.Conn{in, out} {
+		err := control(from, func(fd int) error { return unix.Dup3(fd, target, 0) })
+		if err != nil {
+			return os.NewSyscallError("dup3", err)
+		}
+		if err := unix.SetNonblock(target, nonBlocking); err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+	}
+	return nil
+}
+
+// descriptors returns what conn reads from and writes to.
+func descriptors(conn Conn) (in, out syscall.Conn, err error) {
+	switch c := conn.(type) {
+	case *pipes:
+		return c.in, c.out, nil
+	case syscall.Conn:
+		return c, c, nil
+	}
+	return nil, nil, fmt.Errorf("a %T can not be handed to another program", conn)
+}
+
+// closeOnExec marks every descriptor but the standard ones, also those that a launcher forgot to close.
+func closeOnExec() error {
+	err := unix.CloseRange(firstListenFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil {
+		return nil
+	}
+	// Kernels before 5.11 do not have it.
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		fd := 0
+		if _, err := fmt.Sscan(entry.Name(), &fd); err == nil && fd >= firstListenFD {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
+}
+
+// defaultSignals has the program to come start with an empty signal mask and every signal at its default: exec resets a
+// caught signal, but keeps an ignored one ignored, and systemd starts programs with SIGPIPE ignored. The calling thread is
+// locked.
+func defaultSignals() {
+	signal.Notify(make(chan os.Signal, 1))
+	var none unix.Sigset_t
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil)
+}

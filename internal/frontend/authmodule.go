@@ -1,0 +1,39 @@
+package frontend
+
+import (
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/authlib"
+)
+
+// authClient asks the auth daemon; when there is none it starts one for each question.
+func (s *Session) authClient(environ []string, stderr *os.File) *authlib.Client {
+	c := &authlib.Client{
+		Socket:         s.Config.AuthSocket,
+		ConnectTimeout: s.Config.AuthConnect, WriteTimeout: s.Config.AuthWrite, ReadTimeout: s.Config.AuthRead,
+	}
+	if program := s.Config.authProgram(); program != "" {
+		starter := &authlib.Starter{Program: program, Environ: environ, Stderr: stderr}
+		c.OneShot = starter.Start
+	}
+	return c
+}
+
+// authProgram is AUTHDAEMON_PROGRAM, or the authdaemond that is installed beside this program; empty when there is none.
+func (c *Config) authProgram() string {
+	if c.AuthProgram != "" {
+		return c.AuthProgram
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	beside := filepath.Join(filepath.Dir(self), "authdaemond")
+	if unix.Access(beside, unix.X_OK) != nil {
+		return ""
+	}
+	return beside
+}

@@ -1,0 +1,259 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/inetd"
+)
+
+// reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, ErrRefused
+// when a server rejected the account, ErrTemporary, wrapped around what the last server did, when none was of use.
+func (s *Session) reach(ctx context.Context, hosts []Host, c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
+	last := ErrTemporary
+	for _, host := range hosts {
+		here, err := s.isHere(host)
+		if err != nil {
+			s.logHostname(err)
+			return nil, ErrTemporary
+		}
+		if here {
+			return nil, nil
+		}
+		template, err := s.template(c, account, tag)
+		if err != nil {
+			return nil, err
+		}
+		template.Host = host.Name
+		m, err := s.tryHost(ctx, host, template)
+		if err == nil || errors.Is(err, ErrRefused) || ctx.Err() != nil {
+			return m, err
+		}
+		last = err
+	}
+	return nil, last
+}
+
+// isHere says whether a mailhost is this host: its name is PROXY_HOSTNAME or the system's, without regard to case (RFC
+// 4343), and its port is none or the protocol's own. With another port it is another program on this host.
+func (s *Session) isHere(host Host) (bool, error) {
+	if host.Port != "" && host.Port != s.Protocol.Port && host.Port != s.Peer.LocalPort {
+		return false, nil
+	}
+	name := strings.TrimSuffix(host.Name, ".")
+	if s.Config.Hostname != "" && strings.EqualFold(name, strings.TrimSuffix(s.Config.Hostname, ".")) {
+		return true, nil
+	}
+	own, err := s.System.Hostname()
+	if err != nil {
+		return false, err
+	}
+	return own != "" && strings.EqualFold(name, strings.TrimSuffix(own, ".")), nil
+}
+
+// template is what every attempt to log an account in has in common.
+func (s *Session) template(c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
+	m := &Mailhost{Tag: tag, Client: s.Peer, UTF8: c.UTF8, Settings: s.Settings, Log: s.Log}
+	m.User, m.Password = account.Address, account.ClearPassword
+	if s.Config.MasterUser != "" {
+		secret, err := readSecret(s.Config.MasterFile)
+		if err != nil {
+			s.logMaster(err)
+			return nil, ErrTemporary
+		}
+		m.User, m.Password, m.Authzid = s.Config.MasterUser, secret, account.Address
+	}
+	switch {
+	case m.Password == "":
+		s.logNoPassword(account.Address)
+		return nil, ErrRefused
+	case !cleanText(m.User) || !cleanText(m.Password) || !cleanText(m.Authzid):
+		s.logBadAccount(account.Address, errors.New("control character in its address or password"))
+		return nil, ErrTemporary
+	}
+	return m, nil
+}
+
+// maxSecret bounds a password file, in bytes.
+const maxSecret = 4096
+
+// readSecret returns the first line of a file that nobody but its owner and its group may use.
+func readSecret(name string) (string, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return "", err
+	case !info.Mode().IsRegular() || info.Size() > maxSecret:
+		return "", fmt.Errorf("%s: not a file of at most %d bytes", name, maxSecret)
+	case info.Mode().Perm()&0o007 != 0:
+		return "", fmt.Errorf("%s: everybody may use it (mode %04o): chmod it to 0600", name, info.Mode().Perm())
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	first = strings.TrimSuffix(first, "\r")
+	if first == "" || !cleanText(first) {
+		return "", fmt.Errorf("%s: no password in its first line, or one with control characters", name)
+	}
+	return first, nil
+}
+
+// tryHost tries each address of a server. Its errors are those of reach.
+func (s *Session) tryHost(ctx context.Context, host Host, template *Mailhost) (*Mailhost, error) {
+	addrs, err := s.resolve(ctx, host)
+	if err != nil {
+		s.logUnusable(template, StepResolve, err)
+		return nil, temporary(err)
+	}
+	last := ErrTemporary
+	for _, addr := range addrs {
+		m := *template
+		m.Addr = addr.String()
+		switch last = s.tryAddress(ctx, addr, &m); {
+		case last == nil:
+			s.logConnected(&m)
+			return &m, nil
+		case errors.Is(last, ErrRefused), ctx.Err() != nil:
+			return nil, last
+		}
+	}
+	return nil, last
+}
+
+// temporary is ErrTemporary with its cause, which a dialogue may want to know more about.
+func temporary(err error) error { return fmt.Errorf("%w: %w", ErrTemporary, err) }
+
+// resolve returns the addresses of a server with their port.
+func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, error) {
+	text := host.Port
+	if text == "" {
+		text = s.mailhostPort()
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return nil, err
+	}
+	ips := []netip.Addr{}
+	if ip, err := netip.ParseAddr(host.Name); err == nil {
+		ips = append(ips, ip)
+	} else {
+		ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
+		defer cancel()
+		if ips, err = s.System.Resolve(ctx, host.Name); err != nil {
+			return nil, err
+		}
+	}
+	if len(ips) == 0 {
+		return nil, errors.New("the name has no address")
+	}
+	addrs := make([]netip.AddrPort, 0, len(ips))
+	for _, ip := range ips {
+		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+	}
+	return addrs, nil
+}
+
+// mailhostPort is the port of a mailhost whose option names none.
+func (s *Session) mailhostPort() string {
+	if s.Config.TLS == proxyTLSPort {
+		return s.Protocol.TLSPort
+	}
+	return s.Protocol.Port
+}
+
+// tryAddress connects and logs in. Everything that goes wrong is logged here. On success m.Conn is ready for the relay.
+func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
+	if s.isOurselves(addr) {
+		s.logLoop(m)
+		return ErrTemporary
+	}
+	conn, err := s.dial(ctx, addr)
+	if err != nil {
+		s.logUnusable(m, StepConnect, err)
+		return temporary(err)
+	}
+	m.Conn = conn
+	tune(conn, s.Config.Keepalive)
+	deadline := s.System.Now().Add(s.Config.MailhostTimeout)
+	_ = conn.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
+	err = s.encryptMailhost(ctx, m)
+	if err == nil {
+		err = s.Protocol.Login(ctx, m)
+	}
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		return m.Conn.SetDeadline(time.Time{})
+	}
+	m.Conn.Close()
+	return s.judge(m, err)
+}
+
+// judge logs why a mailhost did not take an account, and says whether it is worth trying another.
+func (s *Session) judge(m *Mailhost, err error) error {
+	var rejected *RejectedError
+	if errors.As(err, &rejected) {
+		s.logRejected(m, rejected)
+		return ErrRefused
+	}
+	step := StepLogin
+	var at *StepError
+	if errors.As(err, &at) {
+		step, err = at.Step, at.Err
+	}
+	s.logUnusable(m, step, err)
+	return temporary(err)
+}
+
+// dial connects to one address within its own time limit.
+func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (inetd.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
+	defer cancel()
+	c, err := s.System.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, ok := c.(inetd.Conn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("a %T can not be half-closed", c)
+	}
+	return conn, nil
+}
+
+// isOurselves says whether an address is the one that the client is connected to. Connecting there would come back here,
+// again and again, until there are no sockets left.
+func (s *Session) isOurselves(addr netip.AddrPort) bool {
+	ip, err := netip.ParseAddr(s.Peer.LocalIP)
+	if err != nil {
+		return false
+	}
+	return ip.Unmap().WithZone("") == addr.Addr().WithZone("") && s.Peer.LocalPort == strconv.Itoa(int(addr.Port()))
+}
+
+// account is whose login it is, whoever the password belongs to.
+func (m *Mailhost) account() string {
+	if m.Authzid != "" {
+		return m.Authzid
+	}
+	return m.User
+}
+
+// redact takes our password out of a mailhost's words: some servers quote the command they did not like.
+func (m *Mailhost) redact(text string) string {
+	if m.Password == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, m.Password, "***")
+}

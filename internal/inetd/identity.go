@@ -1,0 +1,114 @@
+package inetd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// identity is who a process runs as.
+type identity struct {
+	uid, gid uint32
+	groups   []uint32
+	// change is false when this process is that user already and may not change.
+	change bool
+}
+
+// identity finds out who the account's session runs as. Users are looked for in /etc/passwd and /etc/group only: a
+// static program has no NSS.
+func (l *Local) identity() (*identity, error) {
+	id := &identity{change: os.Geteuid() == 0}
+	switch {
+	case l.SystemUser != "":
+		found, err := lookupUser(l.SystemUser)
+		if err != nil {
+			return nil, err
+		}
+		found.change = id.change
+		id = found
+	case l.UID == nil || l.GID == nil:
+		return nil, errors.New("the account has neither a system user nor both uid and gid")
+	default:
+		id.uid, id.gid, id.groups = *l.UID, *l.GID, []uint32{*l.GID}
+	}
+	if id.uid == 0 || id.gid == 0 {
+		return nil, ErrRoot
+	}
+	if !id.change && (int(id.uid) != os.Geteuid() || int(id.gid) != os.Getegid()) {
+		return nil, ErrNotRoot
+	}
+	return id, nil
+}
+
+// become changes the process's groups, gid and uid for good.
+func (id *identity) become() error {
+	if !id.change {
+		return nil
+	}
+	groups := make([]int, len(id.groups))
+	for i, g := range id.groups {
+		groups[i] = int(g)
+	}
+	if err := unix.Setgroups(groups); err != nil {
+		return os.NewSyscallError("setgroups", err)
+	}
+	if err := unix.Setgid(int(id.gid)); err != nil {
+		return os.NewSyscallError("setgid", err)
+	}
+	return os.NewSyscallError("setuid", unix.Setuid(int(id.uid)))
+}
+
+// lookupUser returns a system user with all groups.
+func lookupUser(name string) (*identity, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("system user %q: %w", name, err)
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("groups of system user %q: %w", name, err)
+	}
+	numbers := make([]uint32, 0, len(ids)+2)
+	for _, text := range append([]string{u.Uid, u.Gid}, ids...) {
+		n, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("system user %q: %w", name, err)
+		}
+		numbers = append(numbers, uint32(n))
+	}
+	return &identity{uid: numbers[0], gid: numbers[1], groups: numbers[2:]}, nil
+}
+
+// relayUsers are who a proxied session runs as unless PROXY_USER names someone: Courier's own user where Courier is
+// installed, else nobody.
+var relayUsers = [...]string{"courier", "nobody"}
+
+// DropRoot gives up root rights for good: the process becomes the user named, or the first one of courier and nobody that
+// the system has. Its only group is that user's own. Without root rights it does nothing.
+func DropRoot(name string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	names := relayUsers[:]
+	if name != "" {
+		names = []string{name}
+	}
+	var errs []error
+	for _, name := range names {
+		id, err := lookupUser(name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if id.uid == 0 {
+			return fmt.Errorf("system user %q is root", name)
+		}
+		id.groups, id.change = []uint32{id.gid}, true
+		return id.become()
+	}
+	return errors.Join(errs...)
+}
