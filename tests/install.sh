@@ -13,7 +13,7 @@ packages=(
 	# launchers
 	xinetd ucspi-tcp ipsvd systemd
 	# clients
-	curl fetchmail isync mpop s-nail mutt openssl python3-minimal
+	curl fetchmail isync mpop s-nail mutt openssl python3
 	# other proxies, for comparison and for what stands in front of ours
 	haproxy nginx libnginx-mod-mail perdition
 	# what reads our logs and manuals; tools of the tests themselves

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"strings"
+)
+
+// capa is RFC 2449 section 5. The list is Courier's, which the local server repeats after login, and the response codes
+// that this program uses.
+func (d *dialogue) capa(_ context.Context, _ string) error {
+	list := []string{"+OK Here's what I can do:"}
+	if sasl := d.mechanisms(); sasl != "" {
+		list = append(list, "SASL "+sasl)
+	}
+	if d.stlsOffered() {
+		list = append(list, "STLS")
+	}
+	list = append(list,
+		"TOP",
+		"USER",
+		"LOGIN-DELAY 10",
+		"PIPELINING",
+		"UIDL",
+		"UTF8 USER",
+		"LANG",
+		"RESP-CODES",     // RFC 2449 section 6.4
+		"AUTH-RESP-CODE", // RFC 3206 section 6
+		"IMPLEMENTATION mailproxy",
+		".")
+	return d.ok(strings.Join(list, "\r\n"))
+}
+
+// mechanisms returns what CAPA says about SASL: POP3AUTH_TLS under TLS when it is set, else POP3AUTH, and EXTERNAL for a
+// client whose certificate names a user. AUTH takes every mechanism there is, listed or not, as Courier does.
+func (d *dialogue) mechanisms() string {
+	list := d.s.Settings.Get("POP3AUTH")
+	if tls := d.s.Settings.Get("POP3AUTH_TLS"); d.s.TLS && tls != "" {
+		list = tls
+	}
+	names := strings.Fields(strings.ToUpper(list))
+	if d.external() != "" {
+		names = append(names, "EXTERNAL")
+	}
+	return strings.Join(names, " ")
+}

@@ -1,0 +1,78 @@
+package clients
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func fetchmail(protocol string) func(testing.TB, string, Server) (string, error) {
+	return func(t testing.TB, dir string, s Server) (string, error) {
+		addr := s.IMAP
+		if protocol == "pop3" {
+			addr = s.POP3
+		}
+		host, port, _ := net.SplitHostPort(addr)
+		config := configure(t, dir, "fetchmailrc", fmt.Sprintf(
+			"poll %s protocol %s port %s auth password user %s password %s keep fetchall sslproto '' mda \"cat >>%s/got\"\n",
+			host, protocol, port, fetchmailQuote(s.User), fetchmailQuote(s.Password), dir))
+		if out, err := run(dir, "", "fetchmail", "--nosyslog", "--nodetach", "-f", config); err != nil {
+			return out, err
+		}
+		return texts(t, dir), nil
+	}
+}
+
+func fetchmailQuote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// mbsync copies the INBOX into a maildir.
+func mbsync(t testing.TB, dir string, s Server) (string, error) {
+	host, port, _ := net.SplitHostPort(s.IMAP)
+	mail := filepath.Join(dir, "mail")
+	if err := os.Mkdir(mail, 0o700); err != nil {
+		return "", err
+	}
+	config := configure(t, dir, "mbsyncrc", fmt.Sprintf(`IMAPAccount a
+Host %s
+Port %s
+User %s
+Pass %s
+SSLType None
+AuthMechs LOGIN
+
+IMAPStore far
+Account a
+
+MaildirStore near
+Path %[5]s/
+Inbox %[5]s/INBOX
+
+Channel c
+Far :far:INBOX
+Near :near:INBOX
+Create Near
+Sync Pull
+SyncState *
+`, host, port, fetchmailQuote(s.User), fetchmailQuote(s.Password), mail))
+	if out, err := run(dir, "", "mbsync", "-c", config, "-a"); err != nil {
+		return out, err
+	}
+	return texts(t, mail), nil
+}
+
+// mpop delivers into an mbox file. It pipelines its commands when the server says PIPELINING.
+func mpop(t testing.TB, dir string, s Server) (string, error) {
+	host, port, _ := net.SplitHostPort(s.POP3)
+	got := filepath.Join(dir, "got")
+	config := configure(t, dir, "mpoprc", fmt.Sprintf(
+		"account a\nhost %s\nport %s\nuser %s\npassword %s\nauth user\ntls off\nkeep on\ndelivery mbox %s\n", host, port, s.User, s.Password, got))
+	if out, err := run(dir, "", "mpop", "-C", config, "a"); err != nil {
+		return out, err
+	}
+	return texts(t, dir), nil
+}
