@@ -40,7 +40,11 @@ func (d *dialogue) local(failed string, outcome *frontend.Outcome) error {
 		utf8 = "UTF8=1"
 	}
 	err := d.s.ExecLocal(outcome, "", utf8)
-	if errors.Is(err, frontend.ErrRefused) {
+	switch {
+	case errors.Is(err, frontend.ErrServed):
+		d.end(exitOK)
+		return nil
+	case errors.Is(err, frontend.ErrRefused):
 		return d.reply("-ERR [AUTH] " + failed)
 	}
 	// The process may be half the account's user by now and must not serve anybody else.

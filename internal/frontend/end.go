@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/tlsconf"
 )
 
 // End is why a session ends before a login.
@@ -97,6 +98,8 @@ func cause(err error) string {
 		return "timeout"
 	case errors.Is(err, context.Canceled):
 		return "stopped by a signal"
+	case errors.Is(err, tlsconf.ErrTruncated):
+		return err.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection closed"
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -7,15 +7,24 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/tlsconf"
 )
 
 // ExecLocal becomes the account's user and the local server. It returns only when that failed, by then logged: ErrHome,
 // at once (end the session with a temporary failure); ErrRefused (the account belongs to root), ErrTemporary or ErrEnd
-// like Login. extraEnv are further NAME=value entries (UTF8=1).
+// like Login. Where this process does the session's TLS it stays, the local server is a child, and ErrServed tells that the
+// session is over. extraEnv are further NAME=value entries (UTF8=1).
 func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 	l := s.local(o.Account, tag, extraEnv)
-	err := s.System.Exec(s.Conn, l)
+	var err error
+	if _, ok := s.Conn.(*tlsconf.Conn); ok {
+		err = s.pumpLocal(s.ctx, l)
+	} else {
+		err = s.System.Exec(s.Conn, l)
+	}
 	switch {
+	case errors.Is(err, ErrServed):
+		return ErrServed
 	case errors.Is(err, inetd.ErrHome):
 		s.logHome(o.Account.Address, l.Home, err)
 		return ErrHome

@@ -23,6 +23,9 @@ func (s *Session) Relay(ctx context.Context, o *Outcome) error {
 		return nil
 	}
 	stats, err := relay.Join(ctx, s.Conn, m.Conn, relay.Options{KeepAlive: s.Config.Keepalive, Alone: s.Alone})
+	if err != nil {
+		s.logBroken(err)
+	}
 	s.Log.Line(relay.EndLine(info, stats))
 	return err
 }

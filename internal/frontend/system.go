@@ -26,6 +26,8 @@ type System struct {
 	DropRoot func(user string) error
 	// Exec becomes the local server, see inetd.Exec.
 	Exec func(conn inetd.Conn, l *inetd.Local) error
+	// Start runs the local server beside us, see inetd.Start: sessions over our own TLS.
+	Start func(stdio *os.File, l *inetd.Local) (*os.Process, error)
 }
 
 // RealSystem is the system itself.
@@ -51,5 +53,8 @@ func RealSystem() *System {
 		},
 		DropRoot: inetd.DropRoot,
 		Exec:     inetd.Exec,
+		Start: func(stdio *os.File, l *inetd.Local) (*os.Process, error) {
+			return inetd.Start(stdio, os.Stderr, l)
+		},
 	}
 }

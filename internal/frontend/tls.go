@@ -7,7 +7,6 @@ import (
 	"net"
 	"time"
 
-	"mailproxy/internal/inetd"
 	"mailproxy/internal/tlsconf"
 )
 
@@ -99,7 +98,6 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 	if err != nil {
 		return s.tlsFailed(err)
 	}
-	s.TLS = true
 	s.SetConn(conn)
 	s.Settings = maps.Clone(s.Settings)
 	tlsconf.ClearVariables(s.Settings)
@@ -118,7 +116,7 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 // handshakeEnd is limit from now, or the end of the time for logging in.
 func (s *Session) handshakeEnd(limit time.Duration) time.Time {
 	end := time.Now().Add(limit)
-	if s.Config == nil || s.Config.LoginTimeout == 0 {
+	if s.Config == nil || s.Config.LoginTimeout == 0 || s.Started.IsZero() {
 		return end
 	}
 	if login := s.Started.Add(s.Config.LoginTimeout); login.Before(end) {
@@ -148,10 +146,4 @@ func (s *Session) tlsOptions(startTLS bool) tlsconf.Options {
 		StartTLS: startTLS,
 		Warn:     s.Log.Warnf,
 	}
-}
-
-// encrypted returns the session's connection when this process itself does its TLS.
-func encrypted(conn inetd.Conn) (*tlsconf.Conn, bool) {
-	c, ok := conn.(*tlsconf.Conn)
-	return c, ok
 }

@@ -1,8 +1,23 @@
 package frontend
 
-// logTLSFailed writes the one line about a handshake with the client that failed; the session ends with it.
+import (
+	"errors"
+	"net"
+)
+
+// logTLSFailed writes the one line about a handshake with the client that failed; the session ends with it. Scanners cause
+// it by the dozen, so it is no warning.
 func (s *Session) logTLSFailed(err error) {
-	s.Log.Infof("TLS FAILED, ip=[%s], port=[%s]: %v", s.Peer.RemoteIP, s.Peer.RemotePort, err)
+	s.Log.Infof("TLS FAILED, %s: %s", s.where(), tlsCause(err))
+}
+
+// tlsCause is cause, but says who raised an alert.
+func tlsCause(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return "alert from the peer: " + op.Err.Error()
+	}
+	return cause(err)
 }
 
 // logNoCertificate says why STARTTLS is not offered although it is switched on.
@@ -15,4 +30,10 @@ func (s *Session) startTLSName() string {
 		return "STLS"
 	}
 	return "STARTTLS"
+}
+
+// logBroken: a session did not end in order: a reset, or TLS that was cut off without close_notify. Many clients just
+// close their connection, so it is no warning.
+func (s *Session) logBroken(err error) {
+	s.Log.Infof("session broken off, %s: %s", s.where(), cause(err))
 }

@@ -34,9 +34,8 @@ func parseProxyTLS(s inetd.Settings) (proxyTLS, error) {
 // encryptMailhost encrypts a fresh connection to a mailhost, or arranges that its Login does. The
 // certificate must be for m.Host. Whatever fails makes the server unusable: nothing is ever said to it in clear text instead.
 func (s *Session) encryptMailhost(ctx context.Context, m *Mailhost) error {
-	mode, err := parseProxyTLS(s.Settings)
-	if err != nil || mode == proxyTLSOff {
-		return err
+	if s.Config.TLS == proxyTLSOff {
+		return nil
 	}
 	start := func(ctx context.Context) error {
 		cfg, err := tlsconf.NewClient(s.tlsOptions(false), m.Host)
@@ -50,7 +49,7 @@ func (s *Session) encryptMailhost(ctx context.Context, m *Mailhost) error {
 		m.Conn, m.StartTLS = conn, nil
 		return nil
 	}
-	if mode == proxyTLSPort {
+	if s.Config.TLS == proxyTLSPort {
 		return start(ctx)
 	}
 	m.StartTLS = start

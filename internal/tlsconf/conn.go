@@ -20,13 +20,14 @@ var ErrTruncated = fmt.Errorf("TLS stream cut off: %w", io.ErrUnexpectedEOF)
 type Conn struct {
 	*tls.Conn
 	raw *rawConn
+	who string // who sits at the other end, for errors
 }
 
 // Server makes the handshake with a client on conn, at most until the deadline of ctx. Afterwards the configuration is
 // forgotten as far as possible: Server serves one connection.
 func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 	raw := &rawConn{Conn: conn}
-	c := &Conn{Conn: tls.Server(raw, s.config), raw: raw}
+	c := &Conn{Conn: tls.Server(raw, s.config), raw: raw, who: "client"}
 	if err := handshake(ctx, c.Conn, conn); err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 // Connect makes the handshake with a mailhost on conn, at most until the deadline of ctx.
 func Connect(ctx context.Context, conn net.Conn, cfg *tls.Config) (*Conn, error) {
 	raw := &rawConn{Conn: conn}
-	c := &Conn{Conn: tls.Client(raw, cfg), raw: raw}
+	c := &Conn{Conn: tls.Client(raw, cfg), raw: raw, who: "mailhost"}
 	if err := handshake(ctx, c.Conn, conn); err != nil {
 		return nil, err
 	}
@@ -65,11 +66,11 @@ func handshake(ctx context.Context, c *tls.Conn, conn net.Conn) error {
 	return conn.SetDeadline(time.Time{})
 }
 
-// Read is tls.Conn.Read, but ErrTruncated where the stream ends without close_notify.
+// Read is tls.Conn.Read, but an error around ErrTruncated where the stream ends without close_notify.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.raw.ended.Load() && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
-		err = ErrTruncated
+		err = fmt.Errorf("%s: %w", c.who, ErrTruncated)
 	}
 	return n, err
 }

@@ -1,0 +1,72 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/inetd"
+	"mailproxy/relay"
+)
+
+// ErrServed is what ExecLocal returns when the session is over because a local server behind our TLS has served it. Nothing
+// is left to say or to log.
+var ErrServed = errors.New("served by the local server")
+
+// pumpLocal starts the local server on a socket pair and carries its session through our TLS until both directions are
+// done: then the error is ErrServed. Any other error says that the server did not start; this process has not changed then.
+func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local) error {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return err
+	}
+	server, err := s.System.Start(theirs, l)
+	theirs.Close()
+	if err != nil {
+		ours.Close()
+		return err
+	}
+	defer ours.Close()
+	defer s.Conn.Close()
+	_ = server.Release() // this process ends when the session does: nobody waits for the server
+	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
+		s.logDropRoot(err)
+		return ErrServed
+	}
+	s.release()
+	s.slim()
+	if _, err := relay.Join(ctx, s.Conn, ours, relay.Options{KeepAlive: s.Config.Keepalive, Alone: s.Alone}); err != nil {
+		s.logBroken(err)
+	}
+	return ErrServed
+}
+
+// socketPair is both ends of a stream socket: a connection for us, a file for the child.
+func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	theirs = os.NewFile(uintptr(fds[1]), "socket pair")
+	file := os.NewFile(uintptr(fds[0]), "socket pair")
+	defer file.Close()
+	conn, err := net.FileConn(file)
+	if err == nil {
+		if unix, ok := conn.(*net.UnixConn); ok {
+			return unix, theirs, nil
+		}
+		conn.Close()
+		err = fmt.Errorf("a socket pair is a %T", conn)
+	}
+	theirs.Close()
+	return nil, nil, err
+}
+
+// slim gives up what a session needs no more once it is relayed over TLS: the process lives for hours.
+func (s *Session) slim() {
+	s.Settings, s.Auth = nil, nil
+}

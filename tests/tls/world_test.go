@@ -1,0 +1,166 @@
+// Package tls tests encryption on both sides of the proxy, with real clients, real mailhosts and couriertls.
+//
+// What is not tested: TLS_CIPHER_LIST beyond its parser's own tests, Courier with OpenSSL (Debian builds it with GnuTLS).
+package tls
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/harness"
+	"mailproxy/tests/transcript"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// pki is one authority with the certificates of a test, all files of which are in dir.
+type pki struct {
+	dir   string
+	ca    *testcert.Pair
+	trust string // file with the authority's certificate
+	cert  string // TLS_CERTFILE: key and certificate of "proxy.example", 127.0.0.1 and 127.0.1.0/28
+}
+
+func newPKI(t testing.TB) *pki {
+	t.Helper()
+	p := &pki{dir: harness.Dir(t), ca: testcert.CA(t, "Test CA")}
+	p.trust = testcert.Write(t, filepath.Join(p.dir, "ca.pem"), p.ca.CertPEM())
+	os.Chmod(p.trust, 0o644)
+	p.cert = p.file(t, "proxy.pem", testcert.Spec{Name: "proxy.example", RSA: true, Names: []string{"proxy.example", "localhost",
+		"127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4"}})
+	return p
+}
+
+// file issues a certificate and writes it with its key.
+func (p *pki) file(t testing.TB, name string, s testcert.Spec) string {
+	t.Helper()
+	return testcert.Write(t, filepath.Join(p.dir, name), p.ca.Issue(t, s).PEM(t))
+}
+
+func (p *pki) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(p.ca.Cert)
+	return pool
+}
+
+// env are the settings of a front end that speaks TLS.
+func (p *pki) env(more harness.Env) harness.Env {
+	e := harness.Env{"TLS_CERTFILE": p.cert, "TLS_TRUSTCERTS": p.trust, "TLS_CACHEFILE": "", "TLS_VERIFYPEER": "NONE",
+		"IMAP_STARTTLS": "YES", "POP3_STARTTLS": "YES", "IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "1"}
+	for name, value := range more {
+		e[name] = value
+	}
+	return e
+}
+
+// with returns a front end's environment for the TLS ports.
+func overTLS(e harness.Env) harness.Env {
+	more := harness.Env{}
+	for name, value := range e {
+		more[name] = value
+	}
+	more["IMAP_TLS"], more["POP3_TLS"] = "1", "1"
+	more["IMAP_STARTTLS"], more["POP3_STARTTLS"] = "NO", "NO"
+	return more
+}
+
+// front is a proxy with all four ports.
+type front struct {
+	addr                     string
+	imap, pop3, imaps, pop3s *harness.Process
+}
+
+// startFront runs our programs under couriertcpd: STARTTLS and STLS on 143 and 110, our own TLS or couriertls on 993 and 995.
+func startFront(t testing.TB, addr string, env harness.Env, couriertls bool) *front {
+	t.Helper()
+	f := &front{addr: addr}
+	imapd, pop3d := harness.Bin(t, "imapd-proxy"), harness.Bin(t, "pop3d-proxy")
+	f.imap = harness.IMAPUnderCourier(t, addr, imapd, env)
+	f.pop3 = harness.POP3UnderCourier(t, addr, pop3d, env)
+	var wrap []string
+	if couriertls {
+		wrap = []string{"/usr/bin/couriertls", "-server", "-tcpd"}
+	}
+	f.imaps = harness.Couriertcpd(t, harness.TCPD{Addr: addr, Port: 993, Config: "imapd", Env: overTLS(env),
+		Program: append(wrap[:len(wrap):len(wrap)], imapd, harness.CourierIMAPD, "Maildir")})
+	f.pop3s = harness.Couriertcpd(t, harness.TCPD{Addr: addr, Port: 995, Config: "pop3d", Env: overTLS(env),
+		Program: append(wrap[:len(wrap):len(wrap)], pop3d, harness.CourierPOP3D, "Maildir")})
+	return f
+}
+
+// Where the mailhosts are.
+const (
+	dovecotAddr = "127.0.0.3"
+	dovecotName = "dovecot.example"
+)
+
+// account is here or on Dovecot.
+type account struct {
+	name, password string
+	subjects       []string
+}
+
+var accounts = []account{
+	{"here", "pw here", []string{"here 1", "here 2"}},
+	{"there", `p"w there`, []string{"there 1"}},
+}
+
+// startAccounts starts Dovecot, which speaks TLS, and Courier's auth daemon with one account here and one there.
+func startAccounts(t testing.TB, p *pki, mailhost string) *harness.DovecotServer {
+	t.Helper()
+	userdb := []harness.Account{
+		{Name: accounts[0].name, Password: accounts[0].password, CRAM: true, Home: harness.NewHome(t, harness.Message("here 1"), harness.Message("here 2"))},
+		{Name: accounts[1].name, Password: accounts[1].password, CRAM: true, Options: "mailhost=" + mailhost},
+	}
+	harness.Userdb(t, userdb...)
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	there := userdb[1]
+	there.Home = harness.NewHome(t, harness.Message("there 1"))
+	pair := p.file(t, "dovecot.pem", testcert.Spec{Name: dovecotName, Names: []string{dovecotName, dovecotAddr}})
+	return harness.Dovecot(t, harness.DovecotOptions{Addr: dovecotAddr, Accounts: []harness.Account{there}, CertFile: pair, KeyFile: pair,
+		MasterUsers: []harness.Account{{Name: "master", Password: "master secret"}}})
+}
+
+// dialTLS connects with TLS from the first byte.
+func dialTLS(t testing.TB, addr string, cfg *tls.Config) (*transcript.Runner, *tls.Conn) {
+	t.Helper()
+	raw := dialTCP(t, addr)
+	conn := tls.Client(raw, cfg)
+	if err := conn.Handshake(); err != nil {
+		t.Fatalf("%s: %v", addr, err)
+	}
+	return &transcript.Runner{Conn: conn}, conn
+}
+
+func dialTCP(t testing.TB, addr string) *net.TCPConn {
+	t.Helper()
+	raw, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { raw.Close() })
+	raw.SetDeadline(time.Now().Add(60 * time.Second))
+	return raw.(*net.TCPConn)
+}
+
+// upgrade plays the command that begins TLS on a clear connection, then makes the handshake.
+func upgrade(t testing.TB, raw net.Conn, script string, cfg *tls.Config) (*transcript.Runner, *tls.Conn) {
+	t.Helper()
+	(&transcript.Runner{Conn: raw}).MustPlay(t, script)
+	conn := tls.Client(raw, cfg)
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return &transcript.Runner{Conn: conn}, conn
+}
+
+const (
+	imapUpgrade = "S* \\* OK .*\nC: t STARTTLS\nS* t OK .*"
+	pop3Upgrade = "S* \\+OK .*\nC: STLS\nS* \\+OK .*"
+)
