@@ -19,6 +19,8 @@ import (
 type Server struct {
 	IMAP, POP3     string // host names or addresses with port, "127.0.0.1:143"
 	User, Password string
+	TLS            TLS    // zero: clear text
+	Trust          string // file with the certificate of the authority that the server's must be signed by
 }
 
 // Client is a real mail client, set up to read all messages and to leave them where they are.

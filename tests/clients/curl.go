@@ -10,17 +10,21 @@ import (
 func curl(t testing.TB, dir string, s Server, args ...string) (string, error) {
 	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	user := configure(t, dir, "curlrc", `user = "`+quote.Replace(s.User+":"+s.Password)+`"`+"\n")
-	return run(dir, "", "curl", append([]string{"-sS", "-K", user}, args...)...)
+	args = append([]string{"-sS", "-K", user}, args...)
+	if s.TLS != "" {
+		args = append(args, "--ssl-reqd", "--cacert", s.Trust)
+	}
+	return run(dir, "", "curl", args...)
 }
 
 func curlIMAP(t testing.TB, dir string, s Server) (string, error) {
-	found, err := curl(t, dir, s, "imap://"+s.IMAP+"/INBOX", "-X", "SEARCH ALL")
+	found, err := curl(t, dir, s, s.url("imap", s.IMAP)+"/INBOX", "-X", "SEARCH ALL")
 	if err != nil {
 		return "", err
 	}
 	var all strings.Builder
 	for _, number := range strings.Fields(strings.TrimPrefix(strings.TrimSpace(found), "* SEARCH")) {
-		text, err := curl(t, dir, s, "imap://"+s.IMAP+"/INBOX;MAILINDEX="+number)
+		text, err := curl(t, dir, s, s.url("imap", s.IMAP)+"/INBOX;MAILINDEX="+number)
 		if err != nil {
 			return "", err
 		}
@@ -30,14 +34,14 @@ func curlIMAP(t testing.TB, dir string, s Server) (string, error) {
 }
 
 func curlPOP3(t testing.TB, dir string, s Server) (string, error) {
-	list, err := curl(t, dir, s, "pop3://"+s.POP3+"/")
+	list, err := curl(t, dir, s, s.url("pop3", s.POP3)+"/")
 	if err != nil {
 		return "", err
 	}
 	var all strings.Builder
 	for line := range strings.Lines(list) {
 		number, _, _ := strings.Cut(line, " ")
-		text, err := curl(t, dir, s, "pop3://"+s.POP3+"/"+number)
+		text, err := curl(t, dir, s, s.url("pop3", s.POP3)+"/"+number)
 		if err != nil {
 			return "", err
 		}

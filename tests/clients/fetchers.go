@@ -17,8 +17,8 @@ func fetchmail(protocol string) func(testing.TB, string, Server) (string, error)
 		}
 		host, port, _ := net.SplitHostPort(addr)
 		config := configure(t, dir, "fetchmailrc", fmt.Sprintf(
-			"poll %s protocol %s port %s auth password user %s password %s keep fetchall sslproto '' mda \"cat >>%s/got\"\n",
-			host, protocol, port, fetchmailQuote(s.User), fetchmailQuote(s.Password), dir))
+			"poll %s protocol %s port %s auth password user %s password %s keep fetchall %s mda \"cat >>%s/got\"\n",
+			host, protocol, port, fetchmailQuote(s.User), fetchmailQuote(s.Password), s.fetchmailTLS(), dir))
 		if out, err := run(dir, "", "fetchmail", "--nosyslog", "--nodetach", "-f", config); err != nil {
 			return out, err
 		}
@@ -42,7 +42,7 @@ Host %s
 Port %s
 User %s
 Pass %s
-SSLType None
+%[6]s
 AuthMechs LOGIN
 
 IMAPStore far
@@ -58,7 +58,7 @@ Near :near:INBOX
 Create Near
 Sync Pull
 SyncState *
-`, host, port, fetchmailQuote(s.User), fetchmailQuote(s.Password), mail))
+`, host, port, fetchmailQuote(s.User), fetchmailQuote(s.Password), mail, s.mbsyncTLS()))
 	if out, err := run(dir, "", "mbsync", "-c", config, "-a"); err != nil {
 		return out, err
 	}
@@ -70,7 +70,7 @@ func mpop(t testing.TB, dir string, s Server) (string, error) {
 	host, port, _ := net.SplitHostPort(s.POP3)
 	got := filepath.Join(dir, "got")
 	config := configure(t, dir, "mpoprc", fmt.Sprintf(
-		"account a\nhost %s\nport %s\nuser %s\npassword %s\nauth user\ntls off\nkeep on\ndelivery mbox %s\n", host, port, s.User, s.Password, got))
+		"account a\nhost %s\nport %s\nuser %s\npassword %s\nauth user\n%s\nkeep on\ndelivery mbox %s\n", host, port, s.User, s.Password, s.mpopTLS(), got))
 	if out, err := run(dir, "", "mpop", "-C", config, "a"); err != nil {
 		return out, err
 	}

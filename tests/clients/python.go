@@ -17,11 +17,16 @@ func python(name, program string) func(testing.TB, string, Server) (string, erro
 }
 
 const imaplibProgram = `
-import imaplib, json, sys
+import imaplib, json, ssl, sys
 
 server = json.load(sys.stdin)
 host, port = server["IMAP"].rsplit(":", 1)
-c = imaplib.IMAP4(host, int(port), timeout=50)
+if server["TLS"] == "fromstart":
+    c = imaplib.IMAP4_SSL(host, int(port), timeout=50, ssl_context=ssl.create_default_context(cafile=server["Trust"]))
+else:
+    c = imaplib.IMAP4(host, int(port), timeout=50)
+if server["TLS"] == "starttls":
+    c.starttls(ssl.create_default_context(cafile=server["Trust"]))
 c.login(server["User"], server["Password"])
 c.select("INBOX", readonly=True)
 ok, numbers = c.search(None, "ALL")
@@ -34,11 +39,16 @@ c.logout()
 `
 
 const poplibProgram = `
-import json, poplib, sys
+import json, poplib, ssl, sys
 
 server = json.load(sys.stdin)
 host, port = server["POP3"].rsplit(":", 1)
-c = poplib.POP3(host, int(port), timeout=50)
+if server["TLS"] == "fromstart":
+    c = poplib.POP3_SSL(host, int(port), timeout=50, context=ssl.create_default_context(cafile=server["Trust"]))
+else:
+    c = poplib.POP3(host, int(port), timeout=50)
+if server["TLS"] == "starttls":
+    c.stls(ssl.create_default_context(cafile=server["Trust"]))
 c.user(server["User"])
 c.pass_(server["Password"])
 count, size = c.stat()
