@@ -26,8 +26,9 @@ func fetchmail(protocol string) func(testing.TB, string, Server) (string, error)
 	}
 }
 
+// fetchmailQuote writes quotes and backslashes as numbers: fetchmail ends a string at any quote.
 func fetchmailQuote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + strings.NewReplacer(`\`, `\x5c`, `"`, `\x22`).Replace(s) + `"`
 }
 
 // mbsync copies the INBOX into a maildir.
@@ -58,11 +59,15 @@ Near :near:INBOX
 Create Near
 Sync Pull
 SyncState *
-`, host, port, fetchmailQuote(s.User), fetchmailQuote(s.Password), mail, s.mbsyncTLS()))
+`, host, port, mbsyncQuote(s.User), mbsyncQuote(s.Password), mail, s.mbsyncTLS()))
 	if out, err := run(dir, "", "mbsync", "-c", config, "-a"); err != nil {
 		return out, err
 	}
 	return texts(t, mail), nil
+}
+
+func mbsyncQuote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
 // mpop delivers into an mbox file. It pipelines its commands when the server says PIPELINING.

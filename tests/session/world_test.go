@@ -25,7 +25,7 @@ type account struct {
 
 var accounts = []account{
 	{"here", "pw here", []string{"here 1", "here 2"}},
-	{"on-courier", `p"w courier`, []string{"courier 1", "courier 2", "courier 3"}},
+	{"on-courier", `p"w\courier`, []string{"courier 1", "courier 2", "courier 3"}},
 	{"on-dovecot", "pw%dovecot", []string{"dovecot 1"}},
 }
 
