@@ -68,9 +68,8 @@ func spliceBoth(ctx context.Context, client, mailhost int, o Options) (Stats, er
 	stats := func() Stats { return Stats{FromClient: up.Moved, FromMailhost: down.Moved} }
 
 	fresh := true // memory of the time before, or of traffic, is still held
-	c, m := pump.End{FD: client}, pump.End{FD: mailhost}
 	for {
-		us, ds := up.Run(shop, &c, &m), down.Run(shop, &m, &c)
+		us, ds := up.Run(shop, client, mailhost), down.Run(shop, mailhost, client)
 		if us == pump.Done && ds == pump.Done {
 			return stats(), errors.Join(up.Err, down.Err)
 		}

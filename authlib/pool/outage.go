@@ -1,9 +1,6 @@
 package pool
 
-import (
-	"errors"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Outage turns the failures of many requests into one log line when they begin and one when they end.
 type Outage struct {
@@ -19,9 +16,10 @@ func NewOutage(name string, logf func(format string, args ...any)) *Outage {
 
 // report counts the outcome of one request. Only errors marked by [Dead] are outages.
 func (o *Outage) report(err error) {
-	var dead *deadError
+	dead, again := isDead(err)
 	switch {
-	case errors.As(err, &dead):
+	case dead && !again: // says nothing about the server
+	case dead:
 		if o.failed.Add(1) == 1 {
 			o.logf("%s: out of reach, logins fail temporarily until it is back: %v", o.name, err)
 		}

@@ -18,23 +18,39 @@ type Conn interface {
 }
 
 // deadError marks an error after which the connection must not be used again.
-type deadError struct{ err error }
+type deadError struct {
+	err   error
+	final bool // the use cannot be repeated
+}
 
 func (e *deadError) Error() string { return e.err.Error() }
 func (e *deadError) Unwrap() error { return e.err }
 
-// Dead marks err as one after which the connection is of no more use.
+// Dead marks err as one after which the connection is of no more use, though the request may be repeated with another.
 func Dead(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &deadError{err}
+	return &deadError{err: err}
 }
 
-// IsDead reports whether err was marked by [Dead].
-func IsDead(err error) bool {
-	var dead *deadError
-	return errors.As(err, &dead)
+// Final marks err as one after which neither the connection nor a repetition is of any use: half the answer has been
+// passed on.
+func Final(err error) error { return &deadError{err: err, final: true} }
+
+// isDead tells what err was marked as.
+func isDead(err error) (dead, again bool) {
+	var d *deadError
+	if errors.As(err, &d) {
+		return true, !d.final
+	}
+	return false, false
+}
+
+// Marked tells errors that [Dead] or [Final] made.
+func Marked(err error) bool {
+	dead, _ := isDead(err)
+	return dead
 }
 
 // Pool is a bounded set of connections.
@@ -78,7 +94,7 @@ func (p *Pool[C]) Do(ctx context.Context, use func(C) error) error {
 	c, reused, err := p.get(ctx)
 	if err == nil {
 		err = p.use(c, use)
-		if reused && IsDead(err) && ctx.Err() == nil {
+		if _, again := isDead(err); again && reused && ctx.Err() == nil {
 			p.dropIdle()
 			if c, err = p.fresh(ctx); err == nil {
 				err = p.use(c, use)
@@ -149,7 +165,8 @@ func (p *Pool[C]) use(c C, use func(C) error) error {
 	err := use(c)
 	p.mu.Lock()
 	delete(p.busy, c)
-	keep := !p.retired && !IsDead(err)
+	dead, _ := isDead(err)
+	keep := !p.retired && !dead
 	if keep {
 		p.idle = append(p.idle, c)
 	}

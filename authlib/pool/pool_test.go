@@ -85,7 +85,7 @@ func TestRestart(t *testing.T) {
 
 	s.down = true
 	for range 5 {
-		if err := p.Do(ctx, s.query); !IsDead(err) {
+		if err := p.Do(ctx, s.query); func() bool { dead, _ := isDead(err); return !dead }() {
 			t.Errorf("while down: %v", err)
 		}
 	}
@@ -107,6 +107,17 @@ func TestRestart(t *testing.T) {
 	}
 	if err := p.Do(ctx, s.query); err != nil || s.dials != dials {
 		t.Errorf("after a query error: %v, %d dials; want %d", err, s.dials, dials)
+	}
+	// Half an answer is neither repeated nor kept.
+	uses := 0
+	if err := p.Do(ctx, func(*conn) error { uses++; return Final(errors.New("reset")) }); err == nil || uses != 1 || p.Len() != 0 {
+		t.Errorf("after half an answer: %v, %d uses, %d connections", err, uses, p.Len())
+	}
+	if got := strings.Join(log, "\n"); got != want {
+		t.Errorf("log %q, want nothing new", got)
+	}
+	if err := p.Do(ctx, s.query); err != nil {
+		t.Error(err)
 	}
 	p.Close()
 	for _, c := range s.open {

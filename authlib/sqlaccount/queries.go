@@ -1,0 +1,168 @@
+package sqlaccount
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"mailproxy/authlib"
+	"mailproxy/authlib/rcfile"
+	"mailproxy/authlib/sqlquery"
+)
+
+// queries are the templates that the settings ask for.
+type queries struct {
+	domain            string // DEFAULT_DOMAIN
+	standard          *sqlquery.Template
+	courier           *sqlquery.Template // for the service "courier"; nil: standard
+	enumerate, change *sqlquery.Template // nil: the settings do not say how
+}
+
+// newQueries reads the settings named prefix + "USER_TABLE" and so on.
+func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
+	get := func(name, def string) string { return s.Default(prefix+name, def) }
+	q := &queries{domain: s.First("DEFAULT_DOMAIN", prefix+"DEFAULT_DOMAIN")}
+	var (
+		table   = get("USER_TABLE", "")
+		login   = get("LOGIN_FIELD", "id")
+		crypt   = get("CRYPT_PWFIELD", "")
+		clear   = get("CLEAR_PWFIELD", "")
+		uid     = get("UID_FIELD", "uid")
+		gid     = get("GID_FIELD", "gid")
+		home    = get("HOME_FIELD", "home")
+		maildir = get("MAILDIR_FIELD", "''")
+		options = get("AUXOPTIONS_FIELD", get("AUXOPTIONS", "''"))
+		where   = get("WHERE_CLAUSE", "1=1")
+	)
+	if text := get("SELECT_CLAUSE", ""); text != "" {
+		q.standard = sqlquery.Text(text)
+	} else {
+		switch {
+		case table == "":
+			return nil, fmt.Errorf("%sUSER_TABLE is not set", prefix)
+		case crypt == "" && clear == "":
+			return nil, fmt.Errorf("one of %sCRYPT_PWFIELD and %sCLEAR_PWFIELD must be set", prefix, prefix)
+		}
+		find := func(maildir string) *sqlquery.Template {
+			columns := []string{login, quoteEmpty(crypt), quoteEmpty(clear), uid, gid, home, maildir,
+				get("QUOTA_FIELD", "''"), get("NAME_FIELD", "''"), options}
+			return sqlquery.Raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + login + " = ").
+				User().Raw(" AND (" + where + ")")
+		}
+		q.standard = find(maildir)
+		if delivery := get("DEFAULTDELIVERY", ""); delivery != "" {
+			q.courier = find(delivery)
+		}
+	}
+	if text := get("ENUMERATE_CLAUSE", ""); text != "" {
+		q.enumerate = sqlquery.Text(text)
+	} else if table != "" {
+		columns := []string{login, uid, gid, home, maildir, options}
+		q.enumerate = sqlquery.Raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + where)
+	}
+	if text := get("CHPASS_CLAUSE", ""); text != "" {
+		q.change = sqlquery.Text(text)
+	} else if table != "" && (crypt != "" || clear != "") {
+		q.change = sqlquery.Raw("UPDATE " + table + " SET ")
+		if crypt != "" {
+			q.change.Raw(crypt + " = ").NewPassCrypt()
+		}
+		if crypt != "" && clear != "" {
+			q.change.Raw(", ")
+		}
+		if clear != "" {
+			q.change.Raw(clear + " = ").NewPass()
+		}
+		q.change.Raw(" WHERE " + login + " = ").User().Raw(" AND (" + where + ")")
+	}
+	return q, q.check()
+}
+
+// check finds mistakes in the templates that no dialect makes good, so that a broken file does not replace a good one.
+func (q *queries) check() error {
+	for _, t := range []*sqlquery.Template{q.standard, q.courier, q.enumerate, q.change} {
+		if t == nil {
+			continue
+		}
+		var errs []error
+		for _, d := range []sqlquery.Dialect{{}, {Backslash: true}, {MySQL: true}, {MySQL: true, Backslash: true}} {
+			if _, err := t.Compile(d); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if len(errs) == 4 {
+			return errs[0]
+		}
+	}
+	if q.standard == nil {
+		return errors.New("no query")
+	}
+	return nil
+}
+
+func quoteEmpty(field string) string {
+	if field == "" {
+		return "''"
+	}
+	return field
+}
+
+func (q *queries) find(service string) *sqlquery.Template {
+	if q.courier != nil && service == "courier" {
+		return q.courier
+	}
+	return q.standard
+}
+
+// values cuts a login into its parts: the domain begins at the first @, and the default one stands in when there is none.
+func (q *queries) values(user, service string) sqlquery.Values {
+	v := sqlquery.Values{User: user, Service: service}
+	var given bool
+	if v.LocalPart, v.Domain, given = strings.Cut(user, "@"); !given {
+		v.Domain = q.domain
+		if q.domain != "" {
+			v.User = user + "@" + q.domain
+		}
+	}
+	return v
+}
+
+// account makes an account of a row: login, crypt, clear, uid, gid, home, and perhaps maildir, quota, name, options.
+// UID and GID stay nil when they are 0 or no numbers.
+func account(c []string) *authlib.Account {
+	a := &authlib.Account{Address: c[0], CryptPassword: c[1], ClearPassword: c[2], UID: id(c[3]), GID: id(c[4]), Home: c[5]}
+	for i, field := range []*string{&a.Maildir, &a.Quota, &a.FullName, (*string)(&a.Options)} {
+		if 6+i < len(c) {
+			*field = c[6+i]
+		}
+	}
+	return a
+}
+
+// listed makes an account of a row of an enumeration: login, uid, gid, home, and perhaps maildir, options.
+func listed(c []string) *authlib.Account {
+	a := &authlib.Account{Address: c[0], UID: id(c[1]), GID: id(c[2]), Home: c[3]}
+	if len(c) > 4 {
+		a.Maildir = c[4]
+	}
+	if len(c) > 5 {
+		a.Options = authlib.Options(c[5])
+	}
+	return a
+}
+
+// id reads the number that s begins with, as C's atol does; nil when it is 0, too large, or none.
+func id(s string) *uint32 {
+	s = strings.TrimLeft(s, " ")
+	end := 0
+	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
+		end++
+	}
+	n, err := strconv.ParseUint(s[:end], 10, 32)
+	if err != nil || n == 0 {
+		return nil
+	}
+	u := uint32(n)
+	return &u
+}

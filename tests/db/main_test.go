@@ -1,0 +1,65 @@
+// Package db tests the account databases against real servers, and asks Courier's authdaemond the same questions.
+//
+// What is not tested here: Windows clients of any kind, MySQL of Oracle's make (Debian has MariaDB), LDAP servers other than
+// OpenLDAP, PgBouncer.
+package db
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mailproxy/tests/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// settings are lines of an auth*rc file.
+type settings map[string]string
+
+// with returns a copy with some of them changed; "" takes one away.
+func (s settings) with(changes settings) settings {
+	all := settings{}
+	for name, value := range s {
+		all[name] = value
+	}
+	for name, value := range changes {
+		if value == "" {
+			delete(all, name)
+		} else {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+func (s settings) text() string {
+	var b strings.Builder
+	b.WriteString("##VERSION: 1\n")
+	for name, value := range s {
+		fmt.Fprintf(&b, "%s\t%s\n", name, value)
+	}
+	b.WriteString("##NAME: MARKER:0\n")
+	return b.String()
+}
+
+// write writes the settings to a file that only root may read.
+func (s settings) write(t testing.TB, path string) string {
+	t.Helper()
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, []byte(s.text()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// file writes the settings to a new file.
+func (s settings) file(t testing.TB) string {
+	t.Helper()
+	return s.write(t, filepath.Join(harness.Dir(t), "authrc"))
+}

@@ -1,0 +1,68 @@
+package harness
+
+import (
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// Database is a real database server that a test may kill, freeze and start again.
+type Database struct {
+	*Process
+	Addr string // without a port
+	Dir  string
+
+	start func(t testing.TB) *Process
+	shell func(sql string) *exec.Cmd
+	up    func() bool
+}
+
+// launch starts the server and waits until it answers.
+func (d *Database) launch(t testing.TB) {
+	t.Helper()
+	d.Process = d.start(t)
+	d.ready(t, "answer", d.up)
+}
+
+// Kill ends the server as a power failure would, with kill -9, and waits for its end.
+func (d *Database) Kill(t testing.TB) {
+	t.Helper()
+	d.signal(t, syscall.SIGKILL)
+	<-d.done
+}
+
+// Restart starts the server again with its data after Kill or Stop.
+func (d *Database) Restart(t testing.TB) {
+	t.Helper()
+	d.launch(t)
+}
+
+// Freeze makes the server mute: it keeps its connections and the kernel accepts new ones, but nothing answers. Thaw ends it.
+func (d *Database) Freeze(t testing.TB) { t.Helper(); d.signal(t, syscall.SIGSTOP) }
+
+// Thaw wakes a frozen server.
+func (d *Database) Thaw(t testing.TB) { t.Helper(); d.signal(t, syscall.SIGCONT) }
+
+func (d *Database) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	// PostgreSQL's backends are in process groups of their own.
+	for _, p := range Procs(t) {
+		if pgid, err := syscall.Getpgid(p.PID); err == nil && (pgid == d.Cmd.Process.Pid || parent(p.PID) == d.Cmd.Process.Pid) {
+			if err := syscall.Kill(p.PID, s); err != nil && err != syscall.ESRCH {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// SQL runs statements as the server's administrator and returns what its own client prints.
+func (d *Database) SQL(t testing.TB, sql string) string {
+	t.Helper()
+	cmd := d.shell(sql)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s\n%s", filepath.Base(cmd.Path), err, sql, out)
+	}
+	return string(out)
+}
