@@ -20,7 +20,7 @@ var errAborted = errors.New("SASL exchange aborted")
 // auth is AUTH, RFC 5034. Without an argument it lists the mechanisms, as RFC 1734's clients still ask.
 func (d *dialogue) auth(ctx context.Context, arg string) error {
 	mechanism, initial, has := strings.Cut(strings.Trim(arg, " \t"), " ")
-	if d.tlsMissing() {
+	if d.s.NeedsTLS() {
 		return d.ok(replyTLSRequired)
 	}
 	if mechanism == "" {
@@ -63,7 +63,7 @@ func (d *dialogue) exchange(mechanism, initial string, hasInitial bool) (sasl.Cr
 	if err != nil {
 		hostname = "localhost"
 	}
-	exchange, err := sasl.New(mechanism, sasl.Options{Hostname: hostname, External: d.external()})
+	exchange, err := sasl.New(mechanism, sasl.Options{Hostname: hostname, External: d.s.ExternalName()})
 	if err != nil {
 		return sasl.Credentials{}, err
 	}

@@ -12,7 +12,7 @@ func (d *dialogue) capa(_ context.Context, _ string) error {
 	if sasl := d.mechanisms(); sasl != "" {
 		list = append(list, "SASL "+sasl)
 	}
-	if d.stlsOffered() {
+	if d.s.OffersStartTLS() {
 		list = append(list, "STLS")
 	}
 	list = append(list,
@@ -38,7 +38,7 @@ func (d *dialogue) mechanisms() string {
 		list = tls
 	}
 	names := strings.Fields(strings.ToUpper(list))
-	if d.external() != "" {
+	if d.s.ExternalName() != "" {
 		names = append(names, "EXTERNAL")
 	}
 	return strings.Join(names, " ")

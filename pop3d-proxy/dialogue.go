@@ -21,7 +21,7 @@ const (
 // Exit statuses.
 const (
 	exitOK   = 0 // the session went as it should, whether there was a login or not
-	exitFail = 1 // a server that we need failed
+	exitFail = 1 // a server that we need failed, or the client was cut off
 )
 
 // The replies that more than one command gives. Codes in brackets: RFC 2449 section 8, RFC 3206.
@@ -35,14 +35,14 @@ const (
 type dialogue struct {
 	s  *frontend.Session
 	in *line.Reader
-	// user is USER's argument. Like Courier's it survives a failed PASS and STLS.
+	// user is USER's argument. It survives a failed PASS, as it does in Courier.
 	user string
 	// utf8 says that the client has sent UTF8 (RFC 6856).
 	utf8 bool
 	// errors counts the bad commands in a row.
 	errors int
-	// sent counts bytes written.
-	sent int64
+	// received counts the bytes read before STLS, sent all bytes written.
+	received, sent int64
 	// status is the exit status, once over.
 	over   bool
 	status int
@@ -80,7 +80,11 @@ func serve(ctx context.Context, s *frontend.Session) int {
 	if err != nil {
 		// RFC 1939 section 3: at the end of a client's time the connection is closed without a word, and a word that
 		// nobody asked for would be taken for the answer to the next command.
-		s.LogDisconnected(s.Why(ctx, err))
+		end := s.Why(ctx, err)
+		s.LogDisconnected(end)
+		if end != frontend.EndClosed {
+			d.status = exitFail
+		}
 	}
 	return d.status
 }

@@ -46,6 +46,8 @@ func (d *dialogue) local(failed string, outcome *frontend.Outcome) error {
 		return nil
 	case errors.Is(err, frontend.ErrRefused):
 		return d.reply("-ERR [AUTH] " + failed)
+	case errors.Is(err, frontend.ErrEnd):
+		return err
 	}
 	// The process may be half the account's user by now and must not serve anybody else.
 	d.end(exitFail)

@@ -11,5 +11,5 @@ import (
 )
 
 func main() {
-	os.Exit(program().Run(context.Background(), os.Args, os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(program().Run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }

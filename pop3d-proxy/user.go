@@ -8,7 +8,7 @@ func (d *dialogue) userCommand(_ context.Context, arg string) error {
 	if arg == "" {
 		return d.bad(replyInvalid)
 	}
-	if d.tlsMissing() {
+	if d.s.NeedsTLS() {
 		return d.ok(replyTLSRequired)
 	}
 	d.user = arg
