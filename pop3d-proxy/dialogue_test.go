@@ -86,7 +86,8 @@ func TestLog(t *testing.T) {
 			[]string{"DEBUG: Disconnected, " + where}, 0},
 		{"trouble", "S* .*\nC: USER carl\nC: PASS x\nS* -ERR .*\nC-\nS-",
 			[]string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where}, 0},
-		{"here", "S* .*\nC: USER ann\nC: PASS sec ret\nS* .*local.*\nC-\nS* .*end\nS-", nil, -1},
+		{"here", "S* .*\nC: USER ann\nC: PASS sec ret\nS* .*local.*\nC-\nS* .*end\nS-",
+			[]string{"WARN: proxy enabled, but no proxy host defined for ann"}, -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
