@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -69,11 +71,14 @@ func Exec(conn Conn, l *Local) error {
 	if err := closeOnExec(); err != nil {
 		return err
 	}
-	defaultSignals()
-	argv, err := l.command()
-	if err != nil {
+	if err := defaultSignals(); err != nil {
 		return err
 	}
+	var none unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil); err != nil {
+		return os.NewSyscallError("rt_sigprocmask", err)
+	}
+	argv := l.command()
 	// syscall.Exec also restores the soft NOFILE limit, which the Go runtime has raised.
 	err = syscall.Exec(argv[0], argv[1:], l.Environ)
 	return fmt.Errorf("%w: %w", ErrProgram, err)
@@ -86,24 +91,32 @@ func Start(stdio, stderr *os.File, l *Local) (*os.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := control(stdio, func(fd int) error { return unix.SetNonblock(fd, l.NonBlocking) }); err != nil {
-		return nil, err
-	}
 	if err := closeOnExec(); err != nil {
 		return nil, err
 	}
-	argv, err := l.command()
-	if err != nil {
+	if err := defaultSignals(); err != nil {
 		return nil, err
 	}
-	attr := &os.ProcAttr{Dir: l.Home, Env: l.Environ, Files: []*os.File{stdio, stdio, stderr}}
+	argv := l.command()
+	attr := &syscall.ProcAttr{Dir: l.Home, Env: l.Environ}
 	if id.change {
 		attr.Sys = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id.uid, Gid: id.gid, Groups: id.groups}}
 	}
-	process, err := os.StartProcess(argv[0], argv[1:], attr)
+	pid := 0
+	// Not os.StartProcess, which makes the descriptors it is given blocking.
+	err = control(stdio, func(in int) error {
+		if err := unix.SetNonblock(in, l.NonBlocking); err != nil {
+			return err
+		}
+		return control(stderr, func(log int) (err error) {
+			attr.Files = []uintptr{uintptr(in), uintptr(in), uintptr(log)}
+			pid, _, err = syscall.StartProcess(argv[0], argv[1:], attr)
+			return err
+		})
+	})
 	switch {
 	case err == nil:
-		return process, nil
+		return os.FindProcess(pid)
 	case unix.Access(l.Path, unix.X_OK) == nil:
 		// The child says only that it failed. The program is there, so it was the folder.
 		return nil, fmt.Errorf("%w: %s: %w", ErrHome, l.Home, err)
@@ -137,13 +150,12 @@ func (l *Local) prepare() (*identity, error) {
 
 // command returns the path to exec and behind it argv. A limit on the address space is set by the shell: a Go process
 // could set it only for itself, far below what it uses already, and then not be sure of the memory for its last steps.
-func (l *Local) command() ([]string, error) {
+func (l *Local) command() []string {
 	if l.AddressSpace == "" {
-		return append([]string{l.Path, l.Path}, l.Args...), nil
+		return append([]string{l.Path, l.Path}, l.Args...)
 	}
 	const shell = "/bin/sh"
-	script := `ulimit -v "$0" && exec "$@"`
-	return append([]string{shell, shell, "-c", script, l.AddressSpace, l.Path}, l.Args...), nil
+	return append([]string{shell, shell, "-c", `ulimit -v "$0" && exec "$@"`, l.AddressSpace, l.Path}, l.Args...)
 }
 
 // standardStreams makes conn standard input and output, in the mode asked for.
@@ -195,11 +207,24 @@ func closeOnExec() error {
 	return nil
 }
 
-// defaultSignals has the program to come start with an empty signal mask and every signal at its default: exec resets a
-// caught signal, but keeps an ignored one ignored, and systemd starts programs with SIGPIPE ignored. The calling thread is
-// locked.
-func defaultSignals() {
-	signal.Notify(make(chan os.Signal, 1))
-	var none unix.Sigset_t
-	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil)
+// defaultSignals has the program to come start with every signal at its default: exec resets a signal that is caught, but
+// keeps one that is ignored ignored, and systemd starts programs with SIGPIPE ignored. For this process nothing changes:
+// what was ignored is caught now and dropped.
+func defaultSignals() error {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return err
+	}
+	_, rest, _ := strings.Cut(string(status), "\nSigIgn:\t")
+	text, _, _ := strings.Cut(rest, "\n")
+	ignored, err := strconv.ParseUint(text, 16, 64)
+	if err != nil {
+		return fmt.Errorf("/proc/self/status: SigIgn: %w", err)
+	}
+	for i := range 64 {
+		if ignored&(1<<i) != 0 {
+			signal.Notify(make(chan os.Signal, 1), syscall.Signal(i+1))
+		}
+	}
+	return nil
 }

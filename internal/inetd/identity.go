@@ -6,8 +6,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // identity is who a process runs as.
@@ -44,7 +43,7 @@ func (l *Local) identity() (*identity, error) {
 	return id, nil
 }
 
-// become changes the process's groups, gid and uid for good.
+// become changes the groups, gid and uid of every thread, for good. (unix.Setgroups would change one thread alone.)
 func (id *identity) become() error {
 	if !id.change {
 		return nil
@@ -53,13 +52,13 @@ func (id *identity) become() error {
 	for i, g := range id.groups {
 		groups[i] = int(g)
 	}
-	if err := unix.Setgroups(groups); err != nil {
+	if err := syscall.Setgroups(groups); err != nil {
 		return os.NewSyscallError("setgroups", err)
 	}
-	if err := unix.Setgid(int(id.gid)); err != nil {
+	if err := syscall.Setgid(int(id.gid)); err != nil {
 		return os.NewSyscallError("setgid", err)
 	}
-	return os.NewSyscallError("setuid", unix.Setuid(int(id.uid)))
+	return os.NewSyscallError("setuid", syscall.Setuid(int(id.uid)))
 }
 
 // lookupUser returns a system user with all groups.

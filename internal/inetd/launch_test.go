@@ -1,0 +1,263 @@
+package inetd
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The programs under test take their own descriptors over and become others, so they are this test binary again.
+func TestMain(m *testing.M) {
+	if name := os.Getenv("INETD_TEST_PROGRAM"); name != "" {
+		os.Exit(programs[name](os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+var programs = map[string]func(args []string) int{
+	"echo": echoProgram, "exec": execProgram, "start": startProgram, "drop": dropProgram,
+}
+
+// open is Open with what a program really has.
+func open() (*Launch, error) {
+	return Open(Request{Name: "inetd-test", Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+}
+
+// echoProgram says who its peer is and gives one line back.
+func echoProgram([]string) int {
+	l, err := open()
+	if err != nil {
+		l.Log.Critf("%v", err)
+		return 1
+	}
+	l.Log.Infof("opened")
+	fmt.Println("this must not reach the client")
+	fmt.Fprintf(l.Conn, "%s %s\n", l.Peer.RemoteIP, l.Settings.Get("A"))
+	if err := l.Conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		l.Log.Errf("deadline: %v", err)
+	}
+	line, err := bufio.NewReader(l.Conn).ReadString('\n')
+	if err != nil {
+		l.Log.Errf("read: %v", err)
+	}
+	io.WriteString(l.Conn, line)
+	l.Conn.CloseWrite()
+	// What was open for writing is closed now, whatever it was; the other direction is not.
+	_, err = l.Conn.Read(make([]byte, 1))
+	l.Log.Infof("read: %v", err)
+	return 0
+}
+
+// program starts one of programs. The caller closes what it gave it.
+func program(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	command := exec.Command("/proc/self/exe", args...)
+	command.Env = []string{"INETD_TEST_PROGRAM=" + name, "PATH=/usr/bin:/bin"}
+	return command
+}
+
+// socketPair returns a connection and the file to give to a program.
+func socketPair(t *testing.T) (net.Conn, *os.File) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	t.Cleanup(func() { conn.Close(); theirs.Close() })
+	return conn, theirs
+}
+
+// tcpPair is socketPair over TCP on the loopback.
+func tcpPair(t *testing.T) (net.Conn, *os.File) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	file, err := accepted.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	t.Cleanup(func() { conn.Close(); file.Close() })
+	return conn, file
+}
+
+func TestOpenSocket(t *testing.T) {
+	for name, pair := range map[string]func(*testing.T) (net.Conn, *os.File){"unix": socketPair, "tcp": tcpPair} {
+		t.Run(name, func(t *testing.T) {
+			conn, file := pair(t)
+			var log strings.Builder
+			command := program(t, "echo")
+			command.Stdin, command.Stdout, command.Stderr = file, file, &log
+			talk(t, command, conn, file)
+			if got, want := log.String(), "INFO: opened\nINFO: read: EOF\n"; got != want {
+				t.Errorf("log %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// Under xinetd standard error is the connection: nothing but the program's own words may get there.
+func TestOpenXinetd(t *testing.T) {
+	conn, file := tcpPair(t)
+	command := program(t, "echo")
+	command.Stdin, command.Stdout, command.Stderr = file, file, file
+	talk(t, command, conn, file)
+}
+
+func TestOpenPipes(t *testing.T) {
+	inR, inW, _ := os.Pipe()
+	outR, outW, _ := os.Pipe()
+	var log strings.Builder
+	command := program(t, "echo")
+	command.Stdin, command.Stdout, command.Stderr = inR, outW, &log
+	talk(t, command, twoPipes{inW, outR}, inR, outW)
+	if got, want := log.String(), "INFO: opened\nINFO: read: EOF\n"; got != want {
+		t.Errorf("log %q, want %q", got, want)
+	}
+}
+
+type twoPipes struct{ in, out *os.File }
+
+func (p twoPipes) Read(b []byte) (int, error)  { return p.out.Read(b) }
+func (p twoPipes) Write(b []byte) (int, error) { return p.in.Write(b) }
+func (p twoPipes) CloseWrite() error           { return p.in.Close() }
+
+// talk runs the echo program and speaks with it. The program's files are closed here once it has them.
+func talk(t *testing.T, command *exec.Cmd, conn io.ReadWriter, files ...*os.File) {
+	t.Helper()
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		f.Close()
+	}
+	r := bufio.NewReader(conn)
+	if greeting, err := r.ReadString('\n'); err != nil || strings.Count(greeting, " ") != 1 {
+		t.Fatalf("greeting %q, %v", greeting, err)
+	}
+	io.WriteString(conn, "hello\n")
+	rest, err := io.ReadAll(r)
+	if err != nil || string(rest) != "hello\n" {
+		t.Errorf("rest %q, %v", rest, err)
+	}
+	conn.(interface{ CloseWrite() error }).CloseWrite()
+	if err := command.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenListenFD(t *testing.T) {
+	conn, file := tcpPair(t)
+	var log strings.Builder
+	// LISTEN_PID has to be the program's own: the shell keeps its pid over exec.
+	command := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0"`, "/proc/"+strconv.Itoa(os.Getpid())+"/exe")
+	command.Env = []string{"INETD_TEST_PROGRAM=echo"}
+	command.ExtraFiles, command.Stderr = []*os.File{file}, &log
+	talk(t, command, conn, file)
+	if got, want := log.String(), "INFO: opened\nINFO: read: EOF\n"; got != want {
+		t.Errorf("log %q, want %q", got, want)
+	}
+}
+
+func TestOpenListening(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	file, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	l, err := Open(Request{Name: "t", Stdin: file, Stdout: file, Stderr: null})
+	if !errors.Is(err, ErrListening) || l.Log == nil || l.Conn != nil {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+func TestOpenBadConfig(t *testing.T) {
+	conn, file := socketPair(t)
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	l, err := Open(Request{Name: "t", Configs: []string{"/nonexistent/imapd"}, Stdin: file, Stdout: file, Stderr: null})
+	if err == nil || l.Conn == nil {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	fmt.Fprint(l.Conn, "BYE")
+	l.Conn.Close()
+	if text, err := io.ReadAll(conn); string(text) != "BYE" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// Deadlines have to work on pipes and to end a read that has begun.
+func TestPipeDeadline(t *testing.T) {
+	inR, inW, _ := os.Pipe()
+	outR, outW, _ := os.Pipe()
+	defer inW.Close()
+	defer outR.Close()
+	p, err := newPipes(inR, outW)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inR.Close()
+	outW.Close()
+	defer p.Close()
+	p.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+	if _, err := p.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read: %v", err)
+	}
+	p.SetReadDeadline(time.Time{})
+	time.AfterFunc(30*time.Millisecond, func() { p.SetReadDeadline(time.Unix(1, 0)) })
+	if _, err := p.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("interrupted read: %v", err)
+	}
+	p.SetWriteDeadline(time.Now().Add(30 * time.Millisecond))
+	if _, err := p.Write(make([]byte, 1<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("write: %v", err)
+	}
+	outR.Close()
+	p.SetWriteDeadline(time.Time{})
+	if _, err := p.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("write to a closed pipe: %v", err)
+	}
+}

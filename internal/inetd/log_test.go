@@ -1,0 +1,81 @@
+package inetd
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// lines counts the writes: each line has to be one.
+type lines struct{ got []string }
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.got = append(l.got, string(p))
+	return len(p), nil
+}
+
+func TestLog(t *testing.T) {
+	every := func(l *Log) {
+		l.Debugf("a %d", 1)
+		l.Infof("b")
+		l.Noticef("c")
+		l.Warnf("d\ne")
+		l.Errf("%s", "f\x01\x7f\x80")
+		l.Critf("g %s", errors.New("h"))
+		l.Line("NOTICE: i")
+		l.Line("j: k")
+	}
+	var courier, journal lines
+	every(NewLog(&courier))
+	every(NewJournalLog(&journal))
+	every(NewSilentLog())
+	wantCourier := "DEBUG: a 1\n|INFO: b\n|NOTICE: c\n|WARN: d\\012e\n|ERR: f\\001\\177\\200\n|CRIT: g h\n|NOTICE: i\n|INFO: j: k\n"
+	if got := strings.Join(courier.got, "|"); got != wantCourier {
+		t.Errorf("got  %q\nwant %q", got, wantCourier)
+	}
+	wantJournal := "<7>a 1\n|<6>b\n|<5>c\n|<4>d\\012e\n|<3>f\\001\\177\\200\n|<2>g h\n|<5>i\n|<6>j: k\n"
+	if got := strings.Join(journal.got, "|"); got != wantJournal {
+		t.Errorf("got  %q\nwant %q", got, wantJournal)
+	}
+}
+
+func TestLogLongLine(t *testing.T) {
+	var got lines
+	NewLog(&got).Infof("%s", strings.Repeat("\u00e9", 5000))
+	if n := len(got.got[0]); n > maxLine+20 || !utf8.ValidString(got.got[0]) || !strings.HasSuffix(got.got[0], "...\n") {
+		t.Errorf("a line of %d bytes: %q", n, got.got[0][max(0, n-20):])
+	}
+}
+
+func TestVisible(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                     "",
+		"plain, text [1] \\":   "plain, text [1] \\",
+		"a\r\nb\tc\x00":        `a\015\012b\011c\000`,
+		"gr\u00fc\u00df":       "gr\u00fc\u00df",
+		"\xff\xfe":             `\377\376`,
+		"\u0085\u2028x":        `\302\205\342\200\250x`,
+		"\ufffd":               "\ufffd",
+		"\x1b[31mred":          `\033[31mred`,
+		"half \xc3":            `half \303`,
+		"half \xe2\x82 within": `half \342\202 within`,
+	} {
+		if got := Visible(in); got != want {
+			t.Errorf("Visible(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzVisible(f *testing.F) {
+	f.Add("a\nb\xff")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := Visible(s)
+		if !utf8.ValidString(got) || strings.ContainsFunc(got, hidden) {
+			t.Errorf("Visible(%q) = %q", s, got)
+		}
+		if Visible(got) != got {
+			t.Errorf("Visible is not stable for %q", s)
+		}
+	})
+}
