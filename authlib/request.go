@@ -280,8 +280,12 @@ func parseAuth(length, buf []byte, remoteIP string) (Request, error) {
 		var err, err2 error
 		req.Challenge, err = base64.StdEncoding.DecodeString(first)
 		req.Response, err2 = base64.StdEncoding.DecodeString(second)
-		if err != nil || err2 != nil || HasControl(service) || HasControl(string(req.Response)) {
+		if HasControl(service) {
 			return nil, ErrProtocol
+		}
+		if err != nil || err2 != nil || HasControl(string(req.Response)) {
+			// Intelligible, but no proof of anything: refused like a response without a name.
+			req.Challenge, req.Response = nil, nil
 		}
 	default:
 		// Unknown to us, but perhaps not to a module: it will be refused, not called unintelligible.

@@ -3,14 +3,152 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+
+	"mailproxy/relay/internal/wire"
 )
 
+// DefaultSocket is where relayd listens unless it is told otherwise.
+const DefaultSocket = "/run/mailproxy/relayd"
+
 // ErrUnavailable reports that no relayd took the session: the caller still owns both connections, nothing has been read
-// from them, and relays them itself.
+// from them or written to them, and relays them itself.
 var ErrUnavailable = errors.New("relayd unavailable")
 
-// HandOver gives both connections to the relayd that listens on socket and returns when relayd has acknowledged that it
-// owns them; the caller then closes its own descriptors and ends. ErrUnavailable (wrapped) in every other case.
-func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info) error {
-	return ErrUnavailable
+// ErrLimit reports that relayd refuses the session because of a limit that the administrator set (sessions in all, of one
+// address, of one user). The client is refused; relaying it here would make the limit worthless.
+var ErrLimit = errors.New("too many sessions")
+
+// handTimeout limits every answer of relayd.
+const handTimeout = 5 * time.Second
+
+// Reservation is a place in relayd for one session: relayd has both descriptors and its limits have been asked, but it
+// touches neither connection before Start. This is the moment to tell the client that it is logged in.
+type Reservation struct {
+	c *net.UnixConn
 }
+
+// Reserve asks the relayd on socket to take a session. o.KeepAlive is relayd's to set. Errors: ErrLimit, or
+// ErrUnavailable with the cause (no relayd, relayd full, connections that are not sockets).
+func Reserve(ctx context.Context, socket string, client, mailhost Conn, i Info, o Options) (*Reservation, error) {
+	c, err := dial(ctx, socket)
+	if err != nil {
+		return nil, err
+	}
+	if err := reserve(ctx, c, client, mailhost, i, o); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return &Reservation{c}, nil
+}
+
+func dial(ctx context.Context, socket string) (*net.UnixConn, error) {
+	d := net.Dialer{Timeout: handTimeout}
+	c, err := d.DialContext(ctx, "unixpacket", socket)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return c.(*net.UnixConn), nil
+}
+
+func reserve(ctx context.Context, c *net.UnixConn, client, mailhost Conn, i Info, o Options) error {
+	start := i.Start
+	if start.IsZero() {
+		start = time.Now()
+	}
+	m := &wire.Message{Verb: "SESSION", Fields: map[string]string{
+		"USER": visible(i.User), "PROTOCOL": visible(i.Protocol), "IP": visible(i.RemoteIP), "PORT": visible(i.RemotePort),
+		"MAILHOST": visible(i.Mailhost), "START": strconv.FormatInt(start.Unix(), 10),
+		"KEEPALIVE": strconv.Itoa(int(o.KeepAlive / time.Second)),
+	}}
+	a, b := rawSocket(client), rawSocket(mailhost)
+	if a == nil || b == nil {
+		return unavailable(errors.New("a connection is not a plain socket"))
+	}
+	return ask(ctx, c, m, a, b)
+}
+
+// ask sends a message with the descriptors of the connections and waits for OK.
+func ask(ctx context.Context, c *net.UnixConn, m *wire.Message, conns ...syscall.RawConn) error {
+	stop := within(ctx, c)
+	defer stop()
+	if err := sendWith(c, m, nil, conns); err != nil {
+		return unavailable(err)
+	}
+	answer, fds, err := wire.Receive(c)
+	wire.CloseAll(fds)
+	return verdict(answer, err)
+}
+
+// sendWith collects the descriptors, each held open while the message is sent.
+func sendWith(c *net.UnixConn, m *wire.Message, fds []int, conns []syscall.RawConn) (err error) {
+	if len(conns) == 0 {
+		return wire.Send(c, m, fds...)
+	}
+	cerr := conns[0].Control(func(fd uintptr) { err = sendWith(c, m, append(fds, int(fd)), conns[1:]) })
+	return errors.Join(cerr, err)
+}
+
+// verdict turns relayd's answer into an error.
+func verdict(answer *wire.Message, err error) error {
+	switch {
+	case err != nil:
+		return unavailable(err)
+	case answer.Verb == "OK":
+		return nil
+	case answer.Verb == "LIMIT":
+		return fmt.Errorf("%w: %s", ErrLimit, answer.Fields["REASON"])
+	}
+	return unavailable(fmt.Errorf("it answers %s %s", answer.Verb, answer.Fields["REASON"]))
+}
+
+// Start lets relayd begin, and returns nil when the session is relayd's: the caller closes its descriptors and must not
+// touch the connections again. After ErrUnavailable the session is still wholly the caller's. There is no third case,
+// whatever happens to relayd: it acknowledges before it reads the first byte, and an acknowledgement that was sent is found.
+func (r *Reservation) Start(ctx context.Context) error {
+	defer r.c.Close()
+	stop := within(ctx, r.c)
+	if err := wire.Send(r.c, &wire.Message{Verb: "START"}); err != nil {
+		stop()
+		return unavailable(err)
+	}
+	answer, fds, err := wire.Receive(r.c)
+	stop()
+	if err != nil {
+		// From here on relayd can no longer acknowledge; if it has done so already, the answer is waiting.
+		if raw, rerr := r.c.SyscallConn(); rerr == nil {
+			_ = raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
+		}
+		_ = r.c.SetDeadline(time.Now().Add(handTimeout))
+		answer, fds, err = wire.Receive(r.c)
+	}
+	wire.CloseAll(fds)
+	return verdict(answer, err)
+}
+
+// Close gives the place back. After Start it does nothing.
+func (r *Reservation) Close() error { return r.c.Close() }
+
+// HandOver gives both connections to the relayd that listens on socket and returns nil when relayd has acknowledged that
+// it owns them; the caller then closes its own descriptors and ends. Errors: see Reserve, whose two steps in one this is,
+// for callers that have nothing to tell the client in between.
+func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info) error {
+	r, err := Reserve(ctx, socket, client, mailhost, i, Options{})
+	if err != nil {
+		return err
+	}
+	return r.Start(ctx)
+}
+
+// within limits a conversation by handTimeout and ctx.
+func within(ctx context.Context, c *net.UnixConn) (stop func()) {
+	_ = c.SetDeadline(time.Now().Add(handTimeout))
+	cancel := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	return func() { cancel() }
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }

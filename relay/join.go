@@ -68,8 +68,9 @@ func spliceBoth(ctx context.Context, client, mailhost int, o Options) (Stats, er
 	stats := func() Stats { return Stats{FromClient: up.Moved, FromMailhost: down.Moved} }
 
 	fresh := true // memory of the time before, or of traffic, is still held
+	c, m := pump.End{FD: client}, pump.End{FD: mailhost}
 	for {
-		us, ds := up.Run(shop, client, mailhost), down.Run(shop, mailhost, client)
+		us, ds := up.Run(shop, &c, &m), down.Run(shop, &m, &c)
 		if us == pump.Done && ds == pump.Done {
 			return stats(), errors.Join(up.Err, down.Err)
 		}

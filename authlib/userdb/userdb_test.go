@@ -331,8 +331,8 @@ func FuzzText(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(byScan) != len(x.fields) {
-			t.Errorf("scan found %d accounts, index %d", len(byScan), len(x.fields))
+		if len(byScan) != len(x.accounts) {
+			t.Errorf("scan found %d accounts, index %d", len(byScan), len(x.accounts))
 		}
 		for n, fields := range byScan {
 			if r, ok, _ := x.find(n); !ok || string(r) != fields {

@@ -20,7 +20,7 @@ const (
 const (
 	scratchSize = 64 << 10 // bytes read at once where splice does not serve
 	bulkSize    = 16 << 10 // a read of this many bytes promises more: take a pipe
-	turn        = 4 << 20  // bytes moved by one call of Run at most
+	turn        = 1 << 20  // bytes moved by one call of Run at most
 )
 
 // Shop is what all flows of a thread share.
@@ -77,13 +77,13 @@ func (f *Flow) Pending() int {
 
 // Run moves what can be moved from src to dst without waiting, in order: what is held first, then what src has, at most
 // a few MiB. When src has ended and all has been written, dst is shut down for writing.
-func (f *Flow) Run(s *Shop, src, dst int) Status {
+func (f *Flow) Run(s *Shop, src, dst *End) Status {
 	for budget := turn; ; {
 		if f.done {
 			return Done
 		}
 		if f.Pending() > 0 {
-			n, ok := f.drain(dst)
+			n, ok := f.drain(dst.FD)
 			budget -= n
 			if f.done {
 				f.Stop(s, f.Err)
@@ -95,14 +95,14 @@ func (f *Flow) Run(s *Shop, src, dst int) Status {
 		}
 		if f.eof {
 			// The destination may be gone; that it can not be told is no news then.
-			_ = unix.Shutdown(dst, unix.SHUT_WR)
+			_ = unix.Shutdown(dst.FD, unix.SHUT_WR)
 			f.Stop(s, nil)
 			return Done
 		}
 		if budget <= 0 {
 			return More
 		}
-		if !f.fill(s, src, dst) {
+		if !f.fill(s, src.FD, dst.FD) {
 			return Idle
 		}
 	}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"mailproxy/authlib"
+)
+
+// asker asks the modules in order: success ends it, "not mine" goes on to the next, a failure ends it without an answer.
+// It may be used by many goroutines at once.
+type asker struct {
+	log      *logger
+	settings *settings
+	modules  []*served
+	// cache is nil when it is off.
+	cache *cache
+	now   func() time.Time
+}
+
+// served is a module with what is known about its health, which outlives a reload.
+type served struct {
+	authlib.Module
+	*watch
+}
+
+// newAsker opens the modules of s, taking those that are open already from old, which may be nil.
+func newAsker(s *settings, su setup, old *asker, now func() time.Time) *asker {
+	a := &asker{log: su.log, settings: s, now: now}
+	if s.cacheTTL > 0 {
+		a.cache = newCache(s.cacheTTL, now)
+	}
+	for _, name := range s.modules {
+		a.modules = append(a.modules, old.module(name))
+		if last := len(a.modules) - 1; a.modules[last] == nil {
+			a.modules[last] = &served{openModule(name, su), new(watch)}
+		}
+	}
+	return a
+}
+
+// module returns an open module that works.
+func (a *asker) module(name string) *served {
+	if a == nil {
+		return nil
+	}
+	for _, m := range a.modules {
+		if _, bad := m.Module.(*broken); m.Name() == name && !bad {
+			return m
+		}
+	}
+	return nil
+}
+
+// close closes the modules that next, which may be nil, does not go on with.
+func (a *asker) close(next *asker) {
+	for _, m := range a.modules {
+		if next != nil && next.module(m.Name()) == m {
+			continue
+		}
+		if err := m.Close(); err != nil {
+			a.log.warnf("%s: close: %v", m.Name(), err)
+		}
+	}
+}
+
+// account has each module in turn try, until one says something else than "not mine". It returns that module's name.
+func (a *asker) account(try func(authlib.Module) (*authlib.Account, error)) (*authlib.Account, string, error) {
+	for _, m := range a.modules {
+		a.debugf("%s: trying this module", m.Name())
+		account, err := try(m.Module)
+		if err := a.judge(m, err); err == nil {
+			merged := *account
+			merged.Options = merged.Options.Merge(a.settings.defaults)
+			if a.settings.debug > 0 {
+				a.debugAccount(&merged)
+			}
+			return &merged, m.Name(), nil
+		} else if !errors.Is(err, authlib.ErrRefused) {
+			return nil, m.Name(), err
+		}
+	}
+	a.debugf("FAIL, all modules rejected")
+	return nil, "", authlib.ErrRefused
+}
+
+// judge logs what a module's error means and returns it.
+func (a *asker) judge(m *served, err error) error {
+	switch {
+	case err == nil:
+		m.success(a.log, m.Name(), a.now)
+	case errors.Is(err, authlib.ErrRefused):
+		m.success(a.log, m.Name(), a.now)
+		a.debugf("%s: REJECT - try next module", m.Name())
+		if err != authlib.ErrRefused {
+			// Refused for a reason that the administrator can do something about, such as an unknown hash.
+			a.log.infof("%s: %v", m.Name(), err)
+		}
+	case errors.Is(err, context.Canceled):
+		// The daemon stops: not the module's failure.
+	default:
+		m.failure(a.log, m.Name(), err, a.now())
+		a.debugf("%s: TEMPFAIL - no more modules will be tried: %v", m.Name(), err)
+	}
+	return err
+}
+
+func (a *asker) debugf(format string, args ...any) {
+	if a.settings.debug > 0 {
+		a.log.debugf(format, args...)
+	}
+}
+
+// debugAccount logs an account; the passwords only with DEBUG_LOGIN=2.
+func (a *asker) debugAccount(account *authlib.Account) {
+	a.log.debugf("Authenticated: %s", describe(account))
+	if a.settings.debug > 1 {
+		a.log.debugf("Authenticated: clearpasswd=%s, passwd=%s", account.ClearPassword, account.CryptPassword)
+	}
+}
+
+// authenticate answers AUTH.
+func (a *asker) authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, string, error) {
+	if a.settings.debug > 0 {
+		user, _ := req.Login()
+		a.log.debugf("received auth request, service=%s, authtype=%s, user=%s, ip=[%s]", req.Service, req.Type, user, req.RemoteIP)
+		if a.settings.debug > 1 && req.Type == authlib.AuthLogin {
+			a.log.debugf("received auth request, passwd=%s", req.Password)
+		}
+	}
+	if _, ok := req.Login(); !ok {
+		a.debugf("FAIL, unknown authtype, or a response without a name")
+		return nil, "", authlib.ErrRefused
+	}
+	try := func(m authlib.Module) (*authlib.Account, error) { return m.Authenticate(ctx, req) }
+	if a.cache == nil || req.Type != authlib.AuthLogin {
+		return a.account(try)
+	}
+	key, era := a.cache.key("login", req.Service, req.User, req.Password)
+	if hit, module, ok := a.cache.get(key, req.Password); ok {
+		a.debugf("answered from the cache: %s", describe(hit))
+		return hit, module, nil
+	}
+	account, module, err := a.account(try)
+	if err == nil {
+		a.cache.put(key, era, account, module, req.Password)
+	}
+	return account, module, err
+}
+
+// lookup answers PRE, by one module or by all.
+func (a *asker) lookup(ctx context.Context, req *authlib.LookupRequest) (*authlib.Account, string, error) {
+	a.debugf("received userid lookup request: %s, service=%s, module=%s", req.User, req.Service, req.Module)
+	ask := a
+	if req.Module != "" {
+		one := *a
+		one.modules = nil
+		for _, m := range a.modules {
+			if m.Name() == req.Module {
+				one.modules = append(one.modules, m)
+			}
+		}
+		ask = &one
+	}
+	try := func(m authlib.Module) (*authlib.Account, error) { return m.Lookup(ctx, req) }
+	if a.cache == nil {
+		return ask.account(try)
+	}
+	key, era := a.cache.key("lookup", req.Service, req.User, req.Module)
+	if hit, module, ok := a.cache.get(key, ""); ok {
+		a.debugf("answered from the cache: %s", describe(hit))
+		return hit, module, nil
+	}
+	account, module, err := ask.account(try)
+	if err == nil {
+		a.cache.put(key, era, account, module, "")
+	}
+	return account, module, err
+}
+
+// changePassword answers PASSWD: the first module that knows the account with the old password changes it.
+func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest) (string, error) {
+	a.debugf("received password change request: %s, service=%s", req.User, req.Service)
+	if a.cache != nil {
+		// Afterwards as well: what was asked before the change may be answered after it.
+		a.cache.clear()
+		defer a.cache.clear()
+	}
+	for _, m := range a.modules {
+		a.debugf("%s: trying this module", m.Name())
+		err := a.judge(m, m.ChangePassword(ctx, req))
+		if err == nil {
+			a.log.infof("password changed, user=%s, module=%s, ip=[%s]", req.User, m.Name(), req.RemoteIP)
+			return m.Name(), nil
+		}
+		if !errors.Is(err, authlib.ErrRefused) {
+			return m.Name(), err
+		}
+	}
+	return "", authlib.ErrRefused
+}
+
+// enumerate answers ENUMERATE: begin is called for each module, then yield for its accounts.
+func (a *asker) enumerate(ctx context.Context, begin func(module string) error, yield func(*authlib.Account) error) error {
+	for _, m := range a.modules {
+		if err := begin(m.Name()); err != nil {
+			return err
+		}
+		var ours error
+		err := m.Enumerate(ctx, func(account *authlib.Account) error {
+			merged := *account
+			merged.Options = merged.Options.Merge(a.settings.defaults)
+			ours = yield(&merged)
+			return ours
+		})
+		if ours != nil {
+			// The client went away: not the module's failure.
+			return ours
+		}
+		if err := a.judge(m, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer returns the bytes that answer a request other than ENUMERATE. An error means that the connection is closed
+// without an answer, the protocol's way to say "not now".
+func (a *asker) answer(ctx context.Context, req authlib.Request, dst []byte) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// One client's request must not take the others' daemon.
+			a.log.print("CRIT", "a request of type %T broke the daemon's rules: %v: %s", req, p, debug.Stack())
+			out, err = nil, fmt.Errorf("panic")
+		}
+	}()
+	var account *authlib.Account
+	switch r := req.(type) {
+	case *authlib.AuthRequest:
+		account, _, err = a.authenticate(ctx, r)
+	case *authlib.LookupRequest:
+		account, _, err = a.lookup(ctx, r)
+	case *authlib.PasswordRequest:
+		if _, err = a.changePassword(ctx, r); err == nil {
+			return append(dst, authlib.AnswerOK...), nil
+		}
+	default:
+		return nil, fmt.Errorf("unexpected request %T", req)
+	}
+	switch {
+	case err == nil:
+		out, err = authlib.AppendAccount(dst, account)
+		if err != nil {
+			a.log.errf("%q: %v", account.Address, err)
+		}
+		return out, err
+	case errors.Is(err, authlib.ErrRefused):
+		return append(dst, authlib.AnswerFail...), nil
+	}
+	return nil, err
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mailproxy/authlib"
+)
+
+// logger writes one line per event with the prefixes that courierlogger turns into syslog levels.
+type logger struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+// print writes a line. Control characters become visible.
+func (l *logger) print(level, format string, args ...any) {
+	line := level + ": " + strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, fmt.Sprintf(format, args...)) + "\n"
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = io.WriteString(l.out, line)
+}
+
+func (l *logger) debugf(format string, args ...any) { l.print("DEBUG", format, args...) }
+func (l *logger) infof(format string, args ...any)  { l.print("INFO", format, args...) }
+func (l *logger) warnf(format string, args ...any)  { l.print("WARN", format, args...) }
+func (l *logger) errf(format string, args ...any)   { l.print("ERR", format, args...) }
+
+// watch turns a module's failures into one line when they begin and one when they end.
+type watch struct {
+	down   atomic.Bool // spares the lock while all is well
+	mu     sync.Mutex
+	since  time.Time // of the first failure; zero = serving
+	failed int
+}
+
+// failure is called for each question that a module could not answer.
+func (w *watch) failure(l *logger, module string, err error, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed++
+	if !w.since.IsZero() {
+		return
+	}
+	w.since = now
+	w.down.Store(true)
+	// Modules with servers report their outages themselves.
+	var logged interface{ Logged() bool }
+	if !errors.As(err, &logged) || !logged.Logged() {
+		l.errf("%s: cannot answer, clients are told to come back later: %v", module, err)
+	}
+}
+
+// success is called for each question that a module did answer.
+func (w *watch) success(l *logger, module string, now func() time.Time) {
+	if !w.down.Load() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.since.IsZero() {
+		return
+	}
+	w.down.Store(false)
+	l.infof("%s: answers again after %d s, %d requests failed", module, int(now().Sub(w.since)/time.Second), w.failed)
+	w.since, w.failed = time.Time{}, 0
+}
+
+// describe shows an account as Courier's DEBUG_LOGIN does.
+func describe(a *authlib.Account) string {
+	id := func(n *uint32) string {
+		if n == nil {
+			return "<null>"
+		}
+		return fmt.Sprint(*n)
+	}
+	text := func(s string) string {
+		if s == "" {
+			return "<null>"
+		}
+		return s
+	}
+	return fmt.Sprintf("sysusername=%s, sysuserid=%s, sysgroupid=%s, homedir=%s, address=%s, fullname=%s, maildir=%s, quota=%s, options=%s",
+		text(a.SystemUser), id(a.UID), id(a.GID), text(a.Home), text(a.Address), text(a.FullName), text(a.Maildir), text(a.Quota),
+		text(string(a.Options)))
+}

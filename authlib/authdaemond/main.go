@@ -1,0 +1,226 @@
+// authdaemond answers who may log in, from Courier's account databases and over Courier's authdaemon protocol. It runs as a
+// resident daemon on a unix socket, or for one request on its standard input.
+//
+//	authdaemond [-config FOLDER] [-user NAME]      resident
+//	authdaemond -once [-config FOLDER]             one request on standard input, a socket
+//	authdaemond [-config FOLDER] test [-s SERVICE] USER [PASSWORD [NEWPASSWORD]]
+//	authdaemond [-config FOLDER] enumerate [-o]
+//
+// SIGHUP reads authdaemonrc again, SIGTERM stops accepting and ends when the requests under way are answered. Exit status: 0;
+// 1 for a refused test; 100 wrong usage; 111 failure of the system or of a database.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"mailproxy/internal/version"
+)
+
+// Exit statuses.
+const (
+	exitOK      = 0
+	exitRefused = 1
+	exitUsage   = 100
+	exitFailure = 111
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	p := &program{getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, reload: reload, now: time.Now}
+	status := p.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status)
+}
+
+// program is what main gets from outside.
+type program struct {
+	getenv         func(string) string
+	stdin          *os.File
+	stdout, stderr io.Writer
+	reload         <-chan os.Signal
+	now            func() time.Time
+
+	// from the command line
+	folder string
+	user   string
+	log    *logger
+}
+
+// run is the program; it returns the exit status.
+func (p *program) run(ctx context.Context, args []string) int {
+	p.log = &logger{out: p.stderr}
+	flags := flag.NewFlagSet("authdaemond", flag.ContinueOnError)
+	flags.SetOutput(p.stderr)
+	flags.StringVar(&p.folder, "config", "/etc/courier", "`folder` of authdaemonrc, the auth*rc files and userdb")
+	flags.StringVar(&p.user, "user", "courier", "system user to become when started as root, if the files let it; empty = stay root")
+	once := flags.Bool("once", false, "answer one request on standard input, which is a socket, and end")
+	show := flags.Bool("version", false, "print the version and end")
+	if err := flags.Parse(args); err != nil {
+		return exitUsage
+	}
+	if *show {
+		fmt.Fprintln(p.stdout, "authdaemond", version.Version)
+		return exitOK
+	}
+	s, err := readRC(p.folder)
+	if err != nil {
+		p.log.errf("%v", err)
+		return exitFailure
+	}
+	for _, w := range s.warnings {
+		p.log.warnf("%s", w)
+	}
+	switch {
+	case *once && flags.NArg() == 0:
+		return p.once(ctx, s)
+	case flags.NArg() == 0:
+		return p.resident(ctx, s)
+	case flags.Arg(0) == "test" && !*once:
+		return p.test(ctx, s, flags.Args()[1:])
+	case flags.Arg(0) == "enumerate" && !*once:
+		return p.enumerate(ctx, s, flags.Args()[1:])
+	}
+	p.log.errf("wrong usage: %q; see authdaemond -help", flags.Args())
+	return exitUsage
+}
+
+// setup is what the modules get.
+func (p *program) setup(s *settings, oneShot bool) setup {
+	return setup{folder: p.folder, oneShot: oneShot, limit: s.daemons * slotsPerDaemon, ldapTLS: s.ldapTLS, log: p.log}
+}
+
+// once answers the one request on standard input.
+func (p *program) once(ctx context.Context, s *settings) int {
+	conn, err := net.FileConn(p.stdin)
+	if err != nil {
+		p.log.errf("standard input: %v", err)
+		return exitUsage
+	}
+	defer conn.Close()
+	a := newAsker(s, p.setup(s, true), nil, p.now)
+	defer a.close(nil)
+	if err := serveOnce(ctx, conn, a); err != nil {
+		p.log.debugf("%v", err)
+		return exitFailure
+	}
+	return exitOK
+}
+
+// resident serves until ctx ends.
+func (p *program) resident(ctx context.Context, s *settings) int {
+	listeners, err := inherited(p.getenv)
+	if err != nil {
+		p.log.errf("%v", err)
+		return exitFailure
+	}
+	id, err := p.identity()
+	if err != nil {
+		p.log.errf("-user: %v", err)
+		return exitFailure
+	}
+	socket := "of the service manager"
+	if len(listeners) == 0 {
+		uid, gid := -1, -1
+		if id != nil {
+			uid, gid = id.uid, id.gid
+		}
+		l, err := listen(s.folder, uid, gid)
+		if err != nil {
+			p.log.errf("%v", err)
+			return exitFailure
+		}
+		defer removeSocket(s.folder)()
+		socket = s.folder + "/socket"
+		listeners = append(listeners, l)
+	}
+	if id != nil {
+		if file := rootOnly(id, p.folder, s.modules); file != "" {
+			p.log.infof("stays root: user %s cannot read %s", id.name, file)
+		} else if err := id.become(); err != nil {
+			p.log.errf("-user %s: %v", id.name, err)
+			return exitFailure
+		}
+	}
+	srv := newServer(newAsker(s, p.setup(s, false), nil, p.now))
+	p.log.infof("authdaemond %s: modules=%q, daemons=%d, socket %s", version.Version, s.modules, s.daemons, socket)
+	return p.serve(ctx, srv, listeners)
+}
+
+// identity returns the user to become, or nil to stay what we are.
+func (p *program) identity() (*identity, error) {
+	if os.Geteuid() != 0 || p.user == "" {
+		return nil, nil
+	}
+	return findUser(p.user)
+}
+
+// serve serves the listeners, reloads when told to, and drains at the end.
+func (p *program) serve(ctx context.Context, srv *server, listeners []*net.UnixListener) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- srv.serve(ctx, l) }()
+	}
+	if err := notify(p.getenv, "READY=1"); err != nil {
+		p.log.warnf("NOTIFY_SOCKET: %v", err)
+	}
+	status := exitOK
+	for running := true; running; {
+		select {
+		case <-p.reload:
+			p.reread(srv)
+		case err := <-failed:
+			if err != nil {
+				p.log.errf("%v", err)
+				status = exitFailure
+			}
+			running = false
+		case <-ctx.Done():
+			running = false
+		}
+	}
+	_ = notify(p.getenv, "STOPPING=1")
+	cancel()
+	for _, l := range listeners {
+		l.Close()
+	}
+	drain, cancelDrain := context.WithTimeout(context.Background(), requestTime+writeTime)
+	defer cancelDrain()
+	if err := srv.drain(drain); err != nil {
+		p.log.warnf("ends with requests unanswered: %v", err)
+		status = exitFailure
+	}
+	srv.hold().close(nil)
+	p.log.infof("authdaemond stopped")
+	return status
+}
+
+// reread reads authdaemonrc again; one that cannot be used changes nothing.
+func (p *program) reread(srv *server) {
+	_ = notify(p.getenv, fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", monotonic()))
+	defer func() { _ = notify(p.getenv, "READY=1") }()
+	s, err := readRC(p.folder)
+	if err != nil {
+		p.log.errf("the settings stay as they were: %v", err)
+		return
+	}
+	for _, w := range s.warnings {
+		p.log.warnf("%s", w)
+	}
+	g := srv.hold()
+	a := newAsker(s, p.setup(s, false), g.asker, p.now)
+	g.users.Done()
+	srv.use(a)
+	p.log.infof("read again: modules=%q, daemons=%d", s.modules, s.daemons)
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"mailproxy/authlib"
+	"mailproxy/authlib/userdb"
+)
+
+// setup is what a module may need to know.
+type setup struct {
+	// folder holds the configuration files.
+	folder string
+	// oneShot: the process answers one request.
+	oneShot bool
+	// limit is the number of requests that may be under way at once.
+	limit   int
+	ldapTLS map[string]string
+	log     *logger
+}
+
+// openers is the one place that knows the modules there are.
+func openers() map[string]func(setup) (authlib.Module, error) {
+	return map[string]func(setup) (authlib.Module, error){
+		"authuserdb": func(s setup) (authlib.Module, error) {
+			return userdb.New(userdb.Config{
+				Path:    filepath.Join(s.folder, "userdb"),
+				OneShot: s.oneShot,
+				Log:     func(line string) { s.log.warnf("%s", line) },
+			}), nil
+		},
+	}
+}
+
+// broken stands for a module that cannot serve: whoever would have been asked by it is told to come back later.
+type broken struct {
+	name string
+	err  error
+}
+
+func (b *broken) Name() string { return b.name }
+func (b *broken) Close() error { return nil }
+func (b *broken) Authenticate(context.Context, *authlib.AuthRequest) (*authlib.Account, error) {
+	return nil, b.err
+}
+func (b *broken) Lookup(context.Context, *authlib.LookupRequest) (*authlib.Account, error) {
+	return nil, b.err
+}
+func (b *broken) ChangePassword(context.Context, *authlib.PasswordRequest) error { return b.err }
+func (b *broken) Enumerate(context.Context, func(*authlib.Account) error) error  { return b.err }
+
+// startError was reported at the start: Logged keeps it from being reported again.
+type startError struct{ error }
+
+func (startError) Logged() bool    { return true }
+func (e startError) Unwrap() error { return e.error }
+
+// openModule opens one module; the result is never nil.
+func openModule(name string, s setup) authlib.Module {
+	open, ok := openers()[name]
+	if !ok {
+		err := fmt.Errorf("%s: no such module", name)
+		s.log.errf("%v: who would be asked by it is told to come back later", err)
+		return &broken{name, startError{err}}
+	}
+	m, err := open(s)
+	if err != nil {
+		s.log.errf("%s: cannot serve, who would be asked by it is told to come back later: %v", name, err)
+		return &broken{name, startError{fmt.Errorf("%s: %w", name, err)}}
+	}
+	if c, ok := m.(interface{ Check() error }); ok && !s.oneShot {
+		if err := c.Check(); err != nil {
+			s.log.warnf("%s: %v", name, err)
+		}
+	}
+	return m
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/authlib"
+)
+
+// serveOnce answers one request on a connection. The error tells why there was none.
+func serveOnce(ctx context.Context, conn net.Conn, a *asker) error {
+	if err := conn.SetDeadline(time.Now().Add(silentTime)); err != nil {
+		return err
+	}
+	req, err := authlib.ReadRequest(conn, nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if err := conn.SetDeadline(time.Now().Add(requestTime + writeTime)); err != nil {
+		return err
+	}
+	if _, ok := req.(*authlib.EnumerateRequest); ok {
+		w := &lister{w: conn}
+		if err := a.enumerate(ctx, w.begin, w.account); err != nil {
+			return err
+		}
+		w.buf = append(w.buf, authlib.AnswerEnd...)
+		return w.flush()
+	}
+	out, err := a.answer(ctx, req, nil)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write(out)
+	return err
+}
+
+// removeSocket remembers the socket that was just made and returns a function that removes it, unless another daemon has
+// put its own there since.
+func removeSocket(folder string) func() {
+	path := filepath.Join(folder, "socket")
+	var made, now syscall.Stat_t
+	err := syscall.Stat(path, &made)
+	return func() {
+		if err == nil && syscall.Stat(path, &now) == nil && made.Ino == now.Ino && made.Dev == now.Dev {
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return
+			}
+		}
+	}
+}
+
+// monotonic is the clock that the service manager compares reloads by, in microseconds.
+func monotonic() int64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
+		return 0
+	}
+	return ts.Nano() / 1000
+}

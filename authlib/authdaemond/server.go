@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/authlib"
+)
+
+// Limits of the resident daemon.
+const (
+	// slotsPerDaemon: as many requests per configured daemon are under way at once. A worker of Courier waits for its
+	// database alone; here waiting costs no process, so there may be more of it.
+	slotsPerDaemon = 8
+	// queuePerSlot: as many requests per slot wait for one; those beyond are closed at once, a temporary failure.
+	queuePerSlot = 16
+	// silentTime is how long a client may take to send its request.
+	silentTime = 10 * time.Second
+	// requestTime is how long a request may take from its last byte to the answer, waiting for a slot included. Clients
+	// wait 30 s: better an orderly temporary failure than theirs.
+	requestTime = 25 * time.Second
+	// writeTime is how long a client may take to read its answer, or the next piece of it.
+	writeTime = 10 * time.Second
+	// maxSilent bounds the clients that are waited for; those beyond are closed.
+	maxSilent = 8192
+)
+
+// server serves the authdaemon protocol on listening sockets.
+type server struct {
+	log *logger
+	// limits, variable for tests.
+	silent, request, write time.Duration
+
+	mu  sync.RWMutex
+	now *generation
+
+	waiting atomic.Int64 // clients that have not sent their request yet
+	buffers pool
+	// busy counts requests from their last byte to the end of the answer.
+	busy sync.WaitGroup
+}
+
+// generation is what a reload replaces.
+type generation struct {
+	*asker
+	slots  chan struct{}
+	queued atomic.Int64
+	users  sync.WaitGroup
+	// complained is when overloaded last did, in seconds since 1970.
+	complained atomic.Int64
+}
+
+// pool hands out buffers for requests and answers.
+type pool struct{ sync.Pool }
+
+func (p *pool) get() *[]byte {
+	if b, ok := p.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, authlib.MaxRequest)
+	return &b
+}
+
+func (p *pool) put(b *[]byte) {
+	// Passwords do not stay.
+	clear((*b)[:cap(*b)][:min(cap(*b), 1024)])
+	p.Put(b)
+}
+
+// newServer returns a server that asks a.
+func newServer(a *asker) *server {
+	s := &server{log: a.log, silent: silentTime, request: requestTime, write: writeTime}
+	s.use(a)
+	return s
+}
+
+// use replaces the asker. What the old one has and the new one has not is closed when its requests are done.
+func (s *server) use(a *asker) {
+	next := &generation{asker: a, slots: make(chan struct{}, a.settings.daemons*slotsPerDaemon)}
+	s.mu.Lock()
+	old := s.now
+	s.now = next
+	s.mu.Unlock()
+	if old != nil {
+		go func() {
+			old.users.Wait()
+			old.close(a)
+		}()
+	}
+}
+
+// hold returns the generation in use, which is not closed before users.Done.
+func (s *server) hold() *generation {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	s.now.users.Add(1)
+	return s.now
+}
+
+// serve accepts connections until ctx ends, which it then returns nil for. Requests under way go on: see drain.
+func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
+	// The listener itself gives no access to its descriptor's readiness; a file of the same socket does.
+	f, err := l.File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
+	var complained time.Time
+	for {
+		fd := -1
+		var errno unix.Errno
+		err := raw.Read(func(listener uintptr) bool {
+			var n uintptr
+			n, _, errno = unix.RawSyscall6(unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+			fd = int(n)
+			return errno != unix.EAGAIN
+		})
+		switch {
+		case ctx.Err() != nil:
+			if err == nil && errno == 0 {
+				_ = unix.Close(fd)
+			}
+			return nil
+		case err != nil:
+			return err
+		case errno == unix.ECONNABORTED || errno == unix.EINTR:
+			continue
+		case errno != 0:
+			// Out of descriptors or memory: those who are being served will give some back.
+			if now := time.Now(); now.Sub(complained) > time.Minute {
+				complained = now
+				s.log.errf("accept: %v", errno)
+			}
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		go s.client(ctx, fd)
+	}
+}
+
+// client serves one connection.
+func (s *server) client(ctx context.Context, fd int) {
+	c := conn{fd: fd, writeTime: s.write}
+	defer c.Close()
+	req, ok := s.receive(ctx, &c)
+	if !ok {
+		return
+	}
+	s.busy.Add(1)
+	defer s.busy.Done()
+	g := s.hold()
+	defer g.users.Done()
+	ctx, cancel := context.WithTimeout(context.Background(), s.request)
+	defer cancel()
+	if !g.enter(ctx) {
+		return
+	}
+	defer g.leave()
+	if _, ok := req.(*authlib.EnumerateRequest); ok {
+		s.list(g, &c)
+		return
+	}
+	buf := s.buffers.get()
+	defer s.buffers.put(buf)
+	// Without an answer the connection is closed: a temporary failure.
+	if out, err := g.answer(ctx, req, (*buf)[:0]); err == nil {
+		_, _ = c.Write(out)
+	}
+}
+
+// receive reads a request. ok is false for clients that get no answer.
+func (s *server) receive(ctx context.Context, c *conn) (req authlib.Request, ok bool) {
+	buf := s.buffers.get()
+	req, rest, done, err := c.receive((*buf)[:0])
+	if !done && len(rest) == 0 {
+		// A client that has just connected is about to write: let it.
+		runtime.Gosched()
+		req, rest, done, err = c.receive((*buf)[:0])
+	}
+	if len(rest) > 0 {
+		rest = append([]byte(nil), rest...)
+	}
+	s.buffers.put(buf)
+	if !done {
+		defer s.waiting.Add(-1)
+		if s.waiting.Add(1) > maxSilent || ctx.Err() != nil {
+			return nil, false
+		}
+		file := c.wait()
+		stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
+		req, err = c.await(rest, time.Now().Add(s.silent), &s.buffers)
+		stop()
+	}
+	if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
+		s.debugf("no request: %v", err)
+	}
+	return req, err == nil
+}
+
+// debugf logs with DEBUG_LOGIN.
+func (s *server) debugf(format string, args ...any) {
+	s.mu.RLock()
+	a := s.now.asker
+	s.mu.RUnlock()
+	a.debugf(format, args...)
+}
+
+// list answers ENUMERATE. An error ends the list without its final dot.
+func (s *server) list(g *generation, c *conn) {
+	// The list of a large installation takes longer than other answers; the limit of each write ends it for who goes away.
+	w := &lister{w: c}
+	err := g.enumerate(context.Background(), w.begin, w.account)
+	if err == nil {
+		w.buf = append(w.buf, authlib.AnswerEnd...)
+		err = w.flush()
+	}
+	if err != nil {
+		g.debugf("ENUMERATE: %v", err)
+	}
+}
+
+// lister writes a list in large pieces.
+type lister struct {
+	w   io.Writer
+	buf []byte
+}
+
+func (l *lister) begin(module string) error {
+	l.buf = append(append(append(l.buf, "# "...), module...), "\n\n"...)
+	return nil
+}
+
+func (l *lister) account(a *authlib.Account) error {
+	line, err := authlib.AppendListing(l.buf, a)
+	if err != nil {
+		// An account that the protocol cannot carry is left out, as it can log in nowhere.
+		return nil
+	}
+	l.buf = line
+	if len(l.buf) < 16<<10 {
+		return nil
+	}
+	return l.flush()
+}
+
+func (l *lister) flush() error {
+	_, err := l.w.Write(l.buf)
+	l.buf = l.buf[:0]
+	return err
+}
+
+// enter takes a slot, waiting for one if the queue is not full.
+func (g *generation) enter(ctx context.Context) bool {
+	select {
+	case g.slots <- struct{}{}:
+		return true
+	default:
+	}
+	defer g.queued.Add(-1)
+	if g.queued.Add(1) > int64(cap(g.slots)*queuePerSlot) {
+		g.overloaded()
+		return false
+	}
+	select {
+	case g.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (g *generation) leave() { <-g.slots }
+
+// overloaded reports, once a minute, that requests are turned away.
+func (g *generation) overloaded() {
+	now, last := g.asker.now().Unix(), g.complained.Load()
+	if now-last >= 60 && g.complained.CompareAndSwap(last, now) {
+		g.log.errf("more than %d requests under way and waiting: the rest is told to come back later; raise daemons, or see what the databases wait for",
+			cap(g.slots)*(1+queuePerSlot))
+	}
+}
+
+// drain waits for the requests under way, no longer than ctx.
+func (s *server) drain(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		s.busy.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,186 @@
+// Package wire is the language between front ends, relayd and relayd's next incarnation: one packet of a unix
+// SOCK_SEQPACKET socket is one message, descriptors travel with it (SCM_RIGHTS). A message is text, so that strace shows
+// what goes on: a verb, NAME=value lines, an empty line, and a body of any bytes.
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sort"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// MaxPacket is the longest message in bytes. The system's default socket buffer takes three of them.
+	MaxPacket = 64 << 10
+	// MaxFiles is the largest number of descriptors with one message.
+	MaxFiles = 16
+)
+
+// ErrFiles reports that descriptors were lost on the way: the receiver has no free ones.
+var ErrFiles = errors.New("no free descriptors")
+
+// ErrSyntax reports a packet that is not a message.
+var ErrSyntax = errors.New("not a relayd message")
+
+// Message is one packet.
+type Message struct {
+	Verb   string            // upper-case letters
+	Fields map[string]string // names are upper-case letters, digits and _; values have no line end
+	Body   []byte
+}
+
+// Encode returns the packet. Names and values with a line end or NUL are an error: they would be something else when read.
+func (m *Message) Encode() ([]byte, error) {
+	if !isName(m.Verb) {
+		return nil, fmt.Errorf("%w: verb %q", ErrSyntax, m.Verb)
+	}
+	var b bytes.Buffer
+	b.WriteString(m.Verb + "\n")
+	names := make([]string, 0, len(m.Fields))
+	for name := range m.Fields {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		value := m.Fields[name]
+		if !isName(name) || strings.ContainsAny(value, "\n\x00") {
+			return nil, fmt.Errorf("%w: field %q", ErrSyntax, name)
+		}
+		b.WriteString(name + "=" + value + "\n")
+	}
+	b.WriteByte('\n')
+	b.Write(m.Body)
+	if b.Len() > MaxPacket {
+		return nil, fmt.Errorf("%w: %d bytes", ErrSyntax, b.Len())
+	}
+	return b.Bytes(), nil
+}
+
+// Decode reads a packet. The message keeps no part of p.
+func Decode(p []byte) (*Message, error) {
+	head, body, ok := bytes.Cut(p, []byte("\n\n"))
+	if !ok || len(p) > MaxPacket || bytes.IndexByte(head, 0) >= 0 {
+		return nil, ErrSyntax
+	}
+	lines := strings.Split(string(head), "\n")
+	m := &Message{Verb: lines[0], Fields: make(map[string]string, len(lines)-1)}
+	if !isName(m.Verb) {
+		return nil, ErrSyntax
+	}
+	for _, l := range lines[1:] {
+		name, value, ok := strings.Cut(l, "=")
+		if !ok || !isName(name) {
+			return nil, ErrSyntax
+		}
+		if _, twice := m.Fields[name]; twice {
+			return nil, ErrSyntax
+		}
+		m.Fields[name] = value
+	}
+	if len(body) > 0 {
+		m.Body = bytes.Clone(body)
+	}
+	return m, nil
+}
+
+func isName(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Send writes one message with descriptors, which stay the caller's. The connection's deadline applies.
+func Send(c *net.UnixConn, m *Message, fds ...int) error {
+	p, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	_, _, err = c.WriteMsgUnix(p, rights, nil)
+	return err
+}
+
+// Receive waits for one message. The descriptors are close-on-exec and the caller's to close, also when there is an error
+// beside them. io.EOF when the other end has closed.
+func Receive(c *net.UnixConn) (*Message, []int, error) {
+	p := make([]byte, MaxPacket)
+	return ReceiveInto(c, p)
+}
+
+// ReceiveInto is Receive with a buffer of the caller's.
+func ReceiveInto(c *net.UnixConn, p []byte) (*Message, []int, error) {
+	oob := make([]byte, unix.CmsgSpace(4*MaxFiles))
+	n, on, flags, _, err := c.ReadMsgUnix(p, oob)
+	if err != nil {
+		return nil, nil, err
+	}
+	fds := parseRights(oob[:on])
+	switch {
+	case n == 0 && len(fds) == 0:
+		return nil, nil, io.EOF
+	case flags&unix.MSG_CTRUNC != 0:
+		return nil, fds, ErrFiles
+	case flags&unix.MSG_TRUNC != 0:
+		return nil, fds, ErrSyntax
+	}
+	m, err := Decode(p[:n])
+	return m, fds, err
+}
+
+func parseRights(oob []byte) (fds []int) {
+	cms, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for i := range cms {
+		if got, err := unix.ParseUnixRights(&cms[i]); err == nil {
+			fds = append(fds, got...)
+		}
+	}
+	return fds
+}
+
+// CloseAll closes descriptors that nobody wants.
+func CloseAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
+// PeerUID returns the user the process at the other end had when it connected.
+func PeerUID(c *net.UnixConn) (uint32, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	cerr := raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err = errors.Join(cerr, err); err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
+}
+
+// Socketpair returns two connected ends, SEQPACKET or STREAM.
+func Socketpair(kind int) (a, b *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "socketpair"), os.NewFile(uintptr(fds[1]), "socketpair"), nil
+}

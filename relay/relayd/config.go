@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/relay"
+)
+
+// config is everything relayd can be told.
+type config struct {
+	args       []string      // as started, for the restart
+	command    string        // "", "who", "kick", "stats", "version"
+	whom       string        // kick: a user or an address
+	socket     string        // where front ends come to
+	metrics    string        // unix:PATH or HOST:PORT; "" = none
+	user       string        // to become when started as root; "" = stay
+	allow      []uint32      // users who may use the socket
+	max        int           // sessions; 0 = as many as descriptors allow
+	maxPerIP   int           // sessions of one client address; 0 = any number
+	maxPerUser int           // sessions of one user; 0 = any number
+	loops      int           // threads
+	linger     time.Duration // how long the old process keeps what a restart could not pass on
+}
+
+const usage = `usage: relayd [-socket PATH] [-user NAME] [-allow NAME,...] [-max N] [-maxperip N] [-maxperuser N]
+              [-metrics unix:PATH|HOST:PORT] [-loops N] [-linger DURATION]
+       relayd [-socket PATH] who | kick USER|IP | stats
+       relayd version
+`
+
+// parse reads the command line.
+func parse(args []string, stderr io.Writer) (*config, error) {
+	c := &config{args: slices.Clone(args)}
+	var allow string
+	f := flag.NewFlagSet("relayd", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Usage = func() { fmt.Fprint(stderr, usage) }
+	f.StringVar(&c.socket, "socket", relay.DefaultSocket, "")
+	f.StringVar(&c.metrics, "metrics", "", "")
+	f.StringVar(&c.user, "user", "", "")
+	f.StringVar(&allow, "allow", "", "")
+	f.IntVar(&c.max, "max", 0, "")
+	f.IntVar(&c.maxPerIP, "maxperip", 0, "")
+	f.IntVar(&c.maxPerUser, "maxperuser", 0, "")
+	f.IntVar(&c.loops, "loops", runtime.NumCPU(), "")
+	f.DurationVar(&c.linger, "linger", 24*time.Hour, "")
+	if err := f.Parse(args[1:]); err != nil {
+		return nil, err
+	}
+	rest := f.Args()
+	if len(rest) > 0 {
+		c.command, rest = rest[0], rest[1:]
+	}
+	switch c.command {
+	case "", "who", "stats", "version":
+	case "kick":
+		if len(rest) != 1 || rest[0] == "" {
+			return nil, errors.New("kick whom? A user or an address")
+		}
+		c.whom, rest = rest[0], nil
+	default:
+		return nil, fmt.Errorf("unknown command %q", c.command)
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("too many arguments: %q", rest)
+	}
+	if c.max < 0 || c.maxPerIP < 0 || c.maxPerUser < 0 || c.loops < 1 || c.loops > 1024 || c.linger < 0 {
+		return nil, errors.New("a number is out of range")
+	}
+	if c.command != "" {
+		return c, nil
+	}
+	return c, c.allowed(allow)
+}
+
+// allowed resolves the users who may use the socket: root, the service's own user, and those named.
+func (c *config) allowed(names string) error {
+	c.allow = []uint32{0, uint32(os.Getuid())}
+	list := strings.FieldsFunc(names, func(r rune) bool { return r == ',' })
+	if c.user != "" {
+		list = append(list, c.user)
+	}
+	for _, name := range list {
+		uid, _, err := lookup(name)
+		if err != nil {
+			return err
+		}
+		c.allow = append(c.allow, uint32(uid))
+	}
+	return nil
+}
+
+func lookup(name string) (uid, gid int, err error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		if u, err = user.LookupId(name); err != nil {
+			return 0, 0, fmt.Errorf("no user %q", name)
+		}
+	}
+	uid, uerr := strconv.Atoi(u.Uid)
+	gid, gerr := strconv.Atoi(u.Gid)
+	return uid, gid, errors.Join(uerr, gerr)
+}
+
+// capacity is the number of sessions for which there are descriptors, pipes and conversations in progress set aside.
+func capacity() int {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<30 {
+		return 0
+	}
+	spare := min(256, l.Cur/4)
+	return int(l.Cur-spare) / 2
+}

@@ -1,0 +1,98 @@
+// Relayd holds the authenticated sessions of many front ends in one small unprivileged process: clients' and mailhosts'
+// connections come to it over a unix socket, are joined until both directions are done, and cost a few hundred bytes
+// while they idle. It opens no connection and reads no file itself.
+//
+// It deliberately lacks: any knowledge of IMAP and POP3, logins, names, certificates.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/version"
+	"mailproxy/relay/internal/wire"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitUsage  = 100 // wrong arguments
+	exitSystem = 111 // a system call failed, or relayd could not be asked
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdout, os.Stderr))
+}
+
+// run is the program; args include its name.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	conf, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "relayd: %v\n", err)
+		return exitUsage
+	}
+	switch conf.command {
+	case "":
+		err = conf.serve(ctx, getenv, stderr)
+	case "version":
+		_, err = fmt.Fprintf(stdout, "relayd %s\n", version.Version)
+	default:
+		err = question(ctx, conf.socket, conf.question(), stdout)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "relayd: %v\n", err)
+		return exitSystem
+	}
+	return exitOK
+}
+
+func (c *config) question() *wire.Message {
+	switch c.command {
+	case "who":
+		return &wire.Message{Verb: "WHO"}
+	case "kick":
+		return &wire.Message{Verb: "KICK", Fields: map[string]string{"WHOM": c.whom}}
+	}
+	return &wire.Message{Verb: "STATS"}
+}
+
+// serve runs the service until SIGTERM or SIGINT, or until SIGHUP has given all sessions to a new process.
+func (c *config) serve(ctx context.Context, getenv func(string) string, stderr io.Writer) error {
+	log := newLogger(stderr)
+	defer log.close()
+	in, err := c.inherit(getenv)
+	if err != nil {
+		return err
+	}
+	if err := in.listen(c); err != nil {
+		return err
+	}
+	if err := c.dropRights(); err != nil {
+		return err
+	}
+	s, err := newService(c, log)
+	if err != nil {
+		return err
+	}
+	if in.handoff != nil {
+		n, err := s.adopt(in.handoff)
+		if err != nil {
+			return fmt.Errorf("taking over: %w", err)
+		}
+		log.line(fmt.Sprintf("INFO: relayd: %d sessions taken over", n))
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	defer signal.Stop(signals)
+	return s.serve(ctx, in, signals, getenv)
+}

@@ -1,0 +1,375 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailproxy/relay"
+	"mailproxy/relay/internal/wire"
+	"mailproxy/relay/relaytest"
+)
+
+// relayd is a service in this process, under the race detector.
+type testService struct {
+	*service
+	socket string
+	stop   func()
+	log    *syncBuffer
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func startService(t testing.TB, args ...string) *testService {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "relayd")
+	conf, err := parse(append([]string{"relayd", "-socket", socket, "-loops", "2"}, args...), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := conf.inherit(func(string) string { return "" })
+	if err == nil {
+		err = in.listen(conf)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &syncBuffer{}
+	log := newLogger(out)
+	s, err := newService(conf, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- s.serve(ctx, in, make(chan os.Signal), func(string) string { return "" })
+		s.talks.Wait()
+		log.close()
+	}()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return &testService{s, socket, stop, out}
+}
+
+func info(user string) relay.Info {
+	return relay.Info{User: user, Protocol: "IMAP", RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", Mailhost: "mail1"}
+}
+
+// join hands a pair over, as a front end does.
+func (s *testService) join(t testing.TB, client, mailhost relay.Conn) func() {
+	if err := relay.HandOver(context.Background(), s.socket, client, mailhost, info("ann")); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	mailhost.Close()
+	return func() {
+		for s.limits.now() > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+func TestRelayd(t *testing.T) {
+	s := startService(t)
+	relaytest.Run(t, relaytest.Kinds(), relaytest.Kinds(), s.join)
+}
+
+func TestEndLine(t *testing.T) {
+	s := startService(t)
+	nc, fc := relaytest.TCP(t, 0)
+	nm, fm := relaytest.TCP(t, 0)
+	wait := s.join(t, nc, nm)
+	_, _ = io.WriteString(fc, "12345")
+	fc.Close()
+	_, _ = io.Copy(io.Discard, fm)
+	fm.Close()
+	wait()
+	s.stop()
+	want := "INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=5, sent=0, time=0, protocol=IMAP\n"
+	if got := s.log.String(); got != want {
+		t.Errorf("log is %q, want %q", got, want)
+	}
+}
+
+// reserve makes a pair and hands it over as far as the reservation.
+func (s *testService) reserve(t *testing.T, i relay.Info) (r *relay.Reservation, fc, fm relay.Conn, err error) {
+	nc, fc := relaytest.TCP(t, 0)
+	nm, fm := relaytest.TCP(t, 0)
+	r, err = relay.Reserve(context.Background(), s.socket, nc, nm, i, relay.Options{})
+	if err == nil {
+		t.Cleanup(func() { r.Close() })
+	}
+	return r, fc, fm, err
+}
+
+// TestLimits: each limit refuses, frees its place with the session, and a reservation counts.
+func TestLimits(t *testing.T) {
+	other := info("bob")
+	other.RemoteIP = "::ffff:192.0.2.8"
+	for _, tc := range []struct {
+		flag      string
+		same      relay.Info // the third session, which is refused
+		different relay.Info // one that is not
+	}{
+		{"-max", other, relay.Info{}},
+		{"-maxperip", relay.Info{User: "bob", Protocol: "POP3", RemoteIP: info("").RemoteIP}, other},
+		{"-maxperuser", relay.Info{User: "ann", RemoteIP: "2001:db8::1"}, other},
+	} {
+		s := startService(t, tc.flag, "2")
+		first, _, _, err := s.reserve(t, info("ann"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, fc, fm, err := s.reserve(t, info("ann"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second.Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, _, err := s.reserve(t, tc.same); !errors.Is(err, relay.ErrLimit) || errors.Is(err, relay.ErrUnavailable) {
+			t.Errorf("%s: %v", tc.flag, err)
+		}
+		if tc.different.User != "" {
+			if _, _, _, err := s.reserve(t, tc.different); err != nil {
+				t.Errorf("%s: %v", tc.flag, err)
+			}
+		}
+		first.Close() // a place that is given back unused
+		waitFor(t, func() bool {
+			r, _, _, err := s.reserve(t, tc.same)
+			if err == nil {
+				r.Close()
+			}
+			return err == nil
+		})
+		fc.Close()
+		fm.Close()
+		if !strings.Contains(s.log.String(), "WARN: relayd: session refused, user=") {
+			t.Errorf("%s: the refusal is not in the log: %s", tc.flag, s.log)
+		}
+	}
+}
+
+// TestNotBeforeStart: a reserved session is not touched, so that the front end can still keep it.
+func TestNotBeforeStart(t *testing.T) {
+	s := startService(t)
+	r, fc, fm, err := s.reserve(t, info("ann"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(fc, "x")
+	_ = fm.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := fm.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("%d bytes before START, %v", n, err)
+	}
+	if err := r.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	_ = fm.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, err := fm.Read(make([]byte, 1)); n != 1 {
+		t.Fatal(err)
+	}
+}
+
+// TestBadCallers: nonsense is answered or dropped, leaves no descriptor and no place behind, and hurts nobody.
+func TestBadCallers(t *testing.T) {
+	s := startService(t)
+	files := countFiles(t)
+	good := map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x", "PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0"}
+	without := func(name, value string) map[string]string {
+		m := map[string]string{}
+		for k, v := range good {
+			m[k] = v
+		}
+		m[name] = value
+		return m
+	}
+	nc, _ := relaytest.TCP(t, 0)
+	raw, _ := nc.(*net.TCPConn).SyscallConn()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	before := countFiles(t)
+	_ = raw.Control(func(fd uintptr) {
+		for _, tc := range []struct {
+			m    wire.Message
+			fds  []int
+			want string
+		}{
+			{wire.Message{Verb: "HELLO"}, nil, "FAIL"},
+			{wire.Message{Verb: "START"}, nil, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: good}, nil, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: good}, []int{int(fd)}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: good}, []int{int(fd), int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: good}, []int{int(fd), int(null.Fd())}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: without("START", "x")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: without("KEEPALIVE", "-1")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: without("USER", "a\x1bb")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "HELLO"}, []int{int(fd), int(fd)}, "FAIL"},
+		} {
+			c, err := net.Dial("unixpacket", s.socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			if err := wire.Send(c.(*net.UnixConn), &tc.m, tc.fds...); err != nil {
+				t.Fatal(err)
+			}
+			if m, _, err := wire.Receive(c.(*net.UnixConn)); err != nil || m.Verb != tc.want {
+				t.Errorf("%v: %v, %v", tc.m, m, err)
+			}
+			c.Close()
+		}
+	})
+	c, err := net.Dial("unixpacket", s.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.Write([]byte("garbage"))
+	c.Close()
+	waitFor(t, func() bool { return countFiles(t) <= before && s.limits.now() == 0 })
+	if files == 0 {
+		t.Fatal("no descriptors counted")
+	}
+	nc2, fc := relaytest.TCP(t, 0)
+	nm, fm := relaytest.TCP(t, 0)
+	wait := s.join(t, nc2, nm)
+	fc.Close()
+	fm.Close()
+	wait()
+}
+
+func TestAdministration(t *testing.T) {
+	s := startService(t)
+	_, _, err := ask(s.socket, "who")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var far []relay.Conn
+	for _, user := range []string{"ann", "bob", "ann"} {
+		nc, fc := relaytest.TCP(t, 0)
+		nm, fm := relaytest.TCP(t, 0)
+		i := info(user)
+		i.Start = time.Unix(1_700_000_000+int64(len(far)), 0)
+		if err := relay.HandOver(context.Background(), s.socket, nc, nm, i); err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+		nm.Close()
+		far = append(far, fc, fm)
+	}
+	waitFor(t, func() bool { return s.counters.taken.Load() == 3 })
+	out, code, err := ask(s.socket, "who")
+	want := "ann\t[::ffff:192.0.2.7]:4711\tIMAP\tmail1\t2023-11-14T22:13:20Z\t0\t0\n"
+	if err != nil || code != 0 || !strings.HasPrefix(out, want) || strings.Count(out, "\n") != 3 {
+		t.Errorf("who: %d %v\n%s", code, err, out)
+	}
+	if out, _, _ := ask(s.socket, "kick", "ann"); out != "2\n" {
+		t.Errorf("kick: %q", out)
+	}
+	if _, err := far[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a kicked client sees %v", err)
+	}
+	if out, _, _ := ask(s.socket, "kick", "192.0.2.7"); out != "1\n" {
+		t.Errorf("kick by address: %q", out)
+	}
+	out, _, _ = ask(s.socket, "stats")
+	for _, line := range []string{"mailproxy_relayd_sessions 0\n", "mailproxy_relayd_sessions_taken_total 3\n", "mailproxy_relayd_sessions_broken_total 3\n"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("no %q in stats:\n%s", line, out)
+		}
+	}
+	if _, code, _ := ask(filepath.Join(t.TempDir(), "none"), "who"); code != exitSystem {
+		t.Errorf("no relayd: exit status %d", code)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics")
+	startService(t, "-metrics", "unix:"+path)
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+	b, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.0 200 OK\r\n") || !strings.Contains(string(b), "\nmailproxy_relayd_sessions 0\n") {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, args := range [][]string{{"-bad"}, {"kick"}, {"kick", "a", "b"}, {"dance"}, {"who", "x"}, {"-max", "-1"}, {"-loops", "0"},
+		{"-allow", "no such user"}, {"-max", "many"}} {
+		var stderr bytes.Buffer
+		if code := run(context.Background(), append([]string{"relayd"}, args...), func(string) string { return "" }, io.Discard, &stderr); code != exitUsage || stderr.Len() == 0 {
+			t.Errorf("%q: %d %s", args, code, stderr.String())
+		}
+	}
+	var stderr bytes.Buffer
+	if code := run(context.Background(), []string{"relayd", "-socket", filepath.Join(t.TempDir(), "s"), "-metrics", "192.0.2.1:80"},
+		func(string) string { return "" }, io.Discard, &stderr); code != exitSystem {
+		t.Errorf("metrics for the world: %d %s", code, stderr.String())
+	}
+}
+
+func ask(socket string, args ...string) (string, int, error) {
+	var out, stderr bytes.Buffer
+	code := run(context.Background(), append([]string{"relayd", "-socket", socket}, args...), func(string) string { return "" }, &out, &stderr)
+	if code != 0 {
+		return out.String(), code, errors.New(stderr.String())
+	}
+	return out.String(), code, nil
+}
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatal("it does not happen")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func countFiles(t *testing.T) int {
+	t.Helper()
+	d, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(d)
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// dropRights leaves root for c.user and makes sure that nothing gives rights back. It is called when the sockets are open.
+func (c *config) dropRights() error {
+	if c.user != "" && os.Getuid() == 0 {
+		uid, gid, err := lookup(c.user)
+		if err != nil {
+			return err
+		}
+		for _, step := range []struct {
+			name string
+			err  func() error
+		}{
+			{"setgroups", func() error { return syscall.Setgroups([]int{}) }},
+			{"setgid", func() error { return syscall.Setresgid(gid, gid, gid) }},
+			{"setuid", func() error { return syscall.Setresuid(uid, uid, uid) }},
+		} {
+			if err := step.err(); err != nil {
+				return fmt.Errorf("%s: %w", step.name, err)
+			}
+		}
+	}
+	// Every thread, those of the runtime too.
+	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 && e != syscall.ENOTSUP {
+		return fmt.Errorf("no new privileges: %w", e)
+	}
+	// Sessions' keys stay out of core files and away from debuggers of the same user.
+	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}

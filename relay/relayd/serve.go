@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// serve runs loops and listeners until a signal says otherwise.
+func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Signal, getenv func(string) string) error {
+	debug.SetGCPercent(20) // little is allocated; a small heap matters more than a rare collection
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, len(s.loops)+2)
+	var running sync.WaitGroup
+	for _, l := range s.loops {
+		running.Go(func() {
+			if err := l.run(); err != nil {
+				failed <- fmt.Errorf("event loop: %w", err)
+			}
+		})
+	}
+	go func() { failed <- s.accept(ctx, in.socket) }()
+	if in.metrics != nil {
+		go func() { failed <- s.serveMetrics(ctx, in.metrics) }()
+	}
+	notify(getenv, "READY=1\nMAINPID="+strconv.Itoa(os.Getpid()))
+	go s.tidy(ctx)
+
+	err := s.wait(ctx, in, signals, failed, getenv)
+	cancel()
+	in.socket.Close()
+	if in.metrics != nil {
+		in.metrics.Close()
+	}
+	for _, l := range s.loops {
+		l.post(func() { l.stopped = true })
+	}
+	running.Wait()
+	return err
+}
+
+// wait returns when the service is to end: nil for an orderly end.
+func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Signal, failed <-chan error, getenv func(string) string) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case sig := <-signals:
+			if sig != unix.SIGHUP {
+				if in.fresh {
+					_ = os.Remove(in.socket.Addr().String())
+				}
+				notify(getenv, "STOPPING=1")
+				return nil
+			}
+			n, err := s.restart(in)
+			if err != nil {
+				s.log.line(fmt.Sprintf("ERR: relayd: restart failed, this process goes on: %v", err))
+				continue
+			}
+			s.log.line(fmt.Sprintf("INFO: relayd: %d sessions passed on", n))
+			s.drain(ctx, signals)
+			return nil
+		}
+	}
+}
+
+// drain waits for the sessions that could not be passed on, at most the time that was set.
+func (s *service) drain(ctx context.Context, signals <-chan os.Signal) {
+	end := time.After(s.conf.linger)
+	poll := time.NewTicker(time.Second)
+	defer poll.Stop()
+	for s.limits.now() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-end:
+			return
+		case sig := <-signals:
+			if sig != unix.SIGHUP {
+				return
+			}
+		case <-poll.C:
+		}
+	}
+}
+
+// tidy returns memory to the system after times of many hand-overs.
+func (s *service) tidy(ctx context.Context) {
+	t := time.NewTicker(5 * time.Second)
+	defer t.Stop()
+	var seen, tidied int64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := s.counters.taken.Load() + s.counters.ended.Load()
+		if now == seen && now != tidied {
+			debug.FreeOSMemory()
+			tidied = now
+		}
+		seen = now
+	}
+}
+
+// notify tells systemd, when it is there, how we are.
+func notify(getenv func(string) string, state string) {
+	path := getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte(state))
+}
+
+var errNotYet = errors.New("not possible")
+
+func (s *service) restart(*inherited) (int, error)    { return 0, errNotYet }
+func (s *service) adopt(h *net.UnixConn) (int, error) { h.Close(); return 0, errNotYet }
