@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/haproxy"
 	"mailproxy/internal/inetd"
 )
 
@@ -52,6 +53,17 @@ type Config struct {
 	AddressSpace string
 	// Umask (IMAP_UMASK, octal) is the local server's file mode creation mask; negative = as we are.
 	Umask int
+	// Balancers (HAPROXY_ALLOW, where HAPROXY=1) are who may say in a PROXY header who the client is; nil = nobody.
+	Balancers haproxy.Sources
+	// ForwardClient (PROXY_FORWARD_CLIENT) is how the mailhost is told who the client is: NO, ID, XCLIENT, PROXY1, PROXY2.
+	ForwardClient string
+	// ThrottleFile (THROTTLE_FILE) is the memory that all front ends share of who failed to log in; empty = none. With it
+	// a failed login waits FailDelay for each failure of its address, at most FailDelayMax (LOGIN_FAIL_DELAY_MAX, 30 s), and
+	// an address may have MaxUnauthPerIP (MAXUNAUTHPERIP; 0 = any number) connections that have not logged in.
+	ThrottleFile   string
+	FailDelayMax   time.Duration
+	MaxUnauthPerIP int
+
 	// Debug (DEBUG_LOGIN) writes the steps of a login to the log. Passwords are never written, whatever its value.
 	Debug bool
 }
@@ -108,8 +120,10 @@ func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
 	if c.TLS, err = parseProxyTLS(s); err != nil {
 		errs = append(errs, err)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	c.FailDelayMax = seconds("LOGIN_FAIL_DELAY_MAX", 30*time.Second, true)
+	errs = append(errs, c.readAddresses(s), c.readThrottle(s))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

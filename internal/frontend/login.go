@@ -21,6 +21,7 @@ func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outco
 	defer cancel()
 	o, err := s.login(ctx, c, tag)
 	if err == nil {
+		s.left()
 		return o, nil
 	}
 	return nil, s.failed(ctx, err)
@@ -28,7 +29,7 @@ func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outco
 
 // failed delays the answer to a failed login.
 func (s *Session) failed(ctx context.Context, err error) error {
-	s.System.Sleep(ctx, s.Config.FailDelay)
+	s.System.Sleep(ctx, s.failDelay(errors.Is(err, ErrRefused)))
 	if ctx.Err() != nil {
 		return ErrEnd
 	}

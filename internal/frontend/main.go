@@ -63,6 +63,13 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	defer s.Begin(ctx)()
+	if err := s.acceptHeader(); err != nil {
+		return 1
+	}
+	if !s.enter() {
+		return p.giveUp(launch, p.Unavailable)
+	}
+	defer s.left()
 	if err := s.BeginTLS(ctx); err != nil {
 		return 1
 	}

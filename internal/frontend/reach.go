@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -186,7 +187,9 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailho
 	deadline := s.System.Now().Add(s.Config.MailhostTimeout)
 	_ = conn.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
-	err = s.encryptMailhost(ctx, m)
+	if err = s.announce(m); err == nil {
+		err = s.encryptMailhost(ctx, m)
+	}
 	if err == nil {
 		err = s.Protocol.Login(ctx, m)
 	}
@@ -232,14 +235,14 @@ func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (inetd.Conn, er
 	return conn, nil
 }
 
-// isOurselves says whether an address is the one that the client is connected to. Connecting there would come back here,
-// again and again, until there are no sockets left.
+// isOurselves says whether an address is the one that the client is connected to, or the one that a balancer in front of
+// us is. Connecting there would come back here, again and again, until there are no sockets left.
 func (s *Session) isOurselves(addr netip.AddrPort) bool {
-	ip, err := netip.ParseAddr(s.Peer.LocalIP)
-	if err != nil {
-		return false
+	addr = netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
+	if local, ok := s.Conn.LocalAddr().(*net.TCPAddr); ok && addr == addrPort(local.IP.String(), strconv.Itoa(local.Port)) {
+		return true
 	}
-	return ip.Unmap().WithZone("") == addr.Addr().WithZone("") && s.Peer.LocalPort == strconv.Itoa(int(addr.Port()))
+	return addr == addrPort(s.Peer.LocalIP, s.Peer.LocalPort)
 }
 
 // account is whose login it is, whoever the password belongs to.

@@ -14,6 +14,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/throttle"
 )
 
 // AuthModule answers for accounts; authlib.Client is the one in use. Errors are authlib.ErrRefused or temporary.
@@ -166,6 +167,9 @@ type Session struct {
 	mu          sync.Mutex      // of Conn while SIGTERM may interrupt it, and of the two below
 	interrupted bool            // ctx has ended
 	released    bool            // the login is over, Conn belongs to the relay
+
+	throttle *throttle.Table // opened when first needed
+	leave    func() error    // undoes enter; nil when there is nothing to undo
 
 	startTLS startTLSState // what OffersStartTLS found out
 }

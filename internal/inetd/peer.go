@@ -22,7 +22,7 @@ func NewPeer(s Settings, conn net.Conn) Peer {
 	localIP, localPort := endpoint(conn.LocalAddr())
 	systemdIP := ""
 	if addr, err := netip.ParseAddr(s.Get("REMOTE_ADDR")); err == nil {
-		systemdIP = addressText(addr)
+		systemdIP = AddressText(addr)
 	}
 	return Peer{
 		RemoteIP:   first(s.Get("TCPREMOTEIP"), systemdIP, remoteIP, "127.0.0.1"),
@@ -38,11 +38,11 @@ func endpoint(addr net.Addr) (ip, port string) {
 	if !ok || tcp == nil {
 		return "", ""
 	}
-	return addressText(tcp.AddrPort().Addr()), strconv.Itoa(tcp.Port)
+	return AddressText(tcp.AddrPort().Addr()), strconv.Itoa(tcp.Port)
 }
 
-// addressText writes an address as couriertcpd does: IPv4 mapped into IPv6, no zone.
-func addressText(addr netip.Addr) string {
+// AddressText writes an address as couriertcpd does: IPv4 mapped into IPv6, no zone.
+func AddressText(addr netip.Addr) string {
 	addr = addr.WithZone("")
 	if addr.Is4() {
 		addr = netip.AddrFrom16(addr.As16())

@@ -1,0 +1,78 @@
+// Package check answers "why does it not work": it goes the way of a login step by step, as the front end would, and
+// says at each step what it found. It changes nothing, and it needs no client.
+package check
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Level is how a step went.
+type Level string
+
+// The levels, worst last. Only Failed makes the exit status 1.
+const (
+	OK      Level = "ok"
+	Info    Level = "info"
+	Warning Level = "warn"
+	Failed  Level = "fail"
+)
+
+// Step is one line of the report.
+type Step struct {
+	Level Level `json:"level"`
+	// Topic is what was looked at: "settings", "auth", "mailhost", ...
+	Topic string `json:"topic"`
+	// Text says what was found, and, for warnings and failures, what to do about it.
+	Text string `json:"text"`
+}
+
+// Report prints steps as they come.
+type Report struct {
+	Out io.Writer
+	// JSON writes one JSON object a line instead of text.
+	JSON bool
+	// Color marks the levels for a terminal.
+	Color bool
+
+	failed bool
+}
+
+// Failed says whether any step has failed.
+func (r *Report) Failed() bool { return r.failed }
+
+func (r *Report) ok(topic, format string, args ...any)   { r.add(OK, topic, format, args) }
+func (r *Report) info(topic, format string, args ...any) { r.add(Info, topic, format, args) }
+func (r *Report) warn(topic, format string, args ...any) { r.add(Warning, topic, format, args) }
+func (r *Report) fail(topic, format string, args ...any) { r.add(Failed, topic, format, args) }
+
+func (r *Report) add(level Level, topic, format string, args []any) {
+	r.failed = r.failed || level == Failed
+	step := Step{level, topic, visible(fmt.Sprintf(format, args...))}
+	if r.JSON {
+		b, err := json.Marshal(step)
+		if err == nil {
+			fmt.Fprintf(r.Out, "%s\n", b)
+		}
+		return
+	}
+	word := fmt.Sprintf("%-4s", level)
+	if r.Color {
+		word = colors[level] + word + "\x1b[0m"
+	}
+	fmt.Fprintf(r.Out, "%s  %-12s %s\n", word, step.Topic, step.Text)
+}
+
+var colors = map[Level]string{OK: "\x1b[32m", Info: "\x1b[36m", Warning: "\x1b[33m", Failed: "\x1b[31m"}
+
+// visible keeps what a server says from moving the terminal's cursor.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,182 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/frontend"
+)
+
+// Check is one inspection.
+type Check struct {
+	Report *Report
+	// Session is made from the settings as for a connection, but without one.
+	Session *frontend.Session
+	// Sources names where the settings came from: files, or the environment.
+	Sources []string
+	// SettingsError is what was wrong with the settings, when something was.
+	SettingsError error
+	// Dialect speaks to the mailhost.
+	Dialect Dialect
+	// Advertised is the capability list that clients are shown before they log in, without and with TLS.
+	Advertised func(tls bool) []string
+	// User is the account to follow; empty = only settings and the auth module.
+	User string
+	// Password asks for the account's password; "" = do not log in.
+	Password func() (string, error)
+}
+
+// auth modules, in the order in which they are asked who answers.
+var modules = []string{"authuserdb", "authldap", "authmysql", "authpgsql"}
+
+// Run makes the inspection and returns the exit status: 0 when every step went well, 1 when one failed.
+func (c *Check) Run(ctx context.Context) int {
+	c.settings()
+	if c.SettingsError == nil {
+		if account := c.account(ctx); account != nil {
+			c.places(ctx, account)
+		}
+	}
+	if c.Report.Failed() {
+		return 1
+	}
+	return 0
+}
+
+// account asks the auth module as a login would, but without a password.
+func (c *Check) account(ctx context.Context) *authlib.Account {
+	s, r := c.Session, c.Report
+	if c.User == "" {
+		// Nobody has an empty name: any answer at all says that the module works.
+		_, err := s.Auth.Lookup(ctx, &authlib.LookupRequest{Service: s.Protocol.Service, User: "check"})
+		if err != nil && !errors.Is(err, authlib.ErrRefused) {
+			r.fail("auth", "%v", err)
+		} else {
+			r.ok("auth", "the auth module answers")
+		}
+		return nil
+	}
+	login := s.Config.LoginName(c.User)
+	req := &authlib.LookupRequest{Service: s.Protocol.Service, User: login}
+	began := time.Now()
+	account, err := s.Auth.Lookup(ctx, req)
+	switch {
+	case errors.Is(err, authlib.ErrRefused):
+		r.fail("auth", "no account %q: it is in none of the databases that authmodulelist names", login)
+		return nil
+	case err != nil:
+		r.fail("auth", "%v", err)
+		return nil
+	}
+	r.ok("auth", "account %q is known as %q, answered by %s in %d ms", login, account.Address, c.module(ctx, req), time.Since(began).Milliseconds())
+	if account.ClearPassword == "" {
+		r.info("auth", "the clear password is not stored: CRAM logins can not be proxied unless PROXY_MASTER_USER is set")
+	}
+	for _, option := range []string{"disable" + s.Protocol.Service, "disableinsecure" + s.Protocol.Service} {
+		if account.Options.Number(option) != 0 {
+			r.warn("auth", "option %s=%s: such logins are refused", option, strconvOption(account, option))
+		}
+	}
+	return account
+}
+
+func strconvOption(account *authlib.Account, name string) string {
+	value, _ := account.Options.Get(name)
+	return value
+}
+
+// module finds out which database answered.
+func (c *Check) module(ctx context.Context, req *authlib.LookupRequest) string {
+	for _, name := range modules {
+		one := *req
+		one.Module = name
+		if _, err := c.Session.Auth.Lookup(ctx, &one); err == nil {
+			return name
+		}
+	}
+	return "a module of its own"
+}
+
+// places follows the account to its servers.
+func (c *Check) places(ctx context.Context, account *authlib.Account) {
+	s, r := c.Session, c.Report
+	option, _ := account.Options.Get("mailhost")
+	switch {
+	case !s.Config.Proxy:
+		r.info("place", "%s_PROXY is not set: the account is served here, by %s", s.Protocol.Name, local(s))
+		c.here(account)
+		return
+	case strings.TrimSpace(option) == "":
+		r.warn("place", "the account has no option mailhost=...: it is served here")
+		c.here(account)
+		return
+	}
+	hosts, err := frontend.ParseMailhosts(option)
+	if err != nil {
+		r.fail("place", "%v", err)
+		return
+	}
+	for _, host := range hosts {
+		isHere, err := s.IsHere(host)
+		switch {
+		case err != nil:
+			r.fail("place", "gethostname: %v", err)
+		case isHere:
+			r.ok("place", "mailhost %s is this host", host)
+			c.here(account)
+		default:
+			r.ok("place", "mailhost %s is elsewhere", host)
+			c.there(ctx, host, account)
+		}
+	}
+}
+
+func local(s *frontend.Session) string {
+	if len(s.Args) == 0 {
+		return "the local server of the launcher's command line"
+	}
+	return s.Args[0]
+}
+
+// there connects to every address of a mailhost.
+func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.Account) {
+	addrs, err := c.Session.Addresses(ctx, host)
+	if err != nil {
+		c.Report.fail("mailhost", "%s: %v", host, err)
+		return
+	}
+	var texts []string
+	for _, a := range addrs {
+		texts = append(texts, a.String())
+	}
+	c.Report.ok("mailhost", "%s has the address %s", host, strings.Join(texts, ", "))
+	for _, addr := range addrs {
+		m := &frontend.Mailhost{Host: host.Name, Addr: addr.String(), Settings: c.Session.Settings}
+		c.visit(ctx, m, addr, account)
+	}
+}
+
+// capabilities compares two lists, and says what a client would miss.
+func (c *Check) compare(when string, offered []string, tls bool) {
+	advertised := sorted(c.Advertised(tls))
+	strange := func(w string) bool {
+		// What only concerns the way to log in ends with the login.
+		return strings.HasPrefix(w, "AUTH=") || strings.HasPrefix(w, "SASL") || strings.HasPrefix(w, "IMPLEMENTATION") || strings.HasPrefix(w, "LOGIN-DELAY") ||
+			slices.Contains([]string{"STARTTLS", "STLS", "LOGINDISABLED", "SASL-IR", "LOGIN-REFERRALS", "ID", "USER", "UTF8 USER", "UTF8", "LANG", "RESP-CODES", "AUTH-RESP-CODE"}, w)
+	}
+	lost := slices.DeleteFunc(missing(advertised, offered), strange)
+	more := slices.DeleteFunc(missing(offered, advertised), strange)
+	if len(lost) > 0 {
+		c.Report.warn("capability", "we advertise what the mailhost does not do %s: %s", when, strings.Join(lost, " "))
+	}
+	if len(more) > 0 {
+		c.Report.info("capability", "the mailhost does more %s than we advertise: %s", when, strings.Join(more, " "))
+	}
+	if len(lost) == 0 && len(more) == 0 {
+		c.Report.ok("capability", "the same list %s as ours", when)
+	}
+}

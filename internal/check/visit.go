@@ -1,0 +1,174 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/frontend"
+)
+
+// visitTime limits one visit to a mailhost.
+const visitTime = 30 * time.Second
+
+// visit goes to one address as far as a login goes.
+func (c *Check) visit(ctx context.Context, m *frontend.Mailhost, addr netip.AddrPort, account *authlib.Account) {
+	r := c.Report
+	ctx, cancel := context.WithTimeout(ctx, visitTime)
+	defer cancel()
+	if err := c.Session.Connect(ctx, m, addr); err != nil {
+		r.fail("connect", "%s: %v", addr, err)
+		return
+	}
+	defer func() { m.Conn.Close() }()
+	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
+	r.ok("connect", "%s answers", addr)
+	w := newWire(m.Conn)
+	greeting, err := c.Dialect.greeting(w)
+	if err != nil {
+		r.fail("greeting", "%s: %v", addr, err)
+		return
+	}
+	r.ok("greeting", "%s", greeting)
+	if m.StartTLS != nil {
+		if w, err = c.startTLS(ctx, m, w); err != nil {
+			r.fail("tls", "%s: %v", addr, err)
+			return
+		}
+	}
+	c.tellTLS(m)
+	before, err := c.Dialect.capabilities(w)
+	if err != nil {
+		r.warn("capability", "%s does not say what it can do before the login: %v", addr, err)
+	} else {
+		r.info("capability", "before the login: %s", strings.Join(before, " "))
+	}
+	c.login(ctx, w, addr, account, before)
+	c.Dialect.quit(w)
+}
+
+func (c *Check) startTLS(ctx context.Context, m *frontend.Mailhost, w *wire) (*wire, error) {
+	if err := c.Dialect.startTLS(w); err != nil {
+		return nil, err
+	}
+	if err := m.StartTLS(ctx); err != nil {
+		return nil, err
+	}
+	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
+	return newWire(m.Conn), nil
+}
+
+// tellTLS says how well the way to the mailhost is protected.
+func (c *Check) tellTLS(m *frontend.Mailhost) {
+	facts, encrypted := frontend.TLSFacts(m.Conn)
+	switch {
+	case encrypted && strings.EqualFold(strings.TrimSpace(c.Session.Settings.Get("PROXY_TLS_VERIFYPEER")), "NONE"):
+		c.Report.warn("tls", "%s, but the certificate is not verified (PROXY_TLS_VERIFYPEER=NONE): anybody in between can read passwords", facts)
+	case encrypted:
+		c.Report.ok("tls", "%s, the certificate is good for %s", facts, m.Host)
+	case loopback(m.Addr):
+		c.Report.info("tls", "clear text to the mailhost, which is on this machine")
+	default:
+		c.Report.warn("tls", "passwords go to the mailhost in clear text; PROXY_TLS=STARTTLS or YES encrypts them")
+	}
+}
+
+func loopback(addr string) bool {
+	ap, err := netip.ParseAddrPort(addr)
+	return err == nil && ap.Addr().IsLoopback()
+}
+
+// login logs in when there is a password, and compares what the mailhost can do then.
+func (c *Check) login(ctx context.Context, w *wire, addr netip.AddrPort, account *authlib.Account, before []string) {
+	r := c.Report
+	password, err := c.Password()
+	if err != nil {
+		r.fail("login", "read the password: %v", err)
+		return
+	}
+	if password == "" {
+		if before != nil {
+			c.compare("before the login", before, false)
+		}
+		return
+	}
+	s := c.Session
+	proven, err := s.Auth.Authenticate(ctx, &authlib.AuthRequest{
+		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.Config.LoginName(c.User), Password: password,
+	})
+	switch {
+	case errors.Is(err, authlib.ErrRefused):
+		r.fail("login", "the auth module refuses this password")
+		return
+	case err != nil:
+		r.fail("login", "%v", err)
+		return
+	}
+	r.ok("login", "the auth module takes the password")
+	if strings.ContainsAny(password, "\r\n\x00") {
+		r.fail("login", "the password holds a line end or NUL, which no mailhost is sent")
+		return
+	}
+	if err := c.Dialect.login(w, proven.Address, password); err != nil {
+		r.fail("login", "%s refuses %q: %v", addr, proven.Address, err)
+		return
+	}
+	r.ok("login", "%s takes %q", addr, proven.Address)
+	after, err := c.Dialect.capabilities(w)
+	if err != nil {
+		r.warn("capability", "%s does not say what it can do after the login: %v", addr, err)
+		return
+	}
+	c.compare("after the login", after, false)
+}
+
+// here looks at what the local server will need.
+func (c *Check) here(account *authlib.Account) {
+	r := c.Report
+	switch {
+	case account.SystemUser == "" && (account.UID == nil || *account.UID == 0 || account.GID == nil || *account.GID == 0):
+		r.fail("local", "the account has no uid and gid other than 0: no session runs as root")
+		return
+	case account.Home == "":
+		r.fail("local", "the account has no home directory")
+		return
+	}
+	if err := isDir(account.Home); err != nil {
+		if c.Session.Config.Skeleton != "" && errors.Is(err, os.ErrNotExist) {
+			r.info("local", "home %s does not exist yet; it is made from AUTH_MKHOMEDIR_SKEL=%s", account.Home, c.Session.Config.Skeleton)
+		} else {
+			r.fail("local", "home: %v", err)
+		}
+		return
+	}
+	r.ok("local", "home %s is there", account.Home)
+	maildir := account.Maildir
+	if maildir == "" && len(c.Session.Args) > 1 {
+		maildir = c.Session.Args[1]
+	}
+	if maildir == "" {
+		return
+	}
+	if !filepath.IsAbs(maildir) {
+		maildir = filepath.Join(account.Home, maildir)
+	}
+	if err := isDir(filepath.Join(maildir, "cur")); err != nil {
+		r.fail("local", "maildir: %v", err)
+		return
+	}
+	r.ok("local", "maildir %s is there", maildir)
+}
+
+func isDir(path string) error {
+	st, err := os.Stat(path)
+	if err == nil && !st.IsDir() {
+		err = fmt.Errorf("%s is not a folder", path)
+	}
+	return err
+}

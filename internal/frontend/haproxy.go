@@ -1,0 +1,111 @@
+package frontend
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"mailproxy/internal/haproxy"
+	"mailproxy/internal/inetd"
+	"mailproxy/internal/line"
+	"mailproxy/internal/tlsconf"
+)
+
+// readAddresses reads the settings about the client's address: who may say what it is, and who is told.
+func (c *Config) readAddresses(s inetd.Settings) error {
+	var errs []error
+	if s.Number("HAPROXY") != 0 {
+		allow := s.Get("HAPROXY_ALLOW")
+		if allow == "" {
+			allow = haproxy.DefaultSources
+		}
+		var err error
+		if c.Balancers, err = haproxy.ParseSources(allow); err != nil {
+			errs = append(errs, fmt.Errorf("HAPROXY_ALLOW: %w", err))
+		}
+	}
+	c.ForwardClient = strings.ToUpper(s.Get("PROXY_FORWARD_CLIENT"))
+	switch c.ForwardClient {
+	case "", "NO", "ID", "XCLIENT", "PROXY1", "PROXY2":
+	default:
+		errs = append(errs, fmt.Errorf("PROXY_FORWARD_CLIENT=%q: must be NO, ID, XCLIENT, PROXY1 or PROXY2", s.Get("PROXY_FORWARD_CLIENT")))
+	}
+	return errors.Join(errs...)
+}
+
+// acceptHeader takes the PROXY header off the connection when HAPROXY=1 and a balancer of HAPROXY_ALLOW has connected,
+// and makes the client it names the peer. Everybody else is taken for a client of his own. It is called before anything
+// else is read. After an error, which is logged, the connection is to be closed without a word.
+func (s *Session) acceptHeader() error {
+	if s.Config.Balancers == nil {
+		return nil
+	}
+	from, ok := s.Conn.RemoteAddr().(*net.TCPAddr)
+	if !ok || !s.Config.Balancers.Contain(from.AddrPort().Addr()) {
+		return nil
+	}
+	if told, err := netip.ParseAddr(s.Peer.RemoteIP); err == nil && told.Unmap() != from.AddrPort().Addr().Unmap() {
+		// couriertcpd -haproxy has taken the header already: it says that the client is somebody else.
+		return nil
+	}
+	h, err := haproxy.Read(line.NewReader(s.Conn))
+	if err != nil {
+		s.logNoHeader(err)
+		return ErrEnd
+	}
+	if h.Local {
+		return nil
+	}
+	s.Peer = inetd.Peer{
+		RemoteIP: inetd.AddressText(h.Client.Addr()), RemotePort: strconv.Itoa(int(h.Client.Port())),
+		LocalIP: inetd.AddressText(h.Server.Addr()), LocalPort: strconv.Itoa(int(h.Server.Port())),
+	}
+	s.Settings["TCPREMOTEIP"], s.Settings["TCPREMOTEPORT"] = s.Peer.RemoteIP, s.Peer.RemotePort
+	s.Settings["TCPLOCALIP"], s.Settings["TCPLOCALPORT"] = s.Peer.LocalIP, s.Peer.LocalPort
+	if h.TLS {
+		tlsconf.ClearVariables(s.Settings)
+		s.Settings[s.setting("_TLS")] = "1"
+		s.Settings[tlsconf.ConnectedVariable] = "TLS"
+		if h.TLSVersion != "" {
+			s.Settings[tlsconf.ConnectedVariable] = h.TLSVersion
+		}
+		if h.CommonName != "" {
+			s.Settings["TLS_SUBJECT_CN"] = h.CommonName
+		}
+	}
+	return nil
+}
+
+// logNoHeader says why a balancer's connection is closed.
+func (s *Session) logNoHeader(err error) {
+	s.Log.Warnf("HAPROXY=1, but no PROXY header from %s: %s (send-proxy or send-proxy-v2 must be set there)", s.Conn.RemoteAddr(), cause(err))
+}
+
+// announce sends a PROXY header in front of everything else when PROXY_FORWARD_CLIENT says so.
+func (s *Session) announce(m *Mailhost) error {
+	version, ok := map[string]int{"PROXY1": 1, "PROXY2": 2}[s.Config.ForwardClient]
+	if !ok {
+		return nil
+	}
+	client, server := addrPort(s.Peer.RemoteIP, s.Peer.RemotePort), addrPort(s.Peer.LocalIP, s.Peer.LocalPort)
+	header, err := haproxy.Format(version, client, server)
+	if err == nil {
+		_, err = m.Conn.Write(header)
+	}
+	if err != nil {
+		return &StepError{StepConnect, err}
+	}
+	return nil
+}
+
+func addrPort(ip, port string) netip.AddrPort {
+	addr, err := netip.ParseAddr(ip)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	if errors.Join(err, perr) != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(n))
+}

@@ -1,0 +1,151 @@
+package frontend
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"mailproxy/internal/haproxy"
+	"mailproxy/internal/inetd"
+)
+
+// tcpPair returns the two ends of a TCP connection over loopback.
+func tcpPair(t *testing.T) (ours, theirs *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); s.Close() })
+	return s.(*net.TCPConn), c.(*net.TCPConn)
+}
+
+func TestAcceptHeader(t *testing.T) {
+	client, server := netip.MustParseAddrPort("192.0.2.7:4711"), netip.MustParseAddrPort("192.0.2.1:143")
+	v1, err := haproxy.Format(1, client, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}
+	cases := []struct {
+		name, allow, sent string
+		env               map[string]string // what the launcher said
+		peer              *inetd.Peer       // nil = as the socket says
+		left              string
+		log               string // part of the one line that ends the session; empty = it goes on
+	}{
+		{name: "v1", allow: haproxy.DefaultSources, sent: string(v1) + "a NOOP\r\n", peer: &told, left: "a NOOP\r\n"},
+		{name: "not allowed", allow: "192.0.2.0/24", sent: "a NOOP\r\n", left: "a NOOP\r\n"},
+		{name: "health check", allow: haproxy.DefaultSources, sent: "PROXY UNKNOWN\r\na NOOP\r\n", left: "a NOOP\r\n"},
+		{name: "missing", allow: haproxy.DefaultSources, sent: "a LOGIN joe secret\r\n", log: "WARN: HAPROXY=1, but no PROXY header from 127.0.0.1:"},
+		{name: "the launcher took it", allow: haproxy.DefaultSources, sent: "a NOOP\r\n", left: "a NOOP\r\n",
+			env: map[string]string{"TCPREMOTEIP": "::ffff:192.0.2.7", "TCPREMOTEPORT": "4711", "TCPLOCALIP": "::ffff:192.0.2.1", "TCPLOCALPORT": "143"}, peer: &told},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			ours, theirs := tcpPair(t)
+			if _, err := io.WriteString(theirs, c.sent); err != nil {
+				t.Fatal(err)
+			}
+			theirs.CloseWrite()
+			var log bytes.Buffer
+			settings := inetd.Settings{"HAPROXY": "1", "HAPROXY_ALLOW": c.allow}
+			for name, value := range c.env {
+				settings[name] = value
+			}
+			protocol := &Protocol{Name: "IMAP", Service: "imap", Port: "143"}
+			config, err := NewConfig(settings, protocol)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &Session{Conn: ours, Settings: settings, Config: config, Log: inetd.NewLog(&log), Protocol: protocol, Peer: inetd.NewPeer(settings, ours)}
+			want := s.Peer
+			if c.peer != nil {
+				want = *c.peer
+			}
+			err = s.acceptHeader()
+			if (err != nil) != (c.log != "") || !strings.HasPrefix(log.String(), c.log) || strings.Contains(log.String(), "secret") {
+				t.Fatalf("%v, log %q", err, log.String())
+			}
+			if err != nil {
+				return
+			}
+			if s.Peer != want {
+				t.Errorf("peer %+v, want %+v", s.Peer, want)
+			}
+			if left, _ := io.ReadAll(ours); string(left) != c.left {
+				t.Errorf("left in the connection: %q, want %q", left, c.left)
+			}
+		})
+	}
+}
+
+// TestAcceptHeaderTLS: a balancer that ended the client's TLS says so, and nothing that was there before is believed.
+func TestAcceptHeaderTLS(t *testing.T) {
+	body := []byte{192, 0, 2, 7, 192, 0, 2, 1, 0x12, 0x67, 0, 143}
+	tls := "\x07\x00\x00\x00\x00\x21\x00\x07TLSv1.3\x22\x00\x03joe"
+	body = append(body, 0x20, 0, byte(len(tls)))
+	body = append(body, tls...)
+	header := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00"), byte(len(body)))
+	ours, theirs := tcpPair(t)
+	if _, err := theirs.Write(append(header, body...)); err != nil {
+		t.Fatal(err)
+	}
+	settings := inetd.Settings{"HAPROXY": "1", "TLS_SUBJECT_O": "forged"}
+	protocol := &Protocol{Name: "IMAP", Service: "imap", Port: "143"}
+	config, err := NewConfig(settings, protocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Session{Conn: ours, Settings: settings, Config: config, Log: inetd.NewSilentLog(), Protocol: protocol, Peer: inetd.NewPeer(settings, ours)}
+	if err := s.acceptHeader(); err != nil {
+		t.Fatal(err)
+	}
+	if s.Settings.Get("IMAP_TLS") != "1" || s.Settings.Get("TLS_CONNECTED_PROTOCOL") != "TLSv1.3" || s.Settings.Get("TLS_SUBJECT_CN") != "joe" || s.Settings.Get("TLS_SUBJECT_O") != "" {
+		t.Errorf("settings %v", s.Settings)
+	}
+	if err := s.BeginTLS(t.Context()); err != nil || !s.TLS {
+		t.Errorf("TLS in front of us is not recognised: %v, %v", s.TLS, err)
+	}
+}
+
+func TestIsOurselvesBehindABalancer(t *testing.T) {
+	ours, _ := tcpPair(t)
+	s := &Session{Conn: ours, Peer: inetd.Peer{LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}}
+	for addr, want := range map[string]bool{
+		ours.LocalAddr().String(): true, "192.0.2.1:143": true, "[::ffff:192.0.2.1]:143": true, "192.0.2.1:1143": false, "192.0.2.2:143": false,
+	} {
+		if got := s.isOurselves(netip.MustParseAddrPort(addr)); got != want {
+			t.Errorf("%s: %v, want %v", addr, got, want)
+		}
+	}
+}
+
+func TestAddressSettings(t *testing.T) {
+	protocol := &Protocol{Name: "IMAP"}
+	for name, c := range map[string]struct {
+		settings inetd.Settings
+		want     string
+	}{
+		"HAPROXY_ALLOW":        {inetd.Settings{"HAPROXY": "1", "HAPROXY_ALLOW": "balancer"}, `HAPROXY_ALLOW: "balancer" is neither`},
+		"PROXY_FORWARD_CLIENT": {inetd.Settings{"PROXY_FORWARD_CLIENT": "PROXY3"}, `PROXY_FORWARD_CLIENT="PROXY3": must be NO, ID`},
+		"MAXUNAUTHPERIP":       {inetd.Settings{"MAXUNAUTHPERIP": "1000", "THROTTLE_FILE": "x"}, `MAXUNAUTHPERIP="1000": must be a number from 0 to 32`},
+		"THROTTLE_FILE":        {inetd.Settings{"MAXUNAUTHPERIP": "3"}, "MAXUNAUTHPERIP needs THROTTLE_FILE"},
+	} {
+		if _, err := NewConfig(c.settings, protocol); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package frontend
+
+import (
+	"context"
+	"crypto/tls"
+	"net/netip"
+
+	"mailproxy/internal/inetd"
+	"mailproxy/internal/tlsconf"
+)
+
+// The methods below show single steps of Login, for a program that explains them.
+
+// LoginName returns the name that the auth module is asked for when a client says user.
+func (c *Config) LoginName(user string) string { return c.login(user) }
+
+// IsHere says whether a mailhost is this host.
+func (s *Session) IsHere(host Host) (bool, error) { return s.isHere(host) }
+
+// Addresses returns the addresses of a mailhost, in the order in which they are tried.
+func (s *Session) Addresses(ctx context.Context, host Host) ([]netip.AddrPort, error) {
+	return s.resolve(ctx, host)
+}
+
+// Connect connects to one address of m.Host as Login does: with a PROXY header and TLS where the settings want them.
+// m.StartTLS is set when STARTTLS or STLS is still to come. The caller closes m.Conn and sets its deadlines.
+func (s *Session) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort) error {
+	conn, err := s.dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	m.Conn = conn
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
+	defer stop()
+	if err = s.announce(m); err == nil {
+		err = s.encryptMailhost(ctx, m)
+	}
+	if err != nil {
+		conn.Close()
+	}
+	return err
+}
+
+// TLSFacts describes the encryption of a connection: version and cipher suite.
+func TLSFacts(conn inetd.Conn) (string, bool) {
+	c, ok := conn.(*tlsconf.Conn)
+	if !ok {
+		return "", false
+	}
+	state := c.ConnectionState()
+	return tls.VersionName(state.Version) + " " + tls.CipherSuiteName(state.CipherSuite), true
+}
+
+// Inspect makes a session without a connection from settings: enough for the methods above and for Auth.
+func (p *Program) Inspect(settings inetd.Settings, log *inetd.Log, args []string) (*Session, error) {
+	return p.session(&inetd.Launch{Settings: settings, Log: log}, args, nil)
+}

@@ -1,0 +1,98 @@
+package frontend
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"mailproxy/internal/inetd"
+	"mailproxy/internal/throttle"
+)
+
+// readThrottle reads the settings about clients that fail to log in.
+func (c *Config) readThrottle(s inetd.Settings) error {
+	c.ThrottleFile = s.Get("THROTTLE_FILE")
+	c.MaxUnauthPerIP = s.Number("MAXUNAUTHPERIP")
+	switch {
+	case c.MaxUnauthPerIP < 0 || c.MaxUnauthPerIP > throttle.MaxConnections:
+		return fmt.Errorf("MAXUNAUTHPERIP=%q: must be a number from 0 to %d", s.Get("MAXUNAUTHPERIP"), throttle.MaxConnections)
+	case c.MaxUnauthPerIP > 0 && c.ThrottleFile == "":
+		return errors.New("MAXUNAUTHPERIP needs THROTTLE_FILE, where the front ends count together")
+	}
+	return nil
+}
+
+// enter counts this connection among those of its client that have not logged in, and says whether there is room for
+// it. Without THROTTLE_FILE there always is; so there is when the table does not work, which is logged.
+func (s *Session) enter() bool {
+	addr, ok := s.openThrottle()
+	if !ok || s.Config.MaxUnauthPerIP == 0 {
+		return true
+	}
+	// The entry of a process that is killed must not outlive the process by much.
+	lifetime := s.Config.LoginTimeout + 10*time.Second
+	entered, leave, err := s.throttle.Enter(addr, s.Config.MaxUnauthPerIP, lifetime, s.System.Now())
+	if err != nil {
+		s.logThrottle(err)
+		return true
+	}
+	if !entered {
+		s.logTooMany()
+		return false
+	}
+	s.leave = leave
+	return true
+}
+
+// left says that this connection no longer counts: it has logged in, or it ends.
+func (s *Session) left() {
+	if s.leave == nil {
+		return
+	}
+	if err := s.leave(); err != nil {
+		s.logThrottle(err)
+	}
+	s.leave = nil
+}
+
+// failDelay counts a refused login and returns how long its answer is to wait. Failures that are not the client's fault
+// wait too, which slows retry storms, but do not count.
+func (s *Session) failDelay(refused bool) time.Duration {
+	addr, ok := s.openThrottle()
+	if !ok || !refused {
+		return s.Config.FailDelay
+	}
+	n, err := s.throttle.Failed(addr, s.System.Now())
+	if err != nil {
+		s.logThrottle(err)
+		return s.Config.FailDelay
+	}
+	return throttle.Delay(n, s.Config.FailDelay, s.Config.FailDelayMax)
+}
+
+// openThrottle opens the table when it is first needed, and returns the client's address.
+func (s *Session) openThrottle() (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(s.Peer.RemoteIP)
+	if err != nil || s.Config.ThrottleFile == "" {
+		return netip.Addr{}, false
+	}
+	if s.throttle == nil {
+		table, err := throttle.Open(s.Config.ThrottleFile)
+		if err != nil {
+			s.logThrottle(err)
+			s.Config.ThrottleFile = ""
+			return netip.Addr{}, false
+		}
+		s.throttle = table
+	}
+	return addr, true
+}
+
+func (s *Session) logThrottle(err error) {
+	s.Log.Warnf("THROTTLE_FILE: %v; logins are not slowed down", err)
+}
+
+func (s *Session) logTooMany() {
+	s.Log.Noticef("Maximum of %d connections without a login reached, %s", s.Config.MaxUnauthPerIP, s.where())
+}
