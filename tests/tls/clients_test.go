@@ -13,6 +13,7 @@ import (
 // Every client reads the local and the proxied account by every way of encryption, from our TLS and from couriertls.
 func TestClients(t *testing.T) {
 	p := newPKI(t)
+	hosts(t)
 	startAccounts(t, p, dovecotAddr)
 	own := startFront(t, "127.0.1.1", p.env(nil), false)
 	courier := startFront(t, "127.0.1.2", p.env(nil), true)
@@ -24,9 +25,9 @@ func TestClients(t *testing.T) {
 			for _, a := range accounts {
 				for _, c := range clients.All() {
 					t.Run(fmt.Sprintf("%s/%s/%s/%s", f.addr, way, a.name, c.Name), func(t *testing.T) {
-						s := clients.Server{IMAP: f.addr + ":143", POP3: f.addr + ":110", User: a.name, Password: a.password, TLS: way, Trust: p.trust}
+						s := clients.Server{IMAP: names[f.addr] + ":143", POP3: names[f.addr] + ":110", User: a.name, Password: a.password, TLS: way, Trust: p.trust}
 						if way == clients.FromStart {
-							s.IMAP, s.POP3 = f.addr+":993", f.addr+":995"
+							s.IMAP, s.POP3 = names[f.addr]+":993", names[f.addr]+":995"
 						}
 						got, err := c.Subjects(t, s)
 						if err != nil {
@@ -50,7 +51,7 @@ func openssl(t testing.TB, args []string, commands ...string) string {
 	cmd.Stdin = strings.NewReader("")
 	script := "sleep 0.3; "
 	for _, c := range commands {
-		script += fmt.Sprintf("printf '%%s\\r\\n' '%s'; sleep 0.4; ", c)
+		script += fmt.Sprintf("printf '%%s\\n' '%s'; sleep 0.4; ", c)
 	}
 	feed := exec.Command("/bin/sh", "-c", script)
 	pipe, err := feed.StdoutPipe()
@@ -71,7 +72,7 @@ func TestOpenSSL(t *testing.T) {
 	p := newPKI(t)
 	startAccounts(t, p, dovecotAddr)
 	f := startFront(t, "127.0.1.1", p.env(nil), false)
-	imap := []string{`a LOGIN "there" "p\"w there"`, "b SELECT INBOX", "c LOGOUT"}
+	imap := []string{"a LOGIN there pw+there", "b SELECT INBOX", "c LOGOUT"}
 	pop3 := []string{"USER here", "PASS pw here", "STAT", "QUIT"}
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		for _, c := range []struct {

@@ -15,9 +15,31 @@ import (
 	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
 	"mailproxy/tests/transcript"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// names are the hosts of these tests. Clients compare them with certificates; not all can compare addresses.
+var names = map[string]string{"127.0.1.1": "proxy.example", "127.0.1.2": "courier.example", dovecotAddr: dovecotName}
+
+// hosts puts the names into the island's /etc/hosts.
+func hosts(t testing.TB) {
+	t.Helper()
+	text := "127.0.0.1 localhost\n"
+	for addr, name := range names {
+		text += addr + " " + name + "\n"
+	}
+	path := filepath.Join(harness.Dir(t), "hosts")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(path, "/etc/hosts", "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount("/etc/hosts", unix.MNT_DETACH) })
+}
 
 // pki is one authority with the certificates of a test, all files of which are in dir.
 type pki struct {
@@ -32,7 +54,7 @@ func newPKI(t testing.TB) *pki {
 	p := &pki{dir: harness.Dir(t), ca: testcert.CA(t, "Test CA")}
 	p.trust = testcert.Write(t, filepath.Join(p.dir, "ca.pem"), p.ca.CertPEM())
 	os.Chmod(p.trust, 0o644)
-	p.cert = p.file(t, "proxy.pem", testcert.Spec{Name: "proxy.example", RSA: true, Names: []string{"proxy.example", "localhost",
+	p.cert = p.file(t, "proxy.pem", testcert.Spec{Name: "proxy.example", RSA: true, Names: []string{"proxy.example", "courier.example",
 		"127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4"}})
 	return p
 }
@@ -108,7 +130,7 @@ type account struct {
 
 var accounts = []account{
 	{"here", "pw here", []string{"here 1", "here 2"}},
-	{"there", `p"w there`, []string{"there 1"}},
+	{"there", "pw+there", []string{"there 1"}},
 }
 
 // startAccounts starts Dovecot, which speaks TLS, and Courier's auth daemon with one account here and one there.
