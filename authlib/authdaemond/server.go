@@ -30,6 +30,8 @@ const (
 	requestTime = 25 * time.Second
 	// writeTime is how long a client may take to read its answer, or the next piece of it.
 	writeTime = 10 * time.Second
+	// maxIdle is the number of workers that wait for work.
+	maxIdle = 32
 	// maxSilent bounds the clients that are waited for; those beyond are closed.
 	maxSilent = 8192
 )
@@ -43,10 +45,21 @@ type server struct {
 	mu  sync.RWMutex
 	now *generation
 
+	work chan job
+	idle atomic.Int64 // workers that wait for work
+	// drained is closed when no more work will come.
+	drained chan struct{}
+
 	waiting atomic.Int64 // clients that have not sent their request yet
 	buffers pool
 	// busy counts requests from their last byte to the end of the answer.
 	busy sync.WaitGroup
+}
+
+// job is an accepted connection.
+type job struct {
+	ctx context.Context
+	fd  int
 }
 
 // generation is what a reload replaces.
@@ -78,7 +91,8 @@ func (p *pool) put(b *[]byte) {
 
 // newServer returns a server that asks a.
 func newServer(a *asker) *server {
-	s := &server{log: a.log, silent: silentTime, request: requestTime, write: writeTime}
+	s := &server{log: a.log, silent: silentTime, request: requestTime, write: writeTime, work: make(chan job),
+		drained: make(chan struct{})}
 	s.use(a)
 	return s
 }
@@ -148,7 +162,33 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 			time.Sleep(20 * time.Millisecond)
 			continue
 		}
-		go s.client(ctx, fd)
+		s.hand(ctx, fd)
+	}
+}
+
+// hand gives a connection to an idle worker, or to a new one. Workers are kept because their stacks have grown already.
+func (s *server) hand(ctx context.Context, fd int) {
+	select {
+	case s.work <- job{ctx, fd}:
+	default:
+		go s.worker(job{ctx, fd})
+	}
+}
+
+// worker serves connections, one after the other, until enough others are idle.
+func (s *server) worker(j job) {
+	for {
+		s.client(j.ctx, j.fd)
+		if s.idle.Add(1) > maxIdle {
+			s.idle.Add(-1)
+			return
+		}
+		select {
+		case j = <-s.work:
+			s.idle.Add(-1)
+		case <-s.drained:
+			return
+		}
 	}
 }
 
@@ -294,8 +334,9 @@ func (g *generation) overloaded() {
 	}
 }
 
-// drain waits for the requests under way, no longer than ctx.
+// drain waits, when serve has returned, for the requests under way, but no longer than ctx.
 func (s *server) drain(ctx context.Context) error {
+	defer close(s.drained)
 	done := make(chan struct{})
 	go func() {
 		s.busy.Wait()

@@ -14,8 +14,9 @@ type dat struct {
 	main, shadow *gdbm
 }
 
-// openDat opens path.dat and pathshadow.dat. The files stay open: makeuserdb replaces them by new ones.
-func openDat(path string) (*dat, error) {
+// openDat opens path.dat and pathshadow.dat, and reads them into memory if asked to and they are small. The files stay open:
+// makeuserdb replaces them by new ones.
+func openDat(path string, load bool) (*dat, error) {
 	d := new(dat)
 	for i, name := range [2]string{path + ".dat", path + "shadow.dat"} {
 		f, err := openPrivate(name, i == 1)
@@ -27,7 +28,10 @@ func openDat(path string) (*dat, error) {
 		info, err := f.Stat()
 		if err == nil {
 			var db *gdbm
-			if db, err = openGDBM(f, info.Size()); err == nil {
+			if db, err = openGDBM(f, info.Size()); err == nil && load {
+				err = db.load()
+			}
+			if err == nil {
 				if i == 0 {
 					d.main = db
 				} else {

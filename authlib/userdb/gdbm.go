@@ -16,6 +16,9 @@ const (
 	gdbmNumsync3 = 0x13579ad0 // the same with a header extension
 	gdbmNumsync6 = 0x13579ad1
 
+	// keepInMemory is the largest file that a resident daemon reads as a whole.
+	keepInMemory = 8 << 20
+
 	maxBucket  = 1 << 20 // bytes
 	maxItem    = 1 << 16 // bytes of key and data together
 	maxDirBits = 26
@@ -26,7 +29,9 @@ var errDamaged = errors.New("damaged GDBM file")
 
 // gdbm is an open database. Its methods may be called by many goroutines at once.
 type gdbm struct {
-	file  io.ReaderAt
+	file io.ReaderAt
+	// data is the whole file if it is kept in memory, else nil.
+	data  []byte
 	size  int64
 	order binary.ByteOrder
 	// wide: offsets have 64 bits.
@@ -115,36 +120,52 @@ func hash(key string) uint32 {
 	return (1103515243*h + 12345) & 0x7fffffff
 }
 
-// bucket reads the bucket of the directory's n-th entry into buf, unless that is at the offset before.
-func (db *gdbm) bucket(n int64, buf []byte, before int64) (int64, error) {
+// load reads the whole file into memory if it is not too large for that.
+func (db *gdbm) load() error {
+	if db.size > keepInMemory {
+		return nil
+	}
+	data, err := db.read(0, db.size)
+	if err == nil {
+		db.data = data
+	}
+	return err
+}
+
+// bucket returns the offset of the bucket in the directory's n-th entry, and the bucket, unless that is at the offset before.
+func (db *gdbm) bucket(n int64, before int64) (int64, []byte, error) {
 	width := int64(4)
 	if db.wide {
 		width = 8
 	}
-	var entry [8]byte
-	if err := db.read(entry[:width], db.dir+n*width); err != nil {
-		return 0, err
+	entry, err := db.read(db.dir+n*width, width)
+	if err != nil {
+		return 0, nil, err
 	}
-	at := db.offset(entry[:])
+	at := db.offset(entry)
 	if at == before {
-		return at, nil
+		return at, nil, nil
 	}
 	if !db.inside(at, int64(db.bucketSize)) || at == 0 {
-		return 0, fmt.Errorf("%w: bucket outside of the file", errDamaged)
+		return 0, nil, fmt.Errorf("%w: bucket outside of the file", errDamaged)
 	}
-	return at, db.read(buf, at)
+	bucket, err := db.read(at, int64(db.bucketSize))
+	return at, bucket, err
 }
 
-// read fills buf from the file.
-func (db *gdbm) read(buf []byte, at int64) error {
-	n, err := db.file.ReadAt(buf, at)
-	if n == len(buf) {
-		return nil
+// read returns n bytes of the file, which are inside of it and must not be changed.
+func (db *gdbm) read(at, n int64) ([]byte, error) {
+	if db.data != nil {
+		return db.data[at : at+n], nil
 	}
-	if err == io.EOF {
-		return fmt.Errorf("%w: cut short", errDamaged)
+	buf := make([]byte, n)
+	if got, err := db.file.ReadAt(buf, at); got < len(buf) {
+		if err == io.EOF {
+			err = fmt.Errorf("%w: cut short", errDamaged)
+		}
+		return nil, err
 	}
-	return err
+	return buf, nil
 }
 
 // item reads key and data of a bucket's i-th element.
@@ -156,8 +177,8 @@ func (db *gdbm) item(bucket []byte, i int) (key, data string, err error) {
 	if keySize < 0 || dataSize < 0 || keySize+dataSize > maxItem || !db.inside(at, keySize+dataSize) {
 		return "", "", fmt.Errorf("%w: element outside of the file", errDamaged)
 	}
-	both := make([]byte, keySize+dataSize)
-	if err := db.read(both, at); err != nil {
+	both, err := db.read(at, keySize+dataSize)
+	if err != nil {
 		return "", "", err
 	}
 	return string(both[:keySize]), string(both[keySize:]), nil
@@ -166,8 +187,8 @@ func (db *gdbm) item(bucket []byte, i int) (key, data string, err error) {
 // get returns the data stored under key.
 func (db *gdbm) get(key string) (data string, ok bool, err error) {
 	h := hash(key)
-	bucket := make([]byte, db.bucketSize)
-	if _, err := db.bucket(int64(h>>(31-db.bits)), bucket, -1); err != nil {
+	_, bucket, err := db.bucket(int64(h>>(31-db.bits)), -1)
+	if err != nil {
 		return "", false, err
 	}
 	for i := range db.elems {
@@ -194,10 +215,9 @@ func (db *gdbm) get(key string) (data string, ok bool, err error) {
 
 // each calls yield for every key with its data, in no particular order, and ends with its first error.
 func (db *gdbm) each(yield func(key, data string) error) error {
-	bucket := make([]byte, db.bucketSize)
 	last, seen := int64(-1), int64(0)
 	for n := range int64(1) << db.bits {
-		at, err := db.bucket(n, bucket, last)
+		at, bucket, err := db.bucket(n, last)
 		if err != nil {
 			return err
 		}

@@ -21,9 +21,13 @@ import (
 // DefaultPath is where Courier's tools keep the text.
 const DefaultPath = "/etc/courier/userdb"
 
-// quietTime is how long a look at a folder of text files holds, because it costs a stat of every file; and how long files
-// that cannot be read are left alone.
-const quietTime = time.Second
+// How long nobody looks whether the files changed: quietTime after a look at a folder of text files, which costs a stat of
+// every file, and after files that cannot be read; busyTime after a look at files, which matters under load only, and is
+// shorter than it takes to run makeuserdb.
+const (
+	quietTime = time.Second
+	busyTime  = 20 * time.Millisecond
+)
 
 // Config says where the database is.
 type Config struct {
@@ -40,15 +44,15 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Module is a userdb as an authlib.Module. It sees a change of its files at the next question, that of a folder within a
-// second. Files that then cannot be read are reported once, and the accounts stay as they were before.
+// Module is a userdb as an authlib.Module. It sees a change of its files within 20 ms, that of a folder within a second. Files that then cannot be read are reported once, and the accounts stay as they were before.
 type Module struct {
 	config Config
+	born   time.Time
 
 	mu     sync.RWMutex
 	state  state
 	source source // nil before the first question, and when there are no files
-	// quiet is the time, in ns since 1970, until which nobody looks whether the files changed.
+	// quiet is the time, in ns since born, until which nobody looks whether the files changed.
 	quiet   atomic.Int64
 	problem string // what was reported last
 	readers *sync.WaitGroup
@@ -73,7 +77,7 @@ func New(c Config) *Module {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Module{config: c, readers: new(sync.WaitGroup)}
+	return &Module{config: c, born: c.Now(), readers: new(sync.WaitGroup)}
 }
 
 // Name returns "authuserdb".
@@ -238,7 +242,7 @@ func (m *Module) open() (src source, release func(), err error) {
 	switch {
 	case err != nil:
 	case s.useDat():
-		fresh, err = openDat(m.config.Path)
+		fresh, err = openDat(m.config.Path, !m.config.OneShot)
 	case !s.text.exists:
 		m.report(fmt.Sprintf("userdb: %s: no such file, no accounts", m.config.Path))
 		m.swap(nil, s)
@@ -257,7 +261,7 @@ func (m *Module) open() (src source, release func(), err error) {
 		}
 		m.report(fmt.Sprintf("userdb: %v: the accounts stay as they were", err))
 		m.state = state{}
-		m.quiet.Store(now.Add(quietTime).UnixNano())
+		m.quiet.Store(int64(now.Sub(m.born) + quietTime))
 		return m.hold()
 	}
 	if m.problem != "" {
@@ -265,25 +269,30 @@ func (m *Module) open() (src source, release func(), err error) {
 		m.config.Log("userdb: read again")
 	}
 	m.swap(fresh, s)
-	if folder {
-		m.quiet.Store(now.Add(quietTime).UnixNano())
-	}
+	m.lookAgain(now, folder)
 	return m.hold()
 }
 
 // fresh tells whether the files are still those that were read.
 func (m *Module) fresh(now time.Time) bool {
-	if now.UnixNano() < m.quiet.Load() {
+	if int64(now.Sub(m.born)) < m.quiet.Load() {
 		return true
 	}
 	s, folder, err := stateOf(m.config.Path)
 	if err != nil || s != m.state {
 		return false
 	}
-	if folder {
-		m.quiet.Store(now.Add(quietTime).UnixNano())
-	}
+	m.lookAgain(now, folder)
 	return true
+}
+
+// lookAgain says when to look at the files again.
+func (m *Module) lookAgain(now time.Time, folder bool) {
+	wait := busyTime
+	if folder {
+		wait = quietTime
+	}
+	m.quiet.Store(int64(now.Sub(m.born) + wait))
 }
 
 // hold returns the source and keeps it open.

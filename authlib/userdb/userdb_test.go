@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,7 +183,11 @@ func TestEnumerate(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	m, path := install(t, false, Config{})
+	// Time passes between any two questions.
+	var clock atomic.Int64
+	clock.Store(time.Now().UnixNano())
+	tick := func() time.Time { return time.Unix(0, clock.Add(int64(busyTime))) }
+	m, path := install(t, false, Config{Now: tick})
 	write := func(name, text string, mode os.FileMode) {
 		t.Helper()
 		if err := os.WriteFile(name, []byte(text), mode); err != nil {
@@ -219,12 +224,11 @@ func TestFiles(t *testing.T) {
 	}
 	// chmod alone repairs it, within a second.
 	write(path, "newer\t"+account+"\n", 0o600)
-	m.config.Now = func() time.Time { return time.Now().Add(quietTime) }
+	clock.Add(int64(quietTime))
 	if got := login(m, "imap", "newer", "secret"); !strings.HasPrefix(got, "1/1 ") {
 		t.Errorf("repaired file: %s", got)
 	}
 	// No file at all: no accounts.
-	m.config.Now = time.Now
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -253,14 +257,15 @@ func TestFiles(t *testing.T) {
 		t.Errorf("folder, CRLF: %q", got)
 	}
 	write(path+"/sub/c", "c2\t"+account+"\n", 0o600)
-	m.config.Now = func() time.Time { return time.Now().Add(2 * quietTime) }
+	clock.Add(int64(quietTime))
 	if got := login(m, "imap", "c2", "secret"); !strings.HasPrefix(got, "1/1 ") {
 		t.Errorf("changed file in a folder: %s", got)
 	}
 }
 
 func TestAge(t *testing.T) {
-	m, path := install(t, true, Config{})
+	hours := 0
+	m, path := install(t, true, Config{Now: func() time.Time { hours++; return time.Now().Add(time.Duration(hours) * time.Hour) }})
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
