@@ -3,6 +3,7 @@ package db
 import (
 	"encoding/base64"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -127,6 +128,14 @@ func ldif(all []account) string {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+// directory starts OpenLDAP with the accounts; o says more, and gives further LDIF.
+func directory(t testing.TB, addr string, all []account, o harness.LDAPOptions) *harness.Database {
+	o.Addr = addr
+	o.Schema = append(o.Schema, filepath.Join(harness.Root(t), "etc/examples/mailproxy.schema"))
+	o.LDIF = ldif(all) + o.LDIF
+	return harness.OpenLDAP(t, o)
 }
 
 func mysqlSettings(d *harness.Database) settings {

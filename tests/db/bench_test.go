@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/ldap"
 	"mailproxy/authlib/mysql"
 	"mailproxy/authlib/pgsql"
 	"mailproxy/tests/harness"
@@ -63,6 +64,9 @@ func BenchmarkModules(b *testing.B) {
 	s = mysqlSettings(my)
 	run("authmysql", "authmysqlrc", s, mysql.New(s.file(b), conns(), b.Logf))
 	my.Stop()
+	dir := directory(b, "127.0.2.3", all, harness.LDAPOptions{})
+	s = ldapSettings(dir)
+	run("authldap", "authldaprc", s, ldap.New(s.file(b), conns(), func(string) string { return "" }, b.Logf))
 }
 
 func conns() int {

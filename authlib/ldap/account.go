@@ -1,0 +1,165 @@
+package ldap
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"strings"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"mailproxy/authlib"
+	"mailproxy/authlib/password"
+)
+
+// find returns the only account of that name, with its stored passwords, and the name of its entry.
+func (d *directory) find(ctx context.Context, user, service string) (*authlib.Account, string, error) {
+	address := user
+	if d.domain != "" && !strings.Contains(user, "@") {
+		address += "@" + d.domain
+	}
+	attribute, key := d.mail, address
+	if d.emailmap != "" && strings.Contains(user, "@") {
+		handle, err := d.handle(ctx, user)
+		if err != nil {
+			return nil, "", err
+		}
+		attribute, key = d.emailmapMail, handle
+	}
+	e, err := d.one(ctx, &query{base: d.base, filter: and(d.filter, equal(attribute, key)), attributes: d.attributes})
+	if err != nil {
+		return nil, "", err
+	}
+	a := d.account(e, address, service)
+	if a.UID == nil || a.GID == nil || a.Home == "" {
+		return nil, "", authlib.ErrRefused
+	}
+	return a, e.dn, nil
+}
+
+// one returns the only entry that matches; the error is authlib.ErrRefused when there is none, or more.
+func (d *directory) one(ctx context.Context, q *query) (e *entry, err error) {
+	q.deref, q.sizeLimit, q.seconds = d.deref, 2, int(d.timeout.Seconds())
+	err = d.searches.Do(ctx, func(c *conn) error {
+		e, err = c.one(ctx, q)
+		return err
+	})
+	if errors.Is(err, errSeveral) || err == nil && e == nil {
+		return nil, authlib.ErrRefused
+	}
+	return e, temporary(err)
+}
+
+// handle looks the address up in the e-mail map.
+func (d *directory) handle(ctx context.Context, address string) (string, error) {
+	local, realm, _ := strings.Cut(address, "@")
+	f, err := d.mapFilter(local, realm)
+	if err != nil {
+		return "", fmt.Errorf("%s: LDAP_EMAILMAP: %w", moduleName, err)
+	}
+	e, err := d.one(ctx, &query{base: d.emailmapBase, filter: f, attributes: []string{d.emailmapAttr}})
+	if err != nil {
+		return "", err
+	}
+	handle := e.first(d.emailmapAttr)
+	if handle == "" {
+		return "", authlib.ErrRefused
+	}
+	return handle, nil
+}
+
+// mapFilter puts the parts of an address into LDAP_EMAILMAP, escaped as RFC 4515 section 3 says. Both placeholders are
+// replaced in one pass, so that a part that looks like one stays what it is.
+func (d *settings) mapFilter(user, realm string) (filter, error) {
+	return compile(strings.NewReplacer("@user@", goldap.EscapeFilter(user), "@realm@", goldap.EscapeFilter(realm)).Replace(d.emailmap))
+}
+
+// account makes an account of an entry. UID, GID and Home stay empty when they are missing or root's.
+func (d *directory) account(e *entry, address, service string) *authlib.Account {
+	a := &authlib.Account{Address: address, UID: d.globUID, GID: d.globGID,
+		Home: e.first(d.home), Maildir: e.first(d.maildir), Quota: e.first(d.quota), FullName: e.first(d.name),
+		ClearPassword: e.first(d.clearPW), CryptPassword: e.first(d.cryptPW)}
+	if n := e.first(d.uid); n != "" {
+		a.UID = id(n)
+	}
+	if n := e.first(d.gid); n != "" {
+		a.GID = id(n)
+	}
+	if a.Home != "" && d.mailroot != "" {
+		a.Home = d.mailroot + "/" + a.Home
+	}
+	if v := e.first(d.delivery); v != "" && service == "courier" {
+		a.Maildir = v
+	}
+	var options []string
+	for _, o := range d.options {
+		if values := e.all(o[0]); len(values) > 0 {
+			options = append(options, o[1]+"="+values[0])
+		}
+	}
+	a.Options = authlib.Options(strings.Join(options, ","))
+	return a
+}
+
+// matches tells whether a clear password is the account's: the stored clear password decides alone when there is one.
+func (m *Module) matches(a *authlib.Account, clear string) bool {
+	switch {
+	case a.ClearPassword != "":
+		return subtle.ConstantTimeCompare([]byte(a.ClearPassword), []byte(clear)) == 1
+	case a.CryptPassword != "":
+		ok, err := password.Verify(a.CryptPassword, clear)
+		if err != nil {
+			m.logf("account %q: %v", a.Address, err)
+		}
+		return ok
+	}
+	return false
+}
+
+func cramMatches(a *authlib.Account, req *authlib.AuthRequest) bool {
+	return a.ClearPassword != "" && password.VerifyCRAM(a.ClearPassword, req.Type, req.Challenge, req.Response)
+}
+
+// ChangePassword stores a new password after checking the old one: as the administrator, or as the user himself when
+// LDAP_AUTHBIND is set. The hash keeps its scheme.
+func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordRequest) error {
+	d, err := m.current()
+	if err != nil {
+		return err
+	}
+	a, dn, err := d.find(ctx, req.User, req.Service)
+	if err != nil {
+		return err
+	}
+	if err := m.check(ctx, d, a, dn, req.OldPassword); err != nil {
+		return err
+	}
+	changes := make(map[string]string)
+	if d.clearPW != "" && (a.ClearPassword != "" || d.cryptPW == "") {
+		changes[d.clearPW] = req.NewPassword
+	}
+	if d.cryptPW != "" && (a.CryptPassword != "" || a.ClearPassword == "") {
+		like := a.CryptPassword
+		if like == "" {
+			like = "{SSHA}"
+		}
+		hash, err := password.Hash(like, req.NewPassword)
+		if err != nil {
+			return fmt.Errorf("%s: %w", moduleName, err)
+		}
+		changes[d.cryptPW] = hash
+	}
+	if len(changes) == 0 {
+		return fmt.Errorf("%s: LDAP_CLEARPW and LDAP_CRYPTPW are not set: no attribute to change", moduleName)
+	}
+	if !d.authBind {
+		return temporary(d.searches.Do(ctx, func(c *conn) error { return refused(c.change(ctx, dn, changes)) }))
+	}
+	return temporary(d.binds.Do(ctx, func(c *conn) error {
+		if err := refused(c.bind(ctx, d.version, dn, req.OldPassword)); err != nil {
+			return err
+		}
+		return refused(c.change(ctx, dn, changes))
+	}))
+}

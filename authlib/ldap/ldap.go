@@ -1,0 +1,201 @@
+// Package ldap serves accounts from an LDAP directory as Courier's authldaprc describes it.
+//
+// Names that clients send go into search filters as values of the encoded filter (RFC 4511 section 4.5.1), never as filter
+// text, so there is nothing to escape. Referrals are not followed.
+package ldap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"mailproxy/authlib"
+	"mailproxy/authlib/pool"
+	"mailproxy/authlib/rcfile"
+)
+
+const moduleName = "authldap"
+
+// Module is the authlib.Module authldap.
+type Module struct {
+	watch *rcfile.Watcher[*directory]
+	logf  func(format string, args ...any)
+}
+
+// directory is what one state of the settings file made.
+type directory struct {
+	*settings
+	// searches are connections bound as the settings say, binds those on which users prove their passwords.
+	searches, binds *pool.Pool[*conn]
+}
+
+// New returns the module authldap, configured by file, with at most conns connections for searches and as many for binds.
+// It does not fail: a file that cannot be used is logged by logf, one line each, and requests fail until it can. env returns
+// the LDAPTLS_ settings, which are authdaemonrc's.
+func New(file string, conns int, env func(name string) string, logf func(format string, args ...any)) *Module {
+	m := &Module{logf: func(format string, args ...any) { logf(moduleName+": "+format, args...) }}
+	m.watch = rcfile.Watch(file, func(s *rcfile.Settings) (*directory, error) {
+		c, err := newSettings(s, env, m.logf)
+		if err != nil {
+			return nil, err
+		}
+		d := &directory{settings: c}
+		outage := pool.NewOutage(moduleName, logf)
+		d.searches = pool.New(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, c.initBind) }, outage)
+		d.binds = pool.New(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) }, outage)
+		return d, nil
+	}, func(d *directory) { d.searches.Retire(); d.binds.Retire() }, m.logf)
+	return m
+}
+
+// Name is "authldap".
+func (m *Module) Name() string { return moduleName }
+
+// Close ends all connections, those of requests under way too.
+func (m *Module) Close() error {
+	if d, err := m.watch.Current(); err == nil {
+		defer d.searches.Close()
+		defer d.binds.Close()
+	}
+	m.watch.Close()
+	return nil
+}
+
+// connect tries the servers in turn, each for as long as LDAP_TIMEOUT.
+func (d *directory) connect(ctx context.Context, bind bool) (*conn, error) {
+	var errs []error
+	for _, uri := range d.uris {
+		c, err := dial(ctx, uri, d.startTLS, d.tls, d.timeout)
+		if err == nil && bind {
+			if err = c.bind(ctx, d.version, d.bindDN, d.bindPW); err != nil {
+				c.Close()
+			}
+		}
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", uri, err))
+	}
+	return nil, errors.Join(errs...)
+}
+
+// current returns the directory of the settings as they are now.
+func (m *Module) current() (*directory, error) {
+	d, err := m.watch.Current()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", moduleName, err)
+	}
+	return d, nil
+}
+
+// Authenticate checks a clear password, or a CRAM response against the stored clear password.
+func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, error) {
+	d, err := m.current()
+	if err != nil {
+		return nil, err
+	}
+	user := req.User
+	if req.Type != authlib.AuthLogin {
+		i := bytes.LastIndexByte(req.Response, ' ')
+		if i < 0 || d.authBind {
+			return nil, authlib.ErrRefused
+		}
+		user = string(req.Response[:i])
+	}
+	a, dn, err := d.find(ctx, user, req.Service)
+	if err != nil {
+		return nil, err
+	}
+	if req.Type != authlib.AuthLogin {
+		if !cramMatches(a, req) {
+			return nil, authlib.ErrRefused
+		}
+		return a, nil
+	}
+	if err := m.check(ctx, d, a, dn, req.Password); err != nil {
+		return nil, err
+	}
+	a.ClearPassword = req.Password
+	return a, nil
+}
+
+// check tells whether a clear password is the account's, by asking the server if LDAP_AUTHBIND says so.
+func (m *Module) check(ctx context.Context, d *directory, a *authlib.Account, dn, clear string) error {
+	if !d.authBind {
+		if !m.matches(a, clear) {
+			return authlib.ErrRefused
+		}
+		return nil
+	}
+	if clear == "" { // servers take it for an anonymous bind, and say yes (RFC 4513 section 5.1.2)
+		return authlib.ErrRefused
+	}
+	return temporary(d.binds.Do(ctx, func(c *conn) error { return refused(c.bind(ctx, d.version, dn, clear)) }))
+}
+
+// refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused.
+func refused(err error) error {
+	var r *resultError
+	if !errors.As(err, &r) {
+		return err
+	}
+	switch r.code {
+	case goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInappropriateAuthentication, goldap.LDAPResultNoSuchObject,
+		goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultInsufficientAccessRights, goldap.LDAPResultConstraintViolation,
+		goldap.LDAPResultInvalidDNSyntax:
+		return authlib.ErrRefused
+	}
+	return err
+}
+
+func temporary(err error) error {
+	if err == nil || errors.Is(err, authlib.ErrRefused) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", moduleName, err)
+}
+
+// Lookup returns the account with its stored passwords.
+func (m *Module) Lookup(ctx context.Context, req *authlib.LookupRequest) (*authlib.Account, error) {
+	d, err := m.current()
+	if err != nil {
+		return nil, err
+	}
+	a, _, err := d.find(ctx, req.User, req.Service)
+	return a, err
+}
+
+// Enumerate lists the accounts, each under every value of the mail attribute, but for those without ids or home.
+func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
+	d, err := m.current()
+	if err != nil {
+		return err
+	}
+	attributes := []string{d.mail, d.home, d.maildir, d.uid, d.gid}
+	for _, o := range d.options {
+		attributes = append(attributes, o[0])
+	}
+	q := &query{base: d.base, deref: d.deref, filter: d.enumerate, page: 500}
+	for _, name := range attributes {
+		if name != "" {
+			q.attributes = append(q.attributes, name)
+		}
+	}
+	return temporary(d.searches.Do(ctx, func(c *conn) error {
+		return c.search(ctx, q, func(e *entry) error {
+			for _, mail := range e.all(d.mail) {
+				a := d.account(e, mail, "")
+				if a.UID == nil || a.GID == nil || a.Home == "" {
+					continue
+				}
+				if err := yield(a); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}))
+}

@@ -1,0 +1,256 @@
+package ldap
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"mailproxy/authlib/rcfile"
+)
+
+// settings are those of authldaprc. Names of attributes are "" when they are not to be asked for.
+type settings struct {
+	uris             []string
+	tls              *tls.Config
+	startTLS         bool
+	version          int
+	timeout          time.Duration // of one operation, and of connecting to one server
+	initBind         bool
+	bindDN, bindPW   string
+	authBind         bool
+	base             string
+	deref            int
+	mail, domain     string
+	filter           filter // "" = none
+	enumerate        filter
+	home, mailroot   string
+	maildir, quota   string
+	name, delivery   string
+	clearPW, cryptPW string
+	uid, gid         string
+	globUID, globGID *uint32
+	options          [][2]string // attribute, option
+	emailmap         string      // template
+	emailmapBase     string
+	emailmapAttr     string
+	emailmapMail     string
+	attributes       []string // that a search for an account asks for
+}
+
+// defaultTimeout is that of LDAP_TIMEOUT, in seconds.
+const defaultTimeout = 5
+
+func newSettings(s *rcfile.Settings, env func(name string) string, warnf func(format string, args ...any)) (*settings, error) {
+	c := &settings{
+		uris:     strings.FieldsFunc(s.Get("LDAP_URI"), func(r rune) bool { return strings.ContainsRune(", \t", r) }),
+		startTLS: s.Number("LDAP_TLS") != 0,
+		version:  s.Number("LDAP_PROTOCOL_VERSION"),
+		initBind: s.Number("LDAP_INITBIND") != 0,
+		bindDN:   s.Get("LDAP_BINDDN"), bindPW: s.Get("LDAP_BINDPW"),
+		authBind: s.Number("LDAP_AUTHBIND") != 0,
+		base:     s.Get("LDAP_BASEDN"),
+		mail:     s.Default("LDAP_MAIL", "mail"),
+		domain:   s.Get("LDAP_DOMAIN"),
+		home:     s.Default("LDAP_HOMEDIR", "homeDir"), mailroot: s.Get("LDAP_MAILROOT"),
+		maildir: s.Get("LDAP_MAILDIR"), quota: s.Get("LDAP_MAILDIRQUOTA"),
+		name: s.Default("LDAP_FULLNAME", "cn"), delivery: s.Get("LDAP_DEFAULTDELIVERY"),
+		clearPW: s.Get("LDAP_CLEARPW"), cryptPW: s.Get("LDAP_CRYPTPW"),
+		uid: s.Get("LDAP_UID"), gid: s.Get("LDAP_GID"),
+		emailmap: s.Get("LDAP_EMAILMAP"), emailmapBase: s.Default("LDAP_EMAILMAP_BASEDN", s.Get("LDAP_BASEDN")),
+		emailmapAttr: s.Default("LDAP_EMAILMAP_ATTRIBUTE", "handle"),
+	}
+	c.emailmapMail = s.Default("LDAP_EMAILMAP_MAIL", c.mail)
+	switch {
+	case len(c.uris) == 0:
+		return nil, errors.New("LDAP_URI is not set")
+	case c.base == "":
+		return nil, errors.New("LDAP_BASEDN is not set")
+	case c.initBind && c.bindDN == "":
+		return nil, errors.New("LDAP_INITBIND is set, but LDAP_BINDDN is not")
+	}
+	for _, uri := range c.uris {
+		if _, _, _, err := target(uri); err != nil {
+			return nil, fmt.Errorf("LDAP_URI: %w", err)
+		}
+	}
+	if c.version == 0 {
+		c.version = 3
+	}
+	seconds := s.Number("LDAP_TIMEOUT")
+	if seconds <= 0 {
+		seconds = defaultTimeout
+	}
+	c.timeout = time.Duration(seconds) * time.Second
+	deref := s.Default("LDAP_DEREF", "never")
+	var known bool
+	if c.deref, known = map[string]int{"never": 0, "searching": 1, "finding": 2, "always": 3}[strings.ToLower(deref)]; !known {
+		return nil, fmt.Errorf("LDAP_DEREF: %q is none of never, searching, finding, always", deref)
+	}
+	if err := c.filters(s); err != nil {
+		return nil, err
+	}
+	if err := c.ids(s); err != nil {
+		return nil, err
+	}
+	for pair := range strings.SplitSeq(s.Get("LDAP_AUXOPTIONS"), ",") {
+		if attribute, option, ok := strings.Cut(strings.TrimSpace(pair), "="); ok {
+			c.options = append(c.options, [2]string{attribute, option})
+		}
+	}
+	c.attributes = c.wanted()
+	var err error
+	c.tls, err = tlsConfig(env, warnf)
+	return c, err
+}
+
+func (c *settings) filters(s *rcfile.Settings) (err error) {
+	text := s.Get("LDAP_FILTER")
+	if text != "" {
+		if c.filter, err = compile(text); err != nil {
+			return fmt.Errorf("LDAP_FILTER: %w", err)
+		}
+	}
+	if text = s.Default("LDAP_ENUMERATE_FILTER", text); text == "" {
+		text = "(" + c.mail + "=*)"
+	}
+	if c.enumerate, err = compile(text); err != nil {
+		return fmt.Errorf("LDAP_ENUMERATE_FILTER: %w", err)
+	}
+	if c.emailmap != "" {
+		if _, err := c.mapFilter("user", "realm"); err != nil {
+			return fmt.Errorf("LDAP_EMAILMAP: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *settings) ids(s *rcfile.Settings) (err error) {
+	if name := s.Get("LDAP_GLOB_UID"); name != "" {
+		c.globUID, err = globalID(name, func() (string, error) {
+			u, err := user.Lookup(name)
+			if err != nil {
+				return "", err
+			}
+			return u.Uid, nil
+		})
+		if err != nil {
+			return fmt.Errorf("LDAP_GLOB_UID: %w", err)
+		}
+	}
+	if name := s.Get("LDAP_GLOB_GID"); name != "" {
+		c.globGID, err = globalID(name, func() (string, error) {
+			g, err := user.LookupGroup(name)
+			if err != nil {
+				return "", err
+			}
+			return g.Gid, nil
+		})
+		if err != nil {
+			return fmt.Errorf("LDAP_GLOB_GID: %w", err)
+		}
+	}
+	return nil
+}
+
+// globalID reads a number, or a name that lookup turns into one.
+func globalID(text string, lookup func() (string, error)) (*uint32, error) {
+	if n := id(text); n != nil {
+		return n, nil
+	}
+	number, err := lookup()
+	if err != nil {
+		return nil, err
+	}
+	if n := id(number); n != nil {
+		return n, nil
+	}
+	return nil, fmt.Errorf("%s is root", text)
+}
+
+// id reads a user or group number; nil when it is 0, or none.
+func id(s string) *uint32 {
+	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
+	if err != nil || n == 0 {
+		return nil
+	}
+	u := uint32(n)
+	return &u
+}
+
+func (c *settings) wanted() (names []string) {
+	seen := map[string]bool{"": true}
+	add := func(name string) {
+		if key := strings.ToLower(name); !seen[key] {
+			seen[key] = true
+			names = append(names, name)
+		}
+	}
+	for _, name := range []string{c.mail, c.home, c.maildir, c.quota, c.name, c.delivery, c.clearPW, c.cryptPW, c.uid, c.gid} {
+		add(name)
+	}
+	for _, o := range c.options {
+		add(o[0])
+	}
+	return names
+}
+
+// tlsConfig follows ldap.conf(5), whose TLS_ options stand in the environment as LDAPTLS_.
+func tlsConfig(env func(name string) string, warnf func(format string, args ...any)) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	switch want := strings.ToLower(env("LDAPTLS_REQCERT")); want {
+	case "never", "allow":
+		cfg.InsecureSkipVerify = true
+	case "", "try", "demand", "hard":
+	default:
+		return nil, fmt.Errorf("LDAPTLS_REQCERT: %q is none of never, allow, try, demand, hard", want)
+	}
+	var files []string
+	if file := env("LDAPTLS_CACERT"); file != "" {
+		files = append(files, file)
+	}
+	if folder := env("LDAPTLS_CACERTDIR"); folder != "" {
+		more, err := filepath.Glob(filepath.Join(folder, "*"))
+		if err != nil {
+			return nil, fmt.Errorf("LDAPTLS_CACERTDIR: %w", err)
+		}
+		files = append(files, more...)
+	}
+	if len(files) > 0 {
+		cfg.RootCAs = x509.NewCertPool()
+		found := false
+		for _, file := range files {
+			pem, err := os.ReadFile(file)
+			if err != nil && file == env("LDAPTLS_CACERT") {
+				return nil, fmt.Errorf("LDAPTLS_CACERT: %w", err)
+			}
+			found = cfg.RootCAs.AppendCertsFromPEM(pem) || found
+		}
+		if !found {
+			return nil, errors.New("LDAPTLS_CACERT, LDAPTLS_CACERTDIR: no certificate in them")
+		}
+	}
+	if cert := env("LDAPTLS_CERT"); cert != "" {
+		key := env("LDAPTLS_KEY")
+		if key == "" {
+			key = cert
+		}
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("LDAPTLS_CERT: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	for _, name := range []string{"LDAPTLS_CIPHER_SUITE", "LDAPTLS_CRLFILE", "LDAPTLS_CRLCHECK"} {
+		if env(name) != "" {
+			warnf("%s: not supported, ignored", name)
+		}
+	}
+	return cfg, nil
+}
