@@ -48,12 +48,18 @@ func CourierAuthdaemond(t testing.TB, modules string, settings Env) *Process {
 func Authdaemonrc(t testing.TB, modules string, settings Env) {
 	t.Helper()
 	Root(t)
-	text := fmt.Sprintf("authmodulelist=%q\ndaemons=5\nauthdaemonvar=/run/courier/authdaemon\nDEBUG_LOGIN=0\nDEFAULTOPTIONS=\"\"\n", modules)
-	for _, setting := range settings.list() {
-		name, value, _ := strings.Cut(setting, "=")
-		text += fmt.Sprintf("%s=%q\n", name, value)
+	writeAuthdaemonrc(t, "/etc/courier/authdaemonrc", modules, settings)
+}
+
+func writeAuthdaemonrc(t testing.TB, path, modules string, settings Env) {
+	t.Helper()
+	all := Env{"authmodulelist": modules, "daemons": "5", "authdaemonvar": "/run/courier/authdaemon", "DEBUG_LOGIN": "0", "DEFAULTOPTIONS": ""}
+	maps.Copy(all, settings)
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(&text, "%s=%q\n", name, all[name])
 	}
-	if err := os.WriteFile("/etc/courier/authdaemonrc", []byte(text), 0o660); err != nil {
+	if err := os.WriteFile(path, []byte(text.String()), 0o660); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -11,26 +11,62 @@ import (
 // Every client reads every account through every set-up of the proxy.
 func TestClients(t *testing.T) {
 	world(t)
-	for _, f := range fronts(t) {
+	each(t, fronts(t), func(t *testing.T, f front) {
 		for _, a := range accounts {
 			for _, c := range clients.All() {
-				t.Run(f.name+"/"+a.name+"/"+c.Name, func(t *testing.T) {
-					got, err := c.Subjects(t, a.at(f))
-					if err != nil {
-						t.Fatal(err)
-					}
-					if !slices.Equal(got, a.subjects) {
-						t.Errorf("got %q, want %q", got, a.subjects)
-					}
-				})
+				got, err := c.Subjects(t, a.at(f))
+				if err != nil {
+					t.Errorf("%s: %v", a.name, err)
+				} else if !slices.Equal(got, a.subjects) {
+					t.Errorf("%s, %s: got %q, want %q", a.name, c.Name, got, a.subjects)
+				}
 			}
 		}
-	}
+		for _, p := range []*harness.Process{f.imap, f.pop3} {
+			if unhappy := p.Log.Find(`WARN|ERR|CRIT|FAILED|panic|DATA RACE`); len(unhappy) > 0 {
+				t.Errorf("in the log: %q", unhappy)
+			}
+		}
+	})
+	harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy", "imapd", "courierpop3d")
 }
 
-func fronts(t *testing.T) []front {
-	f := front{name: "courier", addr: "127.0.0.1"}
-	f.imap = harness.IMAPUnderCourier(t, f.addr, harness.CourierIMAPLogin, harness.Env{"IMAP_PROXY": "1"})
-	f.pop3 = harness.POP3UnderCourier(t, f.addr, harness.CourierPOP3Login, harness.Env{"POP3_PROXY": "1"})
-	return []front{f}
+// A client that gives wrong passwords, a wrong name, and then the right ones, in one session.
+func TestWrongThenRight(t *testing.T) {
+	world(t)
+	each(t, fronts(t), func(t *testing.T, f front) {
+		for _, name := range []string{"here", "on-courier", "on-dovecot"} {
+			password := map[string]string{"here": `"pw here"`, "on-courier": `"p\"w\\courier"`, "on-dovecot": "pw%dovecot"}[name]
+			harness.Dialogue(t, f.addr+":143", `
+				S~ \* OK .*
+				C: a1 LOGIN `+name+` wrong
+				S~ a1 NO .*
+				C: a2 LOGIN nobody wrong
+				S~ a2 NO .*
+				C: a3 LOGIN `+name+` `+password+`
+				S* a3 OK .*
+				C: a4 LOGOUT
+				S* a4 OK .*
+				S-
+			`)
+		}
+		f.imap.Log.WaitN(t, 3, `LOGIN FAILED, user=nobody`)
+		for _, a := range accounts {
+			harness.Dialogue(t, f.addr+":110", `
+				S~ \+OK .*
+				C: USER `+a.name+`
+				S~ \+OK .*
+				C: PASS wrong
+				S~ -ERR .*
+				C: USER `+a.name+`
+				S~ \+OK .*
+				C: PASS `+a.password+`
+				S~ \+OK.*
+				C: QUIT
+				S~ \+OK.*
+				S-
+			`)
+		}
+		f.pop3.Log.WaitN(t, 1, `LOGIN FAILED, user=here`)
+	})
 }

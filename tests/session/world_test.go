@@ -5,7 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"mailproxy/tests/clients"
 	"mailproxy/tests/harness"
 )
 
@@ -29,18 +28,7 @@ var accounts = []account{
 	{"on-dovecot", "pw%dovecot", []string{"dovecot 1"}},
 }
 
-func (a account) at(f front) clients.Server {
-	return clients.Server{IMAP: f.addr + ":143", POP3: f.addr + ":110", User: a.name, Password: a.password}
-}
-
-// front is one of the set-ups of the proxy: each has an address of its own.
-type front struct {
-	name       string
-	addr       string
-	imap, pop3 *harness.Process
-}
-
-// world starts both mailhosts with the accounts and Courier's auth daemon.
+// world starts both mailhosts with the accounts, and Courier's auth daemon, which also answers the Courier mailhost.
 func world(t *testing.T) {
 	t.Helper()
 	homes := map[string]string{}

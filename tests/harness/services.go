@@ -1,0 +1,78 @@
+package harness
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Service is one of our own daemons with the socket it listens on.
+type Service struct {
+	*Process
+	Socket string
+	Config string // its configuration folder
+}
+
+// Authdaemond starts our authdaemond with these modules and further settings for its authdaemonrc. It reads the account files in
+// /etc/courier, and listens on a socket of its own, beside Courier's.
+func Authdaemond(t testing.TB, modules string, settings Env) *Service {
+	t.Helper()
+	return authdaemond(t, Bin(t, "authdaemond"), modules, settings)
+}
+
+// PlainAuthdaemond starts our authdaemond as it is shipped, for measurements.
+func PlainAuthdaemond(t testing.TB, modules string, settings Env) *Service {
+	t.Helper()
+	return authdaemond(t, PlainBin(t, "authdaemond"), modules, settings)
+}
+
+func authdaemond(t testing.TB, program, modules string, settings Env) *Service {
+	t.Helper()
+	dir := Dir(t)
+	s := &Service{Socket: filepath.Join(dir, "run", "socket"), Config: filepath.Join(dir, "etc")}
+	if err := os.Mkdir(s.Config, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The files may come later; the links show them then.
+	for _, name := range []string{"userdb", "userdb.dat", "userdbshadow.dat", "authmysqlrc", "authpgsqlrc", "authldaprc"} {
+		if err := os.Symlink("/etc/courier/"+name, filepath.Join(s.Config, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := Env{"authdaemonvar": filepath.Join(dir, "run")}
+	for name, value := range settings {
+		own[name] = value
+	}
+	writeAuthdaemonrc(t, filepath.Join(s.Config, "authdaemonrc"), modules, own)
+	cmd := exec.Command(program, "-config", s.Config)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	s.Process = Start(t, cmd)
+	s.ready(t, "answer on its socket", func() bool { return accepts(s.Socket) })
+	return s
+}
+
+// Relayd starts our relayd with further arguments. Any front end may hand sessions to it.
+func Relayd(t testing.TB, args ...string) *Service {
+	t.Helper()
+	return relayd(t, Bin(t, "relayd"), args)
+}
+
+// PlainRelayd starts our relayd as it is shipped, for measurements.
+func PlainRelayd(t testing.TB, args ...string) *Service {
+	t.Helper()
+	return relayd(t, PlainBin(t, "relayd"), args)
+}
+
+func relayd(t testing.TB, program string, args []string) *Service {
+	t.Helper()
+	s := &Service{Socket: filepath.Join(Dir(t), "relayd")}
+	cmd := exec.Command(program, append([]string{"-socket", s.Socket}, args...)...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	s.Process = Start(t, cmd)
+	s.ready(t, "socket", func() bool {
+		info, err := os.Stat(s.Socket)
+		return err == nil && info.Mode()&os.ModeSocket != 0
+	})
+	return s
+}
