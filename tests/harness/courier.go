@@ -32,6 +32,16 @@ func (e Env) list() []string {
 	return list
 }
 
+// baseEnv is the environment that every server starts with. A program with the race detector would sleep for a second at its
+// end.
+func baseEnv() []string {
+	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	if raceEnabled {
+		env = append(env, "GORACE=atexit_sleep_ms=20")
+	}
+	return env
+}
+
 // CourierAuthdaemond starts Courier's authdaemond with these modules ("authuserdb authmysql") and further settings for
 // authdaemonrc. It listens on CourierAuthSocket.
 func CourierAuthdaemond(t testing.TB, modules string, settings Env) *Process {
@@ -94,7 +104,8 @@ func Couriertcpd(t testing.TB, o TCPD) *Process {
 		script = fmt.Sprintf("set -a; . /etc/courier/%[1]s; . /etc/courier/%[1]s-ssl; IMAP_STARTTLS=$IMAPDSTARTTLS; POP3_STARTTLS=$POP3_STARTTLS; ", o.Config)
 	}
 	script += `exec env "$@"`
-	args := append([]string{"-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "/bin/sh", "-c", script, "sh"}, o.Env.list()...)
+	args := append([]string{"-i"}, baseEnv()...)
+	args = append(append(args, "/bin/sh", "-c", script, "sh"), o.Env.list()...)
 	args = append(args, "/usr/sbin/couriertcpd", "-address="+o.Addr, "-maxprocs=4000", "-maxperip=4000", "-nodnslookup", "-noidentlookup")
 	args = append(args, o.Options...)
 	args = append(append(args, strconv.Itoa(o.Port)), o.Program...)

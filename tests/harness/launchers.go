@@ -20,7 +20,7 @@ type Listen struct {
 
 func (l Listen) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, append(args, l.Program...)...)
-	cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, l.Env.list()...)
+	cmd.Env = append(baseEnv(), l.Env.list()...)
 	return cmd
 }
 

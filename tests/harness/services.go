@@ -46,13 +46,14 @@ func authdaemond(t testing.TB, program, modules string, settings Env) *Service {
 	}
 	writeAuthdaemonrc(t, filepath.Join(s.Config, "authdaemonrc"), modules, own)
 	cmd := exec.Command(program, "-config", s.Config)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Env = baseEnv()
 	s.Process = Start(t, cmd)
 	s.ready(t, "answer on its socket", func() bool { return accepts(s.Socket) })
 	return s
 }
 
-// Relayd starts our relayd with further arguments. Any front end may hand sessions to it.
+// Relayd starts our relayd with further arguments. It runs as user courier, which is also what front ends that courier is
+// installed beside become for a proxied session.
 func Relayd(t testing.TB, args ...string) *Service {
 	t.Helper()
 	return relayd(t, Bin(t, "relayd"), args)
@@ -67,8 +68,8 @@ func PlainRelayd(t testing.TB, args ...string) *Service {
 func relayd(t testing.TB, program string, args []string) *Service {
 	t.Helper()
 	s := &Service{Socket: filepath.Join(Dir(t), "relayd")}
-	cmd := exec.Command(program, append([]string{"-socket", s.Socket}, args...)...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd := exec.Command(program, append([]string{"-socket", s.Socket, "-user", "courier"}, args...)...)
+	cmd.Env = baseEnv()
 	s.Process = Start(t, cmd)
 	s.ready(t, "socket", func() bool {
 		info, err := os.Stat(s.Socket)

@@ -23,8 +23,12 @@ func TestClients(t *testing.T) {
 			}
 		}
 		for _, p := range []*harness.Process{f.imap, f.pop3} {
-			if unhappy := p.Log.Find(`WARN|ERR|CRIT|FAILED|panic|DATA RACE`); len(unhappy) > 0 {
+			if unhappy := p.Log.Find(`WARN: [^p]|ERR|CRIT|FAILED|panic|DATA RACE`); len(unhappy) > 0 {
 				t.Errorf("in the log: %q", unhappy)
+			}
+			// The same warning that Courier writes when it is a proxy and the account is here.
+			if n := len(clients.All()); len(p.Log.Find(`WARN: proxy enabled, but no proxy host defined for here$`)) < n/2 {
+				t.Errorf("no warning for the account without a mailhost in:\n%s", p.Log)
 			}
 		}
 	})

@@ -13,6 +13,15 @@ type front struct {
 	addr       string
 	env        harness.Env
 	imap, pop3 *harness.Process
+	relayd     *harness.Service // nil where the front ends relay themselves
+}
+
+// ends is the log that has the line at the end of a proxied session.
+func (f front) ends(p *harness.Process) *harness.Log {
+	if f.relayd != nil {
+		return f.relayd.Log
+	}
+	return p.Log
 }
 
 func (a account) at(f front) clients.Server {
@@ -22,11 +31,12 @@ func (a account) at(f front) clients.Server {
 // fronts starts our front ends in each of their set-ups: which auth daemon answers, and whether relayd takes the sessions.
 func fronts(t *testing.T) []front {
 	t.Helper()
+	relayd := harness.Relayd(t)
 	all := []front{
 		{name: "courier-authdaemond", addr: "127.0.1.1"},
 		{name: "authdaemond", addr: "127.0.1.2", env: harness.Env{"AUTHDAEMON_SOCKET": harness.Authdaemond(t, "authuserdb", nil).Socket}},
 		{name: "one-shot", addr: "127.0.1.3", env: harness.Env{"AUTHDAEMON_SOCKET": "/nonexistent/socket"}},
-		{name: "relayd", addr: "127.0.1.4", env: harness.Env{"RELAY_SOCKET": harness.Relayd(t).Socket}},
+		{name: "relayd", addr: "127.0.1.4", env: harness.Env{"RELAY_SOCKET": relayd.Socket}, relayd: relayd},
 	}
 	for i := range all {
 		all[i].start(t, harness.Bin)

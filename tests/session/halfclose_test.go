@@ -72,10 +72,9 @@ func TestHalfClose(t *testing.T) {
 	}
 	// One line at the end of each session, with what passed: 2 ways x 10 MiB, and the byte that gives the order.
 	for _, f := range list {
-		for _, p := range []*harness.Process{f.imap, f.pop3} {
-			if f.name != "relayd" {
-				p.Log.WaitN(t, 2, fmt.Sprintf(`INFO: LOGOUT, user=raw, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], mailhost=127\.0\.0\.9, rcvd=%d, sent=%d, time=\d+, protocol=`, size+1, size))
-			}
+		for protocol, p := range map[string]*harness.Process{"IMAP": f.imap, "POP3": f.pop3} {
+			f.ends(p).WaitN(t, 2, fmt.Sprintf(`^INFO: LOGOUT, user=raw, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], `+
+				`mailhost=127\.0\.0\.9, rcvd=%d, sent=%d, time=\d+, protocol=%s$`, size+1, size, protocol))
 		}
 	}
 	harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy")
