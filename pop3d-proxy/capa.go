@@ -8,14 +8,19 @@ import (
 // capa is RFC 2449 section 5. The list is Courier's, which the local server repeats after login, and the response codes
 // that this program uses.
 func (d *dialogue) capa(_ context.Context, _ string) error {
-	list := []string{"+OK Here's what I can do:"}
+	return d.ok("+OK Here's what I can do:\r\n" + strings.Join(d.capabilities(), "\r\n") + "\r\n.")
+}
+
+// capabilities is the list itself.
+func (d *dialogue) capabilities() []string {
+	var list []string
 	if sasl := d.mechanisms(); sasl != "" {
 		list = append(list, "SASL "+sasl)
 	}
 	if d.s.OffersStartTLS() {
 		list = append(list, "STLS")
 	}
-	list = append(list,
+	return append(list,
 		"TOP",
 		"USER",
 		"LOGIN-DELAY 10",
@@ -25,9 +30,7 @@ func (d *dialogue) capa(_ context.Context, _ string) error {
 		"LANG",
 		"RESP-CODES",     // RFC 2449 section 6.4
 		"AUTH-RESP-CODE", // RFC 3206 section 6
-		"IMPLEMENTATION mailproxy",
-		".")
-	return d.ok(strings.Join(list, "\r\n"))
+		"IMPLEMENTATION mailproxy")
 }
 
 // mechanisms returns what CAPA says about SASL: POP3AUTH_TLS under TLS when it is set, else POP3AUTH, and EXTERNAL for a

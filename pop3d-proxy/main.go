@@ -8,8 +8,17 @@ package main
 import (
 	"context"
 	"os"
+
+	"mailproxy/internal/check"
 )
 
 func main() {
-	os.Exit(program().Run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args, environ []string, stdin, stdout, stderr *os.File) int {
+	if len(args) > 0 && args[0] == "check" {
+		return check.Command(ctx, program(), check.POP3{}, args[1:], environ, stdin, stdout, stderr)
+	}
+	return program().Run(ctx, args, environ, stdin, stdout, stderr)
 }

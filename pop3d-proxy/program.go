@@ -10,6 +10,7 @@ func program() *frontend.Program {
 		WrongArguments: "-ERR pop3d-proxy requires exactly two arguments.",
 		Unavailable:    replyTemporary,
 		Serve:          serve,
+		Capabilities:   func(s *frontend.Session) []string { return (&dialogue{s: s}).capabilities() },
 	}
 }
 

@@ -27,6 +27,8 @@ type Program struct {
 	// Serve holds the dialogue and returns the exit status. Deadlines on s.Conn are set by this package: the dialogue
 	// reads and writes, and asks s.Why when that fails.
 	Serve func(ctx context.Context, s *Session) int
+	// Capabilities is what a client of the session is told before it logs in, one capability an element.
+	Capabilities func(s *Session) []string
 }
 
 // Run is the whole of a front end's main: flags, launcher, settings, signals, one session. args and environ are the

@@ -58,14 +58,25 @@ func Open(req Request) (*Launch, error) {
 		return l, err
 	}
 	l.Conn = conn
-	files, err := readConfigs(req.Configs, l.Settings)
+	settings, err := ReadSettings(req.Configs, req.Environ)
 	if err != nil {
 		return l, err
 	}
-	maps.Copy(files, l.Settings)
-	l.Settings = files
+	l.Settings = settings
 	l.Peer = NewPeer(l.Settings, conn)
 	return l, nil
+}
+
+// ReadSettings returns the settings of configuration files and of an environment, which wins. With an error it returns the
+// environment's alone.
+func ReadSettings(configs, environ []string) (Settings, error) {
+	environment := NewSettings(environ)
+	settings, err := readConfigs(configs, environment)
+	if err != nil {
+		return environment, err
+	}
+	maps.Copy(settings, environment)
+	return settings, nil
 }
 
 // openConn finds the connection: systemd's descriptor 3, or standard input and output.

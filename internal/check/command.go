@@ -1,0 +1,86 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/inetd"
+)
+
+// Command is the subcommand "check" of a front end: check [-config FILE]... [--json] [USER]. Exit status 0: every step
+// went well; 1: one has failed; 100: wrong usage.
+func Command(ctx context.Context, p *frontend.Program, d Dialect, args, environ []string, stdin, stdout, stderr *os.File) int {
+	var configs []string
+	flags := flag.NewFlagSet(p.Name+" check", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	asJSON := flags.Bool("json", false, "one JSON object a line")
+	flags.Func("config", "read settings from `FILE`; may be repeated", func(name string) error {
+		configs = append(configs, name)
+		return nil
+	})
+	flags.Usage = func() {
+		fmt.Fprintf(stderr, "usage: %s check [-config FILE]... [--json] [USER]\n", p.Name)
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil || flags.NArg() > 1 {
+		if err == nil {
+			flags.Usage()
+		}
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 100
+	}
+	report := &Report{Out: stdout, JSON: *asJSON, Color: !*asJSON && IsTerminal(stdout)}
+	c := &Check{
+		Report: report, Dialect: d, User: flags.Arg(0), Sources: configs,
+		Password: AskPassword(stdin, stderr),
+	}
+	settings, err := inetd.ReadSettings(configs, environ)
+	if err != nil {
+		c.SettingsError = err
+		c.Session = &frontend.Session{Settings: settings, Protocol: p.Protocol}
+		return c.Run(ctx)
+	}
+	if len(configs) == 0 {
+		c.Sources = []string{"the environment (-config FILE reads the files that the start script reads)"}
+	}
+	// Warnings of the steps themselves are part of the report.
+	log := inetd.NewLog(logLines{report})
+	session, err := p.Inspect(settings, log, nil)
+	if err != nil {
+		c.SettingsError = err
+		c.Session = &frontend.Session{Settings: settings, Protocol: p.Protocol}
+		return c.Run(ctx)
+	}
+	c.Session = session
+	c.Advertised = func(tls bool) []string {
+		shown, err := p.Inspect(maps.Clone(settings), inetd.NewSilentLog(), nil)
+		if err != nil {
+			return nil // the same settings were good a moment ago
+		}
+		shown.TLS = tls
+		return p.Capabilities(shown)
+	}
+	return c.Run(ctx)
+}
+
+// logLines makes steps of log lines.
+type logLines struct{ report *Report }
+
+func (l logLines) Write(line []byte) (int, error) {
+	level, text, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ": ")
+	switch level {
+	case "ERR", "CRIT":
+		l.report.fail("settings", "%s", text)
+	case "WARN":
+		l.report.warn("settings", "%s", text)
+	}
+	return len(line), nil
+}
