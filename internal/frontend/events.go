@@ -75,7 +75,7 @@ func (s *Session) logBadAccount(address string, err error) {
 
 func (s *Session) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err) }
 
-func (s *Session) logMaster(err error) { s.Log.Errf("%v", err) }
+func (s *Session) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE: %v", err) }
 
 // logLoop: a mailhost is where this connection came in.
 func (s *Session) logLoop(m *Mailhost) {

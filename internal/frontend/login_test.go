@@ -1,0 +1,172 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/authlib"
+)
+
+const from = "ip=[::ffff:192.0.2.7], port=[5000]"
+
+// Who is refused, who is sent away for now, what the log says, and that every failure is delayed.
+func TestLoginRefused(t *testing.T) {
+	cram := func(response string) *Credentials {
+		return &Credentials{Mechanism: "CRAM-MD5", SASL: true, Type: authlib.AuthCRAMMD5, Challenge: []byte("<x@y>"), Response: []byte(response)}
+	}
+	for _, test := range []struct {
+		name  string
+		c     *Credentials
+		err   error // of the auth module
+		want  error
+		log   string
+		asked int
+	}{
+		{"wrong password", password("bob", "x"), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 1},
+		{"unknown user", password("eve", "secret"), nil, ErrRefused, "INFO: LOGIN FAILED, user=eve, " + from, 1},
+		{"LF in the password", password("bob", "secret\njunk"), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 0},
+		{"CR in the name", password("bob\r", "secret"), nil, ErrRefused, `INFO: LOGIN FAILED, user=bob\015, ` + from, 0},
+		{"NUL", password("bob", "secret\x00"), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 0},
+		{"DEL", password("bob\x7f", "secret"), nil, ErrRefused, `INFO: LOGIN FAILED, user=bob\177, ` + from, 0},
+		{"empty name", password("", "secret"), nil, ErrRefused, "INFO: LOGIN FAILED, user=, " + from, 0},
+		{"empty password", password("bob", ""), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 0},
+		{"a name that looks like a log", password("x, ip=[198.51.100.1], port=[1]", "y"), nil, ErrRefused,
+			`INFO: LOGIN FAILED, user=x\054 ip=[198.51.100.1]\054 port=[1], ` + from, 1},
+		{"a long name", password(strings.Repeat("n", 1000), "y"), nil, ErrRefused,
+			"INFO: LOGIN FAILED, user=" + strings.Repeat("n", 300) + "..., " + from, 1},
+		{"PLAIN", &Credentials{Mechanism: "PLAIN", SASL: true, Type: authlib.AuthLogin, User: "bob", Password: "x"}, nil, ErrRefused,
+			"INFO: LOGIN FAILED, method=PLAIN, " + from, 1},
+		{"CRAM", cram("eve 0123"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 1},
+		{"CRAM without a digest", cram("eve"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 0},
+		{"CRAM with LF", cram("bob\n 0123"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 0},
+		{"CRAM without a name", cram(" 0123"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 0},
+		{"EXTERNAL", &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "eve"}, nil, ErrRefused,
+			"INFO: LOGIN FAILED, method=EXTERNAL, " + from, 1},
+		{"EXTERNAL with LF", &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob\n"}, nil, ErrRefused,
+			"INFO: LOGIN FAILED, method=EXTERNAL, " + from, 0},
+		{"no auth module", password("bob", "secret"), errors.New("connect: no such file"), ErrTemporary,
+			"WARN: authentication error, " + from + ": connect: no such file", 1},
+	} {
+		w := newWorld(t, imap)
+		w.account("bob", "")
+		w.auth.err = test.err
+		_, err := w.Login(t.Context(), test.c, "a1")
+		if !errors.Is(err, test.want) || len(w.auth.asked) != test.asked || !slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
+			t.Errorf("%s: error %v, asked %q, slept %v", test.name, err, w.auth.asked, w.slept)
+		}
+		w.wantLog(t, test.log)
+	}
+}
+
+// What the auth module is asked.
+func TestLoginAsks(t *testing.T) {
+	for _, test := range []struct {
+		settings []string
+		c        *Credentials
+		want     string
+	}{
+		{nil, password("bob", "secret"), "login imap bob secret  ::ffff:192.0.2.7"},
+		{[]string{"AUTHSERVICE143=mail", "AUTHSERVICE993=x"}, password("bob", "secret"), "login mail bob secret  ::ffff:192.0.2.7"},
+		{[]string{"AUTHSERVICE143="}, password("bob", "secret"), "login imap bob secret  ::ffff:192.0.2.7"},
+		{[]string{"DEFDOMAIN=@d"}, password("bob", "p w"), "login imap bob@d p w  ::ffff:192.0.2.7"},
+		{[]string{"DEFDOMAIN=@d"}, &Credentials{Type: authlib.AuthCRAMSHA1, Challenge: []byte("c"), Response: []byte("b ob 00ff")},
+			"cram-sha1 imap   b ob@d 00ff ::ffff:192.0.2.7"},
+		{[]string{"DEFDOMAIN=@d"}, &Credentials{External: true, User: "bob"}, "lookup imap bob@d ::ffff:192.0.2.7"},
+	} {
+		w := newWorld(t, imap, test.settings...)
+		w.Login(t.Context(), test.c, "a1")
+		if !slices.Equal(w.auth.asked, []string{test.want}) {
+			t.Errorf("%v: asked %q, want %q", test.settings, w.auth.asked, test.want)
+		}
+	}
+}
+
+func TestLoginHere(t *testing.T) {
+	for _, test := range []struct {
+		settings []string
+		options  string
+		log      []string
+	}{
+		{nil, "mailhost=elsewhere", nil},
+		{[]string{"IMAP_PROXY=0"}, "mailhost=elsewhere", nil},
+		{[]string{"IMAP_PROXY=YES"}, "mailhost=elsewhere", nil},
+		{[]string{"IMAP_PROXY=1"}, "", []string{"WARN: proxy enabled, but no proxy host defined for bob"}},
+		{[]string{"IMAP_PROXY=1"}, "mailhost=", []string{"WARN: proxy enabled, but no proxy host defined for bob"}},
+		{[]string{"IMAP_PROXY=1"}, "mailhost=pROXY.example.com", nil},
+		{[]string{"IMAP_PROXY=1"}, "mailhost=proxy.example.com.:143", nil},
+		{[]string{"IMAP_PROXY=1", "PROXY_HOSTNAME=Me."}, "mailhost=mE", nil},
+	} {
+		w := newWorld(t, imap, test.settings...)
+		w.account("bob", test.options)
+		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+		if err != nil || o.Mailhost != nil || o.Account.Address != "bob" || w.dropped != nil || w.slept != nil {
+			t.Errorf("%v %s: %+v, %v", test.settings, test.options, o, err)
+		}
+		w.wantLog(t, test.log...)
+	}
+}
+
+func TestLoginDisabled(t *testing.T) {
+	for _, test := range []struct {
+		protocol Protocol
+		options  string
+		tls      bool
+		want     string
+	}{
+		{imap, "disableimap=1", true, "disableimap"},
+		{imap, "disableimap=0,disablepop3=1,disableinsecurepop3=1", false, ""},
+		{imap, "disableimap=yes", false, ""},
+		{imap, "disableinsecureimap=1", false, "disableinsecureimap"},
+		{imap, "disableinsecureimap=1", true, ""},
+		{pop3, "disablepop3=2", true, "disablepop3"},
+		{pop3, "disableinsecurepop3=1", false, "disableinsecurepop3"},
+		{pop3, "disableinsecurepop3=1", true, ""},
+	} {
+		for _, proxy := range []string{"0", "1"} {
+			w := newWorld(t, test.protocol, test.protocol.Name+"_PROXY="+proxy)
+			w.account("bob", test.options+",mailhost=there")
+			w.hosts["there"] = []string{"127.0.0.2"}
+			w.servers["127.0.0.2:"+test.protocol.Port] = says(nil)
+			w.TLS = test.tls
+			_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+			if test.want == "" {
+				if err != nil {
+					t.Errorf("%s %s: %v", test.protocol.Name, test.options, err)
+				}
+				continue
+			}
+			if !errors.Is(err, ErrRefused) || len(w.dialed) != 0 {
+				t.Errorf("%s %s: %v, dialed %v", test.protocol.Name, test.options, err, w.dialed)
+			}
+			w.wantLog(t, "INFO: LOGIN DISABLED, user=bob, "+from+", protocol="+test.protocol.Name+", option="+test.want)
+		}
+	}
+}
+
+// The delay is not for whoever hangs up, but it ends with the program and with the session's time.
+func TestLoginEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, imap, "LOGIN_FAIL_DELAY=60")
+	w.System.Sleep = RealSystem().Sleep
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	start := time.Now()
+	_, err := w.Login(ctx, password("bob", "x"), "a1")
+	if !errors.Is(err, ErrEnd) || time.Since(start) > 10*time.Second {
+		t.Errorf("%v after %v", err, time.Since(start))
+	}
+	if why := w.Why(ctx, err); why != EndShutdown {
+		t.Errorf("why: %v", why)
+	}
+
+	w = newWorld(t, imap, "LOGIN_TIMEOUT=1", "LOGIN_FAIL_DELAY=60")
+	w.System.Sleep = RealSystem().Sleep
+	_, err = w.Login(t.Context(), password("bob", "x"), "a1")
+	if why := w.Why(t.Context(), err); !errors.Is(err, ErrEnd) || why != EndTimeout {
+		t.Errorf("%v, %v", err, why)
+	}
+}

@@ -1,0 +1,237 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestReach(t *testing.T) {
+	ok := says(nil)
+	rejected := says(&RejectedError{StepLogin, "a1 NO [AUTHENTICATIONFAILED] wrong: secret"})
+	greeting := says(&StepError{StepGreeting, io.EOF})
+	stuck := says(&StepError{StepLogin, os.ErrDeadlineExceeded})
+	odd := says(errors.New("odd"))
+	const (
+		login  = "INFO: LOGIN, user=bob, " + from + ", protocol=IMAP"
+		failed = "INFO: LOGIN FAILED, user=bob, " + from
+	)
+	for _, test := range []struct {
+		name     string
+		mailhost string
+		servers  map[string]func(context.Context, *Mailhost) error
+		want     error
+		host     string // that took the account; "" with no error = here
+		dialed   string
+		log      []string
+	}{
+		{"one", "a", servers{"127.0.1.1:143": ok}, nil, "a", "127.0.1.1:143", []string{login}},
+		{"port", "a:1143", servers{"127.0.1.1:1143": ok}, nil, "a", "127.0.1.1:1143", []string{login}},
+		{"address", "[::1]:3", servers{"[::1]:3": ok}, nil, "::1", "[::1]:3", []string{login}},
+		{"mapped address", "::ffff:127.0.1.1", servers{"127.0.1.1:143": ok}, nil, "::ffff:127.0.1.1", "127.0.1.1:143", []string{login}},
+		{"own name, other port", "proxy.example.com:1143", servers{"127.0.1.9:1143": ok}, nil, "proxy.example.com", "127.0.1.9:1143", []string{login}},
+		{"second address", "two", servers{"127.0.2.2:143": ok}, nil, "two", "127.0.2.1:143 127.0.2.2:143", []string{
+			"WARN: Connection to proxyhost two failed, address=127.0.2.1:143, step=connect, user=bob: nobody listens", login}},
+		{"second host", "none;a", servers{"127.0.1.1:143": ok}, nil, "a", "127.0.1.1:143", []string{
+			"WARN: getaddrinfo on proxyhost none failed, address=none, step=resolve, user=bob: lookup none: no such host", login}},
+		{"no greeting", "a two", servers{"127.0.1.1:143": greeting, "127.0.2.1:143": ok}, nil, "two", "127.0.1.1:143 127.0.2.1:143", []string{
+			"WARN: Did not receive greeting from a, address=127.0.1.1:143, step=greeting, user=bob: connection closed", login}},
+		{"no answer", "a", servers{"127.0.1.1:143": stuck}, ErrTemporary, "", "127.0.1.1:143", []string{
+			"WARN: Login to a failed, address=127.0.1.1:143, step=login, user=bob: timeout"}},
+		{"an error without a step", "a", servers{"127.0.1.1:143": odd}, ErrTemporary, "", "127.0.1.1:143", []string{
+			"WARN: Login to a failed, address=127.0.1.1:143, step=login, user=bob: odd"}},
+		{"rejected: nobody else is asked", "two;a", servers{"127.0.2.1:143": rejected, "127.0.2.2:143": ok, "127.0.1.1:143": ok},
+			ErrRefused, "", "127.0.2.1:143", []string{
+				"WARN: Login to two failed, address=127.0.2.1:143, step=login, user=bob: a1 NO [AUTHENTICATIONFAILED] wrong: ***", failed}},
+		{"here at last", "none;PROXY.example.com;a", nil, nil, "", "", []string{
+			"WARN: getaddrinfo on proxyhost none failed, address=none, step=resolve, user=bob: lookup none: no such host"}},
+		{"loop", "127.0.0.1;192.0.2.1;a", servers{"192.0.2.1:143": ok, "127.0.1.1:143": ok}, nil, "a", "127.0.0.1:143 127.0.1.1:143", []string{
+			"WARN: Connection to proxyhost 127.0.0.1 failed, address=127.0.0.1:143, step=connect, user=bob: nobody listens",
+			"WARN: Login to 192.0.2.1 failed, address=192.0.2.1:143, step=connect, user=bob: this is the address and port that the client is connected to: proxying loop refused",
+			login}},
+		{"own address, other port", "192.0.2.1:1143", servers{"192.0.2.1:1143": ok}, nil, "192.0.2.1", "192.0.2.1:1143", []string{login}},
+		{"bad option", "a:b", nil, ErrTemporary, "", "", []string{
+			`WARN: account bob can not be proxied: mailhost "a:b": port "b" is not a number from 1 to 65535`}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, imap, "IMAP_PROXY=1")
+			w.account("bob", "mailhost="+test.mailhost)
+			w.hosts = map[string][]string{"a": {"127.0.1.1"}, "two": {"127.0.2.1", "127.0.2.2"}, "proxy.example.com": {"127.0.1.9"}}
+			w.servers = test.servers
+			o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+			w.wantLog(t, test.log...)
+			if got := strings.Join(w.dialed, " "); got != test.dialed {
+				t.Errorf("dialed %s, want %s", got, test.dialed)
+			}
+			if !errors.Is(err, test.want) {
+				t.Fatalf("error %v, want %v", err, test.want)
+			}
+			switch {
+			case err != nil:
+				if len(w.slept) != 1 || len(w.dropped) != 0 {
+					t.Errorf("slept %v, dropped %v", w.slept, w.dropped)
+				}
+			case test.host == "":
+				if o.Mailhost != nil || len(w.dropped) != 0 {
+					t.Errorf("not here: %+v, dropped %v", o.Mailhost, w.dropped)
+				}
+			default:
+				if m := o.Mailhost; m.Host != test.host || m.Addr != w.dialed[len(w.dialed)-1] || !slices.Equal(w.dropped, []string{""}) {
+					t.Errorf("%+v, dropped %v", m, w.dropped)
+				}
+			}
+		})
+	}
+}
+
+type servers = map[string]func(context.Context, *Mailhost) error
+
+// What a dialogue gets to log in with.
+func TestReachTemplate(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("mpw\r\nsecond\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		settings []string
+		want     Mailhost
+	}{
+		{nil, Mailhost{User: "bob", Password: "secret"}},
+		{[]string{"PROXY_MASTER_USER=master", "PROXY_MASTER_PASSWORD_FILE=" + secret}, Mailhost{User: "master", Password: "mpw", Authzid: "bob"}},
+	} {
+		var got Mailhost
+		w := newWorld(t, pop3, append(test.settings, "POP3_PROXY=1", "PROXY_USER=someone")...)
+		w.account("bob", "mailhost=127.0.1.1")
+		w.servers["127.0.1.1:110"] = func(_ context.Context, m *Mailhost) error { got = *m; return nil }
+		c := password("bob", "secret")
+		c.UTF8 = true
+		if _, err := w.Login(t.Context(), c, "tag"); err != nil {
+			t.Fatal(err)
+		}
+		if got.User != test.want.User || got.Password != test.want.Password || got.Authzid != test.want.Authzid ||
+			got.Tag != "tag" || !got.UTF8 || got.Client != w.Peer || got.Host != "127.0.1.1" || got.StartTLS != nil || got.Settings == nil {
+			t.Errorf("%+v", got)
+		}
+		if !slices.Equal(w.dropped, []string{"someone"}) {
+			t.Errorf("dropped %v", w.dropped)
+		}
+		w.wantLog(t, "INFO: LOGIN, user=bob, "+from+", protocol=POP3")
+	}
+}
+
+func TestReachNoPassword(t *testing.T) {
+	dir := t.TempDir()
+	open, empty := filepath.Join(dir, "open"), filepath.Join(dir, "empty")
+	os.WriteFile(open, []byte("x\n"), 0o600)
+	os.Chmod(open, 0o604)
+	os.WriteFile(empty, []byte("\nx\n"), 0o600)
+	for _, test := range []struct {
+		settings []string
+		password string
+		want     error
+		log      []string
+	}{
+		{nil, "", ErrRefused, []string{"WARN: proxy enabled, but no password for bob", "INFO: LOGIN FAILED, method=EXTERNAL, " + from}},
+		{nil, "a\nb", ErrTemporary, []string{"WARN: account bob can not be proxied: control character in its address or password"}},
+		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + dir + "/none"}, "x", ErrTemporary,
+			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: stat " + dir + "/none: no such file or directory"}},
+		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + open}, "x", ErrTemporary,
+			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: " + open + ": everybody may use it (mode 0604): chmod it to 0600"}},
+		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + empty}, "x", ErrTemporary,
+			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: " + empty + ": no password in its first line, or one with control characters"}},
+		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + dir}, "x", ErrTemporary,
+			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: " + dir + ": not a file of at most 4096 bytes"}},
+	} {
+		w := newWorld(t, imap, append(test.settings, "IMAP_PROXY=1")...)
+		w.account("bob", "mailhost=127.0.1.1").ClearPassword = test.password
+		_, err := w.Login(t.Context(), &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob"}, "a1")
+		if !errors.Is(err, test.want) || len(w.dialed) != 0 {
+			t.Errorf("%v: %v, dialed %v", test.settings, err, w.dialed)
+		}
+		w.wantLog(t, test.log...)
+	}
+}
+
+func TestReachHostnameFails(t *testing.T) {
+	w := newWorld(t, imap, "IMAP_PROXY=1")
+	w.account("bob", "mailhost=127.0.1.1")
+	w.System.Hostname = func() (string, error) { return "", syscall.EFAULT }
+	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+		t.Error(err)
+	}
+	w.wantLog(t, "ERR: gethostname failed: bad address")
+}
+
+func TestReachDropRootFails(t *testing.T) {
+	w := newWorld(t, imap, "IMAP_PROXY=1")
+	w.account("bob", "mailhost=127.0.1.1")
+	w.servers["127.0.1.1:143"] = says(nil)
+	w.System.DropRoot = func(string) error { return syscall.EPERM }
+	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+		t.Error(err)
+	}
+	w.wantLog(t, "ERR: giving up root rights: operation not permitted")
+}
+
+// A mailhost that hangs is given up in time, whatever it hangs at; a signal ends the wait.
+func TestReachTimeLimits(t *testing.T) {
+	t.Parallel()
+	hang := func(_ context.Context, m *Mailhost) error {
+		_, err := m.Conn.Read(make([]byte, 1))
+		return &StepError{StepGreeting, err}
+	}
+	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_LOGIN_TIMEOUT=1")
+	w.account("bob", "mailhost=127.0.1.1")
+	w.servers["127.0.1.1:143"] = hang
+	start := time.Now()
+	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	if d := time.Since(start); !errors.Is(err, ErrTemporary) || d < 900*time.Millisecond || d > 10*time.Second {
+		t.Errorf("%v after %v", err, d)
+	}
+	w.wantLog(t, "WARN: Did not receive greeting from 127.0.1.1, address=127.0.1.1:143, step=greeting, user=bob: timeout")
+
+	w = newWorld(t, imap, "IMAP_PROXY=1", "PROXY_CONNECT_TIMEOUT=1")
+	w.account("bob", "mailhost=127.0.1.1")
+	w.System.Dial = func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+		t.Error(err)
+	}
+	w.wantLog(t, "WARN: Connection to proxyhost 127.0.1.1 failed, address=127.0.1.1:143, step=connect, user=bob: timeout")
+
+	w = newWorld(t, imap, "IMAP_PROXY=1")
+	w.account("bob", "mailhost=127.0.1.1;127.0.1.2")
+	w.servers["127.0.1.1:143"] = hang
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := w.Login(ctx, password("bob", "secret"), "a1"); !errors.Is(err, ErrEnd) || len(w.dialed) != 1 {
+		t.Errorf("%v, dialed %v", err, w.dialed)
+	}
+}
+
+// After a login nothing of its time limits is left on either connection.
+func TestReachDeadlinesGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_LOGIN_TIMEOUT=1", "LOGIN_TIMEOUT=1")
+	w.account("bob", "mailhost=127.0.1.1")
+	w.servers["127.0.1.1:143"] = says(nil)
+	o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.release()
+	for _, conn := range []net.Conn{w.Conn, o.Mailhost.Conn} {
+		time.AfterFunc(1200*time.Millisecond, func() { conn.Close() })
+		if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("a deadline was left behind")
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/inetd"
+)
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The signal ends a read that has begun, and every later one; farewells can still be written.
+func TestInterrupt(t *testing.T) {
+	w := newWorld(t, imap)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer w.Begin(ctx)()
+	time.AfterFunc(30*time.Millisecond, cancel)
+	_, err := w.Conn.Read(make([]byte, 1))
+	if w.Why(ctx, err) != EndShutdown {
+		t.Errorf("%v", err)
+	}
+	// STARTTLS at that very moment.
+	client, conn := tcpPair(t)
+	w.SetConn(conn)
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || !w.TLS {
+		t.Errorf("after SetConn: %v", err)
+	}
+	w.Farewell("* BYE\r\n")
+	conn.Close()
+	if text, err := io.ReadAll(client); string(text) != "* BYE\r\n" || err != nil {
+		t.Errorf("farewell %q, %v", text, err)
+	}
+}
+
+func TestLoginTimeLimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, imap, "LOGIN_TIMEOUT=1")
+	start := time.Now()
+	_, err := w.Conn.Read(make([]byte, 1))
+	if d := time.Since(start); w.Why(t.Context(), err) != EndTimeout || d > 10*time.Second {
+		t.Errorf("%v after %v", err, d)
+	}
+	w.Farewell("late\r\n")
+	w.Conn.Close()
+	if text, err := io.ReadAll(w.client); string(text) != "late\r\n" || err != nil {
+		t.Errorf("farewell %q, %v", text, err)
+	}
+}
+
+func TestWhyClosed(t *testing.T) {
+	w := newWorld(t, imap)
+	w.client.Close()
+	_, err := w.Conn.Read(make([]byte, 1))
+	if w.Why(t.Context(), err) != EndClosed {
+		t.Errorf("%v", err)
+	}
+}
+
+// A client that takes nothing does not hold the process.
+func TestFarewellStuck(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, imap)
+	start := time.Now()
+	w.Farewell(strings.Repeat("x", 64<<20))
+	if d := time.Since(start); d < 4*time.Second || d > 15*time.Second {
+		t.Errorf("took %v", d)
+	}
+}
+
+// Both directions, what was pipelined, half-close, and the line at the end.
+func TestRelay(t *testing.T) {
+	w := newWorld(t, imap, "RELAY_SOCKET=/nonexistent")
+	mailhost, conn := tcpPair(t)
+	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}
+	io.WriteString(w.client, "a2 NOOP\r\n")
+	io.WriteString(mailhost, "* 1 EXISTS\r\n")
+	done := make(chan error)
+	go func() { done <- w.Relay(t.Context(), outcome) }()
+	w.client.(interface{ CloseWrite() error }).CloseWrite()
+	if text, err := io.ReadAll(mailhost); string(text) != "a2 NOOP\r\n" || err != nil {
+		t.Errorf("mailhost got %q, %v", text, err)
+	}
+	io.WriteString(mailhost, "a2 OK\r\n")
+	mailhost.CloseWrite()
+	if text, err := io.ReadAll(w.client); string(text) != "* 1 EXISTS\r\na2 OK\r\n" || err != nil {
+		t.Errorf("client got %q, %v", text, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	w.wantLog(t, "INFO: LOGOUT, user=bob, "+from+", mailhost=a, rcvd=9, sent=19, time=0, protocol=IMAP")
+}
+
+func TestExecLocal(t *testing.T) {
+	w := newWorld(t, imap, "A=1", "HOME=/root", "LISTEN_FDS=1", "LISTEN_PID=1", "NOTIFY_SOCKET=/x", "MAILDIR=x", "IMAP_TLS=0",
+		"AUTH_MKHOMEDIR_SKEL=/skel", "LOCAL_ULIMIT_V=1000", "IMAP_UMASK=027", "OPTIONS=old", "AUTHENTICATED=old")
+	w.execErr = fmt.Errorf("%w: x", inetd.ErrProgram)
+	account := w.account("bob", "a=b,c=d")
+	err := w.ExecLocal(&Outcome{Account: account}, "a1", "UTF8=1")
+	l := w.execed
+	if !errors.Is(err, ErrTemporary) || l.Path != "/usr/bin/imapd" || !slices.Equal(l.Args, []string{"Maildir"}) || l.Home != "/home/bob" ||
+		*l.UID != 1000 || *l.GID != 1001 || l.SystemUser != "" || !l.NonBlocking || l.Skeleton != "/skel" || l.AddressSpace != "1000" || l.Umask != 0o027 {
+		t.Errorf("%v, %+v", err, l)
+	}
+	want := []string{
+		"A=1", "AUTHENTICATED=bob", "AUTH_MKHOMEDIR_SKEL=/skel", "IMAPLOGINTAG=a1", "IMAP_TLS=0", "IMAP_UMASK=027", "LOCAL_ULIMIT_V=1000",
+		"OPTIONS=a=b,c=d", "PROTOCOL=IMAP", "TCPLOCALIP=::ffff:192.0.2.1", "TCPLOCALPORT=143", "TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=5000", "UTF8=1",
+	}
+	if !slices.Equal(l.Environ, want) {
+		t.Errorf("environment\ngot  %q\nwant %q", l.Environ, want)
+	}
+	w.wantLog(t, "ERR: exec(/usr/bin/imapd) failed!!: program can not be run: x")
+	if !slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
+		t.Errorf("slept %v", w.slept)
+	}
+}
+
+func TestExecLocalPOP3(t *testing.T) {
+	w := newWorld(t, pop3)
+	w.TLS = true
+	account := w.account("bob", "")
+	account.Maildir, account.SystemUser, account.UID = "Mail", "system", nil
+	w.execErr = inetd.ErrRoot
+	if err := w.ExecLocal(&Outcome{Account: account}, "", "UTF8=0"); !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+	l := w.execed
+	want := []string{
+		"AUTHENTICATED=bob", "OPTIONS=", "POP3_STARTTLS=NO", "POP3_TLS=1", "POP3_TLS_REQUIRED=0", "TCPLOCALIP=::ffff:192.0.2.1",
+		"TCPLOCALPORT=110", "TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=5000", "UTF8=0",
+	}
+	if !slices.Equal(l.Environ, want) || !slices.Equal(l.Args, []string{"Mail"}) || l.SystemUser != "system" || l.NonBlocking || l.Umask != -1 {
+		t.Errorf("%+v", l)
+	}
+	w.wantLog(t, "ERR: local account bob: the account belongs to root")
+}
+
+func TestExecLocalErrors(t *testing.T) {
+	for _, test := range []struct {
+		err, want error
+		log       string
+		delayed   bool
+	}{
+		{fmt.Errorf("%w: x", inetd.ErrHome), ErrHome, "WARN: bob: chdir(/home/bob) failed!!: home directory can not be entered: x", false},
+		{inetd.ErrNotRoot, ErrTemporary, "ERR: local account bob: not started as root, so local accounts can not be served", true},
+		{errors.New("x"), ErrTemporary, "ERR: local account bob: x", true},
+	} {
+		w := newWorld(t, imap)
+		w.execErr = test.err
+		err := w.ExecLocal(&Outcome{Account: w.account("bob", "")}, "a1")
+		if !errors.Is(err, test.want) || (len(w.slept) > 0) != test.delayed {
+			t.Errorf("%v: %v, slept %v", test.err, err, w.slept)
+		}
+		w.wantLog(t, test.log)
+	}
+}

@@ -1,0 +1,161 @@
+package frontend
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/inetd"
+)
+
+// fakeAuth answers from a list of accounts with passwords, and records what it was asked.
+type fakeAuth struct {
+	accounts map[string]*authlib.Account // by name; ClearPassword is the password
+	err      error                       // instead of any answer
+	asked    []string
+}
+
+func (f *fakeAuth) Authenticate(_ context.Context, r *authlib.AuthRequest) (*authlib.Account, error) {
+	f.asked = append(f.asked, fmt.Sprintf("%s %s %s %s %s %s", r.Type, r.Service, r.User, r.Password, r.Response, r.RemoteIP))
+	user, ok := r.Login()
+	account := f.accounts[user]
+	switch {
+	case f.err != nil:
+		return nil, f.err
+	case !ok || account == nil || r.Type == authlib.AuthLogin && account.ClearPassword != r.Password:
+		return nil, authlib.ErrRefused
+	}
+	return account, nil
+}
+
+func (f *fakeAuth) Lookup(_ context.Context, r *authlib.LookupRequest) (*authlib.Account, error) {
+	f.asked = append(f.asked, fmt.Sprintf("lookup %s %s %s", r.Service, r.User, r.RemoteIP))
+	if f.accounts[r.User] == nil {
+		return nil, authlib.ErrRefused
+	}
+	return f.accounts[r.User], f.err
+}
+
+// world is a session with everything around it made up.
+type world struct {
+	*Session
+	auth   *fakeAuth
+	client net.Conn
+	log    *syncBuffer
+	slept  []time.Duration
+	dialed []string
+	// hosts maps names to addresses, servers "ip:port" to what a mailhost there does.
+	hosts   map[string][]string
+	servers map[string]func(ctx context.Context, m *Mailhost) error
+	dropped []string
+	// execErr is what becoming the local server ends with.
+	execErr error
+	execed  *inetd.Local
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+var errRefusedByKernel = errors.New("nobody listens")
+
+func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
+	t.Helper()
+	s := inetd.NewSettings(settings)
+	config, err := NewConfig(s, &protocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, conn := tcpPair(t)
+	w := &world{
+		auth: &fakeAuth{accounts: map[string]*authlib.Account{}}, client: client, log: &syncBuffer{},
+		hosts: map[string][]string{}, servers: map[string]func(context.Context, *Mailhost) error{},
+	}
+	if protocol.Login == nil {
+		protocol.Login = func(ctx context.Context, m *Mailhost) error { return w.servers[m.Addr](ctx, m) }
+	}
+	w.Session = &Session{
+		Conn: conn, Peer: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port},
+		Settings: s, Config: config, Log: inetd.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
+		Args: []string{"/usr/bin/imapd", "Maildir"},
+	}
+	real := RealSystem()
+	w.System = &System{
+		Now:      real.Now,
+		Sleep:    func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d) },
+		Hostname: func() (string, error) { return "Proxy.example.com", nil },
+		Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
+			var addrs []netip.Addr
+			for _, a := range w.hosts[host] {
+				addrs = append(addrs, netip.MustParseAddr(a))
+			}
+			if addrs == nil {
+				return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+			}
+			return addrs, nil
+		},
+		Dial: func(_ context.Context, addr netip.AddrPort) (net.Conn, error) {
+			w.dialed = append(w.dialed, addr.String())
+			if w.servers[addr.String()] == nil {
+				return nil, errRefusedByKernel
+			}
+			_, conn := tcpPair(t)
+			return conn, nil
+		},
+		DropRoot: func(user string) error { w.dropped = append(w.dropped, user); return nil },
+		Exec:     func(_ inetd.Conn, l *inetd.Local) error { w.execed = l; return w.execErr },
+	}
+	t.Cleanup(w.Begin(t.Context()))
+	return w
+}
+
+// account adds an account; its password is "secret".
+func (w *world) account(name, options string) *authlib.Account {
+	uid, gid := uint32(1000), uint32(1001)
+	a := &authlib.Account{
+		Address: name, ClearPassword: "secret", Options: authlib.Options(options), Home: "/home/" + name, UID: &uid, GID: &gid,
+	}
+	w.auth.accounts[name] = a
+	return a
+}
+
+func says(err error) func(context.Context, *Mailhost) error {
+	return func(context.Context, *Mailhost) error { return err }
+}
+
+// wantLog compares the log so far, line by line.
+func (w *world) wantLog(t *testing.T, lines ...string) {
+	t.Helper()
+	want := ""
+	for _, line := range lines {
+		want += line + "\n"
+	}
+	if got := w.log.String(); got != want {
+		t.Errorf("log:\ngot  %swant %s", strings.ReplaceAll(got, "\n", "\n     "), strings.ReplaceAll(want, "\n", "\n     "))
+	}
+}
+
+func password(user, password string) *Credentials {
+	return &Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password}
+}
