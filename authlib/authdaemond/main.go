@@ -96,7 +96,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 
 // setup is what the modules get.
 func (p *program) setup(s *settings, oneShot bool) setup {
-	return setup{folder: p.folder, oneShot: oneShot, limit: s.daemons * slotsPerDaemon, ldapTLS: s.ldapTLS, log: p.log}
+	return setup{folder: p.folder, oneShot: oneShot, conns: s.daemons, ldapTLS: s.ldapTLS, log: p.log}
 }
 
 // once answers the one request on standard input.

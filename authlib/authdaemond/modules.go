@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/mysql"
+	"mailproxy/authlib/pgsql"
 	"mailproxy/authlib/userdb"
 )
 
@@ -15,8 +17,8 @@ type setup struct {
 	folder string
 	// oneShot: the process answers one request.
 	oneShot bool
-	// limit is the number of requests that may be under way at once.
-	limit   int
+	// conns is the number of connections to each database: as many as Courier has with the same setting of daemons.
+	conns   int
 	ldapTLS map[string]string
 	log     *logger
 }
@@ -30,6 +32,12 @@ func openers() map[string]func(setup) (authlib.Module, error) {
 				OneShot: s.oneShot,
 				Log:     func(line string) { s.log.warnf("%s", line) },
 			}), nil
+		},
+		"authmysql": func(s setup) (authlib.Module, error) {
+			return mysql.New(filepath.Join(s.folder, "authmysqlrc"), s.conns, s.log.warnf), nil
+		},
+		"authpgsql": func(s setup) (authlib.Module, error) {
+			return pgsql.New(filepath.Join(s.folder, "authpgsqlrc"), s.conns, s.log.warnf), nil
 		},
 	}
 }

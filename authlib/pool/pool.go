@@ -26,6 +26,9 @@ type deadError struct {
 func (e *deadError) Error() string { return e.err.Error() }
 func (e *deadError) Unwrap() error { return e.err }
 
+// Logged tells the daemon that the outage has its line in the log already, see [Outage].
+func (e *deadError) Logged() bool { return true }
+
 // Dead marks err as one after which the connection is of no more use, though the request may be repeated with another.
 func Dead(err error) error {
 	if err == nil {
