@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -29,7 +30,8 @@ const handTimeout = 5 * time.Second
 // Reservation is a place in relayd for one session: relayd has both descriptors and its limits have been asked, but it
 // touches neither connection before Start. This is the moment to tell the client that it is logged in.
 type Reservation struct {
-	c *net.UnixConn
+	c                *net.UnixConn
+	client, mailhost Conn
 }
 
 // Reserve asks the relayd on socket to take a session. o.KeepAlive is relayd's to set. Errors: ErrLimit, or
@@ -43,7 +45,7 @@ func Reserve(ctx context.Context, socket string, client, mailhost Conn, i Info, 
 		c.Close()
 		return nil, err
 	}
-	return &Reservation{c}, nil
+	return &Reservation{c, client, mailhost}, nil
 }
 
 func dial(ctx context.Context, socket string) (*net.UnixConn, error) {
@@ -65,9 +67,9 @@ func reserve(ctx context.Context, c *net.UnixConn, client, mailhost Conn, i Info
 		"MAILHOST": visible(i.Mailhost), "START": strconv.FormatInt(start.Unix(), 10),
 		"KEEPALIVE": strconv.Itoa(int(o.KeepAlive / time.Second)),
 	}}
-	a, b := rawSocket(client), rawSocket(mailhost)
+	a, b := plainSocket(client), plainSocket(mailhost)
 	if a == nil || b == nil {
-		return unavailable(errors.New("a connection is not a plain socket"))
+		return unavailable(errors.New("a connection is neither a socket nor TLS that can be detached"))
 	}
 	return ask(ctx, c, m, a, b)
 }
@@ -111,8 +113,12 @@ func verdict(answer *wire.Message, err error) error {
 // whatever happens to relayd: it acknowledges before it reads the first byte, and an acknowledgement that was sent is found.
 func (r *Reservation) Start(ctx context.Context) error {
 	defer r.c.Close()
+	m, err := startMessage(r.client, r.mailhost)
+	if err != nil {
+		return unavailable(err)
+	}
 	stop := within(ctx, r.c)
-	if err := wire.Send(r.c, &wire.Message{Verb: "START"}); err != nil {
+	if err := wire.Send(r.c, m); err != nil {
 		stop()
 		return unavailable(err)
 	}
@@ -132,6 +138,43 @@ func (r *Reservation) Start(ctx context.Context) error {
 
 // Close gives the place back. After Start it does nothing.
 func (r *Reservation) Close() error { return r.c.Close() }
+
+// startMessage says START and tells the state of TLS connections: their keys, and the bytes that crypto/tls has already
+// taken from the socket. It leaves the states as they are, so that Join can still use them.
+func startMessage(client, mailhost Conn) (*wire.Message, error) {
+	m := &wire.Message{Verb: "START", Fields: map[string]string{}}
+	for _, x := range []struct {
+		name string
+		conn Conn
+	}{{"CLIENT", client}, {"MAILHOST", mailhost}} {
+		d, ok := x.conn.(Detacher)
+		if !ok {
+			continue
+		}
+		if err := errors.Join(canDetach(client), canDetach(mailhost)); err != nil {
+			return nil, err
+		}
+		state, err := d.Detach()
+		if err != nil {
+			return nil, err
+		}
+		m.Fields[x.name+"_TLS"] = hex.EncodeToString(state.Codec.Marshal())
+		m.Fields[x.name+"_PLAIN"] = strconv.Itoa(len(state.Plain))
+		m.Fields[x.name+"_RAW"] = strconv.Itoa(len(state.Raw))
+		if state.Ended {
+			m.Fields[x.name+"_ENDED"] = "1"
+		}
+		m.Body = append(append(m.Body, state.Plain...), state.Raw...)
+	}
+	return m, nil
+}
+
+func canDetach(c Conn) error {
+	if d, ok := c.(Detacher); ok {
+		return d.CanDetach()
+	}
+	return nil
+}
 
 // HandOver gives both connections to the relayd that listens on socket and returns nil when relayd has acknowledged that
 // it owns them; the caller then closes its own descriptors and ends. Errors: see Reserve, whose two steps in one this is,

@@ -17,8 +17,8 @@ import (
 const settle = time.Second
 
 // Join moves bytes between client and mailhost until both directions are done: the end of one direction is passed on as
-// such (half-close) and the other goes on. Sockets are spliced in the kernel by this goroutine alone; TLS connections and
-// pipes are copied. A canceled ctx ends the session and returns its error; a reset connection ends the session with that
+// such (half-close) and the other goes on. Sockets are spliced in the kernel by this goroutine alone, TLS is carried on by it
+// where that is possible (Detacher); pipes and other connections are copied. A canceled ctx ends the session and returns its error; a reset connection ends the session with that
 // error when what was read before it has been delivered. The deadlines of both connections must be off. Join closes
 // neither: the caller does.
 func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) {
@@ -27,13 +27,13 @@ func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) 
 	tune(mailhost, o)
 	var s Stats
 	var err error
-	a, b := rawSocket(client), rawSocket(mailhost)
+	a, b := plainSocket(client), plainSocket(mailhost)
 	if a == nil || b == nil {
 		s, err = copyBoth(ctx, client, mailhost)
 	} else {
 		// Control holds the descriptors: a Close by somebody else waits until the loop has ended.
 		cerr := a.Control(func(c uintptr) {
-			merr := b.Control(func(m uintptr) { s, err = spliceBoth(ctx, int(c), int(m), o) })
+			merr := b.Control(func(m uintptr) { s, err = pumpBoth(ctx, client, mailhost, int(c), int(m), o) })
 			err = errors.Join(err, merr)
 		})
 		err = errors.Join(err, cerr)
@@ -42,8 +42,14 @@ func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) 
 	return s, err
 }
 
-// spliceBoth joins two non-blocking sockets. One thread waits in poll(2); a pipe and a buffer exist only while bytes flow.
-func spliceBoth(ctx context.Context, client, mailhost int, o Options) (Stats, error) {
+// pumpBoth joins two non-blocking sockets, with TLS or without. One thread waits in poll(2); pipe and buffers exist only
+// while bytes flow.
+func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Options) (Stats, error) {
+	var up, down pump.Flow
+	c, m := pump.End{FD: cfd}, pump.End{FD: mfd}
+	if err := attach(client, mailhost, &c, &m, &up, &down); err != nil {
+		return Stats{}, err
+	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return Stats{}, err
@@ -61,37 +67,24 @@ func spliceBoth(ctx context.Context, client, mailhost int, o Options) (Stats, er
 	}()
 
 	shop := pump.NewShop(2)
-	defer shop.Release()
-	var up, down pump.Flow
+	defer shop.Close()
 	defer up.Stop(shop, nil)
 	defer down.Stop(shop, nil)
 	stats := func() Stats { return Stats{FromClient: up.Moved, FromMailhost: down.Moved} }
 
-	fresh := true // memory of the time before, or of traffic, is still held
-	c, m := pump.End{FD: client}, pump.End{FD: mailhost}
+	fresh := true // memory of the time before is still held
 	for {
 		us, ds := up.Run(shop, &c, &m), down.Run(shop, &m, &c)
-		if us == pump.Done && ds == pump.Done {
+		// After a reset nobody reads what the other side may still send.
+		if us == pump.Done && ds == pump.Done || us == pump.Done && up.Err != nil && gone(cfd) || ds == pump.Done && down.Err != nil && gone(mfd) {
 			return stats(), errors.Join(up.Err, down.Err)
 		}
-		// A reset reaches both flows: who reads sees it. A dead flow's reader must not wait for a writer who is gone.
-		if up.Err != nil && us == pump.Done && gone(client) || down.Err != nil && ds == pump.Done && gone(mailhost) {
-			return stats(), errors.Join(up.Err, down.Err)
-		}
-		fds := []unix.PollFd{
-			{Fd: int32(client), Events: want(us, ds)},
-			{Fd: int32(mailhost), Events: want(ds, us)},
-			{Fd: int32(wake), Events: unix.POLLIN},
-		}
-		for i := range fds[:2] {
-			if fds[i].Events == 0 {
-				fds[i].Fd = -1 // POLLHUP can not be masked, and what it tells is seen when its turn comes
-			}
-		}
+		fds := []unix.PollFd{watch(&up, &down, &c, &m), watch(&down, &up, &m, &c), {Fd: int32(wake), Events: unix.POLLIN}}
+		busy := up.Bulky() || down.Bulky() || c.Bulky() || m.Bulky()
 		timeout := -1
 		if us == pump.More || ds == pump.More {
 			timeout = 0
-		} else if fresh || up.Bulky() || down.Bulky() {
+		} else if fresh || busy {
 			timeout = int(settle / time.Millisecond)
 		}
 		n, err := unix.Poll(fds, timeout)
@@ -103,9 +96,11 @@ func spliceBoth(ctx context.Context, client, mailhost int, o Options) (Stats, er
 		case n == 0 && timeout > 0:
 			up.Rest(shop)
 			down.Rest(shop)
+			c.Rest()
+			m.Rest()
 			shop.Release()
 			if fresh && o.Alone {
-				debug.SetGCPercent(-1) // nothing is allocated from here on
+				debug.SetGCPercent(20)
 				debug.FreeOSMemory()
 			}
 			fresh = false
@@ -113,15 +108,20 @@ func spliceBoth(ctx context.Context, client, mailhost int, o Options) (Stats, er
 	}
 }
 
-// want returns the poll events of a connection: from is the flow that reads it, to the flow that writes it.
-func want(from, to pump.Status) (events int16) {
-	if from == pump.Idle {
-		events |= unix.POLLIN
+// watch returns what poll has to watch a connection for.
+func watch(from, to *pump.Flow, self, other *pump.End) unix.PollFd {
+	p := unix.PollFd{Fd: int32(self.FD)}
+	in, out := pump.Want(from, to, self, other)
+	if in {
+		p.Events |= unix.POLLIN
 	}
-	if to == pump.Blocked {
-		events |= unix.POLLOUT
+	if out {
+		p.Events |= unix.POLLOUT
 	}
-	return events
+	if p.Events == 0 {
+		p.Fd = -1 // POLLHUP can not be masked, and what it tells is seen when its turn comes
+	}
+	return p
 }
 
 // gone reports whether a connection is over in both directions, as after a reset.

@@ -49,8 +49,15 @@ func TestJoinCopying(t *testing.T) {
 }
 
 func TestJoinTLS(t *testing.T) {
-	kinds := []relaytest.Kind{relaytest.TLS(tls.VersionTLS13), relaytest.TLS(tls.VersionTLS12)}
+	kinds := []relaytest.Kind{relaytest.TLS(tls.VersionTLS13, 0, false), relaytest.TLS(tls.VersionTLS12, 0, false)}
 	relaytest.Run(t, kinds, relaytest.Kinds()[:1], inProcess)
+}
+
+func TestJoinDetached(t *testing.T) {
+	tcp := relaytest.Kinds()[:1]
+	relaytest.Run(t, relaytest.TLSKinds(), tcp, inProcess)
+	relaytest.Run(t, relaytest.TLSKinds()[:1], []relaytest.Kind{relaytest.TLSMailhost(tls.VersionTLS13)}, inProcess)
+	relaytest.Run(t, tcp, []relaytest.Kind{relaytest.TLSMailhost(tls.VersionTLS12)}, inProcess)
 }
 
 // TestJoinCanceled: the end of the process ends the session, spliced or copied, and leaves the closing to the caller.

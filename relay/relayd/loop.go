@@ -113,7 +113,7 @@ func (l *loop) run() error {
 			l.end(s, errStopped)
 		}
 	}
-	l.shop.Release()
+	l.shop.Close()
 	return nil
 }
 
@@ -140,11 +140,15 @@ func (l *loop) add(s *session) {
 		l.slots = append(l.slots, nil)
 	}
 	l.slots[s.slot] = s
-	// Bytes that it brought along wait for nothing but a first turn.
+	// Bytes that it brought along, and a TLS stream that has ended already, wait for nothing but a first turn.
 	for i := range s.flow {
-		if !s.flow[i].Done() && s.flow[i].Pending() > 0 {
+		if s.flow[i].Pending(&s.end[1-i]) || s.end[i].Ended || len(s.end[i].In) > 0 {
 			s.flow[i].Run(l.shop, &s.end[i], &s.end[1-i])
 		}
+	}
+	if s.flow[client].Done() && s.flow[mailhost].Done() {
+		l.end(s, errors.Join(s.flow[client].Err, s.flow[mailhost].Err))
+		return
 	}
 	l.update(s)
 }

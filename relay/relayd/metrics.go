@@ -19,7 +19,7 @@ func (s *service) metrics(w io.Writer) {
 		running++
 		up += x.flow[client].Moved
 		down += x.flow[mailhost].Moved
-		if x.flow[client].Pending() > 0 || x.flow[mailhost].Pending() > 0 {
+		if x.flow[client].Pending(&x.end[mailhost]) || x.flow[mailhost].Pending(&x.end[client]) {
 			stalled++
 		}
 	})

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -101,6 +102,14 @@ func (s *testService) join(t testing.TB, client, mailhost relay.Conn) func() {
 func TestRelayd(t *testing.T) {
 	s := startService(t)
 	relaytest.Run(t, relaytest.Kinds(), relaytest.Kinds(), s.join)
+}
+
+func TestRelaydTLS(t *testing.T) {
+	s := startService(t)
+	tcp := relaytest.Kinds()[:1]
+	relaytest.Run(t, relaytest.TLSKinds(), tcp, s.join)
+	relaytest.Run(t, relaytest.TLSKinds()[:2], []relaytest.Kind{relaytest.TLSMailhost(tls.VersionTLS13)}, s.join)
+	relaytest.Run(t, tcp, []relaytest.Kind{relaytest.TLSMailhost(tls.VersionTLS12)}, s.join)
 }
 
 func TestEndLine(t *testing.T) {

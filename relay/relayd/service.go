@@ -148,7 +148,7 @@ func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) {
 		_ = answer(c, "FULL", why)
 		return
 	}
-	if err := s.await(c); err != nil {
+	if err := s.await(c, x); err != nil {
 		s.limits.give(i.RemoteIP, i.User)
 		wire.CloseAll(fds)
 		return
@@ -158,7 +158,7 @@ func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) {
 
 // await is the second step of a hand-over. The acknowledgement leaves before the session is touched: when it can not be
 // sent, the front end has not given the session away.
-func (s *service) await(c *net.UnixConn) error {
+func (s *service) await(c *net.UnixConn, x *session) error {
 	if err := answer(c, "OK", ""); err != nil {
 		return err
 	}
@@ -169,6 +169,10 @@ func (s *service) await(c *net.UnixConn) error {
 	}
 	if m.Verb != "START" {
 		return errors.New("START expected")
+	}
+	if err := x.takeTLS(m); err != nil {
+		s.log.line(fmt.Sprintf("ERR: relayd: %v", err))
+		return err
 	}
 	return answer(c, "OK", "")
 }

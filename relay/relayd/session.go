@@ -48,7 +48,7 @@ func (s *session) run(shop *pump.Shop, leg int, events uint32) (over bool) {
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|broken) != 0 {
 		s.flow[leg].Run(shop, &s.end[leg], &s.end[1-leg])
 	}
-	if events&(unix.EPOLLOUT|broken) != 0 && s.flow[1-leg].Pending() > 0 {
+	if events&(unix.EPOLLOUT|broken) != 0 && s.flow[1-leg].Pending(&s.end[leg]) {
 		s.flow[1-leg].Run(shop, &s.end[1-leg], &s.end[leg])
 	}
 	if s.flow[client].Done() && s.flow[mailhost].Done() {
@@ -60,11 +60,11 @@ func (s *session) run(shop *pump.Shop, leg int, events uint32) (over bool) {
 
 // want returns what epoll has to watch a leg for.
 func (s *session) want(leg int) (mask uint32) {
-	from, to := &s.flow[leg], &s.flow[1-leg]
-	if !from.Done() && from.Pending() == 0 {
+	in, out := pump.Want(&s.flow[leg], &s.flow[1-leg], &s.end[leg], &s.end[1-leg])
+	if in {
 		mask |= unix.EPOLLIN
 	}
-	if !to.Done() && to.Pending() > 0 {
+	if out {
 		mask |= unix.EPOLLOUT
 	}
 	return mask

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mailproxy/relay"
+	"mailproxy/relay/record"
 )
 
 // Certificate returns a fresh self-signed certificate for localhost, as DER chain with key.
@@ -33,21 +34,84 @@ func Certificate(t testing.TB) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// TLS is a pair with a finished handshake of the given version; near is the server's end.
-func TLS(version uint16) Kind {
-	return Kind{fmt.Sprintf("tls%x", version), func(t testing.TB) (relay.Conn, relay.Conn) {
+// Detachable is a TLS connection that can be taken from crypto/tls.
+type Detachable struct {
+	*tls.Conn
+	Tap *record.Tap
+}
+
+// CanDetach is part of relay.Detacher.
+func (d Detachable) CanDetach() error { return d.Tap.CanDetach(d.Conn) }
+
+// Detach is part of relay.Detacher.
+func (d Detachable) Detach() (*record.Detached, error) { return d.Tap.Detach(d.Conn) }
+
+// NetConn is the connection below.
+func (d Detachable) NetConn() net.Conn { return d.Tap.NetConn() }
+
+// TLS is a pair with a finished handshake; near is the server's end, as a client's connection comes to a relay. It can be
+// detached if detach is set. id is the cipher suite for TLS 1.2, 0 = any.
+func TLS(version, id uint16, detach bool) Kind {
+	return Kind{fmt.Sprintf("tls%x-%x-%v", version, id, detach), func(t testing.TB) (relay.Conn, relay.Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
-		s := tls.Server(near, &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MaxVersion: version, MinVersion: version})
-		c := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
-		failed := make(chan error, 1)
-		go func() { failed <- s.Handshake() }()
-		if err := c.Handshake(); err != nil {
-			t.Fatal(err)
+		tap := record.NewTap(near, false)
+		cfg := &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MaxVersion: version, MinVersion: version}
+		if id != 0 {
+			cfg.CipherSuites = []uint16{id}
 		}
-		if err := <-failed; err != nil {
-			t.Fatal(err)
+		tap.Configure(cfg)
+		s := tls.Server(tap, cfg)
+		c := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
+		shake(t, s, c)
+		tap.Established(s)
+		if detach {
+			if err := tap.CanDetach(s); err != nil {
+				t.Fatal(err)
+			}
+			return Detachable{s, tap}, c
 		}
 		return s, c
 	}}
+}
+
+// TLSMailhost is the same where the relay is the client of a mailhost.
+func TLSMailhost(version uint16) Kind {
+	return Kind{fmt.Sprintf("mailhost%x", version), func(t testing.TB) (relay.Conn, relay.Conn) {
+		t.Helper()
+		near, far := TCP(t, 0)
+		tap := record.NewTap(near, true)
+		cfg := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}
+		tap.Configure(cfg)
+		c := tls.Client(tap, cfg)
+		s := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{Certificate(t)}})
+		shake(t, s, c)
+		tap.Established(c)
+		if err := tap.CanDetach(c); err != nil {
+			t.Fatal(err)
+		}
+		return Detachable{c, tap}, s
+	}}
+}
+
+func shake(t testing.TB, s, c *tls.Conn) {
+	t.Helper()
+	failed := make(chan error, 1)
+	go func() { failed <- s.Handshake() }()
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TLSKinds are the ways of encryption that a detached connection has to know.
+func TLSKinds() []Kind {
+	return []Kind{
+		TLS(tls.VersionTLS13, 0, true),
+		TLS(tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, true),
+		TLS(tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, true),
+		TLS(tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, true),
+	}
 }

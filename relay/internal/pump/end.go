@@ -1,12 +1,111 @@
 package pump
 
-// End is one connection of a session: a non-blocking stream socket.
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/relay/record"
+)
+
+// ErrTruncated ends a TLS stream that stopped without close_notify (RFC 8446 section 6.1): it may have been cut.
+var ErrTruncated = fmt.Errorf("TLS stream cut off: %w", io.ErrUnexpectedEOF)
+
+// End is one connection of a session: a non-blocking stream socket, with TLS or without.
 type End struct {
-	FD int
+	FD    int
+	TLS   *record.Codec // nil: plain
+	In    []byte        // read and not yet decrypted: the beginning of a record
+	Out   []byte        // to be written before anything else
+	Ended bool          // TLS: close_notify was received; what follows means nothing
+	Shut  bool          // our direction has ended
 }
 
 // Rest gives back what an idle connection does not need.
-func (e *End) Rest() {}
+func (e *End) Rest() {
+	if e.TLS != nil {
+		e.TLS.Rest()
+	}
+}
 
 // Bulky reports whether Rest has something to give back.
-func (e *End) Bulky() bool { return false }
+func (e *End) Bulky() bool { return e.TLS != nil && e.TLS.Armed() }
+
+// flush writes Out; done when nothing is left.
+func (e *End) flush() (n int, err error) {
+	for len(e.Out) > 0 {
+		w, err := write(e.FD, e.Out)
+		if err != nil {
+			return n, err
+		}
+		e.Out = e.Out[w:]
+		n += w
+	}
+	e.Out = nil
+	return n, nil
+}
+
+// put sends p, or what follows the last byte that could be sent is kept in Out, which must be empty. sealed is scratch.
+func (e *End) put(p, sealed []byte) error {
+	raw := p
+	if e.TLS != nil {
+		var err error
+		if raw, err = e.TLS.Seal(sealed[:0], p); err != nil {
+			return err
+		}
+	}
+	w, err := write(e.FD, raw)
+	if err != nil && err != unix.EAGAIN {
+		return err
+	}
+	if w < len(raw) {
+		e.Out = append([]byte(nil), raw[w:]...)
+	}
+	return nil
+}
+
+// open decrypts the whole records of raw in place, and gathers what they carry at its beginning. rest is the beginning of
+// a record that is not whole yet.
+func (e *End) open(raw []byte) (data, rest []byte, err error) {
+	data = raw[:0]
+	for rest = raw; !e.Ended; {
+		n, err := record.Split(rest)
+		if err != nil {
+			return data, nil, err
+		}
+		if n == 0 {
+			return data, rest, nil
+		}
+		plain, ended, err := e.TLS.Open(rest[:n])
+		if err != nil {
+			return data, nil, err
+		}
+		e.Ended = ended
+		data = append(data, plain...) // to the left: what is carried is shorter than its record
+		rest = rest[n:]
+	}
+	return data, nil, nil
+}
+
+// Take makes a TLS connection of e, as detached from crypto/tls, and returns what has been decrypted already.
+func (e *End) Take(d *record.Detached) (plain []byte) {
+	e.TLS, e.In, e.Ended = d.Codec, d.Raw, d.Ended
+	return d.Plain
+}
+
+// answer queues what the peer of a TLS connection has asked for (a key update). It is sent with the next bytes or at once.
+func (e *End) answer() error {
+	if e.TLS == nil || e.Shut || !e.TLS.Asked() {
+		return nil
+	}
+	var err error
+	if e.Out, err = e.TLS.Seal(e.Out, nil); err != nil {
+		return err
+	}
+	if _, err = e.flush(); errors.Is(err, unix.EAGAIN) {
+		return nil
+	}
+	return err
+}

@@ -40,7 +40,7 @@ func (p *Pipes) get() *pipe {
 	if err != nil {
 		size, err = unix.FcntlInt(uintptr(fd[0]), unix.F_GETPIPE_SZ, 0)
 	}
-	if err != nil || size < scratchSize {
+	if err != nil || size < 64<<10 {
 		// A pipe of a page or two, as the kernel gives beyond the user's quota, is slower than copying.
 		unix.Close(fd[0])
 		unix.Close(fd[1])

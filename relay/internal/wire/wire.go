@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// MaxPacket is the longest message in bytes. The system's default socket buffer takes three of them.
-	MaxPacket = 64 << 10
+	// MaxPacket is the longest message in bytes. The system's default socket buffer takes one.
+	MaxPacket = 128 << 10
 	// MaxFiles is the largest number of descriptors with one message.
 	MaxFiles = 16
 )

@@ -1,0 +1,50 @@
+package relay
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"mailproxy/relay/internal/pump"
+	"mailproxy/relay/record"
+)
+
+// Detacher is a TLS connection that can be carried on without crypto/tls, in this process or in relayd.
+type Detacher interface {
+	Conn
+	NetConn() net.Conn
+	CanDetach() error                  // nil: Detach will succeed if the connection is sound
+	Detach() (*record.Detached, error) // always the same state; nothing else may be done with the connection afterwards
+}
+
+// plainSocket returns the descriptor that carries a connection: a stream socket, or one below TLS that can be detached.
+// nil for anything else.
+func plainSocket(c Conn) syscall.RawConn {
+	if d, ok := c.(Detacher); ok {
+		if d.CanDetach() != nil {
+			return nil
+		}
+		return rawSocket(d.NetConn())
+	}
+	return rawSocket(c)
+}
+
+// attach makes TLS the pump's business where it is crypto/tls's. What was decrypted already goes ahead.
+func attach(client, mailhost Conn, c, m *pump.End, up, down *pump.Flow) error {
+	early := [2][]byte{}
+	for i, x := range []struct {
+		conn Conn
+		end  *pump.End
+	}{{client, c}, {mailhost, m}} {
+		d, ok := x.conn.(Detacher)
+		if !ok {
+			continue
+		}
+		state, err := d.Detach()
+		if err != nil {
+			return err
+		}
+		early[i] = x.end.Take(state)
+	}
+	return errors.Join(up.Prime(m, early[0]), down.Prime(c, early[1]))
+}

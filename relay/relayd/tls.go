@@ -1,0 +1,58 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"mailproxy/relay/internal/wire"
+	"mailproxy/relay/record"
+)
+
+// takeTLS carries on the TLS connections that a START message describes: keys and counters in hexadecimal, and in its
+// body the bytes that the front end had taken from the sockets, decrypted ones and the beginning of a record.
+func (s *session) takeTLS(m *wire.Message) error {
+	body := m.Body
+	var plain [2][]byte
+	for leg, name := range []string{client: "CLIENT", mailhost: "MAILHOST"} {
+		state, ok := m.Fields[name+"_TLS"]
+		if !ok {
+			continue
+		}
+		raw, err := hex.DecodeString(state)
+		if err != nil {
+			return errors.New("TLS state is not hexadecimal")
+		}
+		codec, err := record.Unmarshal(raw)
+		if err != nil {
+			return err
+		}
+		d := record.Detached{Codec: codec, Ended: m.Fields[name+"_ENDED"] == "1"}
+		if d.Plain, body, err = cut(body, m.Fields[name+"_PLAIN"]); err != nil {
+			return err
+		}
+		if d.Raw, body, err = cut(body, m.Fields[name+"_RAW"]); err != nil {
+			return err
+		}
+		plain[leg] = s.end[leg].Take(&d)
+	}
+	return errors.Join(s.prime(client, plain[client]), s.prime(mailhost, plain[mailhost]))
+}
+
+// prime gives the flow that reads a leg bytes that were taken from it before.
+func (s *session) prime(leg int, plain []byte) error {
+	return s.flow[leg].Prime(&s.end[1-leg], plain)
+}
+
+// cut takes the first n bytes of body, where n is a decimal number.
+func cut(body []byte, n string) (part, rest []byte, err error) {
+	i, err := strconv.Atoi(n)
+	if err != nil || i < 0 || i > len(body) {
+		return nil, nil, fmt.Errorf("%q bytes of %d", n, len(body))
+	}
+	if i == 0 {
+		return nil, body, nil
+	}
+	return append([]byte(nil), body[:i]...), body[i:], nil
+}
