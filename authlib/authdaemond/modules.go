@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/ldap"
 	"mailproxy/authlib/mysql"
 	"mailproxy/authlib/pgsql"
 	"mailproxy/authlib/userdb"
@@ -38,6 +39,10 @@ func openers() map[string]func(setup) (authlib.Module, error) {
 		},
 		"authpgsql": func(s setup) (authlib.Module, error) {
 			return pgsql.New(filepath.Join(s.folder, "authpgsqlrc"), s.conns, s.log.warnf), nil
+		},
+		"authldap": func(s setup) (authlib.Module, error) {
+			env := func(name string) string { return s.ldapTLS[name] }
+			return ldap.New(filepath.Join(s.folder, "authldaprc"), s.conns, env, s.log.warnf), nil
 		},
 	}
 }

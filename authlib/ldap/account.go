@@ -102,19 +102,23 @@ func (d *directory) account(e *entry, address, service string) *authlib.Account 
 	return a
 }
 
-// matches tells whether a clear password is the account's: the stored clear password decides alone when there is one.
-func (m *Module) matches(a *authlib.Account, clear string) bool {
+// matches returns authlib.ErrRefused unless a clear password is the account's: the stored clear password decides alone when there is one.
+func matches(a *authlib.Account, clear string) error {
 	switch {
 	case a.ClearPassword != "":
-		return subtle.ConstantTimeCompare([]byte(a.ClearPassword), []byte(clear)) == 1
+		if subtle.ConstantTimeCompare([]byte(a.ClearPassword), []byte(clear)) == 1 {
+			return nil
+		}
 	case a.CryptPassword != "":
 		ok, err := password.Verify(a.CryptPassword, clear)
-		if err != nil {
-			m.logf("account %q: %v", a.Address, err)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: %q: %v", authlib.ErrRefused, a.Address, err)
+		case ok:
+			return nil
 		}
-		return ok
 	}
-	return false
+	return authlib.ErrRefused
 }
 
 func cramMatches(a *authlib.Account, req *authlib.AuthRequest) bool {
@@ -132,7 +136,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	if err != nil {
 		return err
 	}
-	if err := m.check(ctx, d, a, dn, req.OldPassword); err != nil {
+	if err := check(ctx, d, a, dn, req.OldPassword); err != nil {
 		return err
 	}
 	changes := make(map[string]string)

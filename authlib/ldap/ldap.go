@@ -22,7 +22,6 @@ const moduleName = "authldap"
 // Module is the authlib.Module authldap.
 type Module struct {
 	watch *rcfile.Watcher[*directory]
-	logf  func(format string, args ...any)
 }
 
 // directory is what one state of the settings file made.
@@ -36,18 +35,18 @@ type directory struct {
 // It does not fail: a file that cannot be used is logged by logf, one line each, and requests fail until it can. env returns
 // the LDAPTLS_ settings, which are authdaemonrc's.
 func New(file string, conns int, env func(name string) string, logf func(format string, args ...any)) *Module {
-	m := &Module{logf: func(format string, args ...any) { logf(moduleName+": "+format, args...) }}
+	m := &Module{}
+	named := func(format string, args ...any) { logf(moduleName+": "+format, args...) }
 	m.watch = rcfile.Watch(file, func(s *rcfile.Settings) (*directory, error) {
-		c, err := newSettings(s, env, m.logf)
+		c, err := newSettings(s, env, named)
 		if err != nil {
 			return nil, err
 		}
 		d := &directory{settings: c}
-		outage := pool.NewOutage(moduleName, logf)
-		d.searches = pool.New(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, c.initBind) }, outage)
-		d.binds = pool.New(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) }, outage)
+		d.searches = pool.New(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, c.initBind) })
+		d.binds = pool.New(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
 		return d, nil
-	}, func(d *directory) { d.searches.Retire(); d.binds.Retire() }, m.logf)
+	}, func(d *directory) { d.searches.Retire(); d.binds.Retire() }, named)
 	return m
 }
 
@@ -115,7 +114,7 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 		}
 		return a, nil
 	}
-	if err := m.check(ctx, d, a, dn, req.Password); err != nil {
+	if err := check(ctx, d, a, dn, req.Password); err != nil {
 		return nil, err
 	}
 	a.ClearPassword = req.Password
@@ -123,12 +122,9 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 }
 
 // check tells whether a clear password is the account's, by asking the server if LDAP_AUTHBIND says so.
-func (m *Module) check(ctx context.Context, d *directory, a *authlib.Account, dn, clear string) error {
+func check(ctx context.Context, d *directory, a *authlib.Account, dn, clear string) error {
 	if !d.authBind {
-		if !m.matches(a, clear) {
-			return authlib.ErrRefused
-		}
-		return nil
+		return matches(a, clear)
 	}
 	if clear == "" { // servers take it for an anonymous bind, and say yes (RFC 4513 section 5.1.2)
 		return authlib.ErrRefused

@@ -32,7 +32,7 @@ const (
 func New(file string, conns int, logf func(format string, args ...any)) *sqlaccount.Module {
 	const name = "authmysql"
 	return sqlaccount.New(name, "MYSQL_", file, func(s *rcfile.Settings) (sqlaccount.Backend, error) {
-		return open(s, conns, pool.NewOutage(name, logf), func(format string, args ...any) {
+		return open(s, conns, func(format string, args ...any) {
 			logf(name+": "+format, args...)
 		})
 	}, logf)
@@ -45,7 +45,7 @@ type backend struct {
 	pool      *pool.Pool[*conn]
 }
 
-func open(s *rcfile.Settings, conns int, outage *pool.Outage, warnf func(format string, args ...any)) (*backend, error) {
+func open(s *rcfile.Settings, conns int, warnf func(format string, args ...any)) (*backend, error) {
 	cfg, charset, err := config(s, warnf)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func open(s *rcfile.Settings, conns int, outage *pool.Outage, warnf func(format 
 	if b.connector, err = mysql.NewConnector(cfg); err != nil {
 		return nil, err
 	}
-	b.pool = pool.New(conns, b.connect, outage)
+	b.pool = pool.New(conns, b.connect)
 	return b, nil
 }
 

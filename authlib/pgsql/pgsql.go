@@ -34,7 +34,7 @@ func New(file string, conns int, logf func(format string, args ...any)) *sqlacco
 			return nil, err
 		}
 		b := &backend{cfg: cfg}
-		b.pool = pool.New(conns, b.connect, pool.NewOutage(name, logf))
+		b.pool = pool.New(conns, b.connect)
 		return b, nil
 	}, logf)
 }

@@ -1,5 +1,5 @@
 // Package pool keeps connections to a database server: at most so many, the one used last first, and a request that
-// meets a dead one gets a fresh one. It says once that the server is out of reach, and once that it is back.
+// meets a dead one gets a fresh one.
 package pool
 
 import (
@@ -61,9 +61,8 @@ type Pool[C interface {
 	comparable
 	Conn
 }] struct {
-	dial   func(ctx context.Context) (C, error)
-	slots  chan struct{} // one element a request that holds a connection
-	outage *Outage
+	dial  func(ctx context.Context) (C, error)
+	slots chan struct{} // one element a request that holds a connection
 
 	mu              sync.Mutex
 	idle            []C
@@ -71,12 +70,12 @@ type Pool[C interface {
 	retired, closed bool
 }
 
-// New returns a pool of at most size connections made by dial. Outages are told to outage.
+// New returns a pool of at most size connections made by dial.
 func New[C interface {
 	comparable
 	Conn
-}](size int, dial func(ctx context.Context) (C, error), outage *Outage) *Pool[C] {
-	return &Pool[C]{dial: dial, slots: make(chan struct{}, max(size, 1)), outage: outage, busy: make(map[C]struct{})}
+}](size int, dial func(ctx context.Context) (C, error)) *Pool[C] {
+	return &Pool[C]{dial: dial, slots: make(chan struct{}, max(size, 1)), busy: make(map[C]struct{})}
 }
 
 // Do calls use with a connection. When use returns an error marked by [Dead] for a connection that has been used
@@ -104,7 +103,6 @@ func (p *Pool[C]) Do(ctx context.Context, use func(C) error) error {
 			}
 		}
 	}
-	p.outage.report(err)
 	return err
 }
 

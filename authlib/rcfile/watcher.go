@@ -32,6 +32,12 @@ type state[T any] struct {
 	err   error // why not, when it is not
 }
 
+// loggedError is an error that logf has been told: Logged keeps who gets it with each request from telling it again.
+type loggedError struct{ error }
+
+func (loggedError) Logged() bool    { return true }
+func (e loggedError) Unwrap() error { return e.error }
+
 // stamp tells whether a file is still what it was.
 type stamp struct {
 	mtime time.Time
@@ -108,7 +114,7 @@ func (w *Watcher[T]) reload(now stamp) *state[T] {
 		st.value, st.ok = old.value, true
 	default:
 		w.logf("%v", err)
-		st.err = err
+		st.err = loggedError{err}
 	}
 	w.state.Store(st)
 	return st

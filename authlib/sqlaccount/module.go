@@ -31,7 +31,6 @@ type Backend interface {
 type Module struct {
 	name  string
 	watch *rcfile.Watcher[*generation]
-	logf  func(format string, args ...any)
 }
 
 // generation is what one state of the settings file made.
@@ -44,7 +43,6 @@ type generation struct {
 // cannot be used is logged, and requests fail until it can. open makes the database of the settings.
 func New(name, prefix, file string, open func(*rcfile.Settings) (Backend, error), logf func(format string, args ...any)) *Module {
 	m := &Module{name: name}
-	m.logf = func(format string, args ...any) { logf(name+": "+format, args...) }
 	m.watch = rcfile.Watch(file, func(s *rcfile.Settings) (*generation, error) {
 		q, err := newQueries(s, prefix)
 		if err != nil {
@@ -55,7 +53,8 @@ func New(name, prefix, file string, open func(*rcfile.Settings) (Backend, error)
 			return nil, err
 		}
 		return &generation{Backend: b, queries: q}, nil
-	}, func(g *generation) { g.Retire() }, m.logf)
+	}, func(g *generation) { g.Retire() },
+		func(format string, args ...any) { logf(name+": "+format, args...) })
 	return m
 }
 
@@ -91,26 +90,30 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 		}
 		return a, nil
 	}
-	if !m.matches(a, req.Password) {
-		return nil, authlib.ErrRefused
+	if err := matches(a, req.Password); err != nil {
+		return nil, err
 	}
 	a.ClearPassword = req.Password
 	return a, nil
 }
 
-// matches tells whether a clear password is the account's: a hash decides alone when there is one.
-func (m *Module) matches(a *authlib.Account, clear string) bool {
+// matches returns authlib.ErrRefused unless a clear password is the account's: a hash decides alone when there is one.
+func matches(a *authlib.Account, clear string) error {
 	switch {
 	case a.CryptPassword != "":
 		ok, err := password.Verify(a.CryptPassword, clear)
-		if err != nil {
-			m.logf("account %q: %v", a.Address, err)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: %q: %v", authlib.ErrRefused, a.Address, err)
+		case ok:
+			return nil
 		}
-		return ok
 	case a.ClearPassword != "":
-		return subtle.ConstantTimeCompare([]byte(a.ClearPassword), []byte(clear)) == 1
+		if subtle.ConstantTimeCompare([]byte(a.ClearPassword), []byte(clear)) == 1 {
+			return nil
+		}
 	}
-	return false
+	return authlib.ErrRefused
 }
 
 // Lookup returns the account with its stored passwords.
@@ -135,7 +138,7 @@ func (m *Module) find(ctx context.Context, user, service string) (*authlib.Accou
 	})
 	switch {
 	case errors.Is(err, sqlquery.ErrValue):
-		return nil, authlib.ErrRefused
+		return nil, fmt.Errorf("%w: %w", authlib.ErrRefused, err)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", m.name, err)
 	case a == nil || a.UID == nil || a.GID == nil || a.Home == "":
@@ -150,8 +153,8 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	if err != nil {
 		return err
 	}
-	if !m.matches(a, req.OldPassword) {
-		return authlib.ErrRefused
+	if err := matches(a, req.OldPassword); err != nil {
+		return err
 	}
 	g, err := m.watch.Current()
 	if err != nil {
