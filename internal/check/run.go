@@ -73,7 +73,7 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		return nil
 	}
 	r.ok("auth", "account %q is known as %q, answered by %s in %d ms", login, account.Address, c.module(ctx, req), time.Since(began).Milliseconds())
-	if account.ClearPassword == "" {
+	if account.ClearPassword == "" && c.Session.Config.MasterUser == "" {
 		r.info("auth", "the clear password is not stored: CRAM logins can not be proxied unless PROXY_MASTER_USER is set")
 	}
 	for _, option := range []string{"disable" + s.Protocol.Service, "disableinsecure" + s.Protocol.Service} {
@@ -162,7 +162,11 @@ func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.
 
 // capabilities compares two lists, and says what a client would miss.
 func (c *Check) compare(when string, offered []string, tls bool) {
-	advertised := sorted(c.Advertised(tls))
+	var advertised []string
+	for _, capability := range c.Advertised(tls) {
+		advertised = append(advertised, strings.ToUpper(capability))
+	}
+	advertised = sorted(advertised)
 	strange := func(w string) bool {
 		// What only concerns the way to log in ends with the login.
 		return strings.HasPrefix(w, "AUTH=") || strings.HasPrefix(w, "SASL") || strings.HasPrefix(w, "IMPLEMENTATION") || strings.HasPrefix(w, "LOGIN-DELAY") ||

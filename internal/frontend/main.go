@@ -2,12 +2,12 @@ package frontend
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"mailproxy/internal/inetd"
@@ -59,7 +59,9 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 	}
 	s, err := p.session(launch, command.args, stderr)
 	if err != nil {
-		launch.Log.Critf("%v", err)
+		for text := range strings.SplitSeq(err.Error(), "\n") {
+			launch.Log.Critf("%s", text)
+		}
 		return p.giveUp(launch, p.Unavailable)
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
@@ -118,7 +120,7 @@ func (p *Program) giveUp(launch *inetd.Launch, text string) int {
 func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File) (*Session, error) {
 	config, err := NewConfig(launch.Settings, p.Protocol)
 	if err != nil {
-		return nil, errors.Join(errors.New("settings"), err)
+		return nil, err
 	}
 	s := &Session{
 		Conn: launch.Conn, Peer: launch.Peer, Settings: launch.Settings, Config: config, Log: launch.Log,

@@ -1,0 +1,252 @@
+package check
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/frontend"
+	"mailproxy/tests/transcript"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestGolden runs check on broken and on good set-ups. Each file of testdata is an archive: "protocol" (IMAP unless it
+// says POP3), "settings" (NAME=value lines, or a configuration file when it begins with #config), "json" (ask for it), "user" and "password" (optional), "accounts" (as the auth module answers PRE, after a line with the name; no section = no auth
+// module), "mailhost" (a transcript, played as the server for one connection; none = nobody listens), and "want".
+// ${MAILHOST} is the mailhost's address and port, ${DIR} a folder of the test's own, with a maildir in ${DIR}/home.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) < 12 {
+		t.Fatalf("%d golden files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { golden(t, file) })
+	}
+}
+
+func golden(t *testing.T, file string) {
+	archive, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]string{}
+	for _, f := range archive.Files {
+		sections[f.Name] = string(f.Data)
+	}
+	dir := t.TempDir()
+	for _, sub := range []string{"home/Maildir/cur", "empty"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script, listens := sections["mailhost"]
+	host := mailhost(t, script, listens)
+	expand := strings.NewReplacer("${MAILHOST}", host, "${DIR}", dir).Replace
+	environ := []string{"AUTHDAEMON_SOCKET=" + authModule(t, sections, expand)}
+	if strings.HasPrefix(sections["settings"], "#config") {
+		if err := os.WriteFile(filepath.Join(dir, "imapd"), []byte(expand(sections["settings"])), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		environ = append(environ, strings.Fields(expand(sections["settings"]))...)
+	}
+	var args []string
+	if _, err := os.Stat(filepath.Join(dir, "imapd")); err == nil {
+		args = append(args, "-config", filepath.Join(dir, "imapd"))
+	}
+	if sections["json"] != "" {
+		args = append(args, "--json")
+	}
+	if user := strings.TrimSpace(sections["user"]); user != "" {
+		args = append(args, user)
+	}
+	var d Dialect = IMAP{}
+	if strings.TrimSpace(sections["protocol"]) == "POP3" {
+		d = POP3{}
+	}
+	status, got := runCommand(t, d, args, environ, sections["password"])
+	got = normalise(got, host, dir)
+	if status == 0 {
+		got += "exit status 0\n"
+	} else {
+		got += "exit status 1\n"
+	}
+	if *update {
+		for i := range archive.Files {
+			if archive.Files[i].Name == "want" {
+				archive.Files[i].Data = []byte(got)
+			}
+		}
+		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if d := cmp.Diff(sections["want"], got); d != "" {
+		t.Error(d)
+	}
+}
+
+// normalise takes out what differs from run to run.
+func normalise(text, host, dir string) string {
+	_, port, _ := net.SplitHostPort(host)
+	text = strings.NewReplacer(host, "MAILHOST", dir, "DIR", ":"+port, ":PORT").Replace(text)
+	text = regexp.MustCompile(`in \d+ ms`).ReplaceAllString(text, "in N ms")
+	return regexp.MustCompile(`[\w/.-]*auth\.socket`).ReplaceAllString(text, "SOCKET")
+}
+
+// program is a front end as far as check needs one.
+func program(d Dialect) *frontend.Program {
+	if _, ok := d.(POP3); ok {
+		return &frontend.Program{
+			Name:         "pop3d-proxy",
+			Protocol:     &frontend.Protocol{Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995"},
+			Capabilities: func(*frontend.Session) []string { return []string{"TOP", "UIDL", "PIPELINING", "USER"} },
+		}
+	}
+	return &frontend.Program{
+		Name:     "imapd-proxy",
+		Protocol: &frontend.Protocol{Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993"},
+		Capabilities: func(s *frontend.Session) []string {
+			return strings.Fields(s.Settings.Get("IMAP_CAPABILITY"))
+		},
+	}
+}
+
+func runCommand(t *testing.T, d Dialect, args, environ []string, password string) (int, string) {
+	t.Helper()
+	in, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if _, err := io.WriteString(feed, password); err != nil {
+		t.Fatal(err)
+	}
+	feed.Close()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	status := Command(t.Context(), program(d), d, args, environ, in, out, out)
+	text, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, string(text)
+}
+
+// mailhost listens and plays the script on one connection. Without a script it returns an address where nobody is.
+func mailhost(t *testing.T, script string, listens bool) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !listens {
+		l.Close()
+		return l.Addr().String()
+	}
+	t.Cleanup(func() { l.Close() })
+	scripts := transcript.MustParse(t, script)
+	done := make(chan struct{})
+	t.Cleanup(func() { l.Close(); <-done })
+	go func() {
+		defer close(done)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		r := &transcript.Runner{Conn: conn, As: transcript.Server}
+		for _, s := range scripts {
+			if err := r.Play(s); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	return l.Addr().String()
+}
+
+// authModule answers PRE and AUTH from the accounts section; the password is always "secret". Every module but
+// authuserdb knows nobody. Without the section nobody listens.
+func authModule(t *testing.T, sections map[string]string, expand func(string) string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "check")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "auth.socket")
+	accounts, ok := sections["accounts"]
+	if !ok {
+		return path
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	known := map[string]string{}
+	for block := range strings.SplitSeq(expand(accounts), "\n\n") {
+		name, answer, _ := strings.Cut(strings.TrimSpace(block), "\n")
+		known[name] = answer + "\n.\n"
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			req, err := authlib.ReadRequest(conn, nil)
+			answer := authlib.AnswerFail
+			switch req := req.(type) {
+			case *authlib.LookupRequest:
+				if a, ok := known[req.User]; ok && (req.Module == "" || req.Module == "authuserdb") {
+					answer = a
+				}
+			case *authlib.AuthRequest:
+				if a, ok := known[req.User]; ok && req.Password == "secret" {
+					answer = a
+				}
+			}
+			if err == nil {
+				_, _ = io.WriteString(conn, answer)
+			}
+			conn.Close()
+		}
+	}()
+	return path
+}
+
+func TestNearest(t *testing.T) {
+	for name, want := range map[string]string{
+		"PROXY_TLS_VERIFYPER": "PROXY_TLS_VERIFYPEER", "IMAP_PROXI": "IMAP_PROXY", "PROXY_HOTSNAME": "PROXY_HOSTNAME",
+		"HOME": "", "PATH": "", "LANGUAGE": "", "OUTBOXES": "", "DEFDOMIAN": "DEFDOMAIN",
+	} {
+		if got := nearest(name); got != want {
+			t.Errorf("nearest(%s) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestVisible(t *testing.T) {
+	var b bytes.Buffer
+	r := &Report{Out: &b}
+	r.ok("greeting", "%s", "* OK \x1b[2Jgone\u009b")
+	if got := b.String(); strings.ContainsAny(got, "\x1b\u009b") {
+		t.Errorf("control characters reach the terminal: %q", got)
+	}
+}
