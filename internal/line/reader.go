@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrTooLong reports a line longer than the limit. The line is consumed up to and including its LF.
+// ErrTooLong reports a line longer than the limit. The line is consumed up to and including its LF; its beginning comes
+// with the error, so that a protocol can still see which command or answer it was.
 var ErrTooLong = errors.New("line too long")
 
 // Reader reads lines and counted bytes from a connection and holds no byte back. On a socket it looks ahead with
@@ -39,7 +40,7 @@ func NewReader(conn net.Conn) *Reader {
 func (r *Reader) Count() int64 { return r.n }
 
 // ReadLine returns the next line without its LF or CRLF. A line of more than limit bytes (without its end) is
-// consumed and reported as ErrTooLong. A line that the end of the stream cut short is io.ErrUnexpectedEOF, nothing at
+// consumed and reported as ErrTooLong, along with its first limit bytes. A line that the end of the stream cut short is io.ErrUnexpectedEOF, nothing at
 // all is io.EOF. NUL and other control characters are the caller's to refuse.
 func (r *Reader) ReadLine(limit int) ([]byte, error) {
 	var line []byte
@@ -54,10 +55,12 @@ func (r *Reader) ReadLine(limit int) ([]byte, error) {
 		if ended && !long {
 			line = bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))
 		}
-		long = long || len(line) > limit+1 || ended && len(line) > limit
+		if !long && (len(line) > limit+1 || ended && len(line) > limit) {
+			long, line = true, line[:limit]
+		}
 		switch {
 		case ended && long:
-			return nil, ErrTooLong
+			return line, ErrTooLong
 		case ended:
 			return line, nil
 		case errors.Is(err, io.EOF) && started:
@@ -65,10 +68,20 @@ func (r *Reader) ReadLine(limit int) ([]byte, error) {
 		case err != nil:
 			return nil, err
 		}
-		if long {
-			line = line[:0]
-		}
 	}
+}
+
+// Pending says whether bytes have come that nobody has consumed, as far as that can be told without waiting: on
+// anything but a socket never.
+func (r *Reader) Pending() bool {
+	if r.sock == nil {
+		return false
+	}
+	var n int
+	err := r.sock.Control(func(fd uintptr) {
+		n, _, _ = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	})
+	return err == nil && n > 0
 }
 
 // ReadFull fills p, as io.ReadFull does.

@@ -50,9 +50,9 @@ func TestReadLine(t *testing.T) {
 		{"CR inside", "a\rb\r\n", "a\rb", nil, ""},
 		{"longest", longest + "\r\nx", longest, nil, "x"},
 		{"longest, LF", longest + "\nx", longest, nil, "x"},
-		{"too long by one", longest + "y\r\nx", "", ErrTooLong, "x"},
-		{"too long by one, LF", longest + "y\nx", "", ErrTooLong, "x"},
-		{"far too long", strings.Repeat(longest, 20) + "\r\nx", "", ErrTooLong, "x"},
+		{"too long by one", longest + "y\r\nx", longest, ErrTooLong, "x"},
+		{"too long by one, LF", longest + "y\nx", longest, ErrTooLong, "x"},
+		{"far too long", strings.Repeat(longest, 20) + "\r\nx", longest, ErrTooLong, "x"},
 		{"cut short", "abc", "", io.ErrUnexpectedEOF, ""},
 		{"nothing", "", "", io.EOF, ""},
 		{"cut short, too long", longest + "yyyyy", "", io.ErrUnexpectedEOF, ""},
@@ -97,5 +97,22 @@ func TestReadLineThenLiteral(t *testing.T) {
 		if l, err := r.ReadLine(100); err != nil || string(l) != " tail" {
 			t.Fatalf("%q, %v", l, err)
 		}
+	}
+}
+
+func TestPending(t *testing.T) {
+	ours, theirs := pair(t, true)
+	r := NewReader(ours)
+	if r.Pending() {
+		t.Error("bytes pending before any were sent")
+	}
+	io.WriteString(theirs, "a\r\nb")
+	if _, err := r.ReadLine(10); err != nil || !r.Pending() {
+		t.Errorf("%v; the byte after the line is not pending", err)
+	}
+	r.ReadFull(make([]byte, 1))
+	theirs.Close()
+	if r.Pending() {
+		t.Error("the end of the stream is pending")
 	}
 }
