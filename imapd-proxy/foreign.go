@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"mailproxy/internal/frontend"
+)
+
+// The values of IMAP_PROXY_FOREIGN: how a client learns what the mailhost can do after the login, which may differ from
+// what we have advertised before it.
+const (
+	foreignAnswer = 1 // the mailhost's answer to CAPABILITY is passed on, as the answer to the login (Courier)
+	foreignCode   = 2 // our own tagged OK carries the mailhost's list as its code (RFC 3501 section 7.1)
+)
+
+// follow asks a mailhost for its capabilities after the login if IMAP_PROXY_FOREIGN wants them.
+func (u *upstream) follow(context.Context) error {
+	u.step = frontend.StepFollow
+	switch u.m.Settings.Number("IMAP_PROXY_FOREIGN") {
+	case foreignAnswer:
+		return u.passAnswer()
+	case foreignCode:
+		return u.passCode()
+	}
+	return nil
+}
+
+// passAnswer keeps the mailhost's whole answer to CAPABILITY, line by line, for the client.
+func (u *upstream) passAnswer() error {
+	if err := u.send(u.m.Tag + " CAPABILITY" + crlf); err != nil {
+		return err
+	}
+	for {
+		r, err := u.in.next()
+		switch {
+		case err != nil:
+			return err
+		case r.tag != "*" && r.tag != u.m.Tag || len(u.m.Answer) > maxChatter/256:
+			return fmt.Errorf("mailhost answers CAPABILITY with %q", brief(r.text))
+		case r.tag == u.m.Tag && r.status != "OK":
+			u.m.Answer = nil // it is logged in all the same
+			return nil
+		}
+		u.m.Answer = append(u.m.Answer, r.text+crlf...)
+		if r.tag == u.m.Tag {
+			return nil
+		}
+	}
+}
+
+// passCode makes the tagged OK with the mailhost's list, which most mailhosts have sent along with theirs.
+func (u *upstream) passCode() error {
+	if u.learned == "" {
+		const tag = "C1"
+		if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
+			return err
+		}
+		if _, err := u.tagged(tag); err != nil {
+			return err
+		}
+	}
+	if u.learned != "" {
+		u.m.Answer = []byte(u.m.Tag + " OK [CAPABILITY " + u.learned + "] " + textProxied + crlf)
+	}
+	return nil
+}
+
+// proxiedReply is the answer to a login that has succeeded at a mailhost.
+func proxiedReply(tag string, m *frontend.Mailhost) string {
+	if len(m.Answer) > 0 {
+		return string(m.Answer)
+	}
+	return tag + " OK " + textProxied + crlf
+}

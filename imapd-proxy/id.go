@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"strings"
+
+	"mailproxy/internal/version"
+)
+
+// maxID is the number of fields a client may send (RFC 2971 section 3.3).
+const maxID = 30
+
+// id is RFC 2971, for those who ask before they log in; Courier answers only afterwards. IMAP_ID_FIELDS is the sum of 1
+// (our version), 2 (operating system); the name is told in any case.
+func (d *dialogue) id(ctx context.Context, tag string) error {
+	if _, ok := d.s.Settings.Lookup("IMAP_ID_FIELDS"); !ok {
+		return errSyntax
+	}
+	said, err := d.cmd.idFields()
+	if err != nil {
+		return err
+	}
+	if said != "" {
+		d.s.Log.Infof("ID, ip=[%s], port=[%s], %s", d.s.Peer.RemoteIP, d.s.Peer.RemotePort, said)
+	}
+	fields := `"name" "imapd-proxy"`
+	bits := d.s.Settings.Number("IMAP_ID_FIELDS")
+	if bits&1 != 0 {
+		fields += ` "version" ` + quote(version.Version)
+	}
+	if bits&2 != 0 {
+		fields += ` "os" ` + quote(runtime.GOOS)
+	}
+	return d.send("* ID (" + fields + ")" + crlf + tag + " OK ID completed" + crlf)
+}
+
+// idFields reads the argument of ID: NIL, or a list of strings in pairs. It returns them for the log.
+func (p *parser) idFields() (string, error) {
+	p.blanks()
+	if strings.EqualFold(string(p.rest), "NIL") {
+		p.rest = nil
+		return "", p.end()
+	}
+	if len(p.rest) == 0 || p.rest[0] != '(' {
+		return "", errSyntax
+	}
+	p.rest = p.rest[1:]
+	var said []string
+	for field := 0; ; field++ {
+		p.blanks()
+		if len(p.rest) > 0 && p.rest[0] == ')' && field%2 == 0 {
+			p.rest = p.rest[1:]
+			return strings.Join(said, ", "), p.end()
+		}
+		value, err := p.idString()
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case field >= 2*maxID:
+			return "", errSyntax
+		case field%2 == 0:
+			said = append(said, value)
+		default:
+			said[len(said)-1] += "=" + value
+		}
+	}
+}
+
+// idString reads one string or NIL of the list, up to the blank or the parenthesis behind it.
+func (p *parser) idString() (string, error) {
+	if len(p.rest) > 0 && (p.rest[0] == '"' || p.rest[0] == '{') {
+		list := p.inList
+		p.inList = true
+		defer func() { p.inList = list }()
+		return p.astring()
+	}
+	if len(p.rest) >= 3 && strings.EqualFold(string(p.rest[:3]), "NIL") {
+		p.rest = p.rest[3:]
+		return "NIL", nil
+	}
+	return "", errSyntax
+}
