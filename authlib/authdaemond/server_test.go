@@ -1,0 +1,349 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mailproxy/authlib"
+)
+
+func TestModulesInOrder(t *testing.T) {
+	down := errors.New("database is down")
+	var asked []string
+	var mu sync.Mutex
+	note := func(name string, err error) func(context.Context, string) error {
+		return func(_ context.Context, user string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			asked = append(asked, name)
+			if user == "crash" && name == "b" {
+				panic("boom")
+			}
+			if err != nil && strings.HasPrefix(user, "down") {
+				return err
+			}
+			return nil
+		}
+	}
+	a, log := fakeAsker(t, "DEFAULTOPTIONS=\"own=0,more=2\"",
+		&fake{name: "a", users: []string{"ann"}, do: note("a", nil)},
+		&fake{name: "b", users: []string{"ann", "bob"}, do: note("b", down)},
+		&fake{name: "c", users: []string{"cat", "down"}, do: note("c", nil)})
+	s := start(t, a, nil)
+	for _, test := range []struct{ user, password, want, asked string }{
+		{"ann", "ann", "/a own=1,more=2", "a"},
+		{"ann", "x", "refused", "a b c"},
+		{"bob", "bob", "/b own=1,more=2", "a b"},
+		{"cat", "cat", "/c own=1,more=2", "a b c"},
+		{"nobody", "x", "refused", "a b c"},
+		// A module that cannot tell ends it: the next must not be asked, nor the client be told that the password is wrong.
+		{"down", "down", "temporary", "a b"},
+		{"down2", "x", "temporary", "a b"},
+		{"bob", "bob", "/b own=1,more=2", "a b"},
+		{"crash", "x", "temporary", "a b"},
+		{"ann", "ann", "/a own=1,more=2", "a"},
+	} {
+		mu.Lock()
+		asked = nil
+		mu.Unlock()
+		got := s.login(test.user, test.password)
+		mu.Lock()
+		if order := strings.Join(asked, " "); got != test.want || order != test.asked {
+			t.Errorf("%s: %s, asked %s; want %s, %s", test.user, got, order, test.want, test.asked)
+		}
+		mu.Unlock()
+	}
+	text := log.String()
+	for want, times := range map[string]int{
+		"ERR: b: cannot answer, clients are told to come back later: database is down\n": 1,
+		"INFO: b: answers again after 0 s, 2 requests failed\n":                          1,
+		"CRIT: a request of type *authlib.AuthRequest broke the daemon's rules: boom":    1,
+	} {
+		if strings.Count(text, want) != times {
+			t.Errorf("log has not %d times %q:\n%s", times, want, text)
+		}
+	}
+	for module, want := range map[string]string{"": "/b", "b": "/b", "c": "refused", "unknown": "refused", "a": "refused"} {
+		account, err := s.Lookup(context.Background(), &authlib.LookupRequest{Module: module, Service: "imap", User: "bob"})
+		got := "refused"
+		if err == nil {
+			got = account.Home
+		}
+		if got != want {
+			t.Errorf("lookup by %q: %s, %v", module, got, err)
+		}
+	}
+	if err := s.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "cat", NewPassword: "x"}); err != nil {
+		t.Error(err)
+	}
+	if err := s.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "nobody", NewPassword: "x"}); !errors.Is(err, authlib.ErrRefused) {
+		t.Error(err)
+	}
+	var names []string
+	err := s.Enumerate(context.Background(), func(account *authlib.Account) error {
+		names = append(names, account.Address+string(account.Options))
+		return nil
+	})
+	// c's user "down" is no trouble: c is not b.
+	if want := "annown=1,more=2 annown=1,more=2 bobown=1,more=2 catown=1,more=2 downown=1,more=2"; strings.Join(names, " ") != want || err != nil {
+		t.Errorf("%s, %v", names, err)
+	}
+}
+
+// TestEnumerateFails: a list that is cut short does not look complete.
+func TestEnumerateFails(t *testing.T) {
+	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann", "down"}, do: func(_ context.Context, user string) error {
+		if user == "down" {
+			return errors.New("down")
+		}
+		return nil
+	}})
+	s := start(t, a, nil)
+	n := 0
+	err := s.Enumerate(context.Background(), func(*authlib.Account) error { n++; return nil })
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%d accounts, %v", n, err)
+	}
+}
+
+func TestEnumerateLarge(t *testing.T) {
+	f := &fake{name: "a"}
+	for i := range 5000 {
+		f.users = append(f.users, fmt.Sprintf("user%d@%s", i, strings.Repeat("x", 200)))
+	}
+	a, _ := fakeAsker(t, "", f)
+	s := start(t, a, nil)
+	n := 0
+	if err := s.Enumerate(context.Background(), func(*authlib.Account) error {
+		if n++; n == 1 {
+			time.Sleep(50 * time.Millisecond) // the socket's buffer fills
+		}
+		return nil
+	}); n != 5000 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	none, _ := fakeAsker(t, "")
+	c := start(t, none, nil).dial(t)
+	_, _ = io.WriteString(c, "ENUMERATE\n")
+	if got, err := io.ReadAll(c); string(got) != ".\n" || err != nil {
+		t.Errorf("no module: %q, %v", got, err)
+	}
+}
+
+// TestWire sends requests in odd ways.
+func TestWire(t *testing.T) {
+	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}})
+	s := start(t, a, nil)
+	good := "AUTH 19\nimap\nlogin\nann\nann\n"
+	for _, test := range []struct{ send, want string }{
+		{good, "ADDRESS=ann"},
+		{"TCPREMOTEIP=1.2.3.4\n" + good, "ADDRESS=ann"},
+		{good + "trailing", "ADDRESS=ann"},
+		{"PRE . imap ann\n", "ADDRESS=ann"},
+		{"PRE . imap nobody\n", "FAIL\n"},
+		{"PRE x imap ann\n", "FAIL\n"},
+		{"AUTH 13\nimap\nfoo\na\nb\n", "FAIL\n"},
+		{"AUTH 22\nimap\ncram-md5\n***\n***\n", "FAIL\n"},
+		{"PASSWD imap\tann\tann\tx\n", "OK\n"},
+		{"ENUMERATE\n", "# a\n\nann\t1\t1\t/a\t\town=1\n.\n"},
+		{"HELLO\n", ""}, {"\n", ""}, {"AUTH 8192\n", ""}, {"AUTH x\n", ""}, {strings.Repeat("x", 9000), ""},
+	} {
+		for _, step := range []int{len(test.send), 1, 7} {
+			c := s.dial(t)
+			for rest := test.send; rest != ""; {
+				n := min(step, len(rest))
+				if _, err := io.WriteString(c, rest[:n]); err != nil {
+					break // the daemon knows enough
+				}
+				rest = rest[n:]
+				if step == 1 && len(test.send) < 100 {
+					time.Sleep(100 * time.Microsecond)
+				}
+			}
+			got, _ := io.ReadAll(c)
+			if !strings.Contains(string(got), test.want) || test.want == "" && len(got) > 0 {
+				t.Errorf("%.40q by %d: %q", test.send, step, got)
+			}
+		}
+	}
+}
+
+// TestSilent: clients that say nothing occupy nothing but their descriptors, and are let go.
+func TestSilent(t *testing.T) {
+	a, _ := fakeAsker(t, "daemons=1", &fake{name: "a", users: []string{"ann"}})
+	s := start(t, a, func(s *server) { s.silent = time.Second })
+	var conns []net.Conn
+	for i := range 400 {
+		c := s.dial(t)
+		if i%2 == 0 {
+			_, _ = io.WriteString(c, "AUTH 20\nimap\n")
+		}
+		conns = append(conns, c)
+	}
+	began := time.Now()
+	for range 20 {
+		if got := s.login("ann", "ann"); got != "/a own=1" {
+			t.Fatal(got)
+		}
+	}
+	if took := time.Since(began); took > 500*time.Millisecond {
+		t.Errorf("20 logins took %v", took)
+	}
+	for _, c := range conns {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := bufio.NewReader(c).ReadByte(); err != io.EOF {
+			t.Fatalf("a silent client is still there: %v", err)
+		}
+	}
+	for range 100 {
+		if s.waiting.Load() == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d still waited for", s.waiting.Load())
+}
+
+// TestOverload: slots and queue are bounded; beyond, a temporary failure at once.
+func TestOverload(t *testing.T) {
+	release := make(chan struct{})
+	var inside, most atomic.Int64
+	a, log := fakeAsker(t, "daemons=1", &fake{name: "a", users: []string{"ann"}, do: func(context.Context, string) error {
+		if n := inside.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		<-release
+		inside.Add(-1)
+		return nil
+	}})
+	s := start(t, a, nil)
+	const room = slotsPerDaemon * (1 + queuePerSlot)
+	answers := make(chan string, 2*room)
+	for range room + 30 {
+		go func() { answers <- s.login("ann", "ann") }()
+	}
+	for range 30 {
+		select {
+		case got := <-answers:
+			if got != "temporary" {
+				t.Errorf("got %s", got)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("no temporary failure")
+		}
+	}
+	close(release)
+	for range room {
+		if got := <-answers; got != "/a own=1" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if most.Load() != slotsPerDaemon {
+		t.Errorf("%d at once", most.Load())
+	}
+	log.has(t, "ERR: more than 136 requests under way and waiting")
+	if strings.Count(log.String(), "more than") != 1 {
+		t.Errorf("more than one line:\n%s", log)
+	}
+}
+
+// TestRequestTime: a module that does not come back is given up before the client gives up.
+func TestRequestTime(t *testing.T) {
+	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: func(ctx context.Context, _ string) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	s := start(t, a, func(s *server) { s.request = 50 * time.Millisecond })
+	if got := s.login("ann", "ann"); got != "temporary" {
+		t.Errorf("got %s", got)
+	}
+	if requestTime+time.Second > authlib.DefaultReadTimeout {
+		t.Error("clients give up before the daemon does")
+	}
+}
+
+func TestReloadAndDrain(t *testing.T) {
+	release := make(chan struct{})
+	slow := &fake{name: "slow", users: []string{"ann"}, closed: make(chan struct{}), do: func(context.Context, string) error {
+		<-release
+		return nil
+	}}
+	old, _ := fakeAsker(t, "", slow)
+	s := start(t, old, nil)
+	first := make(chan string)
+	go func() { first <- s.login("ann", "ann") }()
+	for len(s.now.slots) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	next, _ := fakeAsker(t, "DEFAULTOPTIONS=new=1", &fake{name: "b", users: []string{"bob"}})
+	s.use(next)
+	if got := s.login("bob", "bob"); got != "/b own=1,new=1" {
+		t.Errorf("after the reload: %s", got)
+	}
+	select {
+	case <-slow.closed:
+		t.Error("a module was closed under a request")
+	case <-time.After(20 * time.Millisecond):
+	}
+	s.stop()
+	for range 500 {
+		if _, err := net.Dial("unix", s.path); err != nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	close(release)
+	if got := <-first; got != "/slow own=1" {
+		t.Errorf("the request under way: %s", got)
+	}
+	<-slow.closed
+}
+
+func TestListen(t *testing.T) {
+	dir := t.TempDir() + "/new"
+	l, err := listen(dir, -1, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(dir + "/socket")
+	if err != nil || info.Mode() != os.ModeSocket|0o777 {
+		t.Errorf("socket: %v, %v", info.Mode(), err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o750 {
+		t.Errorf("folder: %v, %v", info.Mode(), err)
+	}
+	if _, err := listen(dir, -1, -1); err == nil || !strings.Contains(err.Error(), "another authdaemond listens there") {
+		t.Errorf("second daemon: %v", err)
+	}
+	l.Close()
+	// The socket stays behind when the daemon is killed.
+	if l, err = listen(dir, -1, -1); err != nil {
+		t.Fatalf("stale socket: %v", err)
+	}
+	remove := removeSocket(dir)
+	l.Close()
+	remove()
+	if _, err := os.Stat(dir + "/socket"); err == nil {
+		t.Error("the socket was not removed")
+	}
+	// Another daemon's socket stays.
+	l, err = listen(dir, -1, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	remove()
+	if _, err := os.Stat(dir + "/socket"); err != nil {
+		t.Error("another daemon's socket was removed")
+	}
+}
