@@ -11,7 +11,7 @@ var known = map[string]string{
 	"THROTTLE_FILE": "", "MAXUNAUTHPERIP": "0",
 
 	// Names and the auth module.
-	"DEFDOMAIN": "", "DOMAINSEP": "", "AUTHDAEMON_SOCKET": "", "AUTHDAEMON_PROGRAM": "",
+	"DEFDOMAIN": "", "DOMAINSEP": "", "AUTHDAEMON_SOCKET": "", "AUTHDAEMON_PROGRAM": "", "AUTHDAEMON_CONFIG": "/etc/courier",
 	"TIMEOUT_SOCK": "10", "TIMEOUT_WRITE": "10", "TIMEOUT_READ": "30", "DEBUG_LOGIN": "0",
 
 	// Here or there.

@@ -17,6 +17,9 @@ func (s *Session) authClient(environ []string, stderr *os.File) *authlib.Client 
 	}
 	if program := s.Config.authProgram(); program != "" {
 		starter := &authlib.Starter{Program: program, Environ: environ, Stderr: stderr}
+		if s.Config.AuthFolder != "" {
+			starter.Args = []string{"-config", s.Config.AuthFolder}
+		}
 		c.OneShot = starter.Start
 	}
 	return c

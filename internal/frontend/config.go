@@ -27,6 +27,8 @@ type Config struct {
 	// AuthSocket (AUTHDAEMON_SOCKET) is where the auth daemon listens, AuthProgram (AUTHDAEMON_PROGRAM) what is started
 	// for one request when nobody does; empty = the program beside ours, if it is there.
 	AuthSocket, AuthProgram string
+	// AuthFolder (AUTHDAEMON_CONFIG) is where that program finds authdaemonrc and the databases' files; empty = its own default.
+	AuthFolder string
 	// AuthConnect, AuthWrite and AuthRead (TIMEOUT_SOCK 10 s, TIMEOUT_WRITE 10 s, TIMEOUT_READ 30 s) are towards it.
 	AuthConnect, AuthWrite, AuthRead time.Duration
 
@@ -89,6 +91,7 @@ func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
 		FailDelay:       seconds("LOGIN_FAIL_DELAY", 5*time.Second, true),
 		AuthSocket:      s.Get("AUTHDAEMON_SOCKET"),
 		AuthProgram:     s.Get("AUTHDAEMON_PROGRAM"),
+		AuthFolder:      s.Get("AUTHDAEMON_CONFIG"),
 		AuthConnect:     seconds("TIMEOUT_SOCK", authlib.DefaultConnectTimeout, false),
 		AuthWrite:       seconds("TIMEOUT_WRITE", authlib.DefaultWriteTimeout, false),
 		AuthRead:        seconds("TIMEOUT_READ", authlib.DefaultReadTimeout, false),
