@@ -76,6 +76,7 @@ const (
 	StepConnect  Step = "connect"
 	StepTLS      Step = "tls"
 	StepGreeting Step = "greeting"
+	StepForward  Step = "forward"
 	StepUTF8     Step = "utf8"
 	StepUser     Step = "user"
 	StepPassword Step = "password"
