@@ -9,6 +9,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/inetd"
+	"mailproxy/relay"
 )
 
 // Config is the settings that this package uses, read and checked once at the start.
@@ -32,7 +33,7 @@ type Config struct {
 	// AuthConnect, AuthWrite and AuthRead (TIMEOUT_SOCK 10 s, TIMEOUT_WRITE 10 s, TIMEOUT_READ 30 s) are towards it.
 	AuthConnect, AuthWrite, AuthRead time.Duration
 
-	// RelaySocket (RELAY_SOCKET) is where relayd listens. Nobody there: this process relays.
+	// RelaySocket (RELAY_SOCKET, relay.DefaultSocket) is where relayd listens. Empty, or nobody there: this process relays.
 	RelaySocket string
 	// RelayUser (PROXY_USER) is the user that a proxied session runs as; empty = the first of DefaultUsers that exists.
 	RelayUser string
@@ -110,6 +111,9 @@ func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
 	var err error
 	if c.Umask, err = umask(s.Get(p.Name + "_UMASK")); err != nil {
 		errs = append(errs, fmt.Errorf("%s_UMASK=%q: %w", p.Name, s.Get(p.Name+"_UMASK"), err))
+	}
+	if _, set := s.Lookup("RELAY_SOCKET"); !set {
+		c.RelaySocket = relay.DefaultSocket
 	}
 	if c.AddressSpace == "unlimited" {
 		c.AddressSpace = ""

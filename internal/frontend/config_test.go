@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mailproxy/internal/inetd"
+	"mailproxy/relay"
 )
 
 var imap = Protocol{Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls", NonBlocking: true}
@@ -21,7 +22,7 @@ func TestConfigDefaults(t *testing.T) {
 	want := Config{
 		LoginTimeout: time.Minute, ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second,
 		Keepalive: 300 * time.Second, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
-		AuthConnect: 10 * time.Second, AuthWrite: 10 * time.Second, AuthRead: 30 * time.Second, Umask: -1,
+		AuthConnect: 10 * time.Second, AuthWrite: 10 * time.Second, AuthRead: 30 * time.Second, RelaySocket: relay.DefaultSocket, Umask: -1,
 	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)

@@ -82,12 +82,12 @@ func lookupUser(name string) (*identity, error) {
 	return &identity{uid: numbers[0], gid: numbers[1], groups: numbers[2:]}, nil
 }
 
-// relayUsers are who a proxied session runs as unless PROXY_USER names someone: Courier's own user where Courier is
-// installed, else nobody.
-var relayUsers = [...]string{"courier", "nobody"}
+// relayUsers are who a proxied session runs as unless PROXY_USER names someone: our package's own user, Courier's where
+// Courier is installed, else nobody.
+var relayUsers = [...]string{"mailproxy", "courier", "nobody"}
 
-// DropRoot gives up root rights for good: the process becomes the user named, or the first one of courier and nobody that
-// the system has. Its only group is that user's own. Without root rights it does nothing.
+// DropRoot gives up root rights for good: the process becomes the user named, or the first one of mailproxy, courier and
+// nobody that the system has. Its only group is that user's own. Without root rights it does nothing.
 func DropRoot(name string) error {
 	if os.Geteuid() != 0 {
 		return nil
