@@ -15,12 +15,11 @@ import (
 
 // find returns the only account of that name, with its stored passwords, and the name of its entry.
 func (d *directory) find(ctx context.Context, user, service string) (*authlib.Account, string, error) {
-	address := user
+	attribute, key := d.mail, user
 	if d.domain != "" && !strings.Contains(user, "@") {
-		address += "@" + d.domain
+		key += "@" + d.domain
 	}
-	attribute, key := d.mail, address
-	if d.emailmap != "" && strings.Contains(user, "@") {
+	if d.emailmap != "" {
 		handle, err := d.handle(ctx, user)
 		if err != nil {
 			return nil, "", err
@@ -31,7 +30,7 @@ func (d *directory) find(ctx context.Context, user, service string) (*authlib.Ac
 	if err != nil {
 		return nil, "", err
 	}
-	a := d.account(e, address, service)
+	a := d.account(e, user, service) // what the user typed
 	if a.UID == nil || a.GID == nil || a.Home == "" {
 		return nil, "", authlib.ErrRefused
 	}
@@ -53,7 +52,10 @@ func (d *directory) one(ctx context.Context, q *query) (e *entry, err error) {
 
 // handle looks the address up in the e-mail map.
 func (d *directory) handle(ctx context.Context, address string) (string, error) {
-	local, realm, _ := strings.Cut(address, "@")
+	local, realm, ok := strings.Cut(address, "@")
+	if !ok {
+		return "", authlib.ErrRefused // the map has whole addresses only
+	}
 	f, err := d.mapFilter(local, realm)
 	if err != nil {
 		return "", fmt.Errorf("%s: LDAP_EMAILMAP: %w", moduleName, err)
@@ -80,6 +82,7 @@ func (d *directory) account(e *entry, address, service string) *authlib.Account 
 	a := &authlib.Account{Address: address, UID: d.globUID, GID: d.globGID,
 		Home: e.first(d.home), Maildir: e.first(d.maildir), Quota: e.first(d.quota), FullName: e.first(d.name),
 		ClearPassword: e.first(d.clearPW), CryptPassword: e.first(d.cryptPW)}
+	a.FullName, _, _ = strings.Cut(a.FullName, ",")
 	if n := e.first(d.uid); n != "" {
 		a.UID = id(n)
 	}

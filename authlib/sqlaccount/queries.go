@@ -137,6 +137,7 @@ func account(c []string) *authlib.Account {
 			*field = c[6+i]
 		}
 	}
+	a.FullName, _, _ = strings.Cut(a.FullName, ",")
 	return a
 }
 

@@ -1,0 +1,173 @@
+package db
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/tests/harness"
+)
+
+// pair is Courier's authdaemond and ours, with the same module and settings.
+type pair struct {
+	module        string
+	courier, ours *authlib.Client
+	daemon        *harness.Process // ours
+	folder        string           // its configuration
+	clock         time.Time        // of the settings files
+}
+
+// newPair starts both. env are settings of authdaemonrc, such as LDAPTLS_CACERT.
+func newPair(t testing.TB, module string, s settings, env harness.Env) *pair {
+	t.Helper()
+	p := &pair{module: module, folder: harness.Dir(t), clock: time.Now().Add(-time.Hour)}
+	p.set(t, s)
+	harness.CourierAuthdaemond(t, module, env)
+	p.courier = &authlib.Client{Socket: harness.CourierAuthSocket}
+	p.daemon = ourDaemon(t, p.folder, module, env)
+	p.ours = &authlib.Client{Socket: filepath.Join(p.folder, "socket")}
+	return p
+}
+
+// ourDaemon starts our authdaemond with the configuration in folder, where its socket is, too.
+func ourDaemon(t testing.TB, folder, modules string, env harness.Env) *harness.Process {
+	t.Helper()
+	text := fmt.Sprintf("authmodulelist=%q\ndaemons=5\nauthdaemonvar=%s\n", modules, folder)
+	for name, value := range env {
+		text += fmt.Sprintf("%s=%q\n", name, value)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "authdaemonrc"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := harness.Start(t, exec.Command(harness.Bin(t, "authdaemond"), "-config", folder, "-user", ""))
+	socket := filepath.Join(folder, "socket")
+	if !harness.Eventually(func() bool {
+		_, err := (&authlib.Client{Socket: socket}).Lookup(context.Background(), &authlib.LookupRequest{Module: "none", Service: "imap", User: "x"})
+		return errors.Is(err, authlib.ErrRefused) || d.Ended()
+	}) || d.Ended() {
+		t.Fatalf("authdaemond does not answer; its log:\n%s", d.Log)
+	}
+	return d
+}
+
+// set changes the settings of both daemons, which are to notice by the file's time.
+func (p *pair) set(t testing.TB, s settings) {
+	t.Helper()
+	p.clock = p.clock.Add(2 * time.Second)
+	for _, folder := range []string{"/etc/courier", p.folder} {
+		path := s.write(t, filepath.Join(folder, p.module+"rc"))
+		if err := os.Chtimes(path, p.clock, p.clock); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// question is what both are asked.
+type question struct {
+	how      string // "login", "cram-md5"..., "pre"
+	service  string
+	user, pw string
+}
+
+func (q question) String() string { return fmt.Sprintf("%s %s %q %q", q.how, q.service, q.user, q.pw) }
+
+// ask returns the answer in one line.
+func ask(c *authlib.Client, q question) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	defer cancel()
+	a, err := answer(ctx, c, q)
+	switch {
+	case errors.Is(err, authlib.ErrRefused):
+		return "refused"
+	case err != nil:
+		return "temporary failure"
+	}
+	id := func(n *uint32) string {
+		if n == nil {
+			return "-"
+		}
+		return fmt.Sprint(*n)
+	}
+	return fmt.Sprintf("system=%q uid=%s gid=%s home=%q address=%q name=%q maildir=%q quota=%q passwd=%q passwd2=%q options=%q",
+		a.SystemUser, id(a.UID), id(a.GID), a.Home, a.Address, a.FullName, a.Maildir, a.Quota, a.CryptPassword, a.ClearPassword, a.Options)
+}
+
+// asker is the part of authlib.Client and authlib.Module that questions need.
+type asker interface {
+	Authenticate(context.Context, *authlib.AuthRequest) (*authlib.Account, error)
+	Lookup(context.Context, *authlib.LookupRequest) (*authlib.Account, error)
+}
+
+func answer(ctx context.Context, c asker, q question) (*authlib.Account, error) {
+	switch q.how {
+	case "pre":
+		return c.Lookup(ctx, &authlib.LookupRequest{Service: q.service, User: q.user})
+	case "login":
+		return c.Authenticate(ctx, &authlib.AuthRequest{Service: q.service, Type: authlib.AuthLogin, User: q.user, Password: q.pw})
+	}
+	challenge := "<1.2@example.com>"
+	sum := map[string]func() hash.Hash{"cram-md5": md5.New, "cram-sha1": sha1.New, "cram-sha256": sha256.New}[q.how]
+	mac := hmac.New(sum, []byte(q.pw))
+	mac.Write([]byte(challenge))
+	return c.Authenticate(ctx, &authlib.AuthRequest{Service: q.service, Type: authlib.AuthType(q.how), Challenge: []byte(challenge),
+		Response: []byte(q.user + " " + hex.EncodeToString(mac.Sum(nil)))})
+}
+
+// exceptions are the answers in which Courier and we differ on purpose: a reason for each question.
+type exceptions func(q question, courier, ours string) (reason string)
+
+// compare asks both all questions. An unused exception is an error, too.
+func (p *pair) compare(t *testing.T, questions []question, differ exceptions) {
+	t.Helper()
+	used := 0
+	for _, q := range questions {
+		courier, ours := ask(p.courier, q), ask(p.ours, q)
+		if courier == ours {
+			continue
+		}
+		if differ != nil {
+			if reason := differ(q, courier, ours); reason != "" {
+				used++
+				continue
+			}
+		}
+		t.Errorf("%s\nCourier: %s\n   ours: %s", q, courier, ours)
+	}
+	if differ != nil && used == 0 {
+		t.Error("there are exceptions listed for these questions, but the answers do not differ")
+	}
+}
+
+// questionsFor asks for the accounts in every way: the right password, wrong ones, the stored clear one, CRAM, PRE.
+func questionsFor(all []account) (list []question) {
+	for _, a := range all {
+		passwords := []string{a.secret, "wrong", "", a.clear, a.crypt, a.secret + "x"}
+		slices.Sort(passwords)
+		for _, pw := range slices.Compact(passwords) {
+			list = append(list, question{"login", "imap", a.login, pw})
+		}
+		for _, how := range []string{"cram-md5", "cram-sha1", "cram-sha256"} {
+			list = append(list, question{how, "pop3", a.login, a.clear}, question{how, "pop3", a.login, "wrong"})
+		}
+		list = append(list, question{"pre", "imap", a.login, ""})
+	}
+	for _, user := range []string{"nobody@example.com", "", "@", "@example.com", "user", "user@", "bare", "bare@", "CLEAR@example.com", " clear@example.com",
+		"clear@example.com ", "a@b@c", strings.Repeat("x", 300)} {
+		list = append(list, question{"login", "imap", user, "clear secret"}, question{"pre", "imap", user, ""})
+	}
+	return list
+}
