@@ -94,12 +94,12 @@ func (s *Session) Farewell(text string) {
 func cause(err error) string {
 	var op *net.OpError
 	switch {
+	case errors.Is(err, tlsconf.ErrTruncated):
+		return "TLS stream cut off by the " + tlsconf.TruncatedBy(err)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
 	case errors.Is(err, context.Canceled):
 		return "stopped by a signal"
-	case errors.Is(err, tlsconf.ErrTruncated):
-		return err.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection closed"
 	case errors.Is(err, syscall.ECONNREFUSED):

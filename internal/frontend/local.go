@@ -7,7 +7,6 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/inetd"
-	"mailproxy/internal/tlsconf"
 )
 
 // ExecLocal becomes the account's user and the local server. It returns only when that failed, by then logged: ErrHome,
@@ -17,7 +16,7 @@ import (
 func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 	l := s.local(o.Account, tag, extraEnv)
 	var err error
-	if _, ok := s.Conn.(*tlsconf.Conn); ok {
+	if doesTLS(s.Conn) {
 		err = s.pumpLocal(s.ctx, l)
 	} else {
 		err = s.System.Exec(s.Conn, l)

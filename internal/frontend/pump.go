@@ -41,6 +41,7 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local) error {
 	s.slim()
 	if _, err := relay.Join(ctx, s.Conn, ours, relay.Options{KeepAlive: s.Config.Keepalive, Alone: s.Alone}); err != nil {
 		s.logBroken(err)
+		hangUp(s.Conn)
 	}
 	return ErrServed
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 
+	"mailproxy/internal/inetd"
+	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 )
 
@@ -25,15 +27,26 @@ func (s *Session) Relay(ctx context.Context, o *Outcome) error {
 	stats, err := relay.Join(ctx, s.Conn, m.Conn, relay.Options{KeepAlive: s.Config.Keepalive, Alone: s.Alone})
 	if err != nil {
 		s.logBroken(err)
+		hangUp(s.Conn)
+		hangUp(m.Conn)
 	}
 	s.Log.Line(relay.EndLine(info, stats))
 	return err
 }
 
+// hangUp closes a connection after a session that was cut off. Over TLS that is without close_notify: the end that one
+// side did not say must not be told to the other.
+func hangUp(conn inetd.Conn) {
+	if over, ok := conn.(*tlsconf.Conn); ok {
+		over.NetConn().Close()
+	}
+	conn.Close()
+}
+
 // handedOver gives the session to relayd if there is one. Nothing has been read from the connections then, so that
 // whatever goes wrong the session goes on here.
 func (s *Session) handedOver(ctx context.Context, m *Mailhost, info relay.Info) bool {
-	if s.Config.RelaySocket == "" {
+	if s.Config.RelaySocket == "" || doesTLS(s.Conn) || doesTLS(m.Conn) {
 		return false
 	}
 	if _, err := os.Stat(s.Config.RelaySocket); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"mailproxy/internal/inetd"
 	"mailproxy/internal/tlsconf"
 )
 
@@ -146,4 +147,10 @@ func (s *Session) tlsOptions(startTLS bool) tlsconf.Options {
 		StartTLS: startTLS,
 		Warn:     s.Log.Warnf,
 	}
+}
+
+// doesTLS says whether this process itself encrypts the connection.
+func doesTLS(conn inetd.Conn) bool {
+	_, ok := conn.(*tlsconf.Conn)
+	return ok
 }

@@ -15,6 +15,20 @@ import (
 // may have been cut (RFC 8446 section 6.1). It is an io.ErrUnexpectedEOF to errors.Is.
 var ErrTruncated = fmt.Errorf("TLS stream cut off: %w", io.ErrUnexpectedEOF)
 
+// truncated is ErrTruncated with the name of who cut the stream.
+type truncated struct{ who string }
+
+func (e *truncated) Error() string { return e.who + ": " + ErrTruncated.Error() }
+func (e *truncated) Unwrap() error { return ErrTruncated }
+
+// TruncatedBy returns "client" or "mailhost" for an error that is ErrTruncated, else "".
+func TruncatedBy(err error) string {
+	if e, ok := errors.AsType[*truncated](err); ok {
+		return e.who
+	}
+	return ""
+}
+
 // Conn is a TLS connection after its handshake. Unlike tls.Conn it tells a stream that was cut between two records
 // from one that was ended, and CloseWrite ends the TCP stream, too.
 type Conn struct {
@@ -70,7 +84,7 @@ func handshake(ctx context.Context, c *tls.Conn, conn net.Conn) error {
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.raw.ended.Load() && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
-		err = fmt.Errorf("%s: %w", c.who, ErrTruncated)
+		err = &truncated{c.who}
 	}
 	return n, err
 }

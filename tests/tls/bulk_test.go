@@ -1,0 +1,262 @@
+package tls
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/harness"
+)
+
+const gigabyte = 1 << 30
+
+// bulkWorld has an account on a fake TLS mailhost that runs work after the login, and one here, whose local server is a shell
+// script. (Courier's imapd wants its standard input non-blocking, the shell does not.)
+func bulkWorld(t *testing.T, work func(net.Conn) error, local string, env harness.Env) (*pki, *harness.Process) {
+	t.Helper()
+	p := newPKI(t)
+	names["127.0.7.1"] = "bulk.example"
+	hosts(t)
+	harness.Userdb(t, harness.Account{Name: "there", Password: "pw", Options: "mailhost=bulk.example"},
+		harness.Account{Name: "here", Password: "pw", Home: harness.NewHome(t)})
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	pair := p.ca.Issue(t, testcert.Spec{Name: "bulk.example"})
+	harness.NewFakeMailhost(t, "127.0.7.1:993", func(raw net.Conn) error {
+		c := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{pair.DER}, PrivateKey: pair.Key}}})
+		fmt.Fprintf(c, "* OK\r\n")
+		if _, err := readLine(c); err != nil {
+			return err
+		}
+		fmt.Fprintf(c, "a OK in\r\n")
+		return work(c)
+	})
+	server := filepath.Join(p.dir, "local-server")
+	if err := os.WriteFile(server, []byte("#!/bin/sh\npython3 -c 'import os; os.set_blocking(0, True)'\nprintf '%s OK here\\r\\n' \"$IMAPLOGINTAG\"\n"+local+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	os.Chmod(p.dir, 0o755)
+	e := p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.trust})
+	for name, value := range env {
+		e[name] = value
+	}
+	front := harness.Couriertcpd(t, harness.TCPD{Addr: "127.0.1.1", Port: 993, Config: "imapd", Env: overTLS(e),
+		Program: []string{harness.PlainBin(t, "imapd-proxy"), server, "Maildir"}})
+	return p, front
+}
+
+func readLine(c net.Conn) (string, error) {
+	var line strings.Builder
+	b := make([]byte, 1)
+	for !strings.HasSuffix(line.String(), "\n") {
+		if _, err := io.ReadFull(c, b); err != nil {
+			return line.String(), err
+		}
+		line.Write(b)
+	}
+	return line.String(), nil
+}
+
+func login(t *testing.T, user string) (*tls.Conn, *net.TCPConn) {
+	t.Helper()
+	raw := dialTCP(t, "127.0.1.1:993")
+	c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+	for _, say := range []string{"", "a LOGIN " + user + " pw\r\n"} {
+		io.WriteString(c, say)
+		if line, err := readLine(c); err != nil || !strings.Contains(line, "OK") {
+			t.Fatalf("%q: %q %v", say, line, err)
+		}
+	}
+	return c, raw
+}
+
+// stream writes n bytes that only the seed knows, and returns their hash.
+func stream(w io.Writer, n int64, seed uint64) (sum []byte, err error) {
+	h := sha256.New()
+	block := make([]byte, 1<<20)
+	src := rand.NewChaCha8([32]byte{byte(seed)})
+	src.Read(block)
+	for left := n; left > 0 && err == nil; left -= int64(len(block)) {
+		block = block[:min(int64(len(block)), left)]
+		block[0]++
+		h.Write(block)
+		_, err = w.Write(block)
+	}
+	return h.Sum(nil), err
+}
+
+func sumOf(h hash.Hash, r io.Reader) ([]byte, int64, error) {
+	n, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 256<<10))
+	return h.Sum(nil), n, err
+}
+
+// 1 GiB each way at once through TLS on both sides, then half-closes: the checksums are equal.
+func TestBulkRelay(t *testing.T) {
+	type got struct {
+		sent, received []byte
+		n              int64
+		err            error
+	}
+	results := make(chan got, 1)
+	_, front := bulkWorld(t, func(c net.Conn) error {
+		var g got
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			g.sent, err = stream(c, gigabyte, 2)
+			if err == nil {
+				err = c.(*tls.Conn).CloseWrite()
+			}
+			done <- err
+		}()
+		g.received, g.n, g.err = sumOf(sha256.New(), c)
+		g.err = errors.Join(g.err, <-done)
+		results <- g
+		return g.err
+	}, "exit 0", nil)
+	c, _ := login(t, "there")
+	c.SetDeadline(time.Now().Add(3 * time.Minute))
+	sent := make(chan []byte, 1)
+	go func() {
+		sum, err := stream(c, gigabyte, 1)
+		if err == nil {
+			err = c.CloseWrite()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		sent <- sum
+	}()
+	received, n, err := sumOf(sha256.New(), c)
+	up := <-sent
+	g := <-results
+	if err != nil || n != gigabyte || string(received) != string(g.sent) {
+		t.Errorf("from the mailhost: %d bytes, %x, want %x, %v", n, received, g.sent, err)
+	}
+	if g.err != nil || g.n != gigabyte || string(g.received) != string(up) {
+		t.Errorf("to the mailhost: %d bytes, %x, want %x, %v", g.n, g.received, up, g.err)
+	}
+	front.Log.Wait(t, fmt.Sprintf("INFO: LOGOUT, user=there, .*rcvd=%d, sent=%d", gigabyte, gigabyte))
+	if cut := front.Log.Find("cut off|broken"); len(cut) > 0 {
+		t.Errorf("%q", cut)
+	}
+}
+
+// The same through the TLS pump to a local server, which sends everything back.
+func TestBulkLocal(t *testing.T) {
+	_, front := bulkWorld(t, nil, "exec cat", nil)
+	c, _ := login(t, "here")
+	c.SetDeadline(time.Now().Add(3 * time.Minute))
+	sent := make(chan []byte, 1)
+	go func() {
+		sum, err := stream(c, gigabyte, 1)
+		if err == nil {
+			err = c.CloseWrite()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		sent <- sum
+	}()
+	received, n, err := sumOf(sha256.New(), c)
+	if up := <-sent; err != nil || n != gigabyte || string(received) != string(up) {
+		t.Errorf("%d bytes came back, %x, want %x, %v", n, received, up, err)
+	}
+	harness.NoneLeft(t, "imapd-proxy", "cat")
+	if cut := front.Log.Find("cut off|broken"); len(cut) > 0 {
+		t.Errorf("%q", cut)
+	}
+}
+
+// The local server learns what couriertls would tell it, runs as the account, and the TLS process is nobody of importance.
+func TestLocalEnvironment(t *testing.T) {
+	p, _ := bulkWorld(t, nil, "env; id -u; grep -h Uid /proc/$PPID/status; echo; ls -l /proc/self/fd | wc -l; read line", nil)
+	c, _ := login(t, "here")
+	var text string
+	in := bufio.NewReader(c)
+	for !strings.Contains(text, "\nUid:") || !strings.HasSuffix(text, "\n\n") {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += line
+	}
+	for _, want := range []string{"IMAP_TLS=1\n", "IMAP_STARTTLS=NO\n", "IMAP_TLS_REQUIRED=0\n", "TLS_CONNECTED_PROTOCOL=TLS1.3,", "AUTHENTICATED=here\n",
+		"TLS_CERTFILE=" + p.cert + "\n", fmt.Sprintf("\n%d\n", harness.MailID)} {
+		if !strings.Contains("\n"+text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "Uid:\t0") {
+		t.Errorf("the TLS process is still root:\n%s", text)
+	}
+}
+
+// Half-close towards the client, and streams that are cut instead of ended, from both sides.
+func TestEndOfStream(t *testing.T) {
+	ended := make(chan error, 1)
+	_, front := bulkWorld(t, func(c net.Conn) error {
+		line, err := readLine(c)
+		switch {
+		case err != nil:
+		case strings.Contains(line, "half"): // we end first, the client goes on
+			c.(*tls.Conn).CloseWrite()
+			_, err = io.ReadAll(c)
+		case strings.Contains(line, "cut"):
+			c.(*tls.Conn).NetConn().Close()
+		default:
+			_, err = io.ReadAll(c)
+		}
+		ended <- err
+		return nil
+	}, "read a; echo got $a; read b; echo then $b", nil)
+
+	c, _ := login(t, "there")
+	io.WriteString(c, "half\r\n")
+	if rest, err := io.ReadAll(c); err != nil || len(rest) != 0 {
+		t.Errorf("half-close of the mailhost: %q %v", rest, err)
+	}
+	io.WriteString(c, "more\r\n")
+	c.CloseWrite()
+	if err := <-ended; err != nil {
+		t.Errorf("half-close: the mailhost sees %v", err)
+	}
+	front.Log.WaitN(t, 1, "LOGOUT, user=there.*rcvd=12, sent=0")
+
+	c, raw := login(t, "there")
+	io.WriteString(c, "stay\r\n")
+	time.Sleep(100 * time.Millisecond)
+	raw.CloseWrite() // no close_notify
+	if err := <-ended; err == nil {
+		t.Error("the mailhost sees a clean end of a stream that was cut")
+	}
+	front.Log.WaitN(t, 1, "session broken off.*: TLS stream cut off by the client")
+
+	c, _ = login(t, "there")
+	io.WriteString(c, "cut\r\n")
+	<-ended
+	if _, err := io.ReadAll(c); err == nil {
+		t.Error("the client sees a clean end of a stream that the mailhost cut")
+	}
+	front.Log.WaitN(t, 1, "session broken off.*: TLS stream cut off by the mailhost")
+
+	// A local server that ends: the client reads all of it and close_notify.
+	c, _ = login(t, "here")
+	io.WriteString(c, "one\ntwo\n")
+	if rest, err := io.ReadAll(c); err != nil || string(rest) != "got one\nthen two\n" {
+		t.Errorf("local server: %q %v", rest, err)
+	}
+	c.Close()
+	harness.NoneLeft(t, "imapd-proxy", "local-server")
+}

@@ -1,0 +1,150 @@
+package tls
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/tests/harness"
+)
+
+// A command that somebody puts behind STARTTLS or STLS, in the same packet or in the next, is never executed (CVE-2011-0411):
+// the handshake meets it and fails. One log line each.
+func TestInjectionFromClient(t *testing.T) {
+	p := newPKI(t)
+	startAccounts(t, p, dovecotAddr)
+	f := startFront(t, "127.0.1.1", p.env(nil), false)
+	for _, c := range []struct {
+		name, port, greeting, command, injected, answer string
+		log                                             *harness.Log
+	}{
+		{"imap", "143", "* OK ", "a STARTTLS\r\n", "b LOGOUT\r\n", "BYE", f.imap.Log},
+		{"pop3", "110", "+OK", "STLS\r\n", "QUIT\r\n", "luck", f.pop3.Log},
+	} {
+		for _, packets := range []string{"one", "two"} {
+			raw := dialTCP(t, f.addr+":"+c.port)
+			readUntil(t, raw, "\n")
+			before := len(c.log.Find("TLS FAILED"))
+			if packets == "one" {
+				io.WriteString(raw, c.command+c.injected)
+			} else {
+				io.WriteString(raw, c.command)
+				io.WriteString(raw, c.injected)
+			}
+			readUntil(t, raw, "negotiation now.\r\n")
+			conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
+			conn.SetDeadline(time.Now().Add(5 * time.Second))
+			if err := conn.Handshake(); err == nil {
+				got, _ := io.ReadAll(conn)
+				t.Errorf("%s, %s packets: handshake succeeds, then %q", c.name, packets, got)
+			}
+			lines := c.log.WaitN(t, before+1, "TLS FAILED")
+			if !strings.Contains(lines[before], "first record does not look like a TLS handshake") {
+				t.Errorf("%s: %q", c.name, lines)
+			}
+		}
+	}
+}
+
+// readUntil reads byte by byte to the end of text.
+func readUntil(t *testing.T, c net.Conn, text string) string {
+	t.Helper()
+	var got strings.Builder
+	b := make([]byte, 1)
+	for !strings.HasSuffix(got.String(), text) {
+		if _, err := io.ReadFull(c, b); err != nil {
+			t.Fatalf("%v after %q", err, got.String())
+		}
+		got.Write(b)
+	}
+	return got.String()
+}
+
+// Handshakes that stop, dribble or are nonsense end in bounded time with one log line, on the TLS port and after STARTTLS.
+func TestBadHandshakes(t *testing.T) {
+	p := newPKI(t)
+	f := startFront(t, "127.0.1.1", p.env(harness.Env{"TLS_HANDSHAKE_TIMEOUT": "2"}), false)
+	hello := clientHello(t)
+	for _, c := range []struct {
+		name, why string
+		play      func(c *net.TCPConn)
+	}{
+		{"silent", "timeout", func(c *net.TCPConn) {}},
+		{"half a ClientHello", "timeout", func(c *net.TCPConn) { c.Write(hello[:len(hello)/2]) }},
+		{"stops after ClientHello", "timeout", func(c *net.TCPConn) { c.Write(hello) }},
+		{"one byte at a time", "timeout", func(c *net.TCPConn) {
+			for _, b := range hello {
+				if _, err := c.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		}},
+		{"garbage", "does not look like", func(c *net.TCPConn) { c.Write([]byte("GET / HTTP/1.0\r\n\r\n")) }},
+		{"closes", "closed", func(c *net.TCPConn) { c.Write(hello[:20]); c.CloseWrite() }},
+		{"endless message", "exceeds|too|unexpected|oversized", func(c *net.TCPConn) {
+			c.Write([]byte{22, 3, 1, 0x40, 0x00, 1, 0xff, 0xff, 0xff})
+			for range 1000 {
+				if _, err := c.Write(make([]byte, 16384)); err != nil {
+					return
+				}
+			}
+		}},
+	} {
+		for _, port := range []string{"143", "993", "110", "995"} {
+			t.Run(c.name+"/"+port, func(t *testing.T) {
+				t.Parallel()
+				raw := dialTCP(t, f.addr+":"+port)
+				local := raw.LocalAddr().(*net.TCPAddr).Port
+				log := map[string]*harness.Process{"143": f.imap, "993": f.imaps, "110": f.pop3, "995": f.pop3s}[port].Log
+				switch port {
+				case "143":
+					readUntil(t, raw, "\n")
+					io.WriteString(raw, "a STARTTLS\r\n")
+					readUntil(t, raw, "\n")
+				case "110":
+					readUntil(t, raw, "\n")
+					io.WriteString(raw, "STLS\r\n")
+					readUntil(t, raw, "\n")
+				}
+				start := time.Now()
+				go c.play(raw)
+				rest, _ := io.ReadAll(raw)
+				if took := time.Since(start); took > 6*time.Second {
+					t.Errorf("took %v", took)
+				}
+				if strings.Contains(string(rest), "BYE") || strings.Contains(string(rest), "-ERR") {
+					t.Errorf("clear text after TLS began: %q", rest)
+				}
+				lines := log.WaitN(t, 1, "TLS FAILED, ip=.*port=\\["+itoa(local)+"\\]: .*("+c.why+")")
+				if all := log.Find("(INFO|NOTICE|WARN|ERR|CRIT): .*port=\\[" + itoa(local) + "\\]"); len(all) != 1 {
+					t.Errorf("log lines %q, want only %q", all, lines)
+				}
+			})
+		}
+	}
+	t.Cleanup(func() { harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy") })
+}
+
+// clientHello is the first record of a real handshake.
+func clientHello(t *testing.T) []byte {
+	t.Helper()
+	a, b := net.Pipe()
+	defer a.Close()
+	go func() {
+		tls.Client(b, &tls.Config{InsecureSkipVerify: true}).Handshake()
+		b.Close()
+	}()
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(a, head); err != nil {
+		t.Fatal(err)
+	}
+	body := make([]byte, int(head[3])<<8|int(head[4]))
+	if _, err := io.ReadFull(a, body); err != nil {
+		t.Fatal(err)
+	}
+	return append(head, body...)
+}
