@@ -51,6 +51,8 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credent
 	switch {
 	case err == nil:
 		return d.relay(ctx, tag, outcome)
+	case errors.Is(err, frontend.ErrServed):
+		return &exit{exitOK} // a local server behind our TLS
 	case errors.Is(err, frontend.ErrRefused):
 		return d.send(tag + " " + textRefused + crlf)
 	case errors.Is(err, frontend.ErrTemporary):

@@ -76,7 +76,7 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 	for {
 		us, ds := up.Run(shop, &c, &m), down.Run(shop, &m, &c)
 		// After a reset nobody reads what the other side may still send.
-		if us == pump.Done && ds == pump.Done || us == pump.Done && up.Err != nil && gone(cfd) || ds == pump.Done && down.Err != nil && gone(mfd) {
+		if us == pump.Done && ds == pump.Done || up.Cut() || down.Cut() || us == pump.Done && up.Err != nil && gone(cfd) || ds == pump.Done && down.Err != nil && gone(mfd) {
 			return stats(), errors.Join(up.Err, down.Err)
 		}
 		fds := []unix.PollFd{watch(&up, &down, &c, &m), watch(&down, &up, &m, &c), {Fd: int32(wake), Events: unix.POLLIN}}

@@ -95,7 +95,7 @@ func cause(err error) string {
 	var op *net.OpError
 	switch {
 	case errors.Is(err, tlsconf.ErrTruncated):
-		return "TLS stream cut off by the " + tlsconf.TruncatedBy(err)
+		return "TLS stream cut off"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
 	case errors.Is(err, context.Canceled):

@@ -46,7 +46,7 @@ func hangUp(conn inetd.Conn) {
 // handedOver gives the session to relayd if there is one. Nothing has been read from the connections then, so that
 // whatever goes wrong the session goes on here.
 func (s *Session) handedOver(ctx context.Context, m *Mailhost, info relay.Info) bool {
-	if s.Config.RelaySocket == "" || doesTLS(s.Conn) || doesTLS(m.Conn) {
+	if s.Config.RelaySocket == "" {
 		return false
 	}
 	if _, err := os.Stat(s.Config.RelaySocket); err != nil {

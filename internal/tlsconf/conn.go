@@ -4,45 +4,45 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
 	"time"
+
+	"mailproxy/relay/record"
 )
 
 // ErrTruncated is what reading a Conn returns when the peer's stream ends without the close_notify alert, so that it
 // may have been cut (RFC 8446 section 6.1). It is an io.ErrUnexpectedEOF to errors.Is.
-var ErrTruncated = fmt.Errorf("TLS stream cut off: %w", io.ErrUnexpectedEOF)
-
-// truncated is ErrTruncated with the name of who cut the stream.
-type truncated struct{ who string }
-
-func (e *truncated) Error() string { return e.who + ": " + ErrTruncated.Error() }
-func (e *truncated) Unwrap() error { return ErrTruncated }
-
-// TruncatedBy returns "client" or "mailhost" for an error that is ErrTruncated, else "".
-func TruncatedBy(err error) string {
-	if e, ok := errors.AsType[*truncated](err); ok {
-		return e.who
-	}
-	return ""
-}
+var ErrTruncated = record.ErrTruncated
 
 // Conn is a TLS connection after its handshake. Unlike tls.Conn it tells a stream that was cut between two records
-// from one that was ended, and CloseWrite ends the TCP stream, too.
+// from one that was ended, CloseWrite ends the TCP stream, too, and the relay can carry it on without crypto/tls: it is a
+// relay.Detacher.
 type Conn struct {
 	*tls.Conn
+	tap *record.Tap
 	raw *rawConn
-	who string // who sits at the other end, for errors
 }
 
-// Server makes the handshake with a client on conn, at most until the deadline of ctx. Afterwards the configuration is
+// newConn puts a Tap under TLS, which cfg, for one connection, must tell its secrets.
+func newConn(conn net.Conn, cfg *tls.Config, client bool) *Conn {
+	c := &Conn{raw: &rawConn{Conn: conn}}
+	c.tap = record.NewTap(c.raw, client)
+	c.tap.Configure(cfg)
+	if client {
+		c.Conn = tls.Client(c.tap, cfg)
+	} else {
+		c.Conn = tls.Server(c.tap, cfg)
+	}
+	return c
+}
+
+// Handshake makes the handshake with a client on conn, at most until the deadline of ctx. Afterwards the configuration is
 // forgotten as far as possible: Server serves one connection.
 func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
-	raw := &rawConn{Conn: conn}
-	c := &Conn{Conn: tls.Server(raw, s.config), raw: raw, who: "client"}
-	if err := handshake(ctx, c.Conn, conn); err != nil {
+	c := newConn(conn, s.config, false)
+	if err := handshake(ctx, c, conn); err != nil {
 		return nil, err
 	}
 	// tls.Conn keeps the configuration for as long as it lives and reads nothing of this after the handshake.
@@ -53,9 +53,8 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 
 // Connect makes the handshake with a mailhost on conn, at most until the deadline of ctx.
 func Connect(ctx context.Context, conn net.Conn, cfg *tls.Config) (*Conn, error) {
-	raw := &rawConn{Conn: conn}
-	c := &Conn{Conn: tls.Client(raw, cfg), raw: raw, who: "mailhost"}
-	if err := handshake(ctx, c.Conn, conn); err != nil {
+	c := newConn(conn, cfg, true)
+	if err := handshake(ctx, c, conn); err != nil {
 		return nil, err
 	}
 	cfg.RootCAs = nil // as above
@@ -64,7 +63,7 @@ func Connect(ctx context.Context, conn net.Conn, cfg *tls.Config) (*Conn, error)
 
 // handshake does without tls.Conn.HandshakeContext, which closes conn at the deadline: whoever has the connection may
 // still want to know its peer.
-func handshake(ctx context.Context, c *tls.Conn, conn net.Conn) error {
+func handshake(ctx context.Context, c *Conn, conn net.Conn) error {
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
@@ -77,14 +76,15 @@ func handshake(ctx context.Context, c *tls.Conn, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
+	c.tap.Established(c.Conn)
 	return conn.SetDeadline(time.Time{})
 }
 
-// Read is tls.Conn.Read, but an error around ErrTruncated where the stream ends without close_notify.
+// Read is tls.Conn.Read, but ErrTruncated where the stream ends without close_notify.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.raw.ended.Load() && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
-		err = &truncated{c.who}
+		err = ErrTruncated
 	}
 	return n, err
 }
@@ -98,6 +98,12 @@ func (c *Conn) CloseWrite() error {
 	}
 	return err
 }
+
+// CanDetach is part of relay.Detacher.
+func (c *Conn) CanDetach() error { return c.tap.CanDetach(c.Conn) }
+
+// Detach is part of relay.Detacher.
+func (c *Conn) Detach() (*record.Detached, error) { return c.tap.Detach(c.Conn) }
 
 // NetConn returns the connection below, as it was given to Handshake or Connect.
 func (c *Conn) NetConn() net.Conn { return c.raw.Conn }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // Content types (RFC 8446 section 5.1).
@@ -26,6 +27,9 @@ const (
 	maxSecret  = 48
 	rekeyAfter = 1 << 24 // records under one AES-GCM key at most (RFC 8446 section 5.5)
 )
+
+// ErrTruncated is a TLS stream that ends without close_notify: it may have been cut (RFC 8446 section 6.1).
+var ErrTruncated = fmt.Errorf("TLS stream cut off: %w", io.ErrUnexpectedEOF)
 
 // Errors of Open.
 var (

@@ -51,7 +51,7 @@ func (s *session) run(shop *pump.Shop, leg int, events uint32) (over bool) {
 	if events&(unix.EPOLLOUT|broken) != 0 && s.flow[1-leg].Pending(&s.end[leg]) {
 		s.flow[1-leg].Run(shop, &s.end[1-leg], &s.end[leg])
 	}
-	if s.flow[client].Done() && s.flow[mailhost].Done() {
+	if s.flow[client].Done() && s.flow[mailhost].Done() || s.flow[client].Cut() || s.flow[mailhost].Cut() {
 		return true
 	}
 	// After a reset nobody reads what the other side may still send.

@@ -2,8 +2,6 @@ package pump
 
 import (
 	"errors"
-	"fmt"
-	"io"
 
 	"golang.org/x/sys/unix"
 
@@ -11,7 +9,11 @@ import (
 )
 
 // ErrTruncated ends a TLS stream that stopped without close_notify (RFC 8446 section 6.1): it may have been cut.
-var ErrTruncated = fmt.Errorf("TLS stream cut off: %w", io.ErrUnexpectedEOF)
+var ErrTruncated = record.ErrTruncated
+
+// Cut reports whether the flow is done because its source's TLS stream was cut off. Then the session is over: the other
+// direction must not end in order either, and may have nobody to read it.
+func (f *Flow) Cut() bool { return f.done && errors.Is(f.Err, ErrTruncated) }
 
 // End is one connection of a session: a non-blocking stream socket, with TLS or without.
 type End struct {
