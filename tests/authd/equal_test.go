@@ -1,0 +1,208 @@
+package authd
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"os"
+	"sort"
+	"strings"
+	"testing"
+
+	"mailproxy/authlib"
+	"mailproxy/tests/harness"
+)
+
+// accounts is the test data of authlib/userdb: all kinds of hashes, fields that are missing, twice, empty or not what they
+// should be, UTF-8 and blanks, service-specific passwords, CRAM secrets, and 400 ordinary accounts.
+func accounts(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(harness.Root(t) + "/authlib/userdb/testdata/userdb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// both runs ask with Courier's daemon and with ours on the same files and returns what it found.
+func both(t *testing.T, settings harness.Env, ask func(t *testing.T) []string) (theirs, ours []string) {
+	t.Helper()
+	harness.UserdbText(t, accounts(t))
+	harness.Run(t, "", "/usr/sbin/makeuserdb")
+	courier := harness.CourierAuthdaemond(t, "authuserdb", settings)
+	theirs = ask(t)
+	courier.Stop()
+	harness.UserdbText(t, accounts(t))
+	harness.Run(t, "", "/usr/sbin/makeuserdb")
+	daemon(t, harness.Bin(t, "authdaemond"))
+	return theirs, ask(t)
+}
+
+// show prints everything that an answer holds.
+func show(a *authlib.Account, err error) string {
+	switch {
+	case errors.Is(err, authlib.ErrRefused):
+		return "FAIL"
+	case err != nil:
+		return "temporary failure"
+	}
+	id := func(n *uint32) string {
+		if n == nil {
+			return "-"
+		}
+		return fmt.Sprint(*n)
+	}
+	return fmt.Sprintf("USERNAME=%s UID=%s GID=%s HOME=%s ADDRESS=%s NAME=%s MAILDIR=%s QUOTA=%s PASSWD=%s PASSWD2=%s OPTIONS=%s", a.SystemUser,
+		id(a.UID), id(a.GID), a.Home, a.Address, a.FullName, a.Maildir, a.Quota, a.CryptPassword, a.ClearPassword, a.Options)
+}
+
+// cramRequest answers a challenge.
+func cramRequest(service string, kind authlib.AuthType, user, password string, upper bool) *authlib.AuthRequest {
+	functions := map[authlib.AuthType]func() hash.Hash{
+		authlib.AuthCRAMMD5: md5.New, authlib.AuthCRAMSHA1: sha1.New, authlib.AuthCRAMSHA256: sha256.New,
+	}
+	challenge := []byte("<0123456789abcdef@proxy>")
+	mac := hmac.New(functions[kind], []byte(password))
+	mac.Write(challenge)
+	digest := hex.EncodeToString(mac.Sum(nil))
+	if upper {
+		digest = strings.ToUpper(digest)
+	}
+	return &authlib.AuthRequest{Service: service, Type: kind, Challenge: challenge, Response: []byte(user + " " + digest)}
+}
+
+// tolerated are the answers that differ, and why.
+var tolerated = map[string]string{
+	"baduid": "Courier takes uid=abc for uid 0, root; ours refuses the account and logs why",
+}
+
+// TestEqualAnswers asks both daemons about every account in every way and compares every field.
+func TestEqualAnswers(t *testing.T) {
+	var names []string
+	for line := range strings.Lines(accounts(t)) {
+		if name, _, ok := strings.Cut(line, "\t"); ok && (!strings.HasPrefix(name, "bulk") || strings.HasPrefix(name, "bulk1")) {
+			names = append(names, name)
+		}
+	}
+	names = append(names, "nobody", "a@x.org ", "A@X.ORG", "a@x", "#", "# comment", ".", "a|b", "six=", "bulk1@example.org|uid=0")
+	ctx := context.Background()
+	theirs, ours := both(t, harness.Env{"DEFAULTOPTIONS": "wbnodsn=1,disableimap=1"}, func(t *testing.T) []string {
+		client := &authlib.Client{}
+		var got []string
+		add := func(a *authlib.Account, err error, format string, args ...any) {
+			got = append(got, fmt.Sprintf(format, args...)+": "+show(a, err))
+		}
+		for _, name := range names {
+			for _, service := range []string{"imap", "pop3", "esmtp"} {
+				if strings.HasPrefix(name, "bulk") && service != "imap" {
+					continue
+				}
+				a, err := client.Lookup(ctx, &authlib.LookupRequest{Service: service, User: name})
+				add(a, err, "%s PRE %s", name, service)
+				for _, pw := range []string{"secret", "imapsecret", "", "wrong"} {
+					a, err := client.Authenticate(ctx, &authlib.AuthRequest{Service: service, Type: authlib.AuthLogin, User: name, Password: pw})
+					add(a, err, "%s LOGIN %s %q", name, service, pw)
+				}
+				if strings.HasPrefix(name, "bulk") {
+					continue
+				}
+				for _, kind := range []authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA1, authlib.AuthCRAMSHA256} {
+					for _, pw := range []string{"secret", "wrong"} {
+						a, err := client.Authenticate(ctx, cramRequest(service, kind, name, pw, service == "pop3"))
+						add(a, err, "%s %s %s %q", name, kind, service, pw)
+					}
+				}
+			}
+		}
+		for _, module := range []string{"authuserdb", "authfoo"} {
+			a, err := client.Lookup(ctx, &authlib.LookupRequest{Module: module, Service: "imap", User: "six"})
+			add(a, err, "PRE %s", module)
+		}
+		var list []string
+		if err := client.Enumerate(ctx, func(a *authlib.Account) error {
+			list = append(list, a.Address+" listed: "+show(a, nil))
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		sort.Strings(list)
+		return append(got, list...)
+	})
+	compare(t, theirs, ours)
+	if len(theirs) < 1000 {
+		t.Errorf("only %d answers compared", len(theirs))
+	}
+}
+
+// compare reports lines that differ, but for those of tolerated accounts, which must differ.
+func compare(t *testing.T, theirs, ours []string) {
+	t.Helper()
+	split := func(lines []string) (map[string]string, []string) {
+		m := make(map[string]string)
+		var keys []string
+		for _, line := range lines {
+			key, value, _ := strings.Cut(line, ": ")
+			m[key] = value
+			keys = append(keys, key)
+		}
+		return m, keys
+	}
+	a, keys := split(theirs)
+	b, more := split(ours)
+	differs := make(map[string]bool)
+	done := make(map[string]bool)
+	for _, key := range append(keys, more...) {
+		if a[key] == b[key] || done[key] {
+			continue
+		}
+		done[key] = true
+		name, _, _ := strings.Cut(key, " ")
+		differs[name] = true
+		if tolerated[name] == "" {
+			t.Errorf("%s:\n Courier %s\n    ours %s", key, a[key], b[key])
+		}
+	}
+	for name, why := range tolerated {
+		if !differs[name] {
+			t.Errorf("%s no longer differs: %s", name, why)
+		}
+	}
+}
+
+// TestEqualPasswords changes passwords with both daemons: the same ones can be changed, and work afterwards.
+func TestEqualPasswords(t *testing.T) {
+	ctx := context.Background()
+	theirs, ours := both(t, nil, func(t *testing.T) []string {
+		client := &authlib.Client{}
+		var got []string
+		for _, test := range []struct{ service, user, old string }{
+			{"imap", "a@x.org", "secret"}, {"imap", "sys", "wrong"}, {"imap", "sys", "secret"}, {"imap", "svc", "imapsecret"}, {"pop3", "svc", "secret"},
+			{"imap", "six", "secret"}, {"imap", "yes", "secret"}, {"imap", "sha", "secret"}, {"imap", "des", "secret"}, {"imap", "nopw", ""},
+			{"imap", "nobody", "x"}, {"imap", "with space", "secret"}, {"imap", "ünï", "secret"}, {"pop3", "onlyimap", "imapsecret"},
+		} {
+			err := client.ChangePassword(ctx, &authlib.PasswordRequest{Service: test.service, User: test.user, OldPassword: test.old, NewPassword: "nëw pw"})
+			line := fmt.Sprintf("%s %s %q: refused %v, err %v", test.user, test.service, test.old, errors.Is(err, authlib.ErrRefused), err != nil)
+			for _, pw := range []string{test.old, "nëw pw"} {
+				_, err := client.Authenticate(ctx, &authlib.AuthRequest{Service: test.service, Type: authlib.AuthLogin, User: test.user, Password: pw})
+				line += fmt.Sprintf(" %q %v", pw, err == nil)
+			}
+			for _, kind := range []authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA256} {
+				_, err := client.Authenticate(ctx, cramRequest(test.service, kind, test.user, "nëw pw", false))
+				line += fmt.Sprintf(" %s %v", kind, err == nil)
+			}
+			got = append(got, line)
+		}
+		return got
+	})
+	for i := range theirs {
+		if theirs[i] != ours[i] {
+			t.Errorf("\nCourier %s\n   ours %s", theirs[i], ours[i])
+		}
+	}
+}
