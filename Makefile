@@ -27,5 +27,10 @@ bench:
 	tests/install.sh
 	$(GO) test -count=1 -timeout=60m -run '^$$' -bench . -benchtime 1x ./tests/bench
 
+# Two IMAP servers, an account database with two users, one proxy in front. DEMO_ONCE=1 ends afterwards.
+demo: build
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tests/demo
+	@bin/demo -bin bin
+
 clean:
 	rm -rf bin dist
