@@ -84,15 +84,17 @@ func (w writerFunc) Write(p []byte) (int, error) {
 func TestWrongServer(t *testing.T) {
 	accounts := users()
 	for i := range accounts {
-		stop, err := startMailhost(&accounts[i])
+		stop, err := startMailhost(&accounts[i], "127.0.0.1")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer stop()
 	}
 	var stdout strings.Builder
-	err := show(context.Background(), accounts[1].mailhost, accounts[0], &output{w: &stdout})
-	if err == nil {
+	if err := show(context.Background(), accounts[0].mailhost, accounts[0], &output{w: &stdout}); err != nil {
+		t.Fatalf("the right server: %v", err)
+	}
+	if err := show(context.Background(), accounts[1].mailhost, accounts[0], &output{w: &stdout}); err == nil {
 		t.Errorf("no error:\n%s", stdout.String())
 	}
 	// Nor is it enough that a login succeeds.

@@ -12,8 +12,9 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 )
 
-// startMailhost starts an IMAP server that has this one account, and writes its address into it.
-func startMailhost(u *user) (stop func(), err error) {
+// startMailhost starts an IMAP server on a loopback address, any port, that has this one account, and writes its address
+// into it.
+func startMailhost(u *user, ip string) (stop func(), err error) {
 	account := imapmemserver.NewUser(u.name, u.password)
 	for _, folder := range []string{"INBOX", u.folder} {
 		if err := account.Create(folder, nil); err != nil {
@@ -35,7 +36,7 @@ func startMailhost(u *user) (stop func(), err error) {
 		InsecureAuth: true, // on the loopback
 		Logger:       log.New(io.Discard, "", 0),
 	})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func demo(ctx context.Context, bin, listen string, once bool, out *output) (err 
 
 	accounts := users()
 	for i := range accounts {
-		stop, err := startMailhost(&accounts[i])
+		stop, err := startMailhost(&accounts[i], fmt.Sprintf("127.0.0.%d", i+2))
 		if err != nil {
 			return fmt.Errorf("start an IMAP server: %w", err)
 		}

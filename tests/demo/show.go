@@ -15,9 +15,9 @@ import (
 
 // session is what a user does at the proxy, and what must come of it: his own folder and his own message.
 const session = `
-S~ \* OK \[CAPABILITY .*
+S* \* OK .*
 C: a1 LOGIN "${user}" "${password}"
-S: a1 OK connected to proxy server.
+S* a1 OK .*
 C: a2 LIST "" "*"
 S* \* LIST .*%[1]s"?
 S* a2 OK .*
