@@ -7,7 +7,9 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,7 +31,38 @@ func furnish(dir string) error {
 	if err := courierFolders(dir); err != nil {
 		return err
 	}
+	if err := names(dir); err != nil {
+		return fmt.Errorf("private host names: %w", err)
+	}
 	return limitFiles()
+}
+
+// names gives the island its own /etc/hosts, and a name server that is not there.
+func names(dir string) error {
+	for place, text := range map[string]string{hostsFile: basicHosts, "/etc/resolv.conf": "nameserver 127.0.0.53\n"} {
+		path := filepath.Join(dir, filepath.Base(place))
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+		if err := unix.Mount(path, place, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("bind %s: %w", place, err)
+		}
+	}
+	return nil
+}
+
+const (
+	hostsFile  = "/etc/hosts"
+	basicHosts = "127.0.0.1 localhost\n::1 localhost\n"
+)
+
+// Hosts makes /etc/hosts hold these lines besides localhost.
+func Hosts(t testing.TB, lines ...string) {
+	t.Helper()
+	Root(t)
+	if err := os.WriteFile(hostsFile, []byte(basicHosts+strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // limitFiles gives the servers the soft limit on descriptors of a real machine. Some close every possible descriptor when they

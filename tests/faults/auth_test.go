@@ -1,0 +1,207 @@
+package faults
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/tests/harness"
+)
+
+// authFault is a misbehaviour of the auth module.
+type authFault struct {
+	name string
+	env  harness.Env               // settings; AUTHDAEMON_SOCKET is set to the fake's socket unless it is here
+	fake func(conn net.Conn) error // nil: nobody listens
+	deaf bool                      // somebody listens and does not accept
+	want outcome
+}
+
+// answer reads the request and writes text.
+func answer(text string, then func(net.Conn) error) func(net.Conn) error {
+	return func(conn net.Conn) error {
+		conn.SetDeadline(time.Now().Add(soon))
+		if _, err := conn.Read(make([]byte, 4096)); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(conn, text); err != nil || then == nil {
+			return nil
+		}
+		return then(conn)
+	}
+}
+
+const noProgram = "/nonexistent/authdaemond"
+
+var authFaults = []authFault{
+	{name: "no daemon and no program", env: harness.Env{"AUTHDAEMON_PROGRAM": noProgram}, want: temporary},
+	{name: "a program that fails", env: harness.Env{"AUTHDAEMON_PROGRAM": "/bin/false"}, want: temporary},
+	{name: "a program that hangs", env: harness.Env{"AUTHDAEMON_PROGRAM": "HANG"}, want: temporary},
+	{name: "a program that talks nonsense", env: harness.Env{"AUTHDAEMON_PROGRAM": "/bin/echo"}, want: temporary},
+	{name: "closes at once", fake: func(net.Conn) error { return nil }, want: temporary},
+	{name: "closes after the request", fake: answer("", nil), want: temporary},
+	{name: "closes in the answer", fake: answer("UID=8\nGID=8\nHOME=/tmp\n", nil), want: temporary},
+	{name: "hangs at once", fake: hang, want: temporary},
+	{name: "hangs in the answer", fake: answer("UID=8\nGID=8\n", hang), want: temporary},
+	{name: "does not accept", deaf: true, want: temporary},
+	{name: "garbage", fake: answer("\x00\xff\n\n<html>\n.\n", nil), want: temporary},
+	{name: "an answer without end", fake: answer("", endless("OPTIONS=x\n")), want: temporary},
+	{name: "a line without end", fake: answer("", endless("x")), want: temporary},
+	{name: "refuses", fake: answer("FAIL\n", nil), want: refused},
+	{name: "an account of root", fake: answer("UID=0\nGID=0\nHOME=/root\nADDRESS=u\nPASSWD2=pw\n.\n", nil), want: temporary},
+	{name: "an account without a home", fake: answer("UID=8\nGID=8\nADDRESS=u\nPASSWD2=pw\n.\n", nil), want: temporary},
+	{name: "no clear password", fake: answer("UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nOPTIONS=mailhost="+good+"\n.\n", nil), want: refused},
+	{name: "one byte at a time", fake: answer("", bytewise("UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\nOPTIONS=mailhost="+good+"\n.\n")), want: loggedIn},
+}
+
+func bytewise(text string) func(net.Conn) error {
+	return func(conn net.Conn) error {
+		for _, b := range []byte(text) {
+			if _, err := conn.Write([]byte{b}); err != nil {
+				return err
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return nil
+	}
+}
+
+// Each fault of the auth module: temporary failure in time, one log line that fail2ban does not count, no process left.
+func TestAuthFaults(t *testing.T) {
+	for _, p := range protocols {
+		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
+	}
+	t.Run("all", func(t *testing.T) {
+		for i, f := range authFaults {
+			for _, p := range protocols {
+				t.Run(p.name+"/"+f.name, func(t *testing.T) {
+					t.Parallel()
+					f.run(t, p, address(400+i))
+				})
+			}
+		}
+	})
+	harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy", "authdaemond", "sleep")
+}
+
+func (f authFault) run(t *testing.T, p protocol, addr string) {
+	dir := harness.Dir(t)
+	env := with(harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(dir, "socket")})
+	for name, value := range f.env {
+		if value == "HANG" {
+			value = filepath.Join(dir, "hang")
+			if err := os.WriteFile(value, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		env[name] = value
+	}
+	if _, own := f.env["AUTHDAEMON_PROGRAM"]; !own {
+		env["AUTHDAEMON_PROGRAM"] = noProgram
+	}
+	if f.fake != nil {
+		fakeDaemon(t, env["AUTHDAEMON_SOCKET"], f.fake)
+	}
+	if f.deaf {
+		deafSocket(t, env["AUTHDAEMON_SOCKET"])
+	}
+	front := p.front(t, addr, env)
+	if f.want == temporary && strings.HasPrefix(f.name, "an account") {
+		f.local(t, p, front, addr)
+		return
+	}
+	p.attempt(t, addr, "u", f.want, "")
+	harness.Eventually(func() bool { return len(warnings(front.Log, "")) > 0 })
+	lines := warnings(front.Log, "")
+	if want := map[outcome]int{temporary: 1, refused: 0, loggedIn: 0}[f.want]; f.name == "no clear password" {
+		oneWarning(t, front.Log, "", "proxy enabled, but no password for u")
+	} else if len(lines) != want {
+		t.Errorf("want %d warnings, have %q", want, lines)
+	}
+	if n := len(front.Log.Find("LOGIN FAILED")); (n > 0) != (f.want == refused) {
+		t.Errorf("%d lines LOGIN FAILED", n)
+	}
+}
+
+// local is for accounts that can not be served here. The process may already be half of somebody else by then, so the session
+// may end with the answer.
+func (f authFault) local(t *testing.T, p protocol, front *harness.Process, addr string) {
+	conn := dial(t, addr+p.port)
+	conn.SetDeadline(time.Now().Add(soon))
+	login := "a LOGIN u pw\r\nb LOGOUT\r\n"
+	if p.name == "POP3" {
+		login = "USER u\r\nPASS pw\r\nQUIT\r\n"
+	}
+	io.WriteString(conn, login)
+	said, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(said), "Temporary problem, please try again later") {
+		t.Errorf("said %q, %v", said, err)
+	}
+	// "proxy enabled, but no proxy host defined" is Courier's warning that comes first.
+	if lines := front.Log.Find(`^(WARN|ERR|CRIT): [^p]`); len(lines) != 1 {
+		t.Errorf("want one log line, have %q", lines)
+	}
+	if n := len(front.Log.Find("LOGIN FAILED")); n != 0 {
+		t.Errorf("%d lines LOGIN FAILED", n)
+	}
+}
+
+// fakeDaemon listens on a unix socket as an auth daemon would, and serves each connection.
+func fakeDaemon(t *testing.T, socket string, serve func(net.Conn) error) {
+	t.Helper()
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				if err := serve(conn); err != nil && strings.Contains(err.Error(), "without end") {
+					t.Error(err)
+				}
+			})
+		}
+	})
+}
+
+// deafSocket listens on a unix socket and fills its queue, so that a connect waits.
+func deafSocket(t *testing.T, socket string) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		c, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(c) })
+		if err := unix.Connect(c, &unix.SockaddrUnix{Name: socket}); err == unix.EAGAIN {
+			return
+		}
+	}
+	t.Fatal(fmt.Errorf("the kernel lets everybody in"))
+}

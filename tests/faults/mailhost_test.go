@@ -1,0 +1,219 @@
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/tests/harness"
+)
+
+// fault is a mailhost's misbehaviour, and what it must lead to.
+type fault struct {
+	name    string
+	imap    string // the server's side of a dialogue, see harness.Scripted; empty: the case is about POP3 only
+	pop3    string
+	want    outcome
+	step    string // in the log line; "/" separates what IMAP and POP3 call it
+	then    func(net.Conn) error
+	dribble time.Duration
+}
+
+const (
+	greets   = "S: * OK hello\n"
+	takesTag = greets + "C~ (?P<tag>\\S+) LOGIN .*\n"
+	greets3  = "S: +OK hello\n"
+	user3    = greets3 + "C~ USER .*\n"
+	pass3    = user3 + "S: +OK\nC~ PASS .*\n"
+)
+
+var faults = []fault{
+	{name: "hangs before the greeting", imap: "\n", pop3: "\n", then: hang, want: temporary, step: "greeting"},
+	{name: "hangs in the greeting", imap: `S= "* O"`, pop3: `S= "+O"`, then: hang, want: temporary, step: "greeting"},
+	{name: "hangs after LOGIN", imap: takesTag, pop3: user3, then: hang, want: temporary, step: "login/user"},
+	{name: "hangs after PASS", pop3: pass3, then: hang, want: temporary, step: "/password"},
+	{name: "hangs in the answer", imap: takesTag + `S= "${tag} O"`, pop3: pass3 + `S= "+"`, then: hang, want: temporary, step: "login/password"},
+	{name: "closes before the greeting", imap: "\n", pop3: "\n", want: temporary, step: "greeting"},
+	{name: "closes in the greeting", imap: `S= "* OK he"`, pop3: `S= "+OK he"`, want: temporary, step: "greeting"},
+	{name: "closes after the greeting", imap: greets, pop3: greets3, want: temporary, step: "login/user"},
+	{name: "closes after LOGIN", imap: takesTag, pop3: user3, want: temporary, step: "login/user"},
+	{name: "closes after PASS", pop3: pass3, want: temporary, step: "/password"},
+	{name: "closes in the answer", imap: takesTag + `S= "${tag} OK"`, pop3: pass3 + `S= "+OK"`, want: temporary, step: "login/password"},
+	{name: "resets before the greeting", imap: "\n", pop3: "\n", then: reset, want: temporary, step: "greeting"},
+	{name: "resets after LOGIN", imap: takesTag, pop3: pass3, then: reset, want: temporary, step: "login/password"},
+	{name: "is no mail server", imap: "S: 220 smtp.example.com ESMTP", pop3: "S: SSH-2.0-OpenSSH_9.2", want: temporary, step: "greeting"},
+	{name: "sends garbage", imap: `S= "\x00\x01\xff\xfe\x16\x03\x01\r\n"`, pop3: `S= "\x00\xff\xfe\n\n\n"`, then: hang, want: temporary, step: "greeting"},
+	{name: "says goodbye", imap: "S: * BYE too many connections", pop3: "S: -ERR [SYS/TEMP] too many connections", want: temporary, step: "greeting"},
+	{name: "has everybody logged in", imap: "S: * PREAUTH welcome", want: temporary, step: "greeting"},
+	{name: "rejects", imap: takesTag + "S: ${tag} NO wrong", pop3: pass3 + "S: -ERR wrong", want: refused, step: "login/password"},
+	{name: "rejects with a code", imap: takesTag + "S: ${tag} NO [AUTHENTICATIONFAILED] wrong", pop3: pass3 + "S: -ERR [AUTH] wrong", want: refused, step: "login/password"},
+	{name: "rejects the user", pop3: user3 + "S: -ERR who?", want: refused, step: "/user"},
+	{name: "does not understand", imap: takesTag + "S: ${tag} BAD what?", pop3: user3 + "S: What?", want: -1, step: "login/user"},
+	{name: "has trouble of its own", imap: takesTag + "S: ${tag} NO [UNAVAILABLE] database down", pop3: pass3 + "S: -ERR [SYS/TEMP] database down", want: temporary, step: "login/password"},
+	{name: "says goodbye instead of an answer", imap: takesTag + "S: * BYE going down", pop3: pass3 + "S: bye", want: temporary, step: "login/password"},
+	{name: "asks for more", imap: takesTag + "S: + go on", pop3: pass3 + "S: + go on", then: hang, want: temporary, step: "login/password"},
+	{name: "answers another tag", imap: takesTag + "S: zzz OK in", then: hang, want: temporary, step: "login"},
+	{name: "talks without end", imap: takesTag, pop3: user3, then: endless("* 1 EXISTS\r\n"), want: temporary, step: "login/user"},
+	{name: "talks slowly without end", imap: takesTag, then: drip("* 1 EXISTS\r\n"), want: temporary, step: "login"},
+	{name: "greets without end", imap: "\n", pop3: "\n", then: endless("x"), want: temporary, step: "greeting"},
+	{name: "stops reading", imap: "S: * OK hello", pop3: "S: +OK hello", then: hang, want: temporary, step: "login/user"},
+	{name: "one byte at a time", imap: protocols[0].works, pop3: protocols[1].works, dribble: time.Millisecond, want: loggedIn},
+	{name: "bare line feeds", imap: "S= \"* OK hello\\n\"\nC~ (?P<tag>\\S+) LOGIN .*\nS= \"${tag} OK in\\n\"\n" + echo,
+		pop3: "S= \"+OK hello\\n\"\nC~ USER .*\nS= \"+OK\\n\"\nC~ PASS .*\nS= \"+OK\\n\"\n" + echo, want: loggedIn},
+	{name: "untagged responses", imap: takesTag + "S: * CAPABILITY IMAP4rev1\nS: * OK still there\nS: * 3 EXISTS\nS: ${tag} OK [CAPABILITY IMAP4rev1] in\n" + echo, want: loggedIn},
+	{name: "a line of 1 MB", imap: takesTag + "S: * OK " + strings.Repeat("x", 1<<20) + "\nS: ${tag} OK in\n" + echo, want: loggedIn},
+	{name: "an answer of 1 MB", pop3: user3 + "S: +OK " + strings.Repeat("x", 1<<20), want: temporary, step: "/user"},
+}
+
+// hang keeps the connection until the proxy closes it.
+func hang(conn net.Conn) error {
+	conn.SetReadDeadline(time.Now().Add(soon))
+	_, err := io.Copy(io.Discard, conn)
+	return err
+}
+
+func reset(conn net.Conn) error { return conn.(*net.TCPConn).SetLinger(0) }
+
+func endless(text string) func(net.Conn) error {
+	return func(conn net.Conn) error {
+		conn.SetWriteDeadline(time.Now().Add(soon))
+		for block := []byte(strings.Repeat(text, 10000)); ; {
+			if _, err := conn.Write(block); err != nil {
+				return until(err)
+			}
+		}
+	}
+}
+
+func drip(text string) func(net.Conn) error {
+	return func(conn net.Conn) error {
+		for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if _, err := io.WriteString(conn, text); err != nil {
+				return nil
+			}
+		}
+		return errors.New("the proxy listens without end")
+	}
+}
+
+// until says that the proxy closed the connection, unless it did not before the deadline.
+func until(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errors.New("the proxy listens without end")
+	}
+	return nil
+}
+
+func (f fault) script(p protocol) string {
+	if p.name == "IMAP" {
+		return f.imap
+	}
+	return f.pop3
+}
+
+// serve is the mailhost.
+func (f fault) serve(t *testing.T, p protocol) func(net.Conn) error {
+	play := func(net.Conn) error { return nil }
+	if strings.TrimSpace(f.script(p)) != "" {
+		play = harness.Scripted(t, f.dribble, f.script(p))
+	}
+	return func(conn net.Conn) error {
+		if err := play(conn); err != nil || f.then == nil {
+			return err
+		}
+		return f.then(conn)
+	}
+}
+
+// Each fault: the right answer in time, a session that goes on, one connection, one log line.
+func TestMailhostFaults(t *testing.T) {
+	var accounts []harness.Account
+	for i := range faults {
+		accounts = append(accounts, harness.Account{Name: fmt.Sprintf("user%d", i), Password: "pw", Options: "mailhost=" + address(i)})
+	}
+	accounts = append(accounts, harness.Account{Name: "good", Password: "pw", Options: "mailhost=" + good})
+	harness.Userdb(t, accounts...)
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	for _, p := range protocols {
+		front := p.front(t, control, limits)
+		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
+		t.Run(p.name, func(t *testing.T) {
+			for i, f := range faults {
+				if f.script(p) == "" {
+					continue
+				}
+				t.Run(f.name, func(t *testing.T) {
+					t.Parallel()
+					f.run(t, p, front.Log, address(i)+p.port, fmt.Sprintf("user%d", i))
+				})
+			}
+		})
+		if t.Failed() {
+			t.Logf("log of the %s front end:\n%s", p.name, front.Log)
+		}
+	}
+	harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy")
+}
+
+func (f fault) run(t *testing.T, p protocol, log *harness.Log, addr, user string) {
+	fake := harness.NewFakeMailhost(t, addr, f.serve(t, p))
+	want := f.want
+	if want < 0 { // the two protocols differ: BAD is an answer, a line that is neither +OK nor -ERR is none
+		want = map[string]outcome{"IMAP": refused, "POP3": temporary}[p.name]
+	}
+	p.attempt(t, control, user, want, "good")
+	if n := fake.Connections(); n != 1 {
+		t.Errorf("%d connections to the mailhost", n)
+	}
+	if want == loggedIn {
+		if w := warnings(log, "user="+user+":"); len(w) > 0 {
+			t.Errorf("warnings: %q", w)
+		}
+		return
+	}
+	step, step3, differ := strings.Cut(f.step, "/")
+	if differ && p.name == "POP3" {
+		step = step3
+	}
+	host, _, _ := net.SplitHostPort(addr)
+	oneWarning(t, log, "user="+user+":", "step="+step+",")
+	oneWarning(t, log, "user="+user+":", host+", address="+addr+",")
+	failed := len(log.Find(`LOGIN FAILED, user=` + user + `,`))
+	if failed != map[outcome]int{refused: 1, temporary: 0}[want] {
+		t.Errorf("%d lines LOGIN FAILED", failed)
+	}
+	for _, err := range fake.Errors() {
+		if strings.Contains(err.Error(), "without end") {
+			t.Error(err)
+		}
+	}
+}
+
+// deaf listens on addr and lets no connection in: its queue is full, and the kernel drops what comes.
+func deaf(t *testing.T, ip [4]byte, port int) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	addr := &unix.SockaddrInet4{Addr: ip, Port: port}
+	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, addr), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		conn, err := net.DialTimeout("tcp", fmt.Sprintf("%d.%d.%d.%d:%d", ip[0], ip[1], ip[2], ip[3], port), 200*time.Millisecond)
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	t.Fatal("the kernel lets everybody in")
+}

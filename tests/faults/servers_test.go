@@ -1,0 +1,84 @@
+package faults
+
+import (
+	"strings"
+	"testing"
+
+	"mailproxy/tests/harness"
+)
+
+// Servers that can not be reached, several servers, several addresses of a name. "good" is a mailhost that works, "no" one that
+// rejects, "busy" one with trouble of its own, "closed" an address where nobody listens, "deaf" one that does not answer.
+func TestServers(t *testing.T) {
+	harness.Hosts(t, "127.0.9.1 closed", "127.0.9.2 deaf", "127.0.9.3 busy", "127.0.9.4 no", good+" good",
+		"127.0.9.1 two", good+" two", "127.0.9.2 slow", good+" slow", "127.0.9.1 none", "127.0.9.3 none", "127.0.9.4 stop", good+" stop",
+		"::1 six", "127.0.0.1 self")
+	cases := []struct {
+		name, mailhost string
+		want           outcome
+		warnings       []string // in order
+	}{
+		{"closed", "127.0.9.1", temporary, []string{"step=connect, "}},
+		{"deaf", "127.0.9.2", temporary, []string{"step=connect, "}},
+		{"unknown", "nowhere.example", temporary, []string{"step=resolve, "}},
+		{"v6closed", "six", temporary, []string{"address=[::1]:PORT, step=connect, "}},
+		{"port", "127.0.9.4:1", temporary, []string{"address=127.0.9.4:1, step=connect, "}},
+		{"loop", "127.0.0.1", temporary, []string{"loop refused"}},
+		{"loopname", "self", temporary, []string{"loop refused"}},
+		{"badoption", "127.0.9.1:port", temporary, []string{"can not be proxied"}},
+		{"byname", "good", loggedIn, nil},
+		{"addresses", "two", loggedIn, []string{"address=127.0.9.1:PORT, step=connect, "}},
+		{"slowaddress", "slow", loggedIn, []string{"address=127.0.9.2:PORT, step=connect, "}},
+		{"alladdresses", "none", temporary, []string{"address=127.0.9.1:PORT, step=connect, ", "address=127.0.9.3:PORT, step="}},
+		{"noretry", "stop", refused, []string{"address=127.0.9.4:PORT, step="}},
+		{"servers", "closed;good", loggedIn, []string{"address=127.0.9.1:PORT, step=connect, "}},
+		{"busyserver", "busy good", loggedIn, []string{"address=127.0.9.3:PORT, step="}},
+		{"slowserver", "deaf;good", loggedIn, []string{"address=127.0.9.2:PORT, step=connect, "}},
+		{"unknownserver", "nowhere.example;good", loggedIn, []string{"step=resolve, "}},
+		{"rejecting", "no;good", refused, []string{"address=127.0.9.4:PORT, step="}},
+		{"loopfirst", "self;good", loggedIn, []string{"loop refused"}},
+	}
+	accounts := []harness.Account{{Name: "good", Password: "pw", Options: "mailhost=" + good}}
+	for _, c := range cases {
+		accounts = append(accounts, harness.Account{Name: c.name, Password: "pw", Options: "mailhost=" + c.mailhost})
+	}
+	harness.Userdb(t, accounts...)
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	for i, p := range protocols {
+		number := []int{143, 110}[i]
+		// Two servers that wait for their limit, and the login limit for both must not be in the way.
+		front := p.front(t, control, with(harness.Env{"PROXY_CONNECT_TIMEOUT": "1"}))
+		deaf(t, [4]byte{127, 0, 9, 2}, number)
+		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
+		no := map[string]string{"IMAP": takesTag + "S: ${tag} NO wrong", "POP3": pass3 + "S: -ERR wrong"}[p.name]
+		rejecting := harness.NewFakeMailhost(t, "127.0.9.4"+p.port, harness.Scripted(t, 0, no))
+		busy := map[string]string{"IMAP": takesTag + "S: ${tag} NO [UNAVAILABLE] later", "POP3": pass3 + "S: -ERR [SYS/TEMP] later"}[p.name]
+		harness.NewFakeMailhost(t, "127.0.9.3"+p.port, harness.Scripted(t, 0, busy))
+		t.Run(p.name, func(t *testing.T) {
+			for _, c := range cases {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					p.attempt(t, control, c.name, c.want, "good")
+					lines := front.Log.Find(`^(WARN|ERR|CRIT): .*(user=|account )` + c.name + `:? `)
+					if len(lines) != len(c.warnings) {
+						t.Fatalf("%d warnings, want %d: %q", len(lines), len(c.warnings), lines)
+					}
+					for i, want := range c.warnings {
+						want = strings.ReplaceAll(want, ":PORT", p.port)
+						if !strings.Contains(lines[i], want) {
+							t.Errorf("want %q in %q", want, lines[i])
+						}
+					}
+				})
+			}
+		})
+		// Two accounts name it, once each: no server is asked twice for one login.
+		if n := rejecting.Connections(); n != 2 {
+			t.Errorf("%s: %d connections to the server that rejects, want 2", p.name, n)
+		}
+		if t.Failed() {
+			t.Logf("log of the %s front end:\n%s", p.name, front.Log)
+		}
+	}
+	harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy")
+}

@@ -1,0 +1,147 @@
+// Package faults breaks what the front ends depend on, mailhosts and the auth module, in every way there is, and looks at what
+// the client is told, how soon, what the log says, and what is left behind.
+package faults
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/tests/harness"
+	"mailproxy/tests/transcript"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// The limits that the front ends get here, so that the tests are quick, and the time within which an answer must come: well
+// above the limits, since the machine may be busy, and well below the defaults.
+const (
+	limit   = 2 * time.Second
+	soon    = 20 * time.Second
+	control = "127.0.0.1" // where the front ends listen
+	good    = "127.0.0.8" // a mailhost that works
+)
+
+var limits = harness.Env{
+	"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0",
+	"PROXY_CONNECT_TIMEOUT": "2", "PROXY_LOGIN_TIMEOUT": "2",
+	"TIMEOUT_SOCK": "2", "TIMEOUT_WRITE": "2", "TIMEOUT_READ": "2",
+}
+
+func with(more harness.Env) harness.Env {
+	env := harness.Env{}
+	for _, settings := range []harness.Env{limits, more} {
+		for name, value := range settings {
+			env[name] = value
+		}
+	}
+	return env
+}
+
+// outcome is what the client of a faulty login is told.
+type outcome int
+
+const (
+	loggedIn outcome = iota
+	refused
+	temporary
+)
+
+// protocol is what differs between IMAP and POP3 in these tests.
+type protocol struct {
+	name, port string
+	greeting   string
+	login      string // USER and PASS are replaced
+	answer     map[outcome]string
+	after      string // a command that shows that the session goes on
+	works      string // what the good mailhost says
+	relayed    string // a dialogue with the mailhost after the login
+}
+
+var protocols = []protocol{
+	{
+		name: "IMAP", port: ":143", greeting: `S~ \* OK .*`, login: "C: a LOGIN USER PASS",
+		answer: map[outcome]string{
+			loggedIn:  `S~ a OK .*`,
+			refused:   `S: a NO [AUTHENTICATIONFAILED] Login failed.`,
+			temporary: `S: a NO [UNAVAILABLE] Temporary problem, please try again later`,
+		},
+		after: "C: b NOOP\nS: b OK NOOP completed",
+		works: "S: * OK good\nC~ (?P<tag>\\S+) LOGIN .*\nS: ${tag} OK in\n" + echo,
+	},
+	{
+		name: "POP3", port: ":110", greeting: `S~ \+OK .*`, login: "C: USER USER\nS~ \\+OK.*\nC: PASS PASS",
+		answer: map[outcome]string{
+			loggedIn:  `S~ \+OK.*`,
+			refused:   `S: -ERR [AUTH] Login failed.`,
+			temporary: `S: -ERR [SYS/TEMP] Temporary problem, please try again later`,
+		},
+		after: "C: LANG\nS~ \\+OK.*\nS* \\.",
+		works: "S: +OK good\nC~ USER .*\nS: +OK\nC~ PASS .*\nS: +OK in\n" + echo,
+	},
+}
+
+// After a login the good mailhost and the client say this, to show that the two are joined.
+const (
+	echo   = "C: ping\nS: pong\nC-\nS-"
+	joined = "C: ping\nS: pong\nC-\nS-"
+)
+
+func (p protocol) front(t *testing.T, addr string, env harness.Env) *harness.Process {
+	t.Helper()
+	if p.name == "IMAP" {
+		return harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env)
+	}
+	return harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env)
+}
+
+// attempt logs in and expects the outcome. A session that was not logged in must still be usable: the client then gives
+// another name, of an account whose mailhost works, if there is one.
+func (p protocol) attempt(t *testing.T, addr, user string, want outcome, then string) {
+	t.Helper()
+	r := &transcript.Runner{Conn: dial(t, addr+p.port), Timeout: soon}
+	login := func(user string) string {
+		return strings.NewReplacer("USER USER", "USER "+user, "USER", user, "PASS PASS", "PASS pw", "PASS", "pw").Replace(p.login)
+	}
+	start := time.Now()
+	r.MustPlay(t, p.greeting+"\n"+login(user)+"\n"+p.answer[want])
+	if took := time.Since(start); took > soon {
+		t.Errorf("the answer took %v", took)
+	}
+	if want == loggedIn {
+		r.MustPlay(t, joined)
+		return
+	}
+	r.MustPlay(t, p.after)
+	if then != "" {
+		r.MustPlay(t, login(then)+"\n"+p.answer[loggedIn]+"\n"+joined)
+	}
+}
+
+func dial(t *testing.T, addr string) *net.TCPConn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.(*net.TCPConn)
+}
+
+// warnings returns the lines about this user, or all, that are above INFO.
+func warnings(log *harness.Log, user string) []string {
+	return log.Find(`^(WARN|ERR|CRIT): .*` + user)
+}
+
+func oneWarning(t *testing.T, log *harness.Log, user, want string) {
+	t.Helper()
+	lines := warnings(log, user)
+	if len(lines) != 1 || !strings.Contains(lines[0], want) {
+		t.Errorf("want one log line with %q in it, have %d: %q", want, len(lines), lines)
+	}
+}
+
+func address(n int) string { return fmt.Sprintf("127.0.%d.%d", 10+n/200, 1+n%200) }
