@@ -79,7 +79,11 @@ func hang(conn net.Conn) error {
 	return err
 }
 
-func reset(conn net.Conn) error { return conn.(*net.TCPConn).SetLinger(0) }
+// reset ends the connection by RST instead of FIN, late enough for the proxy to have seen it accepted.
+func reset(conn net.Conn) error {
+	time.Sleep(100 * time.Millisecond)
+	return conn.(*net.TCPConn).SetLinger(0)
+}
 
 func endless(text string) func(net.Conn) error {
 	return func(conn net.Conn) error {
@@ -184,7 +188,8 @@ func (f fault) run(t *testing.T, p protocol, log *harness.Log, addr, user string
 	}
 	host, _, _ := net.SplitHostPort(addr)
 	oneWarning(t, log, "user="+user+":", "step="+step+",")
-	oneWarning(t, log, "user="+user+":", host+", address="+addr+",")
+	oneWarning(t, log, "user="+user+":", " "+host)
+	oneWarning(t, log, "user="+user+":", "address="+addr+",")
 	failed := len(log.Find(`LOGIN FAILED, user=` + user + `,`))
 	if failed != map[outcome]int{refused: 1, temporary: 0}[want] {
 		t.Errorf("%d lines LOGIN FAILED", failed)

@@ -15,12 +15,14 @@
 package harness
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,6 +44,7 @@ func Main(m *testing.M) int {
 	var err error
 	switch os.Getenv(stageVar) {
 	case "test":
+		waitTogether()
 		return m.Run()
 	case "init":
 		status, err = runInit()
@@ -53,6 +56,16 @@ func Main(m *testing.M) int {
 		return 1
 	}
 	return status
+}
+
+// waitTogether lets parallel tests outnumber the processors unless -parallel was given: most of their time is waiting.
+func waitTogether() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		flag.Set("test.parallel", strconv.Itoa(max(12, runtime.GOMAXPROCS(0))))
+	}
 }
 
 // runOutside builds the programs and runs this binary again as process 1 of new namespaces.

@@ -85,6 +85,7 @@ func Parse(name string, r io.Reader) ([]*Script, error) {
 	var scripts []*Script
 	current := &Script{Name: name}
 	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 16<<20)
 	for n := 1; lines.Scan(); n++ {
 		text := lines.Text()
 		where := fmt.Sprintf("%s:%d", name, n)
