@@ -143,6 +143,13 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 		socket = s.folder + "/socket"
 		listeners = append(listeners, l)
 	}
+	var scraper net.Listener
+	if s.metrics != "" {
+		if scraper, err = listenMetrics(s.metrics); err != nil {
+			p.log.errf("%v", err)
+			return exitFailure
+		}
+	}
 	if id != nil {
 		if file := rootOnly(id, p.folder, s.modules); file != "" {
 			p.log.infof("stays root: user %s cannot read %s", id.name, file)
@@ -153,6 +160,9 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 	}
 	srv := newServer(newAsker(s, p.setup(s, false), nil, p.now))
 	p.log.infof("authdaemond %s: modules=%q, daemons=%d, socket %s", version.Version, s.modules, s.daemons, socket)
+	if scraper != nil {
+		go srv.serveMetrics(ctx, scraper)
+	}
 	return p.serve(ctx, srv, listeners)
 }
 

@@ -51,7 +51,10 @@ type server struct {
 	drained chan struct{}
 
 	waiting atomic.Int64 // clients that have not sent their request yet
-	buffers pool
+	// underWay is the number of busy requests, for the metrics.
+	underWay atomic.Int64
+	metrics  metrics
+	buffers  pool
 	// busy counts requests from their last byte to the end of the answer.
 	busy sync.WaitGroup
 }
@@ -198,28 +201,36 @@ func (s *server) client(ctx context.Context, fd int) {
 	defer c.Close()
 	req, ok := s.receive(ctx, &c)
 	if !ok {
+		s.metrics.silent.Add(1)
 		return
 	}
+	began := time.Now()
 	s.busy.Add(1)
 	defer s.busy.Done()
+	s.underWay.Add(1)
+	defer s.underWay.Add(-1)
 	g := s.hold()
 	defer g.users.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), s.request)
 	defer cancel()
 	if !g.enter(ctx) {
+		s.metrics.turnedAway.Add(1)
 		return
 	}
 	defer g.leave()
 	if _, ok := req.(*authlib.EnumerateRequest); ok {
-		s.list(g, &c)
+		err := s.list(g, &c)
+		s.metrics.count(kindEnumerate, resultOf(nil, err), time.Since(began))
 		return
 	}
 	buf := s.buffers.get()
 	defer s.buffers.put(buf)
 	// Without an answer the connection is closed: a temporary failure.
-	if out, err := g.answer(ctx, req, (*buf)[:0]); err == nil {
+	out, err := g.answer(ctx, req, (*buf)[:0])
+	if err == nil {
 		_, _ = c.Write(out)
 	}
+	s.metrics.count(kindOf(req), resultOf(out, err), time.Since(began))
 }
 
 // receive reads a request. ok is false for clients that get no answer.
@@ -260,7 +271,7 @@ func (s *server) debugf(format string, args ...any) {
 }
 
 // list answers ENUMERATE. An error ends the list without its final dot.
-func (s *server) list(g *generation, c *conn) {
+func (s *server) list(g *generation, c *conn) error {
 	// The list of a large installation takes longer than other answers; the limit of each write ends it for who goes away.
 	w := &lister{w: c}
 	err := g.enumerate(context.Background(), w.begin, w.account)
@@ -271,6 +282,7 @@ func (s *server) list(g *generation, c *conn) {
 	if err != nil {
 		g.debugf("ENUMERATE: %v", err)
 	}
+	return err
 }
 
 // lister writes a list in large pieces.

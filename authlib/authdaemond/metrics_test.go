@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMetrics(t *testing.T) {
+	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: func(_ context.Context, user string) error {
+		if user == "down" {
+			return fmt.Errorf("down")
+		}
+		return nil
+	}})
+	s := start(t, a, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	l, err := listenMetrics("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.serveMetrics(ctx, l)
+	for _, user := range []string{"ann", "ann", "bob", "down", "down", "down"} {
+		s.login(user, user)
+	}
+	get := func(request string) string {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(c, request)
+		text, _ := io.ReadAll(c)
+		return string(text)
+	}
+	var text string
+	for range 100 { // a request is counted when its answer has been written
+		text = get("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+		if strings.Contains(text, `authdaemond_request_seconds_count{request="auth"} 6`) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, want := range []string{
+		"HTTP/1.0 200 OK\r\n", "Content-Type: text/plain; version=0.0.4\r\n",
+		"# TYPE authdaemond_requests_total counter\n",
+		`authdaemond_requests_total{request="auth",result="ok"} 2` + "\n",
+		`authdaemond_requests_total{request="auth",result="refused"} 1` + "\n",
+		`authdaemond_requests_total{request="auth",result="temporary"} 3` + "\n",
+		`authdaemond_requests_total{request="lookup",result="ok"} 0` + "\n",
+		`authdaemond_request_seconds_bucket{request="auth",le="+Inf"} 6` + "\n",
+		`authdaemond_request_seconds_bucket{request="auth",le="0.0001"} `,
+		"authdaemond_waiting_clients 0\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("not there: %q in\n%s", want, text)
+		}
+	}
+	if got := get("POST / HTTP/1.1\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.0 405") {
+		t.Errorf("POST: %q", got)
+	}
+	for _, where := range []string{"0.0.0.0:9143", "192.0.2.1:9143", "localhost:9143", "9143", "relative/path"} {
+		if l, err := listenMetrics(where); err == nil {
+			l.Close()
+			t.Errorf("listens at %s", where)
+		}
+	}
+	u, err := listenMetrics(t.TempDir() + "/m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Close()
+}
