@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -23,11 +24,11 @@ type deadError struct {
 	final bool // the use cannot be repeated
 }
 
-func (e *deadError) Error() string { return e.err.Error() }
+// Error is one line: what the drivers and errors.Join spread over several is joined by semicolons.
+func (e *deadError) Error() string {
+	return strings.Join(strings.FieldsFunc(e.err.Error(), func(r rune) bool { return r == '\n' || r == '\t' }), "; ")
+}
 func (e *deadError) Unwrap() error { return e.err }
-
-// Logged tells the daemon that the outage has its line in the log already, see [Outage].
-func (e *deadError) Logged() bool { return true }
 
 // Dead marks err as one after which the connection is of no more use, though the request may be repeated with another.
 func Dead(err error) error {

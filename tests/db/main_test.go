@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"mailproxy/authlib"
+	"mailproxy/authlib/ldap"
+	"mailproxy/authlib/mysql"
+	"mailproxy/authlib/pgsql"
 	"mailproxy/tests/harness"
 )
 
@@ -62,4 +66,15 @@ func (s settings) write(t testing.TB, path string) string {
 func (s settings) file(t testing.TB) string {
 	t.Helper()
 	return s.write(t, filepath.Join(harness.Dir(t), "authrc"))
+}
+
+// newModule makes a module in this process.
+func newModule(name, path string, logf func(string, ...any)) authlib.Module {
+	switch name {
+	case "authpgsql":
+		return pgsql.New(path, 5, logf)
+	case "authmysql":
+		return mysql.New(path, 5, logf)
+	}
+	return ldap.New(path, 5, func(string) string { return "" }, logf)
 }

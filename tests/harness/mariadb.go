@@ -28,13 +28,13 @@ func MariaDB(t testing.TB, addr string, settings ...string) *Database {
 		}
 	}
 	install := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+data, "--user=mysql", "--skip-test-db",
-		"--innodb-log-file-size=4M", "--innodb-flush-method=nosync")
+		"--innodb-log-file-size=4M", "--innodb-flush-method=nosync", "--tmpdir="+d.Dir)
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	args := append([]string{"--no-defaults", "--datadir=" + data, "--socket=" + socket, "--bind-address=" + addr,
+	args := append([]string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + d.Dir, "--socket=" + socket, "--bind-address=" + addr,
 		"--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--innodb-flush-method=nosync",
-		"--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", "--character-set-server=utf8mb4"}, settings...)
+		"--innodb-flush-log-at-trx-commit=2", "--skip-name-resolve", "--character-set-server=utf8mb4"}, settings...)
 	d.start = func(t testing.TB) *Process {
 		cmd := exec.Command("mariadbd", args...)
 		cmd.Dir = d.Dir
