@@ -61,7 +61,7 @@ func (p *parser) begin() (tag string, err error) {
 		return "", errSyntax
 	}
 	tag = string(p.rest[:n])
-	if strings.EqualFold(tag, "NIL") {
+	if tag == "NIL" {
 		return "", errSyntax
 	}
 	p.rest = p.rest[n:]
@@ -108,7 +108,8 @@ func (p *parser) end() error {
 	return nil
 }
 
-// astring returns the next argument: an atom, a quoted string or a literal (RFC 3501 section 4.3, RFC 7888).
+// astring returns the next argument: an atom, a quoted string or a literal (RFC 3501 section 4.3, RFC 7888). NIL is none
+// of them; in any other case it is an atom as in Courier, as somebody may have it for a password.
 func (p *parser) astring() (string, error) {
 	p.blanks()
 	switch {
@@ -120,7 +121,7 @@ func (p *parser) astring() (string, error) {
 		return p.literal()
 	}
 	atom := p.word()
-	if atom == "" || strings.EqualFold(atom, "NIL") {
+	if atom == "" || atom == "NIL" {
 		return "", errSyntax
 	}
 	return atom, p.separated()

@@ -76,7 +76,8 @@ func TestLoginArguments(t *testing.T) {
 		{"password as clients send it", "a1 LOGIN joe a~b}c]d[e(f)g%h*i+j\r\n", "a1", "joe", "a~b}c]d[e(f)g%h*i+j", nil, 0, ""},
 
 		{"NIL", "a1 LOGIN NIL x\r\nnext", "a1", "", "", errSyntax, 0, "next"},
-		{"nil password", "a1 LOGIN joe nil\r\nnext", "a1", "", "", errSyntax, 0, "next"},
+		{"NIL password", "a1 LOGIN joe NIL\r\nnext", "a1", "", "", errSyntax, 0, "next"},
+		{"nil password", "a1 LOGIN joe nil\r\nnext", "a1", "joe", "nil", nil, 0, "next"},
 		{"quoted NIL", "a1 LOGIN \"NIL\" \"nil\"\r\n", "a1", "NIL", "nil", nil, 0, ""},
 		{"none", "a1 LOGIN\r\nnext", "a1", "", "", errSyntax, 0, "next"},
 		{"one", "a1 LOGIN joe\r\nnext", "a1", "", "", errSyntax, 0, "next"},
