@@ -23,7 +23,7 @@ func (h *mailhost) forwardClient() error {
 	if text == "" {
 		return nil
 	}
-	err := h.command(stepForward, text)
+	err := h.command(frontend.StepForward, text)
 	var r *refusal
 	if errors.As(err, &r) {
 		h.m.Log.Warnf("%s did not take the client's address (XCLIENT): %s", h.m.Host, r)
@@ -45,6 +45,3 @@ func xclient(client inetd.Peer) string {
 	}
 	return text
 }
-
-// stepForward is the step of telling the mailhost who the client is.
-const stepForward frontend.Step = "xclient"

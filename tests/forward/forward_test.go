@@ -1,0 +1,139 @@
+// Package forward tests what a real Dovecot mailhost learns about the client: the address that it logs, for each value of
+// PROXY_FORWARD_CLIENT and both protocols, and the account that a master user logs in for.
+package forward
+
+import (
+	"crypto/hmac"
+	"crypto/md5"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mailproxy/tests/harness"
+	"mailproxy/tests/transcript"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+const (
+	mailhost = "127.0.0.3"
+	client   = "127.0.0.77"
+	// unbelieving is a mailhost that trusts nobody.
+	unbelieving = "127.0.0.4"
+)
+
+// dialogues log in and out again.
+var dialogues = map[string]string{
+	"imap": "S* \\* OK .*\nC: a LOGIN %[1]s %[2]s\nS* a OK .*\nC: b LOGOUT\nS* b OK .*\nS-",
+	"pop3": "S* \\+OK .*\nC: USER %[1]s\nS: +OK Password required.\nC: PASS %[2]s\nS* \\+OK Connected.*\nC: QUIT\nS* \\+OK.*\nS-",
+}
+
+// start runs a front end under couriertcpd and returns its address and port.
+func start(t *testing.T, protocol, ip string, env harness.Env) string {
+	t.Helper()
+	env["IMAP_PROXY"], env["POP3_PROXY"] = "1", "1"
+	if protocol == "imap" {
+		harness.IMAPUnderCourier(t, ip, harness.Bin(t, "imapd-proxy"), env)
+		return ip + ":143"
+	}
+	harness.POP3UnderCourier(t, ip, harness.Bin(t, "pop3d-proxy"), env)
+	return ip + ":110"
+}
+
+// play plays a dialogue from the client's own address.
+func play(t *testing.T, addr, text string, funcs map[string]func(map[string]string) (string, error)) {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}, Timeout: harness.Patience}
+	conn, err := dialer.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := &transcript.Runner{Conn: conn, Funcs: funcs}
+	r.MustPlay(t, text)
+}
+
+func TestAddress(t *testing.T) {
+	var accounts, userdb []harness.Account
+	for name, where := range map[string]string{
+		"plain": mailhost, "imap-header": mailhost + ":10143", "pop3-header": mailhost + ":10110", "distrusted": unbelieving,
+	} {
+		a := harness.Account{Name: name, Password: "geheim", Home: harness.NewHome(t)}
+		accounts = append(accounts, a)
+		a.Options = "mailhost=" + where
+		userdb = append(userdb, a)
+	}
+	harness.Userdb(t, userdb...)
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	dovecot := harness.Dovecot(t, harness.DovecotOptions{Addr: mailhost, Accounts: accounts, Trusted: "127.0.0.0/8", HAProxy: true})
+	strict := harness.Dovecot(t, harness.DovecotOptions{Addr: unbelieving, Accounts: accounts})
+
+	n := 0
+	for _, protocol := range []string{"imap", "pop3"} {
+		for method, user := range map[string]string{
+			"": "plain", "NO": "plain", "ID": "plain", "XCLIENT": "plain",
+			"PROXY1": protocol + "-header", "PROXY2": protocol + "-header",
+		} {
+			n++
+			ip := fmt.Sprintf("127.0.1.%d", n)
+			t.Run(protocol+"/"+method, func(t *testing.T) {
+				addr := start(t, protocol, ip, harness.Env{"PROXY_FORWARD_CLIENT": method})
+				before := len(dovecot.Log.Find("Login: "))
+				play(t, addr, fmt.Sprintf(dialogues[protocol], user, "geheim"), nil)
+				lines := dovecot.Log.WaitN(t, before+1, "Login: ")
+				want := `rip=` + client + `, `
+				if method == "" || method == "NO" || protocol == "imap" && method == "XCLIENT" {
+					want = `rip=127.0.0.1, ` // ours; XCLIENT is POP3's
+				}
+				if got := lines[len(lines)-1]; !strings.Contains(got, want) || !strings.Contains(got, "user=<"+user+">") {
+					t.Errorf("Dovecot logs %q, want %q", got, want)
+				}
+			})
+		}
+		t.Run(protocol+"/distrusted", func(t *testing.T) {
+			n++
+			addr := start(t, protocol, fmt.Sprintf("127.0.1.%d", n), harness.Env{"PROXY_FORWARD_CLIENT": "ID"})
+			before := len(strict.Log.Find("Login: "))
+			play(t, addr, fmt.Sprintf(dialogues[protocol], "distrusted", "geheim"), nil)
+			strict.Log.WaitN(t, before+1, "Login: ")
+		})
+	}
+}
+
+// A master user logs in for accounts whose clear password nobody knows: CRAM with userdb.
+func TestMaster(t *testing.T) {
+	ann := harness.Account{Name: "ann", Password: "sec ret", CRAM: true, Options: "mailhost=" + mailhost}
+	harness.Userdb(t, ann)
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	dovecot := harness.Dovecot(t, harness.DovecotOptions{
+		Addr:        mailhost,
+		Accounts:    []harness.Account{{Name: "ann", Password: "something else"}},
+		MasterUsers: []harness.Account{{Name: "proxy", Password: "master's secret"}},
+	})
+	secret := filepath.Join(harness.Dir(t), "secret")
+	if err := os.WriteFile(secret, []byte("master's secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cram := map[string]func(map[string]string) (string, error){"answer": func(vars map[string]string) (string, error) {
+		challenge, err := base64.StdEncoding.DecodeString(vars["challenge"])
+		mac := hmac.New(md5.New, []byte(ann.Password))
+		mac.Write(challenge)
+		return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "ann %x", mac.Sum(nil))), err
+	}}
+	for i, c := range []struct{ protocol, text string }{
+		{"imap", "S* \\* OK .*\nC: a AUTHENTICATE CRAM-MD5\nS~ \\+ (?P<challenge>\\S+)\nC: ${answer}\nS* a OK .*\nC: b LOGOUT\nS* b OK .*\nS-"},
+		{"pop3", "S* \\+OK .*\nC: AUTH CRAM-MD5\nS~ \\+ (?P<challenge>\\S+)\nC: ${answer}\nS: +OK Connected to proxy server.\nC: QUIT\nS* \\+OK.*\nS-"},
+	} {
+		t.Run(c.protocol, func(t *testing.T) {
+			addr := start(t, c.protocol, fmt.Sprintf("127.0.2.%d", i+1), harness.Env{
+				"PROXY_MASTER_USER": "proxy", "PROXY_MASTER_PASSWORD_FILE": secret,
+			})
+			play(t, addr, c.text, cram)
+			dovecot.Log.Wait(t, c.protocol+"-login: Info: Login: user=<ann>")
+		})
+	}
+}
