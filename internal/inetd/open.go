@@ -81,7 +81,7 @@ func ReadSettings(configs, environ []string) (Settings, error) {
 
 // openConn finds the connection: systemd's descriptor 3, or standard input and output.
 func openConn(req Request, s Settings) (Conn, error) {
-	if s.Get("LISTEN_PID") == strconv.Itoa(os.Getpid()) && s.Get("LISTEN_FDS") != "" {
+	if isPassed(s) {
 		if n := s.Get("LISTEN_FDS"); n != "1" {
 			return nil, fmt.Errorf("LISTEN_FDS=%s: exactly one connection was expected", n)
 		}
@@ -107,7 +107,7 @@ func openConn(req Request, s Settings) (Conn, error) {
 		return nil, err
 	}
 	taken := []*os.File{req.Stdin, req.Stdout}
-	if errFile, err := req.Stderr.Stat(); err == nil && (os.SameFile(in, errFile) || os.SameFile(out, errFile)) && !isTerminal(req.Stderr) {
+	if isTaken(req) {
 		taken = append(taken, req.Stderr)
 	}
 	if err := toDevNull(taken...); err != nil {
@@ -144,22 +144,37 @@ func socketConn(file *os.File) (Conn, error) {
 
 // openLog decides where log lines go. Standard error is the log, unless it is the connection itself, as under xinetd.
 func openLog(req Request, s Settings) *Log {
-	if req.Stderr == nil {
-		return NewSyslog(req.Name)
-	}
 	info, err := req.Stderr.Stat()
 	if err != nil {
 		return NewSyslog(req.Name)
 	}
-	for _, f := range []*os.File{req.Stdin, req.Stdout} {
-		if in, err := f.Stat(); err == nil && os.SameFile(in, info) && !isTerminal(req.Stderr) {
-			return NewSyslog(req.Name)
-		}
+	if !isPassed(s) && isTaken(req) {
+		return NewSyslog(req.Name)
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && s.Get("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
 		return NewJournalLog(req.Stderr)
 	}
 	return NewLog(req.Stderr)
+}
+
+// isTaken says whether standard error is the same open socket or pipe as standard input or output, where the client is.
+// On a terminal the three are one and the same, too, but then the client is who reads the log.
+func isTaken(req Request) bool {
+	info, err := req.Stderr.Stat()
+	if err != nil || isTerminal(req.Stderr) {
+		return false
+	}
+	for _, f := range []*os.File{req.Stdin, req.Stdout} {
+		if other, err := f.Stat(); err == nil && os.SameFile(other, info) {
+			return true
+		}
+	}
+	return false
+}
+
+// isPassed says whether systemd has passed us descriptors beside the standard ones, sd_listen_fds(3).
+func isPassed(s Settings) bool {
+	return s.Get("LISTEN_PID") == strconv.Itoa(os.Getpid()) && s.Get("LISTEN_FDS") != ""
 }
 
 // toDevNull puts /dev/null in the place of open files, which keep their descriptor numbers.

@@ -1,0 +1,130 @@
+package launch
+
+import (
+	"path/filepath"
+	"testing"
+
+	"mailproxy/tests/harness"
+)
+
+// The launchers that give a program a log of its own, as each of them names the client.
+func TestLaunchers(t *testing.T) {
+	world(t)
+	for _, s := range sides {
+		listen := func(more ...string) harness.Listen {
+			return harness.Listen{Addr: proxy, Port: s.port, Env: s.env(more...), Program: s.arguments(t)}
+		}
+		for _, test := range []struct {
+			name, ip string
+			start    func(t *testing.T) *harness.Process
+		}{
+			{"couriertcpd", "::ffff:127.0.0.1", func(t *testing.T) *harness.Process {
+				return harness.Couriertcpd(t, harness.TCPD{Addr: proxy, Port: s.port, Config: s.config, Env: s.env(), Program: s.arguments(t)})
+			}},
+			{"tcpserver", "127.0.0.1", func(t *testing.T) *harness.Process { return harness.Tcpserver(t, listen()) }},
+			{"tcpsvd", "127.0.0.1", func(t *testing.T) *harness.Process { return harness.Tcpsvd(t, listen()) }},
+			{"systemd stdin", "::ffff:127.0.0.1", func(t *testing.T) *harness.Process { return harness.SystemdAccept(t, listen(), true) }},
+			{"systemd LISTEN_FDS", "::ffff:127.0.0.1", func(t *testing.T) *harness.Process { return harness.SystemdAccept(t, listen(), false) }},
+		} {
+			t.Run(s.name+" "+test.name, func(t *testing.T) {
+				p := test.start(t)
+				s.sessions(t, s.addr(proxy))
+				s.wantLog(t, p.Log, test.ip)
+				harness.NoneLeft(t, s.program, filepath.Base(s.server))
+			})
+		}
+	}
+}
+
+// Under xinetd the client must never see a log line. With a syslog service they go there, in its form and without
+// Courier's prefixes.
+func TestXinetdSyslog(t *testing.T) {
+	world(t)
+	for _, s := range sides {
+		t.Run(s.name, func(t *testing.T) {
+			log := harness.Syslog(t)
+			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env(), Program: s.arguments(t)})
+			s.sessions(t, s.addr(proxy))
+			s.wantLog(t, log, "::ffff:127.0.0.1")
+			// Facility mail is 2, severity info 6: 2*8+6.
+			log.Wait(t, `^<22>.*`+s.program+`\[[0-9]+\]: LOGIN FAILED, user=here, `)
+		})
+	}
+}
+
+func TestXinetdSilent(t *testing.T) {
+	world(t)
+	for _, s := range sides {
+		t.Run(s.name, func(t *testing.T) {
+			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env(), Program: s.arguments(t)})
+			s.sessions(t, s.addr(proxy))
+		})
+	}
+}
+
+// A listening socket is not what the program expects: it says so instead of hanging.
+func TestListeningSocket(t *testing.T) {
+	s := sides[0]
+	p := harness.SystemdListen(t, harness.Listen{Addr: proxy, Port: s.port, Program: s.arguments(t)})
+	harness.Dial(t, s.addr(proxy))
+	p.Log.Wait(t, `^CRIT: the launcher passed a listening socket: use Accept=yes`)
+	if status := p.Wait(t); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+// Wrong arguments are answered in the protocol's words.
+func TestArguments(t *testing.T) {
+	for _, test := range []struct {
+		s    side
+		args []string
+		want string
+		log  string
+	}{
+		{sides[0], nil, "* BYE imapd-proxy expected exactly two arguments.", `^ERR: usage: imapd-proxy .* expected exactly two arguments, not 0`},
+		{sides[0], []string{"-nonsense", "a", "b"}, "* BYE imapd-proxy expected exactly two arguments.", `^ERR: usage: .* -nonsense`},
+		{sides[1], []string{"a", "b", "c"}, "-ERR pop3d-proxy requires exactly two arguments.", `^ERR: usage: pop3d-proxy .* not 3`},
+	} {
+		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: test.s.port, Program: append([]string{harness.Bin(t, test.s.program)}, test.args...)})
+		harness.Dialogue(t, test.s.addr(proxy), "S: "+test.want+"\nS-\n")
+		p.Log.Wait(t, test.log)
+		p.Stop()
+	}
+}
+
+// Broken settings and files stop a session with their name in the log and a temporary failure for the client.
+func TestBadSettings(t *testing.T) {
+	broken := filepath.Join(harness.Dir(t), "imapd")
+	write(t, broken, "# comment\nIMAP_CAPABILITY=IMAP4rev1 IDLE\n")
+	for _, test := range []struct {
+		env  harness.Env
+		args []string
+		log  string
+	}{
+		{harness.Env{"PROXY_KEEPALIVE": "off", "LOGIN_TIMEOUT": "x"}, nil, `^CRIT: LOGIN_TIMEOUT="x": must be a number`},
+		{nil, []string{"-config", broken}, `^CRIT: ` + broken + `:2: IMAP_CAPABILITY: "IDLE" after the value: a value with blanks has to be quoted`},
+		{nil, []string{"-config", "/nonexistent/imapd"}, `^CRIT: open /nonexistent/imapd: no such file or directory`},
+	} {
+		s := sides[0]
+		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: test.env, Program: s.arguments(t, test.args...)})
+		harness.Dialogue(t, s.addr(proxy), "S~ \\* BYE Temporary problem.*\nS-\n")
+		p.Log.WaitN(t, 1, test.log)
+		p.Stop()
+	}
+}
+
+// An ordinary user can run a proxy; an account that is here gets a temporary failure, and the log says why.
+func TestNotRoot(t *testing.T) {
+	world(t)
+	s := sides[0]
+	dir := harness.Dir(t)
+	harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.program), dir)
+	p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env(), Program: []string{
+		"setpriv", "--reuid=courier", "--regid=courier", "--init-groups", filepath.Join(dir, s.program), s.server, "Maildir"}})
+	harness.Dialogue(t, s.addr(proxy), replace(s.login, "there"))
+	harness.Dialogue(t, s.addr(proxy), "S~ \\* OK .*\nC: a1 LOGIN here pw\nS~ a1 NO \\[UNAVAILABLE\\] .*\n")
+	p.Log.Wait(t, `^ERR: local account here: not started as root, so local accounts can not be served`)
+	if found := p.Log.Find("LOGIN FAILED"); len(found) > 0 {
+		t.Errorf("counted as the client's failure: %q", found)
+	}
+}
