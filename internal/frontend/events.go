@@ -125,6 +125,11 @@ func (s *Session) logLocal(address string, err error) {
 // logDropRoot: a session must not go on with root rights.
 func (s *Session) logDropRoot(err error) { s.Log.Errf("giving up root rights: %v", err) }
 
+// logRelayLimit: the client is refused as by a temporary problem, and is not taken for somebody who guesses passwords.
+func (s *Session) logRelayLimit(address string, err error) {
+	s.Log.Warnf("%s, user=%s, %s", err, field(address), s.where())
+}
+
 func (s *Session) logRelayd(err error) { s.Log.Warnf("relayd does not take the session: %v", err) }
 
 // where names the client in every line.

@@ -47,6 +47,8 @@ func TestEvents(t *testing.T) {
 		{imap, false, func(s *Session) { s.logHome("bob", "/home/b", errors.New("x")) }, "WARN: bob: chdir(/home/b) failed!!: x"},
 		{imap, false, func(s *Session) { s.logExec("/usr/bin/imapd", errors.New("x")) }, "ERR: exec(/usr/bin/imapd) failed!!: x"},
 		{imap, false, func(s *Session) { s.logLocal("bob", errors.New("x")) }, "ERR: local account bob: x"},
+		{imap, false, func(s *Session) { s.logRelayLimit("ann@x", errors.New("too many sessions: 3 sessions of this user")) },
+			"WARN: too many sessions: 3 sessions of this user, user=ann@x, " + from},
 		{imap, false, func(s *Session) { s.logRelayd(errors.New("x")) }, "WARN: relayd does not take the session: x"},
 	} {
 		w := newWorld(t, test.protocol)

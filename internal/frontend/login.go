@@ -64,15 +64,23 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	if m == nil {
 		return &Outcome{Account: account}, nil
 	}
+	o := &Outcome{Account: account, Mailhost: m}
+	if err := s.reserve(ctx, o); err != nil {
+		m.Conn.Close()
+		return nil, err
+	}
 	// From here on nothing needs root rights: the session is the mailhost's. The client has not been told yet, so a
 	// failure can still be answered.
 	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
+		if o.place != nil {
+			o.place.Close()
+		}
 		m.Conn.Close()
 		s.logDropRoot(err)
 		return nil, ErrTemporary
 	}
 	s.logLogin(account.Address)
-	return &Outcome{Account: account, Mailhost: m}, nil
+	return o, nil
 }
 
 // authenticate asks the auth module. Names and passwords with control characters are refused without asking: no account

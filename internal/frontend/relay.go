@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"mailproxy/internal/inetd"
@@ -9,26 +10,59 @@ import (
 	"mailproxy/relay"
 )
 
+// reserve asks relayd, if there is one, for a place for the session: while the client has not been told that it is
+// logged in, a limit of relayd's can still be answered. It is asked with the rights that the launcher gave, by which relayd knows
+// a front end. No relayd, or one that can not take the session, is no error: the session is relayed here.
+func (s *Session) reserve(ctx context.Context, o *Outcome) error {
+	if s.Config.RelaySocket == "" {
+		return nil
+	}
+	if _, err := os.Stat(s.Config.RelaySocket); err != nil {
+		return nil
+	}
+	place, err := relay.Reserve(ctx, s.Config.RelaySocket, s.Conn, o.Mailhost.Conn, s.relayInfo(o), s.relayOptions())
+	switch {
+	case errors.Is(err, relay.ErrLimit):
+		s.logRelayLimit(o.Account.Address, err)
+		return ErrTemporary
+	case err != nil:
+		s.logRelayd(err)
+	}
+	o.place = place
+	return nil
+}
+
+func (s *Session) relayInfo(o *Outcome) relay.Info {
+	return relay.Info{
+		User: o.Account.Address, Protocol: s.Protocol.Name,
+		RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort,
+		Mailhost: o.Mailhost.Host, Start: s.System.Now(),
+	}
+}
+
+func (s *Session) relayOptions() relay.Options {
+	return relay.Options{KeepAlive: s.Config.Keepalive, Alone: s.Alone}
+}
+
 // Relay joins the client and the mailhost until both are done and logs the end of the session. When relayd takes the
 // session, it returns at once. Both connections are closed when it returns. Root rights were dropped by Login.
 func (s *Session) Relay(ctx context.Context, o *Outcome) error {
 	s.release()
-	m := o.Mailhost
-	defer m.Conn.Close()
+	defer o.Mailhost.Conn.Close()
 	defer s.Conn.Close()
-	info := relay.Info{
-		User: o.Account.Address, Protocol: s.Protocol.Name,
-		RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort,
-		Mailhost: m.Host, Start: s.System.Now(),
+	if o.place != nil {
+		err := o.place.Start(ctx)
+		if err == nil {
+			return nil
+		}
+		s.logRelayd(err) // and the session goes on here
 	}
-	if s.handedOver(ctx, m, info) {
-		return nil
-	}
-	stats, err := relay.Join(ctx, s.Conn, m.Conn, relay.Options{KeepAlive: s.Config.Keepalive, Alone: s.Alone})
+	info := s.relayInfo(o)
+	stats, err := relay.Join(ctx, s.Conn, o.Mailhost.Conn, s.relayOptions())
 	if err != nil {
 		s.logBroken(err)
 		hangUp(s.Conn)
-		hangUp(m.Conn)
+		hangUp(o.Mailhost.Conn)
 	}
 	s.Log.Line(relay.EndLine(info, stats))
 	return err
@@ -41,20 +75,4 @@ func hangUp(conn inetd.Conn) {
 		over.NetConn().Close()
 	}
 	conn.Close()
-}
-
-// handedOver gives the session to relayd if there is one. Nothing has been read from the connections then, so that
-// whatever goes wrong the session goes on here.
-func (s *Session) handedOver(ctx context.Context, m *Mailhost, info relay.Info) bool {
-	if s.Config.RelaySocket == "" {
-		return false
-	}
-	if _, err := os.Stat(s.Config.RelaySocket); err != nil {
-		return false
-	}
-	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, m.Conn, info)
-	if err != nil {
-		s.logRelayd(err)
-	}
-	return err == nil
 }

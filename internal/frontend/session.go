@@ -15,6 +15,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/throttle"
+	"mailproxy/relay"
 )
 
 // AuthModule answers for accounts; authlib.Client is the one in use. Errors are authlib.ErrRefused or temporary.
@@ -141,6 +142,8 @@ type Outcome struct {
 	Account *authlib.Account
 	// Mailhost is nil when the account is here: call ExecLocal. Else the dialogue tells the client and calls Relay.
 	Mailhost *Mailhost
+	// place is kept for the session by relayd; nil = Relay relays it in this process.
+	place *relay.Reservation
 }
 
 // Session is one client's connection.
