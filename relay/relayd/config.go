@@ -20,6 +20,7 @@ import (
 
 // config is everything relayd can be told.
 type config struct {
+	program    string        // our own file
 	args       []string      // as started, for the restart
 	command    string        // "", "who", "kick", "stats", "version"
 	whom       string        // kick: a user or an address

@@ -131,6 +131,9 @@ func (l *loop) calls() {
 	}
 }
 
+// adopt gives the loop a session, from any goroutine.
+func (l *loop) adopt(x *session) { l.post(func() { l.add(x) }) }
+
 // add takes a session, which may hold bytes and may have ended halfway. When epoll can not take it, it is over at once.
 func (l *loop) add(s *session) {
 	if n := len(l.free); n > 0 {

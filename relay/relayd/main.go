@@ -70,6 +70,10 @@ func (c *config) question() *wire.Message {
 func (c *config) serve(ctx context.Context, getenv func(string) string, stderr io.Writer) error {
 	log := newLogger(stderr)
 	defer log.close()
+	var err error
+	if c.program, err = os.Executable(); err != nil {
+		return err
+	}
 	in, err := c.inherit(getenv)
 	if err != nil {
 		return err
@@ -89,7 +93,7 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, stderr i
 		if err != nil {
 			return fmt.Errorf("taking over: %w", err)
 		}
-		log.line(fmt.Sprintf("INFO: relayd: %d sessions taken over", n))
+		log.line(fmt.Sprintf("INFO: relayd: %d sessions taken over by process %d", n, os.Getpid()))
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)

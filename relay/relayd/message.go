@@ -23,8 +23,9 @@ func sessionFrom(m *wire.Message, fds []int) (*session, error) {
 	if err != nil {
 		return nil, errors.New("START is not a time")
 	}
+	tuned := m.Fields["KEEPALIVE"] == keepTuned
 	keep, err := strconv.Atoi(m.Fields["KEEPALIVE"])
-	if err != nil || keep < 0 {
+	if !tuned && (err != nil || keep < 0) {
 		return nil, errors.New("KEEPALIVE is not a number of seconds")
 	}
 	for _, fd := range fds {
@@ -35,7 +36,9 @@ func sessionFrom(m *wire.Message, fds []int) (*session, error) {
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return nil, err
 		}
-		relay.Tune(fd, time.Duration(keep)*time.Second)
+		if !tuned {
+			relay.Tune(fd, time.Duration(keep)*time.Second)
+		}
 	}
 	i := relay.Info{User: m.Fields["USER"], Protocol: m.Fields["PROTOCOL"], RemoteIP: m.Fields["IP"],
 		RemotePort: m.Fields["PORT"], Mailhost: m.Fields["MAILHOST"], Start: time.Unix(start, 0)}

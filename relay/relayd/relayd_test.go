@@ -25,6 +25,7 @@ type testService struct {
 	socket string
 	stop   func()
 	log    *syncBuffer
+	in     *inherited
 }
 
 type syncBuffer struct {
@@ -68,7 +69,9 @@ func startService(t testing.TB, args ...string) *testService {
 	done := make(chan error, 1)
 	go func() {
 		done <- s.serve(ctx, in, make(chan os.Signal), func(string) string { return "" })
-		s.talks.Wait()
+		for s.talking.Load() > 0 {
+			time.Sleep(time.Millisecond)
+		}
 		log.close()
 	}()
 	stop := sync.OnceFunc(func() {
@@ -78,7 +81,7 @@ func startService(t testing.TB, args ...string) *testService {
 		}
 	})
 	t.Cleanup(stop)
-	return &testService{s, socket, stop, out}
+	return &testService{s, socket, stop, out, in}
 }
 
 func info(user string) relay.Info {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -28,6 +27,10 @@ func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Si
 			}
 		})
 	}
+	for _, x := range s.adopted {
+		s.start(x)
+	}
+	s.adopted = nil
 	go func() { failed <- s.accept(ctx, in.socket) }()
 	if in.metrics != nil {
 		go func() { failed <- s.serveMetrics(ctx, in.metrics) }()
@@ -64,12 +67,16 @@ func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Sig
 				notify(getenv, "STOPPING=1")
 				return nil
 			}
-			n, err := s.restart(in)
+			n, err := s.restart(ctx, in, getenv)
 			if err != nil {
 				s.log.line(fmt.Sprintf("ERR: relayd: restart failed, this process goes on: %v", err))
 				continue
 			}
 			s.log.line(fmt.Sprintf("INFO: relayd: %d sessions passed on", n))
+			in.socket.Close()
+			if in.metrics != nil {
+				in.metrics.Close()
+			}
 			s.drain(ctx, signals)
 			return nil
 		}
@@ -129,8 +136,3 @@ func notify(getenv func(string) string, state string) {
 	defer c.Close()
 	_, _ = c.Write([]byte(state))
 }
-
-var errNotYet = errors.New("not possible")
-
-func (s *service) restart(*inherited) (int, error)    { return 0, errNotYet }
-func (s *service) adopt(h *net.UnixConn) (int, error) { h.Close(); return 0, errNotYet }

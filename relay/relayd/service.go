@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,9 +22,11 @@ type service struct {
 	limits   limits
 	counters counters
 	next     atomic.Uint32 // the loop that gets the next session
-	talks    sync.WaitGroup
+	talking  atomic.Int64  // conversations going on
 	slots    chan struct{} // conversations at once
 	started  time.Time
+	adopted  []*session    // from the relayd before this one, until the loops run
+	resume   chan struct{} // after a pause of accept
 }
 
 // counters are what metrics and stats show.
@@ -40,7 +42,7 @@ const (
 )
 
 func newService(c *config, log *logger) (*service, error) {
-	s := &service{conf: c, log: log, slots: make(chan struct{}, maxTalks), started: time.Now(),
+	s := &service{conf: c, log: log, slots: make(chan struct{}, maxTalks), started: time.Now(), resume: make(chan struct{}),
 		limits: limits{total: c.max, perIP: c.maxPerIP, perUser: c.maxPerUser, capacity: capacity()}}
 	for range c.loops {
 		l, err := newLoop(s.over)
@@ -70,9 +72,11 @@ func (s *service) over(x *session, err error) {
 // start gives a session to a loop.
 func (s *service) start(x *session) {
 	s.counters.taken.Add(1)
-	l := s.loops[int(s.next.Add(1))%len(s.loops)]
-	l.post(func() { l.add(x) })
+	s.loopFor().adopt(x)
 }
+
+// loopFor is the loop that gets the next session.
+func (s *service) loopFor() *loop { return s.loops[int(s.next.Add(1))%len(s.loops)] }
 
 // accept serves one listener until it is closed.
 func (s *service) accept(ctx context.Context, l *net.UnixListener) error {
@@ -84,13 +88,20 @@ func (s *service) accept(ctx context.Context, l *net.UnixListener) error {
 			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 				return nil
 			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				select {
+				case <-s.resume:
+				case <-ctx.Done():
+				}
+				continue
+			}
 			s.log.line(fmt.Sprintf("WARN: relayd: accept: %v", err)) // no descriptors: one may be free soon
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		s.talks.Add(1)
+		s.talking.Add(1)
 		go func() {
-			defer func() { c.Close(); <-s.slots; s.talks.Done() }()
+			defer func() { c.Close(); <-s.slots; s.talking.Add(-1) }()
 			s.talk(ctx, c)
 		}()
 	}

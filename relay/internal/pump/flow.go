@@ -216,3 +216,32 @@ func (f *Flow) ended(err error) {
 		f.Err = err
 	}
 }
+
+// State is what another process has to know of a flow to go on with it.
+type State struct {
+	Moved             int64
+	EOF, Ending, Done bool
+}
+
+// Freeze gives everything back to be moved elsewhere: what the pipe holds goes to dst.Out.
+func (f *Flow) Freeze(s *Shop, dst *End) (State, error) {
+	if f.pipe != nil && f.pipe.held > 0 {
+		n := len(dst.Out)
+		dst.Out = append(dst.Out, make([]byte, f.pipe.held)...)
+		for n < len(dst.Out) {
+			r, err := read(f.pipe.r, dst.Out[n:])
+			if err != nil || r == 0 {
+				dst.Out = dst.Out[:n]
+				return State{}, err
+			}
+			n += r
+		}
+		f.Moved += int64(f.pipe.held)
+		f.pipe.held = 0
+	}
+	f.Rest(s)
+	return State{f.Moved, f.eof, f.ending, f.done}, nil
+}
+
+// Thaw makes a flow of a State.
+func Thaw(s State) Flow { return Flow{Moved: s.Moved, eof: s.EOF, ending: s.Ending, done: s.Done} }

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/relay"
+	"mailproxy/relay/relaytest"
+)
+
+// TestMain makes this test binary a relayd when it is called so, which a restart does as well.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "relayd" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// process is a relayd in a process of its own.
+type process struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	socket string
+	log    *syncBuffer
+	exited chan struct{}
+}
+
+func startProcess(t testing.TB, args ...string) *process {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, socket: filepath.Join(t.TempDir(), "relayd"), log: &syncBuffer{}, exited: make(chan struct{})}
+	p.cmd = exec.Command(program)
+	p.cmd.Args = append([]string{"relayd", "-socket", p.socket, "-loops", "2"}, args...)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stderr = w
+	p.cmd.Env = []string{}
+	go func() { _, _ = io.Copy(p.log, r) }()
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	go func() { _ = p.cmd.Wait(); close(p.exited) }()
+	t.Cleanup(func() {
+		for _, pid := range p.pids() {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		<-p.exited
+		r.Close()
+		if strings.Contains(p.log.String(), "DATA RACE") || t.Failed() {
+			t.Errorf("log of relayd:\n%s", p.log)
+		}
+	})
+	p.until("it listens", func() bool { _, err := os.Stat(p.socket); return err == nil })
+	return p
+}
+
+var takenOver = regexp.MustCompile(`(\d+) sessions taken over by process (\d+)`)
+
+// pids are the processes that there have been: the first, and those of restarts.
+func (p *process) pids() []int {
+	pids := []int{p.cmd.Process.Pid}
+	for _, m := range takenOver.FindAllStringSubmatch(p.log.String(), -1) {
+		pid, _ := strconv.Atoi(m[2])
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+func (p *process) until(what string, ok func() bool) {
+	p.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("waited in vain: %s\n%s", what, p.log)
+		}
+	}
+}
+
+// restart sends SIGHUP to the newest process and waits until the next one serves.
+func (p *process) restart() {
+	p.t.Helper()
+	pids := p.pids()
+	if err := unix.Kill(pids[len(pids)-1], unix.SIGHUP); err != nil {
+		p.t.Fatal(err)
+	}
+	p.until("a new process", func() bool { return len(p.pids()) > len(pids) })
+	p.until("the old one has passed all on", func() bool {
+		return strings.Count(p.log.String(), "sessions passed on") >= len(pids)
+	})
+}
+
+func (p *process) hand(client, mailhost relay.Conn, user string) {
+	p.t.Helper()
+	if err := relay.HandOver(context.Background(), p.socket, client, mailhost, info(user)); err != nil {
+		p.t.Fatal(err)
+	}
+	client.Close()
+	mailhost.Close()
+}
+
+// TestRestart: megabytes each way through three processes one after the other, not a byte lost, plain and with TLS, with
+// readers that are slow, and sessions that idle or are half closed meanwhile.
+func TestRestart(t *testing.T) {
+	p := startProcess(t)
+	kinds := append(relaytest.TLSKinds()[:2], relaytest.Kinds()...)
+	var wg sync.WaitGroup
+	errs := make(chan error, 100)
+	for i := range 20 {
+		nc, fc := kinds[i%len(kinds)].Make(t)
+		nm, fm := relaytest.TCP(t, 0)
+		p.hand(nc, nm, fmt.Sprint("bulk", i))
+		wg.Go(func() {
+			if err := relaytest.Bulk(slow{fc, i}, fm, 6<<20); err != nil {
+				errs <- fmt.Errorf("session %d: %w", i, err)
+			}
+		})
+	}
+	idle, farIdle := relaytest.TLSKinds()[0].Make(t)
+	nm, farMailhost := relaytest.TCP(t, 0)
+	p.hand(idle, nm, "idle")
+	half, farHalf := relaytest.TCP(t, 0)
+	nm2, farMailhost2 := relaytest.TCP(t, 0)
+	p.hand(half, nm2, "half")
+	_, _ = io.WriteString(farHalf, "QUIT\r\n")
+	_ = farHalf.CloseWrite()
+	for range 2 {
+		time.Sleep(150 * time.Millisecond)
+		p.restart()
+	}
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		t.Error(err)
+	}
+	for range 3 {
+		exchange(t, farIdle, farMailhost)
+		exchange(t, farMailhost, farIdle)
+	}
+	if got, err := io.ReadAll(farMailhost2); string(got) != "QUIT\r\n" || err != nil {
+		t.Errorf("half-closed session: %q, %v", got, err)
+	}
+	_, _ = io.WriteString(farMailhost2, "+OK\r\n")
+	farMailhost2.Close()
+	if got, err := io.ReadAll(farHalf); string(got) != "+OK\r\n" || err != nil {
+		t.Errorf("half-closed session, back: %q, %v", got, err)
+	}
+	p.until("end lines", func() bool { return strings.Count(p.log.String(), "INFO: LOGOUT, user=bulk") == 20 })
+	if n := strings.Count(p.log.String(), fmt.Sprintf("rcvd=%d, sent=%d", 6<<20, 6<<20)); n != 20 {
+		t.Errorf("%d of 20 sessions have the right numbers of bytes", n)
+	}
+	out, _, _ := ask(p.socket, "who")
+	if strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "idle\t") {
+		t.Errorf("who: %s", out)
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(5 * time.Second):
+		t.Error("the first process does not end")
+	}
+}
+
+// slow reads in little portions, some of the sessions more slowly than others.
+type slow struct {
+	relay.Conn
+	n int
+}
+
+func (s slow) Read(b []byte) (int, error) {
+	if s.n%3 == 0 {
+		time.Sleep(time.Millisecond)
+		b = b[:min(len(b), 16<<10)]
+	}
+	return s.Conn.Read(b)
+}
+
+// TestRestartFails: a new version that does not start, or dies, leaves everything with the old one.
+func TestRestartFails(t *testing.T) {
+	for _, broken := range []string{"#!/bin/sh\nexit 1\n", "#!/bin/sh\nsleep 0.2\n", "not a program"} {
+		s := startService(t)
+		path := filepath.Join(t.TempDir(), "relayd")
+		if err := os.WriteFile(path, []byte(broken), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		nc, fc := relaytest.TCP(t, 0)
+		nm, fm := relaytest.TCP(t, 0)
+		s.join(t, nc, nm)
+		exchange(t, fc, fm)
+		s.conf.program = path
+		if n, err := s.restart(context.Background(), s.in, func(string) string { return "" }); err == nil {
+			t.Fatalf("%q took %d sessions", broken, n)
+		}
+		exchange(t, fc, fm)
+		exchange(t, fm, fc)
+		nc2, fc2 := relaytest.TCP(t, 0)
+		nm2, fm2 := relaytest.TCP(t, 0)
+		s.join(t, nc2, nm2)
+		exchange(t, fc2, fm2)
+	}
+}
+
+// TestKilled: relayd is killed at each step of a hand-over. The front end always knows whose the session is.
+func TestKilled(t *testing.T) {
+	t.Run("before the reservation", func(t *testing.T) {
+		p := startProcess(t)
+		p.kill()
+		nc, _ := relaytest.TCP(t, 0)
+		nm, _ := relaytest.TCP(t, 0)
+		if _, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{}); !errors.Is(err, relay.ErrUnavailable) {
+			t.Error(err)
+		}
+	})
+	t.Run("stopped, then killed, at the reservation", func(t *testing.T) {
+		p := startProcess(t)
+		_ = p.cmd.Process.Signal(unix.SIGSTOP)
+		time.AfterFunc(200*time.Millisecond, p.kill)
+		nc, _ := relaytest.TCP(t, 0)
+		nm, _ := relaytest.TCP(t, 0)
+		if _, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{}); !errors.Is(err, relay.ErrUnavailable) {
+			t.Error(err)
+		}
+	})
+	for _, kind := range []relaytest.Kind{relaytest.Kinds()[0], relaytest.TLSKinds()[0]} {
+		t.Run("between reservation and start, "+kind.Name, func(t *testing.T) {
+			p := startProcess(t)
+			nc, fc := kind.Make(t)
+			nm, fm := relaytest.TCP(t, 0)
+			r, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(nc, "OK\r\n")
+			_, _ = io.WriteString(fc, "a NOOP\r\n")
+			p.kill()
+			if err := r.Start(context.Background()); !errors.Is(err, relay.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			here(t, nc, nm, fc, fm)
+		})
+		t.Run("stopped, then killed, at the start, "+kind.Name, func(t *testing.T) {
+			p := startProcess(t)
+			nc, fc := kind.Make(t)
+			nm, fm := relaytest.TCP(t, 0)
+			r, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(nc, "OK\r\n")
+			_, _ = io.WriteString(fc, "a NOOP\r\n")
+			_ = p.cmd.Process.Signal(unix.SIGSTOP)
+			time.AfterFunc(200*time.Millisecond, p.kill)
+			if err := r.Start(context.Background()); !errors.Is(err, relay.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			here(t, nc, nm, fc, fm)
+		})
+	}
+	t.Run("after the start", func(t *testing.T) {
+		p := startProcess(t)
+		nc, fc := relaytest.TCP(t, 0)
+		nm, fm := relaytest.TCP(t, 0)
+		p.hand(nc, nm, "ann")
+		exchange(t, fc, fm)
+		p.kill()
+		if n, err := fc.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("the client sees %d bytes, %v", n, err)
+		}
+	})
+}
+
+// here relays in this process what relayd did not take: the client was told OK and has sent a command.
+func here(t *testing.T, nc, nm, fc, fm relay.Conn) {
+	t.Helper()
+	wait := make(chan struct{})
+	go func() {
+		defer close(wait)
+		_, _ = relay.Join(context.Background(), nc, nm, relay.Options{})
+		nc.Close()
+		nm.Close()
+	}()
+	buf := make([]byte, 8)
+	if _, err := io.ReadFull(fc, buf[:4]); err != nil || string(buf[:4]) != "OK\r\n" {
+		t.Fatalf("%q %v", buf[:4], err)
+	}
+	if _, err := io.ReadFull(fm, buf); err != nil || string(buf) != "a NOOP\r\n" {
+		t.Fatalf("%q %v", buf, err)
+	}
+	exchange(t, fm, fc)
+	fc.Close()
+	fm.Close()
+	<-wait
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
+func exchange(t *testing.T, a, b relay.Conn) {
+	t.Helper()
+	go func() { _, _ = io.WriteString(a, "exchange") }()
+	buf := make([]byte, 8)
+	_ = b.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if n, err := io.ReadFull(b, buf); err != nil || string(buf) != "exchange" {
+		t.Fatalf("%q %v", buf[:n], err)
+	}
+}
