@@ -1,0 +1,152 @@
+package launch
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"mailproxy/internal/inetd"
+	"mailproxy/tests/harness"
+)
+
+// install puts the programs and the configuration where the files in etc/ expect them. Certificates and delays are the
+// tests' own.
+func install(t *testing.T) (etc string) {
+	t.Helper()
+	overlay(t, "/etc", "/usr/sbin")
+	etc = filepath.Join(harness.Root(t), "etc")
+	if err := os.Mkdir("/etc/mailproxy", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sides {
+		harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.program), "/usr/sbin/"+s.program)
+		for _, name := range []string{s.config, s.config + "-ssl"} {
+			write(t, "/etc/mailproxy/"+name, read(t, filepath.Join(etc, name))+"LOGIN_FAIL_DELAY=0\n")
+		}
+		harness.Run(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+			"-subj", "/CN=localhost", "-keyout", "/tmp/key.pem", "-out", "/tmp/cert.pem")
+		write(t, "/etc/mailproxy/"+s.config+".pem", read(t, "/tmp/cert.pem")+read(t, "/tmp/key.pem"))
+		if err := os.Chmod("/etc/mailproxy/"+s.config+".pem", 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return etc
+}
+
+// The sample files say what is in force without them: a program that reads them does what it does without.
+func TestSampleDefaults(t *testing.T) {
+	etc := filepath.Join(harness.Root(t), "etc")
+	for _, name := range []string{"imapd", "imapd-ssl", "pop3d", "pop3d-ssl"} {
+		s := inetd.Settings{}
+		if err := inetd.ParseConfig(name, read(t, filepath.Join(etc, name)), nil, s); err != nil {
+			t.Error(err)
+		}
+		if len(s) < 10 {
+			t.Errorf("%s holds %d settings", name, len(s))
+		}
+	}
+}
+
+// xinetd with the entries of etc/xinetd.d as they are, on both ports.
+func TestXinetdSamples(t *testing.T) {
+	etc := install(t)
+	world(t)
+	for _, s := range sides {
+		t.Run(s.name, func(t *testing.T) {
+			log := harness.Syslog(t)
+			conf := "defaults\n{\n}\n" + read(t, filepath.Join(etc, "xinetd.d", s.program))
+			// The Courier mailhost has these ports on an address of its own.
+			conf = strings.ReplaceAll(conf, "\twait  ", "\tbind            = "+proxy+"\n\twait  ")
+			harness.XinetdConf(t, filepath.Join(harness.Dir(t), "xinetd.conf"), conf, s.addr(proxy), fmt.Sprintf("%s:%d", proxy, s.tlsPort()))
+			s.sessions(t, s.addr(proxy))
+			s.wantLog(t, log, "::ffff:127.0.0.1")
+			s.overTLS(t)
+			log.WaitN(t, 1, `LOGIN, user=there, .*, (starttls|stls)=1$`)
+		})
+	}
+}
+
+// systemd's units as they are, as far as systemd-socket-activate goes: the command line, the environment and what standard
+// input is.
+func TestSystemdSamples(t *testing.T) {
+	etc := install(t)
+	world(t)
+	for _, s := range sides {
+		for _, unit := range []struct {
+			name string
+			port int
+		}{{s.program, s.port}, {s.program + "-ssl", s.tlsPort()}} {
+			socket := read(t, filepath.Join(etc, "systemd", unit.name+".socket"))
+			service := read(t, filepath.Join(etc, "systemd", unit.name+"@.service"))
+			if got := unitSetting(socket, "ListenStream"); !slices.Equal(got, []string{fmt.Sprint(unit.port)}) {
+				t.Errorf("%s listens on %q", unit.name, got)
+			}
+			if !strings.Contains(socket, "\nAccept=yes\n") || !strings.Contains(service, "\nStandardInput=socket\n") {
+				t.Errorf("%s is not for one process a connection", unit.name)
+			}
+			env := harness.Env{}
+			for _, e := range unitSetting(service, "Environment") {
+				name, value, _ := strings.Cut(e, "=")
+				env[name] = value
+			}
+			command := strings.Fields(strings.TrimPrefix(unitSetting(service, "ExecStart")[0], "-"))
+			p := harness.SystemdAccept(t, harness.Listen{Addr: proxy, Port: unit.port, Env: env, Program: command}, true)
+			if unit.port != s.port {
+				s.overTLS(t)
+				p.Log.WaitN(t, 1, `LOGIN, user=there, .*, (starttls|stls)=1$`)
+				continue
+			}
+			s.sessions(t, s.addr(proxy))
+			s.wantLog(t, p.Log, "::ffff:127.0.0.1")
+		}
+	}
+}
+
+// systemd's own opinion of the units.
+func TestSystemdUnits(t *testing.T) {
+	etc := install(t)
+	dir := harness.Dir(t)
+	units, err := filepath.Glob(filepath.Join(etc, "systemd", "*proxy*"))
+	if err != nil || len(units) != 8 {
+		t.Fatalf("%d units, %v", len(units), err)
+	}
+	var names []string
+	for _, unit := range units {
+		name := filepath.Join(dir, filepath.Base(unit))
+		write(t, name, read(t, unit))
+		names = append(names, name)
+	}
+	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, names...)...).CombinedOutput()
+	if err != nil || len(out) != 0 {
+		t.Errorf("systemd-analyze: %v\n%s", err, out)
+	}
+}
+
+// unitSetting returns the values of a setting in a unit file.
+func unitSetting(text, name string) (values []string) {
+	for _, m := range regexp.MustCompile(`(?m)^`+name+`=(.*)$`).FindAllStringSubmatch(text, -1) {
+		values = append(values, m[1])
+	}
+	return values
+}
+
+func (s side) tlsPort() int { return map[int]int{143: 993, 110: 995}[s.port] }
+
+// overTLS holds a session of each account over TLS from the first byte, with curl.
+func (s side) overTLS(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"there", "here"} {
+		url := fmt.Sprintf("%ss://%s:%d/", strings.ToLower(s.name), proxy, s.tlsPort())
+		if s.name == "IMAP" {
+			url += "INBOX?ALL"
+		}
+		if out := harness.Run(t, "", "curl", "-sSk", "--max-time", "20", "-u", name+":pw", url); !strings.Contains(out, "1") {
+			t.Errorf("%s %s: %q", url, name, out)
+		}
+	}
+}
