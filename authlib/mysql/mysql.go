@@ -301,6 +301,7 @@ const (
 	errShutdown         = 1053
 	errMixOfCollations  = 1267
 	errTruncatedValue   = 1292
+	errBadCharacter     = 1300
 	errWrongString      = 1366
 	errNoStatement      = 1243
 	errReprepare        = 1615
@@ -321,7 +322,7 @@ func classify(err error, v *sqlquery.Values) error {
 	switch server.Number {
 	case errShutdown, errNoStatement, errReprepare, errConnectionKilled, errIdleTooLong:
 		return pool.Dead(err)
-	case errTruncatedValue, errWrongString, errCannotConvert:
+	case errTruncatedValue, errBadCharacter, errWrongString, errCannotConvert:
 		return fmt.Errorf("%w: %w", sqlquery.ErrValue, err)
 	case errMixOfCollations:
 		// A column in a smaller character set than the connection's is compared to a name that it cannot hold.

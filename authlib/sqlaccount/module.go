@@ -138,7 +138,7 @@ func (m *Module) find(ctx context.Context, user, service string) (*authlib.Accou
 	})
 	switch {
 	case errors.Is(err, sqlquery.ErrValue):
-		return nil, fmt.Errorf("%w: %w", authlib.ErrRefused, err)
+		return nil, authlib.ErrRefused // not worth a line in the log, which anybody could fill
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", m.name, err)
 	case a == nil || a.UID == nil || a.GID == nil || a.Home == "":

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -34,6 +35,19 @@ func first(list ...exceptions) exceptions {
 			if reason := f(q, courier, ours); reason != "" {
 				return reason
 			}
+		}
+		return ""
+	}
+}
+
+// invalidIn tells names that are not valid in the connection's character set.
+func invalidIn(set string) exceptions {
+	if strings.ToLower(set) != "utf8" {
+		return nil
+	}
+	return func(q question, courier, ours string) string {
+		if !utf8.ValidString(q.user) && courier == "temporary failure" && ours == "refused" {
+			return "nobody can have such a name: Courier takes the server's complaint for an outage"
 		}
 		return ""
 	}
@@ -175,7 +189,12 @@ func TestPostgres(t *testing.T) {
 	p := newPair(t, "authpgsql", s, nil)
 	t.Run("accounts", func(t *testing.T) { p.compare(t, questionsFor(all), first(salted, blank, root)) })
 	t.Run("enumerate", p.sameList)
-	p.run(t, s, sqlScenarios(all, "PGSQL_"))
+	list := sqlScenarios(all, "PGSQL_")
+	for _, set := range []string{"UTF8", "LATIN1", "GBK"} {
+		names := append(some("imap", "sécret", "Jürgen.Müller@exämple.com", "J\xfcrgen.M\xfcller@ex\xe4mple.com"), some("imap", "秘密", "日本@example.com")...)
+		list = append(list, scenario{"character set " + set, settings{"PGSQL_CHARACTER_SET": set}, append(odd(all), names...), invalidIn(set)})
+	}
+	p.run(t, s, list)
 }
 
 func TestMariaDB(t *testing.T) {
@@ -187,6 +206,12 @@ func TestMariaDB(t *testing.T) {
 	t.Run("accounts", func(t *testing.T) { p.compare(t, questionsFor(all), first(salted, blank, root)) })
 	t.Run("enumerate", p.sameList)
 	list := sqlScenarios(all, "MYSQL_")
+	for _, set := range []string{"utf8", "utf8mb4", "latin1", "gbk"} {
+		names := append(some("imap", "sécret", "Jürgen.Müller@exämple.com", "J\xfcrgen.M\xfcller@ex\xe4mple.com"), some("imap", "秘密", "日本@example.com")...)
+		list = append(list, scenario{"character set " + set, settings{"MYSQL_CHARACTER_SET": set}, append(odd(all), names...), invalidIn(set)},
+			scenario{"select, character set " + set, settings{"MYSQL_CHARACTER_SET": set, "MYSQL_SELECT_CLAUSE": "SELECT id, crypt, clear, uid, gid, home FROM passwd " +
+				"WHERE id='$(local_part)@$(domain)'"}, append(odd(all), names...), invalidIn(set)})
+	}
 	for i := range list {
 		if list[i].name == "delivery" {
 			list[i].differ = func(q question, courier, ours string) string {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/ldap"
@@ -77,4 +78,18 @@ func newModule(name, path string, logf func(string, ...any)) authlib.Module {
 		return mysql.New(path, 5, logf)
 	}
 	return ldap.New(path, 5, func(string) string { return "" }, logf)
+}
+
+// reload writes a file anew, with a time that no earlier one had.
+func reload(t testing.TB, s settings, path string) {
+	t.Helper()
+	old, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, path)
+	stamp := old.ModTime().Add(time.Second)
+	if err := os.Chtimes(path, stamp, stamp); err != nil {
+		t.Fatal(err)
+	}
 }
