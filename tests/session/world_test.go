@@ -49,4 +49,16 @@ func world(t *testing.T) {
 	harness.CourierMailhost(t, courierHost)
 	userdb[2].Home = homes["on-dovecot"]
 	harness.Dovecot(t, harness.DovecotOptions{Addr: dovecotHost, Accounts: userdb[2:]})
+	// Dovecot makes its index now, alone: of two sessions that would make it together, one may see an empty mailbox.
+	harness.Dialogue(t, dovecotHost+":143", `
+		S~ \* OK .*
+		C: a LOGIN on-dovecot pw%dovecot
+		S* a OK .*
+		C: b SELECT INBOX
+		S* \* 1 EXISTS
+		S* b OK .*
+		C: c LOGOUT
+		S* c OK .*
+		S-
+	`)
 }
