@@ -15,7 +15,9 @@ import (
 type asker struct {
 	log      *logger
 	settings *settings
-	modules  []*served
+	// setup is what the modules were opened with.
+	setup   setup
+	modules []*served
 	// cache is nil when it is off.
 	cache *cache
 	now   func() time.Time
@@ -27,9 +29,13 @@ type served struct {
 	*watch
 }
 
-// newAsker opens the modules of s, taking those that are open already from old, which may be nil.
+// newAsker opens the modules of s, taking those that are open already from old, which may be nil, unless they would now be
+// opened with other settings.
 func newAsker(s *settings, su setup, old *asker, now func() time.Time) *asker {
-	a := &asker{log: su.log, settings: s, now: now}
+	a := &asker{log: su.log, settings: s, setup: su, now: now}
+	if old != nil && !su.same(old.setup) {
+		old = nil
+	}
 	if s.cacheTTL > 0 {
 		a.cache = newCache(s.cacheTTL, now)
 	}

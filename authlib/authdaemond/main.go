@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,6 +31,12 @@ const (
 	exitRefused = 1
 	exitUsage   = 100
 	exitFailure = 111
+)
+
+// Where the files are, and who we become, unless the command line says: what Courier has, or else what is this project's own.
+var (
+	folders = []string{"/etc/courier", "/etc/mailproxy"}
+	users   = []string{"courier", "mailproxy"}
 )
 
 func main() {
@@ -61,8 +68,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 	p.log = &logger{out: p.stderr}
 	flags := flag.NewFlagSet("authdaemond", flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
-	flags.StringVar(&p.folder, "config", "/etc/courier", "`folder` of authdaemonrc, the auth*rc files and userdb")
-	flags.StringVar(&p.user, "user", "courier", "system user to become when started as root, if the files let it; empty = stay root")
+	flags.StringVar(&p.folder, "config", "", "`folder` of authdaemonrc, the auth*rc files and userdb (default: the first of "+strings.Join(folders, ", ")+" that is there)")
+	flags.StringVar(&p.user, "user", "", "system user to become when started as root, if the files let it; root = stay root (default: the first of "+strings.Join(users, ", ")+" that is there)")
 	once := flags.Bool("once", false, "answer one request on standard input, which is a socket, and end")
 	show := flags.Bool("version", false, "print the version and end")
 	if err := flags.Parse(args); err != nil {
@@ -71,6 +78,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if *show {
 		fmt.Fprintln(p.stdout, "authdaemond", version.Version)
 		return exitOK
+	}
+	if p.folder == "" {
+		p.folder = firstFolder(folders)
 	}
 	s, err := readRC(p.folder)
 	if err != nil {
@@ -167,11 +177,29 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 }
 
 // identity returns the user to become, or nil to stay what we are.
-func (p *program) identity() (*identity, error) {
-	if os.Geteuid() != 0 || p.user == "" {
+func (p *program) identity() (id *identity, err error) {
+	if os.Geteuid() != 0 || p.user == "root" {
 		return nil, nil
 	}
-	return findUser(p.user)
+	if p.user != "" {
+		return findUser(p.user)
+	}
+	for _, name := range users {
+		if id, err = findUser(name); err == nil {
+			return id, nil
+		}
+	}
+	return nil, err
+}
+
+// firstFolder returns the first folder that is there, or the first.
+func firstFolder(folders []string) string {
+	for _, f := range folders {
+		if info, err := os.Stat(f); err == nil && info.IsDir() {
+			return f
+		}
+	}
+	return folders[0]
 }
 
 // serve serves the listeners, reloads when told to, and drains at the end.

@@ -170,6 +170,17 @@ func TestDebugLogin(t *testing.T) {
 	}
 }
 
+func TestFirstFolder(t *testing.T) {
+	dir := t.TempDir()
+	for want, folders := range map[string][]string{
+		dir: {"/nonexistent", dir, "/"}, "/nonexistent": {"/nonexistent", "/nonexistent2"}, "/": {"/", dir},
+	} {
+		if got := firstFolder(folders); got != want {
+			t.Errorf("firstFolder(%q) = %s", folders, got)
+		}
+	}
+}
+
 func TestRootOnly(t *testing.T) {
 	dir := folder(t, map[string]string{"authdaemonrc": "", "authmysqlrc": "", "userdb": "", "userdb.dat": ""})
 	id := &identity{name: "x", uid: 12345, gid: 12346, groups: []int{12346, 12347}}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 
 	"mailproxy/authlib"
@@ -22,6 +23,11 @@ type setup struct {
 	conns   int
 	ldapTLS map[string]string
 	log     *logger
+}
+
+// same tells whether modules opened with the one and the other do the same.
+func (s setup) same(o setup) bool {
+	return s.folder == o.folder && s.oneShot == o.oneShot && s.conns == o.conns && maps.Equal(s.ldapTLS, o.ldapTLS)
 }
 
 // openers is the one place that knows the modules there are.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"hash"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -38,6 +39,18 @@ const (
 	maxSHARounds    = 9999999 // beyond it, and this is an hour's work, crypt(3) has 999999999
 	defSHARounds    = 5000
 )
+
+// heavy holds a token for each computation that takes much memory (16 MiB for yescrypt, 64 MiB for Argon2, as they come) and all
+// of a CPU. More at a time than there are CPUs would make none of them faster, and a rush of logins would take the machine's
+// memory. It is the one piece of state in this package.
+var heavy = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+// alone computes f when few others do.
+func alone[T any](f func() T) T {
+	heavy <- struct{}{}
+	defer func() { <-heavy }()
+	return f()
+}
 
 // cryptSchemes lists the crypt(3) formats that a prefix tells apart.
 func cryptSchemes() []scheme {
@@ -165,7 +178,11 @@ func verifyYescrypt(hash, clear string) (bool, bool) {
 	if end < 7 || len(hash)-end-1 != 43 {
 		return false, false
 	}
-	made, err := yescrypt.Hash([]byte(clear), []byte(hash))
+	var err error
+	made := alone(func() (made []byte) {
+		made, err = yescrypt.Hash([]byte(clear), []byte(hash))
+		return made
+	})
 	return err == nil && same(hash, string(made)), err == nil
 }
 
@@ -228,7 +245,9 @@ func (a argon) sum(clear string) []byte {
 	case "argon2d":
 		f = argon2.DKey
 	}
-	return f([]byte(clear), a.salt, a.time, a.memory, a.threads, uint32(len(a.digest)))
+	return alone(func() []byte {
+		return f([]byte(clear), a.salt, a.time, a.memory, a.threads, uint32(len(a.digest)))
+	})
 }
 
 func verifyArgon2(hash, clear string) (bool, bool) {

@@ -140,10 +140,7 @@ func TestVerifyUnknown(t *testing.T) {
 
 func TestHash(t *testing.T) {
 	likes := []string{"{MD5}", "{MD5RAW}", "{SHA}", "{SHA256}", "{SHA512}", "{SSHA}", "{ssha256}", "{SSHA512}", "$1$", "$2a$", "$2b$", "$2y$",
-		"$5$", "$6$", "$y$", "$argon2id$", "{CRYPT}$6$"}
-	for _, v := range vectors {
-		likes = append(likes, v.hash)
-	}
+		"$5$", "$6$", "$y$", "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$AAAAAAA", "{CRYPT}$6$", "H6kMHNu/vsBNI", "{crypt}$1$OmZMhZv7$x"}
 	for _, like := range likes {
 		hash, err := Hash(like, "n€w")
 		if err != nil {
