@@ -19,14 +19,19 @@ var errAborted = errors.New("SASL exchange aborted")
 
 // auth is AUTH, RFC 5034. Without an argument it lists the mechanisms, as RFC 1734's clients still ask.
 func (d *dialogue) auth(ctx context.Context, arg string) error {
-	mechanism, initial, has := strings.Cut(strings.Trim(arg, " \t"), " ")
 	if d.s.NeedsTLS() {
 		return d.ok(replyTLSRequired)
 	}
-	if mechanism == "" {
+	words := strings.Fields(arg)
+	switch len(words) {
+	case 0:
 		return d.authList()
+	case 1, 2:
+	default:
+		return d.ok(replyAborted) // a response with blanks in it is not base64
 	}
-	credentials, err := d.exchange(mechanism, initial, has)
+	mechanism := words[0]
+	credentials, err := d.exchange(mechanism, words[1:])
 	switch {
 	case errors.Is(err, errAborted):
 		return d.ok(replyAborted)
@@ -57,8 +62,8 @@ func (d *dialogue) authList() error {
 	return d.ok(list + "\r\n.")
 }
 
-// exchange goes through one SASL exchange. Errors are errAborted, those of package sasl, and those of the connection.
-func (d *dialogue) exchange(mechanism, initial string, hasInitial bool) (sasl.Credentials, error) {
+// exchange goes through one SASL exchange; initial holds the initial response, if there is one. Errors are errAborted, those of package sasl, and those of the connection.
+func (d *dialogue) exchange(mechanism string, initial []string) (sasl.Credentials, error) {
 	hostname, err := os.Hostname()
 	if err != nil {
 		hostname = "localhost"
@@ -68,8 +73,8 @@ func (d *dialogue) exchange(mechanism, initial string, hasInitial bool) (sasl.Cr
 		return sasl.Credentials{}, err
 	}
 	var response []byte
-	if hasInitial {
-		if response, err = decodeInitial(initial); err != nil {
+	if len(initial) > 0 {
+		if response, err = decodeInitial(initial[0]); err != nil {
 			return sasl.Credentials{}, err
 		}
 	}
