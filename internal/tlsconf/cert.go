@@ -18,18 +18,31 @@ type pairFiles struct{ cert, key string }
 // private key of it. It is made for every plaintext connection, to know whether STARTTLS can be offered, and so has to be
 // cheap (some ten microseconds; parsing an RSA key costs ten times that).
 func Check(o Options) error {
+	_, err := o.defaultPair()
+	return err
+}
+
+// defaultPair finds and checks the files for a client that names no server we have.
+func (o *Options) defaultPair() (pairText, error) {
 	files, err := o.defaultFiles()
 	if err != nil {
-		return err
+		return pairText{}, err
 	}
-	certPEM, keyPEM, _, err := files.read()
+	text, err := files.read()
 	if err != nil {
-		return err
+		return text, err
 	}
-	if err := checkPair(certPEM, keyPEM); err != nil {
-		return fmt.Errorf("%s: %w", files, err)
+	if err := checkPair(text.cert, text.key); err != nil {
+		return text, fmt.Errorf("%s: %w", files, err)
 	}
-	return nil
+	return text, nil
+}
+
+// pairText is what the files hold.
+type pairText struct {
+	files     pairFiles
+	cert, key []byte
+	open      string // name of the key's file when everybody may read it
 }
 
 func (p pairFiles) String() string {
@@ -39,22 +52,22 @@ func (p pairFiles) String() string {
 	return p.cert + ", " + p.key
 }
 
-// read returns both files' contents and the name of the key's file when anybody may read it.
-func (p pairFiles) read() (cert, key []byte, open string, err error) {
+func (p pairFiles) read() (pairText, error) {
+	text := pairText{files: p}
 	cert, mode, err := readFileMode(p.cert, maxCertFile)
 	if err != nil {
-		return nil, nil, "", err
+		return text, err
 	}
-	key = cert
+	text.cert, text.key = cert, cert
 	if p.key != p.cert {
-		if key, mode, err = readFileMode(p.key, maxCertFile); err != nil {
-			return nil, nil, "", err
+		if text.key, mode, err = readFileMode(p.key, maxCertFile); err != nil {
+			return text, err
 		}
 	}
 	if mode&0o004 != 0 {
-		open = p.key
+		text.open = p.key
 	}
-	return cert, key, open, nil
+	return text, nil
 }
 
 // baseFiles are TLS_CERTFILE and TLS_PRIVATE_KEYFILE.
@@ -121,18 +134,14 @@ func nameSuffix(name string) string {
 type certStore struct {
 	opts Options
 	base pairFiles
-	def  pairFiles
+	def  pairText
 }
 
-func (s *certStore) loadDefault() error {
-	if err := Check(s.opts); err != nil {
-		return err
-	}
-	var err error
+func (s *certStore) loadDefault() (err error) {
 	if s.base, err = s.opts.baseFiles(); err != nil {
 		return err
 	}
-	s.def, err = s.opts.defaultFiles()
+	s.def, err = s.opts.defaultPair()
 	return err
 }
 
@@ -140,29 +149,28 @@ func (s *certStore) loadDefault() error {
 // default serves.
 func (s *certStore) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if own, ok := s.base.suffixed(nameSuffix(hello.ServerName)); ok {
-		cert, err := s.load(own)
+		text, err := own.read()
 		if err == nil {
-			return cert, nil
+			var cert *tls.Certificate
+			if cert, err = s.load(text); err == nil {
+				return cert, nil
+			}
 		}
 		s.opts.warn("no TLS certificate for %q: %v", hello.ServerName, err)
 	}
 	return s.load(s.def)
 }
 
-func (s *certStore) load(files pairFiles) (*tls.Certificate, error) {
-	certPEM, keyPEM, open, err := files.read()
-	if err != nil {
-		return nil, err
+func (s *certStore) load(text pairText) (*tls.Certificate, error) {
+	if text.open != "" {
+		s.opts.warn("%s holds a private key and can be read by everybody", text.open)
 	}
-	if open != "" {
-		s.opts.warn("%s holds a private key and can be read by everybody", open)
-	}
-	pair, leaf, err := parsePair(certPEM, keyPEM)
+	pair, leaf, err := parsePair(text.cert, text.key)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", files, err)
+		return nil, fmt.Errorf("%s: %w", text.files, err)
 	}
 	if now := s.opts.now(); now.After(leaf.NotAfter) {
-		s.opts.warn("%s: the certificate expired on %s", files.cert, leaf.NotAfter.Format("2006-01-02 15:04:05 MST"))
+		s.opts.warn("%s: the certificate expired on %s", text.files.cert, leaf.NotAfter.Format("2006-01-02 15:04:05 MST"))
 	}
 	return pair, nil
 }

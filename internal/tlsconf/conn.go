@@ -46,7 +46,7 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 		return nil, err
 	}
 	// tls.Conn keeps the configuration for as long as it lives and reads nothing of this after the handshake.
-	s.store.opts = Options{}
+	s.store.opts, s.store.def = Options{}, pairText{}
 	s.config.ClientCAs = nil
 	return c, nil
 }

@@ -1,0 +1,198 @@
+// Package tls measures encrypted sessions against Courier's own programs under the same couriertcpd, in the same run and
+// alternating:
+//
+//	go test -run '^$' -bench . -benchtime 1x -v ./tests/bench/tls
+//
+// CPU is that of the launcher with everything it started, exited children included, and of orphans; clients, mailhost and auth
+// daemon are not counted. Memory is private memory of the session's processes. Results are medians of the rounds, as ratios too.
+package tls
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// side is one of the set-ups that are compared.
+type side struct {
+	name  string
+	addr  string
+	front *harness.Process
+	comms []string // its programs, as the kernel names them
+}
+
+// bundle is Courier's default for TLS_TRUSTCERTS, which it loads for each session.
+const bundle = "/etc/ssl/certs/ca-certificates.crt"
+
+// world starts the auth daemon, a mailhost that does nothing but play its part, and the sides with one certificate for all.
+func world(b *testing.B, rsa bool, cache bool) []*side {
+	b.Helper()
+	dir := harness.Dir(b)
+	os.Chmod(dir, 0o755)
+	cert := testcert.Write(b, filepath.Join(dir, "cert.pem"), testcert.CA(b, "CA").Issue(b, testcert.Spec{Name: "bench.example", RSA: rsa}).PEM(b))
+	harness.Userdb(b, harness.Account{Name: "u", Password: "pw", Options: "mailhost=127.0.0.9"})
+	harness.CourierAuthdaemond(b, "authuserdb", nil)
+	harness.NewFakeMailhost(b, "127.0.0.9:143", mailhost)
+	start := func(name, addr, trust string, program []string, comms ...string) *side {
+		env := harness.Env{"TLS_CERTFILE": cert, "TLS_TRUSTCERTS": trust, "TLS_VERIFYPEER": "NONE", "TLS_CACHEFILE": "", "IMAP_TLS": "1",
+			"IMAP_STARTTLS": "NO", "IMAP_PROXY": "1"}
+		if cache {
+			env["TLS_CACHEFILE"], env["TLS_CACHESIZE"] = filepath.Join(dir, "cache."+addr), "524288"
+		}
+		return &side{name, addr, harness.Couriertcpd(b, harness.TCPD{Addr: addr, Port: 993, Config: "imapd", Env: env,
+			Program: append(program, harness.CourierIMAPD, "Maildir")}), comms}
+	}
+	couriertls := []string{"/usr/bin/couriertls", "-server", "-tcpd", "-user=courier", harness.CourierIMAPLogin}
+	return []*side{
+		start("ours", "127.0.1.1", bundle, []string{harness.PlainBin(b, "imapd-proxy")}, "imapd-proxy"),
+		start("courier", "127.0.1.2", bundle, slices.Clone(couriertls), "couriertls", "imaplogin"),
+		start("courier-best", "127.0.1.3", "", slices.Clone(couriertls), "couriertls", "imaplogin"),
+	}
+}
+
+// mailhost says yes to everything. "x GET n" sends n MiB, "x PUT n" takes them.
+func mailhost(c net.Conn) error {
+	fmt.Fprintf(c, "* OK hello\r\n")
+	in := bufio.NewReaderSize(c, 256<<10)
+	block := make([]byte, 1<<20)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return nil
+		}
+		f := strings.Fields(line)
+		n := 0
+		if len(f) == 3 {
+			n, _ = strconv.Atoi(f[2])
+		}
+		switch {
+		case len(f) > 1 && f[1] == "GET":
+			for range n {
+				if _, err := c.Write(block); err != nil {
+					return nil
+				}
+			}
+		case len(f) > 1 && f[1] == "PUT":
+			if _, err := io.CopyN(io.Discard, in, int64(n)<<20); err != nil {
+				return nil
+			}
+			fallthrough
+		default:
+			fmt.Fprintf(c, "%s OK done\r\n", f[0])
+		}
+		if len(f) > 1 && f[1] == "LOGOUT" {
+			return nil
+		}
+	}
+}
+
+// login makes a session. greeting is the time from connecting to the greeting.
+func (s *side) login(b *testing.B, cfg *tls.Config) (c *tls.Conn, in *bufio.Reader, greeting time.Duration) {
+	b.Helper()
+	start := time.Now()
+	c, err := tls.Dial("tcp", s.addr+":993", cfg)
+	if err != nil {
+		b.Fatalf("%s: %v\n%s", s.name, err, s.front.Log)
+	}
+	c.SetDeadline(time.Now().Add(2 * time.Minute))
+	in = bufio.NewReaderSize(c, 256<<10)
+	if _, err := in.ReadString('\n'); err != nil {
+		b.Fatalf("%s: %v", s.name, err)
+	}
+	greeting = time.Since(start)
+	s.ask(b, c, in, "a LOGIN u pw")
+	return c, in, greeting
+}
+
+// ask sends a command and waits for its OK.
+func (s *side) ask(b *testing.B, c net.Conn, in *bufio.Reader, command string) {
+	b.Helper()
+	fmt.Fprintf(c, "%s\r\n", command)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			b.Fatalf("%s: %s: %v\n%s", s.name, command, err, s.front.Log)
+		}
+		if strings.HasPrefix(line, command[:1]+" OK") {
+			return
+		}
+	}
+}
+
+func (s *side) logout(c *tls.Conn) {
+	fmt.Fprintf(c, "z LOGOUT\r\n")
+	io.Copy(io.Discard, c)
+	c.Close()
+}
+
+// cpu is the launcher's time so far with all that has ended below it, and of orphans, which process 1 reaps.
+func (s *side) cpu(b *testing.B) time.Duration {
+	b.Helper()
+	return ticks(b, s.front.Cmd.Process.Pid, 13, 14, 15, 16) + ticks(b, 1, 15, 16)
+}
+
+// alive is the time of the side's session processes that still run.
+func (s *side) alive(b *testing.B) (sum time.Duration) {
+	b.Helper()
+	for _, p := range harness.Procs(b) {
+		if slices.Contains(s.comms, p.Comm) {
+			sum += ticks(b, p.PID, 13, 14, 15, 16)
+		}
+	}
+	return sum
+}
+
+// ticks adds fields of /proc/PID/stat, counted from 0; they are hundredths of a second.
+func ticks(b *testing.B, pid int, fields ...int) (sum time.Duration) {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	for _, n := range fields {
+		v, err := strconv.Atoi(f[n-2])
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += time.Duration(v) * 10 * time.Millisecond
+	}
+	return sum
+}
+
+// settled waits until no session process of the side is left, so that all time is counted.
+func (s *side) settled(b *testing.B) {
+	b.Helper()
+	harness.NoneLeft(b, s.comms...)
+}
+
+func median[T ~int64 | ~float64](values []T) T {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// report shows each side's median and its ratio to ours.
+func report(b *testing.B, unit string, sides []*side, values map[string][]float64) {
+	b.Helper()
+	ours := median(values["ours"])
+	b.ReportMetric(ours, "ours-"+unit)
+	for _, s := range sides[1:] {
+		m := median(values[s.name])
+		b.ReportMetric(m, s.name+"-"+unit)
+		b.ReportMetric(ours/m, "ours/"+s.name)
+	}
+}
