@@ -110,6 +110,17 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// What a client says about itself by ID is logged, and can not pass for fields of the line.
+func TestLogID(t *testing.T) {
+	s := begin(t, options{settings: map[string]string{"IMAP_ID_FIELDS": ""}})
+	transcript.Play(t, s.conn, "S* .*\nC: a ID (\"name\" \"x, ip=[192.0.2.1]\" \"os\" NIL)\nS: * ID (\"name\" \"imapd-proxy\")\nS* a OK .*\nC-\nS-")
+	s.wait(t)
+	const want = `INFO: ID, ip=[::ffff:192.0.2.7], port=[4711], name=x\054 ip\075\133192.0.2.1\135, os=NIL`
+	if !strings.Contains(s.log.String(), want+"\n") {
+		t.Errorf("log\n%swant %s", s.log, want)
+	}
+}
+
 // What the mailhost says decides what the client reads, but its words are for the log only.
 func TestMailhostAnswers(t *testing.T) {
 	const refused, busy = "[AUTHENTICATIONFAILED] Login failed.", "[UNAVAILABLE] Temporary problem, please try again later"

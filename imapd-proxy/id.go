@@ -61,11 +61,17 @@ func (p *parser) idFields() (string, error) {
 		case field >= 2*maxID:
 			return "", errSyntax
 		case field%2 == 0:
-			said = append(said, value)
+			said = append(said, forLog(value))
 		default:
-			said[len(said)-1] += "=" + value
+			said[len(said)-1] += "=" + forLog(value)
 		}
 	}
+}
+
+// forLog makes a client's word harmless in a log line: it can not look like fields of the line. The log itself makes
+// control characters visible.
+func forLog(value string) string {
+	return strings.NewReplacer(",", `\054`, "=", `\075`, "[", `\133`, "]", `\135`).Replace(value)
 }
 
 // idString reads one string or NIL of the list, up to the blank or the parenthesis behind it.

@@ -5,8 +5,8 @@
 // that cancels belong to IMAP and POP3. Nothing is authenticated here: a completed exchange yields [Credentials], which
 // the auth module judges.
 //
-// github.com/emersion/go-sasl is not used: one of its mechanisms links encoding/json, which every login process would
-// load, and it has no CRAM and no checks for control characters. The tests let its clients talk to these servers.
+// github.com/emersion/go-sasl is not used: it has no CRAM and no checks for control characters, which is most of what is
+// here, and its other mechanisms bring encoding/json along. The tests let its clients talk to these servers.
 package sasl
 
 import (
