@@ -1,0 +1,137 @@
+package db
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/tests/harness"
+)
+
+// authority writes ca.pem, and cert.pem and key.pem for the address, to a new folder that user owns.
+func authority(t testing.TB, addr string) (folder string) {
+	t.Helper()
+	folder = harness.Dir(t)
+	sign := func(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	newKey := func() *ecdsa.PrivateKey {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	write := func(name, kind string, der []byte) {
+		text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+		if err := os.WriteFile(filepath.Join(folder, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	caKey, key := newKey(), newKey()
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign}
+	write("ca.pem", "CERTIFICATE", sign(ca, ca, caKey, caKey))
+	cert := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"}, IPAddresses: []net.IP{net.ParseIP(addr)},
+		DNSNames: []string{"localhost"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	write("cert.pem", "CERTIFICATE", sign(cert, ca, key, caKey))
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("key.pem", "PRIVATE KEY", der)
+	return folder
+}
+
+// TestTLS reaches each database over TLS, and does not when its certificate is from somebody else.
+func TestTLS(t *testing.T) {
+	all := accounts(t)
+	stranger := authority(t, "127.0.8.99")
+	type way struct {
+		settings
+		harness.Env
+	}
+	try := func(t *testing.T, d database, good, bad map[string]way) {
+		t.Helper()
+		for name, w := range good {
+			d.Env = w.Env
+			c, _, _ := d.start(t, d.base.with(w.settings))
+			if got := ask(c, login); !strings.Contains(got, "address=") {
+				t.Errorf("%s, %s: %s", d.module, name, got)
+			}
+		}
+		for name, w := range bad {
+			d.Env = w.Env
+			c, p, _ := d.start(t, d.base.with(w.settings))
+			if got := ask(c, login); got != "temporary failure" {
+				t.Errorf("%s, %s: %s", d.module, name, got)
+			}
+			p.Log.Wait(t, `(?i)ERR: auth\w+: .*(certificate|x509|tls)`)
+		}
+	}
+	t.Run("authpgsql", func(t *testing.T) {
+		ca := authority(t, "127.0.8.1")
+		harness.Run(t, "", "chmod", "600", ca+"/key.pem")
+		harness.Run(t, "", "chown", "-R", "postgres", ca)
+		d := harness.Postgres(t, "127.0.8.1", "ssl=on", "ssl_cert_file="+ca+"/cert.pem", "ssl_key_file="+ca+"/key.pem", "ssl_ca_file="+ca+"/ca.pem")
+		d.SQL(t, sqlTable(all, false)+"create role tlsonly login password 'x'; grant select on passwd to tlsonly;"+
+			"create view encrypted as select p.* from passwd p join pg_stat_ssl s on s.pid = pg_backend_pid() and s.ssl;")
+		base := pgsqlSettings(d)
+		with := func(more string) way {
+			return way{settings: settings{"PGSQL_CONNECTION": base["PGSQL_CONNECTION"] + " " + more, "PGSQL_USER_TABLE": "encrypted"}}
+		}
+		try(t, database{"authpgsql", d, base, nil}, map[string]way{
+			"require": with("sslmode=require"), "verify-ca": with("sslmode=verify-ca sslrootcert=" + ca + "/ca.pem"),
+			"verify-full": with("sslmode=verify-full sslrootcert=" + ca + "/ca.pem"), "default": with(""),
+			"client certificate":                    with("sslmode=require sslcert=" + ca + "/cert.pem sslkey=" + ca + "/key.pem"),
+			"several hosts, libpq's own parameters": with("sslmode=require connect_timeout=2 keepalives=1 gssencmode=prefer hostaddr=127.0.8.1"),
+			"second host":                           {settings: settings{"PGSQL_CONNECTION": strings.Replace(base["PGSQL_CONNECTION"], "host=", "host=127.0.8.98,", 1)}},
+		}, map[string]way{"stranger": with("sslmode=verify-ca sslrootcert=" + stranger + "/ca.pem")})
+	})
+	t.Run("authmysql", func(t *testing.T) {
+		ca := authority(t, "127.0.8.2")
+		harness.Run(t, "", "chown", "-R", "mysql", ca)
+		d := harness.MariaDB(t, "127.0.8.2", "--ssl-ca="+ca+"/ca.pem", "--ssl-cert="+ca+"/cert.pem", "--ssl-key="+ca+"/key.pem")
+		d.SQL(t, sqlTable(all, true)+"alter user mail@'%' require ssl;")
+		base := mysqlSettings(d)
+		try(t, database{"authmysql", d, base, nil}, map[string]way{
+			"file":               {settings: settings{"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SSL_CIPHER": "ALL:!DES"}},
+			"folder":             {settings: settings{"MYSQL_SSL_CAPATH": ca, "MYSQL_SSL_CIPHERS": "ECDHE-ECDSA-AES128-GCM-SHA256"}},
+			"by name":            {settings: settings{"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SERVER": "localhost", "MYSQL_SOCKET": d.Dir + "/s"}},
+			"client certificate": {settings: settings{"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SSL_CERT": ca + "/cert.pem", "MYSQL_SSL_KEY": ca + "/key.pem"}},
+		}, map[string]way{"stranger": {settings: settings{"MYSQL_SSL_CACERT": stranger + "/ca.pem"}}})
+	})
+	t.Run("authldap", func(t *testing.T) {
+		ca := authority(t, "127.0.8.3")
+		d := directory(t, "127.0.8.3", all, harness.LDAPOptions{TLS: true, Config: "security ssf=56\n",
+			Global: fmt.Sprintf("TLSCACertificateFile %s/ca.pem\nTLSCertificateFile %s/cert.pem\nTLSCertificateKeyFile %s/key.pem\n", ca, ca, ca)})
+		base := ldapSettings(d)
+		trust := harness.Env{"LDAPTLS_CACERT": ca + "/ca.pem"}
+		ldaps, startTLS := settings{"LDAP_URI": "ldaps://127.0.8.3"}, settings{"LDAP_TLS": "1"}
+		try(t, database{"authldap", d, base, nil}, map[string]way{
+			"ldaps": {ldaps, trust}, "StartTLS": {startTLS, trust}, "never": {startTLS, harness.Env{"LDAPTLS_REQCERT": "never"}},
+			"folder": {ldaps, harness.Env{"LDAPTLS_CACERTDIR": ca}},
+			"client certificate, bind": {startTLS.with(settings{"LDAP_AUTHBIND": "1", "LDAP_CLEARPW": ""}),
+				harness.Env{"LDAPTLS_CACERT": ca + "/ca.pem", "LDAPTLS_CERT": ca + "/cert.pem", "LDAPTLS_KEY": ca + "/key.pem"}},
+		}, map[string]way{
+			"stranger": {ldaps, harness.Env{"LDAPTLS_CACERT": stranger + "/ca.pem"}}, "unknown": {startTLS, nil},
+			"wrong name": {settings{"LDAP_URI": "ldaps://127.0.8.3:636/ ldaps://0.0.0.0:636"}, harness.Env{"LDAPTLS_CACERT": stranger + "/ca.pem"}},
+		})
+	})
+}
