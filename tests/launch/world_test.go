@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/tests/harness"
+	"mailproxy/tests/transcript"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
@@ -169,6 +170,17 @@ func read(t *testing.T, path string) string {
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func play(t *testing.T, r *transcript.Runner, text string) {
+	t.Helper()
+	scripts, err := transcript.Parse("script", strings.NewReader(text))
+	if err == nil {
+		err = r.Play(scripts[0])
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
