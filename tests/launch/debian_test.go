@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +26,7 @@ func TestDebianCourier(t *testing.T) {
 	}
 	original := read(t, harness.CourierIMAPLogin)
 	t.Cleanup(func() {
-		for _, script := range []string{"/usr/sbin/imapd", "/usr/sbin/imapd-ssl", "/usr/sbin/pop3d"} {
+		for _, script := range []string{"/usr/sbin/imapd", "/usr/sbin/imapd-ssl", "/usr/sbin/pop3d", "/usr/sbin/pop3d-ssl"} {
 			exec.Command(script, "stop").Run()
 		}
 	})
@@ -50,6 +51,19 @@ func TestDebianCourier(t *testing.T) {
 		})
 	}
 	t.Run("limit of the local server", localLimit)
+	for _, s := range sides {
+		t.Run(s.name+" over couriertls", func(t *testing.T) {
+			log := harness.Syslog(t)
+			path := "/etc/courier/" + s.config + "-ssl"
+			write(t, path, read(t, path)+"SSLADDRESS="+proxy+"\nTLS_CERTFILE=/etc/mailproxy/"+s.config+".pem\n")
+			if err := os.Chmod("/etc/mailproxy/"+s.config+".pem", 0o644); err != nil { // couriertls reads it as courier
+				t.Fatal(err)
+			}
+			start(t, "/usr/sbin/"+s.config+"-ssl", fmt.Sprintf("%s:%d", proxy, s.tlsPort()))
+			s.overTLS(t)
+			log.WaitN(t, 1, `LOGIN, user=there, ip=\[::ffff:127\.0\.0\.1\], .*, (starttls|stls)=1$`)
+		})
+	}
 	recipe(t, etc, steps[1])
 	if read(t, harness.CourierIMAPLogin) != original {
 		t.Error("Courier's imaplogin is not back")
