@@ -5,7 +5,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -s -w -X mailproxy/internal/version.Version=$(VERSION)
 PROGRAMS := $(patsubst ./%,%,$(wildcard ./imapd-proxy ./pop3d-proxy ./authlib/authdaemond ./relay/relayd))
 
-.PHONY: build test lint bench demo clean
+.PHONY: build test lint bench demo install deb clean
 
 build:
 	@mkdir -p bin
@@ -31,6 +31,46 @@ bench:
 demo: build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tests/demo
 	@bin/demo -bin bin
+
+# The programs lie together in $(LIBDIR), where the front ends look for authdaemond; Courier has programs named authdaemond
+# and imapd of its own, so only names that are ours go into sbin. Configuration that is there already is kept.
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+LIBDIR      = $(PREFIX)/lib/mailproxy
+UNITDIR     = $(PREFIX)/lib/systemd/system
+CONFIGS     = imapd imapd-ssl pop3d pop3d-ssl authdaemonrc authmysqlrc authpgsqlrc authldaprc userdb
+
+install: build
+	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/mailproxy
+	install -m 0755 bin/* $(DESTDIR)$(LIBDIR)
+	ln -sf ../lib/mailproxy/imapd-proxy ../lib/mailproxy/pop3d-proxy $(DESTDIR)$(PREFIX)/sbin
+	ln -sf ../lib/mailproxy/authdaemond $(DESTDIR)$(PREFIX)/sbin/mailproxy-authdaemond
+	ln -sf ../lib/mailproxy/relayd $(DESTDIR)$(PREFIX)/sbin/mailproxy-relayd
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man5 man8)
+	install -m 0644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 0644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	for unit in etc/systemd/*.socket etc/systemd/*.service; do \
+		sed 's|/usr/sbin/|$(PREFIX)/sbin/|; s|/usr/lib/mailproxy/|$(LIBDIR)/|; s|/etc/mailproxy/|$(SYSCONFDIR)/mailproxy/|g' $$unit \
+			> $(DESTDIR)$(UNITDIR)/$$(basename $$unit) && chmod 0644 $(DESTDIR)$(UNITDIR)/$$(basename $$unit) || exit 1; done
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d etc/sysusers.d/mailproxy.conf
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d etc/tmpfiles.d/mailproxy.conf
+	install -d $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples
+	cp -R etc/examples etc/xinetd.d etc/courier $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples/
+	for file in $(CONFIGS); do target=$(DESTDIR)$(SYSCONFDIR)/mailproxy/$$file; \
+		test -e $$target || install -m 0600 etc/$$file $$target || exit 1; done
+
+# dist/mailproxy_VERSION_ARCH.deb
+DEB_VERSION    ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || echo 0.0.0~$$(git rev-list --count HEAD 2>/dev/null || echo 0))
+DEB_ARCH       ?= $(shell $(GO) env GOARCH)
+DEB_MAINTAINER ?= mailproxy maintainers <root@localhost>
+
+deb:
+	rm -rf dist && mkdir -p dist
+	$(MAKE) install DESTDIR=dist/root PREFIX=/usr SYSCONFDIR=/etc
+	mv dist/root/etc/mailproxy dist/conf && rmdir dist/root/etc
+	cd packaging && $(GO) build -o ../dist/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
+	DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' DEB_MAINTAINER='$(DEB_MAINTAINER)' \
+		dist/nfpm package -f packaging/nfpm.yaml -p deb -t dist/
 
 clean:
 	rm -rf bin dist
