@@ -44,7 +44,8 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 	// behind for the local server.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	launch, openErr := inetd.Open(inetd.Request{
-		Name: p.Name, Configs: command.configs, Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
+		// In syslog the program goes by the name of Courier's service, imapd or pop3d: fail2ban's filters look for it.
+		Name: strings.TrimSuffix(p.Name, "-proxy"), Configs: command.configs, Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
 	})
 	if launch.Conn != nil {
 		defer launch.Conn.Close()
