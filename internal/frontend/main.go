@@ -123,9 +123,11 @@ func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File) 
 	if err != nil {
 		return nil, err
 	}
+	system := RealSystem()
+	system.Start = func(stdio *os.File, l *inetd.Local) (*os.Process, error) { return inetd.Start(stdio, stderr, l) }
 	s := &Session{
 		Conn: launch.Conn, Peer: launch.Peer, Settings: launch.Settings, Config: config, Log: launch.Log,
-		Protocol: p.Protocol, Args: args, Alone: true, System: RealSystem(),
+		Protocol: p.Protocol, Args: args, Alone: true, System: system,
 	}
 	s.Auth = s.authClient(launch.Settings.Environ(), stderr)
 	return s, nil

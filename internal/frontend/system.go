@@ -30,7 +30,7 @@ type System struct {
 	Start func(stdio *os.File, l *inetd.Local) (*os.Process, error)
 }
 
-// RealSystem is the system itself.
+// RealSystem is the system itself, but for Start, which depends on where the program's log is.
 func RealSystem() *System {
 	return &System{
 		Now: time.Now,
@@ -53,8 +53,5 @@ func RealSystem() *System {
 		},
 		DropRoot: inetd.DropRoot,
 		Exec:     inetd.Exec,
-		Start: func(stdio *os.File, l *inetd.Local) (*os.Process, error) {
-			return inetd.Start(stdio, os.Stderr, l)
-		},
 	}
 }

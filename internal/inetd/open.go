@@ -30,7 +30,8 @@ type Request struct {
 	// Environ is the environment. What it sets wins over every file.
 	Environ []string
 	// Stdin, Stdout and Stderr are the descriptors the launcher gave. Open takes the first two over: afterwards they are
-	// /dev/null, so that nothing but Conn can reach the client. Stderr too when it is the connection itself.
+	// /dev/null, so that nothing but Conn can reach the client. When Stderr is the connection itself it leads to the syslog
+	// service afterwards.
 	Stdin, Stdout, Stderr *os.File
 }
 
@@ -106,15 +107,31 @@ func openConn(req Request, s Settings) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	taken := []*os.File{req.Stdin, req.Stdout}
-	if isTaken(req) {
-		taken = append(taken, req.Stderr)
+	takenErr := isTaken(req)
+	err = toDevNull(req.Stdin, req.Stdout)
+	if err == nil && takenErr {
+		err = toSyslog(req.Stderr)
 	}
-	if err := toDevNull(taken...); err != nil {
+	if err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return conn, nil
+}
+
+// toSyslog leads a file to the syslog service, or to /dev/null where there is none. It is for the standard error of a local
+// server, whose lines would otherwise reach the client: each write becomes a message, of syslog's default facility and
+// without a time, but it is there.
+func toSyslog(file *os.File) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: "/dev/log"}); err != nil {
+		return toDevNull(file)
+	}
+	return control(file, func(target int) error { return os.NewSyscallError("dup3", unix.Dup3(fd, target, 0)) })
 }
 
 // socketConn makes a connection of a socket. The caller still owns file.

@@ -48,6 +48,8 @@ func TestXinetdSyslog(t *testing.T) {
 			s.wantLog(t, log, "::ffff:127.0.0.1")
 			// Facility mail is 2, severity info 6: 2*8+6.
 			log.Wait(t, `^<22>.*`+s.program+`\[[0-9]+\]: LOGIN FAILED, user=here, `)
+			// The local server writes to standard error.
+			log.WaitN(t, 1, `^INFO: LOGIN, user=here, ip=`)
 		})
 	}
 }
