@@ -1,0 +1,134 @@
+// Package idle measures what a proxy pays for sessions that are logged in and silent, and what its relay costs beside them:
+// ours with relayd, ours with a process for each session, and the proxies that are installed beside it.
+//
+//	go test -run '^$' -bench Idle -benchtime 1x ./tests/bench/idle
+//	IDLE_N=200,1000 IDLE_ONLY=relayd,courier go test ...
+package idle
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/tests/harness"
+)
+
+func TestMain(m *testing.M) {
+	if os.Args[0] == mailhostName {
+		os.Exit(runMailhost())
+	}
+	os.Exit(harness.Main(m))
+}
+
+// raiseLimit takes all descriptors that this process may have, and leaves its children's alone.
+func raiseLimit() {
+	var l unix.Rlimit
+	if unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &l) == nil {
+		l.Cur = l.Max
+		_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &l, nil)
+	}
+}
+
+// settle is how long sessions are left alone before they are measured: longer than anything that tidies up waits.
+const settle = 12 * time.Second
+
+// memory is what a number of sessions cost, each.
+type memory struct {
+	n                int
+	private, cgroup  float64 // bytes for one more session
+	total            float64 // private bytes with everything that was there before the first session, divided by n
+	processes        int
+	secondsPerLogin  float64
+	privateTotal     int64
+	cgroupTotalBytes int64
+}
+
+// measure logs n sessions in through a set-up, one measurement at each number in ns.
+func measure(b *testing.B, s setup, encrypted bool, ns []int) (all []memory) {
+	b.Helper()
+	raiseLimit()
+	harness.Userdb(b, harness.Account{Name: "ann", Password: "secret", Options: "mailhost=127.0.0.2"})
+	harness.CourierAuthdaemond(b, "authuserdb", nil)
+	startMailhost(b)
+	g := newGroup(b)
+	addr := s.start(b, g, encrypted)
+	var warm crowd
+	warm.grow(b, 8, addr, encrypted)
+	warm.alive(b)
+	warm.close()
+	time.Sleep(settle)
+	private0, _ := g.private(b)
+	cgroup0, cpu0 := g.usage(b), g.seconds(b)
+	var c crowd
+	defer func() { c.close() }()
+	for _, n := range ns {
+		c.grow(b, n, addr, encrypted)
+		cpu := g.seconds(b) - cpu0
+		c.alive(b)
+		time.Sleep(settle)
+		private, processes := g.private(b)
+		cgroup := g.usage(b)
+		all = append(all, memory{n: n, private: float64(private-private0) / float64(n), cgroup: float64(cgroup-cgroup0) / float64(n),
+			total: float64(private) / float64(n), processes: processes, secondsPerLogin: cpu / float64(n),
+			privateTotal: private, cgroupTotalBytes: cgroup})
+		c.alive(b)
+	}
+	return all
+}
+
+func BenchmarkIdle(b *testing.B) {
+	for _, s := range chosen() {
+		for _, encrypted := range []bool{false, true} {
+			for _, n := range numbers(1000) {
+				b.Run(fmt.Sprintf("%s/%s/N=%d", s.name, kind(encrypted), n), func(b *testing.B) {
+					for b.Loop() {
+						m := measure(b, s, encrypted, []int{n})[0]
+						b.ReportMetric(m.private/1024, "KiB-private/session")
+						b.ReportMetric(m.total/1024, "KiB-private-in-all/session")
+						b.ReportMetric(m.cgroup/1024, "KiB-cgroup/session")
+						b.ReportMetric(float64(m.processes), "processes")
+						b.ReportMetric(m.secondsPerLogin*1000, "ms-CPU/login")
+						b.ReportMetric(0, "ns/op")
+					}
+				})
+			}
+		}
+	}
+}
+
+func kind(encrypted bool) string {
+	if encrypted {
+		return "tls"
+	}
+	return "plain"
+}
+
+// chosen are the set-ups named in IDLE_ONLY, all without it.
+func chosen() []setup {
+	only := os.Getenv("IDLE_ONLY")
+	if only == "" {
+		return setups
+	}
+	return slices.DeleteFunc(slices.Clone(setups), func(s setup) bool { return !slices.Contains(strings.Split(only, ","), s.name) })
+}
+
+// numbers are those in IDLE_N.
+func numbers(def ...int) []int {
+	text := os.Getenv("IDLE_N")
+	if text == "" {
+		return def
+	}
+	var ns []int
+	for _, f := range strings.Split(text, ",") {
+		if n, err := strconv.Atoi(f); err == nil && n > 0 {
+			ns = append(ns, n)
+		}
+	}
+	return ns
+}

@@ -1,0 +1,219 @@
+package idle
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"mailproxy/tests/harness"
+)
+
+// setup is one proxy to measure: start runs it in g and returns the address for plain IMAP or, encrypted, for IMAPS.
+type setup struct {
+	name  string
+	start func(b *testing.B, g *group, encrypted bool) (addr string)
+}
+
+var setups = []setup{
+	{"relayd", startOurs(true)},
+	{"process", startOurs(false)},
+	{"courier", startCourier},
+	{"dovecot", startDovecot},
+	{"nginx", startNginx},
+	{"perdition", startPerdition},
+}
+
+// startOurs runs imapd-proxy under couriertcpd, with relayd or without.
+func startOurs(relayd bool) func(*testing.B, *group, bool) string {
+	return func(b *testing.B, g *group, encrypted bool) string {
+		env := harness.Env{"IMAP_PROXY": "1"}
+		if relayd {
+			s := harness.PlainRelayd(b)
+			g.add(b, s.Cmd.Process.Pid)
+			env["RELAY_SOCKET"] = s.Socket
+		}
+		return tcpd(b, g, encrypted, env, harness.PlainBin(b, "imapd-proxy"))
+	}
+}
+
+func startCourier(b *testing.B, g *group, encrypted bool) string {
+	program := []string{harness.CourierIMAPLogin}
+	env := harness.Env{"IMAP_PROXY": "1"}
+	if encrypted {
+		program = []string{"/usr/bin/couriertls", "-server", "-tcpd", "-user=courier", harness.CourierIMAPLogin}
+	}
+	return tcpd(b, g, encrypted, env, program...)
+}
+
+func tcpd(b *testing.B, g *group, encrypted bool, env harness.Env, program ...string) string {
+	b.Helper()
+	addr, port := "127.0.1.1", 143
+	if encrypted {
+		port = 993
+		env["IMAP_TLS"] = "1"
+		env["TLS_CERTFILE"] = certificate(b)
+		env["TLS_TRUSTCERTS"] = "" // Courier's best case: without its bundle of authorities
+		env["TLS_VERIFYPEER"] = "NONE"
+	}
+	p := harness.Couriertcpd(b, harness.TCPD{Addr: addr, Port: port, Config: "imapd", Env: env,
+		Options: []string{"-maxprocs=20000", "-maxperip=20000"}, Program: append(program, harness.CourierIMAPD, "Maildir")})
+	g.add(b, p.Cmd.Process.Pid)
+	return fmt.Sprintf("%s:%d", addr, port)
+}
+
+// certificate makes one for all: RSA, as most servers have, certificate and key in one file that the service users may read.
+func certificate(b *testing.B) string {
+	b.Helper()
+	path := filepath.Join(harness.Dir(b), "cert.pem")
+	harness.Run(b, "", "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+		"-addext", "subjectAltName=DNS:localhost", "-keyout", path+".key", "-out", path+".crt")
+	crt, err := os.ReadFile(path + ".crt")
+	if err != nil {
+		b.Fatal(err)
+	}
+	key, err := os.ReadFile(path + ".key")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, text := range map[string][]byte{path: append(crt, key...), path + ".crt": crt, path + ".key": key} {
+		if err := os.WriteFile(name, text, 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	_ = os.Chmod(filepath.Dir(path), 0o755)
+	return path
+}
+
+func write(b *testing.B, text string) string {
+	b.Helper()
+	path := filepath.Join(harness.Dir(b), "conf")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+func launch(b *testing.B, g *group, addr string, cmd *exec.Cmd) string {
+	b.Helper()
+	// The shell joins the group before it becomes the program: all its memory counts.
+	sh := exec.Command("/bin/sh", append([]string{"-c", `for g in ` + g.memory + ` ` + g.cpu + `; do echo $$ >$g/cgroup.procs; done; ulimit -n $(ulimit -Hn); exec "$@"`, "sh"}, cmd.Args...)...)
+	p := harness.Start(b, sh)
+	if !harness.Eventually(func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}) {
+		b.Fatalf("%s does not listen:\n%s", cmd.Args[0], p.Log)
+	}
+	return addr
+}
+
+// startDovecot runs Dovecot's login processes as a proxy, in their mode for high performance.
+func startDovecot(b *testing.B, g *group, encrypted bool) string {
+	dir := harness.Dir(b)
+	ssl, cert := "no", ""
+	if encrypted {
+		c := certificate(b)
+		ssl, cert = "yes", fmt.Sprintf("ssl_cert = <%s.crt\nssl_key = <%s.key\n", c, c)
+	}
+	conf := write(b, fmt.Sprintf(`base_dir = %[1]s/base
+state_dir = %[1]s/state
+log_path = %[1]s/log
+instance_name = bench
+protocols = imap
+listen = 127.0.1.3
+ssl = %[2]s
+%[3]sdisable_plaintext_auth = no
+mail_max_userip_connections = 0
+default_client_limit = 19000
+default_vsz_limit = 1G
+passdb {
+  driver = static
+  args = proxy=y host=127.0.0.2 port=143 nopassword=y
+}
+userdb {
+  driver = static
+  args = uid=mail gid=mail home=/nonexistent
+}
+service imap-login {
+  service_count = 0
+  process_min_avail = 2
+  process_limit = 2
+  client_limit = 9900
+  inet_listener imap {
+    port = 143
+  }
+  inet_listener imaps {
+    port = 993
+    ssl = %[2]s
+  }
+}
+service anvil {
+  client_limit = 19000
+}
+`, dir, ssl, cert))
+	_ = os.Chmod(dir, 0o755)
+	addr := "127.0.1.3:143"
+	launch(b, g, addr, exec.Command("/usr/sbin/dovecot", "-F", "-c", conf))
+	if encrypted {
+		addr = "127.0.1.3:993"
+	}
+	return addr
+}
+
+// startNginx runs nginx's mail proxy; its authentication service is here, outside the group.
+func startNginx(b *testing.B, g *group, encrypted bool) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Auth-Status", "OK")
+		w.Header().Set("Auth-Server", "127.0.0.2")
+		w.Header().Set("Auth-Port", "143")
+	})}
+	go func() { _ = srv.Serve(l) }()
+	b.Cleanup(func() { srv.Close() })
+	dir := harness.Dir(b)
+	port, cert := 143, ""
+	if encrypted {
+		c := certificate(b)
+		port, cert = 993, fmt.Sprintf("ssl_certificate %s.crt; ssl_certificate_key %s.key;", c, c)
+	}
+	ssl := map[bool]string{true: " ssl"}[encrypted]
+	conf := write(b, fmt.Sprintf(`load_module modules/ngx_mail_module.so;
+daemon off;
+pid %[1]s/pid;
+error_log %[1]s/error.log;
+worker_processes 2;
+worker_rlimit_nofile 19900;
+events { worker_connections 19000; }
+mail {
+  auth_http http://%[2]s/;
+  proxy_timeout 24h;
+  server { listen 127.0.1.4:%[3]d%[4]s; protocol imap; %[5]s }
+}
+`, dir, l.Addr(), port, ssl, cert))
+	_ = os.Chmod(dir, 0o755)
+	return launch(b, g, fmt.Sprintf("127.0.1.4:%d", port), exec.Command("/usr/sbin/nginx", "-p", dir, "-e", dir+"/error.log", "-c", conf))
+}
+
+// startPerdition runs perdition's IMAP proxy, a process for each session.
+func startPerdition(b *testing.B, g *group, encrypted bool) string {
+	addr := "127.0.1.5:143"
+	args := []string{"-F", "-", "-P", "IMAP4", "-o", "127.0.0.2", "-p", "143", "-l", "143", "-b", "127.0.1.5", "-C", "0", "-L", "0",
+		"--no_daemon", "--pid_file", "", "-f", "/dev/null", "-u", "nobody", "-g", "nogroup", "-t", "86400", "--authenticate_timeout", "60"}
+	if encrypted {
+		c := certificate(b)
+		addr = "127.0.1.5:993"
+		args[9] = "993"
+		args = append(args, "-P", "IMAP4S", "--ssl_mode", "ssl_listen", "--ssl_cert_file", c+".crt", "--ssl_key_file", c+".key", "--ssl_no_cn_verify")
+	}
+	return launch(b, g, addr, exec.Command("/usr/sbin/perdition.imap4", args...))
+}
