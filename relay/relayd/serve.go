@@ -105,7 +105,7 @@ func (s *service) drain(ctx context.Context, signals <-chan os.Signal) {
 
 // tidy returns memory to the system after times of many hand-overs.
 func (s *service) tidy(ctx context.Context) {
-	t := time.NewTicker(5 * time.Second)
+	t := time.NewTicker(2 * time.Second)
 	defer t.Stop()
 	var seen, tidied int64
 	for {

@@ -36,7 +36,7 @@ func raiseLimit() {
 }
 
 // settle is how long sessions are left alone before they are measured: longer than anything that tidies up waits.
-const settle = 12 * time.Second
+const settle = 6 * time.Second
 
 // memory is what a number of sessions cost, each.
 type memory struct {

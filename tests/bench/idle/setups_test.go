@@ -187,7 +187,7 @@ func startNginx(b *testing.B, g *group, encrypted bool) string {
 		port, cert = 993, fmt.Sprintf("ssl_certificate %s.crt; ssl_certificate_key %s.key;", c, c)
 	}
 	ssl := map[bool]string{true: " ssl"}[encrypted]
-	conf := write(b, fmt.Sprintf(`load_module modules/ngx_mail_module.so;
+	conf := write(b, fmt.Sprintf(`load_module /usr/lib/nginx/modules/ngx_mail_module.so;
 daemon off;
 pid %[1]s/pid;
 error_log %[1]s/error.log;
@@ -207,13 +207,14 @@ mail {
 // startPerdition runs perdition's IMAP proxy, a process for each session.
 func startPerdition(b *testing.B, g *group, encrypted bool) string {
 	addr := "127.0.1.5:143"
-	args := []string{"-F", "-", "-P", "IMAP4", "-o", "127.0.0.2", "-p", "143", "-l", "143", "-b", "127.0.1.5", "-C", "0", "-L", "0",
-		"--no_daemon", "--pid_file", "", "-f", "/dev/null", "-u", "nobody", "-g", "nogroup", "-t", "86400", "--authenticate_timeout", "60"}
+	port, protocol := "143", "IMAP4"
+	var ssl []string
 	if encrypted {
 		c := certificate(b)
-		addr = "127.0.1.5:993"
-		args[9] = "993"
-		args = append(args, "-P", "IMAP4S", "--ssl_mode", "ssl_listen", "--ssl_cert_file", c+".crt", "--ssl_key_file", c+".key", "--ssl_no_cn_verify")
+		addr, port, protocol = "127.0.1.5:993", "993", "IMAP4S"
+		ssl = []string{"--ssl_mode", "ssl_listen", "--ssl_cert_file", c + ".crt", "--ssl_key_file", c + ".key", "--ssl_no_cn_verify"}
 	}
+	args := append([]string{"-P", protocol, "-s", "127.0.0.2", "-p", "143", "-l", port, "-b", "127.0.1.5", "-F", "-", "-n",
+		"--no_daemon", "--pid_file", "", "-f", "/dev/null", "-u", "nobody", "-g", "nogroup", "-t", "86400", "--authenticate_timeout", "60"}, ssl...)
 	return launch(b, g, addr, exec.Command("/usr/sbin/perdition.imap4", args...))
 }
