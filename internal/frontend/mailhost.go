@@ -50,12 +50,12 @@ func ParseMailhosts(option string) ([]Host, error) {
 }
 
 func parseHost(field string) (Host, error) {
-	if addr, err := netip.ParseAddr(field); err == nil {
+	if addr, err := parseAddr(field); err == nil {
 		return Host{Name: addr.String()}, nil
 	}
 	if inner, ok := strings.CutPrefix(field, "["); ok {
 		text, rest, ok := strings.Cut(inner, "]")
-		addr, err := netip.ParseAddr(text)
+		addr, err := parseAddr(text)
 		if !ok || err != nil || !addr.Is6() {
 			return Host{}, errors.New("brackets must hold an IPv6 address")
 		}
@@ -76,6 +76,15 @@ func parseHost(field string) (Host, error) {
 		return Host{Name: name}, nil
 	}
 	return withPort(name, port)
+}
+
+// parseAddr reads an IP address. netip takes anything for a zone, line ends included; here it is an interface's name.
+func parseAddr(text string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(text)
+	if err == nil && addr.Zone() != "" {
+		err = checkName(addr.Zone())
+	}
+	return addr, err
 }
 
 func withPort(name, port string) (Host, error) {

@@ -51,6 +51,7 @@ func TestParseMailhosts(t *testing.T) {
 		".host":          `mailhost ".host": a host name can not begin with '.'`,
 		"a:b:c":          `mailhost "a:b:c": port "b:c" is not a number from 1 to 65535`,
 		"imap://host":    `mailhost "imap://host": port "//host" is not a number from 1 to 65535`,
+		"fe80::1%a\nb":   `mailhost "fe80::1%a\nb": port ":1%a\nb" is not a number from 1 to 65535`,
 		"/var/run/s":     `mailhost "/var/run/s": a host name can not hold '/'`,
 		manyHosts(17):    `17 mailhosts, at most 16 are allowed`,
 		longHost(254):    `mailhost "` + longHost(254) + `": no host name of 1 to 253 bytes`,
