@@ -10,7 +10,7 @@ import (
 )
 
 // ExecLocal becomes the account's user and the local server. It returns only when that failed, by then logged: ErrHome,
-// at once (end the session with a temporary failure); ErrRefused (the account belongs to root), ErrTemporary or ErrEnd
+// at once, also for what went wrong after this process had become somebody else (end the session with a temporary failure); ErrRefused (the account belongs to root), ErrTemporary or ErrEnd
 // like Login. Where this process does the session's TLS it stays, the local server is a child, and ErrServed tells that the
 // session is over. extraEnv are further NAME=value entries (UTF8=1).
 func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
@@ -31,6 +31,9 @@ func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 		s.logExec(l.Path, err)
 	default:
 		s.logLocal(o.Account.Address, err)
+	}
+	if errors.Is(err, inetd.ErrChanged) {
+		return ErrHome
 	}
 	ctx, cancel := context.WithDeadlineCause(s.ctx, s.Started.Add(s.Config.LoginTimeout), errTimeIsUp)
 	defer cancel()

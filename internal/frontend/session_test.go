@@ -157,6 +157,9 @@ func TestExecLocalErrors(t *testing.T) {
 		{fmt.Errorf("%w: x", inetd.ErrHome), ErrHome, "WARN: bob: chdir(/home/bob) failed!!: home directory can not be entered: x", false},
 		{inetd.ErrNotRoot, ErrTemporary, "ERR: local account bob: not started as root, so local accounts can not be served", true},
 		{errors.New("x"), ErrTemporary, "ERR: local account bob: x", true},
+		// This process may be bob by now: it must not serve anybody else.
+		{fmt.Errorf("%w: %w", inetd.ErrChanged, inetd.ErrProgram), ErrHome,
+			"ERR: exec(/usr/bin/imapd) failed!!: " + inetd.ErrChanged.Error() + ": program can not be run", false},
 	} {
 		w := newWorld(t, imap)
 		w.execErr = test.err

@@ -46,16 +46,28 @@ var (
 	ErrHome = errors.New("home directory can not be entered")
 	// ErrProgram says that the program can not be run.
 	ErrProgram = errors.New("program can not be run")
+	// ErrChanged says that Exec failed after it had begun to make this process somebody else: it has to end.
+	ErrChanged = errors.New("this process is no longer what it was")
 )
 
 // Exec becomes the account's user and then the program, with conn as its standard input and output, standard error as
-// it is, and no other descriptor. It returns only when that failed. After ErrHome and system errors the process may be
-// another user already: it has to end.
+// it is, and no other descriptor. It returns only when that failed. After ErrChanged the process may be another user
+// already, and conn may be blocking, so that its deadlines mean nothing: it has to end.
 func Exec(conn Conn, l *Local) error {
 	id, err := l.prepare()
 	if err != nil {
 		return err
 	}
+	return &changedError{execAs(conn, l, id)}
+}
+
+// changedError is ErrChanged with its cause and the cause's text.
+type changedError struct{ error }
+
+func (e *changedError) Unwrap() []error { return []error{ErrChanged, e.error} }
+
+// execAs is the part of Exec from which there is no way back.
+func execAs(conn Conn, l *Local, id *identity) error {
 	// Credentials belong to the process, signal masks to the thread that execs.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -80,7 +92,7 @@ func Exec(conn Conn, l *Local) error {
 	}
 	argv := l.command()
 	// syscall.Exec also restores the soft NOFILE limit, which the Go runtime has raised.
-	err = syscall.Exec(argv[0], argv[1:], l.Environ)
+	err := syscall.Exec(argv[0], argv[1:], l.Environ)
 	return fmt.Errorf("%w: %w", ErrProgram, err)
 }
 

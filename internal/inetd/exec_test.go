@@ -60,6 +60,9 @@ func execProgram(args []string) int {
 		target.Path = args[7]
 	}
 	err = Exec(l.Conn, target)
+	if errors.Is(err, ErrChanged) {
+		err = fmt.Errorf("changed: %w", err)
+	}
 	l.Log.Errf("%v", err)
 	return 3
 }
@@ -206,8 +209,8 @@ func TestExecErrors(t *testing.T) {
 		{[]string{"", "", "no-such-user", home, "", "", ""}, []string{`ERR: system user "no-such-user": user: unknown user no-such-user`}},
 		{[]string{"1234", "4321", "", "", "", "", ""}, []string{"ERR: home directory can not be entered: the account has none"}},
 		{[]string{"1234", "4321", "", "/nonexistent", "", "", ""},
-			[]string{"ERR: home directory can not be entered: chdir /nonexistent: no such file or directory"}},
-		{[]string{"1234", "4321", "", "/root", "", "", ""}, []string{"ERR: home directory can not be entered: chdir /root: permission denied"}},
+			[]string{"ERR: changed: home directory can not be entered: chdir /nonexistent: no such file or directory"}},
+		{[]string{"1234", "4321", "", "/root", "", "", ""}, []string{"ERR: changed: home directory can not be entered: chdir /root: permission denied"}},
 		{[]string{"1234", "4321", "", home, "", "", "", "/nonexistent"}, []string{"ERR: program can not be run: no such file or directory"}},
 		{[]string{"1234", "4321", "", home, "", "", "", "/etc/passwd"}, []string{"ERR: program can not be run: permission denied"}},
 		{[]string{"1234", "4321", "", "/nonexistent/home", "/etc/skel", "", ""},
@@ -218,7 +221,12 @@ func TestExecErrors(t *testing.T) {
 			t.Errorf("%q: log %q, answer %q", test.args, log, answer)
 		}
 	}
-	_, log := become(t, "start", "1234", "4321", "", "/root", "", "", "")
+	// What comes after the change of user says so, whether or not the program then could be found.
+	answer, log := become(t, "exec", "1234", "4321", "", home, "", "", "", notProgram(t))
+	if want := "ERR: changed: program can not be run: exec format error\n"; log != want || strings.Join(answer, "") != "" {
+		t.Errorf("no program: log %q, want %q, answer %q", log, want, answer)
+	}
+	_, log = become(t, "start", "1234", "4321", "", "/root", "", "", "")
 	if want := "ERR: home directory can not be entered: /root: "; !strings.HasPrefix(log, want) {
 		t.Errorf("start: log %q, want %q...", log, want)
 	}
@@ -299,6 +307,64 @@ func TestMakeHome(t *testing.T) {
 	entries, err := os.ReadDir(parent)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// notProgram is a file that is executable and no program.
+func notProgram(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(openDir(t), "no-program")
+	must(t, os.WriteFile(name, []byte("\x7fno"), 0o755))
+	return name
+}
+
+// The parent's owner swaps the half-made home for a link to somewhere else, again and again: nothing appears there, and
+// nothing there changes its owner.
+func TestMakeHomeRace(t *testing.T) {
+	skeleton, parent, target := t.TempDir(), openDir(t), openDir(t)
+	for i := range 50 {
+		must(t, os.WriteFile(filepath.Join(skeleton, strconv.Itoa(i)), nil, 0o600))
+	}
+	// What an attacker has prepared: a file of root's under the name that a file of the skeleton gets.
+	must(t, os.Mkdir(filepath.Join(target, "home"), 0o755))
+	must(t, os.WriteFile(filepath.Join(target, "home", "25"), nil, 0o600))
+	stop, stopped := make(chan bool), make(chan int)
+	go func() {
+		swaps := 0
+		for {
+			select {
+			case <-stop:
+				stopped <- swaps
+				return
+			default:
+			}
+			found, _ := filepath.Glob(filepath.Join(parent, ".h*.new-*"))
+			for _, work := range found {
+				if os.Rename(work, work+"-away") == nil && os.Symlink(target, work) == nil {
+					swaps++
+				}
+			}
+		}
+	}()
+	for i := range 200 {
+		_ = makeHome(filepath.Join(parent, "h"+strconv.Itoa(i)), skeleton, 1234, 4321)
+	}
+	close(stop)
+	if <-stopped == 0 {
+		t.Fatal("nothing was swapped, which proves nothing")
+	}
+	err := filepath.WalkDir(target, func(path string, _ os.DirEntry, err error) error {
+		must(t, err)
+		var st unix.Stat_t
+		must(t, unix.Lstat(path, &st))
+		if st.Uid != 0 {
+			t.Errorf("%s has the owner %d", path, st.Uid)
+		}
+		return nil
+	})
+	must(t, err)
+	if entries, err := os.ReadDir(filepath.Join(target, "home")); err != nil || len(entries) != 1 {
+		t.Errorf("in the link's target: %v, %v", entries, err)
 	}
 }
 

@@ -1,54 +1,100 @@
 package inetd
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // makeHome makes a missing home directory from a skeleton folder: same modes, everything owned by the account. The home
 // appears all at once or not at all, so that two first logins at a time do not meet in a half-made one; its parent has
-// to exist. Nobody but root can reach into it before it is complete, so no link can lead the copying astray. Links in
-// the skeleton are copied as links; devices, sockets and pipes are errors.
+// to exist. Links in the skeleton are copied as links; devices, sockets and pipes are errors.
+//
+// The parent may belong to another account, who may rename and replace in it what he likes while root works there. So no
+// path is used twice: everything is done in a folder that is held open, is root's, and that nobody else can enter.
 func makeHome(home, skeleton string, uid, gid int) (err error) {
 	if _, err := os.Lstat(home); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	home = filepath.Clean(home)
-	work, err := os.MkdirTemp(filepath.Dir(home), "."+filepath.Base(home)+".new-")
-	if err != nil {
-		return fmt.Errorf("making the home: %w", err)
-	}
 	defer func() {
 		if err != nil {
-			os.RemoveAll(work)
+			err = fmt.Errorf("making the home: %w", err)
 		}
 	}()
-	if err := copyTree(skeleton, filepath.Join(work, "home"), uid, gid); err != nil {
-		return fmt.Errorf("making the home: %w", err)
+	home = filepath.Clean(home)
+	parent, err := os.OpenRoot(filepath.Dir(home))
+	if err != nil {
+		return err
 	}
-	// An empty folder that someone else made in the meantime must not be replaced.
-	err = unix.Renameat2(unix.AT_FDCWD, filepath.Join(work, "home"), unix.AT_FDCWD, home, unix.RENAME_NOREPLACE)
+	defer parent.Close()
+	name := fmt.Sprintf(".%s.new-%s", filepath.Base(home), rand.Text())
+	if err := parent.Mkdir(name, 0o700); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, parent.RemoveAll(name)) }()
+	work, err := parent.OpenRoot(name)
+	if err != nil {
+		return err
+	}
+	defer work.Close()
+	if err := isOurs(work); err != nil {
+		return err
+	}
+	if err := copyTree(skeleton, work, "home", uid, gid); err != nil {
+		return err
+	}
+	return moveHome(work, parent, filepath.Base(home))
+}
+
+// isOurs says whether the folder is the one that was made: somebody may have put another in its place.
+func isOurs(work *os.Root) error {
+	info, err := work.Stat(".")
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) != os.Geteuid() || info.Mode().Perm() != 0o700 {
+		return errors.New("somebody has replaced the folder in which it is made")
+	}
+	return nil
+}
+
+// moveHome gives the finished home its name. What someone else made in the meantime is not replaced, not even an empty
+// folder.
+func moveHome(work, parent *os.Root, name string) error {
+	from, err := work.Open(".")
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := parent.Open(".")
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	err = unix.Renameat2(int(from.Fd()), "home", int(to.Fd()), name, unix.RENAME_NOREPLACE)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("making the home: %w", &os.LinkError{Op: "rename", Old: work, New: home, Err: err})
+		return &os.LinkError{Op: "rename", Old: "home", New: name, Err: err}
 	}
-	return os.RemoveAll(work)
+	return nil
 }
 
 // copyTree copies one file of any kind, owner last: what belongs to the account is complete.
-func copyTree(from, to string, uid, gid int) error {
+func copyTree(from string, root *os.Root, to string, uid, gid int) error {
 	info, err := os.Lstat(from)
 	if err != nil {
 		return err
 	}
 	switch {
 	case info.IsDir():
-		if err := os.Mkdir(to, 0o700); err != nil {
+		if err := root.Mkdir(to, 0o700); err != nil {
 			return err
 		}
 		entries, err := os.ReadDir(from)
@@ -56,12 +102,12 @@ func copyTree(from, to string, uid, gid int) error {
 			return err
 		}
 		for _, entry := range entries {
-			if err := copyTree(filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name()), uid, gid); err != nil {
+			if err := copyTree(filepath.Join(from, entry.Name()), root, filepath.Join(to, entry.Name()), uid, gid); err != nil {
 				return err
 			}
 		}
 	case info.Mode().IsRegular():
-		if err := copyFile(from, to); err != nil {
+		if err := copyFile(from, root, to); err != nil {
 			return err
 		}
 	case info.Mode()&fs.ModeSymlink != 0:
@@ -69,27 +115,27 @@ func copyTree(from, to string, uid, gid int) error {
 		if err != nil {
 			return err
 		}
-		if err := os.Symlink(target, to); err != nil {
+		if err := root.Symlink(target, to); err != nil {
 			return err
 		}
-		return os.Lchown(to, uid, gid)
+		return root.Lchown(to, uid, gid)
 	default:
 		return fmt.Errorf("%s is neither a file, a folder nor a link", from)
 	}
 	// Changing the owner clears set-id bits, so the mode comes after it.
-	if err := os.Lchown(to, uid, gid); err != nil {
+	if err := root.Lchown(to, uid, gid); err != nil {
 		return err
 	}
-	return os.Chmod(to, info.Mode())
+	return root.Chmod(to, info.Mode())
 }
 
-func copyFile(from, to string) error {
+func copyFile(from string, root *os.Root, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := root.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
