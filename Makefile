@@ -38,7 +38,7 @@ PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
 LIBDIR      = $(PREFIX)/lib/mailproxy
 UNITDIR     = $(PREFIX)/lib/systemd/system
-CONFIGS     = imapd imapd-ssl pop3d pop3d-ssl authdaemonrc authmysqlrc authpgsqlrc authldaprc userdb
+CONFIGS     = imapd imapd-ssl pop3d pop3d-ssl relayd authdaemonrc authmysqlrc authpgsqlrc authldaprc userdb
 
 install: build
 	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/mailproxy

@@ -14,7 +14,7 @@ import (
 )
 
 // DefaultSocket is where relayd listens unless it is told otherwise.
-const DefaultSocket = "/run/mailproxy/relayd"
+const DefaultSocket = "/run/mailproxy/relayd/socket"
 
 // ErrUnavailable reports that no relayd took the session: the caller still owns both connections, nothing has been read
 // from them or written to them, and relays them itself.
