@@ -25,7 +25,7 @@ test:
 
 bench:
 	tests/install.sh
-	$(GO) test -count=1 -timeout=60m -run '^$$' -bench . -benchtime 1x ./tests/bench/...
+	$(GO) test -count=1 -timeout=60m -run '^$$' -bench . -benchtime 1x -p 1 ./tests/bench/...
 
 # Two IMAP servers, an account database with two users, one proxy in front. DEMO_ONCE=1 ends afterwards.
 demo: build

@@ -69,7 +69,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("authdaemond", flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
 	flags.StringVar(&p.folder, "config", "", "`folder` of authdaemonrc, the auth*rc files and userdb (default: the first of "+strings.Join(folders, ", ")+" that is there)")
-	flags.StringVar(&p.user, "user", "", "system user to become when started as root, if the files let it; root = stay root (default: the first of "+strings.Join(users, ", ")+" that is there)")
+	flags.StringVar(&p.user, "user", users[0], "system user to become when started as root, if the files let it; empty = stay root. Where there is no "+users[0]+" it is "+users[1])
 	once := flags.Bool("once", false, "answer one request on standard input, which is a socket, and end")
 	show := flags.Bool("version", false, "print the version and end")
 	if err := flags.Parse(args); err != nil {
@@ -178,18 +178,15 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 
 // identity returns the user to become, or nil to stay what we are.
 func (p *program) identity() (id *identity, err error) {
-	if os.Geteuid() != 0 || p.user == "root" {
+	if os.Geteuid() != 0 || p.user == "" || p.user == "root" {
 		return nil, nil
 	}
-	if p.user != "" {
-		return findUser(p.user)
-	}
-	for _, name := range users {
-		if id, err = findUser(name); err == nil {
-			return id, nil
+	if id, err = findUser(p.user); err != nil && p.user == users[0] {
+		if own, err := findUser(users[1]); err == nil {
+			return own, nil
 		}
 	}
-	return nil, err
+	return id, err
 }
 
 // firstFolder returns the first folder that is there, or the first.

@@ -1,0 +1,215 @@
+// Package auth measures authdaemond against Courier's with each database: answers a second and the daemon's CPU time for each.
+//
+//	go test -run '^$' -bench . -benchtime 1x ./tests/bench/auth
+//
+// Load, daemon and database share the machine; the two daemons are measured in turn, in one run, each several times for a
+// second, and medians are shown. Not measured: network latency to a database, slow hashes (the same library's work for both).
+package auth
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/tests/harness"
+)
+
+// rateAccounts is the number of accounts, all with the {SHA} password "secret", which are asked for in turn.
+const rateAccounts = 1000
+
+func rateUser(i int) string { return fmt.Sprintf("user%d@example.com", i%rateAccounts) }
+
+// once asks one question with as few system calls as there can be, so that the load generator takes little of the machine.
+func once(request, buf []byte) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: harness.CourierAuthSocket}); err != nil {
+		return 0, err
+	}
+	if _, err := unix.Write(fd, request); err != nil {
+		return 0, err
+	}
+	total := 0
+	for {
+		n, err := unix.Read(fd, buf[total:])
+		if err != nil {
+			return total, err
+		}
+		total += n
+		if n == 0 || total >= 3 && string(buf[total-3:total]) == "\n.\n" {
+			return total, nil
+		}
+	}
+}
+
+// rate asks for d with n clients and returns answers a second. Every answer is checked.
+func rate(t testing.TB, n int, d time.Duration) float64 {
+	t.Helper()
+	var done, wrong atomic.Int64
+	var wg sync.WaitGroup
+	start := time.Now()
+	for c := range n {
+		wg.Go(func() {
+			buf := make([]byte, 4096)
+			for i := c * 31; time.Since(start) < d; i++ {
+				body := "imap\nlogin\n" + rateUser(i) + "\nsecret\n"
+				got, err := once([]byte("AUTH "+strconv.Itoa(len(body))+"\n"+body), buf)
+				if err != nil || !strings.Contains(string(buf[:got]), "\nADDRESS="+rateUser(i)+"\n") {
+					wrong.Add(1)
+					continue
+				}
+				done.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(start)
+	if wrong.Load() > 0 {
+		t.Errorf("%d of %d answers wrong or missing", wrong.Load(), done.Load()+wrong.Load())
+	}
+	return float64(done.Load()) / took.Seconds()
+}
+
+// cpu is the time that all processes of a name have had, in seconds.
+func cpu(t testing.TB, name string) float64 {
+	t.Helper()
+	var total float64
+	for _, p := range harness.Procs(t) {
+		if p.Comm != name {
+			continue
+		}
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.PID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range tasks {
+			text, err := os.ReadFile(task)
+			if err != nil {
+				continue
+			}
+			ns, _, _ := strings.Cut(string(text), " ")
+			n, err := strconv.ParseFloat(ns, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += n / 1e9
+		}
+	}
+	return total
+}
+
+// sample is one measurement.
+type sample struct{ rate, cpu float64 } // answers a second, ms of the daemon's CPU each
+
+func take(t testing.TB, clients int, d time.Duration) sample {
+	before := cpu(t, "authdaemond")
+	r := rate(t, clients, d)
+	return sample{r, (cpu(t, "authdaemond") - before) / (r * d.Seconds()) * 1000}
+}
+
+// median of the rates and of the CPU times.
+func median(s []sample) sample {
+	by := func(f func(sample) float64) float64 {
+		v := make([]float64, len(s))
+		for i := range s {
+			v[i] = f(s[i])
+		}
+		sort.Float64s(v)
+		return v[len(v)/2]
+	}
+	return sample{by(func(s sample) float64 { return s.rate }), by(func(s sample) float64 { return s.cpu })}
+}
+
+// start starts one of the three daemons with a module.
+func start(b *testing.B, name, module string) *harness.Process {
+	b.Helper()
+	switch name {
+	case "Courier":
+		return harness.CourierAuthdaemond(b, module, nil)
+	case "cached":
+		harness.Authdaemonrc(b, module, harness.Env{"AUTH_CACHE_TTL": "60"})
+	default:
+		harness.Authdaemonrc(b, module, nil)
+	}
+	os.Remove(harness.CourierAuthSocket)
+	p := harness.Start(b, exec.Command(harness.PlainBin(b, "authdaemond")))
+	buf := make([]byte, 4096)
+	body := "imap\nlogin\n" + rateUser(0) + "\nsecret\n"
+	request := []byte("AUTH " + strconv.Itoa(len(body)) + "\n" + body)
+	if !harness.Eventually(func() bool { n, err := once(request, buf); return err == nil && n > 0 || p.Ended() }) || p.Ended() {
+		b.Fatalf("authdaemond does not answer; its log:\n%s", p.Log)
+	}
+	return p
+}
+
+// BenchmarkRate compares Courier's daemon, ours, and ours with AUTH_CACHE_TTL, with 1 and 32 clients.
+func BenchmarkRate(b *testing.B) {
+	for _, database := range databases {
+		b.Run(database.module, func(b *testing.B) {
+			database.prepare(b)
+			for _, clients := range []int{1, 32} {
+				got := make(map[string][]sample)
+				for range 5 {
+					for _, name := range []string{"Courier", "ours", "cached"} {
+						p := start(b, name, database.module)
+						rate(b, clients, 200*time.Millisecond)
+						got[name] = append(got[name], take(b, clients, time.Second))
+						p.Stop()
+					}
+				}
+				theirs := median(got["Courier"])
+				for _, name := range []string{"Courier", "ours", "cached"} {
+					m := median(got[name])
+					b.Logf("%-10s %2d clients, %-8s %6.0f /s (%.2f of Courier's), %.4f ms CPU each (%.2f)", database.module, clients, name+":",
+						m.rate, m.rate/theirs.rate, m.cpu, m.cpu/theirs.cpu)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSilent is ours with 32 clients while 1,000 others are connected and silent, against the same without them.
+// (Courier's daemon stops at 40.)
+func BenchmarkSilent(b *testing.B) {
+	userdb(b)
+	start(b, "ours", "authuserdb")
+	got := make(map[bool][]sample)
+	for range 5 {
+		for _, silent := range []bool{false, true} {
+			var fds []int
+			if silent {
+				for range 1000 {
+					fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+					if err != nil {
+						b.Fatal(err)
+					}
+					fds = append(fds, fd)
+					if err := unix.Connect(fd, &unix.SockaddrUnix{Name: harness.CourierAuthSocket}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			got[silent] = append(got[silent], take(b, 32, time.Second))
+			for _, fd := range fds {
+				unix.Close(fd)
+			}
+		}
+	}
+	for _, silent := range []bool{false, true} {
+		m := median(got[silent])
+		b.Logf("1,000 silent clients: %-5v %6.0f /s, %.4f ms CPU each", silent, m.rate, m.cpu)
+	}
+}
