@@ -37,7 +37,7 @@ func (u *upstream) passAnswer() error {
 		case err != nil:
 			return err
 		case r.tag != "*" && r.tag != u.m.Tag || len(u.m.Answer) > maxChatter/256:
-			return fmt.Errorf("mailhost answers CAPABILITY with %q", brief(r.text))
+			return fmt.Errorf("mailhost answers CAPABILITY with %q", u.brief(r.text))
 		case r.tag == u.m.Tag && r.status != "OK":
 			u.m.Answer = nil // it is logged in all the same
 			return nil

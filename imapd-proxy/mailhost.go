@@ -54,7 +54,7 @@ func (u *upstream) greeting(context.Context) error {
 		return err
 	}
 	if r.tag != "*" || r.status != "OK" {
-		return fmt.Errorf("mailhost said %q", brief(r.text))
+		return fmt.Errorf("mailhost said %q", u.brief(r.text))
 	}
 	u.capabilities, _ = r.capabilities()
 	return nil
@@ -75,7 +75,7 @@ func (u *upstream) startTLS(ctx context.Context) error {
 		return err
 	}
 	if r.status != "OK" {
-		return fmt.Errorf("mailhost refuses STARTTLS: %q", brief(r.text))
+		return fmt.Errorf("mailhost refuses STARTTLS: %q", u.brief(r.text))
 	}
 	if u.in.in.Pending() {
 		return errors.New("mailhost sent clear text behind its answer to STARTTLS")
@@ -114,7 +114,7 @@ func (u *upstream) login(ctx context.Context) error {
 		return err
 	}
 	if r.status != "OK" {
-		return r.refusal(u.step)
+		return r.refusal(u.step, u.brief(r.text))
 	}
 	if list, ok := r.capabilities(); ok {
 		u.learned = list
@@ -189,17 +189,17 @@ func (u *upstream) until(tag string, continuation bool) (response, error) {
 		r, err := u.in.next()
 		switch {
 		case err != nil && bye != "" && errors.Is(err, io.EOF):
-			return response{}, fmt.Errorf("%w: %q", errBye, brief(bye))
+			return response{}, fmt.Errorf("%w: %q", errBye, u.brief(bye))
 		case err != nil:
 			return response{}, err
 		case r.tag == tag && (r.status == "OK" || r.status == "NO" || r.status == "BAD"):
 			return r, nil
 		case r.tag == tag:
-			return response{}, fmt.Errorf("mailhost said %q", brief(r.text))
+			return response{}, fmt.Errorf("mailhost said %q", u.brief(r.text))
 		case r.tag == "+" && continuation:
 			return r, nil
 		case r.tag == "+":
-			return response{}, fmt.Errorf("mailhost asks for more: %q", brief(r.text))
+			return response{}, fmt.Errorf("mailhost asks for more: %q", u.brief(r.text))
 		case r.tag == "*" && r.status == "BYE":
 			bye = r.text
 		case r.tag == "*":
@@ -209,6 +209,9 @@ func (u *upstream) until(tag string, continuation bool) (response, error) {
 		}
 	}
 }
+
+// brief is what the log may have of a mailhost's words: not all of them, and never the password.
+func (u *upstream) brief(text string) string { return brief(u.m.Redact(text)) }
 
 func (u *upstream) send(text string) error {
 	_, err := io.WriteString(u.m.Conn, text)

@@ -68,14 +68,14 @@ func (r response) capabilities() (list string, ok bool) {
 
 // refusal says whether a NO or BAD is about this user (a *frontend.RejectedError) or about the server's own state (a
 // *frontend.StepError), in which case another server may be better and the user must not be told that his password is
-// wrong. RFC 5530 section 3 has the codes.
-func (r response) refusal(step frontend.Step) error {
+// wrong. RFC 5530 section 3 has the codes. shown is what the log may have of the text.
+func (r response) refusal(step frontend.Step, shown string) error {
 	code, _, _ := strings.Cut(r.code, " ")
 	switch strings.ToUpper(code) {
 	case "UNAVAILABLE", "SERVERBUG", "INUSE", "LIMIT", "CONTACTADMIN", "PRIVACYREQUIRED":
-		return &frontend.StepError{Step: step, Err: fmt.Errorf("mailhost said %q", brief(r.text))}
+		return &frontend.StepError{Step: step, Err: fmt.Errorf("mailhost said %q", shown)}
 	}
-	return &frontend.RejectedError{Step: step, Text: brief(r.text)}
+	return &frontend.RejectedError{Step: step, Text: shown}
 }
 
 // brief cuts a mailhost's words down to what a log line can hold.

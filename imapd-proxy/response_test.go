@@ -93,7 +93,7 @@ func FuzzResponses(f *testing.F) {
 			if list, ok := r.capabilities(); ok && (strings.ContainsAny(list, "]\r\n\x00") || list == "") {
 				t.Fatalf("capabilities %q", list)
 			}
-			if e, ok := errors.AsType[*frontend.RejectedError](r.refusal("login")); ok && len(e.Text) > 300 {
+			if e, ok := errors.AsType[*frontend.RejectedError](r.refusal("login", brief(r.text))); ok && len(e.Text) > 300 {
 				t.Fatalf("error text of %d bytes", len(e.Text))
 			}
 		}

@@ -122,10 +122,7 @@ func (h *mailhost) parse(text []byte) error {
 	if status == statusOK {
 		return nil
 	}
-	shown := string(text)
-	if secret := h.m.Password; secret != "" {
-		shown = strings.ReplaceAll(shown, secret, "<password>")
-	}
+	shown := h.m.Redact(string(text))
 	if len(shown) > maxShown {
 		shown = shown[:maxShown] + "..."
 	}

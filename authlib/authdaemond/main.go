@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mailproxy/internal/version"
 )
 
@@ -78,6 +80,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if *show {
 		fmt.Fprintln(p.stdout, "authdaemond", version.Version)
 		return exitOK
+	}
+	// Passwords stay out of core files, and away from debuggers of the same user.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		p.log.warnf("passwords may end up in core files: %v", err)
 	}
 	if p.folder == "" {
 		p.folder = firstFolder(folders)

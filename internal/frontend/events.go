@@ -86,7 +86,7 @@ func (s *Session) logLoop(m *Mailhost) {
 // logUnusable: a mailhost could not be used now.
 func (s *Session) logUnusable(m *Mailhost, step Step, err error) {
 	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
-		words(m.Host, step), orNone(m.Addr), step, field(m.account()), m.redact(cause(err)))
+		words(m.Host, step), orNone(m.Addr), step, field(m.account()), m.Redact(cause(err)))
 }
 
 // logRejected: a mailhost said no.
@@ -98,7 +98,7 @@ func (s *Session) logRejected(m *Mailhost, r *RejectedError) {
 	case StepPassword:
 		text = "Login password rejected by " + m.Host
 	}
-	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s", text, m.Addr, r.Step, field(m.account()), m.redact(shorten(r.Text)))
+	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s", text, m.Addr, r.Step, field(m.account()), shorten(m.Redact(r.Text)))
 }
 
 func (s *Session) logConnected(m *Mailhost) {

@@ -50,6 +50,9 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 	if launch.Conn != nil {
 		defer launch.Conn.Close()
 	}
+	if err := inetd.NoCore(); err != nil {
+		launch.Log.Warnf("passwords may end up in core files: %v", err)
+	}
 	switch {
 	case err != nil:
 		launch.Log.Errf("usage: %s [-config FILE]... SERVER MAILDIR: %v", p.Name, err)

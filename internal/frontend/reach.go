@@ -252,11 +252,3 @@ func (m *Mailhost) account() string {
 	}
 	return m.User
 }
-
-// redact takes our password out of a mailhost's words: some servers quote the command they did not like.
-func (m *Mailhost) redact(text string) string {
-	if m.Password == "" {
-		return text
-	}
-	return strings.ReplaceAll(text, m.Password, "***")
-}

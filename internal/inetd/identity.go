@@ -7,6 +7,8 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // identity is who a process runs as.
@@ -80,6 +82,12 @@ func lookupUser(name string) (*identity, error) {
 		numbers = append(numbers, uint32(n))
 	}
 	return &identity{uid: numbers[0], gid: numbers[1], groups: numbers[2:]}, nil
+}
+
+// NoCore keeps this process's memory, where passwords are, out of core files and away from debuggers of the same user. The
+// program that it becomes by exec is not concerned.
+func NoCore() error {
+	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
 }
 
 // relayUsers are who a proxied session runs as unless PROXY_USER names someone: our package's own user, Courier's where

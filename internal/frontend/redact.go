@@ -1,0 +1,34 @@
+package frontend
+
+import (
+	"encoding/base64"
+	"strconv"
+	"strings"
+)
+
+// Redact takes our password out of a mailhost's words: some servers quote the command they did not like. It is to be done
+// before the words are cut to a length, as half a password is no less of a secret.
+func (m *Mailhost) Redact(text string) string {
+	if m.Password == "" {
+		return text
+	}
+	for _, form := range m.secretForms() {
+		text = strings.ReplaceAll(text, form, "***")
+	}
+	return text
+}
+
+// secretForms are the ways in which the password may come back, those that hold others first: as SASL PLAIN had it; quoted by us,
+// by the mailhost, and by both; as it is.
+func (m *Mailhost) secretForms() []string {
+	forms := []string{
+		base64.StdEncoding.EncodeToString([]byte(m.Authzid + "\x00" + m.User + "\x00" + m.Password)),
+		base64.StdEncoding.EncodeToString([]byte(m.Password)),
+	}
+	once := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(m.Password)
+	for _, form := range []string{once, m.Password} {
+		inner := strconv.Quote(form)
+		forms = append(forms, inner[1:len(inner)-1])
+	}
+	return append(forms, once, m.Password)
+}
