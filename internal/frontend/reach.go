@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -153,6 +154,8 @@ func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, err
 			return nil, err
 		}
 	}
+	// 0.0.0.0 and :: lead to this host, unseen by isOurselves. Name servers that block a name answer with them.
+	ips = slices.DeleteFunc(ips, netip.Addr.IsUnspecified)
 	if len(ips) == 0 {
 		return nil, errors.New("the name has no address")
 	}

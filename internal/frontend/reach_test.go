@@ -58,6 +58,11 @@ func TestReach(t *testing.T) {
 			"WARN: Connection to proxyhost 127.0.0.1 failed, address=127.0.0.1:143, step=connect, user=bob: nobody listens",
 			"WARN: Login to 192.0.2.1 failed, address=192.0.2.1:143, step=connect, user=bob: this is the address and port that the client is connected to: proxying loop refused",
 			login}},
+		{"0.0.0.0 is this host too", "0.0.0.0;zero;[::];a", servers{"0.0.0.0:143": ok, "[::]:143": ok, "127.0.1.1:143": ok}, nil, "a", "127.0.1.1:143", []string{
+			"WARN: getaddrinfo on proxyhost 0.0.0.0 failed, address=none, step=resolve, user=bob: the name has no address",
+			"WARN: getaddrinfo on proxyhost zero failed, address=none, step=resolve, user=bob: the name has no address",
+			"WARN: getaddrinfo on proxyhost :: failed, address=none, step=resolve, user=bob: the name has no address",
+			login}},
 		{"own address, other port", "192.0.2.1:1143", servers{"192.0.2.1:1143": ok}, nil, "192.0.2.1", "192.0.2.1:1143", []string{login}},
 		{"bad option", "a:b", nil, ErrTemporary, "", "", []string{
 			`WARN: account bob can not be proxied: mailhost "a:b": port "b" is not a number from 1 to 65535`}},
@@ -65,7 +70,7 @@ func TestReach(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, imap, "IMAP_PROXY=1")
 			w.account("bob", "mailhost="+test.mailhost)
-			w.hosts = map[string][]string{"a": {"127.0.1.1"}, "two": {"127.0.2.1", "127.0.2.2"}, "proxy.example.com": {"127.0.1.9"}}
+			w.hosts = map[string][]string{"a": {"127.0.1.1"}, "two": {"127.0.2.1", "127.0.2.2"}, "proxy.example.com": {"127.0.1.9"}, "zero": {"0.0.0.0"}}
 			w.servers = test.servers
 			o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 			w.wantLog(t, test.log...)
