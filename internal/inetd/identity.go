@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -104,18 +105,45 @@ func DropRoot(name string) error {
 	if name != "" {
 		names = []string{name}
 	}
+	name, id, err := firstUser(passwdFile, names)
+	if err != nil {
+		return err
+	}
+	if id.uid == 0 {
+		return fmt.Errorf("system user %q is root", name)
+	}
+	id.groups, id.change = []uint32{id.gid}, true
+	return id.become()
+}
+
+const passwdFile = "/etc/passwd"
+
+// firstUser returns the first of the names that is in the file, a passwd(5), with its uid and gid. It reads the file once, since
+// this is on the way of every login; os/user would read it twice for each name.
+func firstUser(file string, names []string) (string, *identity, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", nil, err
+	}
 	var errs []error
 	for _, name := range names {
-		id, err := lookupUser(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		for line := range strings.SplitSeq(string(text), "\n") {
+			rest, found := strings.CutPrefix(line, name+":")
+			if !found {
+				continue
+			}
+			fields := strings.Split(rest, ":") // password, uid, gid, ...
+			if len(fields) < 3 {
+				continue
+			}
+			uid, err := strconv.ParseUint(fields[1], 10, 32)
+			gid, gerr := strconv.ParseUint(fields[2], 10, 32)
+			if err = errors.Join(err, gerr); err != nil {
+				return "", nil, fmt.Errorf("system user %q: %w", name, err)
+			}
+			return name, &identity{uid: uint32(uid), gid: uint32(gid)}, nil
 		}
-		if id.uid == 0 {
-			return fmt.Errorf("system user %q is root", name)
-		}
-		id.groups, id.change = []uint32{id.gid}, true
-		return id.become()
+		errs = append(errs, fmt.Errorf("system user %q: %w", name, user.UnknownUserError(name)))
 	}
-	return errors.Join(errs...)
+	return "", nil, errors.Join(errs...)
 }
