@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"mailproxy/authlib/password"
@@ -22,10 +23,17 @@ type account struct {
 	onlySQL, notInEachHash bool
 }
 
-// accounts returns the table.
+// accounts returns the table, made once: some of the hashes take their time.
 func accounts(t testing.TB) []account {
 	t.Helper()
-	var all []account
+	all, err := table()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+var table = sync.OnceValues(func() (all []account, err error) {
 	add := func(a account) {
 		if a.home == "" {
 			a.home = "/home/" + fmt.Sprint(len(all))
@@ -45,7 +53,7 @@ func accounts(t testing.TB) []account {
 	for _, scheme := range []string{"$1$", "$5$", "$6$", "$2b$", "$y$", "{MD5}", "{MD5RAW}", "{SHA}", "{SHA256}", "{SHA512}", "{SSHA}", "{SSHA256}", "{SSHA512}"} {
 		hash, err := password.Hash(scheme, "hash secret")
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		name := strings.Trim(strings.ToLower(scheme), "${}")
 		add(account{login: "hash-" + name + "@example.com", crypt: hash, secret: "hash secret"})
@@ -55,7 +63,7 @@ func accounts(t testing.TB) []account {
 	}
 	sha, err := password.Hash("{SHA}", "both secret")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	add(account{login: "bench@example.com", crypt: sha, secret: "both secret"})
 	add(account{login: "clear@example.com", clear: "clear secret", secret: "clear secret", maildir: "Mail", quota: "1000S",
@@ -75,8 +83,8 @@ func accounts(t testing.TB) []account {
 		"two  blanks", "dollar$(domain)", "back`tick", "hash#tag", "slash/es", "a&b|c", "$q$", "comma,equal=plus+", "<angle>", "--dash"} {
 		add(account{login: odd + "@example.com", clear: "pass " + odd, secret: "pass " + odd})
 	}
-	return all
-}
+	return all, nil
+})
 
 func sqlQuote(s string, backslash bool) string {
 	if backslash {

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// BenchmarkModules compares our modules, without the daemon around them, with Courier's whole daemon. It is for profiles; the
+// BenchmarkModules compares our modules, without and with the daemon around them, with Courier's whole daemon. It is for profiles; the
 // figures in docs/performance.md are tests/bench's, which measures both daemons.
 func BenchmarkModules(b *testing.B) {
 	all := accounts(b)
@@ -36,6 +37,14 @@ func BenchmarkModules(b *testing.B) {
 			})
 		})
 		m.Close()
+		folder := harness.Dir(b)
+		s.write(b, filepath.Join(folder, etc))
+		ours := runDaemon(b, harness.PlainBin(b, "authdaemond"), folder, name, nil)
+		oc := &authlib.Client{Socket: filepath.Join(folder, "socket")}
+		b.Run(name+"/daemon", func(b *testing.B) {
+			load(b, func() []int { return []int{ours.Cmd.Process.Pid} }, func() error { _, err := oc.Authenticate(context.Background(), req); return err })
+		})
+		ours.Stop()
 		if os.Getenv("COURIER") == "" {
 			return
 		}

@@ -2,6 +2,7 @@ package db
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -47,7 +48,10 @@ func TestInjection(t *testing.T) {
 	const columns = "SELECT id, crypt, clear, uid, gid, home FROM passwd WHERE "
 	const change = "UPDATE passwd SET clear='$(newpass)' WHERE id='$(local_part)@$(domain)'"
 	for _, d := range databases(t, "127.0.6") {
-		c, _, folder := d.start(t, d.base)
+		folder := harness.Dir(t)
+		d.base.write(t, filepath.Join(folder, d.module+"rc"))
+		runDaemon(t, harness.PlainBin(t, "authdaemond"), folder, d.module, nil) // thousands of questions, one after the other
+		c := &authlib.Client{Socket: filepath.Join(folder, "socket")}
 		templates := map[string]settings{"generated": {}}
 		sql := func(prefix string, list map[string]string) {
 			for name, where := range list {

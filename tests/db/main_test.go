@@ -70,14 +70,14 @@ func (s settings) file(t testing.TB) string {
 }
 
 // newModule makes a module in this process.
-func newModule(name, path string, logf func(string, ...any)) authlib.Module {
+func newModule(name, path string, env func(string) string, logf func(string, ...any)) authlib.Module {
 	switch name {
 	case "authpgsql":
 		return pgsql.New(path, 5, logf)
 	case "authmysql":
 		return mysql.New(path, 5, logf)
 	}
-	return ldap.New(path, 5, func(string) string { return "" }, logf)
+	return ldap.New(path, 5, env, logf)
 }
 
 // reload writes a file anew, with a time that no earlier one had.

@@ -139,8 +139,9 @@ func TestOutage(t *testing.T) {
 				t.Errorf("%d descriptors before, %d after", fds, descriptors(t, p))
 			}
 			lines := p.Log.Find(`cannot answer`)
-			if len(lines) < 3 || len(lines) > 8 {
-				t.Errorf("%d log lines for three outages under load: %q", len(lines), lines)
+			// A server that dies or comes up under load may answer some and not others for a moment.
+			if len(lines) < 3 || len(lines) > 30 || int64(len(lines)) > o.failed.Load()/10 {
+				t.Errorf("%d log lines for three outages with %d failed requests: %q", len(lines), o.failed.Load(), lines)
 			}
 		})
 	}
@@ -224,7 +225,7 @@ func TestNoLeaks(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for _, d := range list {
 		path := d.base.file(t)
-		m := newModule(d.module, path, t.Logf)
+		m := newModule(d.module, path, func(string) string { return "" }, t.Logf)
 		use := func() {
 			var wg sync.WaitGroup
 			for range 20 {

@@ -38,13 +38,19 @@ func newPair(t testing.TB, module string, s settings, env harness.Env) *pair {
 	p.set(t, s)
 	harness.CourierAuthdaemond(t, module, env)
 	p.courier = &authlib.Client{Socket: harness.CourierAuthSocket}
-	p.daemon = ourDaemon(t, p.folder, module, env)
+	// Without the race detector, under which some hashes take a second. TestOutage and others have it.
+	p.daemon = runDaemon(t, harness.PlainBin(t, "authdaemond"), p.folder, module, env)
 	p.ours = &authlib.Client{Socket: filepath.Join(p.folder, "socket")}
 	return p
 }
 
 // ourDaemon starts our authdaemond with the configuration in folder, where its socket is, too.
 func ourDaemon(t testing.TB, folder, modules string, env harness.Env) *harness.Process {
+	t.Helper()
+	return runDaemon(t, harness.Bin(t, "authdaemond"), folder, modules, env)
+}
+
+func runDaemon(t testing.TB, program, folder, modules string, env harness.Env) *harness.Process {
 	t.Helper()
 	text := fmt.Sprintf("authmodulelist=%q\ndaemons=5\nauthdaemonvar=%s\n", modules, folder)
 	for name, value := range env {
@@ -53,7 +59,7 @@ func ourDaemon(t testing.TB, folder, modules string, env harness.Env) *harness.P
 	if err := os.WriteFile(filepath.Join(folder, "authdaemonrc"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := harness.Start(t, exec.Command(harness.Bin(t, "authdaemond"), "-config", folder, "-user", ""))
+	d := harness.Start(t, exec.Command(program, "-config", folder, "-user", ""))
 	socket := filepath.Join(folder, "socket")
 	if !harness.Eventually(func() bool {
 		_, err := (&authlib.Client{Socket: socket}).Lookup(context.Background(), &authlib.LookupRequest{Module: "none", Service: "imap", User: "x"})

@@ -1,8 +1,11 @@
 package harness
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -39,21 +42,53 @@ func (d *Database) Restart(t testing.TB) {
 }
 
 // Freeze makes the server mute: it keeps its connections and the kernel accepts new ones, but nothing answers. Thaw ends it.
-func (d *Database) Freeze(t testing.TB) { t.Helper(); d.signal(t, syscall.SIGSTOP) }
+func (d *Database) Freeze(t testing.TB) {
+	t.Helper()
+	d.signal(t, syscall.SIGSTOP)
+	if !Eventually(func() bool { return d.stopped(t) }) {
+		t.Fatal("the server does not stop")
+	}
+}
+
+// stopped tells whether every thread of the server has stopped.
+func (d *Database) stopped(t testing.TB) bool {
+	t.Helper()
+	for _, p := range d.procs(t) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range threads {
+			text, err := os.ReadFile(path)
+			if _, state, _ := strings.Cut(string(text), ") "); err == nil && !strings.HasPrefix(state, "T") {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // Thaw wakes a frozen server.
 func (d *Database) Thaw(t testing.TB) { t.Helper(); d.signal(t, syscall.SIGCONT) }
 
 func (d *Database) signal(t testing.TB, s syscall.Signal) {
 	t.Helper()
-	// PostgreSQL's backends are in process groups of their own.
-	for _, p := range Procs(t) {
-		if pgid, err := syscall.Getpgid(p.PID); err == nil && (pgid == d.Cmd.Process.Pid || parent(p.PID) == d.Cmd.Process.Pid) {
-			if err := syscall.Kill(p.PID, s); err != nil && err != syscall.ESRCH {
-				t.Fatal(err)
-			}
+	for _, p := range d.procs(t) {
+		if err := syscall.Kill(p.PID, s); err != nil && err != syscall.ESRCH {
+			t.Fatal(err)
 		}
 	}
+}
+
+// procs lists the server's processes. PostgreSQL's backends are in process groups of their own.
+func (d *Database) procs(t testing.TB) (list []Proc) {
+	t.Helper()
+	for _, p := range Procs(t) {
+		if pgid, err := syscall.Getpgid(p.PID); err == nil && (pgid == d.Cmd.Process.Pid || parent(p.PID) == d.Cmd.Process.Pid) {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // SQL runs statements as the server's administrator and returns what its own client prints.
