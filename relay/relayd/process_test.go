@@ -24,6 +24,9 @@ import (
 // TestMain makes this test binary a relayd when it is called so, which a restart does as well.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "relayd" {
+		if n, err := strconv.ParseUint(os.Getenv(noFile), 10, 64); err == nil {
+			_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n})
+		}
 		main()
 	}
 	os.Exit(m.Run())
@@ -38,8 +41,15 @@ type process struct {
 	exited chan struct{}
 }
 
+// noFile=N among the arguments limits the process's descriptors.
+const noFile = "RELAYD_TEST_NOFILE"
+
 func startProcess(t testing.TB, args ...string) *process {
 	t.Helper()
+	env := []string{}
+	if len(args) > 0 && strings.HasPrefix(args[0], noFile) {
+		env, args = append(env, args[0]), args[1:]
+	}
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +62,7 @@ func startProcess(t testing.TB, args ...string) *process {
 		t.Fatal(err)
 	}
 	p.cmd.Stderr = w
-	p.cmd.Env = []string{}
+	p.cmd.Env = env
 	go func() { _, _ = io.Copy(p.log, r) }()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -229,7 +239,7 @@ func TestKilled(t *testing.T) {
 	})
 	t.Run("stopped, then killed, at the reservation", func(t *testing.T) {
 		p := startProcess(t)
-		_ = p.cmd.Process.Signal(unix.SIGSTOP)
+		p.freeze()
 		time.AfterFunc(200*time.Millisecond, p.kill)
 		nc, _ := relaytest.TCP(t, 0)
 		nm, _ := relaytest.TCP(t, 0)
@@ -264,7 +274,7 @@ func TestKilled(t *testing.T) {
 			}
 			_, _ = io.WriteString(nc, "OK\r\n")
 			_, _ = io.WriteString(fc, "a NOOP\r\n")
-			_ = p.cmd.Process.Signal(unix.SIGSTOP)
+			p.freeze()
 			time.AfterFunc(200*time.Millisecond, p.kill)
 			if err := r.Start(context.Background()); !errors.Is(err, relay.ErrUnavailable) {
 				t.Fatal(err)
@@ -306,6 +316,22 @@ func here(t *testing.T, nc, nm, fc, fm relay.Conn) {
 	fc.Close()
 	fm.Close()
 	<-wait
+}
+
+// freeze stops the process and waits until all its threads stand still.
+func (p *process) freeze() {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(unix.SIGSTOP)
+	p.until("it stops", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.cmd.Process.Pid))
+		for _, path := range threads {
+			text, _ := os.ReadFile(path)
+			if !strings.Contains(string(text), "State:\tT") {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
 }
 
 func (p *process) kill() {

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailproxy/relay"
+	"mailproxy/relay/relaytest"
+)
+
+// TestStalledPeers: one peer in ten never reads what the other sends without end. Nobody else waits for them.
+func TestStalledPeers(t *testing.T) {
+	s := startService(t)
+	kinds := append(relaytest.TLSKinds()[:1], relaytest.Kinds()[0])
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var times []time.Duration
+	var stalled []relay.Conn
+	for i := range 60 {
+		nc, fc := kinds[i%2].Make(t)
+		nm, fm := relaytest.TCP(t, 0)
+		s.join(t, nc, nm)
+		if i%10 < 2 && i < 30 { // of each kind
+			stalled = append(stalled, fc, fm)
+			go func() {
+				buf := make([]byte, 1<<16)
+				for {
+					if _, err := fm.Write(buf); err != nil {
+						return
+					}
+				}
+			}()
+			continue
+		}
+		wg.Go(func() {
+			time.Sleep(300 * time.Millisecond) // the others are stuck by now
+			for range 100 {
+				start := time.Now()
+				_, _ = io.WriteString(fc, "a NOOP\r\n")
+				if _, err := io.ReadFull(fm, make([]byte, 8)); err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.WriteString(fm, "a OK\r\n")
+				if _, err := io.ReadFull(fc, make([]byte, 6)); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				times = append(times, time.Since(start))
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(times)
+	if p := times[len(times)*99/100]; p > time.Second {
+		t.Errorf("99 of 100 answers within %v", p)
+	}
+	out, _, _ := ask(s.socket, "stats")
+	if !strings.Contains(out, "mailproxy_relayd_sessions_waiting 6\n") {
+		t.Errorf("stats:\n%s", out)
+	}
+	for _, c := range stalled {
+		relaytest.Reset(c)
+	}
+	waitFor(t, func() bool { return s.limits.now() == 54 })
+}
+
+// TestFewDescriptors: a relayd that has no descriptors left sends sessions back, keeps those that it has, moves bulk
+// without pipes, and takes new ones when there is room.
+func TestFewDescriptors(t *testing.T) {
+	p := startProcess(t, noFile+"=48")
+	type pair struct{ c, m relay.Conn }
+	var taken []pair
+	for range 40 {
+		nc, fc := relaytest.TCP(t, 0)
+		nm, fm := relaytest.TCP(t, 0)
+		err := relay.HandOver(context.Background(), p.socket, nc, nm, info("ann"))
+		if err == nil {
+			taken = append(taken, pair{fc, fm})
+		} else if !errors.Is(err, relay.ErrUnavailable) {
+			t.Fatal(err)
+		} else {
+			here(t, nc, nm, greeted(t, nc, fc), fm)
+		}
+		nc.Close()
+		nm.Close()
+	}
+	if len(taken) < 10 || len(taken) > 24 {
+		t.Fatalf("%d sessions with 48 descriptors", len(taken))
+	}
+	for _, s := range taken {
+		exchange(t, s.c, s.m)
+	}
+	var wg sync.WaitGroup
+	for _, s := range taken {
+		wg.Go(func() {
+			if err := relaytest.Bulk(s.c, s.m, 2<<20); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	p.until("room", func() bool {
+		out, _, err := ask(p.socket, "stats")
+		return err == nil && strings.Contains(out, "mailproxy_relayd_sessions 0\n")
+	})
+	nc, fc := relaytest.TCP(t, 0)
+	nm, fm := relaytest.TCP(t, 0)
+	p.hand(nc, nm, "bob")
+	exchange(t, fc, fm)
+}
+
+// greeted does what here expects: the client has been told OK and has sent a command.
+func greeted(t *testing.T, near, far relay.Conn) relay.Conn {
+	t.Helper()
+	_, _ = io.WriteString(near, "OK\r\n")
+	_, _ = io.WriteString(far, "a NOOP\r\n")
+	return far
+}
