@@ -47,7 +47,9 @@ func draw(curves map[string][]memory) string {
 	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">`+"\n", width, height)
 	fmt.Fprintf(&s, `<rect width="%d" height="%d" fill="white"/><text x="%d" y="22" font-size="15">relayd: memory of N idle sessions, growth since the start</text>`+"\n", width, height, left)
 	x := func(n float64) float64 { return left + (math.Log10(n)-2)/(math.Log10(20000)-2)*(right-left) }
-	y := func(mib float64) float64 { return bottom - (math.Log10(max(mib, 0.01))+2)/(math.Log10(200)+2)*(bottom-top) }
+	y := func(mib float64) float64 {
+		return bottom - (math.Log10(max(mib, 0.01))+2)/(math.Log10(200)+2)*(bottom-top)
+	}
 	for _, n := range []float64{100, 300, 1000, 3000, 10000, 20000} {
 		fmt.Fprintf(&s, `<line x1="%.0f" y1="%d" x2="%.0f" y2="%d" stroke="#ddd"/><text x="%.0f" y="%d" text-anchor="middle">%.0f</text>`+"\n", x(n), top, x(n), bottom, x(n), bottom+18, n)
 	}

@@ -1,0 +1,258 @@
+// Package relay tests relayd at work: real clients' dialogues through imapd-proxy and pop3d-proxy to a real Dovecot, while
+// relayd is restarted, killed and limited. The bytes themselves are the business of the tests beside the code, which try relayd
+// and the relay inside the front ends with one suite; tests/session runs whole sessions with both.
+package relay
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+const (
+	proxy   = "127.0.1.1" // in clear
+	proxy2  = "127.0.1.2" // TLS on both sides
+	dovecot = "127.0.0.3"
+)
+
+// message is large enough for the bulk path of the relay.
+var message = harness.Message("large") + strings.Repeat("0123456789012345678901234567890123456789012345678901234567890123456789\n", 30_000)
+
+// fetched is how the message comes over the wire.
+var fetched = strings.ReplaceAll(message, "\n", "\r\n")
+
+// world starts Dovecot with an account, and the proxies with a relayd.
+func world(t *testing.T, args ...string) *harness.Service {
+	t.Helper()
+	dir := harness.Dir(t)
+	ca := testcert.CA(t, "Test CA")
+	trust := testcert.Write(t, filepath.Join(dir, "ca.pem"), ca.CertPEM())
+	cert := testcert.Write(t, filepath.Join(dir, "cert.pem"), ca.Issue(t, testcert.Spec{Name: "localhost", Names: []string{"localhost", proxy2, dovecot}}).PEM(t))
+	ann := harness.Account{Name: "ann", Password: "secret", Options: "mailhost=" + dovecot}
+	harness.Userdb(t, ann)
+	ann.Home = harness.NewHome(t, message)
+	harness.Dovecot(t, harness.DovecotOptions{Addr: dovecot, Accounts: []harness.Account{ann}, CertFile: cert, KeyFile: cert, Extra: "mail_max_userip_connections = 100"})
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	relayd := harness.Relayd(t, args...)
+	env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0", "RELAY_SOCKET": relayd.Socket}
+	harness.IMAPUnderCourier(t, proxy, harness.Bin(t, "imapd-proxy"), env)
+	harness.POP3UnderCourier(t, proxy, harness.Bin(t, "pop3d-proxy"), env)
+	both := harness.Env{"IMAP_TLS": "1", "TLS_CERTFILE": cert, "TLS_CACHEFILE": "", "PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": trust}
+	for name, value := range env {
+		both[name] = value
+	}
+	harness.Couriertcpd(t, harness.TCPD{Addr: proxy2, Port: 993, Config: "imapd", Env: both,
+		Program: []string{harness.Bin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir"}})
+	return relayd
+}
+
+// client is an IMAP session.
+type client struct {
+	t *testing.T
+	net.Conn
+	r *bufio.Reader
+}
+
+// connect greets; encrypted goes the way that is encrypted on both sides.
+func connect(t *testing.T, encrypted bool) *client {
+	t.Helper()
+	var c net.Conn
+	var err error
+	if encrypted {
+		c, err = tls.Dial("tcp", proxy2+":993", &tls.Config{InsecureSkipVerify: true})
+	} else {
+		c, err = net.Dial("tcp", proxy+":143")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(60 * time.Second))
+	x := &client{t, c, bufio.NewReader(c)}
+	if line, err := x.r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "* OK") {
+		t.Fatalf("greeting %q, %v", line, err)
+	}
+	return x
+}
+
+// say sends a command and returns the lines up to the tagged answer.
+func (c *client) say(command string) (text string, err error) {
+	if _, err := io.WriteString(c, "a "+command+"\r\n"); err != nil {
+		return "", err
+	}
+	var all bytes.Buffer
+	for {
+		line, err := c.r.ReadString('\n')
+		all.WriteString(line)
+		if err != nil || strings.HasPrefix(line, "a ") {
+			return all.String(), err
+		}
+	}
+}
+
+func (c *client) ok(command string) string {
+	c.t.Helper()
+	text, err := c.say(command)
+	if last := strings.LastIndex("\n"+strings.TrimSuffix(text, "\n"), "\n"); err != nil || !strings.HasPrefix(text[last:], "a OK") {
+		c.t.Fatalf("%s: %.200q, %v", command, text, err)
+	}
+	if command == "LOGOUT" {
+		c.Close()
+	}
+	return text
+}
+
+func login(t *testing.T, encrypted bool) *client {
+	t.Helper()
+	c := connect(t, encrypted)
+	c.ok("LOGIN ann secret")
+	c.ok("SELECT INBOX")
+	return c
+}
+
+// TestFrontEndsEnd: with relayd no process of a front end is left, whichever way the session is encrypted.
+func TestFrontEndsEnd(t *testing.T) {
+	relayd := world(t)
+	c, d := login(t, false), login(t, true)
+	if !harness.Eventually(func() bool { return count(t, "imapd-proxy") == 0 }) {
+		t.Errorf("%d front ends left", count(t, "imapd-proxy"))
+	}
+	if got := d.ok("FETCH 1 BODY[]"); !strings.Contains(got, fetched) {
+		t.Error("the message is not the same")
+	}
+	c.ok("LOGOUT")
+	d.ok("LOGOUT")
+	relayd.Log.WaitN(t, 2, `^INFO: LOGOUT, user=ann, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], mailhost=127\.0\.0\.3, rcvd=\d+, sent=\d+, time=\d+, protocol=IMAP$`)
+}
+
+// TestRestart: clients read large messages without a pause while relayd is restarted three times; none of them notices.
+func TestRestart(t *testing.T) {
+	relayd := world(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 6 {
+		c := login(t, i%2 == 1)
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					if n < 3 {
+						t.Errorf("client %d read only %d messages", i, n)
+					}
+					return
+				default:
+				}
+				got, err := c.say("FETCH 1 BODY[]")
+				if err != nil || !strings.Contains(got, fetched) {
+					t.Errorf("client %d, message %d: %d bytes, %v", i, n, len(got), err)
+					return
+				}
+			}
+		})
+	}
+	idle := login(t, true)
+	pid := relayd.Cmd.Process.Pid
+	for i := range 3 {
+		time.Sleep(300 * time.Millisecond)
+		if err := unix.Kill(pid, unix.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		lines := relayd.Log.WaitN(t, i+1, `sessions taken over by process \d+`)
+		fmt.Sscan(regexp.MustCompile(`process (\d+)`).FindStringSubmatch(lines[i])[1], &pid)
+		relayd.Log.WaitN(t, i+1, `INFO: relayd: 7 sessions passed on`)
+		login(t, i%2 == 0).ok("LOGOUT") // new sessions go to the new process
+	}
+	time.Sleep(300 * time.Millisecond)
+	close(stop)
+	wg.Wait()
+	idle.ok("NOOP")
+}
+
+// TestKilled: kill -9 ends the sessions of relayd; the next ones are relayed by the front ends.
+func TestKilled(t *testing.T) {
+	relayd := world(t)
+	sessions := []*client{login(t, false), login(t, true)}
+	if err := unix.Kill(relayd.Cmd.Process.Pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range sessions {
+		if _, err := c.r.ReadByte(); err == nil {
+			t.Error("a byte from a dead relayd")
+		}
+	}
+	for _, encrypted := range []bool{false, true} {
+		c := login(t, encrypted)
+		c.ok("NOOP")
+		if got := c.ok("FETCH 1 BODY[]"); !strings.Contains(got, fetched) {
+			t.Error("the message is not the same")
+		}
+		if n := count(t, "imapd-proxy"); n != 1 {
+			t.Errorf("%d front ends", n)
+		}
+		c.ok("LOGOUT")
+		if !harness.Eventually(func() bool { return count(t, "imapd-proxy") == 0 }) {
+			t.Error("the front end does not end")
+		}
+	}
+}
+
+// TestLimit: the session too many is refused before the client is told that it is logged in, and there is room again when
+// another ends.
+func TestLimit(t *testing.T) {
+	world(t, "-maxperuser", "1")
+	c := login(t, false)
+	d := connect(t, true)
+	if got, err := d.say("LOGIN ann secret"); err != nil || !strings.HasPrefix(got, "a NO [UNAVAILABLE]") {
+		t.Errorf("the second session: %q, %v", got, err)
+	}
+	p, err := net.Dial("tcp", proxy+":110")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	_ = p.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(p, "USER ann\r\nPASS secret\r\nQUIT\r\n")
+	if got, err := io.ReadAll(p); err != nil || !strings.Contains(string(got), "-ERR [SYS/TEMP]") {
+		t.Errorf("POP3: %q, %v", got, err)
+	}
+	c.ok("LOGOUT")
+	if !harness.Eventually(func() bool {
+		got, err := d.say("LOGIN ann secret")
+		return err == nil && strings.Contains(got, "a OK")
+	}) {
+		t.Error("no room after the end of the other session")
+	}
+	d.ok("NOOP")
+}
+
+// count tells how many processes of a program there are.
+func count(t *testing.T, program string) (n int) {
+	t.Helper()
+	exes, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, exe := range exes {
+		if path, err := os.Readlink(exe); err == nil && filepath.Base(path) == program {
+			n++
+		}
+	}
+	return n
+}
