@@ -194,7 +194,8 @@ func (b *backend) Query(ctx context.Context, t *sqlquery.Template, v *sqlquery.V
 		if s.prepared == nil {
 			defer prepared.Close()
 		}
-		rows, err := prepared.Query(c.bind(s.query, v)) //nolint:staticcheck // the driver's context costs a goroutine
+		//lint:ignore SA1019 the deadline is set already, and this way needs no second copy of the parameters
+		rows, err := prepared.Query(c.bind(s.query, v))
 		if err != nil {
 			return classify(err, v)
 		}
@@ -286,7 +287,8 @@ func (b *backend) Exec(ctx context.Context, t *sqlquery.Template, v *sqlquery.Va
 		if s.prepared == nil {
 			defer prepared.Close()
 		}
-		result, err := prepared.Exec(c.bind(s.query, v)) //nolint:staticcheck // as in Query
+		//lint:ignore SA1019 as in Query
+		result, err := prepared.Exec(c.bind(s.query, v))
 		if err != nil {
 			return classify(err, v)
 		}

@@ -14,13 +14,11 @@ import (
 
 // account is a row of the table that all databases are filled with.
 type account struct {
-	login, crypt, clear    string
-	uid, gid               int
-	home, maildir          string
-	quota, name, mailhost  string
-	domain                 string // of a second table's column
-	secret                 string // the password that is to work; "" = none does
-	onlySQL, notInEachHash bool
+	login, crypt, clear   string
+	uid, gid              int
+	home, maildir         string
+	quota, name, mailhost string
+	secret                string // the password that is to work; "" = none does
 }
 
 // accounts returns the table, made once: some of the hashes take their time.
