@@ -190,10 +190,7 @@ func (f fault) run(t *testing.T, p protocol, log *harness.Log, addr, user string
 	oneWarning(t, log, "user="+user+":", "step="+step+",")
 	oneWarning(t, log, "user="+user+":", " "+host)
 	oneWarning(t, log, "user="+user+":", "address="+addr+",")
-	failed := len(log.Find(`LOGIN FAILED, user=` + user + `,`))
-	if failed != map[outcome]int{refused: 1, temporary: 0}[want] {
-		t.Errorf("%d lines LOGIN FAILED", failed)
-	}
+	log.WaitN(t, map[outcome]int{refused: 1, temporary: 0}[want], `LOGIN FAILED, user=`+user+`,`)
 	for _, err := range fake.Errors() {
 		if strings.Contains(err.Error(), "without end") {
 			t.Error(err)

@@ -59,10 +59,7 @@ func TestServers(t *testing.T) {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
 					p.attempt(t, control, c.name, c.want, "good")
-					lines := front.Log.Find(`^(WARN|ERR|CRIT): .*(user=|account )` + c.name + `:? `)
-					if len(lines) != len(c.warnings) {
-						t.Fatalf("%d warnings, want %d: %q", len(lines), len(c.warnings), lines)
-					}
+					lines := front.Log.WaitN(t, len(c.warnings), `^(WARN|ERR|CRIT): .*(user=|account )`+c.name+`:? `)
 					for i, want := range c.warnings {
 						want = strings.ReplaceAll(want, ":PORT", p.port)
 						if !strings.Contains(lines[i], want) {

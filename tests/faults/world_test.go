@@ -58,7 +58,6 @@ type protocol struct {
 	answer     map[outcome]string
 	after      string // a command that shows that the session goes on
 	works      string // what the good mailhost says
-	relayed    string // a dialogue with the mailhost after the login
 }
 
 var protocols = []protocol{
@@ -138,6 +137,7 @@ func warnings(log *harness.Log, user string) []string {
 
 func oneWarning(t *testing.T, log *harness.Log, user, want string) {
 	t.Helper()
+	harness.Eventually(func() bool { return len(warnings(log, user)) > 0 })
 	lines := warnings(log, user)
 	if len(lines) != 1 || !strings.Contains(lines[0], want) {
 		t.Errorf("want one log line with %q in it, have %d: %q", want, len(lines), lines)
