@@ -3,7 +3,6 @@ package tlsconf
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -85,12 +84,6 @@ func newFixture(t testing.TB) *fixture {
 	ca := testcert.CA(t, "Test CA")
 	file := testcert.Write(t, filepath.Join(dir, "cert.pem"), ca.Issue(t, testcert.Spec{Name: "default.example", RSA: true}).PEM(t))
 	return &fixture{dir, ca, Options{Settings: map[string]string{"TLS_CERTFILE": file}}}
-}
-
-func (f *fixture) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(f.ca.Cert)
-	return p
 }
 
 func TestCertificateByNameAndAddress(t *testing.T) {

@@ -5,7 +5,6 @@ package tls
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"os"
 	"path/filepath"
@@ -63,12 +62,6 @@ func newPKI(t testing.TB) *pki {
 func (p *pki) file(t testing.TB, name string, s testcert.Spec) string {
 	t.Helper()
 	return testcert.Write(t, filepath.Join(p.dir, name), p.ca.Issue(t, s).PEM(t))
-}
-
-func (p *pki) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(p.ca.Cert)
-	return pool
 }
 
 // env are the settings of a front end that speaks TLS.
