@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,7 +16,7 @@ const (
 )
 
 // copyBoth joins connections that splice(2) does not serve.
-func copyBoth(ctx context.Context, client, mailhost Conn) (s Stats, err error) {
+func copyBoth(ctx context.Context, client, mailhost Conn, halfClosed time.Duration) (s Stats, err error) {
 	var wg sync.WaitGroup
 	var upErr, downErr error
 	stop := context.AfterFunc(ctx, func() {
@@ -24,29 +26,50 @@ func copyBoth(ctx context.Context, client, mailhost Conn) (s Stats, err error) {
 		_ = mailhost.SetDeadline(past)
 	})
 	defer stop()
+	c := copier{halfClosed: halfClosed}
 	pool := &sync.Pool{New: func() any { b := make([]byte, largeCopy); return &b }}
 	wg.Add(1)
 	go func() {
 		defer wg.Done()
-		s.FromMailhost, downErr = copyOne(client, mailhost, pool)
+		s.FromMailhost, downErr = c.copyOne(client, mailhost, pool)
 	}()
-	s.FromClient, upErr = copyOne(mailhost, client, pool)
+	s.FromClient, upErr = c.copyOne(mailhost, client, pool)
 	wg.Wait()
 	if ctx.Err() != nil {
 		return s, ctx.Err()
 	}
-	return s, errors.Join(upErr, downErr)
+	err = errors.Join(upErr, downErr)
+	if c.half.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = ErrHalfClosed
+	}
+	return s, err
+}
+
+// copier is what the two directions of a session share.
+type copier struct {
+	halfClosed time.Duration
+	half       atomic.Bool // one of them has ended in order: the other has a time limit
+}
+
+// arm gives what reads src and writes dst its time, counted from now.
+func (c *copier) arm(dst, src Conn) {
+	end := time.Now().Add(c.halfClosed)
+	_ = src.SetReadDeadline(end)
+	_ = dst.SetWriteDeadline(end)
 }
 
 // copyOne copies until src ends, then ends dst's writing side. When either fails the other direction is ended too: its
 // reader would wait for a peer who is gone.
-func copyOne(dst, src Conn, pool *sync.Pool) (total int64, err error) {
+func (c *copier) copyOne(dst, src Conn, pool *sync.Pool) (total int64, err error) {
 	small := make([]byte, smallCopy)
 	var large *[]byte
 	for {
 		buf := small
 		if large != nil {
 			buf = *large
+		}
+		if c.half.Load() {
+			c.arm(dst, src)
 		}
 		n, rerr := src.Read(buf)
 		if n > 0 {
@@ -67,6 +90,8 @@ func copyOne(dst, src Conn, pool *sync.Pool) (total int64, err error) {
 		}
 		if errors.Is(rerr, io.EOF) {
 			_ = dst.CloseWrite() // dst may be gone already: that it can not be told is no news then
+			c.half.Store(true)
+			c.arm(src, dst)
 			return total, nil
 		}
 		if rerr != nil {

@@ -34,7 +34,7 @@ type Reservation struct {
 	client, mailhost Conn
 }
 
-// Reserve asks the relayd on socket to take a session. o.KeepAlive is relayd's to set. Errors: ErrLimit, or
+// Reserve asks the relayd on socket to take a session. o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set. Errors: ErrLimit, or
 // ErrUnavailable with the cause (no relayd, relayd full, connections that are not sockets).
 func Reserve(ctx context.Context, socket string, client, mailhost Conn, i Info, o Options) (*Reservation, error) {
 	c, err := dial(ctx, socket)
@@ -65,7 +65,7 @@ func reserve(ctx context.Context, c *net.UnixConn, client, mailhost Conn, i Info
 	m := &wire.Message{Verb: "SESSION", Fields: map[string]string{
 		"USER": visible(i.User), "PROTOCOL": visible(i.Protocol), "IP": visible(i.RemoteIP), "PORT": visible(i.RemotePort),
 		"MAILHOST": visible(i.Mailhost), "START": strconv.FormatInt(start.Unix(), 10),
-		"KEEPALIVE": strconv.Itoa(int(o.KeepAlive / time.Second)),
+		"KEEPALIVE": strconv.Itoa(int(o.KeepAlive / time.Second)), "HALFCLOSED": strconv.Itoa(int(o.halfClosed() / time.Second)),
 	}}
 	a, b := plainSocket(client), plainSocket(mailhost)
 	if a == nil || b == nil {

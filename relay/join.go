@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"runtime/debug"
 	"syscall"
@@ -19,7 +20,7 @@ const settle = time.Second
 // Join moves bytes between client and mailhost until both directions are done: the end of one direction is passed on as
 // such (half-close) and the other goes on. Sockets are spliced in the kernel by this goroutine alone, TLS is carried on by it
 // where that is possible (Detacher); pipes and other connections are copied. A canceled ctx ends the session and returns its error; a reset connection ends the session with that
-// error when what was read before it has been delivered. The deadlines of both connections must be off. Join closes
+// error when what was read before it has been delivered; so does Options.HalfClosed with ErrHalfClosed. The deadlines of both connections must be off. Join closes
 // neither: the caller does.
 func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) {
 	start := time.Now()
@@ -29,7 +30,7 @@ func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) 
 	var err error
 	a, b := plainSocket(client), plainSocket(mailhost)
 	if a == nil || b == nil {
-		s, err = copyBoth(ctx, client, mailhost)
+		s, err = copyBoth(ctx, client, mailhost, o.halfClosed())
 	} else {
 		// Control holds the descriptors: a Close by somebody else waits until the loop has ended.
 		cerr := a.Control(func(c uintptr) {
@@ -72,12 +73,17 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 	defer down.Stop(shop, nil)
 	stats := func() Stats { return Stats{FromClient: up.Moved, FromMailhost: down.Moved} }
 
+	patience := pump.Patience{Limit: o.halfClosed()}
 	fresh := true // memory of the time before is still held
 	for {
 		us, ds := up.Run(shop, &c, &m), down.Run(shop, &m, &c)
 		// After a reset nobody reads what the other side may still send.
 		if us == pump.Done && ds == pump.Done || up.Cut() || down.Cut() || us == pump.Done && up.Err != nil && gone(cfd) || ds == pump.Done && down.Err != nil && gone(mfd) {
 			return stats(), errors.Join(up.Err, down.Err)
+		}
+		left := patience.Left(&up, &down, time.Now())
+		if left <= 0 {
+			return stats(), ErrHalfClosed
 		}
 		fds := []unix.PollFd{watch(&up, &down, &c, &m), watch(&down, &up, &m, &c), {Fd: int32(wake), Events: unix.POLLIN}}
 		busy := up.Bulky() || down.Bulky() || c.Bulky() || m.Bulky()
@@ -86,6 +92,9 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 			timeout = 0
 		} else if fresh || busy {
 			timeout = int(settle / time.Millisecond)
+		}
+		if ms := int(min(left/time.Millisecond, 1<<30)) + 1; left < math.MaxInt64 && (timeout < 0 || ms < timeout) {
+			timeout = ms
 		}
 		n, err := unix.Poll(fds, timeout)
 		switch {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"mailproxy/relay/internal/pump"
 )
 
 // Conn is a stream whose two directions end separately: *net.TCPConn, *net.UnixConn, *tls.Conn.
@@ -29,7 +31,22 @@ type Info struct {
 // Options are the choices a caller of Join has. The zero value is fit for use.
 type Options struct {
 	KeepAlive time.Duration // idle time before TCP keepalive probes on both sides; 0 = off
-	Alone     bool          // this process does nothing else any more: give its memory back whenever the session idles
+	// HalfClosed ends a session of which one side has ended and in which no byte has moved for so long; 0 = DefaultHalfClosed.
+	HalfClosed time.Duration
+	Alone      bool // this process does nothing else any more: give its memory back whenever the session idles
+}
+
+// DefaultHalfClosed is longer than any server works on a command without a word.
+const DefaultHalfClosed = 5 * time.Minute
+
+// ErrHalfClosed is why such a session ended.
+var ErrHalfClosed = pump.ErrHalfClosed
+
+func (o Options) halfClosed() time.Duration {
+	if o.HalfClosed <= 0 {
+		return DefaultHalfClosed
+	}
+	return o.HalfClosed
 }
 
 // Stats tell what a session moved. Bytes are counted when the other side's kernel has taken them.

@@ -22,6 +22,9 @@ type Config struct {
 	MailhostTimeout time.Duration
 	// Keepalive (PROXY_KEEPALIVE, 300 s; 0 = off) is the TCP keepalive time of both sides of a relayed session.
 	Keepalive time.Duration
+	// HalfClosed (PROXY_HALFCLOSE_TIMEOUT, 300 s) is how long a relayed session of which one side has ended may go on without a
+	// byte moved.
+	HalfClosed time.Duration
 	// FailDelay (LOGIN_FAIL_DELAY, 5 s) is waited before a failed login is answered.
 	FailDelay time.Duration
 
@@ -89,6 +92,7 @@ func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
 		ConnectTimeout:  seconds("PROXY_CONNECT_TIMEOUT", 30*time.Second, false),
 		MailhostTimeout: seconds("PROXY_LOGIN_TIMEOUT", 30*time.Second, false),
 		Keepalive:       seconds("PROXY_KEEPALIVE", 300*time.Second, true),
+		HalfClosed:      seconds("PROXY_HALFCLOSE_TIMEOUT", relay.DefaultHalfClosed, false),
 		FailDelay:       seconds("LOGIN_FAIL_DELAY", 5*time.Second, true),
 		AuthSocket:      s.Get("AUTHDAEMON_SOCKET"),
 		AuthProgram:     s.Get("AUTHDAEMON_PROGRAM"),

@@ -39,7 +39,7 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local) error {
 	}
 	s.release()
 	s.slim()
-	if _, err := relay.Join(ctx, s.Conn, ours, relay.Options{KeepAlive: s.Config.Keepalive, Alone: s.Alone}); err != nil {
+	if _, err := relay.Join(ctx, s.Conn, ours, s.relayOptions()); err != nil {
 		s.logBroken(err)
 		hangUp(s.Conn)
 	}

@@ -41,7 +41,7 @@ func (s *Session) relayInfo(o *Outcome) relay.Info {
 }
 
 func (s *Session) relayOptions() relay.Options {
-	return relay.Options{KeepAlive: s.Config.Keepalive, Alone: s.Alone}
+	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Alone: s.Alone}
 }
 
 // Relay joins the client and the mailhost until both are done and logs the end of the session. When relayd takes the

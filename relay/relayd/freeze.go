@@ -22,7 +22,7 @@ import (
 func (s *session) freeze(shop *pump.Shop) (m *wire.Message, held []byte, err error) {
 	i := s.info()
 	f := map[string]string{"USER": i.User, "PROTOCOL": i.Protocol, "IP": i.RemoteIP, "PORT": i.RemotePort, "MAILHOST": i.Mailhost,
-		"START": strconv.FormatInt(s.start, 10)}
+		"START": strconv.FormatInt(s.start, 10), "HALFCLOSED": strconv.Itoa(int(s.half))}
 	for leg := range s.flow {
 		st, ferr := s.flow[leg].Freeze(shop, &s.end[1-leg])
 		err = errors.Join(err, ferr)

@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/relay"
 	"mailproxy/relay/internal/pump"
 )
 
@@ -25,6 +27,7 @@ type loop struct {
 	free        []int32
 	gone        []int32    // slots freed in this round: an event for them may still be in the batch
 	busy        []*session // to be put to rest
+	halves      []*half    // sessions of which one side has ended
 	stopped     bool
 	finished    chan struct{}         // closed when run has returned
 	ended       func(*session, error) // a session is over; its descriptors are closed already
@@ -78,7 +81,7 @@ func (l *loop) run() error {
 	rested := time.Now()
 	for !l.stopped {
 		timeout := -1
-		if len(l.busy) > 0 {
+		if len(l.busy)+len(l.halves) > 0 {
 			timeout = int(pause / time.Millisecond)
 		}
 		n, err := unix.EpollWait(l.epoll, events, timeout)
@@ -88,9 +91,10 @@ func (l *loop) run() error {
 		if err != nil {
 			return err
 		}
-		if now := time.Now(); len(l.busy) > 0 && now.Sub(rested) >= pause {
+		if now := time.Now(); len(l.busy)+len(l.halves) > 0 && now.Sub(rested) >= pause {
 			rested = now
 			l.restAll()
+			l.endHalves(now)
 		}
 		called := false
 		for _, ev := range events[:max(n, 0)] {
@@ -185,6 +189,12 @@ func (l *loop) update(s *session) {
 		}
 		s.mask[leg] = mask
 	}
+	if !s.ended && (s.flow[0].Ended() || s.flow[1].Ended()) {
+		s.ended = true
+		h := &half{s, pump.Patience{Limit: time.Duration(s.half) * time.Second}}
+		h.Left(&s.flow[0], &s.flow[1], time.Now())
+		l.halves = append(l.halves, h)
+	}
 	if !s.busy && (s.flow[0].Bulky() || s.flow[1].Bulky() || s.end[0].Bulky() || s.end[1].Bulky()) {
 		s.busy = true
 		l.busy = append(l.busy, s)
@@ -207,6 +217,24 @@ func (l *loop) end(s *session, err error) {
 	l.remove(s)
 	s.close(l.shop)
 	l.ended(s, err)
+}
+
+// half is a session of which one side has ended.
+type half struct {
+	*session
+	pump.Patience
+}
+
+// endHalves ends, once a second, the sessions whose other side does nothing any more.
+func (l *loop) endHalves(now time.Time) {
+	l.halves = slices.DeleteFunc(l.halves, func(h *half) bool {
+		over := l.slots[h.slot] != h.session
+		if !over && h.Left(&h.flow[0], &h.flow[1], now) <= 0 {
+			over = true
+			l.end(h.session, relay.ErrHalfClosed)
+		}
+		return over
+	})
 }
 
 // restAll puts the sessions that had traffic to rest, once a second. One that is still at it takes a pipe again.

@@ -28,6 +28,12 @@ func sessionFrom(m *wire.Message, fds []int) (*session, error) {
 	if !tuned && (err != nil || keep < 0) {
 		return nil, errors.New("KEEPALIVE is not a number of seconds")
 	}
+	half := int64(relay.DefaultHalfClosed / time.Second)
+	if text, ok := m.Fields["HALFCLOSED"]; ok { // a front end of before does not know it
+		if half, err = strconv.ParseInt(text, 10, 32); err != nil || half < 0 {
+			return nil, errors.New("HALFCLOSED is not a number of seconds")
+		}
+	}
 	for _, fd := range fds {
 		kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 		if err != nil || kind != unix.SOCK_STREAM {
@@ -47,5 +53,7 @@ func sessionFrom(m *wire.Message, fds []int) (*session, error) {
 			return nil, errors.New("a name that can not be logged")
 		}
 	}
-	return newSession(i, pump.End{FD: fds[0]}, pump.End{FD: fds[1]}), nil
+	x := newSession(i, pump.End{FD: fds[0]}, pump.End{FD: fds[1]})
+	x.half = int32(half)
+	return x, nil
 }

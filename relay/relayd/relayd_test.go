@@ -115,6 +115,33 @@ func TestRelaydTLS(t *testing.T) {
 	relaytest.Run(t, tcp, []relaytest.Kind{relaytest.TLSMailhost(tls.VersionTLS12)}, s.join)
 }
 
+func TestRelaydHalfClosed(t *testing.T) {
+	s := startService(t)
+	join := func(t testing.TB, client, mailhost relay.Conn) func() {
+		o := relay.Options{HalfClosed: relaytest.HalfClosedLimit}
+		i := info(t.Name())
+		r, err := relay.Reserve(context.Background(), s.socket, client, mailhost, i, o)
+		if err == nil {
+			err = r.Start(context.Background())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		mailhost.Close()
+		return func() {
+			for !strings.Contains(s.log.String(), "user="+i.User+",") {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	t.Run("all", func(t *testing.T) { // the service outlives its sessions
+		tcp := relaytest.Kinds()[:1]
+		relaytest.HalfClosed(t, tcp, tcp, join)
+		relaytest.HalfClosed(t, relaytest.TLSKinds()[:1], tcp, join)
+	})
+}
+
 func TestEndLine(t *testing.T) {
 	s := startService(t)
 	nc, fc := relaytest.TCP(t, 0)

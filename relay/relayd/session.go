@@ -23,6 +23,8 @@ type session struct {
 	end   [2]pump.End
 	mask  [2]uint32 // what epoll watches the leg for; 0 = not at all
 	slot  int32
+	half  int32  // seconds that it may be half-closed without a byte moved
+	ended bool   // one side has ended: it is on the loop's list
 	busy  bool   // holds something that a pause gives back
 	start int64  // seconds since 1970
 	names string // user, protocol, ip, port, mailhost, separated by NUL

@@ -37,6 +37,9 @@ type Flow struct {
 // Done reports whether the flow is over.
 func (f *Flow) Done() bool { return f.done }
 
+// Ended reports whether the source has ended, also while what it has sent is still being passed on.
+func (f *Flow) Ended() bool { return f.eof || f.done }
+
 // Pending reports whether bytes have been read and not yet been written to dst.
 func (f *Flow) Pending(dst *End) bool {
 	return len(dst.Out) > 0 || f.pipe != nil && f.pipe.held > 0

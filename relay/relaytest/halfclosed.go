@@ -1,0 +1,83 @@
+package relaytest
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"mailproxy/relay"
+)
+
+// HalfClosedLimit is what a Joiner given to HalfClosed has to set as relay.Options.HalfClosed.
+const HalfClosedLimit = time.Second
+
+// HalfClosed tries that a session of which one side has ended does not outlive the patience with the other side, and does
+// not end as long as bytes move.
+func HalfClosed(t *testing.T, clients, mailhosts []Kind, join Joiner) {
+	for _, ck := range clients {
+		for _, mk := range mailhosts {
+			for _, tc := range []struct {
+				name string
+				run  func(*session)
+			}{
+				{"MailhostEnds", func(s *session) { silent(s, s.mailhost) }},
+				{"ClientEnds", func(s *session) { silent(s, s.client) }},
+				{"NotRead", notRead}, {"Slow", slow},
+			} {
+				t.Run(ck.Name+"+"+mk.Name+"/"+tc.name, func(t *testing.T) {
+					t.Parallel()
+					nc, fc := ck.Make(t)
+					nm, fm := mk.Make(t)
+					tc.run(&session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join})
+				})
+			}
+		}
+	}
+}
+
+// silent: a has gone, the other side keeps its connection and says nothing.
+func silent(s *session, a relay.Conn) {
+	s.start()
+	send(s, s.client, "a1 LOGOUT\r\n")
+	expect(s, s.mailhost, "a1 LOGOUT\r\n")
+	begin := time.Now()
+	a.CloseWrite()
+	s.over()
+	within(s, begin)
+}
+
+// notRead: the mailhost has sent more than fits anywhere, and has gone; the client does not read.
+func notRead(s *session) {
+	s.start()
+	_ = s.mailhost.SetWriteDeadline(time.Now().Add(time.Second))
+	block := bytes.Repeat([]byte("x"), 1<<20)
+	for range 64 {
+		if _, err := s.mailhost.Write(block); err != nil {
+			break
+		}
+	}
+	begin := time.Now()
+	s.client.CloseWrite()
+	s.over()
+	within(s, begin)
+}
+
+// slow: one side has ended, and the other sends from time to time, for longer than the limit.
+func slow(s *session) {
+	s.start()
+	s.client.CloseWrite()
+	ends(s, s.mailhost)
+	for range 6 {
+		time.Sleep(HalfClosedLimit * 2 / 5)
+		send(s, s.mailhost, "x")
+		expect(s, s.client, "x")
+	}
+	s.mailhost.Close()
+	s.over()
+}
+
+func within(s *session, begin time.Time) {
+	if d := time.Since(begin); d < HalfClosedLimit*9/10 || d > HalfClosedLimit+10*time.Second {
+		s.Errorf("ended after %v, with a limit of %v", d, HalfClosedLimit)
+	}
+}
