@@ -123,8 +123,8 @@ func move(c *net.UnixConn, m *wire.Message, held []byte, fds ...int) error {
 }
 
 // moved receives one session, nil after END.
-func moved(c *net.UnixConn, buf []byte) (*session, error) {
-	m, fds, err := wire.ReceiveInto(c, buf)
+func moved(c *net.UnixConn) (*session, error) {
+	m, fds, err := wire.Receive(c)
 	if err == nil && m.Verb == "END" {
 		wire.CloseAll(fds)
 		return nil, nil
@@ -135,7 +135,7 @@ func moved(c *net.UnixConn, buf []byte) (*session, error) {
 	var held []byte
 	var x *session
 	if err == nil {
-		held, err = restOf(c, m, buf)
+		held, err = restOf(c, m)
 	}
 	if err == nil {
 		x, err = thaw(m, held, fds)
@@ -147,14 +147,14 @@ func moved(c *net.UnixConn, buf []byte) (*session, error) {
 	return x, nil
 }
 
-func restOf(c *net.UnixConn, m *wire.Message, buf []byte) ([]byte, error) {
+func restOf(c *net.UnixConn, m *wire.Message) ([]byte, error) {
 	n, err := strconv.Atoi(m.Fields["HELD"])
 	if err != nil || n < 0 {
 		return nil, fmt.Errorf("HELD=%s", m.Fields["HELD"])
 	}
 	var held []byte
 	for len(held) < n {
-		d, fds, err := wire.ReceiveInto(c, buf)
+		d, fds, err := wire.Receive(c)
 		wire.CloseAll(fds)
 		if err != nil {
 			return nil, err

@@ -412,3 +412,15 @@ func countFiles(t *testing.T) int {
 	}
 	return len(d)
 }
+
+// BenchmarkHandOver is both sides of taking a session over and of ending it.
+func BenchmarkHandOver(b *testing.B) {
+	s := startService(b)
+	for b.Loop() {
+		nc, fc := relaytest.Unix(b, 0)
+		nm, fm := relaytest.Unix(b, 0)
+		s.join(b, nc, nm)
+		fc.Close()
+		fm.Close()
+	}
+}

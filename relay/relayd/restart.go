@@ -180,9 +180,8 @@ func (s *service) adopt(c *net.UnixConn) (int, error) {
 	if err := wire.Send(c, &wire.Message{Verb: "READY", Fields: map[string]string{"PID": strconv.Itoa(os.Getpid())}}); err != nil {
 		return 0, err
 	}
-	buf := make([]byte, wire.MaxPacket)
 	for {
-		x, err := moved(c, buf)
+		x, err := moved(c)
 		if err != nil {
 			return 0, err
 		}

@@ -116,12 +116,11 @@ func Send(c *net.UnixConn, m *Message, fds ...int) error {
 // Receive waits for one message. The descriptors are close-on-exec and the caller's to close, also when there is an error
 // beside them. io.EOF when the other end has closed.
 func Receive(c *net.UnixConn) (*Message, []int, error) {
-	p := make([]byte, MaxPacket)
-	return ReceiveInto(c, p)
-}
-
-// ReceiveInto is Receive with a buffer of the caller's.
-func ReceiveInto(c *net.UnixConn, p []byte) (*Message, []int, error) {
+	n, err := length(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := make([]byte, min(n+1, MaxPacket))
 	oob := make([]byte, unix.CmsgSpace(4*MaxFiles))
 	n, on, flags, _, err := c.ReadMsgUnix(p, oob)
 	if err != nil {
@@ -138,6 +137,24 @@ func ReceiveInto(c *net.UnixConn, p []byte) (*Message, []int, error) {
 	}
 	m, err := Decode(p[:n])
 	return m, fds, err
+}
+
+// length waits for a packet and tells how long it is. A buffer for the longest one, for every answer of two letters, would
+// keep the garbage collector busier than all the rest of a hand-over.
+func length(c *net.UnixConn) (n int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	rerr := raw.Read(func(fd uintptr) bool {
+		for {
+			n, _, err = unix.Recvfrom(int(fd), nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+			if err != unix.EINTR {
+				return err != unix.EAGAIN
+			}
+		}
+	})
+	return n, errors.Join(rerr, err)
 }
 
 func parseRights(oob []byte) (fds []int) {
