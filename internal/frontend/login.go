@@ -70,14 +70,14 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 		return nil, err
 	}
 	// From here on nothing needs root rights: the session is the mailhost's. The client has not been told yet, so a
-	// failure can still be answered.
-	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
-		if o.place != nil {
-			o.place.Close()
+	// failure can still be answered. With a place at relayd this process only hands over and ends; to give up root in
+	// every thread would be a tenth of its work.
+	if o.place == nil {
+		if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
+			m.Conn.Close()
+			s.logDropRoot(err)
+			return nil, ErrTemporary
 		}
-		m.Conn.Close()
-		s.logDropRoot(err)
-		return nil, ErrTemporary
 	}
 	s.logLogin(account.Address)
 	return o, nil

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/version"
@@ -40,9 +41,6 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		fmt.Fprintln(stdout, p.Name, version.Version)
 		return 0
 	}
-	// A write to a closed pipe must be an error and not the end: Notify makes it one, and unlike Ignore leaves nothing
-	// behind for the local server.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	launch, openErr := inetd.Open(inetd.Request{
 		// In syslog the program goes by the name of Courier's service, imapd or pop3d: fail2ban's filters look for it.
 		Name: strings.TrimSuffix(p.Name, "-proxy"), Configs: command.configs, Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
@@ -68,7 +66,7 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		}
 		return p.giveUp(launch, p.Unavailable)
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
 	defer s.Begin(ctx)()
 	if err := s.acceptHeader(); err != nil {
@@ -82,6 +80,26 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		return 1
 	}
 	return p.Serve(ctx, s)
+}
+
+// signalGrace is how long a session lives before SIGTERM and SIGHUP end it with a word to the client; younger ones just end.
+// To listen for signals costs threads, a sixth of a login's processor time, and most logins are over by then.
+const signalGrace = 100 * time.Millisecond
+
+// untilSignal returns a context that ends with SIGTERM or SIGHUP. The function it returns releases what that took.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(parent)
+	timer := time.AfterFunc(signalGrace, func() {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
+		defer signal.Stop(signals)
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { timer.Stop(); cancel() }
 }
 
 // command is a front end's command line.

@@ -45,7 +45,7 @@ func (s *Session) relayOptions() relay.Options {
 }
 
 // Relay joins the client and the mailhost until both are done and logs the end of the session. When relayd takes the
-// session, it returns at once. Both connections are closed when it returns. Root rights were dropped by Login.
+// session, it returns at once. Both connections are closed when it returns. Nothing is relayed with root rights.
 func (s *Session) Relay(ctx context.Context, o *Outcome) error {
 	s.release()
 	defer o.Mailhost.Conn.Close()
@@ -56,6 +56,10 @@ func (s *Session) Relay(ctx context.Context, o *Outcome) error {
 			return nil
 		}
 		s.logRelayd(err) // and the session goes on here
+		if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
+			s.logDropRoot(err)
+			return err
+		}
 	}
 	info := s.relayInfo(o)
 	stats, err := relay.Join(ctx, s.Conn, o.Mailhost.Conn, s.relayOptions())

@@ -168,10 +168,16 @@ func openLog(req Request, s Settings) *Log {
 	if !isPassed(s) && isTaken(req) {
 		return NewSyslog(req.Name)
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && s.Get("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
-		return NewJournalLog(req.Stderr)
+	// A write to descriptor 2 whose reader is gone would end the process with SIGPIPE; to a copy of it, it is an error.
+	fd, err := unix.FcntlInt(req.Stderr.Fd(), unix.F_DUPFD_CLOEXEC, firstListenFD)
+	if err != nil {
+		return NewSyslog(req.Name)
 	}
-	return NewLog(req.Stderr)
+	stderr := os.NewFile(uintptr(fd), "standard error")
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && s.Get("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
+		return NewJournalLog(stderr)
+	}
+	return NewLog(stderr)
 }
 
 // isTaken says whether standard error is the same open socket or pipe as standard input or output, where the client is.

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"mailproxy/tests/harness"
@@ -47,7 +48,7 @@ func TestXinetdSyslog(t *testing.T) {
 			s.sessions(t, s.addr(proxy))
 			s.wantLog(t, log, "::ffff:127.0.0.1")
 			// Facility mail is 2, severity info 6: 2*8+6.
-			log.Wait(t, `^<22>.*`+s.program+`\[[0-9]+\]: LOGIN FAILED, user=here, `)
+			log.Wait(t, `^<22>.*`+strings.TrimSuffix(s.program, "-proxy")+`\[[0-9]+\]: LOGIN FAILED, user=here, `)
 			// The local server writes to standard error.
 			log.WaitN(t, 1, `^INFO: LOGIN, user=here, ip=`)
 		})

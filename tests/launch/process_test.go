@@ -45,6 +45,7 @@ func TestEnds(t *testing.T) {
 		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env(), Program: s.arguments(t)})
 		for i, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
 			runner := harness.Dialogue(t, s.addr(proxy), "S~ (\\* OK|\\+OK) .*\n")
+			time.Sleep(300 * time.Millisecond) // a session that is younger than 100 ms just ends
 			for _, process := range harness.Procs(t) {
 				if len(process.Args) > 0 && filepath.Base(process.Args[0]) == s.program {
 					if err := syscall.Kill(process.PID, signal); err != nil {

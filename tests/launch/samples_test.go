@@ -111,7 +111,7 @@ func TestSystemdSamples(t *testing.T) {
 func TestSystemdUnits(t *testing.T) {
 	etc := install(t)
 	dir := harness.Dir(t)
-	units, err := filepath.Glob(filepath.Join(etc, "systemd", "*proxy*"))
+	units, err := filepath.Glob(filepath.Join(etc, "systemd", "*d-proxy*"))
 	if err != nil || len(units) != 8 {
 		t.Fatalf("%d units, %v", len(units), err)
 	}
