@@ -51,7 +51,8 @@ func candidates(t testing.TB, protocol string) []candidate {
 		{name, harness.PlainBin(t, name), nil},
 		{name + " and relayd", harness.PlainBin(t, name), harness.Env{"RELAY_SOCKET": relayd.Socket}},
 	} {
-		env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1"}
+		// GOMAXPROCS is what our samples for every launcher set; Courier's programs do not look at it.
+		env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "GOMAXPROCS": "1"}
 		for k, v := range c.env {
 			env[k] = v
 		}
