@@ -20,6 +20,8 @@ type Config struct {
 	ConnectTimeout time.Duration
 	// MailhostTimeout (PROXY_LOGIN_TIMEOUT, 30 s) is for the dialogue with a mailhost, from its greeting to its answer.
 	MailhostTimeout time.Duration
+	// HandshakeTimeout (TLS_HANDSHAKE_TIMEOUT, 30 s) is for a TLS handshake with a client, within LoginTimeout.
+	HandshakeTimeout time.Duration
 	// Keepalive (PROXY_KEEPALIVE, 300 s; 0 = off) is the TCP keepalive time of both sides of a relayed session.
 	Keepalive time.Duration
 	// HalfClosed (PROXY_HALFCLOSE_TIMEOUT, 300 s) is how long a relayed session of which one side has ended may go on without a
@@ -88,29 +90,30 @@ func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
 		return d
 	}
 	c := &Config{
-		LoginTimeout:    seconds("LOGIN_TIMEOUT", 60*time.Second, false),
-		ConnectTimeout:  seconds("PROXY_CONNECT_TIMEOUT", 30*time.Second, false),
-		MailhostTimeout: seconds("PROXY_LOGIN_TIMEOUT", 30*time.Second, false),
-		Keepalive:       seconds("PROXY_KEEPALIVE", 300*time.Second, true),
-		HalfClosed:      seconds("PROXY_HALFCLOSE_TIMEOUT", relay.DefaultHalfClosed, false),
-		FailDelay:       seconds("LOGIN_FAIL_DELAY", 5*time.Second, true),
-		AuthSocket:      s.Get("AUTHDAEMON_SOCKET"),
-		AuthProgram:     s.Get("AUTHDAEMON_PROGRAM"),
-		AuthFolder:      s.Get("AUTHDAEMON_CONFIG"),
-		AuthConnect:     seconds("TIMEOUT_SOCK", authlib.DefaultConnectTimeout, false),
-		AuthWrite:       seconds("TIMEOUT_WRITE", authlib.DefaultWriteTimeout, false),
-		AuthRead:        seconds("TIMEOUT_READ", authlib.DefaultReadTimeout, false),
-		RelaySocket:     s.Get("RELAY_SOCKET"),
-		RelayUser:       s.Get("PROXY_USER"),
-		DefDomain:       s.Get("DEFDOMAIN"),
-		DomainSep:       s.Get("DOMAINSEP"),
-		Proxy:           s.Number(p.Name+"_PROXY") != 0,
-		Hostname:        s.Get("PROXY_HOSTNAME"),
-		MasterUser:      s.Get("PROXY_MASTER_USER"),
-		MasterFile:      s.Get("PROXY_MASTER_PASSWORD_FILE"),
-		Skeleton:        s.Get("AUTH_MKHOMEDIR_SKEL"),
-		AddressSpace:    s.Get("LOCAL_ULIMIT_V"),
-		Debug:           s.Number("DEBUG_LOGIN") != 0,
+		LoginTimeout:     seconds("LOGIN_TIMEOUT", 60*time.Second, false),
+		ConnectTimeout:   seconds("PROXY_CONNECT_TIMEOUT", 30*time.Second, false),
+		MailhostTimeout:  seconds("PROXY_LOGIN_TIMEOUT", 30*time.Second, false),
+		HandshakeTimeout: seconds("TLS_HANDSHAKE_TIMEOUT", 30*time.Second, false),
+		Keepalive:        seconds("PROXY_KEEPALIVE", 300*time.Second, true),
+		HalfClosed:       seconds("PROXY_HALFCLOSE_TIMEOUT", relay.DefaultHalfClosed, false),
+		FailDelay:        seconds("LOGIN_FAIL_DELAY", 5*time.Second, true),
+		AuthSocket:       s.Get("AUTHDAEMON_SOCKET"),
+		AuthProgram:      s.Get("AUTHDAEMON_PROGRAM"),
+		AuthFolder:       s.Get("AUTHDAEMON_CONFIG"),
+		AuthConnect:      seconds("TIMEOUT_SOCK", authlib.DefaultConnectTimeout, false),
+		AuthWrite:        seconds("TIMEOUT_WRITE", authlib.DefaultWriteTimeout, false),
+		AuthRead:         seconds("TIMEOUT_READ", authlib.DefaultReadTimeout, false),
+		RelaySocket:      s.Get("RELAY_SOCKET"),
+		RelayUser:        s.Get("PROXY_USER"),
+		DefDomain:        s.Get("DEFDOMAIN"),
+		DomainSep:        s.Get("DOMAINSEP"),
+		Proxy:            s.Number(p.Name+"_PROXY") != 0,
+		Hostname:         s.Get("PROXY_HOSTNAME"),
+		MasterUser:       s.Get("PROXY_MASTER_USER"),
+		MasterFile:       s.Get("PROXY_MASTER_PASSWORD_FILE"),
+		Skeleton:         s.Get("AUTH_MKHOMEDIR_SKEL"),
+		AddressSpace:     s.Get("LOCAL_ULIMIT_V"),
+		Debug:            s.Number("DEBUG_LOGIN") != 0,
 	}
 	var err error
 	if c.Umask, err = umask(s.Get(p.Name + "_UMASK")); err != nil {

@@ -11,9 +11,6 @@ import (
 	"mailproxy/internal/tlsconf"
 )
 
-// handshakeTimeout is TLS_HANDSHAKE_TIMEOUT's default.
-const handshakeTimeout = 30 * time.Second
-
 // setting returns a setting that IMAP and POP3 have by their own names: IMAP_TLS, POP3_TLS.
 func (s *Session) setting(suffix string) string { return s.Protocol.Name + suffix }
 
@@ -85,15 +82,11 @@ func (s *Session) StartTLS(ctx context.Context) error { return s.handshake(ctx, 
 
 // handshake replaces Conn by an encrypted one.
 func (s *Session) handshake(ctx context.Context, startTLS bool) error {
-	limit, err := s.Settings.Seconds("TLS_HANDSHAKE_TIMEOUT", handshakeTimeout)
-	if err != nil {
-		return s.tlsFailed(err)
-	}
 	server, err := tlsconf.NewServer(s.tlsOptions(startTLS))
 	if err != nil {
 		return s.tlsFailed(err)
 	}
-	ctx, cancel := context.WithDeadline(ctx, s.handshakeEnd(limit))
+	ctx, cancel := context.WithDeadline(ctx, s.handshakeEnd())
 	defer cancel()
 	conn, err := server.Handshake(ctx, s.Conn)
 	if err != nil {
@@ -114,13 +107,10 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 	return nil
 }
 
-// handshakeEnd is limit from now, or the end of the time for logging in.
-func (s *Session) handshakeEnd(limit time.Duration) time.Time {
-	end := time.Now().Add(limit)
-	if s.Config == nil || s.Config.LoginTimeout == 0 || s.Started.IsZero() {
-		return end
-	}
-	if login := s.Started.Add(s.Config.LoginTimeout); login.Before(end) {
+// handshakeEnd is when a handshake that begins now must be over: never later than the login.
+func (s *Session) handshakeEnd() time.Time {
+	end, login := s.System.Now().Add(s.Config.HandshakeTimeout), s.Started.Add(s.Config.LoginTimeout)
+	if login.Before(end) {
 		return login
 	}
 	return end

@@ -1,0 +1,121 @@
+package frontend
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mailproxy/internal/tlsconf/testcert"
+)
+
+func certFile(t *testing.T) string {
+	return testcert.Write(t, filepath.Join(t.TempDir(), "cert.pem"), testcert.CA(t, "x").PEM(t))
+}
+
+// Who terminates TLS: nobody, couriertls, a wrapper on a socket pair, or we.
+func TestBeginTLS(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		settings []string
+		unix     bool
+		shake    bool
+		tls      bool
+	}{
+		{"clear text", nil, false, false, false},
+		{"couriertls", []string{"IMAP_TLS=1", "TLS_CONNECTED_PROTOCOL=TLS1.3,256bits,X"}, false, false, true},
+		{"stunnel", []string{"IMAP_TLS=1"}, true, false, true},
+		{"our own", []string{"IMAP_TLS=1", "TLS_CERTFILE=" + certFile(t), "TLS_SUBJECT_CN=forged", "TLS_EXTERNAL=cn"}, false, true, true},
+		{"POP3_TLS does not count", []string{"POP3_TLS=1"}, false, false, false},
+	} {
+		w := newWorld(t, imap, c.settings...)
+		if c.unix {
+			ours, theirs, err := socketPair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer theirs.Close()
+			w.Conn = ours
+		}
+		if c.shake {
+			go tls.Client(w.client, &tls.Config{InsecureSkipVerify: true}).Handshake()
+		}
+		if err := w.BeginTLS(t.Context()); err != nil || w.TLS != c.tls || doesTLS(w.Conn) != c.shake {
+			t.Errorf("%s: %v, TLS %v, by us %v", c.name, err, w.TLS, doesTLS(w.Conn))
+		}
+		if c.shake && (w.Settings.Get("TLS_CONNECTED_PROTOCOL") == "" || w.ExternalName() != "") {
+			t.Errorf("%s: %v, external %q", c.name, w.Settings, w.ExternalName())
+		}
+		w.wantLog(t)
+	}
+}
+
+// STARTTLS changes the settings as if the session had been encrypted from the start, and is not offered again.
+func TestStartTLS(t *testing.T) {
+	w := newWorld(t, imap, "IMAPDSTARTTLS=YES", "IMAP_TLS_REQUIRED=1", "TLS_CERTFILE="+certFile(t))
+	if !w.OffersStartTLS() || !w.NeedsTLS() {
+		t.Errorf("offered %v, needed %v", w.OffersStartTLS(), w.NeedsTLS())
+	}
+	go tls.Client(w.client, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	if err := w.StartTLS(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if w.OffersStartTLS() || w.NeedsTLS() || !w.TLS {
+		t.Errorf("offered %v, needed %v, TLS %v", w.OffersStartTLS(), w.NeedsTLS(), w.TLS)
+	}
+	for name, want := range map[string]string{"IMAP_TLS": "1", "IMAP_STARTTLS": "NO", "IMAP_TLS_REQUIRED": "0"} {
+		if got := w.Settings.Get(name); got != want {
+			t.Errorf("%s=%q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestStartTLSNotOffered(t *testing.T) {
+	w := newWorld(t, pop3, "POP3_STARTTLS=YES", "TLS_CERTFILE=/nonexistent/cert.pem")
+	for range 2 { // the second time it is not logged again
+		if w.OffersStartTLS() {
+			t.Error("offered without a certificate")
+		}
+	}
+	w.wantLog(t, "ERR: STLS is not offered: open /nonexistent/cert.pem: no such file or directory")
+	// Not asked for: nothing is read, nothing is said.
+	w = newWorld(t, imap, "TLS_CERTFILE=/nonexistent/cert.pem")
+	if w.OffersStartTLS() {
+		t.Error("offered")
+	}
+	w.wantLog(t)
+}
+
+func TestTLSFailureLines(t *testing.T) {
+	for want, play := range map[string]func(c net.Conn){
+		"tls: first record does not look like a TLS handshake": func(c net.Conn) { c.Write([]byte("a LOGIN x y\r\n")) },
+		"connection closed": func(c net.Conn) { c.Close() },
+		"timeout":           func(c net.Conn) {},
+		"alert from the peer: tls: unknown certificate authority": func(c net.Conn) {
+			tls.Client(c, &tls.Config{ServerName: "x", MaxVersion: tls.VersionTLS12}).Handshake()
+		},
+	} {
+		w := newWorld(t, imap, "IMAP_TLS=1", "TLS_CERTFILE="+certFile(t), "TLS_HANDSHAKE_TIMEOUT=1")
+		go play(w.client)
+		if err := w.BeginTLS(t.Context()); !errors.Is(err, ErrEnd) {
+			t.Errorf("%s: %v", want, err)
+		}
+		got := strings.Replace(w.log.String(), "bad certificate", "unknown certificate authority", 1)
+		if got != "INFO: TLS FAILED, ip=[::ffff:192.0.2.7], port=[5000]: "+want+"\n" {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestProxyTLS(t *testing.T) {
+	for value, want := range map[string]proxyTLS{"": proxyTLSOff, "NO": proxyTLSOff, "no": proxyTLSOff, "STARTTLS": proxyTLSStart, "yes": proxyTLSPort} {
+		if got, err := parseProxyTLS(map[string]string{"PROXY_TLS": value}); got != want || err != nil {
+			t.Errorf("%q: %v %v", value, got, err)
+		}
+	}
+	if _, err := parseProxyTLS(map[string]string{"PROXY_TLS": "maybe"}); err == nil {
+		t.Error("PROXY_TLS=maybe")
+	}
+}
