@@ -17,7 +17,7 @@ func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 	l := s.local(o.Account, tag, extraEnv)
 	var err error
 	if doesTLS(s.Conn) {
-		err = s.pumpLocal(s.ctx, l)
+		err = s.pumpLocal(s.ctx, l, o.Account.Address)
 	} else {
 		err = s.System.Exec(s.Conn, l)
 	}

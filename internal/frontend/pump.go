@@ -19,7 +19,7 @@ var ErrServed = errors.New("served by the local server")
 
 // pumpLocal starts the local server on a socket pair and carries its session through our TLS until both directions are
 // done: then the error is ErrServed. Any other error says that the server did not start; this process has not changed then.
-func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local) error {
+func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string) error {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return err
@@ -33,6 +33,9 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local) error {
 	defer ours.Close()
 	defer s.Conn.Close()
 	_ = server.Release() // this process ends when the session does: nobody waits for the server
+	if s.pumpedByRelayd(ctx, ours, address) {
+		return ErrServed
+	}
 	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
 		s.logDropRoot(err)
 		return ErrServed
@@ -44,6 +47,20 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local) error {
 		hangUp(s.Conn)
 	}
 	return ErrServed
+}
+
+// pumpedByRelayd gives relayd, if there is one, our TLS and our end of the socket pair: then this process is not needed any more.
+// Without a protocol relayd writes no line at the end; the local server writes its own.
+func (s *Session) pumpedByRelayd(ctx context.Context, ours *net.UnixConn, address string) bool {
+	if !s.relaydThere() {
+		return false
+	}
+	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, ours, relay.Info{User: address,
+		RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort, Mailhost: "local", Start: s.System.Now()})
+	if err != nil {
+		s.logRelayd(err)
+	}
+	return err == nil
 }
 
 // socketPair is both ends of a stream socket: a connection for us, a file for the child.

@@ -14,10 +14,7 @@ import (
 // logged in, a limit of relayd's can still be answered. It is asked with the rights that the launcher gave, by which relayd knows
 // a front end. No relayd, or one that can not take the session, is no error: the session is relayed here.
 func (s *Session) reserve(ctx context.Context, o *Outcome) error {
-	if s.Config.RelaySocket == "" {
-		return nil
-	}
-	if _, err := os.Stat(s.Config.RelaySocket); err != nil {
+	if !s.relaydThere() {
 		return nil
 	}
 	place, err := relay.Reserve(ctx, s.Config.RelaySocket, s.Conn, o.Mailhost.Conn, s.relayInfo(o), s.relayOptions())
@@ -30,6 +27,15 @@ func (s *Session) reserve(ctx context.Context, o *Outcome) error {
 	}
 	o.place = place
 	return nil
+}
+
+// relaydThere tells whether it is worth asking.
+func (s *Session) relaydThere() bool {
+	if s.Config.RelaySocket == "" {
+		return false
+	}
+	_, err := os.Stat(s.Config.RelaySocket)
+	return err == nil
 }
 
 func (s *Session) relayInfo(o *Outcome) relay.Info {

@@ -68,6 +68,10 @@ func (c *config) question() *wire.Message {
 
 // serve runs the service until SIGTERM or SIGINT, or until SIGHUP has given all sessions to a new process.
 func (c *config) serve(ctx context.Context, getenv func(string) string, stderr io.Writer) error {
+	signal.Ignore(unix.SIGPIPE) // sessions outlive the reader of the log
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	defer signal.Stop(signals)
 	log := newLogger(stderr)
 	defer log.close()
 	var err error
@@ -95,8 +99,5 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, stderr i
 		}
 		log.line(fmt.Sprintf("INFO: relayd: %d sessions taken over by process %d", n, os.Getpid()))
 	}
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	defer signal.Stop(signals)
 	return s.serve(ctx, in, signals, getenv)
 }
