@@ -84,9 +84,9 @@ func (s *Session) Why(ctx context.Context, err error) End {
 }
 
 // Farewell writes a last text to the client, even when the session's time is over. A client that does not take it within
-// five seconds does not get it.
+// a second does not get it: a line fits into any connection that is read at all.
 func (s *Session) Farewell(text string) {
-	_ = s.Conn.SetWriteDeadline(s.System.Now().Add(5 * time.Second))
+	_ = s.Conn.SetWriteDeadline(s.System.Now().Add(time.Second))
 	_, _ = io.WriteString(s.Conn, text)
 }
 

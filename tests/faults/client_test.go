@@ -1,0 +1,120 @@
+package faults
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/tests/harness"
+)
+
+// hostile is a client that has not logged in and does its worst. It sends first once and then again and again.
+type hostile struct {
+	name, protocol string
+	first, again   string
+	reads          bool // else what the server says piles up
+}
+
+var hostiles = []hostile{
+	{"a line without end", "IMAP", "", strings.Repeat("x", 1<<16), true},
+	{"a command line without end", "IMAP", "a LOGIN ", strings.Repeat("x ", 1<<15), true},
+	{"NOOP, and does not read", "IMAP", "", strings.Repeat("a NOOP\r\n", 5000), false},
+	{"CAPABILITY, and does not read", "IMAP", "", strings.Repeat("a CAPABILITY\r\n", 5000), false},
+	{"nine errors and a NOOP", "IMAP", "", strings.Repeat(strings.Repeat("a X\r\n", 9)+"a NOOP\r\n", 500), true},
+	{"literals without end", "IMAP", "a ID (", "{8192+}\r\n" + strings.Repeat("y", 8192) + " ", true},
+	{"large literals", "IMAP", "", "a LOGIN {1000000+}\r\n" + strings.Repeat("z", 1000000) + " {2+}\r\nxx\r\na NOOP\r\n", true},
+	{"a SASL response without end", "IMAP", "a AUTHENTICATE PLAIN\r\n", strings.Repeat("QUJD", 1<<14), true},
+	{"logins, and does not read", "IMAP", "", strings.Repeat("a LOGIN u p\r\n", 5000), false},
+	{"a line without end", "POP3", "", strings.Repeat("x", 1<<16), true},
+	{"CAPA, and does not read", "POP3", "", strings.Repeat("CAPA\r\n", 5000), false},
+	{"long names", "POP3", "", "USER " + strings.Repeat("u", 12000) + "\r\n", true},
+	{"a SASL response without end", "POP3", "AUTH PLAIN\r\n", strings.Repeat("QUJD", 1<<14), true},
+	{"logins, and does not read", "POP3", "", strings.Repeat("USER u\r\nPASS p\r\n", 5000), false},
+}
+
+// maxMemory is what a process may hold that serves such a client, in bytes: its program, and a few MiB.
+const maxMemory = 24 << 20
+
+// A client before its login can neither make the process grow nor keep it longer than LOGIN_TIMEOUT and a farewell allow. What it
+// leaves is the line about the end.
+func TestHostileClients(t *testing.T) {
+	socket := harness.Dir(t) + "/socket"
+	fakeDaemon(t, socket, answer("FAIL\n", nil))
+	for _, h := range hostiles {
+		t.Run(h.protocol+"/"+h.name, func(t *testing.T) {
+			t.Parallel()
+			h.run(t, socket)
+		})
+	}
+}
+
+func (h hostile) run(t *testing.T, socket string) {
+	program := map[string]string{"IMAP": "imapd-proxy", "POP3": "pop3d-proxy"}[h.protocol]
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, ours := os.NewFile(uintptr(fds[0]), "server"), os.NewFile(uintptr(fds[1]), "client")
+	conn, err := net.FileConn(ours)
+	ours.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// Without the race detector, which needs memory of its own.
+	cmd := exec.Command(harness.PlainBin(t, program), "/bin/true", "Maildir")
+	cmd.Env = []string{"AUTHDAEMON_SOCKET=" + socket, "LOGIN_TIMEOUT=2", "LOGIN_FAIL_DELAY=0", "IMAP_ID_FIELDS=3"}
+	cmd.Stdin, cmd.Stdout = theirs, theirs
+	p := harness.Start(t, cmd)
+	theirs.Close()
+	start := time.Now()
+	if h.reads {
+		go io.Copy(io.Discard, conn)
+	}
+	go func() {
+		text := h.first
+		for {
+			if _, err := io.WriteString(conn, text); err != nil {
+				return
+			}
+			text = h.again
+		}
+	}()
+	most := 0
+	for !p.Ended() && time.Since(start) < soon {
+		most = max(most, peak(cmd.Process.Pid))
+		time.Sleep(20 * time.Millisecond)
+	}
+	took := time.Since(start)
+	p.Wait(t)
+	if took > 6*time.Second {
+		t.Errorf("served for %v", took)
+	}
+	if most == 0 || most > maxMemory {
+		t.Errorf("grew to %d KiB", most>>10)
+	}
+	t.Logf("%d KiB, %v", most>>10, took.Round(time.Millisecond))
+	if n := len(p.Log.Find("^(DEBUG: Disconnected|INFO: TIMEOUT), ")); n != 1 {
+		t.Errorf("%d lines about the end:\n%s", n, p.Log)
+	}
+}
+
+// peak is the most memory that a process has ever held, in bytes; 0 when it has ended.
+func peak(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	line, _, _ := strings.Cut(rest, "\n")
+	kib, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(line), "kB")))
+	return kib << 10
+}
