@@ -17,9 +17,11 @@ lint:
 	$(GO) tool staticcheck ./...
 	@pages=$$(git ls-files 'man/*.[1-8]'); test -z "$$pages" || mandoc -T lint -W warning $$pages
 
-# Results are not taken from go test's cache: the servers on the machine are part of what is tested.
+# Results are not taken from go test's cache: the servers on the machine are part of what is tested. tests/ops installs the
+# package, and has no network to build it.
 test:
 	tests/install.sh
+	$(MAKE) deb
 	$(GO) vet ./...
 	$(GO) test -race -count=1 -timeout=9m ./...
 
@@ -42,7 +44,7 @@ CONFIGS     = imapd imapd-ssl pop3d pop3d-ssl relayd authdaemonrc authmysqlrc au
 
 install: build
 	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/mailproxy
-	install -m 0755 bin/* $(DESTDIR)$(LIBDIR)
+	install -m 0755 $(addprefix bin/,$(notdir $(PROGRAMS))) $(DESTDIR)$(LIBDIR)
 	ln -sf ../lib/mailproxy/imapd-proxy ../lib/mailproxy/pop3d-proxy $(DESTDIR)$(PREFIX)/sbin
 	ln -sf ../lib/mailproxy/authdaemond $(DESTDIR)$(PREFIX)/sbin/mailproxy-authdaemond
 	ln -sf ../lib/mailproxy/relayd $(DESTDIR)$(PREFIX)/sbin/mailproxy-relayd
@@ -55,7 +57,7 @@ install: build
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d etc/sysusers.d/mailproxy.conf
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d etc/tmpfiles.d/mailproxy.conf
 	install -d $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples
-	cp -R etc/examples etc/xinetd.d etc/courier $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples/
+	cp -R etc/examples/. etc/xinetd.d etc/courier etc/haproxy $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples/
 	for file in $(CONFIGS); do target=$(DESTDIR)$(SYSCONFDIR)/mailproxy/$$file; \
 		test -e $$target || install -m 0600 etc/$$file $$target || exit 1; done
 

@@ -55,7 +55,8 @@ func TestParseRC(t *testing.T) {
 	}
 }
 
-// TestSampleRC: the file in etc/ sets every setting to its default, and describes them all.
+// TestSampleRC: the file in etc/ sets every setting to its default, but for the folder of an installation without Courier,
+// and describes them all.
 func TestSampleRC(t *testing.T) {
 	s, err := readRC("../../etc")
 	if err != nil || len(s.warnings) > 0 {
@@ -65,6 +66,7 @@ func TestSampleRC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.folder = "/run/mailproxy/authdaemon"
 	if got, want := fmt.Sprintf("%+v", *s), fmt.Sprintf("%+v", *d); got != want {
 		t.Errorf("etc/authdaemonrc:\n got %s\nwant %s", got, want)
 	}

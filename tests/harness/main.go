@@ -5,7 +5,7 @@
 //	func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 //
 // and then runs as root in network, mount, process and IPC namespaces of its own: every port is free, only loopback exists
-// (all of 127.0.0.0/8 and ::1), /etc/courier and /run/courier are private copies, /dev/log can be made, /proc shows the
+// (all of 127.0.0.0/8 and ::1), /etc/courier, /run/courier and /run/mailproxy are private, /dev/log can be made, /proc shows the
 // test's own processes only, and whatever was started dies with the test. Tests of one package share the island; packages
 // that run at the same time do not meet.
 //

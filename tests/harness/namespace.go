@@ -131,7 +131,7 @@ func privateDev(dir string) error {
 	return unix.Mount(dir, "/dev", "", unix.MS_MOVE, "")
 }
 
-// courierFolders lays a copy over /etc/courier and an empty tree over /run/courier. The compiled-in socket of the auth daemon
+// courierFolders lays a copy over /etc/courier and an empty tree over /run/courier, and an empty folder over /run/mailproxy. The compiled-in socket of the auth daemon
 // is /run/courier/authdaemon/socket, so each package has one auth daemon of its own there.
 func courierFolders(dir string) error {
 	if _, err := os.Stat("/etc/courier/authdaemonrc"); err != nil {
@@ -156,10 +156,13 @@ func courierFolders(dir string) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll("/run/courier", 0o755); err != nil {
-		return err
+	own := filepath.Join(dir, "run-mailproxy")
+	for _, path := range []string{own, "/run/courier", "/run/mailproxy"} {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
 	}
-	for place, from := range map[string]string{"/etc/courier": etc, "/run/courier": run} {
+	for place, from := range map[string]string{"/etc/courier": etc, "/run/courier": run, "/run/mailproxy": own} {
 		if err := unix.Mount(from, place, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("bind %s: %w", place, err)
 		}
