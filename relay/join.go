@@ -75,8 +75,15 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 
 	patience := pump.Patience{Limit: o.halfClosed()}
 	fresh := true // memory of the time before is still held
+	var us, ds pump.Status
+	upNow, downNow := true, true // a flow with nothing to do would cost a system call to find that out
 	for {
-		us, ds := up.Run(shop, &c, &m), down.Run(shop, &m, &c)
+		if upNow {
+			us = up.Run(shop, &c, &m)
+		}
+		if downNow {
+			ds = down.Run(shop, &m, &c)
+		}
 		// After a reset nobody reads what the other side may still send.
 		if us == pump.Done && ds == pump.Done || up.Cut() || down.Cut() || us == pump.Done && up.Err != nil && gone(cfd) || ds == pump.Done && down.Err != nil && gone(mfd) {
 			return stats(), errors.Join(up.Err, down.Err)
@@ -114,7 +121,14 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 			}
 			fresh = false
 		}
+		upNow = us == pump.More || due(fds[0], fds[1])
+		downNow = ds == pump.More || due(fds[1], fds[0])
 	}
+}
+
+// due reports whether poll has seen something for the flow that reads from and writes to.
+func due(from, to unix.PollFd) bool {
+	return from.Revents&^unix.POLLOUT != 0 || to.Revents&^unix.POLLIN != 0
 }
 
 // watch returns what poll has to watch a connection for.
