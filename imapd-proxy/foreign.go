@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"mailproxy/internal/frontend"
 )
@@ -24,6 +25,26 @@ func (u *upstream) follow(context.Context) error {
 		return u.passCode()
 	}
 	return nil
+}
+
+// warnOfMissing says in the log which capabilities clients were promised that this mailhost does not have, when it has told
+// its list along with the login and IMAP_PROXY_FOREIGN does not pass that list on. With DEBUG_LOGIN only: one line a login is
+// for finding out, not for every day. What concerns the time before the login has ended with it.
+func (u *upstream) warnOfMissing() {
+	s := u.m.Settings
+	if u.learned == "" || s.Number("DEBUG_LOGIN") == 0 || s.Number("IMAP_PROXY_FOREIGN") != 0 {
+		return
+	}
+	var missing []string
+	for word := range strings.FieldsSeq(s.Get("IMAP_CAPABILITY")) {
+		upper := strings.ToUpper(word)
+		if !strings.HasPrefix(upper, "AUTH=") && upper != "SASL-IR" && !hasCapability(u.learned, word) {
+			missing = append(missing, word)
+		}
+	}
+	if len(missing) > 0 {
+		u.m.Log.Warnf("%s (%s) does not have what IMAP_CAPABILITY promises: %s", u.m.Host, u.m.Addr, strings.Join(missing, " "))
+	}
 }
 
 // passAnswer keeps the mailhost's whole answer to CAPABILITY, line by line, for the client.

@@ -118,6 +118,7 @@ func (u *upstream) login(ctx context.Context) error {
 	}
 	if list, ok := r.capabilities(); ok {
 		u.learned = list
+		u.warnOfMissing()
 	}
 	return nil
 }
