@@ -59,6 +59,10 @@ func Open(req Request) (*Launch, error) {
 		return l, err
 	}
 	l.Conn = conn
+	// What a launcher forgot to close is no business of the programs that are started from here on either.
+	if err := closeOnExec(); err != nil {
+		return l, err
+	}
 	settings, err := ReadSettings(req.Configs, req.Environ)
 	if err != nil {
 		return l, err

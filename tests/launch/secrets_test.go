@@ -89,6 +89,29 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+// An authdaemond that is started for one question gets its socket and the log, and nothing that the launcher left open.
+func TestOneShotDescriptors(t *testing.T) {
+	spy := filepath.Join(harness.Dir(t), "spy")
+	write(t, spy, "#!/bin/sh\nexec ls -m /proc/self/fd >&2\n")
+	if err := os.Chmod(spy, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sides {
+		program := append([]string{"/bin/sh", "-c", `exec 7</etc/passwd; exec "$@"`, "sh"}, s.arguments(t)...)
+		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Program: program,
+			Env: s.env("AUTHDAEMON_SOCKET=/nonexistent/socket", "AUTHDAEMON_PROGRAM="+spy)})
+		conn, err := net.Dial("tcp", s.addr(proxy))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, map[string]string{"IMAP": "a LOGIN x y\r\n", "POP3": "USER x\r\nPASS y\r\n"}[s.name])
+		// 3 is the folder that ls reads.
+		p.Log.Wait(t, `^0, 1, 2, 3$`)
+		conn.Close()
+		p.Stop()
+	}
+}
+
 // The memory of our programs is nobody's to read, even where they run as an ordinary user.
 func TestNoCore(t *testing.T) {
 	harness.Authdaemonrc(t, "authuserdb", nil)
