@@ -118,3 +118,24 @@ func peak(pid int) int {
 	kib, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(line), "kB")))
 	return kib << 10
 }
+
+// A client that keeps its connection after the mailhost has closed the session does not keep the proxy's process.
+func TestClientStays(t *testing.T) {
+	socket := harness.Dir(t) + "/socket"
+	fakeDaemon(t, socket, answer("UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\nOPTIONS=mailhost="+good+"\n.\n", nil))
+	for _, p := range protocols {
+		over := strings.TrimSuffix(p.works, echo)
+		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, over+"S: bye"))
+		front := p.front(t, control, with(harness.Env{"AUTHDAEMON_SOCKET": socket, "PROXY_HALFCLOSE_TIMEOUT": "1"}))
+		conn := dial(t, control+p.port)
+		conn.SetDeadline(time.Now().Add(soon))
+		login := map[string]string{"IMAP": "a LOGIN u pw\r\n", "POP3": "USER u\r\nPASS pw\r\n"}[p.name]
+		io.WriteString(conn, login)
+		if said, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(said), "bye\r\n") {
+			t.Errorf("%s: %q, %v", p.name, said, err)
+		}
+		front.Log.WaitN(t, 1, `^INFO: LOGOUT, user=u, .*, rcvd=0, sent=5, time=1, `)
+		front.Log.WaitN(t, 1, `^INFO: session broken off, .*: half-closed for too long$`)
+		harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy")
+	}
+}
