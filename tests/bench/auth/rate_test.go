@@ -2,11 +2,13 @@
 //
 //	go test -run '^$' -bench . -benchtime 1x ./tests/bench/auth
 //
-// Load, daemon and database share the machine; the two daemons are measured in turn, in one run, each several times for a
-// second, and medians are shown. Not measured: network latency to a database, slow hashes (the same library's work for both).
+// Load, daemon and database share the machine; the daemons are measured in turn, in one run, each several times for a second.
+// Shown are medians, and medians of the ratios within each turn. Not measured: network latency to a database, slow hashes
+// (the same library's work for both).
 package auth
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,6 +28,12 @@ import (
 
 // rateAccounts is the number of accounts, all with the {SHA} password "secret", which are asked for in turn.
 const rateAccounts = 1000
+
+var (
+	turns   = flag.Int("turns", 5, "how often each daemon is measured")
+	only    = flag.Int("clients", 0, "measure with so many clients only")
+	another = flag.String("another", "", "`file` of another build of authdaemond to measure as well")
+)
 
 func rateUser(i int) string { return fmt.Sprintf("user%d@example.com", i%rateAccounts) }
 
@@ -133,7 +141,16 @@ func median(s []sample) sample {
 	return sample{by(func(s sample) float64 { return s.rate }), by(func(s sample) float64 { return s.cpu })}
 }
 
-// start starts one of the three daemons with a module.
+// ratios is the median over the turns of s to base.
+func ratios(s, base []sample) sample {
+	r := make([]sample, len(s))
+	for i := range s {
+		r[i] = sample{s[i].rate / base[i].rate, s[i].cpu / base[i].cpu}
+	}
+	return median(r)
+}
+
+// start starts one of the daemons with a module.
 func start(b *testing.B, name, module string) *harness.Process {
 	b.Helper()
 	switch name {
@@ -145,7 +162,11 @@ func start(b *testing.B, name, module string) *harness.Process {
 		harness.Authdaemonrc(b, module, nil)
 	}
 	os.Remove(harness.CourierAuthSocket)
-	p := harness.Start(b, exec.Command(harness.PlainBin(b, "authdaemond")))
+	program := harness.PlainBin(b, "authdaemond")
+	if name == "another" {
+		program = *another
+	}
+	p := harness.Start(b, exec.Command(program))
 	buf := make([]byte, 4096)
 	body := "imap\nlogin\n" + rateUser(0) + "\nsecret\n"
 	request := []byte("AUTH " + strconv.Itoa(len(body)) + "\n" + body)
@@ -157,24 +178,34 @@ func start(b *testing.B, name, module string) *harness.Process {
 
 // BenchmarkRate compares Courier's daemon, ours, and ours with AUTH_CACHE_TTL, with 1 and 32 clients.
 func BenchmarkRate(b *testing.B) {
+	names := []string{"Courier", "ours", "cached"}
+	if *another != "" {
+		names = append(names, "another")
+	}
 	for _, database := range databases {
 		b.Run(database.module, func(b *testing.B) {
 			database.prepare(b)
 			for _, clients := range []int{1, 32} {
+				if *only != 0 && clients != *only {
+					continue
+				}
 				got := make(map[string][]sample)
-				for range 5 {
-					for _, name := range []string{"Courier", "ours", "cached"} {
+				for turn := range *turns {
+					for i := range names {
+						name := names[i]
+						if turn%2 == 1 {
+							name = names[len(names)-1-i]
+						}
 						p := start(b, name, database.module)
 						rate(b, clients, 200*time.Millisecond)
 						got[name] = append(got[name], take(b, clients, time.Second))
 						p.Stop()
 					}
 				}
-				theirs := median(got["Courier"])
-				for _, name := range []string{"Courier", "ours", "cached"} {
-					m := median(got[name])
+				for _, name := range names {
+					m, r := median(got[name]), ratios(got[name], got["Courier"])
 					b.Logf("%-10s %2d clients, %-8s %6.0f /s (%.2f of Courier's), %.4f ms CPU each (%.2f)", database.module, clients, name+":",
-						m.rate, m.rate/theirs.rate, m.cpu, m.cpu/theirs.cpu)
+						m.rate, r.rate, m.cpu, r.cpu)
 				}
 			}
 		})
