@@ -67,6 +67,7 @@ type conn struct {
 }
 
 func newConn(n net.Conn, limit time.Duration) *conn {
+	n = pool.Quick(n)
 	return &conn{net: n, r: bufio.NewReaderSize(n, 2048), limit: limit}
 }
 

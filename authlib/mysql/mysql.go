@@ -91,6 +91,7 @@ func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	c = pool.Quick(c)
 	if t, ok := ctx.Deadline(); ok {
 		if err := c.SetDeadline(t); err != nil {
 			return nil, errors.Join(err, c.Close())

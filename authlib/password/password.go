@@ -5,7 +5,10 @@
 // Of crypt(3) it lacks the formats that no mail system writes: $sha1$, $md5$, $7$, $gy$, $3$, BSDi's _.
 package password
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // UnknownSchemeError says that a stored hash cannot be used: nobody's password matches it.
 type UnknownSchemeError struct {
@@ -33,10 +36,12 @@ type scheme struct {
 	hash func(like, clear string) (string, error)
 }
 
-// schemes returns the known ones. No prefix is the beginning of another.
-func schemes() []scheme {
-	return append(digestSchemes(), cryptSchemes()...)
-}
+// schemes and crypts are the known ones and those of crypt(3), made when they are first asked for. No prefix is the beginning
+// of another.
+var (
+	crypts  = sync.OnceValue(cryptSchemes)
+	schemes = sync.OnceValue(func() []scheme { return append(digestSchemes(), crypts()...) })
+)
 
 // find returns the scheme of a stored hash, and the hash as that scheme's functions want it. before is what they must not
 // see: "{SSHA}", "{crypt}", or nothing.
@@ -57,7 +62,7 @@ func find(hash string) (s scheme, before, rest string, err error) {
 			return s, "", "", &UnknownSchemeError{Scheme: printable(before)}
 		}
 	}
-	for _, s := range cryptSchemes() {
+	for _, s := range crypts() {
 		if s.prefix != "" && strings.HasPrefix(rest, s.prefix) {
 			return s, before, rest, nil
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"mailproxy/authlib/pool"
 	"mailproxy/authlib/rcfile"
 )
 
@@ -26,6 +27,14 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*pgconn
 	}
 	if cfg.ConnectTimeout == 0 || cfg.ConnectTimeout > connectTimeout {
 		cfg.ConnectTimeout = connectTimeout
+	}
+	dial := cfg.DialFunc
+	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return pool.Quick(c), nil
 	}
 	if set := s.Get("PGSQL_CHARACTER_SET"); set != "" {
 		cfg.RuntimeParams["client_encoding"] = set

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// pause is how long nobody looks whether a file changed after somebody did: it matters under load only.
+const pause = 20 * time.Millisecond
+
 // maxSize bounds what is read of a file, in bytes.
 const maxSize = 1 << 20
 
@@ -19,6 +22,9 @@ type Watcher[T any] struct {
 	build func(*Settings) (T, error)
 	drop  func(T)
 	logf  func(format string, args ...any)
+
+	born  time.Time
+	quiet atomic.Int64 // the pause's end, in ns since born
 
 	state  atomic.Pointer[state[T]]
 	mu     sync.Mutex // held while loading
@@ -50,17 +56,20 @@ type stamp struct {
 // T that was replaced, and the last one by Close; requests may still be using it. What goes wrong is passed to logf,
 // one line a change of the file.
 func Watch[T any](path string, build func(*Settings) (T, error), drop func(T), logf func(format string, args ...any)) *Watcher[T] {
-	w := &Watcher[T]{path: path, build: build, drop: drop, logf: logf}
+	w := &Watcher[T]{path: path, build: build, drop: drop, logf: logf, born: time.Now()}
 	_, _ = w.Current() // logged; each request gets the error
 	return w
 }
 
-// Current returns what the file says now. The error is that of a file that has never been good. Its cost is one stat.
+// Current returns what the file says now, or said 20 ms ago. The error is that of a file that has never been good.
 func (w *Watcher[T]) Current() (T, error) {
-	now := w.stat()
-	st := w.state.Load()
-	if st == nil || st.stamp != now {
-		st = w.reload(now)
+	st, since := w.state.Load(), int64(time.Since(w.born))
+	if st == nil || !st.ok || since >= w.quiet.Load() {
+		now := w.stat()
+		if st == nil || st.stamp != now {
+			st = w.reload(now)
+		}
+		w.quiet.Store(since + int64(pause))
 	}
 	if !st.ok {
 		var none T

@@ -37,6 +37,7 @@ func TestWatcher(t *testing.T) {
 	})
 	step := func(want, wantErr, wantLog string) {
 		t.Helper()
+		time.Sleep(pause)
 		for range 2 { // a second request logs nothing more
 			got, err := w.Current()
 			if got != want || (err == nil) != (wantErr == "") || err != nil && !strings.Contains(err.Error(), wantErr) {

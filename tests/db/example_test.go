@@ -36,6 +36,7 @@ func TestSamples(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		settle()
 		p.compare(t, questions, nil)
 		for user, host := range map[string]string{"anna@example.com": "mail1.example.com", "bert@example.com": "mail2.example.com:1143"} {
 			if got := ask(p.ours, question{"pre", "imap", user, ""}); !strings.Contains(got, want+host+`"`) {

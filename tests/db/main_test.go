@@ -92,4 +92,8 @@ func reload(t testing.TB, s settings, path string) {
 	if err := os.Chtimes(path, stamp, stamp); err != nil {
 		t.Fatal(err)
 	}
+	settle()
 }
+
+// settle waits until our modules look at their files again.
+func settle() { time.Sleep(30 * time.Millisecond) }

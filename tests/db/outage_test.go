@@ -243,6 +243,7 @@ func TestNoLeaks(t *testing.T) {
 			if err := os.Chtimes(path, stamp, stamp); err != nil {
 				t.Fatal(err)
 			}
+			settle()
 			use()
 		}
 		if a, err := answer(context.Background(), m, login); err != nil || a.Address != login.user {

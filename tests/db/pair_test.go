@@ -80,6 +80,7 @@ func (p *pair) set(t testing.TB, s settings) {
 			t.Fatal(err)
 		}
 	}
+	settle()
 }
 
 // question is what both are asked.

@@ -54,6 +54,7 @@ func TestSettingsFile(t *testing.T) {
 				if err := os.Chtimes(path, stamp, stamp); err != nil {
 					t.Fatal(err)
 				}
+				settle()
 			}
 			for _, broken := range []struct{ text, line string }{
 				{"", `MARKER.*stay in force`}, {text[:len(text)/2], `MARKER.*stay in force`}, {"##NAME: MARKER:\n", `(is not set|must be set).*stay in force`},
