@@ -21,6 +21,36 @@ type conn struct {
 	file *os.File // nil until somebody waits; then it owns fd
 	// deadline for writes through file.
 	writeTime time.Duration
+	// peeked is the number of bytes that have been looked at, but are still in the socket's queue.
+	peeked int
+}
+
+// peek looks for a whole request, which it leaves in the socket's queue until Close. To take it out before the answer is there
+// would wake the client, who waits for just that: the kernel tells a socket's sleepers of all that happens to it.
+func (c *conn) peek(buf []byte) (req authlib.Request, done bool, err error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), unix.MSG_PEEK, 0, 0)
+	if errno != 0 || n == 0 {
+		return nil, false, nil // receive finds out
+	}
+	req, err = authlib.ParseRequest(buf[:n])
+	if authlib.Incomplete(err) {
+		return nil, false, nil
+	}
+	c.peeked = int(n)
+	return req, true, err
+}
+
+// drop takes what was peeked at out of the queue: a socket closed with something in it would be an error for the client.
+func (c *conn) drop() {
+	var buf [512]byte
+	for c.peeked > 0 {
+		n, err := c.tryRead(buf[:min(len(buf), c.peeked)])
+		if err != nil {
+			break
+		}
+		c.peeked -= n
+	}
+	clear(buf[:])
 }
 
 // tryRead reads what is there, io.EOF at the end, or syscall.EAGAIN.
@@ -96,6 +126,7 @@ func sendNoSignal(fd int, b []byte) (int, error) {
 
 // Close closes the connection.
 func (c *conn) Close() error {
+	c.drop()
 	if c.file != nil {
 		return c.file.Close()
 	}

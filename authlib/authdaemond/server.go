@@ -236,10 +236,14 @@ func (s *server) client(ctx context.Context, fd int) {
 // receive reads a request. ok is false for clients that get no answer.
 func (s *server) receive(ctx context.Context, c *conn) (req authlib.Request, ok bool) {
 	buf := s.buffers.get()
-	req, rest, done, err := c.receive((*buf)[:0])
-	if !done && len(rest) == 0 {
+	req, done, err := c.peek((*buf)[:cap(*buf)])
+	if !done {
 		// A client that has just connected is about to write: let it.
 		runtime.Gosched()
+		req, done, err = c.peek((*buf)[:cap(*buf)])
+	}
+	var rest []byte
+	if !done {
 		req, rest, done, err = c.receive((*buf)[:0])
 	}
 	if len(rest) > 0 {
