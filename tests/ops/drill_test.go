@@ -1,0 +1,251 @@
+package ops
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"mailproxy/tests/harness"
+)
+
+// crowd are clients that log in, stay a moment, log out and come back, as quickly as they can.
+type crowd struct {
+	addr    string
+	good    atomic.Int64 // logins
+	lost    atomic.Int64 // connections that ended before the answer to the login: a real client connects again, and so do these
+	stop    chan struct{}
+	wait    sync.WaitGroup
+	mu      sync.Mutex
+	refused []string // answers that a user would see
+}
+
+func newCrowd(t *testing.T, addr string, n int) *crowd {
+	c := &crowd{addr: addr, stop: make(chan struct{})}
+	for i := range n {
+		c.wait.Add(1)
+		go func() {
+			defer c.wait.Done()
+			for {
+				select {
+				case <-c.stop:
+					return
+				case <-time.After(50 * time.Millisecond):
+				}
+				c.login(fmt.Sprintf("user%d", i))
+			}
+		}()
+	}
+	t.Cleanup(c.end)
+	return c
+}
+
+func (c *crowd) end() {
+	select {
+	case <-c.stop:
+	default:
+		close(c.stop)
+	}
+	c.wait.Wait()
+}
+
+func (c *crowd) login(user string) {
+	conn, err := dial(c.addr)
+	if err != nil {
+		c.lost.Add(1)
+		return
+	}
+	defer conn.Close()
+	err = session(conn, user)
+	var no answer
+	switch {
+	case err == nil:
+		c.good.Add(1)
+	case errors.As(err, &no):
+		c.mu.Lock()
+		c.refused = append(c.refused, string(no))
+		c.mu.Unlock()
+	default:
+		c.lost.Add(1)
+	}
+}
+
+// An answer is one that a user would see.
+type answer string
+
+func (a answer) Error() string { return string(a) }
+
+// session logs in and out. A connection that ends after the login is no failed login.
+func session(conn net.Conn, user string) error {
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return err
+	}
+	r := bufio.NewReader(conn)
+	expect := func(prefix string) error {
+		for {
+			line, err := r.ReadString('\n')
+			switch {
+			case err != nil:
+				return err
+			case strings.HasPrefix(line, prefix):
+				return nil
+			case !strings.HasPrefix(line, "* ") || strings.HasPrefix(line, "* BYE"):
+				return answer(line)
+			}
+		}
+	}
+	if err := expect("* OK "); err != nil {
+		return err
+	}
+	fmt.Fprintf(conn, "a LOGIN %s %s\r\n", user, user)
+	if err := expect("a OK "); err != nil {
+		return err
+	}
+	fmt.Fprint(conn, "b LOGOUT\r\n")
+	for {
+		if _, err := r.ReadString('\n'); err != nil {
+			return nil
+		}
+	}
+}
+
+// admin says a command to HAProxy's socket and returns the answer.
+func admin(t *testing.T, socket, command string) string {
+	t.Helper()
+	return harness.Run(t, command+"\n", "socat", "stdio", socket)
+}
+
+// state returns one column of HAProxy's statistics for a server.
+func state(t *testing.T, socket, server string, column int) string {
+	t.Helper()
+	for line := range strings.Lines(admin(t, socket, "show stat")) {
+		if fields := strings.Split(line, ","); strings.Join(fields[:min(2, len(fields))], "/") == server {
+			return fields[column]
+		}
+	}
+	return ""
+}
+
+// Columns of "show stat".
+const (
+	current = 4
+	status  = 17
+)
+
+// oneDatabase starts PostgreSQL with etc/examples' table and the accounts in it, and settings for it from etc/authpgsqlrc.
+func oneDatabase(t *testing.T, users int) {
+	t.Helper()
+	db := harness.Postgres(t, "127.0.5.9")
+	example, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/examples/pgsql.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SQL(t, string(example))
+	for i := range users {
+		db.SQL(t, fmt.Sprintf("INSERT INTO accounts (address, clear, home, mailhost) VALUES ('user%d', 'user%d', '/nonexistent', '%s');\n", i, i, mailhost))
+	}
+	text, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/authpgsqlrc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc := strings.ReplaceAll(string(text), "host=/run/postgresql", "host=127.0.5.9")
+	rc = strings.ReplaceAll(rc, "#PGSQL_CLEAR_PWFIELD", "PGSQL_CLEAR_PWFIELD")
+	if !strings.Contains(rc, "\nPGSQL_CLEAR_PWFIELD") {
+		rc += "PGSQL_CLEAR_PWFIELD\tclear\n"
+	}
+	// The example's empty crypt value would decide.
+	rc = strings.ReplaceAll(rc, "\nPGSQL_CRYPT_PWFIELD", "\n# PGSQL_CRYPT_PWFIELD")
+	write(t, "/etc/courier/authpgsqlrc", rc, 0o600)
+}
+
+// TestDrill: HAProxy with etc/haproxy/haproxy.cfg as it is, two proxies, one database. A proxy is drained: nobody notices. A
+// proxy is killed: whoever connects again is served by the other. It comes back: it is used again. Nobody's password is refused.
+func TestDrill(t *testing.T) {
+	const clients = 20
+	there, _ := accounts(clients)
+	harness.Hosts(t, balancer+" mail.example.com", "127.0.5.1 proxy1.example.com", "127.0.5.2 proxy2.example.com")
+	t.Cleanup(func() { harness.Hosts(t) })
+	harness.Dovecot(t, harness.DovecotOptions{Addr: mailhost, Accounts: there})
+	oneDatabase(t, clients)
+	start := func(n int, auth *harness.Service) *harness.Process {
+		env := harness.Env{"AUTHDAEMON_SOCKET": auth.Socket, "HAPROXY_ALLOW": "127.0.0.0/8"}
+		ip := fmt.Sprintf("127.0.5.%d", n)
+		env["IMAP_PROXY"], env["HAPROXY"] = "1", "1"
+		return harness.IMAPUnderCourier(t, ip, harness.Bin(t, "imapd-proxy"), env)
+	}
+	auth1, auth2 := harness.Authdaemond(t, "authpgsql", nil), harness.Authdaemond(t, "authpgsql", nil)
+	proxy1, proxy2 := start(1, auth1), start(2, auth2)
+	for _, ip := range []string{"127.0.5.1", "127.0.5.2"} {
+		harness.POP3UnderCourier(t, ip, harness.Bin(t, "pop3d-proxy"),
+			harness.Env{"AUTHDAEMON_SOCKET": auth1.Socket, "POP3_PROXY": "1", "HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8"})
+	}
+	config, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/haproxy/haproxy.cfg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(harness.Dir(t), "admin.sock")
+	haproxy(t, string(config), balancer+":143", "HAPROXY_SOCKET="+socket)
+	play(t, balancer+":110", logins["pop3"].good)
+
+	const loggedIn = `LOGIN, user=`
+	c := newCrowd(t, balancer+":143", clients)
+	eventually := func(what string, condition func() bool) {
+		t.Helper()
+		if !harness.Eventually(condition) {
+			t.Fatalf("not seen: %s (%d logins, %d lost, refused %q)", what, c.good.Load(), c.lost.Load(), c.refused)
+		}
+	}
+	more := func(p *harness.Process) func() bool {
+		had := len(p.Log.Find(loggedIn))
+		return func() bool { return len(p.Log.Find(loggedIn)) >= had+5 }
+	}
+	eventually("both in use", func() bool {
+		return more(proxy1)() || len(proxy1.Log.Find(loggedIn)) > 5 && len(proxy2.Log.Find(loggedIn)) > 5
+	})
+
+	admin(t, socket, "set server imap/proxy1 state drain")
+	eventually("drained", func() bool { return state(t, socket, "imap/proxy1", current) == "0" })
+	before := len(proxy1.Log.Find(loggedIn))
+	eventually("the other one in use", more(proxy2))
+	if after := len(proxy1.Log.Find(loggedIn)); after != before {
+		t.Errorf("%d logins at a drained proxy", after-before)
+	}
+	if lost := c.lost.Load(); lost != 0 {
+		t.Errorf("draining cost %d connections", lost)
+	}
+	admin(t, socket, "set server imap/proxy1 state ready")
+	eventually("drained proxy back", more(proxy1))
+
+	if err := syscall.Kill(proxy1.Cmd.Process.Pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually("logins after the kill", more(proxy2))
+	eventually("marked down", func() bool { return strings.HasPrefix(state(t, socket, "imap/proxy1", status), "DOWN") })
+	lost := c.lost.Load()
+	eventually("logins while one is down", more(proxy2))
+	if now := c.lost.Load(); now != lost {
+		t.Errorf("%d connections lost after the dead proxy was known", now-lost)
+	}
+	again := start(1, auth1)
+	eventually("marked up", func() bool { return state(t, socket, "imap/proxy1", status) == "UP" })
+	eventually("logins at both", more(again))
+	eventually("logins at both", more(proxy2))
+	c.end()
+	t.Logf("%d logins, %d connections lost to the kill", c.good.Load(), c.lost.Load())
+	if len(c.refused) > 0 {
+		t.Errorf("refused: %q", c.refused)
+	}
+	for _, p := range []*harness.Process{proxy1, again, proxy2} {
+		if lines := p.Log.Find(`LOGIN FAILED|^(ERR|CRIT)`); len(lines) > 0 {
+			t.Errorf("in the log: %q", lines)
+		}
+	}
+}
