@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -109,7 +110,10 @@ func Couriertcpd(t testing.TB, o TCPD) *Process {
 	args = append(args, "/usr/sbin/couriertcpd", "-address="+o.Addr, "-maxprocs=4000", "-maxperip=4000", "-nodnslookup", "-noidentlookup")
 	args = append(args, o.Options...)
 	args = append(append(args, strconv.Itoa(o.Port)), o.Program...)
-	p := Start(t, exec.Command("/usr/bin/env", args...))
+	cmd := exec.Command("/usr/bin/env", args...)
+	// Like a service manager: root without supplementary groups.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{}}
+	p := Start(t, cmd)
 	p.waitListen(t, hostPort(o.Addr, o.Port))
 	return p
 }
