@@ -1,0 +1,100 @@
+package ops
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"mailproxy/tests/harness"
+)
+
+// recipes returns the sh blocks of a document by the heading they are under.
+func recipes(t *testing.T, name string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(harness.Root(t), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := map[string]string{}
+	for _, section := range strings.Split(string(text), "\n## ")[1:] {
+		title, body, _ := strings.Cut(section, "\n")
+		for _, m := range regexp.MustCompile("(?s)\n```sh\n(.*?)```").FindAllStringSubmatch(body, -1) {
+			blocks[title] += m[1]
+		}
+	}
+	return blocks
+}
+
+// TestInstallDocument does what docs/install.md says, in its order, and logs in under each launcher.
+func TestInstallDocument(t *testing.T) {
+	deb := builtPackage(t)
+	blocks := recipes(t, "docs/install.md")
+	m := newMachine(t)
+	harness.Run(t, "", "mkdir", m.path("/tmp/dist"))
+	harness.Run(t, "", "cp", deb, m.path("/tmp/dist"))
+	harness.Dovecot(t, harness.DovecotOptions{Addr: mailhost, Accounts: []harness.Account{{Name: "ann@example.com", Password: "secret"}}})
+	do := func(title string) {
+		t.Helper()
+		if blocks[title] == "" {
+			t.Fatalf("docs/install.md has no recipe %q", title)
+		}
+		m.run(t, "sh", "-e", "-c", "cd /tmp\n"+blocks[title])
+		delete(blocks, title)
+	}
+	ann := strings.NewReplacer("user0 user0", "ann@example.com secret", "USER user0", "USER ann@example.com", "PASS user0", "PASS secret")
+	login := func(addr string) {
+		t.Helper()
+		play(t, addr+":143", ann.Replace(logins["imap"].good)).Conn.(net.Conn).Close()
+		play(t, addr+":110", ann.Replace(logins["pop3"].good)).Conn.(net.Conn).Close()
+	}
+	do("The package")
+	do("An account")
+	do("A certificate")
+	do("Does it work?")
+	do("Started by systemd")
+	for _, unit := range []string{"mailproxy-authdaemond", "mailproxy-relayd", "imapd-proxy", "imapd-proxy-ssl", "pop3d-proxy", "pop3d-proxy-ssl"} {
+		if _, err := os.Lstat(m.path("/etc/systemd/system/sockets.target.wants/" + unit + ".socket")); err != nil {
+			t.Errorf("not enabled: %v", err)
+		}
+	}
+
+	do("Started by xinetd")
+	conf := "defaults\n{\n}\n"
+	for _, name := range []string{"imapd-proxy", "pop3d-proxy"} {
+		// The mailhost of the test has these ports on an address of its own.
+		conf += strings.ReplaceAll(m.read(t, "/etc/xinetd.d/"+name), "\twait  ", "\tbind            = 127.0.6.1\n\twait  ")
+	}
+	write(t, m.path("/etc/xinetd.conf"), conf, 0o644)
+	xinetd := harness.Start(t, m.command("xinetd", "-dontfork", "-f", "/etc/xinetd.conf"))
+	if !harness.Eventually(func() bool { return harness.Listening(t, "127.0.6.1:143") && harness.Listening(t, "127.0.6.1:110") }) {
+		t.Fatalf("xinetd does not listen:\n%s", xinetd.Log)
+	}
+	login("127.0.6.1")
+	xinetd.Stop()
+
+	cmd := m.command("sh", "-c", blocks["Started by tcpserver"]+"wait")
+	delete(blocks, "Started by tcpserver")
+	cmd.Env = append(cmd.Env, "ADDRESS=127.0.6.2")
+	tcpserver := harness.Start(t, cmd)
+	if !harness.Eventually(func() bool { return harness.Listening(t, "127.0.6.2:143") && harness.Listening(t, "127.0.6.2:110") }) {
+		t.Fatalf("tcpserver does not listen:\n%s", tcpserver.Log)
+	}
+	login("127.0.6.2")
+	tcpserver.Log.WaitN(t, 2, `LOGIN, user=ann@example\.com, ip=\[127\.0\.0\.77\]`)
+	tcpserver.Stop()
+
+	do("fail2ban")
+	// Debian's own jail for sshd wants its file, which a machine without a syslog service has not.
+	m.run(t, "touch", "/var/log/auth.log")
+	m.run(t, "fail2ban-server", "-t")
+	do("Gone again")
+	if _, err := os.Stat(m.path("/etc/mailproxy")); err == nil {
+		t.Error("left: /etc/mailproxy")
+	}
+	for title := range blocks {
+		t.Errorf("recipe %q is not run by this test", title)
+	}
+}
