@@ -34,6 +34,7 @@ type counters struct {
 	taken, ended, errors     atomic.Int64 // sessions
 	refused, full, denied    atomic.Int64 // hand-overs
 	fromClient, fromMailhost atomic.Int64 // bytes of ended sessions
+	mailhosts                mailhosts    // sessions taken over
 }
 
 const (
@@ -72,6 +73,7 @@ func (s *service) over(x *session, err error) {
 // start gives a session to a loop.
 func (s *service) start(x *session) {
 	s.counters.taken.Add(1)
+	s.counters.mailhosts.add(x.info().Mailhost)
 	s.loopFor().adopt(x)
 }
 
