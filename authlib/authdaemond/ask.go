@@ -147,7 +147,9 @@ func (a *asker) authenticate(ctx context.Context, req *authlib.AuthRequest) (*au
 	}
 	key, era := a.cache.key("login", req.Service, req.User, req.Password)
 	if hit, module, ok := a.cache.get(key, req.Password); ok {
-		a.debugf("answered from the cache: %s", describe(hit))
+		if a.settings.debug > 0 {
+			a.debugf("answered from the cache: %s", describe(hit))
+		}
 		return hit, module, nil
 	}
 	account, module, err := a.account(try)
@@ -177,7 +179,9 @@ func (a *asker) lookup(ctx context.Context, req *authlib.LookupRequest) (*authli
 	}
 	key, era := a.cache.key("lookup", req.Service, req.User, req.Module)
 	if hit, module, ok := a.cache.get(key, ""); ok {
-		a.debugf("answered from the cache: %s", describe(hit))
+		if a.settings.debug > 0 {
+			a.debugf("answered from the cache: %s", describe(hit))
+		}
 		return hit, module, nil
 	}
 	account, module, err := ask.account(try)

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/binary"
+	"hash"
 	"sync"
 	"time"
 
@@ -17,9 +19,10 @@ const maxCached = 50000
 // cache remembers successful answers for a while (AUTH_CACHE_TTL). Its keys are keyed hashes of the whole question, with a
 // secret that dies with the process; clear passwords are not in it.
 type cache struct {
-	ttl    time.Duration
-	now    func() time.Time
-	secret [32]byte
+	ttl time.Duration
+	now func() time.Time
+	// hashers holds *hasher for later use, all with one secret of this process.
+	hashers sync.Pool
 
 	mu      sync.Mutex
 	era     int // counts the times that everything was forgotten
@@ -35,23 +38,41 @@ type cached struct {
 	until time.Time
 }
 
+// newCache returns an empty cache whose answers live for ttl.
 func newCache(ttl time.Duration, now func() time.Time) *cache {
-	c := &cache{ttl: ttl, now: now, answers: make(map[[32]byte]cached)}
+	var secret [32]byte
 	// crypto/rand.Read never fails: it ends the process instead.
-	_, _ = rand.Read(c.secret[:])
+	_, _ = rand.Read(secret[:])
+	c := &cache{ttl: ttl, now: now, answers: make(map[[32]byte]cached)}
+	c.hashers.New = func() any { return &hasher{mac: hmac.New(sha256.New, secret[:])} }
 	return c
+}
+
+// hasher makes keys.
+type hasher struct {
+	mac      hash.Hash
+	question []byte
+	key      [32]byte
+}
+
+// sum returns the keyed hash of a question.
+func (h *hasher) sum(parts []string) [32]byte {
+	h.question = h.question[:0]
+	for _, p := range parts {
+		h.question = append(binary.LittleEndian.AppendUint32(h.question, uint32(len(p))), p...)
+	}
+	h.mac.Reset()
+	h.mac.Write(h.question)
+	clear(h.question) // there is a password in it
+	h.mac.Sum(h.key[:0])
+	return h.key
 }
 
 // key returns the key of a question, and the era in which it was asked.
 func (c *cache) key(parts ...string) (key [32]byte, era int) {
-	mac := hmac.New(sha256.New, c.secret[:])
-	var length [4]byte
-	for _, p := range parts {
-		length = [4]byte{byte(len(p)), byte(len(p) >> 8), byte(len(p) >> 16), byte(len(p) >> 24)}
-		mac.Write(length[:])
-		mac.Write([]byte(p))
-	}
-	mac.Sum(key[:0])
+	h := c.hashers.Get().(*hasher)
+	key = h.sum(parts)
+	c.hashers.Put(h)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return key, c.era

@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -174,6 +175,8 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 			return exitFailure
 		}
 	}
+	// The heap is small, and collecting it costs more than a few MiB: 16 may be filled before.
+	debug.SetGCPercent(400)
 	srv := newServer(newAsker(s, p.setup(s, false), nil, p.now))
 	p.log.infof("authdaemond %s: modules=%q, daemons=%d, socket %s", version.Version, s.modules, s.daemons, socket)
 	if scraper != nil {

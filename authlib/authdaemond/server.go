@@ -211,9 +211,9 @@ func (s *server) client(ctx context.Context, fd int) {
 	defer s.underWay.Add(-1)
 	g := s.hold()
 	defer g.users.Done()
-	ctx, cancel := context.WithTimeout(context.Background(), s.request)
-	defer cancel()
-	if !g.enter(ctx) {
+	limit := &timeLimit{Context: context.Background(), end: began.Add(s.request)}
+	defer limit.cancel()
+	if !g.enter(limit) {
 		s.metrics.turnedAway.Add(1)
 		return
 	}
@@ -226,7 +226,7 @@ func (s *server) client(ctx context.Context, fd int) {
 	buf := s.buffers.get()
 	defer s.buffers.put(buf)
 	// Without an answer the connection is closed: a temporary failure.
-	out, err := g.answer(ctx, req, (*buf)[:0])
+	out, err := g.answer(limit, req, (*buf)[:0])
 	if err == nil {
 		_, _ = c.Write(out)
 	}
