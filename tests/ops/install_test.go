@@ -1,7 +1,6 @@
 package ops
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -47,8 +46,8 @@ func TestInstallDocument(t *testing.T) {
 	ann := strings.NewReplacer("user0 user0", "ann@example.com secret", "USER user0", "USER ann@example.com", "PASS user0", "PASS secret")
 	login := func(addr string) {
 		t.Helper()
-		play(t, addr+":143", ann.Replace(logins["imap"].good)).Conn.(net.Conn).Close()
-		play(t, addr+":110", ann.Replace(logins["pop3"].good)).Conn.(net.Conn).Close()
+		play(t, addr+":143", ann.Replace(logins["imap"].good)).Conn.Close()
+		play(t, addr+":110", ann.Replace(logins["pop3"].good)).Conn.Close()
 	}
 	do("The package")
 	do("An account")

@@ -3,7 +3,6 @@ package ops
 import (
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -326,7 +325,7 @@ func (m *machine) loginAsInstalled(t *testing.T) {
 		if !harness.Eventually(func() bool { return harness.Listening(t, addr) }) {
 			t.Fatalf("%s:\n%s", protocol, front.Log)
 		}
-		play(t, addr, logins[protocol].good).Conn.(net.Conn).Close()
+		play(t, addr, logins[protocol].good).Conn.Close()
 		front.Log.Wait(t, `LOGIN, user=user0, ip=\[::ffff:127\.0\.0\.77\]`)
 		relayd.Log.Wait(t, `LOGOUT, user=user0, .*mailhost=127\.0\.0\.3, .*protocol=(?i:`+protocol+`)`)
 		out := m.run(t, "/usr/sbin/"+protocol+"d-proxy", "check", "-config", "/etc/mailproxy/"+protocol+"d", "-config", "/etc/mailproxy/"+protocol+"d-ssl", "user0")
