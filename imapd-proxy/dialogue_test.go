@@ -1,19 +1,12 @@
 package main
 
 import (
-	"crypto/hmac"
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
-	"encoding/base64"
-	"fmt"
-	"hash"
 	"io"
+	"net"
 	"strings"
 	"testing"
-	"time"
 
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/tests/transcript"
 )
 
@@ -38,86 +31,40 @@ func settings(file string) map[string]string {
 
 func TestTranscripts(t *testing.T) {
 	for _, file := range []string{"commands", "login", "sasl", "settings", "tls-required", "under-tls"} {
-		for _, script := range transcript.Files(t, "testdata/"+file+".txt") {
-			for _, dribble := range []time.Duration{0, time.Microsecond} {
-				t.Run(fmt.Sprintf("%s/%s/%s", file, script.Name, dribble), func(t *testing.T) {
-					t.Parallel()
-					s := begin(t, options{settings: settings(file)})
-					r := &transcript.Runner{Conn: s.conn, Dribble: dribble, Funcs: crams()}
-					if err := r.Play(script); err != nil {
-						t.Fatalf("%v\n--- log:\n%s", err, s.log)
-					}
-					s.wait(t)
-					if strings.Contains(s.log.String(), "sec ret") || strings.Contains(s.log.String(), "geheim") {
-						t.Errorf("a password is in the log:\n%s", s.log)
-					}
-				})
-			}
-		}
-	}
-}
-
-// crams are the answers to ${challenge} with ann's password.
-func crams() map[string]func(map[string]string) (string, error) {
-	return map[string]func(map[string]string) (string, error){
-		"cram_md5": cram(md5.New), "cram_sha1": cram(sha1.New), "cram_sha256": cram(sha256.New),
-	}
-}
-
-func cram(h func() hash.Hash) func(map[string]string) (string, error) {
-	return func(vars map[string]string) (string, error) {
-		challenge, err := base64.StdEncoding.DecodeString(vars["challenge"])
-		mac := hmac.New(h, []byte("sec ret"))
-		mac.Write(challenge)
-		return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "ann %x", mac.Sum(nil))), err
+		front().Transcripts(t, file, settings(file))
 	}
 }
 
 func TestLog(t *testing.T) {
-	const where = "ip=[::ffff:192.0.2.7], port=[4711]"
-	for _, c := range []struct {
-		name, text string
-		log        []string // without the first line
-		status     int
-	}{
-		{"logout", "S* .*\nC: a LOGOUT\nS* a OK .*\nS-", []string{"INFO: LOGOUT, " + where + ", rcvd=10, sent=131"}, 0},
-		{"closed", "S* .*\nC-\nS-", []string{"DEBUG: Disconnected, " + where + ", time=0"}, 0},
-		{"wrong password", "S* .*\nC: a LOGIN ann x\nS* a NO .*\nC-\nS-",
-			[]string{"INFO: LOGIN FAILED, user=ann, " + where, "DEBUG: Disconnected, " + where + ", time=0"}, 0},
-		{"wrong SASL", "S* .*\nC: a AUTHENTICATE PLAIN AGFubgB3cm9uZw==\nS* a NO .*\nC-\nS-",
-			[]string{"INFO: LOGIN FAILED, method=PLAIN, " + where, "DEBUG: Disconnected, " + where + ", time=0"}, 0},
-		{"no such mechanism", "S* .*\nC: a AUTHENTICATE x\nS* a NO .*\nC-\nS-",
-			[]string{"INFO: LOGIN FAILED, method=X, " + where, "DEBUG: Disconnected, " + where + ", time=0"}, 0},
-		{"trouble", "S* .*\nC: a LOGIN carl x\nS* a NO .*\nC-\nS-",
-			[]string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where + ", time=0"}, 0},
-		{"too many errors", "S* .*\n" + strings.Repeat("C: x y\n", 10) + "S* .*VIOLATIONS: \nS-",
-			[]string{"ERR: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, " + where}, 1},
-		{"here", "S* .*\nC: a LOGIN ann \"sec ret\"\nS* .*local.*\nC-\nS* .*end\nS-",
-			[]string{"WARN: proxy enabled, but no proxy host defined for ann"}, -1},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := begin(t, options{})
-			transcript.Play(t, s.conn, c.text)
-			if status := s.wait(t); status != c.status {
-				t.Errorf("status %d, want %d", status, c.status)
-			}
-			want := strings.Join(append([]string{"DEBUG: Connection, " + where}, c.log...), "\n") + "\n"
-			if s.log.String() != want {
-				t.Errorf("log\n%swant\n%s", s.log, want)
-			}
-		})
-	}
+	const where = fronttest.Where
+	front().Logs(t, []fronttest.LogCase{
+		{Name: "logout", Text: "S* .*\nC: a LOGOUT\nS* a OK .*\nS-",
+			Log: []string{"INFO: LOGOUT, " + where + ", rcvd=10, sent=131"}},
+		{Name: "closed", Text: "S* .*\nC-\nS-",
+			Log: []string{"DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "wrong password", Text: "S* .*\nC: a LOGIN ann x\nS* a NO .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, user=ann, " + where, "DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "wrong SASL", Text: "S* .*\nC: a AUTHENTICATE PLAIN AGFubgB3cm9uZw==\nS* a NO .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, method=PLAIN, " + where, "DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "no such mechanism", Text: "S* .*\nC: a AUTHENTICATE x\nS* a NO .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, method=X, " + where, "DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "trouble", Text: "S* .*\nC: a LOGIN carl x\nS* a NO .*\nC-\nS-",
+			Log: []string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "too many errors", Text: "S* .*\n" + strings.Repeat("C: x y\n", 10) + "S* .*VIOLATIONS: \nS-",
+			Log: []string{"ERR: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, " + where}, Status: 1},
+		{Name: "here", Text: "S* .*\nC: a LOGIN ann \"sec ret\"\nS* .*local.*\nC-\nS* .*end\nS-",
+			Log: []string{"WARN: proxy enabled, but no proxy host defined for ann"}, Status: -1},
+	})
 }
 
 // What a client says about itself by ID is logged, and can not pass for fields of the line.
 func TestLogID(t *testing.T) {
-	s := begin(t, options{settings: map[string]string{"IMAP_ID_FIELDS": ""}})
-	transcript.Play(t, s.conn, "S* .*\nC: a ID (\"name\" \"x, ip=[192.0.2.1]\" \"os\" NIL)\nS: * ID (\"name\" \"imapd-proxy\")\nS* a OK .*\nC-\nS-")
-	s.wait(t)
+	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_ID_FIELDS": ""}})
+	transcript.Play(t, s.Conn, "S* .*\nC: a ID (\"name\" \"x, ip=[192.0.2.1]\" \"os\" NIL)\nS: * ID (\"name\" \"imapd-proxy\")\nS* a OK .*\nC-\nS-")
+	s.Wait(t)
 	const want = `INFO: ID, ip=[::ffff:192.0.2.7], port=[4711], name=x\054 ip\075\133192.0.2.1\135, os=NIL`
-	if !strings.Contains(s.log.String(), want+"\n") {
-		t.Errorf("log\n%swant %s", s.log, want)
+	if !strings.Contains(s.Log.String(), want+"\n") {
+		t.Errorf("log\n%swant %s", s.Log, want)
 	}
 }
 
@@ -132,21 +79,14 @@ func TestMailhostAnswers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			script := transcript.MustParse(t, "S: * OK\nC: a LOGIN \"bob\" \"geheim\"\n"+c.answer)[0]
-			s := begin(t, options{mailhost: func(conn inetd.Conn) {
-				r := &transcript.Runner{Conn: conn, As: transcript.Server}
-				if err := r.Play(script); err != nil {
-					t.Error(err)
-				}
-				io.Copy(io.Discard, r.Buffered())
-			}})
-			transcript.Play(t, s.conn, "S* .*\nC: a LOGIN bob geheim\nS: a NO "+c.want+"\nC: b LOGOUT\nS* b .*\nS-")
-			s.wait(t)
-			if !strings.Contains(s.log.String(), c.log) {
-				t.Errorf("log\n%swant %q in it", s.log, c.log)
+			s := front().Begin(t, fronttest.Options{Mailhost: fronttest.Mailhost(t, "S: * OK\nC: a LOGIN \"bob\" \"geheim\"\n"+c.answer)})
+			transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN bob geheim\nS: a NO "+c.want+"\nC: b LOGOUT\nS* b .*\nS-")
+			s.Wait(t)
+			if !strings.Contains(s.Log.String(), c.log) {
+				t.Errorf("log\n%swant %q in it", s.Log, c.log)
 			}
-			if failed := strings.Contains(s.log.String(), "LOGIN FAILED"); failed != (c.want == refused) {
-				t.Errorf("LOGIN FAILED in the log: %v (fail2ban counts it)\n%s", failed, s.log)
+			if failed := strings.Contains(s.Log.String(), "LOGIN FAILED"); failed != (c.want == refused) {
+				t.Errorf("LOGIN FAILED in the log: %v (fail2ban counts it)\n%s", failed, s.Log)
 			}
 		})
 	}
@@ -157,14 +97,14 @@ func TestMailhostTalksAtOnce(t *testing.T) {
 	for foreign, want := range map[string]string{
 		"0": "a OK connected to proxy server.", "2": "a OK [CAPABILITY X Y] connected to proxy server.",
 	} {
-		s := begin(t, options{settings: map[string]string{"IMAP_PROXY_FOREIGN": foreign}, mailhost: func(conn inetd.Conn) {
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_PROXY_FOREIGN": foreign}, Mailhost: func(conn *net.UnixConn) {
 			io.WriteString(conn, "* OK\r\n* CAPABILITY X Y\r\na OK in\r\n* unasked\r\nmore")
 			conn.CloseWrite()
 			io.Copy(io.Discard, conn)
 		}})
-		transcript.Play(t, s.conn, "S* .*\nC: a LOGIN bob geheim\nS: "+want+"\nS: * unasked\nS= \"more\"\nS-\nC-")
-		if status := s.wait(t); status != 0 {
-			t.Errorf("status %d\n%s", status, s.log)
+		transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN bob geheim\nS: "+want+"\nS: * unasked\nS= \"more\"\nS-\nC-")
+		if status := s.Wait(t); status != 0 {
+			t.Errorf("status %d\n%s", status, s.Log)
 		}
 	}
 }
@@ -175,24 +115,17 @@ func TestTimeIsUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := begin(t, options{settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
-			io.WriteString(s.conn, said)
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+			io.WriteString(s.Conn, said)
 			if name == "busy" {
-				go func() {
-					for {
-						if _, err := io.WriteString(s.conn, "a NOOP\r\n"); err != nil {
-							return
-						}
-						time.Sleep(50 * time.Millisecond)
-					}
-				}()
+				go s.Repeat("a NOOP\r\n")
 			}
-			said, _ := io.ReadAll(s.conn)
-			if status := s.wait(t); status != exitFailed {
+			said, _ := io.ReadAll(s.Conn)
+			if status := s.Wait(t); status != exitFailed {
 				t.Errorf("status %d", status)
 			}
-			if !strings.HasSuffix(string(said), "* BYE Too much time without a login\r\n") || !strings.Contains(s.log.String(), "time=1") {
-				t.Errorf("said %q, log\n%s", said, s.log)
+			if !strings.HasSuffix(string(said), "* BYE Too much time without a login\r\n") || !strings.Contains(s.Log.String(), "time=1") {
+				t.Errorf("said %q, log\n%s", said, s.Log)
 			}
 		})
 	}
@@ -203,12 +136,12 @@ func TestStop(t *testing.T) {
 	for name, text := range map[string]string{"idle": "S* .*", "mailhost": "S* .*\nC: a LOGIN bob geheim\n.. 100ms"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := begin(t, options{mailhost: func(conn inetd.Conn) { io.Copy(io.Discard, conn) }})
-			r := transcript.Play(t, s.conn, text)
-			s.stop()
+			s := front().Begin(t, fronttest.Options{Mailhost: func(conn *net.UnixConn) { io.Copy(io.Discard, conn) }})
+			r := transcript.Play(t, s.Conn, text)
+			s.Stop()
 			r.MustPlay(t, "S: * BYE Courier-IMAP server shut down by signal.\nS-")
-			if status := s.wait(t); status != exitFailed || !strings.Contains(s.log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
-				t.Errorf("status %d, log\n%s", status, s.log)
+			if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+				t.Errorf("status %d, log\n%s", status, s.Log)
 			}
 		})
 	}
@@ -218,12 +151,12 @@ func TestStop(t *testing.T) {
 func TestHostile(t *testing.T) {
 	t.Run("long lines", func(t *testing.T) {
 		t.Parallel()
-		s := begin(t, options{})
+		s := front().Begin(t, fronttest.Options{})
 		megabyte := strings.Repeat("A", 1<<20)
-		go io.WriteString(s.conn, "a1 LOGIN "+megabyte+" x\r\na2 "+megabyte+"\r\n"+megabyte+"\r\na3 LOGIN ann \""+megabyte+
+		go io.WriteString(s.Conn, "a1 LOGIN "+megabyte+" x\r\na2 "+megabyte+"\r\n"+megabyte+"\r\na3 LOGIN ann \""+megabyte+
 			"\"\r\na4 AUTHENTICATE PLAIN "+megabyte+"\r\na5 AUTHENTICATE LOGIN\r\n"+megabyte+"\r\na6 AUTHENTICATE LOGIN "+
 			strings.Repeat("A", 12000)+"\r\nYQ==\r\na7 LOGOUT\r\n")
-		transcript.Play(t, s.conn, `
+		transcript.Play(t, s.Conn, `
 			S* \* OK .*
 			S: * NO [ALERT] IMAP command too long.
 			S: a1 NO Error in IMAP command received by server.
@@ -243,9 +176,9 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
-		s := begin(t, options{settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
-		go io.WriteString(s.conn, strings.Repeat("a CAPABILITY\r\n", 50000))
-		s.wait(t)
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+		go io.WriteString(s.Conn, strings.Repeat("a CAPABILITY\r\n", 50000))
+		s.Wait(t)
 	})
 }
 
@@ -263,21 +196,10 @@ func FuzzSession(f *testing.F) {
 		if len(said) > 20_000 || strings.Contains(string(said), "sec ret") {
 			return
 		}
-		s := begin(t, options{settings: map[string]string{"IMAP_PROXY": "0", "IMAP_ID_FIELDS": "0"}})
-		go func() {
-			s.conn.Write(said)
-			s.conn.CloseWrite()
-		}()
-		answer, _ := io.ReadAll(s.conn)
-		s.wait(t)
-		if !strings.HasPrefix(string(answer), "* OK [CAPABILITY") || !strings.HasSuffix(string(answer), "\r\n") {
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_PROXY": "0", "IMAP_ID_FIELDS": "0"}})
+		answer := s.Say(t, said)
+		if !strings.HasPrefix(answer, "* OK [CAPABILITY") || !strings.HasSuffix(answer, "\r\n") {
 			t.Errorf("answer %q", answer)
-		}
-		for l := range strings.SplitSeq(strings.TrimSuffix(s.log.String(), "\n"), "\n") {
-			level, _, ok := strings.Cut(l, ": ")
-			if !ok || !strings.Contains("DEBUG INFO WARN ERR", level) || strings.ContainsAny(l, "\r\x00\x1b") {
-				t.Errorf("log line %q", l)
-			}
 		}
 	})
 }

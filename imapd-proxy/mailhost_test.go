@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/inetd"
 	"mailproxy/tests/transcript"
 )
 
 // testMailhost returns a Mailhost on one end of a socketpair, and the other end.
 func testMailhost(t testing.TB, settings inetd.Settings) (*frontend.Mailhost, inetd.Conn) {
-	ours, theirs := socketpair(t)
+	ours, theirs := fronttest.Socketpair(t)
 	ours.SetDeadline(time.Now().Add(20 * time.Second))
 	return &frontend.Mailhost{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:143", Tag: "a1", User: "ann@example.com", Password: "sec ret",
@@ -405,7 +406,7 @@ func TestMailhostStartTLS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, theirs := testMailhost(t, nil)
-			encrypted, behindTLS := socketpair(t)
+			encrypted, behindTLS := fronttest.Socketpair(t)
 			begun := make(chan bool, 1)
 			m.StartTLS = func(context.Context) error {
 				m.Conn = encrypted

@@ -6,41 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
-
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/line"
 )
 
-// socketpair returns two connected unix stream sockets; what is written to a full one waits, as on TCP.
-func socketpair(t testing.TB) (ours, theirs inetd.Conn) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns [2]inetd.Conn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "socketpair")
-		c, err := net.FileConn(f)
-		f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		conns[i] = c.(inetd.Conn)
-		t.Cleanup(func() { c.Close() })
-	}
-	return conns[0], conns[1]
-}
-
 // feed returns a parser for what a client sends all at once before it closes, and the connection it reads from.
 func feed(t testing.TB, input string) (*parser, net.Conn, *int) {
-	ours, theirs := socketpair(t)
+	ours, theirs := fronttest.Socketpair(t)
 	go func() {
 		io.WriteString(theirs, input)
 		theirs.CloseWrite()

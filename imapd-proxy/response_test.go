@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/line"
 )
 
@@ -64,7 +65,7 @@ func FuzzResponses(f *testing.F) {
 		if len(input) > 100_000 {
 			return
 		}
-		ours, theirs := socketpair(t)
+		ours, theirs := fronttest.Socketpair(t)
 		go func() {
 			theirs.Write(input)
 			theirs.CloseWrite()

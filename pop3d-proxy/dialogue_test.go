@@ -1,19 +1,13 @@
 package main
 
 import (
-	"crypto/hmac"
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
-	"encoding/base64"
-	"fmt"
-	"hash"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/tests/transcript"
 )
 
@@ -31,77 +25,30 @@ func TestTranscripts(t *testing.T) {
 		"tls-required": {"POP3_TLS_REQUIRED": "1"},
 		"under-tls":    underTLS,
 	} {
-		for _, script := range transcript.Files(t, "testdata/"+file+".txt") {
-			for _, dribble := range []time.Duration{0, time.Microsecond} {
-				t.Run(fmt.Sprintf("%s/%s/%s", file, script.Name, dribble), func(t *testing.T) {
-					t.Parallel()
-					s := begin(t, options{settings: settings})
-					r := &transcript.Runner{Conn: s.conn, Dribble: dribble, Funcs: crams}
-					if err := r.Play(script); err != nil {
-						t.Fatalf("%v\n--- log:\n%s", err, s.log)
-					}
-					s.wait(t)
-					if strings.Contains(s.log.String(), "sec ret") {
-						t.Errorf("a password is in the log:\n%s", s.log)
-					}
-				})
-			}
-		}
-	}
-}
-
-// crams are the answers to ${challenge} with ann's password.
-var crams = map[string]func(map[string]string) (string, error){
-	"cram_md5":    cram(md5.New),
-	"cram_sha1":   cram(sha1.New),
-	"cram_sha256": cram(sha256.New),
-}
-
-func cram(h func() hash.Hash) func(map[string]string) (string, error) {
-	return func(vars map[string]string) (string, error) {
-		challenge, err := base64.StdEncoding.DecodeString(vars["challenge"])
-		mac := hmac.New(h, []byte("sec ret"))
-		mac.Write(challenge)
-		return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "ann %x", mac.Sum(nil))), err
+		front().Transcripts(t, file, settings)
 	}
 }
 
 func TestLog(t *testing.T) {
-	const where = "ip=[::ffff:192.0.2.7], port=[4711]"
-	for _, c := range []struct {
-		name, text string
-		log        []string // without the first line
-		status     int
-	}{
-		{"quit", "S: +OK Hello there.\nC: QUIT\nS* .*\nS-",
-			[]string{"INFO: LOGOUT, " + where, "DEBUG: Disconnected, " + where}, 0},
-		{"closed", "S: +OK Hello there.\nC-\nS-", []string{"DEBUG: Disconnected, " + where}, 0},
-		{"wrong password", "S* .*\nC: USER a, ip=[192.0.2.1]\nC: PASS x\nS* -ERR .*\nC-\nS-",
-			[]string{`INFO: LOGIN FAILED, user=a\054 ip=[192.0.2.1], ` + where, "DEBUG: Disconnected, " + where}, 0},
-		{"wrong SASL", "S* .*\nC: AUTH PLAIN AGFubgB3cm9uZw==\nS* -ERR .*\nC-\nS-",
-			[]string{"INFO: LOGIN FAILED, method=PLAIN, " + where, "DEBUG: Disconnected, " + where}, 0},
-		{"no such mechanism", "S* .*\nC: AUTH x\nS* -ERR .*\nC-\nS-",
-			[]string{"INFO: LOGIN FAILED, method=X, " + where, "DEBUG: Disconnected, " + where}, 0},
-		{"cancelled", "S* .*\nC: AUTH PLAIN\nS* \\+ \nC: *\nS* -ERR .*\nC-\nS-",
-			[]string{"DEBUG: Disconnected, " + where}, 0},
-		{"trouble", "S* .*\nC: USER carl\nC: PASS x\nS* -ERR .*\nC-\nS-",
-			[]string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where}, 0},
-		{"here", "S* .*\nC: USER ann\nC: PASS sec ret\nS* .*local.*\nC-\nS* .*end\nS-",
-			[]string{"WARN: proxy enabled, but no proxy host defined for ann"}, -1},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := begin(t, options{})
-			transcript.Play(t, s.conn, c.text)
-			if status := s.wait(t); status != c.status {
-				t.Errorf("status %d, want %d", status, c.status)
-			}
-			want := strings.Join(append([]string{"DEBUG: Connection, " + where}, c.log...), "\n") + "\n"
-			if s.log.String() != want {
-				t.Errorf("log\n%swant\n%s", s.log, want)
-			}
-		})
-	}
+	const where = fronttest.Where
+	front().Logs(t, []fronttest.LogCase{
+		{Name: "quit", Text: "S: +OK Hello there.\nC: QUIT\nS* .*\nS-",
+			Log: []string{"INFO: LOGOUT, " + where, "DEBUG: Disconnected, " + where}},
+		{Name: "closed", Text: "S: +OK Hello there.\nC-\nS-",
+			Log: []string{"DEBUG: Disconnected, " + where}},
+		{Name: "wrong password", Text: "S* .*\nC: USER a, ip=[192.0.2.1]\nC: PASS x\nS* -ERR .*\nC-\nS-",
+			Log: []string{`INFO: LOGIN FAILED, user=a\054 ip=[192.0.2.1], ` + where, "DEBUG: Disconnected, " + where}},
+		{Name: "wrong SASL", Text: "S* .*\nC: AUTH PLAIN AGFubgB3cm9uZw==\nS* -ERR .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, method=PLAIN, " + where, "DEBUG: Disconnected, " + where}},
+		{Name: "no such mechanism", Text: "S* .*\nC: AUTH x\nS* -ERR .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, method=X, " + where, "DEBUG: Disconnected, " + where}},
+		{Name: "cancelled", Text: "S* .*\nC: AUTH PLAIN\nS* \\+ \nC: *\nS* -ERR .*\nC-\nS-",
+			Log: []string{"DEBUG: Disconnected, " + where}},
+		{Name: "trouble", Text: "S* .*\nC: USER carl\nC: PASS x\nS* -ERR .*\nC-\nS-",
+			Log: []string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where}},
+		{Name: "here", Text: "S* .*\nC: USER ann\nC: PASS sec ret\nS* .*local.*\nC-\nS* .*end\nS-",
+			Log: []string{"WARN: proxy enabled, but no proxy host defined for ann"}, Status: -1},
+	})
 }
 
 // What the mailhost says decides what the client reads, but its words are for the log only.
@@ -118,22 +65,15 @@ func TestMailhostAnswers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			script := transcript.MustParse(t, "S: +OK\nC: USER bob\nS: +OK\nC: PASS geheim\n"+c.pass)[0]
-			s := begin(t, options{mailhost: func(conn *net.UnixConn) {
-				r := &transcript.Runner{Conn: conn, As: transcript.Server}
-				if err := r.Play(script); err != nil {
-					t.Error(err)
-				}
-				io.Copy(io.Discard, r.Buffered())
-			}})
-			transcript.Play(t, s.conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+c.want+"\nC: QUIT\nS* .*\nS-")
-			s.wait(t)
-			if !strings.Contains(s.log.String(), c.log) {
-				t.Errorf("log\n%swant %q in it", s.log, c.log)
+			s := front().Begin(t, fronttest.Options{Mailhost: fronttest.Mailhost(t, "S: +OK\nC: USER bob\nS: +OK\nC: PASS geheim\n"+c.pass)})
+			transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+c.want+"\nC: QUIT\nS* .*\nS-")
+			s.Wait(t)
+			if !strings.Contains(s.Log.String(), c.log) {
+				t.Errorf("log\n%swant %q in it", s.Log, c.log)
 			}
-			failed := strings.Contains(s.log.String(), "LOGIN FAILED")
+			failed := strings.Contains(s.Log.String(), "LOGIN FAILED")
 			if refused := strings.Contains(c.want, "[AUTH]"); failed != refused {
-				t.Errorf("LOGIN FAILED in the log: %v, want %v (fail2ban counts it)\n%s", failed, refused, s.log)
+				t.Errorf("LOGIN FAILED in the log: %v, want %v (fail2ban counts it)\n%s", failed, refused, s.Log)
 			}
 		})
 	}
@@ -141,14 +81,14 @@ func TestMailhostAnswers(t *testing.T) {
 
 // What the mailhost sends along with its last OK reaches the client, in order.
 func TestMailhostTalksAtOnce(t *testing.T) {
-	s := begin(t, options{mailhost: func(conn *net.UnixConn) {
+	s := front().Begin(t, fronttest.Options{Mailhost: func(conn *net.UnixConn) {
 		io.WriteString(conn, "+OK\r\n+OK\r\n+OK in\r\n+OK unasked\r\nmore")
 		conn.CloseWrite()
 		io.Copy(io.Discard, conn)
 	}})
-	transcript.Play(t, s.conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*\nS: +OK Connected to proxy server.\nS: +OK unasked\nS= \"more\"\nS-\nC-")
-	if status := s.wait(t); status != 0 {
-		t.Errorf("status %d\n%s", status, s.log)
+	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*\nS: +OK Connected to proxy server.\nS: +OK unasked\nS= \"more\"\nS-\nC-")
+	if status := s.Wait(t); status != 0 {
+		t.Errorf("status %d\n%s", status, s.Log)
 	}
 }
 
@@ -161,29 +101,22 @@ func TestTimeIsUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := begin(t, options{settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
 			start := time.Now()
-			io.WriteString(s.conn, said)
+			io.WriteString(s.Conn, said)
 			if name == "always the same" {
-				go func() {
-					for {
-						if _, err := io.WriteString(s.conn, "CAPA\r\n"); err != nil {
-							return
-						}
-						time.Sleep(50 * time.Millisecond)
-					}
-				}()
+				go s.Repeat("CAPA\r\n")
 			}
-			said, _ := io.ReadAll(s.conn)
-			if status := s.wait(t); status != exitFail {
+			said, _ := io.ReadAll(s.Conn)
+			if status := s.Wait(t); status != exitFail {
 				t.Errorf("status %d", status)
 			}
 			if d := time.Since(start); d > 5*time.Second {
 				t.Errorf("took %s", d)
 			}
 			// RFC 1939 section 3: "the server should close the TCP connection without ... sending any response".
-			if strings.Contains(string(said), "-ERR") || !strings.Contains(s.log.String(), "time=1") {
-				t.Errorf("said %q, log\n%s", said, s.log)
+			if strings.Contains(string(said), "-ERR") || !strings.Contains(s.Log.String(), "time=1") {
+				t.Errorf("said %q, log\n%s", said, s.Log)
 			}
 		})
 	}
@@ -193,25 +126,25 @@ func TestTimeIsUp(t *testing.T) {
 func TestStop(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		t.Parallel()
-		s := begin(t, options{})
-		transcript.Play(t, s.conn, "S* .*")
-		s.stop()
-		if status := s.wait(t); status != exitFail || !strings.Contains(s.log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
-			t.Errorf("status %d, log\n%s", status, s.log)
+		s := front().Begin(t, fronttest.Options{})
+		transcript.Play(t, s.Conn, "S* .*")
+		s.Stop()
+		if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
 	})
 	t.Run("mailhost", func(t *testing.T) {
 		t.Parallel()
 		asked := make(chan bool, 1)
-		s := begin(t, options{mailhost: func(conn *net.UnixConn) {
+		s := front().Begin(t, fronttest.Options{Mailhost: func(conn *net.UnixConn) {
 			asked <- true
 			io.Copy(io.Discard, conn)
 		}})
-		transcript.Play(t, s.conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*")
+		transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*")
 		<-asked
-		s.stop()
-		if status := s.wait(t); status != exitFail || !strings.Contains(s.log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
-			t.Errorf("status %d, log\n%s", status, s.log)
+		s.Stop()
+		if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
 	})
 }
@@ -220,11 +153,11 @@ func TestStop(t *testing.T) {
 func TestHostile(t *testing.T) {
 	t.Run("long lines", func(t *testing.T) {
 		t.Parallel()
-		s := begin(t, options{})
+		s := front().Begin(t, fronttest.Options{})
 		megabyte := strings.Repeat("A", 1<<20)
-		go io.WriteString(s.conn, "USER "+megabyte+"\r\nPASS x\r\n"+megabyte+"\r\nUSER ann\r\nPASS "+megabyte+
+		go io.WriteString(s.Conn, "USER "+megabyte+"\r\nPASS x\r\n"+megabyte+"\r\nUSER ann\r\nPASS "+megabyte+
 			"\r\nAUTH PLAIN "+megabyte+"\r\nAUTH LOGIN\r\n"+megabyte+"\r\nAUTH LOGIN "+strings.Repeat("A", 12000)+"\r\nYQ==\r\nQUIT\r\n")
-		transcript.Play(t, s.conn, `
+		transcript.Play(t, s.Conn, `
 			S: +OK Hello there.
 			S: -ERR Line too long.
 			S: -ERR USER/PASS required.
@@ -241,10 +174,10 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("too many errors", func(t *testing.T) {
 		t.Parallel()
-		s := begin(t, options{})
-		go io.WriteString(s.conn, strings.Repeat("x\r\n", 98)+"CAPA\r\n"+strings.Repeat("x\r\n", 10000))
-		said, _ := io.ReadAll(s.conn)
-		s.wait(t)
+		s := front().Begin(t, fronttest.Options{})
+		go io.WriteString(s.Conn, strings.Repeat("x\r\n", 98)+"CAPA\r\n"+strings.Repeat("x\r\n", 10000))
+		said, _ := io.ReadAll(s.Conn)
+		s.Wait(t)
 		if n := strings.Count(string(said), "-ERR Invalid command.\r\n"); n != 98+99 {
 			t.Errorf("%d refusals", n)
 		}
@@ -254,9 +187,9 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
-		s := begin(t, options{settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
-		io.WriteString(s.conn, strings.Repeat("CAPA\r\n", 5000))
-		s.wait(t)
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+		io.WriteString(s.Conn, strings.Repeat("CAPA\r\n", 5000))
+		s.Wait(t)
 	})
 }
 
@@ -322,21 +255,10 @@ func FuzzSession(f *testing.F) {
 		if len(said) > 20_000 || strings.Contains(string(said), "sec ret") {
 			return
 		}
-		s := begin(t, options{settings: map[string]string{"POP3AUTH": "PLAIN LOGIN CRAM-MD5", "POP3_PROXY": "0"}})
-		go func() {
-			s.conn.Write(said)
-			s.conn.CloseWrite()
-		}()
-		answer, _ := io.ReadAll(s.conn)
-		s.wait(t)
-		if !strings.HasPrefix(string(answer), "+OK Hello there.\r\n") || !strings.HasSuffix(string(answer), "\r\n") {
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"POP3AUTH": "PLAIN LOGIN CRAM-MD5", "POP3_PROXY": "0"}})
+		answer := s.Say(t, said)
+		if !strings.HasPrefix(answer, "+OK Hello there.\r\n") || !strings.HasSuffix(answer, "\r\n") {
 			t.Errorf("answer %q", answer)
-		}
-		for _, l := range strings.Split(strings.TrimSuffix(s.log.String(), "\n"), "\n") {
-			level, _, ok := strings.Cut(l, ": ")
-			if !ok || !strings.Contains("DEBUG INFO WARN ERR", level) || strings.ContainsAny(l, "\r\x00\x1b") {
-				t.Errorf("log line %q", l)
-			}
 		}
 	})
 }

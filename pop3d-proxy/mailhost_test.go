@@ -5,44 +5,19 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/inetd"
 	"mailproxy/tests/transcript"
 )
 
-// socketpair returns the two ends of a stream socket: real sockets, as net.Pipe has no buffer and can not be peeked at.
-func socketpair(t testing.TB) (ours, theirs *net.UnixConn) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns [2]*net.UnixConn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "socketpair")
-		c, err := net.FileConn(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-		conns[i] = c.(*net.UnixConn)
-		conns[i].SetDeadline(time.Now().Add(20 * time.Second))
-	}
-	t.Cleanup(func() { conns[0].Close(); conns[1].Close() })
-	return conns[0], conns[1]
-}
-
 // testMailhost returns a Mailhost on one end of a socketpair, and the other end.
 func testMailhost(t testing.TB, log io.Writer) (*frontend.Mailhost, *net.UnixConn) {
 	t.Helper()
-	ours, theirs := socketpair(t)
+	ours, theirs := fronttest.Socketpair(t)
 	return &frontend.Mailhost{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:110",
 		User: "ann@example.com", Password: "sec ret",
@@ -286,7 +261,7 @@ func checkLoginError(t *testing.T, err error, step frontend.Step, reject bool, c
 
 func TestMailhostStartTLS(t *testing.T) {
 	m, theirs := testMailhost(t, io.Discard)
-	inner, innerTheirs := socketpair(t)
+	inner, innerTheirs := fronttest.Socketpair(t)
 	m.StartTLS = func(context.Context) error {
 		// The bytes behind +OK belong to the handshake.
 		got := make([]byte, 8)

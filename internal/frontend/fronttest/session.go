@@ -1,0 +1,159 @@
+// Package fronttest runs a front end's dialogue in the test's process, with everything around it made up: the auth module,
+// the local server, the mailhosts, the network. It is for the tests of the front ends only.
+package fronttest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/inetd"
+)
+
+// Front is what differs from one front end to the other.
+type Front struct {
+	Program func() *frontend.Program
+	// Args are the local server and the maildir.
+	Args []string
+	// Greeting is what the local server says first, a whole line.
+	Greeting func(l *inetd.Local) string
+	// Farewell is what the local server says when the client is done, a whole line.
+	Farewell string
+	// Mailhost plays the account's server where Options name no other. The connection is closed behind it.
+	Mailhost func(conn *net.UnixConn)
+}
+
+// Options change a session.
+type Options struct {
+	// Settings come on top of those that turn the proxy and TLS_EXTERNAL on.
+	Settings map[string]string
+	// Mailhost plays the account's server; nil = the front's.
+	Mailhost func(conn *net.UnixConn)
+	// Sleep is waited in place of the delay after a failed login.
+	Sleep time.Duration
+}
+
+// Session is one client's session.
+type Session struct {
+	Conn   *net.UnixConn // the client's end; it works for 20 seconds
+	Stop   context.CancelFunc
+	Log    *Log
+	served chan int
+}
+
+// Log is a log that a test may read while it is written.
+type Log struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+// String returns what has been written so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// Begin starts a session; it ends with the test. Times that fail logins take are not waited for.
+func (f *Front) Begin(t testing.TB, o Options) *Session {
+	t.Helper()
+	ours, theirs := Socketpair(t)
+	ours.SetDeadline(time.Time{})
+	program := f.Program()
+	p := program.Protocol
+	settings := inetd.Settings{p.Name + "_PROXY": "1", "TLS_EXTERNAL": "emailaddress"}
+	maps.Copy(settings, o.Settings)
+	config, err := frontend.NewConfig(settings, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &Log{}
+	s := &frontend.Session{
+		Conn: ours, Settings: settings, Config: config, Log: inetd.NewLog(log), Protocol: p,
+		Peer: inetd.Peer{RemoteIP: clientIP, RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: p.Port},
+		Auth: auth{service: p.Service}, Args: f.Args,
+		System: f.system(t, o),
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	result := &Session{Conn: theirs, served: make(chan int, 1), Stop: cancel, Log: log}
+	t.Cleanup(cancel)
+	end := s.Begin(ctx)
+	if err := s.BeginTLS(ctx); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		status := -1
+		defer func() {
+			end()
+			ours.Close()
+			result.served <- status
+		}()
+		status = program.Serve(ctx, s)
+	}()
+	return result
+}
+
+// Wait returns the exit status; -1 when the process would have become the local server. It can be called once.
+func (s *Session) Wait(t testing.TB) int {
+	t.Helper()
+	select {
+	case status := <-s.served:
+		return status
+	case <-time.After(20 * time.Second):
+		t.Fatal("the session does not end")
+		return 0
+	}
+}
+
+func (f *Front) system(t testing.TB, o Options) *frontend.System {
+	mailhost := o.Mailhost
+	if mailhost == nil {
+		mailhost = f.Mailhost
+	}
+	return &frontend.System{
+		Now:      time.Now,
+		Sleep:    func(context.Context, time.Duration) { time.Sleep(o.Sleep) },
+		Hostname: func() (string, error) { return "proxy.example", nil },
+		Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
+			ours, theirs := Socketpair(t)
+			ours.SetDeadline(time.Time{})
+			go func() {
+				defer theirs.Close()
+				mailhost(theirs)
+			}()
+			return ours, nil
+		},
+		DropRoot: func(string) error { return nil },
+		// Like the real one it does not come back: the dialogue's goroutine ends here.
+		Exec: func(conn inetd.Conn, l *inetd.Local) error {
+			fmt.Fprint(conn, f.Greeting(l))
+			_, _ = io.Copy(conn, conn) // until the client is done
+			_, _ = io.WriteString(conn, f.Farewell)
+			_ = conn.CloseWrite()
+			runtime.Goexit()
+			return nil
+		},
+	}
+}
+
+// Describe tells how a local server was started: its path, arguments and home.
+func Describe(l *inetd.Local) string {
+	return fmt.Sprintf("local server %s %s, home %s", l.Path, strings.Join(l.Args, " "), l.Home)
+}
