@@ -226,60 +226,57 @@ func TestRestartFails(t *testing.T) {
 	}
 }
 
+// notReserved asks a relayd that is dead, or about to be, for a reservation.
+func notReserved(t *testing.T, p *process) {
+	t.Helper()
+	nc, _ := relaytest.TCP(t, 0)
+	nm, _ := relaytest.TCP(t, 0)
+	if _, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{}); !errors.Is(err, relay.ErrUnavailable) {
+		t.Error(err)
+	}
+}
+
+// killedBeforeStart reserves, kills relayd, and starts: the session stays with the front end.
+func killedBeforeStart(t *testing.T, kind relaytest.Kind, kill func(p *process)) {
+	t.Helper()
+	p := startProcess(t)
+	nc, fc := kind.Make(t)
+	nm, fm := relaytest.TCP(t, 0)
+	r, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(nc, "OK\r\n")
+	_, _ = io.WriteString(fc, "a NOOP\r\n")
+	kill(p)
+	if err := r.Start(context.Background()); !errors.Is(err, relay.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	here(t, nc, nm, fc, fm)
+}
+
 // TestKilled: relayd is killed at each step of a hand-over. The front end always knows whose the session is.
 func TestKilled(t *testing.T) {
 	t.Run("before the reservation", func(t *testing.T) {
 		p := startProcess(t)
 		p.kill()
-		nc, _ := relaytest.TCP(t, 0)
-		nm, _ := relaytest.TCP(t, 0)
-		if _, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{}); !errors.Is(err, relay.ErrUnavailable) {
-			t.Error(err)
-		}
+		notReserved(t, p)
 	})
 	t.Run("stopped, then killed, at the reservation", func(t *testing.T) {
 		p := startProcess(t)
 		p.freeze()
 		time.AfterFunc(200*time.Millisecond, p.kill)
-		nc, _ := relaytest.TCP(t, 0)
-		nm, _ := relaytest.TCP(t, 0)
-		if _, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{}); !errors.Is(err, relay.ErrUnavailable) {
-			t.Error(err)
-		}
+		notReserved(t, p)
 	})
 	for _, kind := range []relaytest.Kind{relaytest.Kinds()[0], relaytest.TLSKinds()[0]} {
 		t.Run("between reservation and start, "+kind.Name, func(t *testing.T) {
-			p := startProcess(t)
-			nc, fc := kind.Make(t)
-			nm, fm := relaytest.TCP(t, 0)
-			r, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = io.WriteString(nc, "OK\r\n")
-			_, _ = io.WriteString(fc, "a NOOP\r\n")
-			p.kill()
-			if err := r.Start(context.Background()); !errors.Is(err, relay.ErrUnavailable) {
-				t.Fatal(err)
-			}
-			here(t, nc, nm, fc, fm)
+			killedBeforeStart(t, kind, func(p *process) { p.kill() })
 		})
 		t.Run("stopped, then killed, at the start, "+kind.Name, func(t *testing.T) {
-			p := startProcess(t)
-			nc, fc := kind.Make(t)
-			nm, fm := relaytest.TCP(t, 0)
-			r, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = io.WriteString(nc, "OK\r\n")
-			_, _ = io.WriteString(fc, "a NOOP\r\n")
-			p.freeze()
-			time.AfterFunc(200*time.Millisecond, p.kill)
-			if err := r.Start(context.Background()); !errors.Is(err, relay.ErrUnavailable) {
-				t.Fatal(err)
-			}
-			here(t, nc, nm, fc, fm)
+			killedBeforeStart(t, kind, func(p *process) {
+				p.freeze()
+				time.AfterFunc(200*time.Millisecond, p.kill)
+			})
 		})
 	}
 	t.Run("after the start", func(t *testing.T) {

@@ -17,32 +17,28 @@ func (s Server) url(scheme, addr string) string {
 	return scheme + "://" + addr
 }
 
-func (s Server) fetchmailTLS() string {
+// settings chooses a client's configuration: clear text, StartTLS or FromStart.
+func (s Server) settings(clear, startTLS, fromStart string) string {
 	switch s.TLS {
 	case StartTLS:
-		return "sslproto 'auto' sslcertck sslcertfile " + s.Trust
+		return startTLS
 	case FromStart:
-		return "ssl sslproto 'auto' sslcertck sslcertfile " + s.Trust
+		return fromStart
 	}
-	return "sslproto ''"
+	return clear
+}
+
+func (s Server) fetchmailTLS() string {
+	verify := "sslproto 'auto' sslcertck sslcertfile " + s.Trust
+	return s.settings("sslproto ''", verify, "ssl "+verify)
 }
 
 func (s Server) mbsyncTLS() string {
-	switch s.TLS {
-	case StartTLS:
-		return "SSLType STARTTLS\nCertificateFile " + s.Trust
-	case FromStart:
-		return "SSLType IMAPS\nCertificateFile " + s.Trust
-	}
-	return "SSLType None"
+	verify := "\nCertificateFile " + s.Trust
+	return s.settings("SSLType None", "SSLType STARTTLS"+verify, "SSLType IMAPS"+verify)
 }
 
 func (s Server) mpopTLS() string {
-	switch s.TLS {
-	case StartTLS:
-		return "tls on\ntls_starttls on\ntls_trust_file " + s.Trust
-	case FromStart:
-		return "tls on\ntls_starttls off\ntls_trust_file " + s.Trust
-	}
-	return "tls off"
+	verify := "\ntls_trust_file " + s.Trust
+	return s.settings("tls off", "tls on\ntls_starttls on"+verify, "tls on\ntls_starttls off"+verify)
 }

@@ -122,6 +122,26 @@ func sumOf(h hash.Hash, r io.Reader) ([]byte, int64, error) {
 	return h.Sum(nil), n, err
 }
 
+// bothWays sends 1 GiB and a half-close while it reads to the end. up and received are the hashes of what was sent and of
+// the n bytes read.
+func bothWays(t *testing.T, c *tls.Conn) (up, received []byte, n int64, err error) {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(3 * time.Minute))
+	sent := make(chan []byte, 1)
+	go func() {
+		sum, err := stream(c, gigabyte, 1)
+		if err == nil {
+			err = c.CloseWrite()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		sent <- sum
+	}()
+	received, n, err = sumOf(sha256.New(), c)
+	return <-sent, received, n, err
+}
+
 // 1 GiB each way at once through TLS on both sides, then half-closes: the checksums are equal.
 func TestBulkRelay(t *testing.T) {
 	type got struct {
@@ -147,20 +167,7 @@ func TestBulkRelay(t *testing.T) {
 		return g.err
 	}, "exit 0", nil)
 	c, _ := login(t, "there")
-	c.SetDeadline(time.Now().Add(3 * time.Minute))
-	sent := make(chan []byte, 1)
-	go func() {
-		sum, err := stream(c, gigabyte, 1)
-		if err == nil {
-			err = c.CloseWrite()
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		sent <- sum
-	}()
-	received, n, err := sumOf(sha256.New(), c)
-	up := <-sent
+	up, received, n, err := bothWays(t, c)
 	g := <-results
 	if err != nil || n != gigabyte || string(received) != string(g.sent) {
 		t.Errorf("from the mailhost: %d bytes, %x, want %x, %v", n, received, g.sent, err)
@@ -178,20 +185,8 @@ func TestBulkRelay(t *testing.T) {
 func TestBulkLocal(t *testing.T) {
 	_, front := bulkWorld(t, nil, "exec cat", nil)
 	c, _ := login(t, "here")
-	c.SetDeadline(time.Now().Add(3 * time.Minute))
-	sent := make(chan []byte, 1)
-	go func() {
-		sum, err := stream(c, gigabyte, 1)
-		if err == nil {
-			err = c.CloseWrite()
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		sent <- sum
-	}()
-	received, n, err := sumOf(sha256.New(), c)
-	if up := <-sent; err != nil || n != gigabyte || string(received) != string(up) {
+	up, received, n, err := bothWays(t, c)
+	if err != nil || n != gigabyte || string(received) != string(up) {
 		t.Errorf("%d bytes came back, %x, want %x, %v", n, received, up, err)
 	}
 	harness.NoneLeft(t, "imapd-proxy", "cat")
