@@ -73,6 +73,8 @@ func (c *Check) dangers() {
 		}
 		st, err := os.Stat(path)
 		switch {
+		case err != nil && !encrypts && name != "PROXY_MASTER_PASSWORD_FILE":
+			r.info("settings", "%s: %v; without TLS nobody needs it", name, err)
 		case err != nil:
 			r.fail("settings", "%s: %v", name, err)
 		case st.Mode().Perm()&0o004 != 0:
