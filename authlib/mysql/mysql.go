@@ -184,6 +184,19 @@ func (c *conn) bind(q *sqlquery.Query, v *sqlquery.Values) []driver.Value {
 
 // Query implements sqlaccount.Backend.
 func (b *backend) Query(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values, row func([]string) (bool, error)) error {
+	return b.run(ctx, t, v, func(c *conn, prepared driver.Stmt, args []driver.Value) error {
+		//lint:ignore SA1019 the deadline is set already, and this way needs no second copy of the parameters
+		rows, err := prepared.Query(args)
+		if err != nil {
+			return classify(err, v)
+		}
+		return c.read(ctx, rows, v, row)
+	})
+}
+
+// run has do send a template's statement on a connection with its deadline set. args are valid until do returns.
+func (b *backend) run(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values,
+	do func(c *conn, prepared driver.Stmt, args []driver.Value) error) error {
 	return b.pool.Do(ctx, func(c *conn) error {
 		if err := c.net.SetDeadline(pool.Deadline(ctx, queryTimeout)); err != nil {
 			return pool.Dead(err)
@@ -195,12 +208,7 @@ func (b *backend) Query(ctx context.Context, t *sqlquery.Template, v *sqlquery.V
 		if s.prepared == nil {
 			defer prepared.Close()
 		}
-		//lint:ignore SA1019 the deadline is set already, and this way needs no second copy of the parameters
-		rows, err := prepared.Query(c.bind(s.query, v))
-		if err != nil {
-			return classify(err, v)
-		}
-		return c.read(ctx, rows, v, row)
+		return do(c, prepared, c.bind(s.query, v))
 	})
 }
 
@@ -277,19 +285,9 @@ func appendValue(b []byte, v driver.Value) []byte {
 
 // Exec implements sqlaccount.Backend.
 func (b *backend) Exec(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values) (n int64, err error) {
-	err = b.pool.Do(ctx, func(c *conn) error {
-		if err := c.net.SetDeadline(pool.Deadline(ctx, queryTimeout)); err != nil {
-			return pool.Dead(err)
-		}
-		s, prepared, err := c.statement(t, v)
-		if err != nil {
-			return classify(err, v)
-		}
-		if s.prepared == nil {
-			defer prepared.Close()
-		}
+	err = b.run(ctx, t, v, func(_ *conn, prepared driver.Stmt, args []driver.Value) error {
 		//lint:ignore SA1019 as in Query
-		result, err := prepared.Exec(c.bind(s.query, v))
+		result, err := prepared.Exec(args)
 		if err != nil {
 			return classify(err, v)
 		}
