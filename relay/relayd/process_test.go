@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,7 +80,14 @@ func startProcess(t testing.TB, args ...string) *process {
 			t.Errorf("log of relayd:\n%s", p.log)
 		}
 	})
-	p.until("it listens", func() bool { _, err := os.Stat(p.socket); return err == nil })
+	// The socket's file is there a moment before somebody listens.
+	p.until("it listens", func() bool {
+		conn, err := net.Dial("unixpacket", p.socket)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
 	return p
 }
 

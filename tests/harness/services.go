@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,9 +72,13 @@ func relayd(t testing.TB, program string, args []string) *Service {
 	cmd := exec.Command(program, append([]string{"-socket", s.Socket, "-user", "courier"}, args...)...)
 	cmd.Env = baseEnv()
 	s.Process = Start(t, cmd)
-	s.ready(t, "socket", func() bool {
-		info, err := os.Stat(s.Socket)
-		return err == nil && info.Mode()&os.ModeSocket != 0
+	// The socket's file is there a moment before somebody listens.
+	s.ready(t, "answer on its socket", func() bool {
+		conn, err := net.Dial("unixpacket", s.Socket)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
 	})
 	return s
 }
