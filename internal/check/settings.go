@@ -1,7 +1,6 @@
 package check
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -135,14 +134,4 @@ func distance(a, b string, limit int) int {
 		before, last, row = last, row, before
 	}
 	return min(last[len(b)], limit)
-}
-
-// Settings returns the name of every setting that the front ends read, sorted, with its default. The manual pages are
-// held against it by a test.
-func Settings() []string {
-	var out []string
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		out = append(out, fmt.Sprintf("%s=%s", name, known[name]))
-	}
-	return out
 }
