@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,7 +81,7 @@ func execAs(conn Conn, l *Local, id *identity) error {
 	if err := closeOnExec(); err != nil {
 		return err
 	}
-	if err := defaultSignals(); err != nil {
+	if _, err := defaultSignals(); err != nil {
 		return err
 	}
 	var none unix.Sigset_t
@@ -106,9 +104,11 @@ func Start(stdio, stderr *os.File, l *Local) (*os.Process, error) {
 	if err := closeOnExec(); err != nil {
 		return nil, err
 	}
-	if err := defaultSignals(); err != nil {
+	restore, err := defaultSignals()
+	if err != nil {
 		return nil, err
 	}
+	defer restore()
 	argv := l.command()
 	attr := &syscall.ProcAttr{Dir: l.Home, Env: l.Environ}
 	if id.change {
@@ -219,24 +219,48 @@ func closeOnExec() error {
 	return nil
 }
 
+// sigaction is rt_sigaction(2)'s struct sigaction with room to spare. Its first word is the handler; what follows differs
+// between architectures, and is all zero or just as the kernel gave it.
+type sigaction [8]uintptr
+
+// The handlers that are no functions, and the signals there are: 32 and 33, the C library's own, are among them.
+const (
+	sigDefault = 0
+	sigIgnore  = 1
+	lastSignal = 64
+)
+
+// setSignal sets a signal's action unless that is nil, and returns what it was. It goes past the runtime, which refuses some
+// signals and keeps watch over the others.
+func setSignal(signal uintptr, action *sigaction) (old sigaction, err error) {
+	const setSize = lastSignal / 8
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(action)), uintptr(unsafe.Pointer(&old)), setSize, 0, 0)
+	if errno != 0 {
+		return old, os.NewSyscallError("rt_sigaction", errno)
+	}
+	return old, nil
+}
+
 // defaultSignals has the program to come start with every signal at its default: exec resets a signal that is caught, but
-// keeps one that is ignored ignored, and systemd starts programs with SIGPIPE ignored. For this process nothing changes:
-// what was ignored is caught now and dropped.
-func defaultSignals() error {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return err
-	}
-	_, rest, _ := strings.Cut(string(status), "\nSigIgn:\t")
-	text, _, _ := strings.Cut(rest, "\n")
-	ignored, err := strconv.ParseUint(text, 16, 64)
-	if err != nil {
-		return fmt.Errorf("/proc/self/status: SigIgn: %w", err)
-	}
-	for i := range 64 {
-		if ignored&(1<<i) != 0 {
-			signal.Notify(make(chan os.Signal, 1), syscall.Signal(i+1))
+// keeps one that is ignored ignored: as nohup leaves SIGHUP, and make 32. restore gives this process back what it ignored.
+func defaultSignals() (restore func(), err error) {
+	var ignored []uintptr
+	for signal := uintptr(1); signal <= lastSignal; signal++ {
+		old, err := setSignal(signal, nil)
+		if err != nil {
+			return nil, err
+		}
+		if old[0] == sigIgnore {
+			ignored = append(ignored, signal)
 		}
 	}
-	return nil
+	set := func(handler uintptr) (err error) {
+		for _, signal := range ignored {
+			if _, failed := setSignal(signal, &sigaction{handler}); failed != nil {
+				err = failed
+			}
+		}
+		return err
+	}
+	return func() { _ = set(sigIgnore) }, set(sigDefault)
 }
