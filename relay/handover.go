@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"syscall"
@@ -67,6 +68,7 @@ func reserve(ctx context.Context, c *net.UnixConn, client, mailhost Conn, i Info
 		"MAILHOST": visible(i.Mailhost), "START": strconv.FormatInt(start.Unix(), 10),
 		"KEEPALIVE": strconv.Itoa(int(o.KeepAlive / time.Second)), "HALFCLOSED": strconv.Itoa(int(o.halfClosed() / time.Second)),
 	}}
+	maps.Copy(m.Fields, i.Login.fields())
 	a, b := plainSocket(client), plainSocket(mailhost)
 	if a == nil || b == nil {
 		return unavailable(errors.New("a connection is neither a socket nor TLS that can be detached"))

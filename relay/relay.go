@@ -26,6 +26,7 @@ type Info struct {
 	RemotePort string
 	Mailhost   string    // as in the account's mailhost option
 	Start      time.Time // when the session was joined; zero: now
+	Login      *Report   // how its login went, for relayd's counters; nil = not to be counted
 }
 
 // Options are the choices a caller of Join has. The zero value is fit for use.

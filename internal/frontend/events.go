@@ -79,18 +79,21 @@ func (s *Session) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE:
 
 // logLoop: a mailhost is where this connection came in.
 func (s *Session) logLoop(m *Mailhost) {
+	s.tally.failed(m, StepConnect)
 	s.Log.Warnf("Login to %s failed, address=%s, step=%s, user=%s: this is the address and port that the client is connected to: proxying loop refused",
 		m.Host, m.Addr, StepConnect, field(m.account()))
 }
 
 // logUnusable: a mailhost could not be used now.
 func (s *Session) logUnusable(m *Mailhost, step Step, err error) {
+	s.tally.failed(m, step)
 	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
 		words(m.Host, step), orNone(m.Addr), step, field(m.account()), m.Redact(cause(err)))
 }
 
 // logRejected: a mailhost said no.
 func (s *Session) logRejected(m *Mailhost, r *RejectedError) {
+	s.tally.failed(m, stepRejected)
 	text := fmt.Sprintf("Login to %s failed", m.Host)
 	switch r.Step {
 	case StepUser:

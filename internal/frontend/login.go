@@ -19,7 +19,9 @@ var errTimeIsUp = errors.New("login time limit")
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	ctx, cancel := context.WithDeadlineCause(ctx, s.Started.Add(s.Config.LoginTimeout), errTimeIsUp)
 	defer cancel()
+	s.tally = tally{began: s.System.Now()}
 	o, err := s.login(ctx, c, tag)
+	s.reportLogin(o, err)
 	if err == nil {
 		s.left()
 		return o, nil
@@ -48,6 +50,7 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	}
 	if option := s.disabled(account); option != "" {
 		s.logDisabled(account.Address, option)
+		s.tally.disabled = true
 		return nil, ErrRefused
 	}
 	hosts, err := s.mailhosts(account)
@@ -73,6 +76,7 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	// failure can still be answered. With a place at relayd this process only hands over and ends; to give up root in
 	// every thread would be a tenth of its work.
 	if o.place == nil {
+		s.reportLogin(o, nil)
 		if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
 			m.Conn.Close()
 			s.logDropRoot(err)

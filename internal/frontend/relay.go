@@ -17,7 +17,10 @@ func (s *Session) reserve(ctx context.Context, o *Outcome) error {
 	if !s.relaydThere() {
 		return nil
 	}
-	place, err := relay.Reserve(ctx, s.Config.RelaySocket, s.Conn, o.Mailhost.Conn, s.relayInfo(o), s.relayOptions())
+	info := s.relayInfo(o)
+	info.Login = s.reportSoFar()
+	place, err := relay.Reserve(ctx, s.Config.RelaySocket, s.Conn, o.Mailhost.Conn, info, s.relayOptions())
+	s.tally.told = err == nil || errors.Is(err, relay.ErrLimit)
 	switch {
 	case errors.Is(err, relay.ErrLimit):
 		s.logRelayLimit(o.Account.Address, err)
@@ -62,6 +65,8 @@ func (s *Session) Relay(ctx context.Context, o *Outcome) error {
 			return nil
 		}
 		s.logRelayd(err) // and the session goes on here
+		s.tally.told = false
+		s.reportLogin(o, nil)
 		if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
 			s.logDropRoot(err)
 			return err

@@ -177,4 +177,5 @@ type Session struct {
 	leave    func() error    // undoes enter; nil when there is nothing to undo
 
 	startTLS startTLSState // what OffersStartTLS found out
+	tally    tally         // of the login under way, for relayd's counters
 }

@@ -6,44 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 )
-
-// mailhosts counts sessions by mailhost: logins that came so far. Its zero value is ready.
-type mailhosts struct {
-	mu     sync.Mutex
-	counts map[string]int64
-}
-
-// maxMailhosts bounds the names that are counted one by one; the others are one name together, "other".
-const maxMailhosts = 1000
-
-func (m *mailhosts) add(name string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.counts == nil {
-		m.counts = map[string]int64{}
-	}
-	if _, known := m.counts[name]; !known && len(m.counts) >= maxMailhosts {
-		name = "other"
-	}
-	m.counts[name]++
-}
-
-func (m *mailhosts) write(w io.Writer) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	fmt.Fprint(w, "# HELP mailproxy_relayd_logins_total Sessions taken over, by mailhost.\n# TYPE mailproxy_relayd_logins_total counter\n")
-	for _, name := range slices.Sorted(maps.Keys(m.counts)) {
-		fmt.Fprintf(w, "mailproxy_relayd_logins_total{mailhost=%q} %d\n", name, m.counts[name])
-	}
-}
 
 // metrics writes the state in Prometheus' text format.
 func (s *service) metrics(w io.Writer) {
@@ -74,6 +41,7 @@ func (s *service) metrics(w io.Writer) {
 		{"refused_total", "counter", "Hand-overs refused by a limit.", c.refused.Load()},
 		{"full_total", "counter", "Hand-overs sent back for want of descriptors.", c.full.Load()},
 		{"denied_total", "counter", "Callers who may not use the socket.", c.denied.Load()},
+		{"reports_malformed_total", "counter", "Reports of logins that make no sense; they are not counted.", c.malformed.Load()},
 		{"client_bytes_total", "counter", "Bytes from clients.", c.fromClient.Load() + up},
 		{"mailhost_bytes_total", "counter", "Bytes from mailhosts.", c.fromMailhost.Load() + down},
 		{"heap_bytes", "gauge", "Memory of the Go heap in use.", int64(mem.HeapInuse)},
@@ -82,7 +50,7 @@ func (s *service) metrics(w io.Writer) {
 		fmt.Fprintf(w, "# HELP mailproxy_relayd_%s %s\n# TYPE mailproxy_relayd_%s %s\nmailproxy_relayd_%s %d\n",
 			m.name, m.help, m.name, m.kind, m.name, m.value)
 	}
-	c.mailhosts.write(w)
+	c.logins.write(w)
 }
 
 // serveMetrics answers every HTTP request on a listener with the metrics. It speaks no more of HTTP than a scraper

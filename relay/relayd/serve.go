@@ -114,7 +114,7 @@ func (s *service) tidy(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		now := s.counters.taken.Load() + s.counters.ended.Load()
+		now := s.counters.taken.Load() + s.counters.ended.Load() + s.counters.reported.Load()
 		if now == seen && now != tidied {
 			debug.FreeOSMemory()
 			tidied = now

@@ -34,7 +34,8 @@ type counters struct {
 	taken, ended, errors     atomic.Int64 // sessions
 	refused, full, denied    atomic.Int64 // hand-overs
 	fromClient, fromMailhost atomic.Int64 // bytes of ended sessions
-	mailhosts                mailhosts    // sessions taken over
+	reported, malformed      atomic.Int64 // REPORT messages
+	logins                   logins
 }
 
 const (
@@ -73,7 +74,6 @@ func (s *service) over(x *session, err error) {
 // start gives a session to a loop.
 func (s *service) start(x *session) {
 	s.counters.taken.Add(1)
-	s.counters.mailhosts.add(x.info().Mailhost)
 	s.loopFor().adopt(x)
 }
 
@@ -132,6 +132,8 @@ func (s *service) talk(ctx context.Context, c *net.UnixConn) {
 		return
 	case m.Verb == "SESSION":
 		s.reserve(c, m, fds)
+	case m.Verb == "REPORT":
+		s.report(c, m)
 	case m.Verb == "WHO", m.Verb == "KICK", m.Verb == "STATS":
 		s.admin(c, m)
 	default:
@@ -151,6 +153,7 @@ func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) {
 	switch verdict, why := s.limits.take(i.RemoteIP, i.User); verdict {
 	case refused:
 		s.counters.refused.Add(1)
+		s.countSession(m, relay.LoginLimit)
 		s.log.line(fmt.Sprintf("WARN: relayd: session refused, user=%s, ip=[%s], port=[%s]: %s", i.User, i.RemoteIP, i.RemotePort, why))
 		wire.CloseAll(fds)
 		_ = answer(c, "LIMIT", why)
@@ -166,6 +169,7 @@ func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) {
 		wire.CloseAll(fds)
 		return
 	}
+	s.countSession(m, relay.LoginOK)
 	s.start(x)
 }
 

@@ -1,0 +1,66 @@
+package frontend
+
+import (
+	"errors"
+	"time"
+
+	"mailproxy/relay"
+)
+
+// stepRejected is the step of a mailhost's no in relayd's counters, whichever command it was the answer to: mailhosts that do
+// not work and users who mistype are to be told apart.
+const stepRejected Step = "rejected"
+
+// tally collects what relayd is told of one login. Its zero value is ready.
+type tally struct {
+	began    time.Time
+	failures []relay.Failure
+	disabled bool // why the login is refused
+	told     bool // relayd knows
+}
+
+// failed notes that a mailhost was of no use. It is called where that is logged: the log and the counters show the same.
+func (t *tally) failed(m *Mailhost, step Step) {
+	t.failures = append(t.failures, relay.Failure{Mailhost: m.Host, Step: string(step)})
+}
+
+// reportLogin tells relayd how Login ends, unless it knows. Without a relayd nobody counts.
+func (s *Session) reportLogin(o *Outcome, err error) {
+	switch {
+	case err == nil && o.Mailhost == nil:
+		s.report(relay.LoginLocal, "")
+	case err == nil:
+		s.report(relay.LoginOK, o.Mailhost.Host)
+	case errors.Is(err, ErrRefused) && s.tally.disabled:
+		s.report(relay.LoginDisabled, "")
+	case errors.Is(err, ErrRefused):
+		s.report(relay.LoginRefused, s.tally.last())
+	default:
+		s.report(relay.LoginTemporary, s.tally.last())
+	}
+}
+
+// last is the mailhost that was asked last.
+func (t *tally) last() string {
+	if len(t.failures) == 0 {
+		return ""
+	}
+	return t.failures[len(t.failures)-1].Mailhost
+}
+
+// report sends one report for each login. It waits for nothing, and that it does not arrive is nothing that anybody
+// who logs in should notice. To be called while this process still has the rights by which relayd knows a front end.
+func (s *Session) report(result relay.Result, mailhost string) {
+	if s.tally.told || s.Config.RelaySocket == "" {
+		return
+	}
+	s.tally.told = true
+	r := s.reportSoFar()
+	r.Protocol, r.Result, r.Mailhost = s.Protocol.Name, result, mailhost
+	_ = r.Send(s.Config.RelaySocket)
+}
+
+// reportSoFar is what goes with a session: relayd knows the rest.
+func (s *Session) reportSoFar() *relay.Report {
+	return &relay.Report{Took: s.System.Now().Sub(s.tally.began), Failures: s.tally.failures}
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"mailproxy/relay"
+	"mailproxy/relay/internal/wire"
+)
+
+// What front ends tell of logins: with every session, and in a REPORT message of those that became none.
+
+// Label values. What a front end of another version says beyond them counts as the last step.
+var (
+	loginProtocols = [...]string{"imap", "pop3"}
+	loginResults   = [...]relay.Result{relay.LoginOK, relay.LoginLocal, relay.LoginRefused, relay.LoginDisabled, relay.LoginTemporary, relay.LoginLimit}
+	failureSteps   = [...]string{"resolve", "connect", "tls", "greeting", "forward", "utf8", "user", "password", "login", "capability", "rejected", "other"}
+	// loginBounds are the upper limits of the histogram's buckets, in seconds.
+	loginBounds = [...]float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30}
+)
+
+const (
+	// maxMailhosts bounds the names that are counted one by one; the others are one name together.
+	maxMailhosts   = 500
+	otherMailhosts = "other"
+	maxFailures    = 64 // of one login
+	maxLogin       = time.Hour
+)
+
+// login is one report, read and checked: indexes into the lists above, names fit for a label.
+type login struct {
+	protocol, result int
+	mailhost         string // empty = none was asked
+	took             time.Duration
+	failures         []failure
+}
+
+type failure struct {
+	mailhost string
+	step     int
+}
+
+// parseLogin reads the fields of a REPORT message, and those of a SESSION message, whose result the caller knows. Fields
+// that a login has no use for are of no concern.
+func parseLogin(fields map[string]string, result relay.Result) (*login, error) {
+	l := &login{
+		protocol: slices.Index(loginProtocols[:], strings.ToLower(fields["PROTOCOL"])),
+		result:   slices.Index(loginResults[:], result),
+	}
+	if l.protocol < 0 || l.result < 0 {
+		return nil, errors.New("unknown PROTOCOL or RESULT")
+	}
+	us, err := strconv.ParseInt(fields["LOGIN_US"], 10, 64)
+	if err != nil || us < 0 || us > maxLogin.Microseconds() {
+		return nil, errors.New("LOGIN_US is not a number of microseconds")
+	}
+	l.took = time.Duration(us) * time.Microsecond
+	if name := fields["MAILHOST"]; name != "" {
+		if l.mailhost, err = mailhostLabel(name); err != nil {
+			return nil, err
+		}
+	}
+	failed := fields["FAILED"]
+	if failed == "" {
+		return l, nil
+	}
+	if strings.Count(failed, ",") >= maxFailures {
+		return nil, errors.New("too many failures")
+	}
+	for part := range strings.SplitSeq(failed, ",") {
+		name, step, ok := strings.Cut(part, "/")
+		if !ok {
+			return nil, errors.New("FAILED is not a list of mailhost/step")
+		}
+		f := failure{step: slices.Index(failureSteps[:], step)}
+		if f.mailhost, err = mailhostLabel(name); err != nil {
+			return nil, err
+		}
+		if f.step < 0 {
+			f.step = len(failureSteps) - 1
+		}
+		l.failures = append(l.failures, f)
+	}
+	return l, nil
+}
+
+// mailhostLabel is a host name or an address as the label of a metric: one spelling, and no byte that could be anything else
+// there.
+func mailhostLabel(name string) (string, error) {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if name == "" || len(name) > 300 {
+		return "", errors.New("MAILHOST is not a name of 1 to 300 bytes")
+	}
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte(".-_:%", c) < 0 {
+			return "", fmt.Errorf("MAILHOST can not hold %q", c)
+		}
+	}
+	return name, nil
+}
+
+// logins counts. Its zero value is ready. At its largest it is a few hundred kilobytes.
+type logins struct {
+	mu    sync.Mutex
+	hosts map[string]*mailhostCounts // by label; "" = logins for which none was asked
+	took  [len(loginProtocols)][len(loginResults)]histogram
+}
+
+type mailhostCounts struct {
+	logins   [len(loginProtocols)][len(loginResults)]int64
+	failures [len(failureSteps)]int64
+}
+
+type histogram struct {
+	buckets [len(loginBounds) + 1]int64
+	sum     time.Duration
+}
+
+func (c *logins) add(l *login) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.host(l.mailhost).logins[l.protocol][l.result]++
+	for _, f := range l.failures {
+		c.host(f.mailhost).failures[f.step]++
+	}
+	h := &c.took[l.protocol][l.result]
+	i := 0
+	for i < len(loginBounds) && l.took.Seconds() > loginBounds[i] {
+		i++
+	}
+	h.buckets[i]++
+	h.sum += l.took
+}
+
+// host finds the counters of a mailhost. The first ones that come have their own.
+func (c *logins) host(name string) *mailhostCounts {
+	if c.hosts == nil {
+		c.hosts = map[string]*mailhostCounts{"": {}, otherMailhosts: {}}
+	}
+	h := c.hosts[name]
+	switch {
+	case h != nil:
+	case len(c.hosts) >= maxMailhosts+2:
+		h = c.hosts[otherMailhosts]
+	default:
+		h = &mailhostCounts{}
+		c.hosts[name] = h
+	}
+	return h
+}
+
+// write writes everything that has been counted in Prometheus' text format.
+func (c *logins) write(w io.Writer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	names := slices.Sorted(maps.Keys(c.hosts))
+	head(w, "mailproxy_logins_total", "counter", "Logins by protocol, result and the last mailhost that was asked.")
+	for _, name := range names {
+		for p, protocol := range loginProtocols {
+			for r, result := range loginResults {
+				if n := c.hosts[name].logins[p][r]; n > 0 {
+					fmt.Fprintf(w, "mailproxy_logins_total{protocol=%q,result=%q,mailhost=%q} %d\n", protocol, result, name, n)
+				}
+			}
+		}
+	}
+	head(w, "mailproxy_login_seconds", "histogram", "Time from the credentials to the answer, without the delay of failed logins.")
+	for p, protocol := range loginProtocols {
+		for r, result := range loginResults {
+			c.took[p][r].write(w, fmt.Sprintf("protocol=%q,result=%q", protocol, result))
+		}
+	}
+	head(w, "mailproxy_mailhost_failures_total", "counter", "Attempts to log in at a mailhost that failed, by the step that did.")
+	for _, name := range names {
+		for i, step := range failureSteps {
+			if n := c.hosts[name].failures[i]; n > 0 {
+				fmt.Fprintf(w, "mailproxy_mailhost_failures_total{mailhost=%q,step=%q} %d\n", name, step, n)
+			}
+		}
+	}
+}
+
+// write writes a histogram that has counted anything.
+func (h *histogram) write(w io.Writer, labels string) {
+	var n int64
+	for _, bucket := range h.buckets {
+		n += bucket
+	}
+	if n == 0 {
+		return
+	}
+	var sum int64
+	for i, bucket := range h.buckets {
+		sum += bucket
+		bound := "+Inf"
+		if i < len(loginBounds) {
+			bound = fmt.Sprint(loginBounds[i])
+		}
+		fmt.Fprintf(w, "mailproxy_login_seconds_bucket{%s,le=%q} %d\n", labels, bound, sum)
+	}
+	fmt.Fprintf(w, "mailproxy_login_seconds_sum{%s} %g\n", labels, h.sum.Seconds())
+	fmt.Fprintf(w, "mailproxy_login_seconds_count{%s} %d\n", labels, n)
+}
+
+func head(w io.Writer, name, kind, help string) {
+	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+}
+
+// report counts a login that became no session. The front end does not wait for an answer; there is one only for nonsense.
+func (s *service) report(c *net.UnixConn, m *wire.Message) {
+	s.counters.reported.Add(1)
+	l, err := parseLogin(m.Fields, relay.Result(m.Fields["RESULT"]))
+	if err != nil {
+		s.counters.malformed.Add(1)
+		_ = answer(c, "FAIL", err.Error())
+		return
+	}
+	s.counters.logins.add(l)
+}
+
+// countSession counts the login of a SESSION message. Nonsense does not cost the session.
+func (s *service) countSession(m *wire.Message, result relay.Result) {
+	if _, told := m.Fields["LOGIN_US"]; !told {
+		return // a front end of before, or none
+	}
+	l, err := parseLogin(m.Fields, result)
+	if err != nil {
+		s.counters.malformed.Add(1)
+		return
+	}
+	s.counters.logins.add(l)
+}

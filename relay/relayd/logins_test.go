@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/relay"
+	"mailproxy/relay/internal/wire"
+)
+
+// TestReports: what front ends send, over the socket, is what the metrics say.
+func TestReports(t *testing.T) {
+	s := startService(t)
+	for _, r := range []relay.Report{
+		{Protocol: "IMAP", Result: relay.LoginOK, Mailhost: "mail2", Took: 2 * time.Millisecond, Failures: []relay.Failure{{Mailhost: "Mail1.", Step: "connect"}, {Mailhost: "mail1", Step: "connect"}}},
+		{Protocol: "IMAP", Result: relay.LoginRefused, Took: 500 * time.Microsecond},
+		{Protocol: "IMAP", Result: relay.LoginRefused, Mailhost: "mail2", Took: 40 * time.Millisecond, Failures: []relay.Failure{{Mailhost: "mail2", Step: "rejected"}}},
+		{Protocol: "POP3", Result: relay.LoginTemporary, Mailhost: "2001:db8::1", Took: 31 * time.Second, Failures: []relay.Failure{{Mailhost: "2001:db8::1", Step: "tls"}, {Mailhost: "2001:db8::1", Step: "of next year"}}},
+		{Protocol: "POP3", Result: relay.LoginLocal},
+		{Protocol: "POP3", Result: relay.LoginDisabled},
+		{Protocol: "SMTP", Result: relay.LoginLocal},
+		{Protocol: "IMAP", Result: "odd"},
+		{Protocol: "IMAP", Result: relay.LoginOK, Mailhost: `a"b`},
+	} {
+		if err := r.Send(s.socket); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, func() bool { return s.counters.reported.Load() == 9 && s.talking.Load() == 0 })
+	wantMetrics(t, s, `
+mailproxy_logins_total{protocol="imap",result="refused",mailhost=""} 1
+mailproxy_logins_total{protocol="pop3",result="local",mailhost=""} 1
+mailproxy_logins_total{protocol="pop3",result="disabled",mailhost=""} 1
+mailproxy_logins_total{protocol="pop3",result="temporary",mailhost="2001:db8::1"} 1
+mailproxy_logins_total{protocol="imap",result="ok",mailhost="mail2"} 1
+mailproxy_logins_total{protocol="imap",result="refused",mailhost="mail2"} 1
+mailproxy_login_seconds_bucket{protocol="imap",result="refused",le="0.001"} 1
+mailproxy_login_seconds_bucket{protocol="imap",result="refused",le="0.03"} 1
+mailproxy_login_seconds_bucket{protocol="imap",result="refused",le="0.1"} 2
+mailproxy_login_seconds_bucket{protocol="imap",result="refused",le="+Inf"} 2
+mailproxy_login_seconds_sum{protocol="imap",result="refused"} 0.0405
+mailproxy_login_seconds_count{protocol="imap",result="refused"} 2
+mailproxy_login_seconds_bucket{protocol="pop3",result="temporary",le="30"} 0
+mailproxy_login_seconds_bucket{protocol="pop3",result="temporary",le="+Inf"} 1
+mailproxy_mailhost_failures_total{mailhost="2001:db8::1",step="tls"} 1
+mailproxy_mailhost_failures_total{mailhost="2001:db8::1",step="other"} 1
+mailproxy_mailhost_failures_total{mailhost="mail1",step="connect"} 2
+mailproxy_mailhost_failures_total{mailhost="mail2",step="rejected"} 1
+mailproxy_relayd_reports_malformed_total 3`)
+}
+
+// TestSessionsAreLogins: a session tells of its login itself, whether it is taken or refused by a limit; one that does not
+// begin is no login, and one that says nothing of it or nonsense is a session all the same.
+func TestSessionsAreLogins(t *testing.T) {
+	s := startService(t, "-maxperuser", "1")
+	login := func(user, mailhost string) relay.Info {
+		i := info(user)
+		i.Mailhost = mailhost
+		i.Login = &relay.Report{Took: 5 * time.Millisecond, Failures: []relay.Failure{{Mailhost: "mail0", Step: "greeting"}}}
+		return i
+	}
+	begin := func(i relay.Info) {
+		t.Helper()
+		r, _, _, err := s.reserve(t, i)
+		if err == nil {
+			err = r.Start(context.Background())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin(login("ann", "mail1"))
+	if _, _, _, err := s.reserve(t, login("ann", "mail1")); !errors.Is(err, relay.ErrLimit) {
+		t.Fatal(err)
+	}
+	r, _, _, err := s.reserve(t, login("given up", "mail2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	begin(info("silent"))
+	begin(login("odd", "no mailhost"))
+	waitFor(t, func() bool { return s.counters.taken.Load() == 3 && s.talking.Load() == 0 })
+	text := wantMetrics(t, s, `
+mailproxy_logins_total{protocol="imap",result="ok",mailhost="mail1"} 1
+mailproxy_logins_total{protocol="imap",result="limit",mailhost="mail1"} 1
+mailproxy_login_seconds_bucket{protocol="imap",result="ok",le="0.003"} 0
+mailproxy_login_seconds_bucket{protocol="imap",result="ok",le="0.01"} 1
+mailproxy_mailhost_failures_total{mailhost="mail0",step="greeting"} 2
+mailproxy_relayd_reports_malformed_total 1`)
+	if n := strings.Count(text, "mailproxy_logins_total{"); n != 2 {
+		t.Errorf("%d kinds of logins:\n%s", n, text)
+	}
+}
+
+// TestReportIsAnsweredOnlyWhenWrong: with FAIL and a reason.
+func TestReportIsAnsweredOnlyWhenWrong(t *testing.T) {
+	s := startService(t)
+	good := map[string]string{"PROTOCOL": "IMAP", "RESULT": "ok", "MAILHOST": "m", "LOGIN_US": "1", "FAILED": "a/tls"}
+	for _, tc := range []struct{ name, value, reason string }{
+		{"IGNORED", "x", ""},
+		{"PROTOCOL", "", "unknown PROTOCOL or RESULT"},
+		{"RESULT", "OK", "unknown PROTOCOL or RESULT"},
+		{"MAILHOST", "a b", `MAILHOST can not hold ' '`},
+		{"MAILHOST", strings.Repeat("m", 301), "MAILHOST is not a name of 1 to 300 bytes"},
+		{"LOGIN_US", "", "LOGIN_US is not a number of microseconds"},
+		{"LOGIN_US", "-1", "LOGIN_US is not a number of microseconds"},
+		{"LOGIN_US", "3600000001", "LOGIN_US is not a number of microseconds"},
+		{"FAILED", "mail1", "FAILED is not a list of mailhost/step"},
+		{"FAILED", "a/tls,", "FAILED is not a list of mailhost/step"},
+		{"FAILED", "/tls", "MAILHOST is not a name of 1 to 300 bytes"},
+		{"FAILED", strings.Repeat("a/tls,", 64) + "a/tls", "too many failures"},
+	} {
+		m := &wire.Message{Verb: "REPORT", Fields: map[string]string{}}
+		for name, value := range good {
+			m.Fields[name] = value
+		}
+		m.Fields[tc.name] = tc.value
+		err := question(context.Background(), s.socket, m, io.Discard)
+		if got := fmt.Sprint(err); !strings.Contains(got, "FAIL "+tc.reason) && tc.reason != "" ||
+			tc.reason == "" && !strings.Contains(got, "closed the connection") {
+			t.Errorf("%s=%.20s: %v", tc.name, tc.value, err)
+		}
+	}
+	if l := s.counters.malformed.Load(); l != 11 {
+		t.Errorf("%d malformed", l)
+	}
+}
+
+// TestMailhostsAreBounded: a million names are no concern.
+func TestMailhostsAreBounded(t *testing.T) {
+	var c logins
+	for i := range maxMailhosts + 5 {
+		c.add(&login{mailhost: fmt.Sprintf("mail%d", i), failures: []failure{{mailhost: fmt.Sprintf("mail%d", i+1)}}})
+	}
+	c.add(&login{mailhost: "mail0"})
+	if n := len(c.hosts); n != maxMailhosts+2 { // those, other, and none
+		t.Errorf("%d names", n)
+	}
+	for name, want := range map[string]int64{"mail0": 2, "mail499": 1, "other": 5} {
+		if n := c.hosts[name].logins[0][0]; n != want {
+			t.Errorf("%s: %d", name, n)
+		}
+	}
+	if n := c.hosts["other"].failures[0]; n != 6 {
+		t.Errorf("%d failures of others", n)
+	}
+}
+
+// FuzzReport: what is not refused is counted once, under labels that are known, and the output stays well-formed.
+func FuzzReport(f *testing.F) {
+	f.Add("IMAP", "ok", "mail1.example.com", "1500", "mail0/connect,2001:db8::1%eth0/rejected")
+	f.Add("POP3", "temporary", "", "0", "")
+	f.Add("IMAP", "limit", "a\"b\\", "99999999999", "/,/,")
+	f.Add("imap", "ok", "A.", "-1", "a/")
+	f.Fuzz(func(t *testing.T, protocol, result, mailhost, us, failed string) {
+		l, err := parseLogin(map[string]string{"PROTOCOL": protocol, "MAILHOST": mailhost, "LOGIN_US": us, "FAILED": failed}, relay.Result(result))
+		if err != nil {
+			return
+		}
+		var c logins
+		c.add(l)
+		var out strings.Builder
+		c.write(&out)
+		samples := lintMetrics(t, out.String())
+		logins, failures := 0.0, 0.0
+		for name, value := range samples {
+			switch {
+			case strings.HasPrefix(name, "mailproxy_logins_total{"):
+				logins += value
+			case strings.HasPrefix(name, "mailproxy_mailhost_failures_total{"):
+				failures += value
+			}
+		}
+		if logins != 1 || failures != float64(len(l.failures)) || len(l.failures) > maxFailures {
+			t.Fatalf("%v logins, %v failures:\n%s", logins, failures, out.String())
+		}
+	})
+}
+
+// BenchmarkReport is both sides of a report.
+func BenchmarkReport(b *testing.B) {
+	s := startService(b)
+	r := relay.Report{Protocol: "IMAP", Result: relay.LoginRefused, Took: time.Millisecond}
+	for b.Loop() {
+		if err := r.Send(s.socket); err != nil {
+			time.Sleep(time.Microsecond)
+		}
+	}
+}

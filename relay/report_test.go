@@ -1,0 +1,105 @@
+package relay
+
+import (
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// listenPackets is a relayd's socket with a queue of this length.
+func listenPackets(t *testing.T, queue int) (fd int, path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "socket")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, queue); err != nil {
+		t.Fatal(err)
+	}
+	return fd, path
+}
+
+// accepted is the first packet of the next caller.
+func accepted(t *testing.T, fd int) string {
+	t.Helper()
+	c, _, err := unix.Accept(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(c)
+	p := make([]byte, 4096)
+	n, err := unix.Read(c, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(p[:n])
+}
+
+// TestReport: the text of the message, which arrives although the sender is gone by then.
+func TestReport(t *testing.T) {
+	fd, path := listenPackets(t, 5)
+	for _, tc := range []struct {
+		r    Report
+		want string
+	}{
+		{Report{Protocol: "IMAP", Result: LoginRefused}, "REPORT\nLOGIN_US=0\nMAILHOST=\nPROTOCOL=IMAP\nRESULT=refused\n\n"},
+		{Report{Protocol: "POP3", Result: LoginOK, Mailhost: "mail2", Took: 1500 * time.Microsecond,
+			Failures: []Failure{{"mail1", "connect"}, {"2001:db8::1", "tls"}}},
+			"REPORT\nFAILED=mail1/connect,2001:db8::1/tls\nLOGIN_US=1500\nMAILHOST=mail2\nPROTOCOL=POP3\nRESULT=ok\n\n"},
+		{Report{Protocol: "IMAP", Result: LoginLocal, Mailhost: "a\nRESULT=ok", Took: -time.Second},
+			"REPORT\nLOGIN_US=0\nMAILHOST=a?RESULT=ok\nPROTOCOL=IMAP\nRESULT=local\n\n"},
+	} {
+		if err := tc.r.Send(path); err != nil {
+			t.Fatal(err)
+		}
+		if got := accepted(t, fd); got != tc.want {
+			t.Errorf("got  %q\nwant %q", got, tc.want)
+		}
+	}
+	long := Report{Protocol: "IMAP", Result: LoginTemporary, Failures: make([]Failure, 1000)}
+	if err := long.Send(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := accepted(t, fd); strings.Count(got, "/") != maxFailures {
+		t.Errorf("%d failures", strings.Count(got, "/"))
+	}
+}
+
+// TestReportWaitsForNothing: no relayd, none that answers, and one whose queue is full.
+func TestReportWaitsForNothing(t *testing.T) {
+	r := Report{Protocol: "IMAP", Result: LoginRefused}
+	start := time.Now()
+	if r.Send(filepath.Join(t.TempDir(), "none")) == nil || r.Send(strings.Repeat("x", 200)) == nil || r.Send("") == nil {
+		t.Error("a report to nobody has arrived")
+	}
+	_, path := listenPackets(t, 0)
+	full := false
+	for range 3 {
+		full = full || errors.Is(r.Send(path), unix.EAGAIN)
+	}
+	if !full {
+		t.Error("the queue is never full")
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	stream := filepath.Join(t.TempDir(), "stream")
+	l, err := net.Listen("unix", stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if r.Send(stream) == nil {
+		t.Error("a report to another kind of socket has arrived")
+	}
+}
