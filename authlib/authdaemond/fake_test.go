@@ -1,18 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/tests/testlog"
 )
 
 // fake is a module for tests: the password is the user's name.
@@ -83,23 +82,8 @@ func (f *fake) Enumerate(ctx context.Context, yield func(*authlib.Account) error
 	return nil
 }
 
-// lines collects a log.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
+// lines is a log.
+type lines struct{ testlog.Log }
 
 // fakeAsker asks fakes under the settings of an authdaemonrc.
 func fakeAsker(t *testing.T, rc string, fakes ...*fake) (*asker, *lines) {

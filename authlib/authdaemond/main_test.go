@@ -158,7 +158,6 @@ func TestDebugLogin(t *testing.T) {
 		if log.String() != want {
 			t.Errorf("DEBUG_LOGIN=%d:\n%s", level, log)
 		}
-		log.buf.Reset()
 		account, _, err := a.authenticate(context.Background(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "ann", Password: "ann"})
 		if err != nil || account.Address != "ann" {
 			t.Error(err)

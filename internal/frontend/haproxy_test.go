@@ -10,26 +10,14 @@ import (
 
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/inetd"
+	"mailproxy/relay/relaytest"
 )
 
 // tcpPair returns the two ends of a TCP connection over loopback.
 func tcpPair(t *testing.T) (ours, theirs *net.TCPConn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); s.Close() })
-	return s.(*net.TCPConn), c.(*net.TCPConn)
+	near, far := relaytest.TCP(t, 0)
+	return near.(*net.TCPConn), far.(*net.TCPConn)
 }
 
 func TestAcceptHeader(t *testing.T) {

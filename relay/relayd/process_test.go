@@ -20,6 +20,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/relaytest"
+	"mailproxy/tests/testlog"
 )
 
 // TestMain makes this test binary a relayd when it is called so, which a restart does as well.
@@ -38,7 +39,7 @@ type process struct {
 	t      testing.TB
 	cmd    *exec.Cmd
 	socket string
-	log    *syncBuffer
+	log    *testlog.Log
 	exited chan struct{}
 }
 
@@ -55,7 +56,7 @@ func startProcess(t testing.TB, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, socket: filepath.Join(t.TempDir(), "relayd"), log: &syncBuffer{}, exited: make(chan struct{})}
+	p := &process{t: t, socket: filepath.Join(t.TempDir(), "relayd"), log: &testlog.Log{}, exited: make(chan struct{})}
 	p.cmd = exec.Command(program)
 	p.cmd.Args = append([]string{"relayd", "-socket", p.socket, "-loops", "2"}, args...)
 	r, w, err := os.Pipe()

@@ -17,6 +17,7 @@ import (
 	"mailproxy/relay"
 	"mailproxy/relay/internal/wire"
 	"mailproxy/relay/relaytest"
+	"mailproxy/tests/testlog"
 )
 
 // relayd is a service in this process, under the race detector.
@@ -24,25 +25,8 @@ type testService struct {
 	*service
 	socket string
 	stop   func()
-	log    *syncBuffer
+	log    *testlog.Log
 	in     *inherited
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func startService(t testing.TB, args ...string) *testService {
@@ -59,7 +43,7 @@ func startService(t testing.TB, args ...string) *testService {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := &syncBuffer{}
+	out := &testlog.Log{}
 	log := newLogger(out)
 	s, err := newService(conf, log)
 	if err != nil {

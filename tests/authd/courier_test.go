@@ -97,7 +97,7 @@ func TestCourierDaemon(t *testing.T) {
 	if mailhost, _ := a.Options.Get("mailhost"); mailhost != "127.0.0.2" {
 		t.Errorf("options %q", a.Options)
 	}
-	if a, err := client.Authenticate(ctx, cramRequest("imap", authlib.AuthCRAMSHA256, "ann@example.org", "secret", false)); err != nil || a.ClearPassword != "" {
+	if a, err := client.Authenticate(ctx, harness.CRAMRequest("imap", authlib.AuthCRAMSHA256, "ann@example.org", "secret")); err != nil || a.ClearPassword != "" {
 		t.Errorf("%+v, %v", a, err)
 	}
 	for _, req := range []*authlib.AuthRequest{

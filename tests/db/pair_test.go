@@ -2,14 +2,8 @@ package db
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,21 +90,7 @@ func (q question) String() string { return fmt.Sprintf("%s %s %q %q", q.how, q.s
 func ask(c *authlib.Client, q question) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	defer cancel()
-	a, err := answer(ctx, c, q)
-	switch {
-	case errors.Is(err, authlib.ErrRefused):
-		return "refused"
-	case err != nil:
-		return "temporary failure"
-	}
-	id := func(n *uint32) string {
-		if n == nil {
-			return "-"
-		}
-		return fmt.Sprint(*n)
-	}
-	return fmt.Sprintf("system=%q uid=%s gid=%s home=%q address=%q name=%q maildir=%q quota=%q passwd=%q passwd2=%q options=%q",
-		a.SystemUser, id(a.UID), id(a.GID), a.Home, a.Address, a.FullName, a.Maildir, a.Quota, a.CryptPassword, a.ClearPassword, a.Options)
+	return harness.ShowAnswer(answer(ctx, c, q))
 }
 
 // asker is the part of authlib.Client and authlib.Module that questions need.
@@ -126,12 +106,7 @@ func answer(ctx context.Context, c asker, q question) (*authlib.Account, error) 
 	case "login":
 		return c.Authenticate(ctx, &authlib.AuthRequest{Service: q.service, Type: authlib.AuthLogin, User: q.user, Password: q.pw})
 	}
-	challenge := "<1.2@example.com>"
-	sum := map[string]func() hash.Hash{"cram-md5": md5.New, "cram-sha1": sha1.New, "cram-sha256": sha256.New}[q.how]
-	mac := hmac.New(sum, []byte(q.pw))
-	mac.Write([]byte(challenge))
-	return c.Authenticate(ctx, &authlib.AuthRequest{Service: q.service, Type: authlib.AuthType(q.how), Challenge: []byte(challenge),
-		Response: []byte(q.user + " " + hex.EncodeToString(mac.Sum(nil)))})
+	return c.Authenticate(ctx, harness.CRAMRequest(q.service, authlib.AuthType(q.how), q.user, q.pw))
 }
 
 // exceptions are the answers in which Courier and we differ on purpose: a reason for each question.

@@ -1,36 +1,19 @@
 package harness
 
 import (
-	"bytes"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"mailproxy/tests/testlog"
 )
 
 // Patience is how long the harness waits for a server to start or a log line to appear. It is far above what either takes.
 const Patience = 30 * time.Second
 
 // Log collects the lines that a program writes. It is safe for concurrent use.
-type Log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write adds text.
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// String returns everything so far.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type Log struct{ testlog.Log }
 
 // Lines returns the complete lines so far, without their ends.
 func (l *Log) Lines() []string {

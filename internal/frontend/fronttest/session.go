@@ -3,7 +3,6 @@
 package fronttest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,12 +11,12 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/inetd"
+	"mailproxy/tests/testlog"
 )
 
 // Front is what differs from one front end to the other.
@@ -47,28 +46,8 @@ type Options struct {
 type Session struct {
 	Conn   *net.UnixConn // the client's end; it works for 20 seconds
 	Stop   context.CancelFunc
-	Log    *Log
+	Log    *testlog.Log
 	served chan int
-}
-
-// Log is a log that a test may read while it is written.
-type Log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-// String returns what has been written so far.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 // Begin starts a session; it ends with the test. Times that fail logins take are not waited for.
@@ -84,7 +63,7 @@ func (f *Front) Begin(t testing.TB, o Options) *Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &Log{}
+	log := &testlog.Log{}
 	s := &frontend.Session{
 		Conn: ours, Settings: settings, Config: config, Log: inetd.NewLog(log), Protocol: p,
 		Peer: inetd.Peer{RemoteIP: clientIP, RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: p.Port},
