@@ -2,20 +2,21 @@ package relay
 
 import (
 	"errors"
-	"net"
 	"syscall"
 
 	"mailproxy/relay/internal/pump"
-	"mailproxy/relay/record"
 )
 
 // Detacher is a TLS connection that can be carried on without crypto/tls, in this process or in relayd.
 type Detacher interface {
 	Conn
-	NetConn() net.Conn
-	CanDetach() error                  // nil: Detach will succeed if the connection is sound
-	Detach() (*record.Detached, error) // always the same state; nothing else may be done with the connection afterwards
+	Below() any                 // the connection that carries the records
+	CanDetach() error           // nil: Detach will succeed if the connection is sound
+	Detach() (*Detached, error) // always the same state; nothing else may be done with the connection afterwards
 }
+
+// Detached is a TLS connection without crypto/tls. Package record makes it; this package only passes it on.
+type Detached = pump.Detached
 
 // plainSocket returns the descriptor that carries a connection: a stream socket, or one below TLS that can be detached.
 // nil for anything else.
@@ -24,7 +25,7 @@ func plainSocket(c Conn) syscall.RawConn {
 		if d.CanDetach() != nil {
 			return nil
 		}
-		return rawSocket(d.NetConn())
+		return rawSocket(d.Below())
 	}
 	return rawSocket(c)
 }

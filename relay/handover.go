@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"strconv"
 	"syscall"
 	"time"
@@ -31,34 +30,25 @@ const handTimeout = 5 * time.Second
 // Reservation is a place in relayd for one session: relayd has both descriptors and its limits have been asked, but it
 // touches neither connection before Start. This is the moment to tell the client that it is logged in.
 type Reservation struct {
-	c                *net.UnixConn
+	c                *wire.Caller
 	client, mailhost Conn
 }
 
 // Reserve asks the relayd on socket to take a session. o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set. Errors: ErrLimit, or
 // ErrUnavailable with the cause (no relayd, relayd full, connections that are not sockets).
 func Reserve(ctx context.Context, socket string, client, mailhost Conn, i Info, o Options) (*Reservation, error) {
-	c, err := dial(ctx, socket)
+	c, err := wire.Call(ctx, socket, time.Now().Add(handTimeout))
 	if err != nil {
-		return nil, err
+		return nil, unavailable(err)
 	}
-	if err := reserve(ctx, c, client, mailhost, i, o); err != nil {
+	if err := reserve(c, client, mailhost, i, o); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return &Reservation{c, client, mailhost}, nil
 }
 
-func dial(ctx context.Context, socket string) (*net.UnixConn, error) {
-	d := net.Dialer{Timeout: handTimeout}
-	c, err := d.DialContext(ctx, "unixpacket", socket)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	return c.(*net.UnixConn), nil
-}
-
-func reserve(ctx context.Context, c *net.UnixConn, client, mailhost Conn, i Info, o Options) error {
+func reserve(c *wire.Caller, client, mailhost Conn, i Info, o Options) error {
 	start := i.Start
 	if start.IsZero() {
 		start = time.Now()
@@ -73,13 +63,11 @@ func reserve(ctx context.Context, c *net.UnixConn, client, mailhost Conn, i Info
 	if a == nil || b == nil {
 		return unavailable(errors.New("a connection is neither a socket nor TLS that can be detached"))
 	}
-	return ask(ctx, c, m, a, b)
+	return ask(c, m, a, b)
 }
 
 // ask sends a message with the descriptors of the connections and waits for OK.
-func ask(ctx context.Context, c *net.UnixConn, m *wire.Message, conns ...syscall.RawConn) error {
-	stop := within(ctx, c)
-	defer stop()
+func ask(c *wire.Caller, m *wire.Message, conns ...syscall.RawConn) error {
 	if err := sendWith(c, m, nil, conns); err != nil {
 		return unavailable(err)
 	}
@@ -89,7 +77,7 @@ func ask(ctx context.Context, c *net.UnixConn, m *wire.Message, conns ...syscall
 }
 
 // sendWith collects the descriptors, each held open while the message is sent.
-func sendWith(c *net.UnixConn, m *wire.Message, fds []int, conns []syscall.RawConn) (err error) {
+func sendWith(c *wire.Caller, m *wire.Message, fds []int, conns []syscall.RawConn) (err error) {
 	if len(conns) == 0 {
 		return wire.Send(c, m, fds...)
 	}
@@ -119,19 +107,15 @@ func (r *Reservation) Start(ctx context.Context) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	stop := within(ctx, r.c)
+	r.c.Within(ctx, time.Now().Add(handTimeout))
 	if err := wire.Send(r.c, m); err != nil {
-		stop()
 		return unavailable(err)
 	}
 	answer, fds, err := wire.Receive(r.c)
-	stop()
 	if err != nil {
 		// From here on relayd can no longer acknowledge; if it has done so already, the answer is waiting.
-		if raw, rerr := r.c.SyscallConn(); rerr == nil {
-			_ = raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
-		}
-		_ = r.c.SetDeadline(time.Now().Add(handTimeout))
+		r.c.Shutdown()
+		r.c.Within(context.Background(), time.Now().Add(handTimeout))
 		answer, fds, err = wire.Receive(r.c)
 	}
 	wire.CloseAll(fds)
@@ -187,13 +171,6 @@ func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info)
 		return err
 	}
 	return r.Start(ctx)
-}
-
-// within limits a conversation by handTimeout and ctx.
-func within(ctx context.Context, c *net.UnixConn) (stop func()) {
-	_ = c.SetDeadline(time.Now().Add(handTimeout))
-	cancel := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	return func() { cancel() }
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }

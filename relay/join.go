@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net"
+	"os"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -43,9 +43,14 @@ func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) 
 	return s, err
 }
 
-// pumpBoth joins two non-blocking sockets, with TLS or without. One thread waits in poll(2); pipe and buffers exist only
+// pumpBoth joins two sockets, with TLS or without. One thread waits in poll(2); pipe and buffers exist only
 // while bytes flow.
 func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Options) (Stats, error) {
+	for _, fd := range []int{cfd, mfd} {
+		if err := neverWait(fd); err != nil {
+			return Stats{}, err
+		}
+	}
 	var up, down pump.Flow
 	c, m := pump.End{FD: cfd}, pump.End{FD: mfd}
 	if err := attach(client, mailhost, &c, &m, &up, &down); err != nil {
@@ -155,7 +160,7 @@ func gone(fd int) bool {
 }
 
 // rawSocket returns the descriptor of a stream socket, nil for anything else.
-func rawSocket(c net.Conn) syscall.RawConn {
+func rawSocket(c any) syscall.RawConn {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return nil
@@ -173,11 +178,20 @@ func rawSocket(c net.Conn) syscall.RawConn {
 	return raw
 }
 
+// neverWait makes a descriptor non-blocking where it is not: splice(2) heeds nothing else.
+func neverWait(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err == nil && flags&unix.O_NONBLOCK == 0 {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_NONBLOCK)
+	}
+	return os.NewSyscallError("fcntl", err)
+}
+
 // tune sets NODELAY and keepalive where the connection is TCP; elsewhere it does nothing.
 func tune(c Conn, o Options) {
-	under := net.Conn(c)
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
-		under = t.NetConn()
+	under := any(c)
+	if t, ok := c.(interface{ Below() any }); ok {
+		under = t.Below()
 	}
 	if raw := rawSocket(under); raw != nil {
 		_ = raw.Control(func(fd uintptr) { Tune(int(fd), o.KeepAlive) })

@@ -4,15 +4,30 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"mailproxy/relay"
 	"mailproxy/relay/relaytest"
 )
+
+// TestNoCryptography: what a front end links to hand a session over costs it a start on every connection.
+func TestNoCryptography(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "mailproxy/relay").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, name := range strings.Fields(string(out)) {
+		if strings.Contains(name, "crypto") || name == "encoding/json" || name == "net" {
+			t.Errorf("depends on %s", name)
+		}
+	}
+}
 
 func inProcess(t testing.TB, client, mailhost relay.Conn) func() {
 	done := make(chan struct{})
@@ -34,11 +49,28 @@ func (h hidden) Read(p []byte) (int, error)         { return h.c.Read(p) }
 func (h hidden) Write(p []byte) (int, error)        { return h.c.Write(p) }
 func (h hidden) Close() error                       { return h.c.Close() }
 func (h hidden) CloseWrite() error                  { return h.c.CloseWrite() }
-func (h hidden) LocalAddr() net.Addr                { return h.c.LocalAddr() }
-func (h hidden) RemoteAddr() net.Addr               { return h.c.RemoteAddr() }
 func (h hidden) SetDeadline(t time.Time) error      { return h.c.SetDeadline(t) }
 func (h hidden) SetReadDeadline(t time.Time) error  { return h.c.SetReadDeadline(t) }
 func (h hidden) SetWriteDeadline(t time.Time) error { return h.c.SetWriteDeadline(t) }
+
+// TestJoinWaitingDescriptors: the descriptors that a launcher gives are blocking ones.
+func TestJoinWaitingDescriptors(t *testing.T) {
+	waiting := func(k relaytest.Kind) relaytest.Kind {
+		return relaytest.Kind{Name: "waiting-" + k.Name, Make: func(t testing.TB) (relay.Conn, relay.Conn) {
+			near, far := k.Make(t)
+			raw, err := near.(syscall.Conn).SyscallConn()
+			if err == nil {
+				err = raw.Control(func(fd uintptr) { _ = syscall.SetNonblock(int(fd), false) })
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return near, far
+		}}
+	}
+	tcp, unix := waiting(relaytest.Kinds()[0]), waiting(relaytest.Kinds()[2])
+	relaytest.Run(t, []relaytest.Kind{tcp}, []relaytest.Kind{tcp, unix}, inProcess)
+}
 
 func TestJoinCopying(t *testing.T) {
 	kinds := []relaytest.Kind{{Name: "copied", Make: func(t testing.TB) (relay.Conn, relay.Conn) {
@@ -63,10 +95,11 @@ func TestJoinDetached(t *testing.T) {
 // TestJoinCanceled: the end of the process ends the session, spliced or copied, and leaves the closing to the caller.
 func TestJoinCanceled(t *testing.T) {
 	for _, copied := range []bool{false, true} {
-		nc, _ := relaytest.TCP(t, 0)
+		near, _ := relaytest.TCP(t, 0)
 		nm, _ := relaytest.TCP(t, 0)
+		nc := relay.Conn(near)
 		if copied {
-			nc = hidden{nc}
+			nc = hidden{near}
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(20*time.Millisecond, cancel)

@@ -5,17 +5,21 @@ package relay
 
 import (
 	"fmt"
-	"net"
+	"io"
 	"strings"
 	"time"
 
 	"mailproxy/relay/internal/pump"
 )
 
-// Conn is a stream whose two directions end separately: *net.TCPConn, *net.UnixConn, *tls.Conn.
+// Conn is a stream whose two directions end separately: *net.TCPConn, *net.UnixConn, *tls.Conn. A socket gives its
+// descriptor by syscall.Conn; whether that waits or not is of no importance.
 type Conn interface {
-	net.Conn
+	io.ReadWriteCloser
 	CloseWrite() error
+	SetDeadline(t time.Time) error
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
 }
 
 // Info is what a session is called in logs and lists.

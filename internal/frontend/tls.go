@@ -9,6 +9,7 @@ import (
 
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/tlsconf"
+	"mailproxy/internal/tlsfiles"
 )
 
 // setting returns a setting that IMAP and POP3 have by their own names: IMAP_TLS, POP3_TLS.
@@ -29,7 +30,7 @@ func (s *Session) BeginTLS(ctx context.Context) error {
 // in TLS_CONNECTED_PROTOCOL; whoever else stands between us and the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What
 // remains, a TCP socket under IMAP_TLS=1, is the client's own.
 func (s *Session) tlsInFront() bool {
-	if s.Settings.Get(tlsconf.ConnectedVariable) != "" {
+	if s.Settings.Get(tlsfiles.ConnectedVariable) != "" {
 		return true
 	}
 	_, tcp := s.Conn.RemoteAddr().(*net.TCPAddr)
@@ -94,7 +95,7 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 	}
 	s.SetConn(conn)
 	s.Settings = maps.Clone(s.Settings)
-	tlsconf.ClearVariables(s.Settings)
+	tlsfiles.ClearVariables(s.Settings)
 	state := conn.ConnectionState()
 	for name, value := range tlsconf.Variables(&state) {
 		s.Settings[name] = value
@@ -127,7 +128,7 @@ func (s *Session) ExternalName() string {
 	if !s.TLS {
 		return ""
 	}
-	return tlsconf.External(s.Settings)
+	return tlsfiles.External(s.Settings)
 }
 
 func (s *Session) tlsOptions(startTLS bool) tlsconf.Options {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/internal/tlsfiles"
 )
 
 func TestMailhostCertificate(t *testing.T) {
@@ -84,7 +85,7 @@ func FuzzSettings(f *testing.F) {
 		if _, err := s.store.get(&tls.ClientHelloInfo{ServerName: sni}); err != nil {
 			t.Errorf("no certificate for name %q at %q: %v", sni, ip, err)
 		}
-		if name := External(settings); name != "" {
+		if name := tlsfiles.External(settings); name != "" {
 			t.Errorf("EXTERNAL name %q out of nothing", name)
 		}
 	})

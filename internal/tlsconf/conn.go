@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mailproxy/internal/tlsfiles"
 	"mailproxy/relay/record"
 )
 
@@ -46,7 +47,7 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 		return nil, err
 	}
 	// tls.Conn keeps the configuration for as long as it lives and reads nothing of this after the handshake.
-	s.store.opts, s.store.def = Options{}, pairText{}
+	s.store.opts, s.store.def = Options{}, tlsfiles.Text{}
 	s.config.ClientCAs = nil
 	return c, nil
 }
@@ -104,6 +105,9 @@ func (c *Conn) CanDetach() error { return c.tap.CanDetach(c.Conn) }
 
 // Detach is part of relay.Detacher.
 func (c *Conn) Detach() (*record.Detached, error) { return c.tap.Detach(c.Conn) }
+
+// Below is part of relay.Detacher.
+func (c *Conn) Below() any { return c.raw.Conn }
 
 // NetConn returns the connection below, as it was given to Handshake or Connect.
 func (c *Conn) NetConn() net.Conn { return c.raw.Conn }

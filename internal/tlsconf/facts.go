@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"mailproxy/internal/tlsfiles"
 )
 
 // subjectFields are the parts of a subject, by object identifier, in couriertls's spelling.
@@ -17,63 +19,29 @@ var subjectFields = []struct{ oid, name string }{
 	{"1.2.840.113549.1.9.1", "EMAILADDRESS"},
 }
 
-const (
-	// ConnectedVariable is set by couriertls, and by this package, exactly when the client's connection is encrypted.
-	ConnectedVariable = "TLS_CONNECTED_PROTOCOL"
-	subjectPrefix     = "TLS_SUBJECT_"
-	altNameVariable   = subjectPrefix + "SUBJECTALTNAME" // ours alone: the certificate's first e-mail address there
-)
-
 // Variables are the facts about a connection as couriertls puts them into the environment of the program it starts:
 // TLS_CONNECTED_PROTOCOL, and TLS_SUBJECT_<FIELD> for each field of the subject of the client's verified certificate (of several equal
 // fields the last counts), plus TLS_SUBJECT_SUBJECTALTNAME for its first e-mail address there. Values with control characters are left
 // out: they end up in environments and as user names.
 func Variables(state *tls.ConnectionState) map[string]string {
-	vars := map[string]string{ConnectedVariable: protocolName(state)}
+	vars := map[string]string{tlsfiles.ConnectedVariable: protocolName(state)}
 	if len(state.VerifiedChains) == 0 {
 		return vars
 	}
 	leaf := state.PeerCertificates[0]
 	for _, atv := range leaf.Subject.Names {
 		if name := fieldName(atv); name != "" {
-			if value, ok := atv.Value.(string); ok && isClean(value) {
-				vars[subjectPrefix+name] = value
+			if value, ok := atv.Value.(string); ok && tlsfiles.IsClean(value) {
+				vars[tlsfiles.SubjectPrefix+name] = value
 			} else {
-				delete(vars, subjectPrefix+name)
+				delete(vars, tlsfiles.SubjectPrefix+name)
 			}
 		}
 	}
 	if mail := firstMail(leaf); mail != "" {
-		vars[altNameVariable] = mail
+		vars[tlsfiles.AltNameVariable] = mail
 	}
 	return vars
-}
-
-// ClearVariables removes from settings what Variables would set: before a handshake nothing of the kind is believed.
-func ClearVariables(settings map[string]string) {
-	for name := range settings {
-		if name == ConnectedVariable || strings.HasPrefix(name, subjectPrefix) {
-			delete(settings, name)
-		}
-	}
-}
-
-// External is the login name that TLS_EXTERNAL finds in the TLS_SUBJECT_* variables, "" for none. TLS_EXTERNAL names a
-// field of the subject in any case; "emailaddress" also finds the e-mail address among the alternative names, where certificates
-// made since RFC 3280 have it, and "subjectaltname" looks only there.
-func External(settings map[string]string) string {
-	field := strings.ToUpper(strings.TrimSpace(settings["TLS_EXTERNAL"]))
-	if field == "" {
-		return ""
-	}
-	value := settings[subjectPrefix+field]
-	if value == "" && (field == "EMAILADDRESS" || field == "EMAIL") {
-		value = settings[altNameVariable]
-	}
-	if !isClean(value) {
-		return ""
-	}
-	return value
 }
 
 func fieldName(atv pkix.AttributeTypeAndValue) string {
@@ -87,14 +55,10 @@ func fieldName(atv pkix.AttributeTypeAndValue) string {
 }
 
 func firstMail(leaf *x509.Certificate) string {
-	if i := slices.IndexFunc(leaf.EmailAddresses, func(m string) bool { return m != "" && isClean(m) }); i >= 0 {
+	if i := slices.IndexFunc(leaf.EmailAddresses, func(m string) bool { return m != "" && tlsfiles.IsClean(m) }); i >= 0 {
 		return leaf.EmailAddresses[i]
 	}
 	return ""
-}
-
-func isClean(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
 }
 
 // protocolName is "TLS1.3,256bits,ECDHE_RSA_AES_256_GCM_SHA384", as couriertls says it: version, key size, suite. The

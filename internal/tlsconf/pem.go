@@ -8,53 +8,21 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/asn1"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
 
-	"golang.org/x/sys/unix"
+	"mailproxy/internal/tlsfiles"
 )
-
-// maxCertFile bounds a file with certificate and key; a chain of RSA-8192 certificates is a tenth of it.
-const maxCertFile = 256 << 10
 
 var (
-	errNoCert     = errors.New("no CERTIFICATE in PEM form")
-	errNoKey      = errors.New("no PRIVATE KEY in PEM form")
-	errEncrypted  = errors.New("the private key is protected by a pass phrase")
-	errWrongKey   = errors.New("the private key does not belong to the certificate")
-	errKeyForm    = errors.New("the private key can not be parsed")
-	errNotRegular = errors.New("not a regular file")
+	errWrongKey = errors.New("the private key does not belong to the certificate")
+	errKeyForm  = errors.New("the private key can not be parsed")
 )
-
-// blocks returns the certificates of certPEM and the first private key of keyPEM in DER, with its PEM type.
-func blocks(certPEM, keyPEM []byte) (chain [][]byte, key []byte, keyType string, err error) {
-	for block, rest := pem.Decode(certPEM); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			chain = append(chain, block.Bytes)
-		}
-	}
-	if len(chain) == 0 {
-		return nil, nil, "", errNoCert
-	}
-	for block, rest := pem.Decode(keyPEM); block != nil; block, rest = pem.Decode(rest) {
-		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			continue
-		}
-		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
-			return nil, nil, "", errEncrypted
-		}
-		return chain, block.Bytes, block.Type, nil
-	}
-	return nil, nil, "", errNoKey
-}
 
 // parsePair does what tls.X509KeyPair does. The leaf is returned beside the pair, not in it: nothing needs it there
 // and an idle session should not keep it.
 func parsePair(certPEM, keyPEM []byte) (*tls.Certificate, *x509.Certificate, error) {
-	chain, der, keyType, err := blocks(certPEM, keyPEM)
+	chain, der, keyType, err := tlsfiles.Blocks(certPEM, keyPEM)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -96,7 +64,7 @@ func parseKey(der []byte, keyType string) (crypto.Signer, error) {
 
 // checkPair is parsePair without its expensive part: an RSA key's numbers are compared, not verified.
 func checkPair(certPEM, keyPEM []byte) error {
-	chain, der, keyType, err := blocks(certPEM, keyPEM)
+	chain, der, keyType, err := tlsfiles.Blocks(certPEM, keyPEM)
 	if err != nil {
 		return err
 	}
@@ -168,45 +136,4 @@ func sequence(der []byte) (fields []asn1.RawValue, err error) {
 		fields = append(fields, f)
 	}
 	return fields, nil
-}
-
-func readFile(path string, limit int64) ([]byte, error) {
-	data, _, err := readFileMode(path, limit)
-	return data, err
-}
-
-// readFileMode reads a regular file of at most limit bytes. It never waits for a writer of a named pipe. It does without
-// os.File, whose poller and growing buffer would take twenty system calls where four do: this is done for every connection.
-func readFileMode(path string, limit int64) ([]byte, fs.FileMode, error) {
-	fail := func(op string, err error) ([]byte, fs.FileMode, error) {
-		return nil, 0, &fs.PathError{Op: op, Path: path, Err: err}
-	}
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fail("open", err)
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	switch err := unix.Fstat(fd, &st); {
-	case err != nil:
-		return fail("stat", err)
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return fail("read", errNotRegular)
-	case st.Size > limit:
-		return fail("read", fmt.Errorf("more than %d bytes", limit))
-	}
-	data := make([]byte, st.Size)
-	for n := 0; n < len(data); {
-		r, err := unix.Read(fd, data[n:])
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return fail("read", err)
-		case r == 0:
-			return data[:n], fs.FileMode(st.Mode & 0o777), nil
-		default:
-			n += r
-		}
-	}
-	return data, fs.FileMode(st.Mode & 0o777), nil
 }

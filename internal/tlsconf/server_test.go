@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/internal/tlsfiles"
 )
 
 // pipe is both ends of a TCP connection: TLS writes while the other side is not reading.
@@ -132,16 +133,16 @@ func TestCheck(t *testing.T) {
 	}{
 		{"one file", rsa.PEM(t), nil, ""},
 		{"two files", ec.CertPEM(), ec.KeyPEM(t), ""},
-		{"no key", rsa.CertPEM(), nil, errNoKey.Error()},
-		{"no cert", rsa.KeyPEM(t), nil, errNoCert.Error()},
-		{"empty", nil, nil, errNoCert.Error()},
+		{"no key", rsa.CertPEM(), nil, tlsfiles.ErrNoKey.Error()},
+		{"no cert", rsa.KeyPEM(t), nil, tlsfiles.ErrNoCert.Error()},
+		{"empty", nil, nil, tlsfiles.ErrNoCert.Error()},
 		{"wrong RSA key", rsa.CertPEM(), otherRSA.KeyPEM(t), errWrongKey.Error()},
 		{"wrong EC key", ec.CertPEM(), other.KeyPEM(t), errWrongKey.Error()},
 		{"RSA key for EC", ec.CertPEM(), rsa.KeyPEM(t), ""},
 		{"EC key for RSA", rsa.CertPEM(), ec.KeyPEM(t), errWrongKey.Error()},
 		{"cut certificate", append([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), rsa.KeyPEM(t)...), nil, "certificate: "},
 		{"cut key", append(rsa.CertPEM(), "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"...), nil, errKeyForm.Error()},
-		{"pass phrase", append(rsa.CertPEM(), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"...), nil, errEncrypted.Error()},
+		{"pass phrase", append(rsa.CertPEM(), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"...), nil, tlsfiles.ErrEncrypted.Error()},
 	} {
 		o := Options{Settings: map[string]string{"TLS_CERTFILE": testcert.Write(t, filepath.Join(t.TempDir(), "c"), c.cert)}}
 		if c.key != nil {
@@ -150,6 +151,9 @@ func TestCheck(t *testing.T) {
 			c.key = c.cert
 		}
 		err := Check(o)
+		if ferr := tlsfiles.Check(tlsfiles.Options(o)); err == nil && ferr != nil || ferr == nil && errors.Is(err, tlsfiles.ErrNoKey) {
+			t.Errorf("%s: without cryptography: %v, with: %v", c.name, ferr, err)
+		}
 		if c.want == "" && err != nil && c.name != "RSA key for EC" || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
@@ -216,35 +220,12 @@ func TestClientCertificates(t *testing.T) {
 		if c.level == "NONE" {
 			want = ""
 		}
-		if got := External(vars); got != want {
+		if got := tlsfiles.External(vars); got != want {
 			t.Errorf("%s: EXTERNAL name %q, want %q of %v", c.level, got, want, vars)
 		}
 		if want != "" && (vars["TLS_SUBJECT_CN"] != "Hans Müller" || vars["TLS_SUBJECT_O"] != "Example") {
 			t.Errorf("%v", vars)
 		}
-	}
-}
-
-func TestExternal(t *testing.T) {
-	for _, c := range []struct {
-		vars map[string]string
-		want string
-	}{
-		{map[string]string{}, ""},
-		{map[string]string{"TLS_SUBJECT_CN": "x"}, ""},
-		{map[string]string{"TLS_EXTERNAL": "cn", "TLS_SUBJECT_CN": "x"}, "x"},
-		{map[string]string{"TLS_EXTERNAL": "cn", "TLS_SUBJECT_CN": "x\ny"}, ""},
-		{map[string]string{"TLS_EXTERNAL": "emailaddress", "TLS_SUBJECT_SUBJECTALTNAME": "a@b"}, "a@b"},
-		{map[string]string{"TLS_EXTERNAL": "emailaddress", "TLS_SUBJECT_SUBJECTALTNAME": "a@b", "TLS_SUBJECT_EMAILADDRESS": "c@d"}, "c@d"},
-		{map[string]string{"TLS_EXTERNAL": "subjectAltName", "TLS_SUBJECT_SUBJECTALTNAME": "a@b", "TLS_SUBJECT_EMAILADDRESS": "c@d"}, "a@b"},
-	} {
-		if got := External(c.vars); got != c.want {
-			t.Errorf("%v: %q, want %q", c.vars, got, c.want)
-		}
-	}
-	vars := map[string]string{"TLS_CONNECTED_PROTOCOL": "x", "TLS_SUBJECT_CN": "y", "TLS_CERTFILE": "z"}
-	if ClearVariables(vars); len(vars) != 1 {
-		t.Errorf("left: %v", vars)
 	}
 }
 
@@ -277,7 +258,7 @@ func TestVersionsAndALPN(t *testing.T) {
 			continue
 		}
 		state := r.server.ConnectionState()
-		if got := Variables(&state)[ConnectedVariable]; got != c.said && !strings.Contains(c.said, "TLS1.3") {
+		if got := Variables(&state)[tlsfiles.ConnectedVariable]; got != c.said && !strings.Contains(c.said, "TLS1.3") {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/tlsfiles"
 )
 
 const (
@@ -123,7 +125,7 @@ func readTicketFile(path string) ([]ticketKey, error) {
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, errNotRegular
+		return nil, tlsfiles.ErrNotRegular
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
 		return nil, errTicketOwner
 	case st.Mode&0o077 != 0:

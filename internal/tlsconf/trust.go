@@ -8,10 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-)
 
-// maxTrustFile bounds one file of trusted certificates. Debian's bundle of all public authorities is 0.2 MiB.
-const maxTrustFile = 4 << 20
+	"mailproxy/internal/tlsfiles"
+)
 
 // clientCertificates sets what TLS_VERIFYPEER asks for: NONE (and no setting) no certificate from the client, PEER one
 // that is good if there is one, REQUIREPEER a good one. The trusted certificates are only read when they are needed: to
@@ -54,7 +53,7 @@ func loadTrust(path string) (*x509.CertPool, error) {
 	}
 	pool, found := x509.NewCertPool(), false
 	for _, file := range files {
-		data, err := readFile(file, maxTrustFile)
+		data, _, err := tlsfiles.Read(file, tlsfiles.MaxTrust)
 		switch {
 		case err != nil && st.IsDir():
 			continue // a folder's dangling links and sub-folders

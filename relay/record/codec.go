@@ -6,7 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+
+	"mailproxy/relay/internal/pump"
 )
 
 // Content types (RFC 8446 section 5.1).
@@ -18,18 +19,13 @@ const (
 )
 
 const (
-	// MaxPlain is the longest plaintext of one record.
-	MaxPlain = 16 << 10
-	// MaxRecord is the longest record, header included (RFC 5246 allows more expansion than RFC 8446).
-	MaxRecord  = headerLen + MaxPlain + 2048
 	headerLen  = 5
-	overhead   = headerLen + 8 + 16 + 1
 	maxSecret  = 48
 	rekeyAfter = 1 << 24 // records under one AES-GCM key at most (RFC 8446 section 5.5)
 )
 
 // ErrTruncated is a TLS stream that ends without close_notify: it may have been cut (RFC 8446 section 6.1).
-var ErrTruncated = fmt.Errorf("TLS stream cut off: %w", io.ErrUnexpectedEOF)
+var ErrTruncated = pump.ErrTruncated
 
 // Errors of Open.
 var (
@@ -46,7 +42,7 @@ type half struct {
 	iv     []byte
 }
 
-// Codec opens what the peer sealed and seals what is for the peer. It is for use by one goroutine at a time.
+// Codec is a pump.Codec: it opens what the peer sealed and seals what is for the peer. It is for use by one goroutine at a time.
 type Codec struct {
 	version, id uint16
 	skip        uint32 // bytes left of a handshake message that is ignored
@@ -116,12 +112,12 @@ func (c *Codec) nonce(h *half, explicit []byte) (n [12]byte) {
 }
 
 // Split tells how long the first record of raw is, header included; 0 when raw does not hold all of it.
-func Split(raw []byte) (int, error) {
+func (c *Codec) Split(raw []byte) (int, error) {
 	if len(raw) < headerLen {
 		return 0, nil
 	}
 	n := headerLen + int(binary.BigEndian.Uint16(raw[3:]))
-	if raw[0] < typeCCS || raw[0] > typeData || raw[1] != 3 || raw[2] != 3 || n > MaxRecord {
+	if raw[0] < typeCCS || raw[0] > typeData || raw[1] != 3 || raw[2] != 3 || n > pump.MaxRecord {
 		return 0, fmt.Errorf("%w: header %x", ErrRecord, raw[:headerLen])
 	}
 	if len(raw) < n {
@@ -199,7 +195,7 @@ func (c *Codec) open(rec []byte) (kind byte, plain []byte, err error) {
 		}
 		kind, plain = plain[n-1], plain[:n-1]
 	}
-	if len(plain) > MaxPlain {
+	if len(plain) > pump.MaxPlain {
 		return 0, nil, fmt.Errorf("%w: too long", ErrRecord)
 	}
 	return kind, plain, nil
@@ -257,7 +253,7 @@ func (c *Codec) Seal(dst, p []byte) ([]byte, error) {
 		}
 	}
 	for len(p) > 0 {
-		n := min(len(p), MaxPlain)
+		n := min(len(p), pump.MaxPlain)
 		if dst, err = c.seal(dst, typeData, p[:n]); err != nil {
 			return dst, err
 		}
@@ -271,9 +267,6 @@ func (c *Codec) Asked() bool { return c.asked }
 
 // SealEnd appends a close_notify alert.
 func (c *Codec) SealEnd(dst []byte) ([]byte, error) { return c.seal(dst, typeAlert, []byte{1, 0}) }
-
-// SealedLen is an upper bound of the length of n bytes when sealed.
-func SealedLen(n int) int { return n + (n/MaxPlain+3)*overhead }
 
 // seal appends one record.
 func (c *Codec) seal(dst []byte, kind byte, p []byte) ([]byte, error) {

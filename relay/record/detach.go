@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"mailproxy/relay/internal/pump"
 )
 
-// Detached is a TLS connection without crypto/tls. The bytes that follow are still in the connection below.
-type Detached struct {
-	Codec *Codec
-	Plain []byte // decrypted already and not yet read by anybody
-	Raw   []byte // the beginning of a record that has not wholly arrived
-	Ended bool   // close_notify has been received
-}
+// Detached is a TLS connection without crypto/tls, the same type as relay.Detached.
+type Detached = pump.Detached
 
 // Established is called once, right after a successful handshake and before anything is read or written.
 func (t *Tap) Established(c *tls.Conn) {
@@ -118,7 +115,7 @@ func (t *Tap) Detach(c *tls.Conn) (*Detached, error) {
 		d.Raw = bytes.Clone(t.rec)
 	}
 	t.cut = true
-	for buf := make([]byte, MaxPlain); ; {
+	for buf := make([]byte, pump.MaxPlain); ; {
 		n, err := c.Read(buf)
 		d.Plain = append(d.Plain, buf[:n]...)
 		switch {

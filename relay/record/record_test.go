@@ -8,6 +8,7 @@ import (
 	"net"
 	"testing"
 
+	"mailproxy/relay/internal/pump"
 	"mailproxy/relay/internal/wire"
 
 	"golang.org/x/sys/unix"
@@ -41,10 +42,10 @@ var suites = [][2]uint16{
 func TestSealOpen(t *testing.T) {
 	for _, v := range suites {
 		a, b := twins(v[0], v[1])
-		for _, n := range []int{1, 100, MaxPlain, MaxPlain + 1, 3 * MaxPlain} {
+		for _, n := range []int{1, 100, pump.MaxPlain, pump.MaxPlain + 1, 3 * pump.MaxPlain} {
 			data := bytes.Repeat([]byte{byte(n)}, n)
 			raw, err := a.Seal(nil, data)
-			if err != nil || len(raw) > SealedLen(n) {
+			if err != nil || len(raw) > pump.SealedLen(n) {
 				t.Fatalf("%x: %d bytes became %d, %v", v, n, len(raw), err)
 			}
 			if n == 100 { // idle in between, moved to another process
@@ -55,7 +56,7 @@ func TestSealOpen(t *testing.T) {
 			}
 			var got []byte
 			for len(raw) > 0 {
-				l, err := Split(raw)
+				l, err := (*Codec)(nil).Split(raw)
 				if err != nil || l == 0 {
 					t.Fatal(l, err)
 				}
@@ -86,7 +87,7 @@ func TestTampering(t *testing.T) {
 			bad := bytes.Clone(r1)
 			bad[i] ^= 1
 			probe := *b
-			if n, err := Split(bad); n != len(bad) || err != nil {
+			if n, err := (*Codec)(nil).Split(bad); n != len(bad) || err != nil {
 				continue
 			}
 			if p, _, err := probe.Open(bad); err == nil {
@@ -161,7 +162,7 @@ func TestKeyUpdate(t *testing.T) {
 			}
 			var got []byte
 			for len(raw) > 0 {
-				n, _ := Split(raw)
+				n, _ := (*Codec)(nil).Split(raw)
 				data, _, err := p[1].Open(raw[:n])
 				if err != nil {
 					t.Fatal(i, err)
@@ -253,7 +254,7 @@ func FuzzOpen(f *testing.F) {
 		for _, v := range suites {
 			_, b := twins(v[0], v[1])
 			for p := bytes.Clone(raw); ; {
-				n, err := Split(p)
+				n, err := (*Codec)(nil).Split(p)
 				if err != nil || n == 0 {
 					break
 				}

@@ -48,6 +48,9 @@ func thaw(m *wire.Message, held []byte, fds []int) (*session, error) {
 	f := maps.Clone(m.Fields)
 	f["KEEPALIVE"] = keepTuned
 	x, err := sessionFrom(&wire.Message{Verb: "SESSION", Fields: f}, fds)
+	if err == nil {
+		err = x.neverWait()
+	}
 	if err != nil {
 		return nil, err
 	}

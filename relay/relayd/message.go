@@ -39,9 +39,6 @@ func sessionFrom(m *wire.Message, fds []int) (*session, error) {
 		if err != nil || kind != unix.SOCK_STREAM {
 			return nil, errors.New("not a stream socket")
 		}
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return nil, err
-		}
 		if !tuned {
 			relay.Tune(fd, time.Duration(keep)*time.Second)
 		}

@@ -238,7 +238,7 @@ func TestBadCallers(t *testing.T) {
 		return m
 	}
 	nc, _ := relaytest.TCP(t, 0)
-	raw, _ := nc.(*net.TCPConn).SyscallConn()
+	raw, _ := nc.SyscallConn()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)

@@ -191,6 +191,9 @@ func (s *service) await(c *net.UnixConn, x *session) error {
 		s.log.line(fmt.Sprintf("ERR: relayd: %v", err))
 		return err
 	}
+	if err := x.neverWait(); err != nil {
+		return err
+	}
 	return answer(c, "OK", "")
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -38,6 +39,12 @@ func newSession(i relay.Info, c, m pump.End) *session {
 func (s *session) info() relay.Info {
 	n := strings.SplitN(s.names, "\x00", 5)
 	return relay.Info{User: n[0], Protocol: n[1], RemoteIP: n[2], RemotePort: n[3], Mailhost: n[4], Start: time.Unix(s.start, 0)}
+}
+
+// neverWait makes both connections non-blocking. That is part of the open file, which a front end has as well, so it is done
+// when the session is about to begin and not before.
+func (s *session) neverWait() error {
+	return errors.Join(unix.SetNonblock(s.end[client].FD, true), unix.SetNonblock(s.end[mailhost].FD, true))
 }
 
 func (s *session) stats(now time.Time) relay.Stats {

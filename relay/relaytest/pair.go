@@ -27,7 +27,7 @@ func Kinds() []Kind {
 }
 
 // TCP returns a pair over loopback; buffers of size bytes unless 0.
-func TCP(t testing.TB, size int) (near, far relay.Conn) {
+func TCP(t testing.TB, size int) (near, far *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -54,7 +54,7 @@ func TCP(t testing.TB, size int) (near, far relay.Conn) {
 }
 
 // Unix returns the two ends of a socketpair; buffers of size bytes unless 0.
-func Unix(t testing.TB, size int) (near, far relay.Conn) {
+func Unix(t testing.TB, size int) (near, far *net.UnixConn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

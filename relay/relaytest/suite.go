@@ -304,7 +304,8 @@ func resetInBulk(s *session) {
 }
 
 // Reset closes a TCP connection with RST; anything else is closed.
-func Reset(c net.Conn) {
+func Reset(conn relay.Conn) {
+	c := io.Closer(conn)
 	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = t.NetConn()
 	}
@@ -314,14 +315,14 @@ func Reset(c net.Conn) {
 	c.Close()
 }
 
-func send(s *session, c net.Conn, text string) {
+func send(s *session, c relay.Conn, text string) {
 	s.Helper()
 	if _, err := io.WriteString(c, text); err != nil {
 		s.Fatal(err)
 	}
 }
 
-func expect(s *session, c net.Conn, text string) {
+func expect(s *session, c relay.Conn, text string) {
 	s.Helper()
 	buf := make([]byte, len(text))
 	if n, err := io.ReadFull(c, buf); err != nil || string(buf) != text {
@@ -329,7 +330,7 @@ func expect(s *session, c net.Conn, text string) {
 	}
 }
 
-func ends(s *session, c net.Conn) {
+func ends(s *session, c relay.Conn) {
 	s.Helper()
 	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		s.Fatalf("got %d bytes, %v, want the end of the stream", n, err)

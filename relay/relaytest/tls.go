@@ -46,6 +46,9 @@ func (d Detachable) CanDetach() error { return d.Tap.CanDetach(d.Conn) }
 // Detach is part of relay.Detacher.
 func (d Detachable) Detach() (*record.Detached, error) { return d.Tap.Detach(d.Conn) }
 
+// Below is part of relay.Detacher.
+func (d Detachable) Below() any { return d.Tap.NetConn() }
+
 // NetConn is the connection below.
 func (d Detachable) NetConn() net.Conn { return d.Tap.NetConn() }
 

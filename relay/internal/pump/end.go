@@ -4,12 +4,7 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
-
-	"mailproxy/relay/record"
 )
-
-// ErrTruncated ends a TLS stream that stopped without close_notify (RFC 8446 section 6.1): it may have been cut.
-var ErrTruncated = record.ErrTruncated
 
 // Cut reports whether the flow is done because its source's TLS stream was cut off. Then the session is over: the other
 // direction must not end in order either, and may have nobody to read it.
@@ -18,11 +13,11 @@ func (f *Flow) Cut() bool { return f.done && errors.Is(f.Err, ErrTruncated) }
 // End is one connection of a session: a non-blocking stream socket, with TLS or without.
 type End struct {
 	FD    int
-	TLS   *record.Codec // nil: plain
-	In    []byte        // read and not yet decrypted: the beginning of a record
-	Out   []byte        // to be written before anything else
-	Ended bool          // TLS: close_notify was received; what follows means nothing
-	Shut  bool          // our direction has ended
+	TLS   Codec  // nil: plain
+	In    []byte // read and not yet decrypted: the beginning of a record
+	Out   []byte // to be written before anything else
+	Ended bool   // TLS: close_notify was received; what follows means nothing
+	Shut  bool   // our direction has ended
 }
 
 // Rest gives back what an idle connection does not need.
@@ -73,7 +68,7 @@ func (e *End) put(p, sealed []byte) error {
 func (e *End) open(raw []byte) (data, rest []byte, err error) {
 	data = raw[:0]
 	for rest = raw; !e.Ended; {
-		n, err := record.Split(rest)
+		n, err := e.TLS.Split(rest)
 		if err != nil {
 			return data, nil, err
 		}
@@ -92,7 +87,7 @@ func (e *End) open(raw []byte) (data, rest []byte, err error) {
 }
 
 // Take makes a TLS connection of e, as detached from crypto/tls, and returns what has been decrypted already.
-func (e *End) Take(d *record.Detached) (plain []byte) {
+func (e *End) Take(d *Detached) (plain []byte) {
 	e.TLS, e.In, e.Ended = d.Codec, d.Raw, d.Ended
 	return d.Plain
 }

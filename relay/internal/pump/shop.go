@@ -2,12 +2,10 @@ package pump
 
 import (
 	"golang.org/x/sys/unix"
-
-	"mailproxy/relay/record"
 )
 
 // scratchSize is the number of bytes read at once where splice does not serve; and the beginning of a TLS record before them.
-const scratchSize = 64<<10 + record.MaxRecord
+const scratchSize = 64<<10 + MaxRecord
 
 // Shop is what all flows of a thread share.
 type Shop struct {
@@ -25,7 +23,7 @@ func (s *Shop) buffers(seal bool) (read, sealed []byte) {
 		s.read = memory(scratchSize)
 	}
 	if seal && s.sealed == nil {
-		s.sealed = memory(record.SealedLen(scratchSize))
+		s.sealed = memory(SealedLen(scratchSize))
 	}
 	return s.read, s.sealed
 }

@@ -7,8 +7,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"sort"
 	"strings"
@@ -97,100 +95,6 @@ func isName(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// Send writes one message with descriptors, which stay the caller's. The connection's deadline applies.
-func Send(c *net.UnixConn, m *Message, fds ...int) error {
-	p, err := m.Encode()
-	if err != nil {
-		return err
-	}
-	var rights []byte
-	if len(fds) > 0 {
-		rights = unix.UnixRights(fds...)
-	}
-	_, _, err = c.WriteMsgUnix(p, rights, nil)
-	return err
-}
-
-// Receive waits for one message. The descriptors are close-on-exec and the caller's to close, also when there is an error
-// beside them. io.EOF when the other end has closed.
-func Receive(c *net.UnixConn) (*Message, []int, error) {
-	n, err := length(c)
-	if err != nil {
-		return nil, nil, err
-	}
-	p := make([]byte, min(n+1, MaxPacket))
-	oob := make([]byte, unix.CmsgSpace(4*MaxFiles))
-	n, on, flags, _, err := c.ReadMsgUnix(p, oob)
-	if err != nil {
-		return nil, nil, err
-	}
-	fds := parseRights(oob[:on])
-	switch {
-	case n == 0 && len(fds) == 0:
-		return nil, nil, io.EOF
-	case flags&unix.MSG_CTRUNC != 0:
-		return nil, fds, ErrFiles
-	case flags&unix.MSG_TRUNC != 0:
-		return nil, fds, ErrSyntax
-	}
-	m, err := Decode(p[:n])
-	return m, fds, err
-}
-
-// length waits for a packet and tells how long it is. A buffer for the longest one, for every answer of two letters, would
-// keep the garbage collector busier than all the rest of a hand-over.
-func length(c *net.UnixConn) (n int, err error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	rerr := raw.Read(func(fd uintptr) bool {
-		for {
-			n, _, err = unix.Recvfrom(int(fd), nil, unix.MSG_PEEK|unix.MSG_TRUNC)
-			if err != unix.EINTR {
-				return err != unix.EAGAIN
-			}
-		}
-	})
-	return n, errors.Join(rerr, err)
-}
-
-func parseRights(oob []byte) (fds []int) {
-	cms, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
-	}
-	for i := range cms {
-		if got, err := unix.ParseUnixRights(&cms[i]); err == nil {
-			fds = append(fds, got...)
-		}
-	}
-	return fds
-}
-
-// CloseAll closes descriptors that nobody wants.
-func CloseAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
-}
-
-// PeerUID returns the user the process at the other end had when it connected.
-func PeerUID(c *net.UnixConn) (uint32, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	cerr := raw.Control(func(fd uintptr) {
-		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err = errors.Join(cerr, err); err != nil {
-		return 0, err
-	}
-	return cred.Uid, nil
 }
 
 // Socketpair returns two connected ends, SEQPACKET or STREAM.

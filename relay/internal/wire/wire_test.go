@@ -2,11 +2,15 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -96,4 +100,53 @@ func conn(t *testing.T, f *os.File) *net.UnixConn {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c.(*net.UnixConn)
+}
+
+// TestCaller: a caller waits no longer than it may, whatever keeps it, and talks to package net's other end.
+func TestCaller(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := Call(t.Context(), path, time.Now().Add(time.Second)); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("no socket: %v", err)
+	}
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	c, err := Call(ctx, path, time.Now().Add(150*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	begin := time.Now()
+	if _, _, err := Receive(c); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) > 2*time.Second {
+		t.Errorf("a silent service: %v after %v", err, time.Since(begin))
+	}
+	c.Within(ctx, time.Now().Add(time.Minute))
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, _, err := Receive(c); !errors.Is(err, context.Canceled) || time.Since(begin) > 2*time.Second {
+		t.Errorf("end of the context: %v after %v", err, time.Since(begin))
+	}
+	c.Within(t.Context(), time.Now().Add(10*time.Second))
+	other, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	sent := &Message{Verb: "HELLO", Body: bytes.Repeat([]byte{1}, MaxPacket/2)}
+	go func() { // more than the socket holds: both sides wait for each other
+		for range 20 {
+			_ = Send(c, sent)
+		}
+		c.Shutdown()
+	}()
+	for range 20 {
+		if m, _, err := Receive(other); err != nil || !bytes.Equal(m.Body, sent.Body) {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := Receive(other); !errors.Is(err, io.EOF) {
+		t.Errorf("after the end: %v", err)
+	}
 }
