@@ -438,3 +438,53 @@ func TestMailhostStartTLS(t *testing.T) {
 		})
 	}
 }
+
+// FuzzMailhost lets a mailhost say anything, all at once: a login succeeds with its word only, what stands behind that word
+// stays in the connection, the password is sent once at the most and is in no error.
+func FuzzMailhost(f *testing.F) {
+	for _, seed := range []string{
+		"* OK ready\r\na1 OK in\r\nmore", "* OK\r\n+ \r\n+ \r\na1 OK\r\n", "* OK [CAPABILITY LOGINDISABLED AUTH=PLAIN SASL-IR]\r\na1 OK\r\n",
+		"* OK\r\n* CAPABILITY X\r\na1 OK\r\na1 OK\r\n", "* OK [CAPABILITY LITERAL+]\r\n* X {3}\r\nabc\r\na1 NO [INUSE] sec ret\r\n",
+		"* PREAUTH\r\na1 OK\r\n", "* OK\r\n* BYE sec ret\r\n", "* OK\r\na1 OK\r\n* CAPABILITY Y\r\nC1 OK\r\n* 1 EXISTS\r\n",
+	} {
+		for kind := range uint8(9) {
+			f.Add([]byte(seed), kind)
+		}
+	}
+	f.Fuzz(func(t *testing.T, said []byte, kind uint8) {
+		if len(said) > 20_000 {
+			return // does not fit into the socket
+		}
+		m, theirs := testMailhost(t, inetd.Settings{"IMAP_PROXY_FOREIGN": string('0' + rune(kind%3))})
+		switch kind / 3 % 3 {
+		case 1:
+			m.Password = "séc ret" // a literal
+		case 2:
+			m.Authzid = "joe@example.com"
+		}
+		if _, err := theirs.Write(said); err != nil {
+			t.Fatal(err)
+		}
+		theirs.CloseWrite()
+		err := loginAtMailhost(context.Background(), m)
+		rest, _ := io.ReadAll(m.Conn)
+		m.Conn.Close()
+		sent, _ := io.ReadAll(theirs)
+		if n := strings.Count(string(sent), m.Password); n > 1 {
+			t.Errorf("the password was sent %d times: %q", n, sent)
+		}
+		if err != nil {
+			if strings.Contains(err.Error(), m.Password) {
+				t.Errorf("the password is in the error: %v", err)
+			}
+			return
+		}
+		read, behind := strings.CutSuffix(string(said), string(rest))
+		if !behind || !strings.HasSuffix(read, "\n") || !strings.Contains(strings.ToUpper(read), "\nA1 OK") {
+			t.Errorf("logged in after %q, left %q", read, rest)
+		}
+		if reply := proxiedReply("a1", m); !strings.HasSuffix(reply, crlf) {
+			t.Errorf("the client is told %q", reply)
+		}
+	})
+}

@@ -55,6 +55,21 @@ func TestXinetdSyslog(t *testing.T) {
 	}
 }
 
+// An authdaemond that a front end starts for one request has no other place for its words either.
+func TestXinetdAuthdaemond(t *testing.T) {
+	folder := harness.Dir(t)
+	write(t, filepath.Join(folder, "authdaemonrc"), "authmodulelist=\"authpgsql\"\n")
+	for _, s := range sides {
+		t.Run(s.name, func(t *testing.T) {
+			log := harness.Syslog(t)
+			env := s.env("AUTHDAEMON_SOCKET=/nonexistent", "AUTHDAEMON_PROGRAM="+harness.Bin(t, "authdaemond"), "AUTHDAEMON_CONFIG="+folder)
+			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.port, Env: env, Program: s.arguments(t)})
+			harness.Dialogue(t, s.addr(proxy), strings.NewReplacer("AUTHENTICATIONFAILED", "UNAVAILABLE", `\[AUTH\]`, `\[SYS/TEMP\]`).Replace(replace(s.refused, "here")))
+			log.WaitN(t, 1, `^<20>.* authdaemond\[[0-9]+\]: authpgsql: .*authpgsqlrc`)
+		})
+	}
+}
+
 func TestXinetdSilent(t *testing.T) {
 	world(t)
 	for _, s := range sides {
