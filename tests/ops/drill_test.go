@@ -166,7 +166,8 @@ func oneDatabase(t *testing.T, users int) {
 	write(t, "/etc/courier/authpgsqlrc", rc, 0o600)
 }
 
-// TestDrill: HAProxy with etc/haproxy/haproxy.cfg as it is, two proxies, one database. A proxy is drained: nobody notices. A
+// TestDrill: HAProxy with etc/haproxy/haproxy.cfg as it is, two proxies, one database. A proxy is drained, by what
+// docs/high-availability.md says: nobody notices. A
 // proxy is killed: whoever connects again is served by the other. It comes back: it is used again. Nobody's password is refused.
 func TestDrill(t *testing.T) {
 	const clients = 20
@@ -211,7 +212,18 @@ func TestDrill(t *testing.T) {
 		return more(proxy1)() || len(proxy1.Log.Find(loggedIn)) > 5 && len(proxy2.Log.Find(loggedIn)) > 5
 	})
 
-	admin(t, socket, "set server imap/proxy1 state drain")
+	operate := func(title string) {
+		t.Helper()
+		recipe := recipes(t, "docs/high-availability.md")[title]
+		if !strings.Contains(recipe, "/run/haproxy/admin.sock") {
+			t.Fatalf("docs/high-availability.md has no recipe %q", title)
+		}
+		harness.Run(t, "", "sh", "-e", "-c", strings.ReplaceAll(recipe, "/run/haproxy/admin.sock", socket))
+	}
+	operate("Taking a proxy out")
+	if got := state(t, socket, "pop3/proxy1", status); got != "DRAIN" {
+		t.Errorf("pop3/proxy1 is %s", got)
+	}
 	eventually("drained", func() bool { return state(t, socket, "imap/proxy1", current) == "0" })
 	before := len(proxy1.Log.Find(loggedIn))
 	eventually("the other one in use", more(proxy2))
@@ -221,7 +233,7 @@ func TestDrill(t *testing.T) {
 	if lost := c.lost.Load(); lost != 0 {
 		t.Errorf("draining cost %d connections", lost)
 	}
-	admin(t, socket, "set server imap/proxy1 state ready")
+	operate("Back in use")
 	eventually("drained proxy back", more(proxy1))
 
 	if err := syscall.Kill(proxy1.Cmd.Process.Pid, syscall.SIGKILL); err != nil {
