@@ -31,39 +31,70 @@ const handTimeout = 5 * time.Second
 // touches neither connection before Start. This is the moment to tell the client that it is logged in.
 type Reservation struct {
 	c                *wire.Caller
+	encrypted        bool // c is an Encrypted's and stays open without Start
+	over             bool // Start was called
 	client, mailhost Conn
 }
 
-// Reserve asks the relayd on socket to take a session. o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set. Errors: ErrLimit, or
-// ErrUnavailable with the cause (no relayd, relayd full, connections that are not sockets).
+// Reserve asks the relayd on socket to take a session. o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set. A
+// connection that is Encrypted is taken from the relayd that encrypts it. Errors: ErrLimit, or ErrUnavailable with the cause (no relayd,
+// relayd full, connections that are not sockets).
 func Reserve(ctx context.Context, socket string, client, mailhost Conn, i Info, o Options) (*Reservation, error) {
-	c, err := wire.Call(ctx, socket, time.Now().Add(handTimeout))
-	if err != nil {
-		return nil, unavailable(err)
+	r := &Reservation{client: client, mailhost: mailhost}
+	m := i.message("SESSION", o)
+	var conns []syscall.RawConn
+	for _, x := range r.legs() {
+		if e := encryption(x.conn); e != nil {
+			m.Fields[x.name+"_ID"] = e.id
+			if r.c == nil {
+				r.c, r.encrypted = e.c, true
+			}
+			continue
+		}
+		raw := plainSocket(x.conn)
+		if raw == nil {
+			return nil, unavailable(errors.New("a connection is neither a socket nor TLS that can be detached"))
+		}
+		conns = append(conns, raw)
 	}
-	if err := reserve(c, client, mailhost, i, o); err != nil {
-		c.Close()
+	end := time.Now().Add(handTimeout)
+	if r.c == nil {
+		var err error
+		if r.c, err = wire.Call(ctx, socket, end); err != nil {
+			return nil, unavailable(err)
+		}
+	}
+	r.c.Within(ctx, end)
+	if err := ask(r.c, m, conns...); err != nil {
+		if !r.encrypted {
+			r.c.Close()
+		}
 		return nil, err
 	}
-	return &Reservation{c, client, mailhost}, nil
+	return r, nil
 }
 
-func reserve(c *wire.Caller, client, mailhost Conn, i Info, o Options) error {
+// leg is one of the two connections of a session.
+type leg struct {
+	name string
+	conn Conn
+}
+
+func (r *Reservation) legs() [2]leg { return [2]leg{{"CLIENT", r.client}, {"MAILHOST", r.mailhost}} }
+
+// message is how a session is told to relayd.
+func (i Info) message(verb string, o Options) *wire.Message {
 	start := i.Start
 	if start.IsZero() {
 		start = time.Now()
 	}
-	m := &wire.Message{Verb: "SESSION", Fields: map[string]string{
+	m := &wire.Message{Verb: verb, Fields: map[string]string{
 		"USER": visible(i.User), "PROTOCOL": visible(i.Protocol), "IP": visible(i.RemoteIP), "PORT": visible(i.RemotePort),
 		"MAILHOST": visible(i.Mailhost), "START": strconv.FormatInt(start.Unix(), 10),
 		"KEEPALIVE": strconv.Itoa(int(o.KeepAlive / time.Second)), "HALFCLOSED": strconv.Itoa(int(o.halfClosed() / time.Second)),
 	}}
 	maps.Copy(m.Fields, i.Login.fields())
-	a, b := plainSocket(client), plainSocket(mailhost)
-	if a == nil || b == nil {
-		return unavailable(errors.New("a connection is neither a socket nor TLS that can be detached"))
-	}
-	return ask(c, m, a, b)
+	return m
 }
 
 // ask sends a message with the descriptors of the connections and waits for OK.
@@ -101,14 +132,23 @@ func verdict(answer *wire.Message, err error) error {
 // Start lets relayd begin, and returns nil when the session is relayd's: the caller closes its descriptors and must not
 // touch the connections again. After ErrUnavailable the session is still wholly the caller's. There is no third case,
 // whatever happens to relayd: it acknowledges before it reads the first byte, and an acknowledgement that was sent is found.
+// (A connection that relayd has encrypted is lost with relayd, and reads as ended then.)
 func (r *Reservation) Start(ctx context.Context) error {
-	defer r.c.Close()
-	m, err := startMessage(r.client, r.mailhost)
+	defer func() { r.over = true }()
+	m, err := r.startMessage()
 	if err != nil {
+		r.Close()
 		return unavailable(err)
 	}
+	var near []syscall.RawConn
+	for _, x := range r.legs() {
+		if encryption(x.conn) != nil {
+			near = append(near, rawSocket(x.conn))
+		}
+	}
 	r.c.Within(ctx, time.Now().Add(handTimeout))
-	if err := wire.Send(r.c, m); err != nil {
+	if err := sendWith(r.c, m, nil, near); err != nil {
+		r.Close()
 		return unavailable(err)
 	}
 	answer, fds, err := wire.Receive(r.c)
@@ -119,25 +159,40 @@ func (r *Reservation) Start(ctx context.Context) error {
 		answer, fds, err = wire.Receive(r.c)
 	}
 	wire.CloseAll(fds)
-	return verdict(answer, err)
+	if err = verdict(answer, err); err != nil && r.encrypted {
+		return err
+	}
+	r.c.Close()
+	for _, x := range r.legs() {
+		if e := encryption(x.conn); e != nil && err == nil {
+			e.Close()
+		}
+	}
+	return err
 }
 
 // Close gives the place back. After Start it does nothing.
-func (r *Reservation) Close() error { return r.c.Close() }
+func (r *Reservation) Close() error {
+	switch {
+	case r.over:
+		return nil
+	case !r.encrypted:
+		return r.c.Close()
+	}
+	r.c.Within(context.Background(), time.Now().Add(handTimeout))
+	return ask(r.c, &wire.Message{Verb: "CANCEL"})
+}
 
 // startMessage says START and tells the state of TLS connections: their keys, and the bytes that crypto/tls has already
 // taken from the socket. It leaves the states as they are, so that Join can still use them.
-func startMessage(client, mailhost Conn) (*wire.Message, error) {
+func (r *Reservation) startMessage() (*wire.Message, error) {
 	m := &wire.Message{Verb: "START", Fields: map[string]string{}}
-	for _, x := range []struct {
-		name string
-		conn Conn
-	}{{"CLIENT", client}, {"MAILHOST", mailhost}} {
+	for _, x := range r.legs() {
 		d, ok := x.conn.(Detacher)
 		if !ok {
 			continue
 		}
-		if err := errors.Join(canDetach(client), canDetach(mailhost)); err != nil {
+		if err := errors.Join(canDetach(r.client), canDetach(r.mailhost)); err != nil {
 			return nil, err
 		}
 		state, err := d.Detach()

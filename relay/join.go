@@ -24,6 +24,11 @@ const settle = time.Second
 // neither: the caller does.
 func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) {
 	start := time.Now()
+	for _, c := range []Conn{client, mailhost} {
+		if e := encryption(c); e != nil { // where relayd is gone, the connection is at its end
+			_ = e.Continue(ctx, Info{}, o)
+		}
+	}
 	tune(client, o)
 	tune(mailhost, o)
 	var s Stats
