@@ -57,7 +57,7 @@ install: build
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d etc/sysusers.d/mailproxy.conf
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d etc/tmpfiles.d/mailproxy.conf
 	install -d $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples
-	cp -R etc/examples/. etc/xinetd.d etc/courier etc/haproxy $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples/
+	cp -R etc/examples/. etc/xinetd.d etc/courier etc/haproxy etc/keepalived $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples/
 	for file in $(CONFIGS); do target=$(DESTDIR)$(SYSCONFDIR)/mailproxy/$$file; \
 		test -e $$target || install -m 0600 etc/$$file $$target || exit 1; done
 

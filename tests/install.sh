@@ -15,7 +15,7 @@ packages=(
 	# clients
 	curl fetchmail isync mpop s-nail mutt openssl python3
 	# other proxies, for comparison and for what stands in front of ours
-	haproxy nginx libnginx-mod-mail perdition
+	haproxy keepalived nginx libnginx-mod-mail perdition
 	# what reads our logs and manuals; tools of the tests themselves
 	fail2ban mandoc iproute2 strace gcc libc6-dev socat
 )
