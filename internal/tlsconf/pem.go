@@ -103,7 +103,8 @@ func checkPair(certPEM, keyPEM []byte) error {
 		last := fields[len(fields)-1]
 		want, err := pub.Bytes()
 		if err == nil && last.Class == asn1.ClassContextSpecific && last.Tag == 1 && !bytes.HasSuffix(last.Bytes, want) {
-			return errWrongKey
+			_, _, err := parsePair(certPEM, keyPEM) // the private number alone decides; what is written beside it may be wrong
+			return err
 		}
 	default:
 		_, _, err := parsePair(certPEM, keyPEM) // Ed25519: cheap
