@@ -46,7 +46,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
-	p := &program{getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: standardError(os.Stderr), reload: reload, now: time.Now}
+	p := &program{getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: standardError(os.Stderr, os.Getenv), reload: reload, now: time.Now}
 	status := p.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)

@@ -8,14 +8,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/journal"
 )
 
-// standardError returns where the log goes: standard error, in the form of a syslog message when that leads to the syslog service.
+// standardError returns where the log goes: standard error, in the form of a syslog message when that leads to the syslog service, with the
+// levels of the journal when it is that.
 // A front end under xinetd, whose own standard error is the client, starts us so.
-func standardError(file *os.File) io.Writer {
+func standardError(file *os.File, getenv func(string) string) io.Writer {
 	kind, err := unix.GetsockoptInt(int(file.Fd()), unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil || kind != unix.SOCK_DGRAM {
-		return file
+		return journal.Stderr(file, "authdaemond", getenv)
 	}
 	return &syslogWriter{to: file, pid: os.Getpid(), now: time.Now}
 }

@@ -42,13 +42,13 @@ func TestStandardError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	(&logger{out: standardError(file)}).errf("what %d", 1)
+	(&logger{out: standardError(file, os.Getenv)}).errf("what %d", 1)
 	message := make([]byte, 100)
 	n, err := service.Read(message)
 	if got := string(message[:n]); err != nil || !strings.HasPrefix(got, "<19>") || !strings.HasSuffix(got, "]: what 1") {
 		t.Errorf("syslog has %q, %v", got, err)
 	}
-	if standardError(os.Stderr) != os.Stderr {
+	if standardError(os.Stderr, func(string) string { return "" }) != os.Stderr {
 		t.Error("an ordinary standard error is not used as it is")
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/journal"
 	"mailproxy/internal/version"
 	"mailproxy/relay/internal/wire"
 )
@@ -28,7 +29,7 @@ const (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdout, journal.Stderr(os.Stderr, "relayd", os.Getenv)))
 }
 
 // run is the program; args include its name.

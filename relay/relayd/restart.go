@@ -82,13 +82,18 @@ func (s *service) spawn(in *inherited, getenv func(string) string) (*os.Process,
 		names, conns = append(names, "metrics"), append(conns, m)
 	}
 	env := []string{inheritVariable + "=" + strings.Join(names, ",")}
-	for _, name := range []string{"NOTIFY_SOCKET", "GOMAXPROCS", "GODEBUG", "GORACE"} {
+	for _, name := range []string{"NOTIFY_SOCKET", "JOURNAL_STREAM", "GOMAXPROCS", "GODEBUG", "GORACE"} {
 		if v := getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}
 	}
+	sys := &syscall.SysProcAttr{}
+	if getenv("NOTIFY_SOCKET") != "" {
+		// systemd warns of a main process that is not its own child.
+		sys.Cloneflags = unix.CLONE_PARENT
+	}
 	pid, err := withDescriptors(conns, []uintptr{0, 1, 2}, func(fds []uintptr) (int, error) {
-		return syscall.ForkExec(s.conf.program, s.conf.args, &syscall.ProcAttr{Env: env, Files: fds})
+		return syscall.ForkExec(s.conf.program, s.conf.args, &syscall.ProcAttr{Env: env, Files: fds, Sys: sys})
 	})
 	if err != nil {
 		ours.Close()

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 // A machine is this machine with all its packages, under another root: what is changed there is kept in memory and thrown away.
 type machine struct {
 	root, upper string
+	enter       []string // a program and its arguments that run the rest on the machine
 }
 
 // newMachine mounts an overlay over the whole file system, with /run and /tmp empty.
@@ -48,13 +50,15 @@ func newMachine(t *testing.T) *machine {
 			t.Error(err)
 		}
 	})
+	m.enter = []string{"chroot", m.root}
 	// A user that a real installation has left here would hide that the package makes none.
 	exec.Command("chroot", m.root, "userdel", "mailproxy").Run()
 	return m
 }
 
 func (m *machine) command(args ...string) *exec.Cmd {
-	cmd := exec.Command("chroot", append([]string{m.root}, args...)...)
+	args = append(slices.Clone(m.enter), args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8")
 	return cmd
 }
@@ -187,8 +191,8 @@ var belongs = map[string]string{
 	"/usr/share/man/man8/imapd-proxy.8":                     "root:root:644",
 	"/usr/lib/sysusers.d/mailproxy.conf":                    "root:root:644",
 	"/run/mailproxy":                                        "root:root:755",
-	"/run/mailproxy/authdaemon":                             "root:mailproxy:750",
-	"/run/mailproxy/relayd":                                 "root:mailproxy:750",
+	"/run/mailproxy/authdaemon":                             "root:mailproxy:770",
+	"/run/mailproxy/relayd":                                 "root:mailproxy:770",
 	"/usr/lib/systemd/system/imapd-proxy.socket":            "root:root:644",
 	"/usr/lib/systemd/system/mailproxy-authdaemond.service": "root:root:644",
 }
