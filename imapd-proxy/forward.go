@@ -3,24 +3,33 @@ package main
 import (
 	"context"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"mailproxy/internal/frontend"
 )
 
 // forwardClient tells the mailhost who the real client is, with the fields of RFC 2971's ID command that Dovecot
-// believes when its login_trusted_networks names us. PROXY_FORWARD_CLIENT=ID asks for it.
+// believes when its login_trusted_networks names us. PROXY_FORWARD_CLIENT=ID asks for it. A mailhost that calls itself one of
+// our own kind is told in any case how many proxies may still follow: see Session.LimitHops.
 func (u *upstream) forwardClient(context.Context) error {
-	if !strings.EqualFold(u.m.Settings.Get("PROXY_FORWARD_CLIENT"), "ID") {
+	forward := strings.EqualFold(u.m.Settings.Get("PROXY_FORWARD_CLIENT"), "ID")
+	if !forward && !u.proxy {
 		return nil
 	}
 	u.step = frontend.StepForward
-	c := u.m.Client
+	var known []idField
+	if c := u.m.Client; forward {
+		known = []idField{
+			{"x-originating-ip", plainAddress(c.RemoteIP)}, {"x-originating-port", decimal(c.RemotePort)},
+			{"x-connected-ip", plainAddress(c.LocalIP)}, {"x-connected-port", decimal(c.LocalPort)},
+		}
+	}
+	if u.m.Hops > 0 {
+		known = append(known, idField{hopsField, strconv.Itoa(u.m.Hops)})
+	}
 	fields := ""
-	for _, f := range []struct{ name, value string }{
-		{"x-originating-ip", plainAddress(c.RemoteIP)}, {"x-originating-port", decimal(c.RemotePort)},
-		{"x-connected-ip", plainAddress(c.LocalIP)}, {"x-connected-port", decimal(c.LocalPort)},
-	} {
+	for _, f := range known {
 		if f.value != "" {
 			fields += " " + quote(f.name) + " " + quote(f.value)
 		}

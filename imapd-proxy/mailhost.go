@@ -21,6 +21,8 @@ type upstream struct {
 	capabilities string
 	// learned is the last list that came with an answer to our commands.
 	learned string
+	// proxy: the mailhost has greeted us as a proxy of our own kind.
+	proxy bool
 	// step is where we are, for errors.
 	step frontend.Step
 }
@@ -57,6 +59,7 @@ func (u *upstream) greeting(context.Context) error {
 		return fmt.Errorf("mailhost said %q", u.brief(r.text))
 	}
 	u.capabilities, _ = r.capabilities()
+	u.proxy = strings.HasSuffix(r.text, " "+textReady)
 	return nil
 }
 

@@ -254,6 +254,18 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
+		{name: "another proxy of ours", change: func(m *frontend.Mailhost) { m.Hops = 3 }, server: `
+			S: * OK [CAPABILITY IMAP4rev1] imapd-proxy ready.
+			C: I1 ID ("x-proxy-ttl" "3")
+			S: I1 NO Error in IMAP command received by server.
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: a1 OK fine`},
+		{name: "forwarded client and hops", settings: forward, change: func(m *frontend.Mailhost) { m.Hops = 4 }, server: `
+			S: * OK ready
+			C~ I1 ID .* "x-connected-port" "143" "x-proxy-ttl" "4"\)
+			S: I1 OK fine
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: a1 OK fine`},
 		{name: "forwarded client, closes", settings: forward, server: `
 			S: * OK ready
 			C~ I1 ID .*`,

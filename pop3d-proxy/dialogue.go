@@ -66,6 +66,7 @@ func commands() []command {
 		{"AUTH", (*dialogue).auth},
 		{"STLS", (*dialogue).stls},
 		{"QUIT", (*dialogue).quit},
+		{"XCLIENT", (*dialogue).xclient},
 	}
 }
 

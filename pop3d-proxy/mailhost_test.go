@@ -154,9 +154,9 @@ func TestMailhost(t *testing.T) {
 			S: -ERR no`},
 		{name: "master, NUL in the account", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", "a\x00b" },
 			step: frontend.StepLogin, server: "S: +OK"},
-		{name: "xclient", change: func(m *frontend.Mailhost) { m.Settings["PROXY_FORWARD_CLIENT"] = "XCLIENT" }, server: `
+		{name: "xclient", change: func(m *frontend.Mailhost) { m.Settings["PROXY_FORWARD_CLIENT"], m.Hops = "XCLIENT", 4 }, server: `
 			S: +OK
-			C: XCLIENT ADDR=192.0.2.7 PORT=4711
+			C: XCLIENT ADDR=192.0.2.7 PORT=4711 TTL=4
 			S: +OK Updated
 			C: USER ann@example.com
 			S: +OK

@@ -23,6 +23,9 @@ func (h *mailhost) forwardClient() error {
 	if text == "" {
 		return nil
 	}
+	if h.m.Hops > 0 {
+		text += " TTL=" + strconv.Itoa(h.m.Hops)
+	}
 	err := h.command(frontend.StepForward, text)
 	var r *refusal
 	if errors.As(err, &r) {

@@ -77,11 +77,11 @@ func (s *Session) logHostname(err error) { s.Log.Errf("gethostname failed: %v", 
 
 func (s *Session) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE: %v", err) }
 
-// logLoop: a mailhost is where this connection came in.
-func (s *Session) logLoop(m *Mailhost) {
+// logLoop: a mailhost leads back to where this connection has been.
+func (s *Session) logLoop(m *Mailhost, why string) {
 	s.tally.failed(m, StepConnect)
-	s.Log.Warnf("Login to %s failed, address=%s, step=%s, user=%s: this is the address and port that the client is connected to: proxying loop refused",
-		m.Host, m.Addr, StepConnect, field(m.account()))
+	s.Log.Warnf("Login to %s failed, address=%s, step=%s, user=%s: %s: proxying loop refused",
+		m.Host, m.Addr, StepConnect, field(m.account()), why)
 }
 
 // logUnusable: a mailhost could not be used now.

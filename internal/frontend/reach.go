@@ -62,7 +62,7 @@ func (s *Session) isHere(host Host) (bool, error) {
 
 // template is what every attempt to log an account in has in common.
 func (s *Session) template(c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
-	m := &Mailhost{Tag: tag, Client: s.Peer, UTF8: c.UTF8, Settings: s.Settings, Log: s.Log}
+	m := &Mailhost{Tag: tag, Client: s.Peer, Hops: s.hopsLeft(), UTF8: c.UTF8, Settings: s.Settings, Log: s.Log}
 	m.User, m.Password = account.Address, account.ClearPassword
 	if s.Config.MasterUser != "" {
 		secret, err := readSecret(s.Config.MasterFile)
@@ -176,8 +176,12 @@ func (s *Session) mailhostPort() string {
 
 // tryAddress connects and logs in. Everything that goes wrong is logged here. On success m.Conn is ready for the relay.
 func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
-	if s.isOurselves(addr) {
-		s.logLoop(m)
+	switch {
+	case s.isOurselves(addr):
+		s.logLoop(m, "this is the address and port that the client is connected to")
+		return ErrTemporary
+	case s.hopsLeft() <= 0:
+		s.logLoop(m, "the session has come through as many proxies as it may")
 		return ErrTemporary
 	}
 	conn, err := s.dial(ctx, addr)

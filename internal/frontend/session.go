@@ -58,6 +58,8 @@ type Mailhost struct {
 	StartTLS func(ctx context.Context) error
 	// Client is the real client, for PROXY_FORWARD_CLIENT.
 	Client inetd.Peer
+	// Hops is how many proxies may still follow, to be told to one; 0 = it is not to be told.
+	Hops int
 	// UTF8 says that a POP3 client has sent UTF8.
 	UTF8 bool
 	// Settings are the session's, for the dialogue's own ones (IMAP_PROXY_FOREIGN).
@@ -178,4 +180,5 @@ type Session struct {
 
 	startTLS startTLSState // what OffersStartTLS found out
 	tally    tally         // of the login under way, for relayd's counters
+	hopsGone int           // proxies that the session has come through
 }
