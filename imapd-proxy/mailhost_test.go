@@ -468,6 +468,7 @@ func FuzzMailhost(f *testing.F) {
 			return // does not fit into the socket
 		}
 		m, theirs := testMailhost(t, inetd.Settings{"IMAP_PROXY_FOREIGN": string('0' + rune(kind%3))})
+		m.Hops = 2
 		switch kind / 3 % 3 {
 		case 1:
 			m.Password = "séc ret" // a literal
