@@ -51,6 +51,8 @@ install: build
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man5 man8)
 	install -m 0644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 0644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	ln -sf authdaemond.8 $(DESTDIR)$(PREFIX)/share/man/man8/mailproxy-authdaemond.8
+	ln -sf relayd.8 $(DESTDIR)$(PREFIX)/share/man/man8/mailproxy-relayd.8
 	for unit in etc/systemd/*.socket etc/systemd/*.service; do \
 		sed 's|/usr/sbin/|$(PREFIX)/sbin/|; s|/usr/lib/mailproxy/|$(LIBDIR)/|; s|/etc/mailproxy/|$(SYSCONFDIR)/mailproxy/|g' $$unit \
 			> $(DESTDIR)$(UNITDIR)/$$(basename $$unit) && chmod 0644 $(DESTDIR)$(UNITDIR)/$$(basename $$unit) || exit 1; done
@@ -64,12 +66,13 @@ install: build
 # dist/mailproxy_VERSION_ARCH.deb
 DEB_VERSION    ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || echo 0.0.0~$$(git rev-list --count HEAD 2>/dev/null || echo 0))
 DEB_ARCH       ?= $(shell $(GO) env GOARCH)
-DEB_MAINTAINER ?= mailproxy maintainers <root@localhost>
+DEB_MAINTAINER ?= mailproxy maintainers <mailproxy@example.org>
 
 deb:
 	rm -rf dist && mkdir -p dist
 	$(MAKE) install DESTDIR=dist/root PREFIX=/usr SYSCONFDIR=/etc
 	mv dist/root/etc/mailproxy dist/conf && rmdir dist/root/etc
+	GO='$(GO)' packaging/deb-docs dist/root '$(DEB_VERSION)' '$(DEB_MAINTAINER)'
 	cd packaging && $(GO) build -o ../dist/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
 	DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' DEB_MAINTAINER='$(DEB_MAINTAINER)' \
 		dist/nfpm package -f packaging/nfpm.yaml -p deb -t dist/

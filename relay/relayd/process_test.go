@@ -49,7 +49,7 @@ const noFile = "RELAYD_TEST_NOFILE"
 func startProcess(t testing.TB, args ...string) *process {
 	t.Helper()
 	env := []string{}
-	if len(args) > 0 && strings.HasPrefix(args[0], noFile) {
+	if len(args) > 0 && (strings.HasPrefix(args[0], noFile) || strings.HasPrefix(args[0], "NOTIFY_SOCKET=")) {
 		env, args = append(env, args[0]), args[1:]
 	}
 	program, err := os.Executable()

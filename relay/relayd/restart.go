@@ -65,6 +65,8 @@ func (s *service) restart(ctx context.Context, in *inherited, getenv func(string
 		unix.Close(x.end[mailhost].FD)
 		s.limits.give(i.RemoteIP, i.User)
 	}
+	// Systemd has to know before this process ends: else it takes the service for ended, and stops the new process.
+	notify(getenv, "MAINPID="+strconv.Itoa(child.Pid))
 	_ = child.Release()
 	return len(frozen), nil
 }

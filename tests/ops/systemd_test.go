@@ -272,12 +272,14 @@ func (m *machine) testRelayd(t *testing.T) {
 		visits = append(visits, m.visit(t, port, "ann@example.com"))
 	}
 	m.held(t, 4)
-	first := m.mainPID(t, service)
-	m.run(t, "systemctl", "reload", service)
-	if !harness.Eventually(func() bool { return m.mainPID(t, service) != first }) {
-		t.Fatal("a reload leaves the main process as it was")
+	for range 10 {
+		before := m.mainPID(t, service)
+		m.run(t, "systemctl", "reload", service)
+		if !harness.Eventually(func() bool { return m.mainPID(t, service) != before }) {
+			t.Fatal("a reload leaves the main process as it was")
+		}
+		m.held(t, 4)
 	}
-	m.held(t, 4)
 	for _, v := range visits {
 		v.alive(t)
 	}
