@@ -36,7 +36,7 @@ type config struct {
 }
 
 const usage = `usage: relayd [-socket PATH] [-user NAME] [-allow NAME,...] [-max N] [-maxperip N] [-maxperuser N]
-              [-metrics unix:PATH|HOST:PORT] [-loops N] [-linger DURATION]
+              [-metrics unix:PATH|HOST:PORT] [-loops N] [-linger DURATION] [-options FILE]
        relayd [-socket PATH] who | kick USER|IP | stats
        relayd version
 `
@@ -57,10 +57,24 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	f.IntVar(&c.maxPerUser, "maxperuser", 0, "")
 	f.IntVar(&c.loops, "loops", runtime.NumCPU(), "")
 	f.DurationVar(&c.linger, "linger", 24*time.Hour, "")
+	options := f.String("options", "", "")
 	if err := f.Parse(args[1:]); err != nil {
 		return nil, err
 	}
 	rest := f.Args()
+	if len(rest) == 0 && *options != "" {
+		more, err := optionsFrom(*options)
+		if err != nil {
+			return nil, err
+		}
+		file := *options
+		if err := f.Parse(more); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		if f.NArg() > 0 || *options != file {
+			return nil, fmt.Errorf("%s: options only, and not that of another file: %q", file, more)
+		}
+	}
 	if len(rest) > 0 {
 		c.command, rest = rest[0], rest[1:]
 	}

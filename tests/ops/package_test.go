@@ -178,7 +178,7 @@ var belongs = map[string]string{
 	"/etc/mailproxy/imapd-ssl":                              "root:root:600",
 	"/etc/mailproxy/pop3d":                                  "root:root:600",
 	"/etc/mailproxy/pop3d-ssl":                              "root:root:600",
-	"/etc/mailproxy/relayd":                                 "root:root:600",
+	"/etc/mailproxy/relayd":                                 "root:mailproxy:640",
 	"/etc/mailproxy/authdaemonrc":                           "root:mailproxy:640",
 	"/etc/mailproxy/authmysqlrc":                            "root:mailproxy:640",
 	"/etc/mailproxy/authpgsqlrc":                            "root:mailproxy:640",

@@ -327,8 +327,12 @@ func (m *machine) testRelayd(t *testing.T) {
 	v.leave(t)
 
 	m.add(t, "/etc/mailproxy/relayd", "RELAYD_OPTIONS='-allow courier,mail -metrics unix:/run/mailproxy/relayd/metrics -maxperuser 100'\n")
-	m.run(t, "systemctl", "restart", service)
 	v = m.visit(t, "143", "ann@example.com")
+	m.run(t, "systemctl", "reload", service)
+	if !harness.Eventually(func() bool { return m.mainPID(t, service) != fourth }) {
+		t.Fatal("a reload with new options leaves the main process as it was")
+	}
+	v.alive(t)
 	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/relayd/metrics", "http://relayd/metrics"); !strings.Contains(text, "sessions") {
 		t.Errorf("metrics of relayd: %s", text)
 	}

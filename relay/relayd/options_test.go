@@ -1,0 +1,37 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestOptions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "options")
+	for text, want := range map[string]int{
+		"": 7, "RELAYD_OPTIONS=\"\"\n": 7, "# RELAYD_OPTIONS=\"-max 1\"\n": 7, "RELAYD_OPTIONS=\n": 7,
+		"RELAYD_OPTIONS=\"-max 5 -maxperip 3\"\n": 5, "RELAYD_OPTIONS='-max 5'\nOTHER=-max 6": 5, "RELAYD_OPTIONS=-max=5": 5,
+		"RELAYD_OPTIONS=\"-max 5\"\n\n  RELAYD_OPTIONS=\"-max 6\"\n": 6,
+		"RELAYD_OPTIONS=\"-max five\"\n":                             -1, "RELAYD_OPTIONS=\"-max 5": -1, "RELAYD_OPTIONS=-max 5 who": -1, "RELAYD_OPTIONS=\"": -1,
+		"RELAYD_OPTIONS=-options=/x": -1,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := parse([]string{"relayd", "-max", "7", "-options", path}, io.Discard)
+		if want < 0 != (err != nil) || err == nil && c.max != want {
+			t.Errorf("%q: %+v, %v", text, c, err)
+		}
+	}
+	if c, err := parse([]string{"relayd", "-options", filepath.Join(path, "..", "none"), "-max", "7"}, io.Discard); err != nil || c.max != 7 {
+		t.Errorf("no file: %+v, %v", c, err)
+	}
+	if _, err := parse([]string{"relayd", "-options", filepath.Dir(path)}, io.Discard); err == nil {
+		t.Error("a folder is no file of options")
+	}
+	// The restart has the arguments as they were given, and reads the file anew.
+	if c, err := parse([]string{"relayd", "-options", path, "version"}, io.Discard); err != nil || len(c.args) != 4 || c.command != "version" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
