@@ -33,6 +33,8 @@ type Client struct {
 	// ConnectTimeout (TIMEOUT_SOCK), WriteTimeout (TIMEOUT_WRITE) and ReadTimeout (TIMEOUT_READ) limit the three
 	// steps of a request; 0 = the default.
 	ConnectTimeout, WriteTimeout, ReadTimeout time.Duration
+	// Dial, if not nil, connects to the daemon's socket in place of package net, within limit.
+	Dial func(ctx context.Context, socket string, limit time.Duration) (net.Conn, error)
 	// OneShot, if not nil, returns a connection to a daemon started for one request. It is called when nobody listens on
 	// Socket: no such file, or connection refused. See [Starter].
 	OneShot func(ctx context.Context) (net.Conn, error)
@@ -120,8 +122,17 @@ func (c *Client) ask(ctx context.Context, req Request, read func(io.Reader) erro
 // connect reaches the daemon, or starts one.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	timeout := positive(c.ConnectTimeout, DefaultConnectTimeout)
-	dialer := net.Dialer{Timeout: timeout}
-	conn, err := dialer.DialContext(ctx, "unix", c.socket())
+	if end, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(end))
+	}
+	dial := c.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, socket string, limit time.Duration) (net.Conn, error) {
+			dialer := net.Dialer{Timeout: limit}
+			return dialer.DialContext(ctx, "unix", socket)
+		}
+	}
+	conn, err := dial(ctx, c.socket(), timeout)
 	if err == nil {
 		return conn, nil
 	}
@@ -198,7 +209,11 @@ func (p *patient) Write(b []byte) (int, error) {
 
 // arm sets a deadline, unless the context has already put an end to everything.
 func (p *patient) arm(set func(time.Time) error) error {
-	if err := set(time.Now().Add(p.limit)); err != nil {
+	by := time.Now().Add(p.limit)
+	if end, ok := p.ctx.Deadline(); ok && end.Before(by) {
+		by = end
+	}
+	if err := set(by); err != nil {
 		return err
 	}
 	// The context may have ended before the deadline was set, which then undid its own.

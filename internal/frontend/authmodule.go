@@ -1,12 +1,16 @@
 package frontend
 
 import (
+	"context"
+	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/inetd"
 )
 
 // authClient asks the auth daemon; when there is none it starts one for each question.
@@ -14,6 +18,9 @@ func (s *Session) authClient(environ []string, stderr *os.File) *authlib.Client 
 	c := &authlib.Client{
 		Socket:         s.Config.AuthSocket,
 		ConnectTimeout: s.Config.AuthConnect, WriteTimeout: s.Config.AuthWrite, ReadTimeout: s.Config.AuthRead,
+	}
+	c.Dial = func(_ context.Context, socket string, limit time.Duration) (net.Conn, error) {
+		return inetd.DialUnix(socket, limit, s.long)
 	}
 	if program := s.Config.authProgram(); program != "" {
 		starter := &authlib.Starter{Program: program, Environ: environ, Stderr: stderr}

@@ -53,5 +53,5 @@ func TLSFacts(conn inetd.Conn) (string, bool) {
 
 // Inspect makes a session without a connection from settings: enough for the methods above and for Auth.
 func (p *Program) Inspect(settings inetd.Settings, log *inetd.Log, args []string) (*Session, error) {
-	return p.session(&inetd.Launch{Settings: settings, Log: log}, args, nil)
+	return p.session(&inetd.Launch{Settings: settings, Log: log}, args, nil, nil)
 }

@@ -1,7 +1,6 @@
 package frontend
 
 import (
-	"context"
 	"errors"
 	"strconv"
 
@@ -35,8 +34,7 @@ func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 	if errors.Is(err, inetd.ErrChanged) {
 		return ErrHome
 	}
-	ctx, cancel := context.WithDeadlineCause(s.ctx, s.Started.Add(s.Config.LoginTimeout), errTimeIsUp)
-	defer cancel()
+	ctx := s.limited(s.ctx)
 	if errors.Is(err, inetd.ErrRoot) {
 		return s.failed(ctx, ErrRefused)
 	}

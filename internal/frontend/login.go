@@ -5,20 +5,17 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"mailproxy/authlib"
 )
-
-// errTimeIsUp is the cause of the end of a context by Config.LoginTimeout.
-var errTimeIsUp = errors.New("login time limit")
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its mailhost.
 // tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary or ErrEnd, by then logged and, but for
 // ErrEnd, delayed by Config.FailDelay. The delay does not end when the client hangs up: who guesses passwords would
 // otherwise have his next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
-	ctx, cancel := context.WithDeadlineCause(ctx, s.Started.Add(s.Config.LoginTimeout), errTimeIsUp)
-	defer cancel()
+	ctx = s.limited(ctx)
 	s.tally = tally{began: s.System.Now()}
 	o, err := s.login(ctx, c, tag)
 	s.reportLogin(o, err)
@@ -27,6 +24,40 @@ func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outco
 		return o, nil
 	}
 	return nil, s.failed(ctx, err)
+}
+
+// limited returns ctx with the end of the login time as its deadline. It says so when it is asked, but nothing wakes up by
+// itself then: whoever waits must know the deadline. A timer would start the runtime's poller, for every login.
+func (s *Session) limited(ctx context.Context) context.Context {
+	return limited{Context: ctx, end: s.Started.Add(s.Config.LoginTimeout), now: s.System.Now}
+}
+
+type limited struct {
+	context.Context
+	end time.Time
+	now func() time.Time
+}
+
+func (l limited) Deadline() (time.Time, bool) {
+	if end, ok := l.Context.Deadline(); ok && end.Before(l.end) {
+		return end, true
+	}
+	return l.end, true
+}
+
+func (l limited) Err() error {
+	if err := l.Context.Err(); err != nil {
+		return err
+	}
+	if !l.now().Before(l.end) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// within is limited for one step that may take d.
+func (s *Session) within(ctx context.Context, d time.Duration) context.Context {
+	return limited{Context: ctx, end: s.System.Now().Add(d), now: s.System.Now}
 }
 
 // failed delays the answer to a failed login.

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/version"
@@ -41,9 +39,12 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		fmt.Fprintln(stdout, p.Name, version.Version)
 		return 0
 	}
+	stopping := newStopping(ctx)
+	defer stopping.cancel()
 	launch, openErr := inetd.Open(inetd.Request{
 		// In syslog the program goes by the name of Courier's service, imapd or pop3d: fail2ban's filters look for it.
 		Name: strings.TrimSuffix(p.Name, "-proxy"), Configs: command.configs, Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
+		Long: stopping.listen,
 	})
 	if launch.Conn != nil {
 		defer launch.Conn.Close()
@@ -59,15 +60,14 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		launch.Log.Critf("%v", openErr)
 		return p.giveUp(launch, p.Unavailable)
 	}
-	s, err := p.session(launch, command.args, stderr)
+	s, err := p.session(launch, command.args, stderr, stopping.listen)
 	if err != nil {
 		for text := range strings.SplitSeq(err.Error(), "\n") {
 			launch.Log.Critf("%s", text)
 		}
 		return p.giveUp(launch, p.Unavailable)
 	}
-	ctx, stop := untilSignal(ctx)
-	defer stop()
+	ctx = stopping.ctx
 	defer s.Begin(ctx)()
 	if err := s.acceptHeader(); err != nil {
 		return 1
@@ -80,26 +80,6 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		return 1
 	}
 	return p.Serve(ctx, s)
-}
-
-// signalGrace is how long a session lives before SIGTERM and SIGHUP end it with a word to the client; younger ones just end.
-// To listen for signals costs threads, a sixth of a login's processor time, and most logins are over by then.
-const signalGrace = 100 * time.Millisecond
-
-// untilSignal returns a context that ends with SIGTERM or SIGHUP. The function it returns releases what that took.
-func untilSignal(parent context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(parent)
-	timer := time.AfterFunc(signalGrace, func() {
-		signals := make(chan os.Signal, 1)
-		signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
-		defer signal.Stop(signals)
-		select {
-		case <-signals:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	return ctx, func() { timer.Stop(); cancel() }
 }
 
 // command is a front end's command line.
@@ -132,24 +112,25 @@ func (p *Program) parse(args []string) (command, error) {
 // giveUp tells the client, if there is one, and returns the exit status.
 func (p *Program) giveUp(launch *inetd.Launch, text string) int {
 	if launch.Conn != nil {
-		s := &Session{Conn: launch.Conn, System: RealSystem()}
+		s := &Session{Conn: launch.Conn, System: RealSystem(nil)}
 		s.Farewell(text + "\r\n")
 	}
 	return 1
 }
 
 // session puts together what the dialogue needs.
-func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File) (*Session, error) {
+func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File, long func()) (*Session, error) {
 	config, err := NewConfig(launch.Settings, p.Protocol)
 	if err != nil {
 		return nil, err
 	}
-	system := RealSystem()
-	system.Start = func(stdio *os.File, l *inetd.Local) (*os.Process, error) { return inetd.Start(stdio, stderr, l) }
+	system := RealSystem(long)
+	system.Start = func(stdio syscall.Conn, l *inetd.Local) (*os.Process, error) { return inetd.Start(stdio, stderr, l) }
 	s := &Session{
 		Conn: launch.Conn, Peer: launch.Peer, Settings: launch.Settings, Config: config, Log: launch.Log,
 		Protocol: p.Protocol, Args: args, Alone: true, System: system,
 	}
+	s.long = long
 	s.Auth = s.authClient(launch.Settings.Environ(), stderr)
 	return s, nil
 }

@@ -3,11 +3,6 @@ package frontend
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"os"
-
-	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/inetd"
 	"mailproxy/relay"
@@ -20,7 +15,7 @@ var ErrServed = errors.New("served by the local server")
 // pumpLocal starts the local server on a socket pair and carries its session through our TLS until both directions are
 // done: then the error is ErrServed. Any other error says that the server did not start; this process has not changed then.
 func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string) error {
-	ours, theirs, err := socketPair()
+	ours, theirs, err := inetd.Pair(nil)
 	if err != nil {
 		return err
 	}
@@ -51,7 +46,7 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string)
 
 // pumpedByRelayd gives relayd, if there is one, our TLS and our end of the socket pair: then this process is not needed any more.
 // Without a protocol relayd writes no line at the end; the local server writes its own.
-func (s *Session) pumpedByRelayd(ctx context.Context, ours *net.UnixConn, address string) bool {
+func (s *Session) pumpedByRelayd(ctx context.Context, ours inetd.Conn, address string) bool {
 	if !s.relaydThere() {
 		return false
 	}
@@ -61,27 +56,6 @@ func (s *Session) pumpedByRelayd(ctx context.Context, ours *net.UnixConn, addres
 		s.logRelayd(err)
 	}
 	return err == nil
-}
-
-// socketPair is both ends of a stream socket: a connection for us, a file for the child.
-func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	theirs = os.NewFile(uintptr(fds[1]), "socket pair")
-	file := os.NewFile(uintptr(fds[0]), "socket pair")
-	defer file.Close()
-	conn, err := net.FileConn(file)
-	if err == nil {
-		if unix, ok := conn.(*net.UnixConn); ok {
-			return unix, theirs, nil
-		}
-		conn.Close()
-		err = fmt.Errorf("a socket pair is a %T", conn)
-	}
-	theirs.Close()
-	return nil, nil, err
 }
 
 // slim gives up what a session needs no more once it is relayed over TLS: the process lives for hours.

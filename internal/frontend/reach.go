@@ -148,9 +148,7 @@ func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, err
 	if ip, err := netip.ParseAddr(host.Name); err == nil {
 		ips = append(ips, ip)
 	} else {
-		ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
-		defer cancel()
-		if ips, err = s.System.Resolve(ctx, host.Name); err != nil {
+		if ips, err = s.System.Resolve(s.within(ctx, s.Config.ConnectTimeout), host.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -191,7 +189,8 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailho
 	}
 	m.Conn = conn
 	tune(conn, s.Config.Keepalive)
-	deadline := s.System.Now().Add(s.Config.MailhostTimeout)
+	ctx = s.within(ctx, s.Config.MailhostTimeout)
+	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
 	if err = s.announce(m); err == nil {
@@ -228,9 +227,7 @@ func (s *Session) judge(m *Mailhost, err error) error {
 
 // dial connects to one address within its own time limit.
 func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (inetd.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
-	defer cancel()
-	c, err := s.System.Dial(ctx, addr)
+	c, err := s.System.Dial(s.within(ctx, s.Config.ConnectTimeout), addr)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"mailproxy/internal/inetd"
@@ -14,7 +15,7 @@ import (
 type System struct {
 	// Now is the clock.
 	Now func() time.Time
-	// Sleep waits, or returns early when ctx ends.
+	// Sleep waits, or returns early when ctx ends or its deadline comes.
 	Sleep func(ctx context.Context, d time.Duration)
 	// Hostname is gethostname(2).
 	Hostname func() (string, error)
@@ -27,14 +28,21 @@ type System struct {
 	// Exec becomes the local server, see inetd.Exec.
 	Exec func(conn inetd.Conn, l *inetd.Local) error
 	// Start runs the local server beside us, see inetd.Start: sessions over our own TLS.
-	Start func(stdio *os.File, l *inetd.Local) (*os.Process, error)
+	Start func(stdio syscall.Conn, l *inetd.Local) (*os.Process, error)
 }
 
-// RealSystem is the system itself, but for Start, which depends on where the program's log is.
-func RealSystem() *System {
+// RealSystem is the system itself, but for Start, which depends on where the program's log is. long is called, each time, when
+// something is waited for for longer than 100 ms; nil = nothing is.
+func RealSystem(long func()) *System {
 	return &System{
 		Now: time.Now,
 		Sleep: func(ctx context.Context, d time.Duration) {
+			if long != nil {
+				long()
+			}
+			if end, ok := ctx.Deadline(); ok {
+				d = min(d, time.Until(end))
+			}
 			timer := time.NewTimer(d)
 			defer timer.Stop()
 			select {
@@ -44,12 +52,17 @@ func RealSystem() *System {
 		},
 		Hostname: os.Hostname,
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
+			// The resolver wants to be woken up when the time is over.
+			if end, ok := ctx.Deadline(); ok {
+				timed, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+				defer cancel()
+				defer context.AfterFunc(ctx, cancel)()
+				ctx = timed
+			}
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},
 		Dial: func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-			// Keepalive is set for the relay, by tune.
-			dialer := net.Dialer{KeepAlive: -1}
-			return dialer.DialContext(ctx, "tcp", addr.String())
+			return inetd.Dial(ctx, addr, long)
 		},
 		DropRoot: inetd.DropRoot,
 		Exec:     inetd.Exec,

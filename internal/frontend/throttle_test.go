@@ -17,7 +17,7 @@ func throttled(t *testing.T, path string, log *bytes.Buffer) *Session {
 		t.Fatal(err)
 	}
 	return &Session{
-		Config: config, Log: inetd.NewLog(log), System: RealSystem(),
+		Config: config, Log: inetd.NewLog(log), System: RealSystem(nil),
 		Peer: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"time"
 
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/tlsconf"
@@ -87,9 +86,7 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 	if err != nil {
 		return s.tlsFailed(err)
 	}
-	ctx, cancel := context.WithDeadline(ctx, s.handshakeEnd())
-	defer cancel()
-	conn, err := server.Handshake(ctx, s.Conn)
+	conn, err := server.Handshake(s.within(s.limited(ctx), s.Config.HandshakeTimeout), s.Conn)
 	if err != nil {
 		return s.tlsFailed(err)
 	}
@@ -106,15 +103,6 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 		s.Settings[s.setting("_TLS_REQUIRED")] = "0"
 	}
 	return nil
-}
-
-// handshakeEnd is when a handshake that begins now must be over: never later than the login.
-func (s *Session) handshakeEnd() time.Time {
-	end, login := s.System.Now().Add(s.Config.HandshakeTimeout), s.Started.Add(s.Config.LoginTimeout)
-	if login.Before(end) {
-		return login
-	}
-	return end
 }
 
 func (s *Session) tlsFailed(err error) error {

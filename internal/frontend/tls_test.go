@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailproxy/internal/inetd"
 	"mailproxy/internal/tlsconf/testcert"
 )
 
@@ -32,7 +33,7 @@ func TestBeginTLS(t *testing.T) {
 	} {
 		w := newWorld(t, imap, c.settings...)
 		if c.unix {
-			ours, theirs, err := socketPair()
+			ours, theirs, err := inetd.Pair(nil)
 			if err != nil {
 				t.Fatal(err)
 			}

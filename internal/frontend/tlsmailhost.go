@@ -47,7 +47,8 @@ func (s *Session) encryptMailhost(ctx context.Context, m *Mailhost) error {
 			return &StepError{StepTLS, err}
 		}
 		m.Conn, m.StartTLS = conn, nil
-		return nil
+		deadline, _ := ctx.Deadline()
+		return conn.SetDeadline(deadline) // which the handshake has taken off
 	}
 	if s.Config.TLS == proxyTLSPort {
 		return start(ctx)

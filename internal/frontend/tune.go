@@ -2,7 +2,10 @@ package frontend
 
 import (
 	"net"
+	"syscall"
 	"time"
+
+	"mailproxy/relay"
 )
 
 // tune has a TCP connection send small packets at once and notice a dead peer, whatever encryption lies over it.
@@ -11,14 +14,11 @@ func tune(conn net.Conn, keepalive time.Duration) {
 	if outer, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = outer.NetConn()
 	}
-	tcp, ok := conn.(*net.TCPConn)
+	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return
 	}
-	_ = tcp.SetNoDelay(true)
-	if keepalive == 0 {
-		_ = tcp.SetKeepAlive(false)
-		return
+	if raw, err := socket.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { relay.Tune(int(fd), keepalive) })
 	}
-	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepalive, Interval: max(keepalive/10, time.Second), Count: 5})
 }

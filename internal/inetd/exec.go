@@ -96,7 +96,7 @@ func execAs(conn Conn, l *Local, id *identity) error {
 
 // Start is Exec in a child process, with stdio as its standard input and output: for a process that has to stay, because
 // it does the session's TLS. stdio is the caller's to close. The child's working directory and rights are as with Exec.
-func Start(stdio, stderr *os.File, l *Local) (*os.Process, error) {
+func Start(stdio, stderr syscall.Conn, l *Local) (*os.Process, error) {
 	id, err := l.prepare()
 	if err != nil {
 		return nil, err

@@ -33,6 +33,8 @@ type Request struct {
 	// /dev/null, so that nothing but Conn can reach the client. When Stderr is the connection itself it leads to the syslog
 	// service afterwards.
 	Stdin, Stdout, Stderr *os.File
+	// Long is called, each time, when something is waited for on the connection for longer than 100 ms; nil = nothing is.
+	Long func()
 }
 
 // Launch is what the launcher handed over.
@@ -92,7 +94,7 @@ func openConn(req Request, s Settings) (Conn, error) {
 		}
 		file := os.NewFile(firstListenFD, "connection")
 		defer file.Close()
-		return socketConn(file)
+		return socketConn(file, req.Long)
 	}
 	in, err := req.Stdin.Stat()
 	if err != nil {
@@ -104,7 +106,7 @@ func openConn(req Request, s Settings) (Conn, error) {
 	}
 	var conn Conn
 	if in.Mode()&fs.ModeSocket != 0 && os.SameFile(in, out) {
-		conn, err = socketConn(req.Stdin)
+		conn, err = socketConn(req.Stdin, req.Long)
 	} else {
 		conn, err = newPipes(req.Stdin, req.Stdout)
 	}
@@ -138,29 +140,29 @@ func toSyslog(file *os.File) error {
 	return control(file, func(target int) error { return os.NewSyscallError("dup3", unix.Dup3(fd, target, 0)) })
 }
 
-// socketConn makes a connection of a socket. The caller still owns file.
-func socketConn(file *os.File) (Conn, error) {
-	listening := 0
-	err := control(file, func(fd int) (err error) {
-		listening, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-		return err
+// socketConn makes a connection of a copy of a socket. The caller still owns file.
+func socketConn(file *os.File, long func()) (conn Conn, err error) {
+	err = control(file, func(fd int) error {
+		listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s is not a socket: %w", file.Name(), err)
+		case listening != 0:
+			return ErrListening
+		}
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstListenFD)
+		if err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+		s, err := NewSocket(own, long)
+		if err != nil {
+			unix.Close(own)
+			return fmt.Errorf("%s: %w", file.Name(), err)
+		}
+		conn = s
+		return nil
 	})
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s is not a socket: %w", file.Name(), err)
-	case listening != 0:
-		return nil, ErrListening
-	}
-	c, err := net.FileConn(file)
-	if err != nil {
-		return nil, err
-	}
-	conn, ok := c.(Conn)
-	if !ok {
-		c.Close()
-		return nil, fmt.Errorf("%s is a %s socket, not a stream", file.Name(), c.LocalAddr().Network())
-	}
-	return conn, nil
+	return conn, err
 }
 
 // openLog decides where log lines go. Standard error is the log, unless it is the connection itself, as under xinetd.
@@ -206,13 +208,14 @@ func isPassed(s Settings) bool {
 
 // toDevNull puts /dev/null in the place of open files, which keep their descriptor numbers.
 func toDevNull(files ...*os.File) error {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	// Not os.OpenFile, which would start the runtime's poller.
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: os.DevNull, Err: err}
 	}
-	defer null.Close()
+	defer unix.Close(null)
 	for _, f := range files {
-		if err := control(f, func(fd int) error { return unix.Dup3(int(null.Fd()), fd, 0) }); err != nil {
+		if err := control(f, func(fd int) error { return unix.Dup3(null, fd, 0) }); err != nil {
 			return fmt.Errorf("%s: %w", f.Name(), err)
 		}
 	}

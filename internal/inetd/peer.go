@@ -35,7 +35,7 @@ func NewPeer(s Settings, conn net.Conn) Peer {
 // endpoint returns the address and the port of a TCP address, and nothing for any other kind.
 func endpoint(addr net.Addr) (ip, port string) {
 	tcp, ok := addr.(*net.TCPAddr)
-	if !ok || tcp == nil {
+	if !ok || !tcp.AddrPort().IsValid() {
 		return "", ""
 	}
 	return AddressText(tcp.AddrPort().Addr()), strconv.Itoa(tcp.Port)

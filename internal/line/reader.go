@@ -115,7 +115,7 @@ func (r *Reader) upToLF(limit int) ([]byte, error) {
 func (r *Reader) peek(buf []byte) (n int, err error) {
 	perr := r.sock.Read(func(fd uintptr) bool {
 		for {
-			n, _, err = unix.Recvfrom(int(fd), buf, unix.MSG_PEEK)
+			n, _, err = unix.Recvfrom(int(fd), buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
 			if err != unix.EINTR {
 				return err != unix.EAGAIN
 			}
