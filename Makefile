@@ -3,7 +3,7 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X mailproxy/internal/version.Version=$(VERSION)
-PROGRAMS := $(patsubst ./%,%,$(wildcard ./imapd-proxy ./pop3d-proxy ./authlib/authdaemond ./relay/relayd))
+PROGRAMS := $(patsubst ./%,%,$(wildcard ./imapd-proxy ./imapd-proxy/imapd-proxy-tls ./pop3d-proxy ./pop3d-proxy/pop3d-proxy-tls ./authlib/authdaemond ./relay/relayd))
 
 .PHONY: build test lint bench demo install deb clean
 

@@ -20,6 +20,9 @@ const (
 	DefaultReadTimeout    = 30 * time.Second
 )
 
+// ErrNoProgram is what a [Client.OneShot] returns when there is no daemon to start.
+var ErrNoProgram = errors.New("no authdaemond to start")
+
 // maxClientWait is what a negative time limit of a Client stands for: long, but not for ever.
 const maxClientWait = time.Hour
 
@@ -139,11 +142,15 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, c.failed(ctx, "connect", err)
 	}
-	if c.OneShot == nil {
-		return nil, fmt.Errorf("%w (is authdaemond running?)", c.failed(ctx, "connect", err))
+	notThere := err
+	err = ErrNoProgram
+	if c.OneShot != nil {
+		conn, err = c.OneShot(ctx)
 	}
-	conn, err = c.OneShot(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNoProgram):
+		return nil, fmt.Errorf("%w (is authdaemond running?)", c.failed(ctx, "connect", notThere))
+	case err != nil:
 		return nil, fmt.Errorf("nobody listens on %s, and starting authdaemond failed: %w", c.socket(), err)
 	}
 	return conn, nil

@@ -1,8 +1,13 @@
-// Command pop3d-proxy talks to one POP3 client until it has logged in, and then joins it to the server that holds the
-// account: the local POP3 server, which it becomes, or a mailhost, which it logs in to and relays to.
+// A session needs one processor, whatever becomes of the machine.
+
+//go:debug updatemaxprocs=0
+
+// Pop3d-proxy talks to one POP3 client until it has logged in, and then joins it to the server that holds the
+// account: the local POP3 server, which it becomes, or a mailhost, which it logs in to and relays to. It takes the place of
+// Courier's courierpop3login.
 //
-// It serves RFC 1939 with RFC 2449 (CAPA, response codes), RFC 2595 (STLS), RFC 3206 (AUTH and SYS codes), RFC 5034
-// (AUTH) and RFC 6856 (UTF8, LANG) as far as they go before a login. APOP is not served: it needs clear passwords.
+// It deliberately knows no mailbox: after the login not a byte is looked at. And it knows no TLS, which would double the time it
+// takes to start: relayd makes the handshakes, or the program becomes pop3d-proxy-tls when one is due.
 package main
 
 import (
@@ -10,18 +15,13 @@ import (
 	"os"
 	"runtime"
 
-	"mailproxy/internal/check"
+	"mailproxy/pop3d-proxy/pop3"
 )
 
 func main() {
-	// One connection is one line of work. More processors would only have threads wake each other up: a tenth of a login's cost.
+	// One connection is one line of work. More processors would only have threads wake each other up.
 	runtime.GOMAXPROCS(1)
-	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
-}
-
-func run(ctx context.Context, args, environ []string, stdin, stdout, stderr *os.File) int {
-	if len(args) > 0 && args[0] == "check" {
-		return check.Command(ctx, program(), check.POP3{}, args[1:], environ, stdin, stdout, stderr)
-	}
-	return program().Run(ctx, args, environ, stdin, stdout, stderr)
+	p := pop3.Program()
+	p.Successor = p.Name + "-tls"
+	os.Exit(p.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }

@@ -14,6 +14,10 @@ import (
 	"mailproxy/relay/internal/pump"
 )
 
+// youth is the time that most sessions of clients who only look for new mail do not live to see: until then nothing is done that
+// serves long ones.
+const youth = 100 * time.Millisecond
+
 // settle is how long a session is silent before it gives back what only traffic needs.
 const settle = time.Second
 
@@ -29,12 +33,15 @@ func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) 
 			_ = e.Continue(ctx, Info{}, o)
 		}
 	}
-	tune(client, o)
-	tune(mailhost, o)
 	var s Stats
 	var err error
 	a, b := plainSocket(client), plainSocket(mailhost)
 	if a == nil || b == nil {
+		tune(client, o)
+		tune(mailhost, o)
+		if o.Long != nil {
+			o.Long()
+		}
 		s, err = copyBoth(ctx, client, mailhost, o.halfClosed())
 	} else {
 		// Control holds the descriptors: a Close by somebody else waits until the loop has ended.
@@ -55,6 +62,7 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 		if err := neverWait(fd); err != nil {
 			return Stats{}, err
 		}
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // where it is TCP
 	}
 	var up, down pump.Flow
 	c, m := pump.End{FD: cfd}, pump.End{FD: mfd}
@@ -84,6 +92,7 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 	stats := func() Stats { return Stats{FromClient: up.Moved, FromMailhost: down.Moved} }
 
 	patience := pump.Patience{Limit: o.halfClosed()}
+	begun, young := time.Now(), true
 	fresh := true // memory of the time before is still held
 	var us, ds pump.Status
 	upNow, downNow := true, true // a flow with nothing to do would cost a system call to find that out
@@ -98,7 +107,16 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 		if us == pump.Done && ds == pump.Done || up.Cut() || down.Cut() || us == pump.Done && up.Err != nil && gone(cfd) || ds == pump.Done && down.Err != nil && gone(mfd) {
 			return stats(), errors.Join(up.Err, down.Err)
 		}
-		left := patience.Left(&up, &down, time.Now())
+		now := time.Now()
+		if young && now.Sub(begun) >= youth {
+			young = false
+			Tune(cfd, o.KeepAlive)
+			Tune(mfd, o.KeepAlive)
+			if o.Long != nil {
+				o.Long()
+			}
+		}
+		left := patience.Left(&up, &down, now)
 		if left <= 0 {
 			return stats(), ErrHalfClosed
 		}
@@ -113,13 +131,17 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 		if ms := int(min(left/time.Millisecond, 1<<30)) + 1; left < math.MaxInt64 && (timeout < 0 || ms < timeout) {
 			timeout = ms
 		}
+		resting := timeout == int(settle/time.Millisecond)
+		if ms := int((youth-now.Sub(begun))/time.Millisecond) + 1; young && (timeout < 0 || ms < timeout) {
+			timeout, resting = ms, false
+		}
 		n, err := unix.Poll(fds, timeout)
 		switch {
 		case err != nil && err != unix.EINTR:
 			return stats(), err
 		case fds[2].Revents != 0:
 			return stats(), ctx.Err()
-		case n == 0 && timeout > 0:
+		case n == 0 && resting:
 			up.Rest(shop)
 			down.Rest(shop)
 			c.Rest()

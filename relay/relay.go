@@ -38,7 +38,9 @@ type Options struct {
 	KeepAlive time.Duration // idle time before TCP keepalive probes on both sides; 0 = off
 	// HalfClosed ends a session of which one side has ended and in which no byte has moved for so long; 0 = DefaultHalfClosed.
 	HalfClosed time.Duration
-	Alone      bool // this process does nothing else any more: give its memory back whenever the session idles
+	// Long, if not nil, is called once when the session lasts longer than 100 ms: what only long sessions need can wait until then.
+	Long  func()
+	Alone bool // this process does nothing else any more: give its memory back whenever the session idles
 }
 
 // DefaultHalfClosed is longer than any server works on a command without a word.
@@ -46,6 +48,9 @@ const DefaultHalfClosed = 5 * time.Minute
 
 // ErrHalfClosed is why such a session ended.
 var ErrHalfClosed = pump.ErrHalfClosed
+
+// ErrTruncated is why a session ended of which one side's TLS stream stopped without close_notify (RFC 8446 section 6.1).
+var ErrTruncated = pump.ErrTruncated
 
 func (o Options) halfClosed() time.Duration {
 	if o.HalfClosed <= 0 {

@@ -2,10 +2,11 @@ package sasl
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"io"
+
+	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
 )
@@ -33,7 +34,7 @@ func newCRAM(mechanism string, opts Options) (*cram, error) {
 	}
 	random := opts.Random
 	if random == nil {
-		random = rand.Reader
+		random = kernelRandom{}
 	}
 	nonce := make([]byte, 16)
 	if _, err := io.ReadFull(random, nonce); err != nil {
@@ -41,6 +42,19 @@ func newCRAM(mechanism string, opts Options) (*cram, error) {
 	}
 	c.challenge = fmt.Appendf(nil, "<%x@%s>", nonce, opts.Hostname)
 	return c, nil
+}
+
+// kernelRandom reads from the kernel. crypto/rand does the same, but links half of crypto, which the programs that use this
+// package do without.
+type kernelRandom struct{}
+
+func (kernelRandom) Read(p []byte) (int, error) {
+	for {
+		n, err := unix.Getrandom(p, 0)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
 }
 
 func (c *cram) Credentials() Credentials { return c.cred }

@@ -36,7 +36,7 @@ var (
 type Options struct {
 	// Hostname stands in CRAM challenges.
 	Hostname string
-	// Random yields the unguessable part of CRAM challenges; nil = crypto/rand.
+	// Random yields the unguessable part of CRAM challenges; nil = the kernel.
 	Random io.Reader
 	// External is the user that the connection itself has authenticated (a client certificate); empty = EXTERNAL is an
 	// unknown mechanism.

@@ -46,7 +46,7 @@ func TestEverySettingIsInThePage(t *testing.T) {
 // for is known, and each known one is asked for.
 func TestEverySettingInTheCodeIsKnown(t *testing.T) {
 	var code strings.Builder
-	for _, dir := range []string{"../../imapd-proxy", "../../pop3d-proxy", "../frontend", "../inetd", "../tlsconf", "../tlsfiles"} {
+	for _, dir := range []string{"../../imapd-proxy/imap", "../../pop3d-proxy/pop3", "../frontend", "../inetd", "../tlsconf", "../tlsfiles"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", dir, len(files), err)
@@ -82,5 +82,6 @@ func TestEverySettingInTheCodeIsKnown(t *testing.T) {
 	}
 }
 
-// launcher holds names that launchers set for their own protocol with a program; they are no settings.
-var launcher = []string{"LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM"}
+// launcher holds names that launchers set for their own protocol with a program, or that are known to all programs; they are
+// no settings.
+var launcher = []string{"LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM", "SSL_CERT_FILE"}

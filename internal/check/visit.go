@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/inetd"
+	"mailproxy/internal/tlsconf"
 )
 
 // visitTime limits one visit to a mailhost.
@@ -66,7 +69,7 @@ func (c *Check) startTLS(ctx context.Context, m *frontend.Mailhost, w *wire) (*w
 
 // tellTLS says how well the way to the mailhost is protected.
 func (c *Check) tellTLS(m *frontend.Mailhost) {
-	facts, encrypted := frontend.TLSFacts(m.Conn)
+	facts, encrypted := tlsFacts(m.Conn)
 	switch {
 	case encrypted && strings.EqualFold(strings.TrimSpace(c.Session.Settings.Get("PROXY_TLS_VERIFYPEER")), "NONE"):
 		c.Report.warn("tls", "%s, but the certificate is not verified (PROXY_TLS_VERIFYPEER=NONE): anybody in between can read passwords", facts)
@@ -171,4 +174,14 @@ func isDir(path string) error {
 		err = fmt.Errorf("%s is not a folder", path)
 	}
 	return err
+}
+
+// tlsFacts describes the encryption of a connection: version and cipher suite.
+func tlsFacts(conn inetd.Conn) (string, bool) {
+	c, ok := conn.(*tlsconf.Conn)
+	if !ok {
+		return "", false
+	}
+	state := c.ConnectionState()
+	return tls.VersionName(state.Version) + " " + tls.CipherSuiteName(state.CipherSuite), true
 }

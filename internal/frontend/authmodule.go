@@ -22,12 +22,16 @@ func (s *Session) authClient(environ []string, stderr *os.File) *authlib.Client 
 	c.Dial = func(_ context.Context, socket string, limit time.Duration) (net.Conn, error) {
 		return inetd.DialUnix(socket, limit, s.long)
 	}
-	if program := s.Config.authProgram(); program != "" {
+	c.OneShot = func(ctx context.Context) (net.Conn, error) {
+		program := s.Config.authProgram()
+		if program == "" {
+			return nil, authlib.ErrNoProgram
+		}
 		starter := &authlib.Starter{Program: program, Environ: environ, Stderr: stderr}
 		if s.Config.AuthFolder != "" {
 			starter.Args = []string{"-config", s.Config.AuthFolder}
 		}
-		c.OneShot = starter.Start
+		return starter.Start(ctx)
 	}
 	return c
 }

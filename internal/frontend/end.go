@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"mailproxy/internal/inetd"
-	"mailproxy/internal/tlsconf"
+	"mailproxy/relay"
 )
 
 // End is why a session ends before a login.
@@ -39,7 +39,7 @@ func (s *Session) Begin(ctx context.Context) (end func()) {
 		s.Started = s.System.Now()
 	}
 	s.ctx = ctx
-	tune(s.Conn, s.Config.Keepalive)
+	noDelay(s.Conn)
 	_ = s.Conn.SetDeadline(s.Started.Add(s.Config.LoginTimeout))
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
@@ -94,7 +94,7 @@ func (s *Session) Farewell(text string) {
 func cause(err error) string {
 	var op *net.OpError
 	switch {
-	case errors.Is(err, tlsconf.ErrTruncated):
+	case errors.Is(err, relay.ErrTruncated):
 		return "TLS stream cut off"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "timeout"

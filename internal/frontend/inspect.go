@@ -2,11 +2,9 @@ package frontend
 
 import (
 	"context"
-	"crypto/tls"
 	"net/netip"
 
 	"mailproxy/internal/inetd"
-	"mailproxy/internal/tlsconf"
 )
 
 // The methods below show single steps of Login, for a program that explains them.
@@ -39,16 +37,6 @@ func (s *Session) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort)
 		conn.Close()
 	}
 	return err
-}
-
-// TLSFacts describes the encryption of a connection: version and cipher suite.
-func TLSFacts(conn inetd.Conn) (string, bool) {
-	c, ok := conn.(*tlsconf.Conn)
-	if !ok {
-		return "", false
-	}
-	state := c.ConnectionState()
-	return tls.VersionName(state.Version) + " " + tls.CipherSuiteName(state.CipherSuite), true
 }
 
 // Inspect makes a session without a connection from settings: enough for the methods above and for Auth.

@@ -45,17 +45,20 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string)
 }
 
 // pumpedByRelayd gives relayd, if there is one, our TLS and our end of the socket pair: then this process is not needed any more.
-// Without a protocol relayd writes no line at the end; the local server writes its own.
 func (s *Session) pumpedByRelayd(ctx context.Context, ours inetd.Conn, address string) bool {
 	if !s.relaydThere() {
 		return false
 	}
-	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, ours, relay.Info{User: address,
-		RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort, Mailhost: "local", Start: s.System.Now()})
+	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, ours, s.localInfo(address))
 	if err != nil {
 		s.logRelayd(err)
 	}
 	return err == nil
+}
+
+// localInfo is what relayd calls the session of a local server, which writes its own line at the end.
+func (s *Session) localInfo(address string) relay.Info {
+	return relay.Info{User: address, RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort, Mailhost: "local", Start: s.System.Now()}
 }
 
 // slim gives up what a session needs no more once it is relayed over TLS: the process lives for hours.

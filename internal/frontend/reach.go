@@ -188,7 +188,7 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailho
 		return temporary(err)
 	}
 	m.Conn = conn
-	tune(conn, s.Config.Keepalive)
+	noDelay(conn)
 	ctx = s.within(ctx, s.Config.MailhostTimeout)
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)

@@ -3,10 +3,11 @@ package frontend
 import (
 	"context"
 	"errors"
-	"os"
+	"net"
+
+	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/inetd"
-	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 )
 
@@ -37,8 +38,7 @@ func (s *Session) relaydThere() bool {
 	if s.Config.RelaySocket == "" {
 		return false
 	}
-	_, err := os.Stat(s.Config.RelaySocket)
-	return err == nil
+	return unix.Access(s.Config.RelaySocket, unix.F_OK) == nil
 }
 
 func (s *Session) relayInfo(o *Outcome) relay.Info {
@@ -50,7 +50,7 @@ func (s *Session) relayInfo(o *Outcome) relay.Info {
 }
 
 func (s *Session) relayOptions() relay.Options {
-	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Alone: s.Alone}
+	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Alone: s.Alone, Long: s.long}
 }
 
 // Relay joins the client and the mailhost until both are done and logs the end of the session. When relayd takes the
@@ -73,6 +73,12 @@ func (s *Session) Relay(ctx context.Context, o *Outcome) error {
 		}
 	}
 	info := s.relayInfo(o)
+	unlisted := info
+	unlisted.Protocol = "" // the line at the end is ours
+	if err := s.goOn(ctx, unlisted, s.Conn, o.Mailhost.Conn); err != nil {
+		s.logRelayd(err)
+		return err
+	}
 	stats, err := relay.Join(ctx, s.Conn, o.Mailhost.Conn, s.relayOptions())
 	if err != nil {
 		s.logBroken(err)
@@ -86,7 +92,7 @@ func (s *Session) Relay(ctx context.Context, o *Outcome) error {
 // hangUp closes a connection after a session that was cut off. Over TLS that is without close_notify: the end that one
 // side did not say must not be told to the other.
 func hangUp(conn inetd.Conn) {
-	if over, ok := conn.(*tlsconf.Conn); ok {
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		over.NetConn().Close()
 	}
 	conn.Close()

@@ -167,14 +167,18 @@ type Session struct {
 	Started time.Time
 	// Alone says that this process serves no other session, so that the relay may give its memory back.
 	Alone bool
+	// Encrypter makes TLS connections in this process; nil = it can not.
+	Encrypter Encrypter
 	// System is the world around the session; nil = RealSystem.
 	System *System
 
-	long        func()          // called when the session takes its time, see stopping.listen; may be nil
-	ctx         context.Context // Begin's: ends when the program is told to stop
-	mu          sync.Mutex      // of Conn while SIGTERM may interrupt it, and of the two below
-	interrupted bool            // ctx has ended
-	released    bool            // the login is over, Conn belongs to the relay
+	resumed     *Resumption                           // what a predecessor has begun
+	successor   func(changes map[string]string) error // becomes the program with TLS, see Program.become; nil = there is none
+	long        func()                                // called when the session takes its time, see stopping.listen; may be nil
+	ctx         context.Context                       // Begin's: ends when the program is told to stop
+	mu          sync.Mutex                            // of Conn while SIGTERM may interrupt it, and of the two below
+	interrupted bool                                  // ctx has ended
+	released    bool                                  // the login is over, Conn belongs to the relay
 
 	throttle *throttle.Table // opened when first needed
 	leave    func() error    // undoes enter; nil when there is nothing to undo

@@ -6,8 +6,6 @@ import (
 	"maps"
 	"net"
 
-	"mailproxy/internal/inetd"
-	"mailproxy/internal/tlsconf"
 	"mailproxy/internal/tlsfiles"
 )
 
@@ -18,11 +16,14 @@ func (s *Session) setting(suffix string) string { return s.Protocol.Name + suffi
 // (port 993 and 995 without couriertls). It is called once, before the greeting. An error ends the session without a word: it is
 // logged, and the client would not understand clear text.
 func (s *Session) BeginTLS(ctx context.Context) error {
+	if s.resumed != nil {
+		return s.handshake(ctx, true, Resumption{})
+	}
 	s.TLS = s.Settings.Number(s.setting("_TLS")) != 0
 	if !s.TLS || s.tlsInFront() {
 		return nil
 	}
-	return s.handshake(ctx, false)
+	return s.handshake(ctx, false, Resumption{})
 }
 
 // tlsInFront tells a connection that somebody else decrypts for us from one that carries TLS itself. couriertls says so
@@ -44,7 +45,7 @@ func (s *Session) OffersStartTLS() bool {
 	}
 	if s.startTLS == 0 {
 		s.startTLS = startTLSReady
-		if err := tlsconf.Check(s.tlsOptions(true)); err != nil {
+		if err := tlsfiles.Check(s.tlsOptions(true)); err != nil {
 			s.startTLS = startTLSBroken
 			s.logNoCertificate(err)
 		}
@@ -74,29 +75,25 @@ func (s *Session) NeedsTLS() bool {
 	return !s.TLS && s.Settings.Number(s.setting("_TLS_REQUIRED")) != 0
 }
 
-// StartTLS makes the handshake, after the dialogue has said that it may begin. Whatever the client sent behind its
+// StartTLS makes the handshake, after the dialogue has said that it may begin; so far tells its successor about the dialogue
+// when this process has to become another program for it. Whatever the client sent behind its
 // command in clear text is still in the connection, is no TLS record, and so fails the handshake (CVE-2011-0411). Settings
 // change as for a session that was encrypted from the start. After an error the session is over; it is logged, and no further log line
 // or text follows.
-func (s *Session) StartTLS(ctx context.Context) error { return s.handshake(ctx, true) }
+func (s *Session) StartTLS(ctx context.Context, soFar Resumption) error {
+	return s.handshake(ctx, true, soFar)
+}
 
 // handshake replaces Conn by an encrypted one.
-func (s *Session) handshake(ctx context.Context, startTLS bool) error {
-	server, err := tlsconf.NewServer(s.tlsOptions(startTLS))
-	if err != nil {
-		return s.tlsFailed(err)
-	}
-	conn, err := server.Handshake(s.within(s.limited(ctx), s.Config.HandshakeTimeout), s.Conn)
+func (s *Session) handshake(ctx context.Context, startTLS bool, soFar Resumption) error {
+	conn, variables, err := s.acceptTLS(s.within(s.limited(ctx), s.Config.HandshakeTimeout), startTLS, soFar)
 	if err != nil {
 		return s.tlsFailed(err)
 	}
 	s.SetConn(conn)
 	s.Settings = maps.Clone(s.Settings)
 	tlsfiles.ClearVariables(s.Settings)
-	state := conn.ConnectionState()
-	for name, value := range tlsconf.Variables(&state) {
-		s.Settings[name] = value
-	}
+	maps.Copy(s.Settings, variables)
 	if startTLS {
 		s.Settings[s.setting("_TLS")] = "1"
 		s.Settings[s.setting("_STARTTLS")] = "NO"
@@ -119,17 +116,11 @@ func (s *Session) ExternalName() string {
 	return tlsfiles.External(s.Settings)
 }
 
-func (s *Session) tlsOptions(startTLS bool) tlsconf.Options {
-	return tlsconf.Options{
+func (s *Session) tlsOptions(startTLS bool) tlsfiles.Options {
+	return tlsfiles.Options{
 		Settings: s.Settings,
 		LocalIP:  s.Peer.LocalIP,
 		StartTLS: startTLS,
 		Warn:     s.Log.Warnf,
 	}
-}
-
-// doesTLS says whether this process itself encrypts the connection.
-func doesTLS(conn inetd.Conn) bool {
-	_, ok := conn.(*tlsconf.Conn)
-	return ok
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"mailproxy/internal/inetd"
-	"mailproxy/internal/tlsconf"
 )
 
 // proxyTLS is the setting PROXY_TLS.
@@ -38,11 +37,7 @@ func (s *Session) encryptMailhost(ctx context.Context, m *Mailhost) error {
 		return nil
 	}
 	start := func(ctx context.Context) error {
-		cfg, err := tlsconf.NewClient(s.tlsOptions(false), m.Host)
-		if err != nil {
-			return &StepError{StepTLS, err}
-		}
-		conn, err := tlsconf.Connect(ctx, m.Conn, cfg)
+		conn, err := s.connectTLS(ctx, m.Conn, m.Host)
 		if err != nil {
 			return &StepError{StepTLS, err}
 		}

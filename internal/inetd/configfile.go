@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"strings"
+
+	"mailproxy/internal/smallfile"
 )
 
 // maxConfig bounds a configuration file, in bytes.
@@ -19,12 +20,9 @@ const maxConfig = 1 << 20
 func readConfigs(names []string, environment Settings) (Settings, error) {
 	s := make(Settings)
 	for _, name := range names {
-		text, err := os.ReadFile(name)
+		text, _, err := smallfile.Read(name, maxConfig)
 		if err != nil {
 			return nil, err
-		}
-		if len(text) > maxConfig {
-			return nil, fmt.Errorf("%s: larger than %d bytes", name, maxConfig)
 		}
 		if err := ParseConfig(name, string(text), environment, s); err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package inetd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -49,9 +50,22 @@ func Dial(ctx context.Context, addr netip.AddrPort, long func()) (*Socket, error
 	}
 	if err != nil {
 		s.Close()
-		return nil, err
+		return nil, dialError(addr, err)
 	}
 	return s, nil
+}
+
+// dialError is what package net says.
+func dialError(addr netip.AddrPort, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		err = os.NewSyscallError("connect", errno)
+	}
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: err}
 }
 
 // socketAddress returns an address as the kernel takes it. The zone of an IPv6 address is a network interface's name.

@@ -83,16 +83,8 @@ func startProgram(args []string) int {
 	if _, err := unix.Open("/etc/passwd", unix.O_RDONLY, 0); err != nil {
 		return 2
 	}
-<<<<<<< HEAD
-	file, err := l.Conn.(interface{ File() (*os.File, error) }).File()
-	if err != nil {
-		return 2
-	}
 	before := ignoredSignals()
-	process, err := Start(file, os.Stderr, local(args))
-=======
 	process, err := Start(l.Conn.(syscall.Conn), os.Stderr, local(args))
->>>>>>> 68a49de (inetd: connections wait with poll(2), not with the runtime's poller)
 	if err != nil {
 		l.Log.Errf("%v", err)
 		return 3

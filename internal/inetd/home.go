@@ -1,13 +1,14 @@
 package inetd
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +35,7 @@ func makeHome(home, skeleton string, uid, gid int) (err error) {
 		return err
 	}
 	defer parent.Close()
-	name := fmt.Sprintf(".%s.new-%s", filepath.Base(home), rand.Text())
+	name := fmt.Sprintf(".%s.new-%s", filepath.Base(home), strconv.FormatUint(rand.Uint64(), 36))
 	if err := parent.Mkdir(name, 0o700); err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/smallfile"
 )
 
 // identity is who a process runs as.
@@ -116,12 +118,15 @@ func DropRoot(name string) error {
 	return id.become()
 }
 
-const passwdFile = "/etc/passwd"
+const (
+	passwdFile = "/etc/passwd"
+	maxPasswd  = 64 << 20 // bytes
+)
 
 // firstUser returns the first of the names that is in the file, a passwd(5), with its uid and gid. It reads the file once, since
 // this is on the way of every login; os/user would read it twice for each name.
 func firstUser(file string, names []string) (string, *identity, error) {
-	text, err := os.ReadFile(file)
+	text, _, err := smallfile.Read(file, maxPasswd)
 	if err != nil {
 		return "", nil, err
 	}

@@ -43,6 +43,8 @@ type Launch struct {
 	Peer     Peer
 	Settings Settings
 	Log      *Log
+
+	taken bool // standard error was the connection
 }
 
 // ErrListening says that the launcher passed a listening socket where one connection was expected.
@@ -55,8 +57,9 @@ const firstListenFD = 3
 // the program can say so at both ends. The caller closes Conn.
 func Open(req Request) (*Launch, error) {
 	l := &Launch{Settings: NewSettings(req.Environ), Log: NewSilentLog()}
-	l.Log = openLog(req, l.Settings)
-	conn, err := openConn(req, l.Settings)
+	l.taken = !isPassed(l.Settings) && isTaken(req)
+	l.Log = openLog(req, l.Settings, l.taken)
+	conn, err := openConn(req, l.Settings, l.taken)
 	if err != nil {
 		return l, err
 	}
@@ -87,7 +90,7 @@ func ReadSettings(configs, environ []string) (Settings, error) {
 }
 
 // openConn finds the connection: systemd's descriptor 3, or standard input and output.
-func openConn(req Request, s Settings) (Conn, error) {
+func openConn(req Request, s Settings, taken bool) (Conn, error) {
 	if isPassed(s) {
 		if n := s.Get("LISTEN_FDS"); n != "1" {
 			return nil, fmt.Errorf("LISTEN_FDS=%s: exactly one connection was expected", n)
@@ -113,9 +116,8 @@ func openConn(req Request, s Settings) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	takenErr := isTaken(req)
 	err = toDevNull(req.Stdin, req.Stdout)
-	if err == nil && takenErr {
+	if err == nil && taken {
 		err = toSyslog(req.Stderr)
 	}
 	if err != nil {
@@ -166,12 +168,12 @@ func socketConn(file *os.File, long func()) (conn Conn, err error) {
 }
 
 // openLog decides where log lines go. Standard error is the log, unless it is the connection itself, as under xinetd.
-func openLog(req Request, s Settings) *Log {
+func openLog(req Request, s Settings, taken bool) *Log {
 	info, err := req.Stderr.Stat()
 	if err != nil {
 		return NewSyslog(req.Name)
 	}
-	if !isPassed(s) && isTaken(req) {
+	if taken {
 		return NewSyslog(req.Name)
 	}
 	// A write to descriptor 2 whose reader is gone would end the process with SIGPIPE; to a copy of it, it is an error.

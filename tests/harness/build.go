@@ -13,7 +13,7 @@ import (
 )
 
 // programFolders are the main packages whose programs tests run.
-var programFolders = []string{"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd"}
+var programFolders = []string{"imapd-proxy", "imapd-proxy/imapd-proxy-tls", "pop3d-proxy", "pop3d-proxy/pop3d-proxy-tls", "authlib/authdaemond", "relay/relayd"}
 
 // Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond" or "relayd". It is built
 // with the race detector when the test is.

@@ -28,7 +28,9 @@ func install(t *testing.T) (etc string) {
 		t.Fatal(err)
 	}
 	for _, s := range sides {
-		harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.program), "/usr/sbin/"+s.program)
+		for _, program := range []string{s.program, s.program + "-tls"} {
+			harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, program), "/usr/sbin/"+program)
+		}
 		for _, name := range []string{s.config, s.config + "-ssl"} {
 			write(t, "/etc/mailproxy/"+name, read(t, filepath.Join(etc, name))+"LOGIN_FAIL_DELAY=0\n")
 		}

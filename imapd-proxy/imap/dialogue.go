@@ -1,0 +1,192 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/line"
+)
+
+// maxErrors is how many commands in a row may be wrong; the last of them ends the session.
+const maxErrors = 10
+
+// Exit statuses of a session.
+const (
+	exitOK     = 0
+	exitFailed = 1 // the client was turned away
+)
+
+// dialogue is the state of one client's session before login: not authenticated (RFC 3501 section 3.1).
+type dialogue struct {
+	s   *frontend.Session
+	in  *line.Reader
+	cmd parser
+	// errors counts wrong commands in a row.
+	errors int
+	// rcvd and sent count the bytes before STARTTLS (rcvd) and in all (sent).
+	rcvd, sent int64
+}
+
+// command is one entry of the command table. run parses its arguments, acts and replies; it returns errSyntax and the
+// parser's other errors, errors of the connection, and an *exit when the session is over.
+type command struct {
+	name string
+	run  func(d *dialogue, ctx context.Context, tag string) error
+}
+
+// commands are those that a client may use before it has logged in.
+func commands() []command {
+	return []command{
+		{"CAPABILITY", (*dialogue).capability},
+		{"NOOP", (*dialogue).noop},
+		{"LOGOUT", (*dialogue).logout},
+		{"LOGIN", (*dialogue).login},
+		{"AUTHENTICATE", (*dialogue).authenticate},
+		{"ID", (*dialogue).id},
+		{"STARTTLS", (*dialogue).startTLS},
+	}
+}
+
+// exit ends a session.
+type exit struct{ status int }
+
+func (e *exit) Error() string { return "session over" }
+
+// serve holds the dialogue with one client until it has logged in and its session is over, or until it leaves. It
+// returns the exit status. The frontend limits the time of every read and write.
+func serve(ctx context.Context, s *frontend.Session) int {
+	d := newDialogue(s)
+	err := d.open()
+	for err == nil {
+		err = d.next(ctx)
+	}
+	if e, ok := errors.AsType[*exit](err); ok {
+		return e.status
+	}
+	return d.leave(ctx, err)
+}
+
+// open greets the client, unless this dialogue goes on behind STARTTLS.
+func (d *dialogue) open() error {
+	if soFar, ok := d.s.Resumed(); ok {
+		d.rcvd, d.sent = soFar.Received, soFar.Sent
+		return nil
+	}
+	d.s.LogConnection()
+	return d.send(d.greeting())
+}
+
+func newDialogue(s *frontend.Session) *dialogue {
+	d := &dialogue{s: s}
+	d.listen()
+	return d
+}
+
+// listen begins to read from the session's connection, afresh after STARTTLS.
+func (d *dialogue) listen() {
+	if d.in != nil {
+		d.rcvd += d.in.Count()
+	}
+	d.in = line.NewReader(d.s.Conn)
+	d.cmd = parser{in: d.in, proceed: func() error { return d.send(textLiteral + crlf) }}
+}
+
+// next reads one command and runs it. The error ends the session.
+func (d *dialogue) next(ctx context.Context) error {
+	tag, err := d.cmd.begin()
+	if err == nil {
+		err = d.dispatch(ctx, tag)
+	}
+	switch {
+	case err == nil:
+		d.errors = 0
+		return nil
+	case errors.Is(err, errSyntax), errors.Is(err, errTooLong):
+		if derr := d.cmd.discard(); derr != nil {
+			return derr
+		}
+		return d.protocolError(tag, err)
+	default:
+		return err
+	}
+}
+
+func (d *dialogue) dispatch(ctx context.Context, tag string) error {
+	name := d.cmd.word()
+	if err := d.cmd.separated(); err != nil {
+		return err
+	}
+	for _, c := range commands() {
+		if strings.EqualFold(c.name, name) {
+			return c.run(d, ctx, tag)
+		}
+	}
+	return errSyntax
+}
+
+// protocolError answers a command in error. The tenth in a row ends the session: something that is not an IMAP client,
+// or a client that has lost its way, talks to us.
+func (d *dialogue) protocolError(tag string, err error) error {
+	d.errors++
+	if d.errors == maxErrors {
+		d.s.Log.Errf("TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, ip=[%s], port=[%s]", d.s.Peer.RemoteIP, d.s.Peer.RemotePort)
+		return d.bye(textViolations)
+	}
+	reply := ""
+	if errors.Is(err, errTooLong) {
+		reply = "* " + textTooLong + crlf
+	}
+	if tag == "" {
+		tag = "*"
+	}
+	return d.send(reply + tag + " " + textError + crlf)
+}
+
+// send writes to the client.
+func (d *dialogue) send(reply string) error {
+	n, err := io.WriteString(d.s.Conn, reply)
+	d.sent += int64(n)
+	return err
+}
+
+// bye says goodbye and ends the session with exitFailed.
+func (d *dialogue) bye(text string) error {
+	if err := d.send("* BYE " + text + crlf); err != nil {
+		return err
+	}
+	d.linger()
+	return &exit{exitFailed}
+}
+
+// linger reads what a client has sent behind its last command. A connection that is closed with unread bytes in it is
+// reset, and the client may lose our last words. One second is enough for a client that listens.
+func (d *dialogue) linger() {
+	_ = d.s.Conn.CloseWrite()
+	_ = d.s.Conn.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.CopyN(io.Discard, d.s.Conn, maxSkip)
+}
+
+// leave ends a session that err, an error of the connection or of the frontend, has made an end of.
+func (d *dialogue) leave(ctx context.Context, err error) int {
+	if errors.Is(err, errFlood) {
+		d.s.Farewell("* BYE " + textFlood + crlf)
+		d.s.LogDisconnected(frontend.EndClosed)
+		return exitFailed
+	}
+	end := d.s.Why(ctx, err)
+	switch end {
+	case frontend.EndTimeout:
+		d.s.Farewell("* BYE " + textTimeout + crlf)
+	case frontend.EndShutdown:
+		d.s.Farewell("* BYE " + textShutdown + crlf)
+	}
+	d.s.LogDisconnected(end)
+	if end == frontend.EndClosed {
+		return exitOK
+	}
+	return exitFailed
+}

@@ -1,0 +1,205 @@
+package imap
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/tests/transcript"
+)
+
+// settings are those that the files in testdata are about.
+func settings(file string) map[string]string {
+	switch file {
+	case "settings":
+		return map[string]string{
+			"IMAP_CAPABILITY": "IMAP4rev1 IDLE", "IMAP_CAPABILITY_TLS": "NOT THIS", "IMAP_ACL": "1", "IMAP_KEYWORDS": "1",
+			"IMAP_ID_FIELDS": "3", "OUTBOX": ".Out", "IMAP_MOVE_EXPUNGE_TO_TRASH": "1", "SMAP_CAPABILITY": "SMAP1",
+		}
+	case "tls-required":
+		return map[string]string{"IMAP_TLS_REQUIRED": "1"}
+	case "under-tls":
+		return map[string]string{
+			"IMAP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann", "IMAP_TLS_REQUIRED": "1",
+			"IMAP_CAPABILITY": "NOT-THIS", "IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "IMAP_STARTTLS": "YES",
+		}
+	}
+	return nil
+}
+
+func TestTranscripts(t *testing.T) {
+	for _, file := range []string{"commands", "login", "sasl", "settings", "tls-required", "under-tls"} {
+		front().Transcripts(t, file, settings(file))
+	}
+}
+
+func TestLog(t *testing.T) {
+	const where = fronttest.Where
+	front().Logs(t, []fronttest.LogCase{
+		{Name: "logout", Text: "S* .*\nC: a LOGOUT\nS* a OK .*\nS-",
+			Log: []string{"INFO: LOGOUT, " + where + ", rcvd=10, sent=131"}},
+		{Name: "closed", Text: "S* .*\nC-\nS-",
+			Log: []string{"DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "wrong password", Text: "S* .*\nC: a LOGIN ann x\nS* a NO .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, user=ann, " + where, "DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "wrong SASL", Text: "S* .*\nC: a AUTHENTICATE PLAIN AGFubgB3cm9uZw==\nS* a NO .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, method=PLAIN, " + where, "DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "no such mechanism", Text: "S* .*\nC: a AUTHENTICATE x\nS* a NO .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, method=X, " + where, "DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "trouble", Text: "S* .*\nC: a LOGIN carl x\nS* a NO .*\nC-\nS-",
+			Log: []string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where + ", time=0"}},
+		{Name: "too many errors", Text: "S* .*\n" + strings.Repeat("C: x y\n", 10) + "S* .*VIOLATIONS: \nS-",
+			Log: []string{"ERR: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, " + where}, Status: 1},
+		{Name: "here", Text: "S* .*\nC: a LOGIN ann \"sec ret\"\nS* .*local.*\nC-\nS* .*end\nS-",
+			Log: []string{"WARN: proxy enabled, but no proxy host defined for ann"}, Status: -1},
+	})
+}
+
+// What a client says about itself by ID is logged, and can not pass for fields of the line.
+func TestLogID(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_ID_FIELDS": ""}})
+	transcript.Play(t, s.Conn, "S* .*\nC: a ID (\"name\" \"x, ip=[192.0.2.1]\" \"os\" NIL)\nS: * ID (\"name\" \"imapd-proxy\")\nS* a OK .*\nC-\nS-")
+	s.Wait(t)
+	const want = `INFO: ID, ip=[::ffff:192.0.2.7], port=[4711], name=x\054 ip\075\133192.0.2.1\135, os=NIL`
+	if !strings.Contains(s.Log.String(), want+"\n") {
+		t.Errorf("log\n%swant %s", s.Log, want)
+	}
+}
+
+// What the mailhost says decides what the client reads, but its words are for the log only.
+func TestMailhostAnswers(t *testing.T) {
+	const refused, busy = "[AUTHENTICATIONFAILED] Login failed.", "[UNAVAILABLE] Temporary problem, please try again later"
+	for _, c := range []struct{ name, answer, want, log string }{
+		{"wrong password", "S: a NO secret words", refused, "LOGIN FAILED, user=bob"},
+		{"in use", "S: a NO [INUSE] secret words", busy, "WARN: "},
+		{"closes", "S-", busy, "WARN: "},
+		{"garbage", "S: + secret words", busy, "WARN: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := front().Begin(t, fronttest.Options{Mailhost: fronttest.Mailhost(t, "S: * OK\nC: a LOGIN \"bob\" \"geheim\"\n"+c.answer)})
+			transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN bob geheim\nS: a NO "+c.want+"\nC: b LOGOUT\nS* b .*\nS-")
+			s.Wait(t)
+			if !strings.Contains(s.Log.String(), c.log) {
+				t.Errorf("log\n%swant %q in it", s.Log, c.log)
+			}
+			if failed := strings.Contains(s.Log.String(), "LOGIN FAILED"); failed != (c.want == refused) {
+				t.Errorf("LOGIN FAILED in the log: %v (fail2ban counts it)\n%s", failed, s.Log)
+			}
+		})
+	}
+}
+
+// What the mailhost sends along with its OK reaches the client, in order, and its capabilities as they are asked for.
+func TestMailhostTalksAtOnce(t *testing.T) {
+	for foreign, want := range map[string]string{
+		"0": "a OK connected to proxy server.", "2": "a OK [CAPABILITY X Y] connected to proxy server.",
+	} {
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_PROXY_FOREIGN": foreign}, Mailhost: func(conn *net.UnixConn) {
+			io.WriteString(conn, "* OK\r\n* CAPABILITY X Y\r\na OK in\r\n* unasked\r\nmore")
+			conn.CloseWrite()
+			io.Copy(io.Discard, conn)
+		}})
+		transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN bob geheim\nS: "+want+"\nS: * unasked\nS= \"more\"\nS-\nC-")
+		if status := s.Wait(t); status != 0 {
+			t.Errorf("status %d\n%s", status, s.Log)
+		}
+	}
+}
+
+func TestTimeIsUp(t *testing.T) {
+	for name, said := range map[string]string{
+		"silent": "", "in a line": "a LOGIN an", "in a literal": "a LOGIN {5+}\r\nan", "in SASL": "a AUTHENTICATE PLAIN\r\n", "busy": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+			io.WriteString(s.Conn, said)
+			if name == "busy" {
+				go s.Repeat("a NOOP\r\n")
+			}
+			said, _ := io.ReadAll(s.Conn)
+			if status := s.Wait(t); status != exitFailed {
+				t.Errorf("status %d", status)
+			}
+			if !strings.HasSuffix(string(said), "* BYE Too much time without a login\r\n") || !strings.Contains(s.Log.String(), "time=1") {
+				t.Errorf("said %q, log\n%s", said, s.Log)
+			}
+		})
+	}
+}
+
+// SIGTERM ends a session that waits for the client, and one that waits for a mailhost.
+func TestStop(t *testing.T) {
+	for name, text := range map[string]string{"idle": "S* .*", "mailhost": "S* .*\nC: a LOGIN bob geheim\n.. 100ms"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := front().Begin(t, fronttest.Options{Mailhost: func(conn *net.UnixConn) { io.Copy(io.Discard, conn) }})
+			r := transcript.Play(t, s.Conn, text)
+			s.Stop()
+			r.MustPlay(t, "S: * BYE Courier-IMAP server shut down by signal.\nS-")
+			if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+				t.Errorf("status %d, log\n%s", status, s.Log)
+			}
+		})
+	}
+}
+
+// A client that sends whatever it likes gets bounded answers, and memory does not grow with what it sends.
+func TestHostile(t *testing.T) {
+	t.Run("long lines", func(t *testing.T) {
+		t.Parallel()
+		s := front().Begin(t, fronttest.Options{})
+		megabyte := strings.Repeat("A", 1<<20)
+		go io.WriteString(s.Conn, "a1 LOGIN "+megabyte+" x\r\na2 "+megabyte+"\r\n"+megabyte+"\r\na3 LOGIN ann \""+megabyte+
+			"\"\r\na4 AUTHENTICATE PLAIN "+megabyte+"\r\na5 AUTHENTICATE LOGIN\r\n"+megabyte+"\r\na6 AUTHENTICATE LOGIN "+
+			strings.Repeat("A", 12000)+"\r\nYQ==\r\na7 LOGOUT\r\n")
+		transcript.Play(t, s.Conn, `
+			S* \* OK .*
+			S: * NO [ALERT] IMAP command too long.
+			S: a1 NO Error in IMAP command received by server.
+			S: * NO [ALERT] IMAP command too long.
+			S: a2 NO Error in IMAP command received by server.
+			S: * NO Error in IMAP command received by server.
+			S: * NO [ALERT] IMAP command too long.
+			S: a3 NO Error in IMAP command received by server.
+			S: * NO [ALERT] IMAP command too long.
+			S: a4 NO Error in IMAP command received by server.
+			S: + VXNlcm5hbWU6
+			S: a5 NO [AUTHENTICATIONFAILED] Login failed.
+			S: + UGFzc3dvcmQ6
+			S: a6 NO [AUTHENTICATIONFAILED] Login failed.
+			S* a7 OK .*
+			S-`)
+	})
+	t.Run("does not read", func(t *testing.T) {
+		t.Parallel()
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+		go io.WriteString(s.Conn, strings.Repeat("a CAPABILITY\r\n", 50000))
+		s.Wait(t)
+	})
+}
+
+// FuzzSession lets a client say anything that is no account's password. It is answered by whole lines, the session ends
+// with the client's last word, and no line of the log is the client's.
+func FuzzSession(f *testing.F) {
+	for _, seed := range []string{
+		"a CAPABILITY\r\na LOGOUT\r\n", "a LOGIN zoe x\r\n", "a AUTHENTICATE PLAIN\r\n*\r\n", "a AUTHENTICATE LOGIN\r\n\r\n\r\n",
+		"a AUTHENTICATE PLAIN =\r\n", "a AUTHENTICATE CRAM-MD5\r\nYSBi\r\n", "a LOGIN {3}\r\na\rb {1+}\r\n\x00\n",
+		"a STARTTLS\r\na LOGIN carl \"\xc3\xa4\"\r\n", "a ID (\"x\" NIL)\r\n", "a X {5+}\r\nabcde\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, said []byte) {
+		if len(said) > 20_000 || strings.Contains(string(said), "sec ret") {
+			return
+		}
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_PROXY": "0", "IMAP_ID_FIELDS": "0"}})
+		answer := s.Say(t, said)
+		if !strings.HasPrefix(answer, "* OK [CAPABILITY") || !strings.HasSuffix(answer, "\r\n") {
+			t.Errorf("answer %q", answer)
+		}
+	})
+}

@@ -1,0 +1,96 @@
+package imap
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"mailproxy/internal/frontend"
+)
+
+// The values of IMAP_PROXY_FOREIGN: how a client learns what the mailhost can do after the login, which may differ from
+// what we have advertised before it.
+const (
+	foreignAnswer = 1 // the mailhost's answer to CAPABILITY is passed on, as the answer to the login (Courier)
+	foreignCode   = 2 // our own tagged OK carries the mailhost's list as its code (RFC 3501 section 7.1)
+)
+
+// follow asks a mailhost for its capabilities after the login if IMAP_PROXY_FOREIGN wants them.
+func (u *upstream) follow(context.Context) error {
+	u.step = frontend.StepFollow
+	switch u.m.Settings.Number("IMAP_PROXY_FOREIGN") {
+	case foreignAnswer:
+		return u.passAnswer()
+	case foreignCode:
+		return u.passCode()
+	}
+	return nil
+}
+
+// warnOfMissing says in the log which capabilities clients were promised that this mailhost does not have, when it has told
+// its list along with the login and IMAP_PROXY_FOREIGN does not pass that list on. With DEBUG_LOGIN only: one line a login is
+// for finding out, not for every day. What concerns the time before the login has ended with it.
+func (u *upstream) warnOfMissing() {
+	s := u.m.Settings
+	if u.learned == "" || s.Number("DEBUG_LOGIN") == 0 || s.Number("IMAP_PROXY_FOREIGN") != 0 {
+		return
+	}
+	var missing []string
+	for word := range strings.FieldsSeq(s.Get("IMAP_CAPABILITY")) {
+		upper := strings.ToUpper(word)
+		if !strings.HasPrefix(upper, "AUTH=") && upper != "SASL-IR" && !hasCapability(u.learned, word) {
+			missing = append(missing, word)
+		}
+	}
+	if len(missing) > 0 {
+		u.m.Log.Warnf("%s (%s) does not have what IMAP_CAPABILITY promises: %s", u.m.Host, u.m.Addr, strings.Join(missing, " "))
+	}
+}
+
+// passAnswer keeps the mailhost's whole answer to CAPABILITY, line by line, for the client.
+func (u *upstream) passAnswer() error {
+	if err := u.send(u.m.Tag + " CAPABILITY" + crlf); err != nil {
+		return err
+	}
+	for {
+		r, err := u.in.next()
+		switch {
+		case err != nil:
+			return err
+		case r.tag != "*" && r.tag != u.m.Tag || len(u.m.Answer) > maxChatter/256:
+			return fmt.Errorf("mailhost answers CAPABILITY with %q", u.brief(r.text))
+		case r.tag == u.m.Tag && r.status != "OK":
+			u.m.Answer = nil // it is logged in all the same
+			return nil
+		}
+		u.m.Answer = append(u.m.Answer, r.text+crlf...)
+		if r.tag == u.m.Tag {
+			return nil
+		}
+	}
+}
+
+// passCode makes the tagged OK with the mailhost's list, which most mailhosts have sent along with theirs.
+func (u *upstream) passCode() error {
+	if u.learned == "" {
+		const tag = "C1"
+		if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
+			return err
+		}
+		if _, err := u.tagged(tag); err != nil {
+			return err
+		}
+	}
+	if u.learned != "" {
+		u.m.Answer = []byte(u.m.Tag + " OK [CAPABILITY " + u.learned + "] " + textProxied + crlf)
+	}
+	return nil
+}
+
+// proxiedReply is the answer to a login that has succeeded at a mailhost.
+func proxiedReply(tag string, m *frontend.Mailhost) string {
+	if len(m.Answer) > 0 {
+		return string(m.Answer)
+	}
+	return tag + " OK " + textProxied + crlf
+}

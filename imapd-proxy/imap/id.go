@@ -1,0 +1,110 @@
+package imap
+
+import (
+	"context"
+	"runtime"
+	"strings"
+
+	"mailproxy/internal/version"
+)
+
+// maxID is the number of fields a client may send (RFC 2971 section 3.3).
+const maxID = 30
+
+// hopsField says how many proxies may still come. A client that knows it is a proxy.
+const hopsField = "x-proxy-ttl"
+
+// idField is one of ID's fields.
+type idField struct{ name, value string }
+
+// id is RFC 2971, for those who ask before they log in; Courier answers only afterwards. IMAP_ID_FIELDS is the sum of 1
+// (our version), 2 (operating system); the name is told in any case.
+func (d *dialogue) id(ctx context.Context, tag string) error {
+	_, answered := d.s.Settings.Lookup("IMAP_ID_FIELDS")
+	if !answered {
+		// Only a proxy is listened to, and a client that is going to be refused is asked for no literal.
+		proceed := d.cmd.proceed
+		d.cmd.proceed = func() error { return errSyntax }
+		defer func() { d.cmd.proceed = proceed }()
+	}
+	said, err := d.cmd.idFields()
+	if err != nil {
+		return err
+	}
+	var text []string
+	for _, f := range said {
+		if strings.EqualFold(f.name, hopsField) {
+			d.s.LimitHops(f.value)
+		}
+		text = append(text, forLog(f.name)+"="+forLog(f.value))
+	}
+	if !answered {
+		return errSyntax
+	}
+	if len(text) > 0 {
+		d.s.Log.Infof("ID, ip=[%s], port=[%s], %s", d.s.Peer.RemoteIP, d.s.Peer.RemotePort, strings.Join(text, ", "))
+	}
+	fields := `"name" "imapd-proxy"`
+	bits := d.s.Settings.Number("IMAP_ID_FIELDS")
+	if bits&1 != 0 {
+		fields += ` "version" ` + quote(version.Version)
+	}
+	if bits&2 != 0 {
+		fields += ` "os" ` + quote(runtime.GOOS)
+	}
+	return d.send("* ID (" + fields + ")" + crlf + tag + " OK ID completed" + crlf)
+}
+
+// idFields reads the argument of ID: NIL, or a list of strings in pairs.
+func (p *parser) idFields() ([]idField, error) {
+	p.blanks()
+	if strings.EqualFold(string(p.rest), "NIL") {
+		p.rest = nil
+		return nil, p.end()
+	}
+	if len(p.rest) == 0 || p.rest[0] != '(' {
+		return nil, errSyntax
+	}
+	p.rest = p.rest[1:]
+	var said []idField
+	for field := 0; ; field++ {
+		p.blanks()
+		if len(p.rest) > 0 && p.rest[0] == ')' && field%2 == 0 {
+			p.rest = p.rest[1:]
+			return said, p.end()
+		}
+		value, err := p.idString()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case field >= 2*maxID:
+			return nil, errSyntax
+		case field%2 == 0:
+			said = append(said, idField{name: value})
+		default:
+			said[len(said)-1].value = value
+		}
+	}
+}
+
+// forLog makes a client's word harmless in a log line: it can not look like fields of the line. The log itself makes
+// control characters visible.
+func forLog(value string) string {
+	return strings.NewReplacer(",", `\054`, "=", `\075`, "[", `\133`, "]", `\135`).Replace(value)
+}
+
+// idString reads one string or NIL of the list, up to the blank or the parenthesis behind it.
+func (p *parser) idString() (string, error) {
+	if len(p.rest) > 0 && (p.rest[0] == '"' || p.rest[0] == '{') {
+		list := p.inList
+		p.inList = true
+		defer func() { p.inList = list }()
+		return p.astring()
+	}
+	if len(p.rest) >= 3 && strings.EqualFold(string(p.rest[:3]), "NIL") {
+		p.rest = p.rest[3:]
+		return "NIL", nil
+	}
+	return "", errSyntax
+}

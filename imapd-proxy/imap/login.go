@@ -1,0 +1,77 @@
+package imap
+
+import (
+	"context"
+	"errors"
+
+	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
+	"mailproxy/internal/frontend"
+)
+
+// login is RFC 3501 section 6.2.3.
+func (d *dialogue) login(ctx context.Context, tag string) error {
+	if d.s.NeedsTLS() {
+		return d.refuseWithoutTLS(tag) // before any literal is asked for: the password shall not be sent at all
+	}
+	user, err := d.cmd.astring()
+	if err != nil {
+		return err
+	}
+	password, err := d.cmd.astring()
+	if err != nil {
+		return err
+	}
+	if err := d.cmd.end(); err != nil {
+		return err
+	}
+	c := &frontend.Credentials{Mechanism: "LOGIN", User: user}
+	if sasl.Check(user, password) == nil {
+		c.Type, c.Password = authlib.AuthLogin, password
+	}
+	return d.tryLogin(ctx, tag, c)
+}
+
+func (d *dialogue) refuseWithoutTLS(tag string) error {
+	if err := d.cmd.discard(); err != nil {
+		return err
+	}
+	return d.send(tag + " " + textNeedTLS + crlf)
+}
+
+// tryLogin takes credentials to the frontend and tells the client what came of them. After a success the session is over
+// for us: it has been relayed to its end, or this process has become the local server. Credentials without a Type (and
+// not External) can not be anybody's and are refused without asking.
+func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credentials) error {
+	outcome, err := d.s.Login(ctx, c, tag)
+	if err == nil && outcome.Mailhost == nil {
+		// Courier's imapd sends the tagged OK by itself (IMAPLOGINTAG).
+		err = d.s.ExecLocal(outcome, tag)
+	}
+	switch {
+	case err == nil:
+		return d.relay(ctx, tag, outcome)
+	case errors.Is(err, frontend.ErrServed):
+		return &exit{exitOK} // a local server behind our TLS
+	case errors.Is(err, frontend.ErrRefused):
+		return d.send(tag + " " + textRefused + crlf)
+	case errors.Is(err, frontend.ErrTemporary):
+		return d.send(tag + " " + textBusy + crlf)
+	case errors.Is(err, frontend.ErrHome):
+		return d.bye(textTemporary)
+	default:
+		return err
+	}
+}
+
+// relay tells the client that it is connected, and connects it.
+func (d *dialogue) relay(ctx context.Context, tag string, outcome *frontend.Outcome) error {
+	if err := d.send(proxiedReply(tag, outcome.Mailhost)); err != nil {
+		outcome.Mailhost.Conn.Close()
+		return err
+	}
+	if err := d.s.Relay(ctx, outcome); err != nil {
+		return &exit{exitFailed}
+	}
+	return &exit{exitOK}
+}

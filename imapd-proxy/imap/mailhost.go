@@ -1,0 +1,241 @@
+package imap
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"mailproxy/authlib/sasl"
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/line"
+)
+
+// upstream is our dialogue with a mailhost, as its client.
+type upstream struct {
+	m  *frontend.Mailhost
+	in responses
+	// capabilities is what the mailhost has said it can do, on this connection as it is; empty = it did not say.
+	capabilities string
+	// learned is the last list that came with an answer to our commands.
+	learned string
+	// proxy: the mailhost has greeted us as a proxy of our own kind.
+	proxy bool
+	// step is where we are, for errors.
+	step frontend.Step
+}
+
+// loginAtMailhost logs in to an IMAP mailhost: greeting, TLS and the client's address as far as they are asked for,
+// LOGIN (or AUTHENTICATE PLAIN on behalf of the user), and IMAP_PROXY_FOREIGN. It reads nothing behind the final answer.
+func loginAtMailhost(ctx context.Context, m *frontend.Mailhost) error {
+	u := &upstream{m: m, step: frontend.StepGreeting, in: responses{line.NewReader(m.Conn)}}
+	steps := []func(context.Context) error{u.greeting, u.startTLS, u.forwardClient, u.login, u.follow}
+	for _, step := range steps {
+		err := step(ctx)
+		if _, rejected := errors.AsType[*frontend.RejectedError](err); err == nil || rejected {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if _, named := errors.AsType[*frontend.StepError](err); named {
+			return err
+		}
+		return &frontend.StepError{Step: u.step, Err: err}
+	}
+	return nil
+}
+
+// greeting waits for "* OK". A PREAUTH greeting (RFC 3501 section 7.1.4) means that the mailhost takes every connection
+// for somebody who need not log in: nobody's mail is shown on such a basis, and it would let STARTTLS be skipped.
+func (u *upstream) greeting(context.Context) error {
+	r, err := u.in.next()
+	if err != nil {
+		return err
+	}
+	if r.tag != "*" || r.status != "OK" {
+		return fmt.Errorf("mailhost said %q", u.brief(r.text))
+	}
+	u.capabilities, _ = r.capabilities()
+	u.proxy = strings.HasSuffix(r.text, " "+textReady)
+	return nil
+}
+
+// startTLS is asked for by PROXY_TLS=STARTTLS. Whatever was said before the handshake may be an attacker's.
+func (u *upstream) startTLS(ctx context.Context) error {
+	if u.m.StartTLS == nil {
+		return nil
+	}
+	u.step = frontend.StepTLS
+	const tag = "S1"
+	if err := u.send(tag + " STARTTLS" + crlf); err != nil {
+		return err
+	}
+	r, err := u.tagged(tag)
+	if err != nil {
+		return err
+	}
+	if r.status != "OK" {
+		return fmt.Errorf("mailhost refuses STARTTLS: %q", u.brief(r.text))
+	}
+	if u.in.in.Pending() {
+		return errors.New("mailhost sent clear text behind its answer to STARTTLS")
+	}
+	if err := u.m.StartTLS(ctx); err != nil {
+		return err
+	}
+	u.capabilities = ""
+	u.in = responses{line.NewReader(u.m.Conn)}
+	return nil
+}
+
+// login sends the user's name and password. Before it sends a password in the clear it heeds LOGINDISABLED (RFC 3501
+// section 6.2.3).
+func (u *upstream) login(ctx context.Context) error {
+	u.step = frontend.StepLogin
+	for _, s := range []string{u.m.User, u.m.Password, u.m.Authzid} {
+		if strings.ContainsAny(s, "\r\n\x00") {
+			return errors.New("name or password holds a line break or NUL and was not sent")
+		}
+	}
+	plain := u.m.Authzid != ""
+	if hasCapability(u.capabilities, "LOGINDISABLED") {
+		if !hasCapability(u.capabilities, "AUTH=PLAIN") {
+			return errors.New("mailhost takes no passwords on this connection (LOGINDISABLED)")
+		}
+		plain = true
+	}
+	u.learned = ""
+	send := u.sendLogin
+	if plain {
+		send = u.sendPlain
+	}
+	r, err := send()
+	if err != nil {
+		return err
+	}
+	if r.status != "OK" {
+		return r.refusal(u.step, u.brief(r.text))
+	}
+	if list, ok := r.capabilities(); ok {
+		u.learned = list
+		u.warnOfMissing()
+	}
+	return nil
+}
+
+// sendLogin says LOGIN and returns the tagged answer, which may come early, instead of a literal's "+".
+func (u *upstream) sendLogin() (response, error) {
+	text := u.m.Tag + " LOGIN"
+	for _, arg := range []string{u.m.User, u.m.Password} {
+		if canQuote(arg) {
+			text += " " + quote(arg)
+			continue
+		}
+		plus := ""
+		if hasCapability(u.capabilities, "LITERAL+") || hasCapability(u.capabilities, "LITERAL-") && len(arg) <= 4096 {
+			plus = "+" // RFC 7888
+		}
+		text += fmt.Sprintf(" {%d%s}", len(arg), plus) + crlf
+		if plus == "" {
+			if err := u.send(text); err != nil {
+				return response{}, err
+			}
+			text = ""
+			if r, err := u.until(u.m.Tag, true); err != nil || r.tag != "+" {
+				return r, err
+			}
+		}
+		text += arg
+	}
+	if err := u.send(text + crlf); err != nil {
+		return response{}, err
+	}
+	return u.tagged(u.m.Tag)
+}
+
+// sendPlain says AUTHENTICATE PLAIN, with the user's own name and password or with those of PROXY_MASTER_USER on his
+// behalf, and returns the tagged answer.
+func (u *upstream) sendPlain() (response, error) {
+	plain, err := sasl.PlainResponse(u.m.Authzid, u.m.User, u.m.Password)
+	if err != nil {
+		return response{}, err
+	}
+	encoded := base64.StdEncoding.EncodeToString(plain)
+	if hasCapability(u.capabilities, "SASL-IR") {
+		if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN " + encoded + crlf); err != nil {
+			return response{}, err
+		}
+		return u.tagged(u.m.Tag)
+	}
+	if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN" + crlf); err != nil {
+		return response{}, err
+	}
+	if r, err := u.until(u.m.Tag, true); err != nil || r.tag != "+" {
+		return r, err
+	}
+	if err := u.send(encoded + crlf); err != nil {
+		return response{}, err
+	}
+	return u.tagged(u.m.Tag)
+}
+
+// tagged reads responses up to the tagged one.
+func (u *upstream) tagged(tag string) (response, error) { return u.until(tag, false) }
+
+// until reads responses up to the tagged one or, if a continuation is expected, up to that. A capability list on the way
+// is remembered. Lines that mean nothing are skipped, as Courier does.
+func (u *upstream) until(tag string, continuation bool) (response, error) {
+	bye := ""
+	for {
+		r, err := u.in.next()
+		switch {
+		case err != nil && bye != "" && errors.Is(err, io.EOF):
+			return response{}, fmt.Errorf("%w: %q", errBye, u.brief(bye))
+		case err != nil:
+			return response{}, err
+		case r.tag == tag && (r.status == "OK" || r.status == "NO" || r.status == "BAD"):
+			return r, nil
+		case r.tag == tag:
+			return response{}, fmt.Errorf("mailhost said %q", u.brief(r.text))
+		case r.tag == "+" && continuation:
+			return r, nil
+		case r.tag == "+":
+			return response{}, fmt.Errorf("mailhost asks for more: %q", u.brief(r.text))
+		case r.tag == "*" && r.status == "BYE":
+			bye = r.text
+		case r.tag == "*":
+			if list, ok := r.capabilities(); ok {
+				u.learned = list
+			}
+		}
+	}
+}
+
+// brief is what the log may have of a mailhost's words: not all of them, and never the password.
+func (u *upstream) brief(text string) string { return brief(u.m.Redact(text)) }
+
+func (u *upstream) send(text string) error {
+	_, err := io.WriteString(u.m.Conn, text)
+	return err
+}
+
+// canQuote says whether a string can be sent as a quoted string: short, printable ASCII. The rest goes as a literal.
+func canQuote(s string) bool {
+	if len(s) > 1000 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if c < ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// quote makes a quoted string of one that canQuote.
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}

@@ -1,0 +1,30 @@
+// Package imap is the IMAP dialogue before login (RFC 3501), with the client and with a mailhost.
+package imap
+
+import (
+	"strings"
+
+	"mailproxy/internal/frontend"
+)
+
+// Program returns what makes a front end an IMAP one.
+func Program() *frontend.Program {
+	return &frontend.Program{
+		Name:           "imapd-proxy",
+		Protocol:       protocol(),
+		WrongArguments: "* BYE imapd-proxy expected exactly two arguments.",
+		Unavailable:    "* BYE " + textTemporary,
+		Serve:          serve,
+		Capabilities: func(s *frontend.Session) []string {
+			return strings.Fields((&dialogue{s: s}).capabilities())
+		},
+	}
+}
+
+func protocol() *frontend.Protocol {
+	return &frontend.Protocol{
+		Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls",
+		NonBlocking: true, // Courier's imapd expects descriptors 0 and 1 so
+		Login:       loginAtMailhost,
+	}
+}

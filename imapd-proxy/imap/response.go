@@ -1,0 +1,156 @@
+package imap
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/line"
+)
+
+// The limits on what a mailhost may say while we log in to it, in bytes.
+const (
+	// maxResponse is how much of a line is kept; the rest of it is read and dropped.
+	maxResponse = 8192
+	// maxChatter bounds all lines and literals together; the login's time limit bounds them too.
+	maxChatter = 16 << 20
+)
+
+// response is one line of a mailhost (RFC 3501 section 7), without its end.
+type response struct {
+	// tag is "*" for untagged data, "+" for a continuation request, else a tag, or whatever stands in a tag's place.
+	tag string
+	// status is OK, NO, BAD, PREAUTH or BYE in upper case, or else the line's second word as it is.
+	status string
+	// code is a response code without its brackets, "CAPABILITY IMAP4rev1" for example.
+	code string
+	// text is the whole line, as far as it was kept.
+	text string
+}
+
+// parseResponse takes a line apart. There is no line that it refuses: who asks for a status will not find it.
+func parseResponse(text string) response {
+	r := response{text: text}
+	var rest string
+	r.tag, rest, _ = strings.Cut(text, " ")
+	r.status, rest, _ = strings.Cut(rest, " ")
+	if s := strings.ToUpper(r.status); s == "OK" || s == "NO" || s == "BAD" || s == "PREAUTH" || s == "BYE" {
+		r.status = s
+		if code, found := strings.CutPrefix(rest, "["); found {
+			if end := strings.IndexByte(code, ']'); end >= 0 {
+				r.code = code[:end]
+			}
+		}
+	}
+	return r
+}
+
+// capabilities returns the capability list in a response, be it a code or an untagged CAPABILITY; ok is false when there
+// is none. Bytes that do not belong into such a list make it none.
+func (r response) capabilities() (list string, ok bool) {
+	from := r.code
+	if r.tag == "*" && strings.EqualFold(r.status, "CAPABILITY") {
+		from = strings.TrimPrefix(r.text, r.tag+" ")
+	}
+	word, list, _ := strings.Cut(from, " ")
+	if !strings.EqualFold(word, "CAPABILITY") || len(r.text) >= maxResponse {
+		return "", false
+	}
+	for _, c := range []byte(list) {
+		if c < ' ' || c >= 0x7f || c == ']' {
+			return "", false
+		}
+	}
+	list = strings.Join(strings.Fields(list), " ")
+	return list, list != ""
+}
+
+// refusal says whether a NO or BAD is about this user (a *frontend.RejectedError) or about the server's own state (a
+// *frontend.StepError), in which case another server may be better and the user must not be told that his password is
+// wrong. RFC 5530 section 3 has the codes. shown is what the log may have of the text.
+func (r response) refusal(step frontend.Step, shown string) error {
+	code, _, _ := strings.Cut(r.code, " ")
+	switch strings.ToUpper(code) {
+	case "UNAVAILABLE", "SERVERBUG", "INUSE", "LIMIT", "CONTACTADMIN", "PRIVACYREQUIRED":
+		return &frontend.StepError{Step: step, Err: fmt.Errorf("mailhost said %q", shown)}
+	}
+	return &frontend.RejectedError{Step: step, Text: shown}
+}
+
+// brief cuts a mailhost's words down to what a log line can hold.
+func brief(text string) string {
+	const most = 200
+	if len(text) > most {
+		return text[:most] + "..."
+	}
+	return text
+}
+
+// hasCapability says whether a capability list holds a name.
+func hasCapability(list, name string) bool {
+	for word := range strings.FieldsSeq(list) {
+		if strings.EqualFold(word, name) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	errChatter = errors.New("mailhost talks without end")
+	errBye     = errors.New("mailhost said goodbye")
+)
+
+// responses reads a mailhost's lines and nothing behind them.
+type responses struct {
+	in *line.Reader
+}
+
+// next reads one response. A literal inside it is read and dropped with the rest of its line: the parts of a login
+// dialogue that matter have none, and nothing in a literal may pass for a response.
+func (rs *responses) next() (response, error) {
+	first := ""
+	for part := 0; ; part++ {
+		if rs.in.Count() > maxChatter {
+			return response{}, errChatter
+		}
+		text, err := rs.in.ReadLine(maxResponse)
+		if err != nil && !errors.Is(err, line.ErrTooLong) {
+			return response{}, err
+		}
+		if part == 0 {
+			first = string(text)
+		}
+		size, _, _, ok := literalAtEnd(text)
+		if err != nil || !ok || !strings.HasPrefix(first, "* ") || isStatus(first) {
+			return parseResponse(first), nil
+		}
+		if err := rs.skip(size); err != nil {
+			return response{}, err
+		}
+	}
+}
+
+// isStatus says whether an untagged response is human text, where "{5}" at the end announces nothing.
+func isStatus(text string) bool {
+	switch parseResponse(text).status {
+	case "OK", "NO", "BAD", "PREAUTH", "BYE":
+		return true
+	}
+	return false
+}
+
+func (rs *responses) skip(n int64) error {
+	if n > maxChatter {
+		return errChatter
+	}
+	for buf := make([]byte, 4096); n > 0; {
+		part := buf[:min(n, int64(len(buf)))]
+		if err := rs.in.ReadFull(part); err != nil {
+			return err
+		}
+		n -= int64(len(part))
+	}
+	return nil
+}

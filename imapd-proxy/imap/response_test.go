@@ -1,0 +1,102 @@
+package imap
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/internal/line"
+)
+
+func TestParseResponse(t *testing.T) {
+	for text, want := range map[string]response{
+		"* OK hello":                        {tag: "*", status: "OK"},
+		"* ok [capability A B] hi":          {tag: "*", status: "OK", code: "capability A B"},
+		"a1 No [ALERT]":                     {tag: "a1", status: "NO", code: "ALERT"},
+		"a1 BAD [open":                      {tag: "a1", status: "BAD"},
+		"* BYE":                             {tag: "*", status: "BYE"},
+		"* CAPABILITY IMAP4rev1":            {tag: "*", status: "CAPABILITY"},
+		"+ [x]":                             {tag: "+", status: "[x]"},
+		"+":                                 {tag: "+"},
+		"":                                  {},
+		"a1  OK two blanks":                 {tag: "a1"},
+		"* OK later [CAPABILITY not a code": {tag: "*", status: "OK"},
+	} {
+		want.text = text
+		if got := parseResponse(text); got != want {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+func TestCapabilitiesOfResponse(t *testing.T) {
+	for text, want := range map[string]string{
+		"* OK [CAPABILITY IMAP4rev1 IDLE] x": "IMAP4rev1 IDLE",
+		"* capability  a   b ":               "a b",
+		"a OK [CAPABILITY x]":                "x",
+		"* OK [CAPABILITY]":                  "",
+		"* CAPABILITY":                       "",
+		"* OK [CAPABILITYX y]":               "",
+		"* CAPABILITY a\x7fb":                "",
+		"* CAPABILITY a]b":                   "",
+		"* CAPABILITY \xc3\xa4":              "",
+		"* OK CAPABILITY x":                  "",
+	} {
+		list, ok := parseResponse(text).capabilities()
+		if list != want || ok != (want != "") {
+			t.Errorf("%q: %q, %v", text, list, ok)
+		}
+	}
+}
+
+// FuzzResponses: whatever a mailhost says, every byte of it is accounted for, what is kept is bounded, and a capability
+// list taken from it can be put into a response code of ours.
+func FuzzResponses(f *testing.F) {
+	for _, seed := range []string{
+		"* OK [CAPABILITY IMAP4rev1 LITERAL+] ready\r\n", "* PREAUTH\n", "* X {3}\r\nabc)\r\na1 OK\r\n", "+ \r\n", "\r\n\n",
+		"* OK text {5}\r\na1 NO [UNAVAILABLE] x\r\n", "* X {99999999999}\r\n", "* CAPABILITY ]\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		if len(input) > 100_000 {
+			return
+		}
+		ours, theirs := fronttest.Socketpair(t)
+		go func() {
+			theirs.Write(input)
+			theirs.CloseWrite()
+		}()
+		rs := responses{line.NewReader(ours)}
+		for {
+			r, err := rs.next()
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				if rs.in.Count() != int64(len(input)) {
+					t.Fatalf("%d of %d bytes read", rs.in.Count(), len(input))
+				}
+				return
+			}
+			if errors.Is(err, errChatter) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := rs.in.Count(); n == 0 || input[n-1] != '\n' {
+				t.Fatalf("stopped at byte %d of %q, not behind a line", n, input)
+			}
+			if len(r.text) > maxResponse || strings.Contains(r.text, "\n") {
+				t.Fatalf("kept %q", r.text)
+			}
+			if list, ok := r.capabilities(); ok && (strings.ContainsAny(list, "]\r\n\x00") || list == "") {
+				t.Fatalf("capabilities %q", list)
+			}
+			if e, ok := errors.AsType[*frontend.RejectedError](r.refusal("login", brief(r.text))); ok && len(e.Text) > 300 {
+				t.Fatalf("error text of %d bytes", len(e.Text))
+			}
+		}
+	})
+}

@@ -1,0 +1,27 @@
+package imap
+
+import (
+	"context"
+
+	"mailproxy/internal/frontend"
+)
+
+// startTLS is RFC 3501 section 6.2.1. What a client, or somebody in between, has sent behind the command is not read
+// before the handshake, so it can only disturb the handshake and is never taken for a command after it (CVE-2011-0411).
+func (d *dialogue) startTLS(ctx context.Context, tag string) error {
+	if !d.s.OffersStartTLS() {
+		return errSyntax
+	}
+	if err := d.cmd.end(); err != nil {
+		return err
+	}
+	if err := d.send(tag + " OK Begin SSL/TLS negotiation now." + crlf); err != nil {
+		return err
+	}
+	soFar := frontend.Resumption{Received: d.rcvd + d.in.Count(), Sent: d.sent}
+	if err := d.s.StartTLS(ctx, soFar); err != nil {
+		return &exit{exitFailed} // logged; the client does not understand clear text any more
+	}
+	d.listen()
+	return nil
+}

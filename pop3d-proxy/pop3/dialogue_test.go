@@ -1,0 +1,264 @@
+package pop3
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/tests/transcript"
+)
+
+// underTLS is what couriertls puts into the environment.
+var underTLS = map[string]string{
+	"POP3_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann",
+	"POP3AUTH": "LOGIN", "POP3AUTH_TLS": "plain", "POP3_TLS_REQUIRED": "1", "POP3_STARTTLS": "YES",
+}
+
+func TestTranscripts(t *testing.T) {
+	for file, settings := range map[string]map[string]string{
+		"commands":     nil,
+		"login":        nil,
+		"sasl":         {"POP3AUTH": "PLAIN LOGIN CRAM-MD5 CRAM-SHA1 CRAM-SHA256"},
+		"tls-required": {"POP3_TLS_REQUIRED": "1"},
+		"under-tls":    underTLS,
+	} {
+		front().Transcripts(t, file, settings)
+	}
+}
+
+func TestLog(t *testing.T) {
+	const where = fronttest.Where
+	front().Logs(t, []fronttest.LogCase{
+		{Name: "quit", Text: "S: +OK Hello there.\nC: QUIT\nS* .*\nS-",
+			Log: []string{"INFO: LOGOUT, " + where, "DEBUG: Disconnected, " + where}},
+		{Name: "closed", Text: "S: +OK Hello there.\nC-\nS-",
+			Log: []string{"DEBUG: Disconnected, " + where}},
+		{Name: "wrong password", Text: "S* .*\nC: USER a, ip=[192.0.2.1]\nC: PASS x\nS* -ERR .*\nC-\nS-",
+			Log: []string{`INFO: LOGIN FAILED, user=a\054 ip=[192.0.2.1], ` + where, "DEBUG: Disconnected, " + where}},
+		{Name: "wrong SASL", Text: "S* .*\nC: AUTH PLAIN AGFubgB3cm9uZw==\nS* -ERR .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, method=PLAIN, " + where, "DEBUG: Disconnected, " + where}},
+		{Name: "no such mechanism", Text: "S* .*\nC: AUTH x\nS* -ERR .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN FAILED, method=X, " + where, "DEBUG: Disconnected, " + where}},
+		{Name: "cancelled", Text: "S* .*\nC: AUTH PLAIN\nS* \\+ \nC: *\nS* -ERR .*\nC-\nS-",
+			Log: []string{"DEBUG: Disconnected, " + where}},
+		{Name: "trouble", Text: "S* .*\nC: USER carl\nC: PASS x\nS* -ERR .*\nC-\nS-",
+			Log: []string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where}},
+		{Name: "here", Text: "S* .*\nC: USER ann\nC: PASS sec ret\nS* .*local.*\nC-\nS* .*end\nS-",
+			Log: []string{"WARN: proxy enabled, but no proxy host defined for ann"}, Status: -1},
+	})
+}
+
+// What the mailhost says decides what the client reads, but its words are for the log only.
+func TestMailhostAnswers(t *testing.T) {
+	for _, c := range []struct{ name, pass, want, log string }{
+		{"wrong password", "S: -ERR [AUTH] no", "-ERR [AUTH] Login failed.", "LOGIN FAILED, user=bob"},
+		{"plain -ERR", "S: -ERR secret words", "-ERR [AUTH] Login failed.", "secret words"},
+		{"in use", "S: -ERR [IN-USE] x", "-ERR [IN-USE] Mailbox is in use, please try again later", "WARN: Login to 192.0.2.99 failed"},
+		{"login delay", "S: -ERR [LOGIN-DELAY] x", "-ERR [LOGIN-DELAY] Too many logins, please try again later", "WARN: "},
+		{"temporary", "S: -ERR [SYS/TEMP] x", "-ERR [SYS/TEMP] Temporary problem, please try again later", "WARN: "},
+		{"permanent", "S: -ERR [SYS/PERM] x", "-ERR [SYS/PERM] Mail server can not open the mailbox, please call the postmaster", "WARN: "},
+		{"closes", "S-", "-ERR [SYS/TEMP] Temporary problem, please try again later", "step=password"},
+		{"garbage", "S: * OK", "-ERR [SYS/TEMP] Temporary problem, please try again later", "not a POP3 response"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := front().Begin(t, fronttest.Options{Mailhost: fronttest.Mailhost(t, "S: +OK\nC: USER bob\nS: +OK\nC: PASS geheim\n"+c.pass)})
+			transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+c.want+"\nC: QUIT\nS* .*\nS-")
+			s.Wait(t)
+			if !strings.Contains(s.Log.String(), c.log) {
+				t.Errorf("log\n%swant %q in it", s.Log, c.log)
+			}
+			failed := strings.Contains(s.Log.String(), "LOGIN FAILED")
+			if refused := strings.Contains(c.want, "[AUTH]"); failed != refused {
+				t.Errorf("LOGIN FAILED in the log: %v, want %v (fail2ban counts it)\n%s", failed, refused, s.Log)
+			}
+		})
+	}
+}
+
+// What the mailhost sends along with its last OK reaches the client, in order.
+func TestMailhostTalksAtOnce(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{Mailhost: func(conn *net.UnixConn) {
+		io.WriteString(conn, "+OK\r\n+OK\r\n+OK in\r\n+OK unasked\r\nmore")
+		conn.CloseWrite()
+		io.Copy(io.Discard, conn)
+	}})
+	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*\nS: +OK Connected to proxy server.\nS: +OK unasked\nS= \"more\"\nS-\nC-")
+	if status := s.Wait(t); status != 0 {
+		t.Errorf("status %d\n%s", status, s.Log)
+	}
+}
+
+func TestTimeIsUp(t *testing.T) {
+	for name, said := range map[string]string{
+		"silent":          "",
+		"within a line":   "USER an",
+		"within SASL":     "AUTH PLAIN\r\n",
+		"always the same": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+			start := time.Now()
+			io.WriteString(s.Conn, said)
+			if name == "always the same" {
+				go s.Repeat("CAPA\r\n")
+			}
+			said, _ := io.ReadAll(s.Conn)
+			if status := s.Wait(t); status != exitFail {
+				t.Errorf("status %d", status)
+			}
+			if d := time.Since(start); d > 5*time.Second {
+				t.Errorf("took %s", d)
+			}
+			// RFC 1939 section 3: "the server should close the TCP connection without ... sending any response".
+			if strings.Contains(string(said), "-ERR") || !strings.Contains(s.Log.String(), "time=1") {
+				t.Errorf("said %q, log\n%s", said, s.Log)
+			}
+		})
+	}
+}
+
+// SIGTERM ends a session that waits for the client, and one that waits for a mailhost.
+func TestStop(t *testing.T) {
+	t.Run("idle", func(t *testing.T) {
+		t.Parallel()
+		s := front().Begin(t, fronttest.Options{})
+		transcript.Play(t, s.Conn, "S* .*")
+		s.Stop()
+		if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+			t.Errorf("status %d, log\n%s", status, s.Log)
+		}
+	})
+	t.Run("mailhost", func(t *testing.T) {
+		t.Parallel()
+		asked := make(chan bool, 1)
+		s := front().Begin(t, fronttest.Options{Mailhost: func(conn *net.UnixConn) {
+			asked <- true
+			io.Copy(io.Discard, conn)
+		}})
+		transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*")
+		<-asked
+		s.Stop()
+		if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+			t.Errorf("status %d, log\n%s", status, s.Log)
+		}
+	})
+}
+
+// A client that sends whatever it likes gets one line for each of its own, until it is too many.
+func TestHostile(t *testing.T) {
+	t.Run("long lines", func(t *testing.T) {
+		t.Parallel()
+		s := front().Begin(t, fronttest.Options{})
+		megabyte := strings.Repeat("A", 1<<20)
+		go io.WriteString(s.Conn, "USER "+megabyte+"\r\nPASS x\r\n"+megabyte+"\r\nUSER ann\r\nPASS "+megabyte+
+			"\r\nAUTH PLAIN "+megabyte+"\r\nAUTH LOGIN\r\n"+megabyte+"\r\nAUTH LOGIN "+strings.Repeat("A", 12000)+"\r\nYQ==\r\nQUIT\r\n")
+		transcript.Play(t, s.Conn, `
+			S: +OK Hello there.
+			S: -ERR Line too long.
+			S: -ERR USER/PASS required.
+			S: -ERR Line too long.
+			S: +OK Password required.
+			S: -ERR Line too long.
+			S: -ERR Line too long.
+			S: + VXNlcm5hbWU6
+			S: -ERR Authentication aborted.
+			S: + UGFzc3dvcmQ6
+			S: -ERR [AUTH] Authentication failed.
+			S: +OK Better luck next time.
+			S-`)
+	})
+	t.Run("too many errors", func(t *testing.T) {
+		t.Parallel()
+		s := front().Begin(t, fronttest.Options{})
+		go io.WriteString(s.Conn, strings.Repeat("x\r\n", 98)+"CAPA\r\n"+strings.Repeat("x\r\n", 10000))
+		said, _ := io.ReadAll(s.Conn)
+		s.Wait(t)
+		if n := strings.Count(string(said), "-ERR Invalid command.\r\n"); n != 98+99 {
+			t.Errorf("%d refusals", n)
+		}
+		if !strings.HasSuffix(string(said), "\r\n-ERR Too many invalid commands.\r\n") {
+			t.Errorf("ends with %q", said[max(0, len(said)-100):])
+		}
+	})
+	t.Run("does not read", func(t *testing.T) {
+		t.Parallel()
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+		io.WriteString(s.Conn, strings.Repeat("CAPA\r\n", 5000))
+		s.Wait(t)
+	})
+}
+
+func TestParseLine(t *testing.T) {
+	for _, c := range []struct {
+		in, name, arg string
+		ok            bool
+	}{
+		{"QUIT", "QUIT", "", true},
+		{"user Ann Smith ", "USER", "Ann Smith ", true},
+		{"PASS  x", "PASS", " x", true},
+		{" \tcapa", "CAPA", "", true},
+		{"PASS\tx\ty", "PASS", "x\ty", true},
+		{"", "", "", true},
+		{"PASS \xff\xfe", "PASS", "\xff\xfe", true},
+	} {
+		if name, arg, ok := parseLine([]byte(c.in)); name != c.name || arg != c.arg || ok != c.ok {
+			t.Errorf("parseLine(%q) = %q, %q, %v", c.in, name, arg, ok)
+		}
+	}
+	for b := range 256 {
+		want := b >= 0x20 && b != 0x7f || b == '\t'
+		if _, _, ok := parseLine([]byte{'P', ' ', byte(b), 'x'}); ok != want {
+			t.Errorf("byte %#02x: ok %v", b, ok)
+		}
+	}
+}
+
+// FuzzParseLine: nothing is lost or added but blanks in front and the case of the name.
+func FuzzParseLine(f *testing.F) {
+	for _, seed := range []string{"USER ann", "PASS  sec ret ", "\tcapa", "AUTH PLAIN =", "", " ", "quit\x00", "ſtls x"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		name, arg, ok := parseLine(text)
+		if !ok {
+			if name != "" || arg != "" {
+				t.Errorf("%q, %q of a bad line", name, arg)
+			}
+			return
+		}
+		rest := strings.TrimLeft(string(text), " \t")
+		if strings.ContainsAny(name, " \t\r\n\x00") || strings.ContainsAny(arg, "\r\n\x00") {
+			t.Errorf("parseLine(%q) = %q, %q", text, name, arg)
+		}
+		if !strings.HasSuffix(rest, arg) || (arg != "" && len(rest) < len(arg)+1) {
+			t.Errorf("parseLine(%q) loses of the argument: %q", text, arg)
+		}
+	})
+}
+
+// FuzzSession lets a client say anything that is no account's password. Every line is answered by lines, the session ends
+// with the client's last word, and no line break of the client's is in the log.
+func FuzzSession(f *testing.F) {
+	for _, seed := range []string{
+		"CAPA\r\nLANG\r\nUTF8\r\nQUIT\r\n", "USER zoe\r\nPASS x\r\nAUTH\r\n", "AUTH PLAIN\r\n*\r\n", "AUTH LOGIN\r\n\r\n\r\n",
+		"AUTH PLAIN =\r\n", "AUTH CRAM-MD5\r\nYSBi\r\n", "USER a\rb\nPASS \x00\n", "STLS\r\nUSER carl\r\nPASS \xff\r\n",
+		"AUTH EXTERNAL\r\n\r\n", "PASS\tx\r\n \t \r\n", "AUTH LOGIN YQ==\r\nYg==\r\nQUIT", "LANG x\r\nlang *\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, said []byte) {
+		if len(said) > 20_000 || strings.Contains(string(said), "sec ret") {
+			return
+		}
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"POP3AUTH": "PLAIN LOGIN CRAM-MD5", "POP3_PROXY": "0"}})
+		answer := s.Say(t, said)
+		if !strings.HasPrefix(answer, "+OK Hello there.\r\n") || !strings.HasSuffix(answer, "\r\n") {
+			t.Errorf("answer %q", answer)
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package pop3
+
+import (
+	"context"
+	"errors"
+
+	"mailproxy/internal/frontend"
+)
+
+// login takes credentials to the auth module and, where they hold, to the account's server, with which the client then
+// talks. failed is what a refused client reads.
+func (d *dialogue) login(ctx context.Context, failed string, c *frontend.Credentials) error {
+	d.errors = 0
+	outcome, err := d.s.Login(ctx, c, "")
+	switch {
+	case errors.Is(err, frontend.ErrEnd):
+		return err
+	case errors.Is(err, frontend.ErrRefused):
+		return d.reply("-ERR [AUTH] " + failed)
+	case err != nil:
+		return d.reply(temporaryReply(err))
+	case outcome.Mailhost == nil:
+		return d.local(failed, outcome)
+	}
+	d.end(exitOK)
+	if err := d.reply("+OK Connected to proxy server."); err != nil {
+		outcome.Mailhost.Conn.Close()
+		return err
+	}
+	if err := d.s.Relay(ctx, outcome); err != nil {
+		d.status = exitFail
+	}
+	return nil
+}
+
+// local becomes the local server. It comes back only when that fails.
+func (d *dialogue) local(failed string, outcome *frontend.Outcome) error {
+	utf8 := "UTF8=0"
+	if d.utf8 {
+		utf8 = "UTF8=1"
+	}
+	err := d.s.ExecLocal(outcome, "", utf8)
+	switch {
+	case errors.Is(err, frontend.ErrServed):
+		d.end(exitOK)
+		return nil
+	case errors.Is(err, frontend.ErrRefused):
+		return d.reply("-ERR [AUTH] " + failed)
+	case errors.Is(err, frontend.ErrEnd):
+		return err
+	}
+	// The process may be half the account's user by now and must not serve anybody else.
+	d.end(exitFail)
+	return d.reply(replyTemporary)
+}
+
+// temporaryReply is what a client reads when nobody could tell whether it may log in: the mailhost's own code, when it is
+// one of those that RFC 2449 and RFC 3206 define, but never its text.
+func temporaryReply(err error) string {
+	var refusal *refusal
+	if !errors.As(err, &refusal) {
+		return replyTemporary
+	}
+	switch refusal.code {
+	case "IN-USE":
+		return "-ERR [IN-USE] Mailbox is in use, please try again later"
+	case "LOGIN-DELAY":
+		return "-ERR [LOGIN-DELAY] Too many logins, please try again later"
+	case "SYS/PERM":
+		return "-ERR [SYS/PERM] Mail server can not open the mailbox, please call the postmaster"
+	}
+	return replyTemporary
+}

@@ -1,0 +1,185 @@
+package pop3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"mailproxy/authlib/sasl"
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/line"
+)
+
+// maxResponse bounds a mailhost's line without its end, in bytes. RFC 2449 section 4 allows 510.
+const maxResponse = 4096
+
+// maxShown bounds what an error tells of a mailhost's line.
+const maxShown = 200
+
+// loginMailhost logs in to a POP3 server, see frontend.Protocol.Login.
+func loginMailhost(ctx context.Context, m *frontend.Mailhost) error {
+	if err := sendable(m); err != nil {
+		return &frontend.StepError{Step: frontend.StepUser, Err: err}
+	}
+	h := &mailhost{m: m, in: line.NewReader(m.Conn)}
+	if err := h.greeting(); err != nil {
+		return err
+	}
+	if m.StartTLS != nil {
+		if err := h.startTLS(ctx); err != nil {
+			return err
+		}
+	}
+	if err := h.forwardClient(); err != nil {
+		return err
+	}
+	if m.UTF8 {
+		if err := h.command(frontend.StepUTF8, "UTF8"); err != nil {
+			return err
+		}
+	}
+	if m.Authzid != "" {
+		return h.authPlain()
+	}
+	if err := h.command(frontend.StepUser, "USER "+m.User); err != nil {
+		return rejected(frontend.StepUser, err)
+	}
+	return rejected(frontend.StepPassword, h.command(frontend.StepPassword, "PASS "+m.Password))
+}
+
+// sendable checks what the account database and the client gave us once more, here where it would become a command: USER
+// and PASS have no quoting (RFC 1939 section 3), and an empty argument is none.
+func sendable(m *frontend.Mailhost) error {
+	if err := sasl.Check(m.User, m.Password); err != nil {
+		return errors.New("user name or password can not be sent: it is empty, too long or has control characters")
+	}
+	if m.Password == "" {
+		return errors.New("an empty password can not be sent")
+	}
+	return nil
+}
+
+// mailhost is the dialogue with a POP3 server until it has said yes. Nothing behind its last line is read.
+type mailhost struct {
+	m  *frontend.Mailhost
+	in *line.Reader
+}
+
+func (h *mailhost) greeting() error {
+	if err := h.response(); err != nil {
+		return &frontend.StepError{Step: frontend.StepGreeting, Err: err}
+	}
+	return nil
+}
+
+// startTLS is STLS (RFC 2595 section 4). Nothing is read between the response and the handshake: what an attacker put
+// there in clear text (CVE-2011-0411) meets the TLS layer, which ends the connection.
+func (h *mailhost) startTLS(ctx context.Context) error {
+	err := h.command(frontend.StepTLS, "STLS")
+	if err != nil {
+		return err
+	}
+	if err := h.m.StartTLS(ctx); err != nil {
+		return &frontend.StepError{Step: frontend.StepTLS, Err: err}
+	}
+	h.in = line.NewReader(h.m.Conn)
+	return nil
+}
+
+// command sends a line and reads the response. Every error is a *frontend.StepError.
+func (h *mailhost) command(step frontend.Step, text string) error {
+	err := h.send(text)
+	if err == nil {
+		err = h.response()
+	}
+	if err != nil {
+		return &frontend.StepError{Step: step, Err: err}
+	}
+	return nil
+}
+
+func (h *mailhost) send(text string) error {
+	if _, err := h.m.Conn.Write([]byte(text + "\r\n")); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
+// response reads one line: nil for +OK, *refusal for -ERR, any other error for the rest.
+func (h *mailhost) response() error {
+	text, err := h.in.ReadLine(maxResponse)
+	if err != nil {
+		return fmt.Errorf("read the response: %w", err)
+	}
+	return h.parse(text)
+}
+
+// parse takes a line apart. What it shows of it in errors, which end in the log, is short and without the password, in
+// case a server repeats what it did not understand.
+func (h *mailhost) parse(text []byte) error {
+	status, code := parseResponse(string(text))
+	if status == statusOK {
+		return nil
+	}
+	shown := h.m.Redact(string(text))
+	if len(shown) > maxShown {
+		shown = shown[:maxShown] + "..."
+	}
+	if status == statusErr {
+		return &refusal{code: code, text: shown}
+	}
+	return fmt.Errorf("not a POP3 response: %q", shown)
+}
+
+// refusal is a mailhost's -ERR.
+type refusal struct {
+	// code is the response code in upper case without its brackets (RFC 2449 section 8), empty if there is none.
+	code string
+	// text is the line as it may be shown.
+	text string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("answered %q", r.text) }
+
+// temporary says that the same credentials may do later or elsewhere. Codes that nobody has defined are hierarchical (RFC
+// 2449 section 8): SYS/X is of the system's kind, and whatever else there is says no more than a plain -ERR.
+func (r *refusal) temporary() bool {
+	top, _, _ := strings.Cut(r.code, "/")
+	return top == "SYS" || top == "IN-USE" || top == "LOGIN-DELAY"
+}
+
+type status int
+
+const (
+	statusOther status = iota // not a POP3 response
+	statusOK                  // +OK
+	statusErr                 // -ERR
+)
+
+// parseResponse takes a response line apart. RFC 1939 section 3 has the status in upper case, followed by a blank or the
+// end; the code, in upper case here, is in brackets at the beginning of the text.
+func parseResponse(text string) (s status, code string) {
+	word, rest, _ := strings.Cut(text, " ")
+	switch strings.ToUpper(word) {
+	case "+OK":
+		return statusOK, ""
+	case "-ERR":
+		if inner, ok := strings.CutPrefix(rest, "["); ok {
+			if code, _, ok := strings.Cut(inner, "]"); ok {
+				return statusErr, strings.ToUpper(code)
+			}
+		}
+		return statusErr, ""
+	}
+	return statusOther, ""
+}
+
+// rejected turns an -ERR that is about the user or the password into a *frontend.RejectedError and leaves the rest as it is.
+func rejected(step frontend.Step, err error) error {
+	var r *refusal
+	if errors.As(err, &r) && !r.temporary() {
+		return &frontend.RejectedError{Step: step, Text: r.text}
+	}
+	return err
+}

@@ -1,0 +1,30 @@
+// A session needs one processor, whatever becomes of the machine.
+
+//go:debug updatemaxprocs=0
+
+// Pop3d-proxy-tls is pop3d-proxy with TLS built in. pop3d-proxy becomes it for a handshake that no relayd makes, and for
+// "pop3d-proxy check"; where most sessions are encrypted and there is no relayd, a launcher may as well start it itself.
+package main
+
+import (
+	"context"
+	"os"
+	"runtime"
+
+	"mailproxy/internal/check"
+	"mailproxy/internal/fronttls"
+	"mailproxy/pop3d-proxy/pop3"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	runtime.GOMAXPROCS(1) // one connection is one line of work
+	ctx, args, environ := context.Background(), os.Args[1:], os.Environ()
+	p := pop3.Program()
+	p.TLS = fronttls.Encrypter{}
+	if len(args) > 0 && args[0] == "check" {
+		return check.Command(ctx, p, check.POP3{}, args[1:], environ, os.Stdin, os.Stdout, os.Stderr)
+	}
+	return p.Run(ctx, args, environ, os.Stdin, os.Stdout, os.Stderr)
+}
