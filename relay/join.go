@@ -104,7 +104,7 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 			ds = down.Run(shop, &m, &c)
 		}
 		// After a reset nobody reads what the other side may still send.
-		if us == pump.Done && ds == pump.Done || up.Cut() || down.Cut() || us == pump.Done && up.Err != nil && gone(cfd) || ds == pump.Done && down.Err != nil && gone(mfd) {
+		if us == pump.Done && ds == pump.Done || up.Cut() || down.Cut() || us == pump.Done && up.Err != nil && c.Gone() || ds == pump.Done && down.Err != nil && m.Gone() {
 			return stats(), errors.Join(up.Err, down.Err)
 		}
 		now := time.Now()
@@ -177,13 +177,6 @@ func watch(from, to *pump.Flow, self, other *pump.End) unix.PollFd {
 		p.Fd = -1 // POLLHUP can not be masked, and what it tells is seen when its turn comes
 	}
 	return p
-}
-
-// gone reports whether a connection is over in both directions, as after a reset.
-func gone(fd int) bool {
-	p := []unix.PollFd{{Fd: int32(fd)}}
-	n, err := unix.Poll(p, 0)
-	return err == nil && n == 1 && p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
 // rawSocket returns the descriptor of a stream socket, nil for anything else.

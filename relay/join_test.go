@@ -56,7 +56,7 @@ func (h hidden) SetWriteDeadline(t time.Time) error { return h.c.SetWriteDeadlin
 // TestJoinWaitingDescriptors: the descriptors that a launcher gives are blocking ones.
 func TestJoinWaitingDescriptors(t *testing.T) {
 	waiting := func(k relaytest.Kind) relaytest.Kind {
-		return relaytest.Kind{Name: "waiting-" + k.Name, Make: func(t testing.TB) (relay.Conn, relay.Conn) {
+		return relaytest.Kind{Name: "waiting-" + k.Name, Orderly: k.Orderly, Make: func(t testing.TB) (relay.Conn, relay.Conn) {
 			near, far := k.Make(t)
 			raw, err := near.(syscall.Conn).SyscallConn()
 			if err == nil {

@@ -49,17 +49,11 @@ func NewServer(o Options) (*Server, error) {
 	if err := store.loadDefault(); err != nil {
 		return nil, err
 	}
-	cfg := &tls.Config{
-		GetCertificate:              store.get,
-		MinVersion:                  o.minVersion(),
-		Time:                        o.Now,
-		NextProtos:                  strings.FieldsFunc(o.get("TLS_ALPN"), isListSeparator),
-		DynamicRecordSizingDisabled: true, // mail is bulk; small first records only cost packets
-	}
-	var err error
-	if cfg.CipherSuites, err = o.cipherSuites(); err != nil {
+	cfg, err := o.serverPolicy()
+	if err != nil {
 		return nil, err
 	}
+	cfg.GetCertificate = store.get
 	if err := o.clientCertificates(cfg); err != nil {
 		return nil, err
 	}
@@ -67,12 +61,38 @@ func NewServer(o Options) (*Server, error) {
 	return &Server{config: cfg, store: store}, nil
 }
 
+// serverPolicy is what the settings say of handshakes with clients, but for certificates.
+func (o *Options) serverPolicy() (cfg *tls.Config, err error) {
+	cfg = &tls.Config{
+		MinVersion:                  o.minVersion(),
+		Time:                        o.Now,
+		NextProtos:                  strings.FieldsFunc(o.get("TLS_ALPN"), isListSeparator),
+		DynamicRecordSizingDisabled: true, // mail is bulk; small first records only cost packets
+	}
+	cfg.CipherSuites, err = o.cipherSuites()
+	return cfg, err
+}
+
 // NewClient is the configuration for the way to a mailhost whose name, as the account's mailhost option spells it, is
 // host: without port, an IP address possibly. PROXY_TLS_VERIFYPEER=NONE takes any certificate; PEER, the default, wants one for
 // host, signed by PROXY_TLS_TRUSTCERTS or the system's roots. Versions below TLS 1.2 are never spoken to a mailhost.
 func NewClient(o Options, host string) (*tls.Config, error) {
+	cfg, err := o.clientPolicy()
+	if err != nil {
+		return nil, err
+	}
+	cfg.ServerName = strings.TrimSuffix(host, ".")
+	if path := o.get("PROXY_TLS_TRUSTCERTS"); path != "" && !cfg.InsecureSkipVerify {
+		if cfg.RootCAs, err = loadTrust(path); err != nil {
+			return nil, fmt.Errorf("PROXY_TLS_TRUSTCERTS: %w", err)
+		}
+	}
+	return cfg, nil
+}
+
+// clientPolicy is what the settings say of handshakes with mailhosts, but for certificates.
+func (o *Options) clientPolicy() (*tls.Config, error) {
 	cfg := &tls.Config{
-		ServerName:                  strings.TrimSuffix(host, "."),
 		MinVersion:                  tls.VersionTLS12,
 		Time:                        o.Now,
 		DynamicRecordSizingDisabled: true,
@@ -81,13 +101,6 @@ func NewClient(o Options, host string) (*tls.Config, error) {
 	case "NONE":
 		cfg.InsecureSkipVerify = true
 	case "", "PEER", "REQUIREPEER":
-		if path := o.get("PROXY_TLS_TRUSTCERTS"); path != "" {
-			pool, err := loadTrust(path)
-			if err != nil {
-				return nil, fmt.Errorf("PROXY_TLS_TRUSTCERTS: %w", err)
-			}
-			cfg.RootCAs = pool
-		}
 	default:
 		return nil, fmt.Errorf("PROXY_TLS_VERIFYPEER=%q: want NONE or PEER", level)
 	}

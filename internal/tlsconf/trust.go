@@ -15,16 +15,9 @@ import (
 // clientCertificates sets what TLS_VERIFYPEER asks for: NONE (and no setting) no certificate from the client, PEER one
 // that is good if there is one, REQUIREPEER a good one. The trusted certificates are only read when they are needed: to
 // load a public bundle costs more than the rest of a login.
-func (o *Options) clientCertificates(cfg *tls.Config) error {
-	switch level := o.get("TLS_VERIFYPEER"); strings.ToUpper(level) {
-	case "", "NONE":
-		return nil
-	case "PEER":
-		cfg.ClientAuth = tls.VerifyClientCertIfGiven
-	case "REQUIREPEER":
-		cfg.ClientAuth = tls.RequireAndVerifyClientCert
-	default:
-		return fmt.Errorf("TLS_VERIFYPEER=%q: want NONE, PEER or REQUIREPEER", level)
+func (o *Options) clientCertificates(cfg *tls.Config) (err error) {
+	if cfg.ClientAuth, err = o.clientAuth(); err != nil || cfg.ClientAuth == tls.NoClientCert {
+		return err
 	}
 	path := o.get("TLS_TRUSTCERTS")
 	if path == "" {
@@ -36,6 +29,20 @@ func (o *Options) clientCertificates(cfg *tls.Config) error {
 	}
 	cfg.ClientCAs = pool
 	return nil
+}
+
+// clientAuth is TLS_VERIFYPEER for crypto/tls.
+func (o *Options) clientAuth() (tls.ClientAuthType, error) {
+	switch level := o.get("TLS_VERIFYPEER"); strings.ToUpper(level) {
+	case "", "NONE":
+		return tls.NoClientCert, nil
+	case "PEER":
+		return tls.VerifyClientCertIfGiven, nil
+	case "REQUIREPEER":
+		return tls.RequireAndVerifyClientCert, nil
+	default:
+		return 0, fmt.Errorf("TLS_VERIFYPEER=%q: want NONE, PEER or REQUIREPEER", level)
+	}
 }
 
 // loadTrust reads the trusted certificates of a PEM file, or of all files of a folder (OpenSSL's c_rehash layout

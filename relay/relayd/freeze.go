@@ -47,11 +47,14 @@ func (s *session) freeze(shop *pump.Shop) (m *wire.Message, held []byte, err err
 func thaw(m *wire.Message, held []byte, fds []int) (*session, error) {
 	f := maps.Clone(m.Fields)
 	f["KEEPALIVE"] = keepTuned
-	x, err := sessionFrom(&wire.Message{Verb: "SESSION", Fields: f}, fds)
-	if err == nil {
-		err = x.neverWait()
-	}
+	delete(f, "CLIENT_ID") // the legs of a session that runs are descriptors
+	delete(f, "MAILHOST_ID")
+	o, err := offerFrom(&wire.Message{Verb: "SESSION", Fields: f}, fds, 2)
 	if err != nil {
+		return nil, err
+	}
+	x := o.session(fds)
+	if err := x.neverWait(); err != nil {
 		return nil, err
 	}
 	for leg := range x.flow {

@@ -131,13 +131,16 @@ func (c *logins) add(l *login) {
 	for _, f := range l.failures {
 		c.host(f.mailhost).failures[f.step]++
 	}
-	h := &c.took[l.protocol][l.result]
+	c.took[l.protocol][l.result].add(l.took)
+}
+
+func (h *histogram) add(took time.Duration) {
 	i := 0
-	for i < len(loginBounds) && l.took.Seconds() > loginBounds[i] {
+	for i < len(loginBounds) && took.Seconds() > loginBounds[i] {
 		i++
 	}
 	h.buckets[i]++
-	h.sum += l.took
+	h.sum += took
 }
 
 // host finds the counters of a mailhost. The first ones that come have their own.
@@ -175,7 +178,7 @@ func (c *logins) write(w io.Writer) {
 	head(w, "mailproxy_login_seconds", "histogram", "Time from the credentials to the answer, without the delay of failed logins.")
 	for p, protocol := range loginProtocols {
 		for r, result := range loginResults {
-			c.took[p][r].write(w, fmt.Sprintf("protocol=%q,result=%q", protocol, result))
+			c.took[p][r].write(w, "mailproxy_login_seconds", fmt.Sprintf("protocol=%q,result=%q,", protocol, result))
 		}
 	}
 	head(w, "mailproxy_mailhost_failures_total", "counter", "Attempts to log in at a mailhost that failed, by the step that did.")
@@ -188,8 +191,8 @@ func (c *logins) write(w io.Writer) {
 	}
 }
 
-// write writes a histogram that has counted anything.
-func (h *histogram) write(w io.Writer, labels string) {
+// write writes a histogram that has counted anything; each of its labels ends in a comma.
+func (h *histogram) write(w io.Writer, name, labels string) {
 	var n int64
 	for _, bucket := range h.buckets {
 		n += bucket
@@ -204,10 +207,13 @@ func (h *histogram) write(w io.Writer, labels string) {
 		if i < len(loginBounds) {
 			bound = fmt.Sprint(loginBounds[i])
 		}
-		fmt.Fprintf(w, "mailproxy_login_seconds_bucket{%s,le=%q} %d\n", labels, bound, sum)
+		fmt.Fprintf(w, "%s_bucket{%sle=%q} %d\n", name, labels, bound, sum)
 	}
-	fmt.Fprintf(w, "mailproxy_login_seconds_sum{%s} %g\n", labels, h.sum.Seconds())
-	fmt.Fprintf(w, "mailproxy_login_seconds_count{%s} %d\n", labels, n)
+	if labels = strings.TrimSuffix(labels, ","); labels != "" {
+		labels = "{" + labels + "}"
+	}
+	fmt.Fprintf(w, "%s_sum%s %g\n", name, labels, h.sum.Seconds())
+	fmt.Fprintf(w, "%s_count%s %d\n", name, labels, n)
 }
 
 func head(w io.Writer, name, kind, help string) {

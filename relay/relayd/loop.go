@@ -149,11 +149,11 @@ func (l *loop) add(s *session) {
 	l.slots[s.slot] = s
 	// Bytes that it brought along, and a TLS stream that has ended already, wait for nothing but a first turn.
 	for i := range s.flow {
-		if s.flow[i].Pending(&s.end[1-i]) || s.end[i].Ended || len(s.end[i].In) > 0 {
+		if s.flow[i].Pending(&s.end[1-i]) || s.flow[i].Ended() || s.end[i].Ended || len(s.end[i].In) > 0 {
 			s.flow[i].Run(l.shop, &s.end[i], &s.end[1-i])
 		}
 	}
-	if s.flow[client].Done() && s.flow[mailhost].Done() {
+	if s.over() {
 		l.end(s, errors.Join(s.flow[client].Err, s.flow[mailhost].Err))
 		return
 	}
@@ -189,7 +189,7 @@ func (l *loop) update(s *session) {
 		}
 		s.mask[leg] = mask
 	}
-	if !s.ended && (s.flow[0].Ended() || s.flow[1].Ended()) {
+	if !s.ended && !s.login && (s.flow[0].Ended() || s.flow[1].Ended()) {
 		s.ended = true
 		h := &half{s, pump.Patience{Limit: time.Duration(s.half) * time.Second}}
 		h.Left(&s.flow[0], &s.flow[1], time.Now())

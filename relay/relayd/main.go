@@ -1,8 +1,9 @@
 // Relayd holds the authenticated sessions of many front ends in one small unprivileged process: clients' and mailhosts'
 // connections come to it over a unix socket, are joined until both directions are done, and cost a few hundred bytes
-// while they idle. It opens no connection and reads no file itself.
+// while they idle. It makes TLS handshakes for front ends that pass it their connections and the files for it, open. It opens no
+// connection and no file itself.
 //
-// It deliberately lacks: any knowledge of IMAP and POP3, logins, names, certificates.
+// It deliberately lacks: any knowledge of IMAP and POP3, and of logins.
 package main
 
 import (

@@ -14,43 +14,78 @@ import (
 	"mailproxy/relay/internal/wire"
 )
 
-// sessionFrom makes a session of a SESSION message and its two descriptors, which stay the caller's when there is an error.
-func sessionFrom(m *wire.Message, fds []int) (*session, error) {
-	if len(fds) != 2 {
-		return nil, fmt.Errorf("%d descriptors instead of 2", len(fds))
+// offer is a session as a message describes it.
+type offer struct {
+	info  relay.Info
+	keep  time.Duration
+	tuned bool      // the sockets' options are right already
+	half  int32     // seconds
+	ids   [2]string // legs that this process encrypts: their names; "" = the leg is a descriptor
+}
+
+// offerFrom reads a message and looks at the descriptors beside it: legs less those that have a name.
+func offerFrom(m *wire.Message, fds []int, legs int) (*offer, error) {
+	o := &offer{ids: [2]string{m.Fields["CLIENT_ID"], m.Fields["MAILHOST_ID"]}, half: int32(relay.DefaultHalfClosed / time.Second)}
+	for _, id := range o.ids {
+		if id != "" {
+			legs--
+		}
+	}
+	if len(fds) != legs {
+		return nil, fmt.Errorf("%d descriptors instead of %d", len(fds), legs)
 	}
 	start, err := strconv.ParseInt(m.Fields["START"], 10, 64)
 	if err != nil {
 		return nil, errors.New("START is not a time")
 	}
-	tuned := m.Fields["KEEPALIVE"] == keepTuned
+	o.tuned = m.Fields["KEEPALIVE"] == keepTuned
 	keep, err := strconv.Atoi(m.Fields["KEEPALIVE"])
-	if !tuned && (err != nil || keep < 0) {
+	if !o.tuned && (err != nil || keep < 0) {
 		return nil, errors.New("KEEPALIVE is not a number of seconds")
 	}
-	half := int64(relay.DefaultHalfClosed / time.Second)
+	o.keep = time.Duration(keep) * time.Second
 	if text, ok := m.Fields["HALFCLOSED"]; ok { // a front end of before does not know it
-		if half, err = strconv.ParseInt(text, 10, 32); err != nil || half < 0 {
+		half, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || half < 0 {
 			return nil, errors.New("HALFCLOSED is not a number of seconds")
 		}
+		o.half = int32(half)
 	}
 	for _, fd := range fds {
 		kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 		if err != nil || kind != unix.SOCK_STREAM {
 			return nil, errors.New("not a stream socket")
 		}
-		if !tuned {
-			relay.Tune(fd, time.Duration(keep)*time.Second)
-		}
 	}
-	i := relay.Info{User: m.Fields["USER"], Protocol: m.Fields["PROTOCOL"], RemoteIP: m.Fields["IP"],
+	o.info = relay.Info{User: m.Fields["USER"], Protocol: m.Fields["PROTOCOL"], RemoteIP: m.Fields["IP"],
 		RemotePort: m.Fields["PORT"], Mailhost: m.Fields["MAILHOST"], Start: time.Unix(start, 0)}
+	return o, loggable(o.info)
+}
+
+func loggable(i relay.Info) error {
 	for _, f := range []string{i.User, i.Protocol, i.RemoteIP, i.RemotePort, i.Mailhost} {
 		if len(f) > 1024 || strings.ContainsFunc(f, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
-			return nil, errors.New("a name that can not be logged")
+			return errors.New("a name that can not be logged")
 		}
 	}
-	x := newSession(i, pump.End{FD: fds[0]}, pump.End{FD: fds[1]})
-	x.half = int32(half)
-	return x, nil
+	return nil
+}
+
+// session makes a session of an offer. A leg that has a name instead of a descriptor has none yet.
+func (o *offer) session(fds []int) *session {
+	x := newSession(o.info, pump.End{FD: -1}, pump.End{FD: -1})
+	x.half = o.half
+	for leg, id := range o.ids {
+		if id == "" {
+			x.end[leg].FD, fds = fds[0], fds[1:]
+			o.tune(x.end[leg].FD)
+		}
+	}
+	return x
+}
+
+func (o *offer) tune(fd int) {
+	if !o.tuned {
+		relay.Tune(fd, o.keep)
+	}
 }

@@ -23,8 +23,14 @@ func FuzzStart(f *testing.F) {
 			return
 		}
 		s := newSession(relay.Info{}, pump.End{FD: -1}, pump.End{FD: -1})
-		if err := s.takeTLS(m); err != nil {
+		plain, err := s.takeTLS(m)
+		if err != nil {
 			return
+		}
+		for leg := range plain {
+			if err := s.prime(leg, plain[leg]); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if n := len(s.end[0].In) + len(s.end[1].In); n > len(m.Body) || s.flow[client].Moved+s.flow[mailhost].Moved > int64(len(m.Body)) {
 			t.Fatalf("%d bytes out of %d", n, len(m.Body))

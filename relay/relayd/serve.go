@@ -88,7 +88,7 @@ func (s *service) drain(ctx context.Context, signals <-chan os.Signal) {
 	end := time.After(s.conf.linger)
 	poll := time.NewTicker(time.Second)
 	defer poll.Stop()
-	for s.limits.now() > 0 {
+	for s.limits.now()+s.encryptions.now()+int(s.counters.kept.Load()) > 0 {
 		select {
 		case <-ctx.Done():
 			return
@@ -114,7 +114,7 @@ func (s *service) tidy(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		now := s.counters.taken.Load() + s.counters.ended.Load() + s.counters.reported.Load()
+		now := s.counters.taken.Load() + s.counters.ended.Load() + s.counters.handshakes.total() + s.counters.reported.Load()
 		if now == seen && now != tidied {
 			debug.FreeOSMemory()
 			tidied = now

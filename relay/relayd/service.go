@@ -7,9 +7,13 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 	"mailproxy/relay/internal/wire"
 )
@@ -25,8 +29,12 @@ type service struct {
 	talking  atomic.Int64  // conversations going on
 	slots    chan struct{} // conversations at once
 	started  time.Time
-	adopted  []*session    // from the relayd before this one, until the loops run
-	resume   chan struct{} // after a pause of accept
+	shared   *tlsconf.Shared
+	gate     *gate
+
+	encryptions encryptions
+	adopted     []*session    // from the relayd before this one, until the loops run
+	resume      chan struct{} // after a pause of accept
 }
 
 // counters are what metrics and stats show.
@@ -35,6 +43,8 @@ type counters struct {
 	refused, full, denied    atomic.Int64 // hand-overs
 	fromClient, fromMailhost atomic.Int64 // bytes of ended sessions
 	reported, malformed      atomic.Int64 // REPORT messages
+	kept                     atomic.Int64 // connections that crypto/tls goes on with
+	handshakes               handshakes
 	logins                   logins
 }
 
@@ -45,7 +55,13 @@ const (
 
 func newService(c *config, log *logger) (*service, error) {
 	s := &service{conf: c, log: log, slots: make(chan struct{}, maxTalks), started: time.Now(), resume: make(chan struct{}),
-		limits: limits{total: c.max, perIP: c.maxPerIP, perUser: c.maxPerUser, capacity: capacity()}}
+		limits: limits{total: c.max, perIP: c.maxPerIP, perUser: c.maxPerUser, capacity: capacity()},
+		shared: tlsconf.NewShared(), gate: newGate(maxHandshakes, maxHandshakesPerIP)}
+	s.limits.logins = s.encryptions.now
+	s.encryptions.limit = c.maxLogins
+	if s.limits.capacity > 0 {
+		s.encryptions.limit = min(c.maxLogins, s.limits.capacity/(2*loginCost))
+	}
 	for range c.loops {
 		l, err := newLoop(s.over)
 		if err != nil {
@@ -58,6 +74,9 @@ func newService(c *config, log *logger) (*service, error) {
 
 // over accounts for a session that has ended; a loop calls it.
 func (s *service) over(x *session, err error) {
+	if x.login { // it was no session yet
+		return
+	}
 	i, st := x.info(), x.stats(time.Now())
 	s.limits.give(i.RemoteIP, i.User)
 	s.counters.ended.Add(1)
@@ -103,14 +122,17 @@ func (s *service) accept(ctx context.Context, l *net.UnixListener) error {
 		}
 		s.talking.Add(1)
 		go func() {
-			defer func() { c.Close(); <-s.slots; s.talking.Add(-1) }()
-			s.talk(ctx, c)
+			defer c.Close()
+			release := sync.OnceFunc(func() { <-s.slots; s.talking.Add(-1) })
+			defer release()
+			s.talk(ctx, c, release)
 		}()
 	}
 }
 
-// talk serves one caller: a front end with a session, or an administrator with a question.
-func (s *service) talk(ctx context.Context, c *net.UnixConn) {
+// talk serves one caller: a front end with a session, or an administrator with a question. release is called early by a
+// conversation that lasts.
+func (s *service) talk(ctx context.Context, c *net.UnixConn, release func()) {
 	uid, err := wire.PeerUID(c)
 	if err != nil || !slices.Contains(s.conf.allow, uid) {
 		s.counters.denied.Add(1)
@@ -121,7 +143,7 @@ func (s *service) talk(ctx context.Context, c *net.UnixConn) {
 	defer stop()
 	_ = c.SetDeadline(time.Now().Add(talkTimeout))
 	m, fds, err := wire.Receive(c)
-	if err != nil || m.Verb != "SESSION" {
+	if err != nil || m.Verb != "SESSION" && m.Verb != "ENCRYPT" {
 		wire.CloseAll(fds)
 	}
 	switch {
@@ -132,6 +154,8 @@ func (s *service) talk(ctx context.Context, c *net.UnixConn) {
 		return
 	case m.Verb == "SESSION":
 		s.reserve(c, m, fds)
+	case m.Verb == "ENCRYPT":
+		s.encrypt(ctx, c, m, fds, release)
 	case m.Verb == "REPORT":
 		s.report(c, m)
 	case m.Verb == "WHO", m.Verb == "KICK", m.Verb == "STATS":
@@ -141,60 +165,120 @@ func (s *service) talk(ctx context.Context, c *net.UnixConn) {
 	}
 }
 
-// reserve holds a place, with the descriptors, until the front end says START or goes away.
-func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) {
-	x, err := sessionFrom(m, fds)
+// reserve holds a place, with the descriptors, until the front end says START, gives the place back, or goes away. It
+// reports whether the session is ours.
+func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) (taken bool) {
+	o, err := offerFrom(m, fds, 2)
 	if err != nil {
 		wire.CloseAll(fds)
 		_ = answer(c, "FAIL", err.Error())
-		return
+		return false
 	}
-	i := x.info()
-	switch verdict, why := s.limits.take(i.RemoteIP, i.User); verdict {
+	switch verdict, why := s.limits.take(o.info.RemoteIP, o.info.User); verdict {
 	case refused:
-		s.counters.refused.Add(1)
 		s.countSession(m, relay.LoginLimit)
-		s.log.line(fmt.Sprintf("WARN: relayd: session refused, user=%s, ip=[%s], port=[%s]: %s", i.User, i.RemoteIP, i.RemotePort, why))
+		s.refused(o.info, why)
 		wire.CloseAll(fds)
 		_ = answer(c, "LIMIT", why)
-		return
+		return false
 	case full:
 		s.counters.full.Add(1)
 		wire.CloseAll(fds)
 		_ = answer(c, "FULL", why)
-		return
+		return false
 	}
-	if err := s.await(c, x); err != nil {
-		s.limits.give(i.RemoteIP, i.User)
+	x := o.session(fds)
+	if err := s.await(c, o, x); err != nil {
+		s.limits.give(o.info.RemoteIP, o.info.User)
 		wire.CloseAll(fds)
-		return
+		return false
 	}
 	s.countSession(m, relay.LoginOK)
 	s.start(x)
+	return true
 }
 
+func (s *service) refused(i relay.Info, why string) {
+	s.counters.refused.Add(1)
+	s.log.line(fmt.Sprintf("WARN: relayd: session refused, user=%s, ip=[%s], port=[%s]: %s", i.User, i.RemoteIP, i.RemotePort, why))
+}
+
+var errCanceled = errors.New("the place was given back")
+
 // await is the second step of a hand-over. The acknowledgement leaves before the session is touched: when it can not be
-// sent, the front end has not given the session away.
-func (s *service) await(c *net.UnixConn, x *session) error {
+// sent, the front end has not given the session away. START comes with the front end's ends of the pairs that encrypted
+// connections are joined to.
+func (s *service) await(c *net.UnixConn, o *offer, x *session) error {
 	if err := answer(c, "OK", ""); err != nil {
 		return err
 	}
-	m, fds, err := wire.Receive(c)
-	wire.CloseAll(fds)
+	m, near, err := wire.Receive(c)
+	if err == nil && m.Verb == "CANCEL" {
+		wire.CloseAll(near)
+		return errors.Join(errCanceled, answer(c, "OK", ""))
+	}
+	var plain [2][]byte
+	if err == nil {
+		plain, err = x.takeStart(o, m, near)
+	}
 	if err != nil {
-		return err
-	}
-	if m.Verb != "START" {
-		return errors.New("START expected")
-	}
-	if err := x.takeTLS(m); err != nil {
+		wire.CloseAll(near)
 		s.log.line(fmt.Sprintf("ERR: relayd: %v", err))
+		_ = answer(c, "FAIL", err.Error())
 		return err
+	}
+	// Before the answer: after it the front end hangs up where it holds a connection, which then means nothing any more.
+	var es [2]*encryption
+	for leg, id := range o.ids {
+		es[leg] = s.encryptions.take(id)
+	}
+	if err := answer(c, "OK", ""); err != nil {
+		wire.CloseAll(near)
+		s.encryptions.put(es[:]...)
+		return err
+	}
+	for leg, id := range o.ids {
+		if id == "" {
+			continue
+		}
+		plain[leg], err = s.unite(x, leg, es[leg], near[0])
+		near = near[1:]
+		o.tune(x.end[leg].FD)
+		if err != nil {
+			x.flow[leg].Stop(nil, err)
+		}
+	}
+	for leg := range plain {
+		if err := x.prime(leg, plain[leg]); err != nil {
+			x.flow[leg].Stop(nil, err)
+		}
+	}
+	return nil
+}
+
+// takeStart reads a START message, and makes all descriptors ready.
+func (x *session) takeStart(o *offer, m *wire.Message, near []int) (plain [2][]byte, err error) {
+	want := 0
+	for leg, name := range []string{client: "CLIENT_TLS", mailhost: "MAILHOST_TLS"} {
+		if o.ids[leg] != "" {
+			want++
+			if _, twice := m.Fields[name]; twice {
+				return plain, errors.New("a connection is encrypted twice")
+			}
+		}
+	}
+	if m.Verb != "START" || len(near) != want {
+		return plain, fmt.Errorf("START with %d descriptors expected", want)
+	}
+	for _, fd := range near {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return plain, err
+		}
 	}
 	if err := x.neverWait(); err != nil {
-		return err
+		return plain, err
 	}
-	return answer(c, "OK", "")
+	return x.takeTLS(m)
 }
 
 func answer(c *net.UnixConn, verb, reason string) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"time"
 
@@ -9,6 +8,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/internal/pump"
+	"mailproxy/relay/internal/wire"
 )
 
 // The two legs of a session and, by the leg they read, its two flows.
@@ -26,14 +26,18 @@ type session struct {
 	slot  int32
 	half  int32  // seconds that it may be half-closed without a byte moved
 	ended bool   // one side has ended: it is on the loop's list
+	login bool   // its client has not logged in: the second leg is one end of a socket pair
 	busy  bool   // holds something that a pause gives back
 	start int64  // seconds since 1970
 	names string // user, protocol, ip, port, mailhost, separated by NUL
 }
 
 func newSession(i relay.Info, c, m pump.End) *session {
-	return &session{end: [2]pump.End{c, m}, start: i.Start.Unix(),
-		names: strings.Join([]string{i.User, i.Protocol, i.RemoteIP, i.RemotePort, i.Mailhost}, "\x00")}
+	return &session{end: [2]pump.End{c, m}, start: i.Start.Unix(), names: names(i)}
+}
+
+func names(i relay.Info) string {
+	return strings.Join([]string{i.User, i.Protocol, i.RemoteIP, i.RemotePort, i.Mailhost}, "\x00")
 }
 
 func (s *session) info() relay.Info {
@@ -44,7 +48,14 @@ func (s *session) info() relay.Info {
 // neverWait makes both connections non-blocking. That is part of the open file, which a front end has as well, so it is done
 // when the session is about to begin and not before.
 func (s *session) neverWait() error {
-	return errors.Join(unix.SetNonblock(s.end[client].FD, true), unix.SetNonblock(s.end[mailhost].FD, true))
+	for i := range s.end {
+		if fd := s.end[i].FD; fd >= 0 {
+			if err := unix.SetNonblock(fd, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (s *session) stats(now time.Time) relay.Stats {
@@ -60,11 +71,21 @@ func (s *session) run(shop *pump.Shop, leg int, events uint32) (over bool) {
 	if events&(unix.EPOLLOUT|broken) != 0 && s.flow[1-leg].Pending(&s.end[leg]) {
 		s.flow[1-leg].Run(shop, &s.end[1-leg], &s.end[leg])
 	}
+	return s.over()
+}
+
+// over reports whether nothing is left to be done.
+func (s *session) over() bool {
 	if s.flow[client].Done() && s.flow[mailhost].Done() || s.flow[client].Cut() || s.flow[mailhost].Cut() {
 		return true
 	}
-	// After a reset nobody reads what the other side may still send.
-	return events&broken != 0 && s.flow[leg].Done() && s.flow[leg].Err != nil
+	// After a reset nobody reads what the other side may still send. It may come between an event and the reading.
+	for leg := range s.flow {
+		if f := &s.flow[leg]; f.Done() && f.Err != nil && s.end[leg].Gone() {
+			return true
+		}
+	}
+	return false
 }
 
 // want returns what epoll has to watch a leg for.
@@ -92,6 +113,5 @@ func (s *session) close(shop *pump.Shop) {
 	for i := range s.flow {
 		s.flow[i].Stop(shop, nil)
 	}
-	unix.Close(s.end[client].FD)
-	unix.Close(s.end[mailhost].FD)
+	wire.CloseAll([]int{s.end[client].FD, s.end[mailhost].FD})
 }

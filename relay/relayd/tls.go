@@ -11,10 +11,9 @@ import (
 )
 
 // takeTLS carries on the TLS connections that a START message describes: keys and counters in hexadecimal, and in its
-// body the bytes that the front end had taken from the sockets, decrypted ones and the beginning of a record.
-func (s *session) takeTLS(m *wire.Message) error {
+// body the bytes that the front end had taken from the sockets, decrypted ones, which are returned, and the beginning of a record.
+func (s *session) takeTLS(m *wire.Message) (plain [2][]byte, err error) {
 	body := m.Body
-	var plain [2][]byte
 	for leg, name := range []string{client: "CLIENT", mailhost: "MAILHOST"} {
 		state, ok := m.Fields[name+"_TLS"]
 		if !ok {
@@ -22,22 +21,22 @@ func (s *session) takeTLS(m *wire.Message) error {
 		}
 		raw, err := hex.DecodeString(state)
 		if err != nil {
-			return errors.New("TLS state is not hexadecimal")
+			return plain, errors.New("TLS state is not hexadecimal")
 		}
 		codec, err := record.Unmarshal(raw)
 		if err != nil {
-			return err
+			return plain, err
 		}
 		d := record.Detached{Codec: codec, Ended: m.Fields[name+"_ENDED"] == "1"}
 		if d.Plain, body, err = cut(body, m.Fields[name+"_PLAIN"]); err != nil {
-			return err
+			return plain, err
 		}
 		if d.Raw, body, err = cut(body, m.Fields[name+"_RAW"]); err != nil {
-			return err
+			return plain, err
 		}
 		plain[leg] = s.end[leg].Take(&d)
 	}
-	return errors.Join(s.prime(client, plain[client]), s.prime(mailhost, plain[mailhost]))
+	return plain, nil
 }
 
 // prime gives the flow that reads a leg bytes that were taken from it before.

@@ -32,7 +32,7 @@ func Run(t *testing.T, clients, mailhosts []Kind, join Joiner) {
 					t.Run(tc.name, func(t *testing.T) {
 						nc, fc := ck.Make(t)
 						nm, fm := mk.Make(t)
-						s := &session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join}
+						s := &session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join, orderly: map[relay.Conn]bool{fc: ck.Orderly, fm: mk.Orderly}}
 						tc.run(s)
 					})
 				}
@@ -47,6 +47,7 @@ type session struct {
 	client, mailhost         relay.Conn
 	nearClient, nearMailhost relay.Conn
 	join                     Joiner
+	orderly                  map[relay.Conn]bool // by far end: see Kind
 	wait                     func()
 }
 
@@ -163,7 +164,7 @@ func bulk(s *session) {
 
 // Bulk sends size random bytes each way at the same time, half-closes, and compares checksums.
 func Bulk(client, mailhost relay.Conn, size int64) error {
-	errs := make(chan error, 4)
+	errs := make(chan error, 8)
 	var sent, got [2][]byte
 	var wg sync.WaitGroup
 	for i, c := range []relay.Conn{client, mailhost} {
@@ -280,8 +281,8 @@ func resetBy(s *session, a, b relay.Conn) {
 	if _, err := b.Read(make([]byte, 1)); err == nil {
 		s.Fatal("bytes after a reset")
 	}
-	if _, unix := a.(*net.UnixConn); unix {
-		b.Close() // the close of a socketpair is an orderly end: b has to answer it
+	if s.orderly[a] {
+		b.Close() // it has to answer an orderly end
 	}
 	s.over()
 }

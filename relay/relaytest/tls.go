@@ -55,7 +55,7 @@ func (d Detachable) NetConn() net.Conn { return d.Tap.NetConn() }
 // TLS is a pair with a finished handshake; near is the server's end, as a client's connection comes to a relay. It can be
 // detached if detach is set. id is the cipher suite for TLS 1.2, 0 = any.
 func TLS(version, id uint16, detach bool) Kind {
-	return Kind{fmt.Sprintf("tls%x-%x-%v", version, id, detach), func(t testing.TB) (relay.Conn, relay.Conn) {
+	return Kind{Name: fmt.Sprintf("tls%x-%x-%v", version, id, detach), Make: func(t testing.TB) (relay.Conn, relay.Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
 		tap := record.NewTap(near, false)
@@ -80,7 +80,7 @@ func TLS(version, id uint16, detach bool) Kind {
 
 // TLSMailhost is the same where the relay is the client of a mailhost.
 func TLSMailhost(version uint16) Kind {
-	return Kind{fmt.Sprintf("mailhost%x", version), func(t testing.TB) (relay.Conn, relay.Conn) {
+	return Kind{Name: fmt.Sprintf("mailhost%x", version), Make: func(t testing.TB) (relay.Conn, relay.Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
 		tap := record.NewTap(near, true)

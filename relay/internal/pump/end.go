@@ -30,6 +30,13 @@ func (e *End) Rest() {
 // Bulky reports whether Rest has something to give back.
 func (e *End) Bulky() bool { return e.TLS != nil && e.TLS.Armed() }
 
+// Gone reports whether the connection is over in both directions, as after a reset.
+func (e *End) Gone() bool {
+	p := []unix.PollFd{{Fd: int32(e.FD)}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+}
+
 // flush writes Out; done when nothing is left.
 func (e *End) flush() (n int, err error) {
 	for len(e.Out) > 0 {
