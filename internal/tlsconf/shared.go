@@ -46,10 +46,10 @@ type Request struct {
 	Host string
 	// Files are open files by kind (tlsfiles.Cert, ...). They stay the caller's and are needed until Prepare returns.
 	Files map[string]int
-	// ForName asks for the certificate of a server that a client has named; none: the default serves. The files are closed
-	// by the one who asks.
-	ForName func(server string) (map[string]int, error)
 }
+
+// ForName opens the certificate of a server that a client has named; none: the default serves. The files become the caller's.
+type ForName func(server string) (map[string]int, error)
 
 // Prepared is a handshake that can begin.
 type Prepared struct {
@@ -101,8 +101,8 @@ func (s *Shared) Prepare(r Request) (*Prepared, error) {
 	return p, nil
 }
 
-// Handshake makes the handshake on conn, at most until the deadline of ctx.
-func (p *Prepared) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
+// Handshake makes the handshake on conn, at most until the deadline of ctx. forName may be nil.
+func (p *Prepared) Handshake(ctx context.Context, conn net.Conn, forName ForName) (*Conn, error) {
 	if p.r.Host != "" {
 		cfg := p.policy.config.Clone()
 		cfg.ServerName, cfg.RootCAs = strings.TrimSuffix(p.r.Host, "."), p.pool
@@ -111,7 +111,7 @@ func (p *Prepared) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) 
 	c := &Conn{raw: &rawConn{Conn: conn}}
 	c.tap = record.NewTap(c.raw, false)
 	c.Conn = tls.Server(c.tap, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		cfg, err := p.forClient(hello)
+		cfg, err := p.forClient(hello.ServerName, forName)
 		if err == nil {
 			c.tap.Configure(cfg)
 		}
@@ -124,12 +124,12 @@ func (p *Prepared) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) 
 }
 
 // forClient is the configuration for one ClientHello.
-func (p *Prepared) forClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+func (p *Prepared) forClient(server string, forName ForName) (*tls.Config, error) {
 	pair := p.pair
-	if hello.ServerName != "" && p.r.ForName != nil {
-		own, err := p.named(hello.ServerName)
+	if server != "" && forName != nil {
+		own, err := p.named(server, forName)
 		if err != nil {
-			p.r.warn("no TLS certificate for %q: %v", hello.ServerName, err)
+			p.r.warn("no TLS certificate for %q: %v", server, err)
 		} else if own != nil {
 			pair = own
 		}
@@ -145,8 +145,8 @@ func (p *Prepared) forClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 }
 
 // named asks for the certificate of a server; nil: there is none.
-func (p *Prepared) named(server string) (*shelfPair, error) {
-	files, err := p.r.ForName(server)
+func (p *Prepared) named(server string, forName ForName) (*shelfPair, error) {
+	files, err := forName(server)
 	defer closeFiles(files)
 	if err != nil || len(files) == 0 {
 		return nil, err

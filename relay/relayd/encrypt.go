@@ -63,7 +63,6 @@ func (s *service) encrypt(ctx context.Context, c *net.UnixConn, m *wire.Message,
 	_ = c.SetDeadline(time.Now().Add(e.login))
 	hctx, cancel := context.WithTimeout(ctx, e.handlim)
 	defer cancel()
-	e.request.ForName = func(server string) (map[string]int, error) { return e.ask(hctx, c, server) }
 	go func() {
 		defer close(e.answered)
 		s.shake(hctx, e, prepared, c, warnings)
@@ -220,7 +219,7 @@ func (e *encryption) ask(ctx context.Context, c *net.UnixConn, server string) (m
 
 // shake makes the handshake, has a loop carry the connection, and tells the front end.
 func (s *service) shake(ctx context.Context, e *encryption, p *tlsconf.Prepared, c *net.UnixConn, warnings *strings.Builder) {
-	conn, err := s.handshake(ctx, e, p)
+	conn, err := s.handshake(ctx, e, p, func(server string) (map[string]int, error) { return e.ask(ctx, c, server) })
 	m := &wire.Message{Verb: "READY", Fields: map[string]string{}}
 	if err == nil {
 		state := conn.ConnectionState()
@@ -246,7 +245,7 @@ var errPanic = errors.New("internal error")
 
 // handshake waits for its turn and makes the handshake. Its peer is the whole world, so what goes wrong in it ends this connection
 // alone.
-func (s *service) handshake(ctx context.Context, e *encryption, p *tlsconf.Prepared) (conn *tlsconf.Conn, err error) {
+func (s *service) handshake(ctx context.Context, e *encryption, p *tlsconf.Prepared, forName tlsconf.ForName) (conn *tlsconf.Conn, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.log.line(fmt.Sprintf("CRIT: relayd: handshake with [%s]: %v", e.info.RemoteIP, r))
@@ -263,7 +262,7 @@ func (s *service) handshake(ctx context.Context, e *encryption, p *tlsconf.Prepa
 	if err != nil {
 		return nil, err
 	}
-	if conn, err = p.Handshake(ctx, nc); err != nil {
+	if conn, err = p.Handshake(ctx, nc, forName); err != nil {
 		nc.Close()
 		return nil, err
 	}

@@ -357,3 +357,25 @@ func TestContinue(t *testing.T) {
 		t.Errorf("log: %s", s.log)
 	}
 }
+
+// listenOnce copies between one caller of a unix socket and a connection; the channel is closed when the caller is there.
+func listenOnce(t *testing.T, path string, c *net.TCPConn) <-chan struct{} {
+	t.Helper()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := make(chan struct{})
+	go func() {
+		defer l.Close()
+		u, err := l.Accept()
+		if err != nil {
+			return
+		}
+		close(there)
+		go func() { _, _ = io.Copy(u, c); u.Close() }()
+		_, _ = io.Copy(c, u)
+		_ = c.CloseWrite()
+	}()
+	return there
+}

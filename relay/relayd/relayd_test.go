@@ -29,7 +29,10 @@ type testService struct {
 	in     *inherited
 }
 
-func startService(t testing.TB, args ...string) *testService {
+func startService(t testing.TB, args ...string) *testService { return startChanged(t, nil, args...) }
+
+// startChanged is startService with a service that is changed before it serves.
+func startChanged(t testing.TB, change func(*service), args ...string) *testService {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "relayd")
 	conf, err := parse(append([]string{"relayd", "-socket", socket, "-loops", "2"}, args...), io.Discard)
@@ -48,6 +51,9 @@ func startService(t testing.TB, args ...string) *testService {
 	s, err := newService(conf, log)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if change != nil {
+		change(s)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
