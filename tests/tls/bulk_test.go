@@ -24,9 +24,8 @@ const gigabyte = 1 << 30
 
 // bulkWorld has an account on a fake TLS mailhost that runs work after the login, and one here, whose local server is a shell
 // script. (Courier's imapd wants its standard input non-blocking, the shell does not.)
-func bulkWorld(t *testing.T, work func(net.Conn) error, local string, env harness.Env) (*pki, *harness.Process) {
+func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *harness.Process {
 	t.Helper()
-	p := newPKI(t)
 	names["127.0.7.1"] = "bulk.example"
 	hosts(t)
 	harness.Userdb(t, harness.Account{Name: "there", Password: "pw", Options: "mailhost=bulk.example"},
@@ -48,12 +47,8 @@ func bulkWorld(t *testing.T, work func(net.Conn) error, local string, env harnes
 	}
 	os.Chmod(p.dir, 0o755)
 	e := p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.trust})
-	for name, value := range env {
-		e[name] = value
-	}
-	front := harness.Couriertcpd(t, harness.TCPD{Addr: "127.0.1.1", Port: 993, Config: "imapd", Env: overTLS(e),
-		Program: []string{harness.PlainBin(t, "imapd-proxy"), server, "Maildir"}})
-	return p, front
+	return harness.Couriertcpd(t, harness.TCPD{Addr: "127.0.1.1", Port: 993, Config: "imapd", Env: overTLS(e),
+		Program: []string{p.program(t, harness.PlainBin(t, "imapd-proxy")), server, "Maildir"}})
 }
 
 func readLine(c net.Conn) (string, error) {
@@ -143,14 +138,16 @@ func bothWays(t *testing.T, c *tls.Conn) (up, received []byte, n int64, err erro
 }
 
 // 1 GiB each way at once through TLS on both sides, then half-closes: the checksums are equal.
-func TestBulkRelay(t *testing.T) {
+func TestBulkRelay(t *testing.T) { ways(t, testBulkRelay) }
+
+func testBulkRelay(t *testing.T, p *pki) {
 	type got struct {
 		sent, received []byte
 		n              int64
 		err            error
 	}
 	results := make(chan got, 1)
-	_, front := bulkWorld(t, func(c net.Conn) error {
+	front := bulkWorld(t, p, func(c net.Conn) error {
 		var g got
 		done := make(chan error, 1)
 		go func() {
@@ -165,7 +162,7 @@ func TestBulkRelay(t *testing.T) {
 		g.err = errors.Join(g.err, <-done)
 		results <- g
 		return g.err
-	}, "exit 0", nil)
+	}, "exit 0")
 	c, _ := login(t, "there")
 	up, received, n, err := bothWays(t, c)
 	g := <-results
@@ -175,29 +172,29 @@ func TestBulkRelay(t *testing.T) {
 	if g.err != nil || g.n != gigabyte || string(g.received) != string(up) {
 		t.Errorf("to the mailhost: %d bytes, %x, want %x, %v", g.n, g.received, up, g.err)
 	}
-	front.Log.Wait(t, fmt.Sprintf("INFO: LOGOUT, user=there, .*rcvd=%d, sent=%d", gigabyte, gigabyte))
-	if cut := front.Log.Find("cut off|broken"); len(cut) > 0 {
-		t.Errorf("%q", cut)
-	}
+	p.ends(front).Wait(t, fmt.Sprintf("INFO: LOGOUT, user=there, .*rcvd=%d, sent=%d", gigabyte, gigabyte))
+	p.broken(t, front, 0)
 }
 
 // The same through the TLS pump to a local server, which sends everything back.
-func TestBulkLocal(t *testing.T) {
-	_, front := bulkWorld(t, nil, "exec cat", nil)
+func TestBulkLocal(t *testing.T) { ways(t, testBulkLocal) }
+
+func testBulkLocal(t *testing.T, p *pki) {
+	front := bulkWorld(t, p, nil, "exec cat")
 	c, _ := login(t, "here")
 	up, received, n, err := bothWays(t, c)
 	if err != nil || n != gigabyte || string(received) != string(up) {
 		t.Errorf("%d bytes came back, %x, want %x, %v", n, received, up, err)
 	}
 	harness.NoneLeft(t, "imapd-proxy", "cat")
-	if cut := front.Log.Find("cut off|broken"); len(cut) > 0 {
-		t.Errorf("%q", cut)
-	}
+	p.broken(t, front, 0)
 }
 
 // The local server learns what couriertls would tell it, runs as the account, and the TLS process is nobody of importance.
-func TestLocalEnvironment(t *testing.T) {
-	p, _ := bulkWorld(t, nil, "env; id -u; grep -h Uid /proc/$PPID/status; echo; ls -l /proc/self/fd | wc -l; read line", nil)
+func TestLocalEnvironment(t *testing.T) { ways(t, testLocalEnvironment) }
+
+func testLocalEnvironment(t *testing.T, p *pki) {
+	bulkWorld(t, p, nil, "env; id -u; grep -h -e Uid -e Name /proc/$PPID/status; echo; ls -l /proc/self/fd | wc -l; read line")
 	c, _ := login(t, "here")
 	var text string
 	in := bufio.NewReader(c)
@@ -214,15 +211,28 @@ func TestLocalEnvironment(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
+	for _, never := range []string{"MAILPROXY_", "HOME=/root"} {
+		if strings.Contains("\n"+text, "\n"+never) {
+			t.Errorf("%q in\n%s", never, text)
+		}
+	}
+	if p.relayd != nil { // this process has become the local server
+		if !strings.Contains(text, "\nName:\tcouriertcpd\n") {
+			t.Errorf("somebody stands between the launcher and the local server:\n%s", text)
+		}
+		return
+	}
 	if strings.Contains(text, "Uid:\t0") {
 		t.Errorf("the TLS process is still root:\n%s", text)
 	}
 }
 
 // Half-close towards the client, and streams that are cut instead of ended, from both sides.
-func TestEndOfStream(t *testing.T) {
+func TestEndOfStream(t *testing.T) { ways(t, testEndOfStream) }
+
+func testEndOfStream(t *testing.T, p *pki) {
 	ended := make(chan error, 1)
-	_, front := bulkWorld(t, func(c net.Conn) error {
+	front := bulkWorld(t, p, func(c net.Conn) error {
 		line, err := readLine(c)
 		switch {
 		case err != nil:
@@ -236,7 +246,7 @@ func TestEndOfStream(t *testing.T) {
 		}
 		ended <- err
 		return nil
-	}, "read a; echo got $a; read b; echo then $b", nil)
+	}, "read a; echo got $a; read b; echo then $b")
 
 	c, _ := login(t, "there")
 	io.WriteString(c, "half\r\n")
@@ -248,7 +258,7 @@ func TestEndOfStream(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("half-close: the mailhost sees %v", err)
 	}
-	front.Log.WaitN(t, 1, "LOGOUT, user=there.*rcvd=12, sent=0")
+	p.ends(front).WaitN(t, 1, "LOGOUT, user=there.*rcvd=12, sent=0")
 
 	c, raw := login(t, "there")
 	io.WriteString(c, "stay\r\n")
@@ -257,7 +267,7 @@ func TestEndOfStream(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("the mailhost sees a clean end of a stream that was cut")
 	}
-	front.Log.WaitN(t, 1, "session broken off.*: TLS stream cut off")
+	p.broken(t, front, 1)
 
 	c, _ = login(t, "there")
 	io.WriteString(c, "cut\r\n")
@@ -265,7 +275,7 @@ func TestEndOfStream(t *testing.T) {
 	if _, err := readEnd(c); err == nil {
 		t.Error("the client sees a clean end of a stream that the mailhost cut")
 	}
-	front.Log.WaitN(t, 2, "session broken off.*: TLS stream cut off")
+	p.broken(t, front, 2)
 
 	// A local server that ends: the client reads all of it and close_notify.
 	c, _ = login(t, "here")

@@ -13,10 +13,11 @@ import (
 
 // A command that somebody puts behind STARTTLS or STLS, in the same packet or in the next, is never executed (CVE-2011-0411):
 // the handshake meets it and fails. One log line each.
-func TestInjectionFromClient(t *testing.T) {
-	p := newPKI(t)
+func TestInjectionFromClient(t *testing.T) { ways(t, testInjectionFromClient) }
+
+func testInjectionFromClient(t *testing.T, p *pki) {
 	startAccounts(t, p, dovecotAddr)
-	f := startFront(t, "127.0.1.1", p.env(nil), false)
+	f := startFront(t, p, "127.0.1.1", p.env(nil), false)
 	for _, c := range []struct {
 		name, port, greeting, command, injected, answer string
 		log                                             *harness.Log
@@ -64,10 +65,19 @@ func readUntil(t *testing.T, c net.Conn, text string) string {
 }
 
 // Handshakes that stop, dribble or are nonsense end in bounded time with one log line, on the TLS port and after STARTTLS.
-func TestBadHandshakes(t *testing.T) {
-	p := newPKI(t)
-	f := startFront(t, "127.0.1.1", p.env(harness.Env{"TLS_HANDSHAKE_TIMEOUT": "2"}), false)
+func TestBadHandshakes(t *testing.T) { ways(t, testBadHandshakes) }
+
+func testBadHandshakes(t *testing.T, p *pki) {
+	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_HANDSHAKE_TIMEOUT": "2"}), false)
 	hello := clientHello(t)
+	type attempt struct {
+		name, port, why string
+		local           int
+		took            time.Duration
+		rest            []byte
+		done            chan struct{}
+	}
+	var attempts []*attempt
 	for _, c := range []struct {
 		name, why string
 		play      func(c *net.TCPConn)
@@ -95,36 +105,38 @@ func TestBadHandshakes(t *testing.T) {
 		}},
 	} {
 		for _, port := range []string{"143", "993", "110", "995"} {
-			t.Run(c.name+"/"+port, func(t *testing.T) {
-				t.Parallel()
-				raw := dialTCP(t, f.addr+":"+port)
-				local := raw.LocalAddr().(*net.TCPAddr).Port
-				log := map[string]*harness.Process{"143": f.imap, "993": f.imaps, "110": f.pop3, "995": f.pop3s}[port].Log
-				switch port {
-				case "143":
-					readUntil(t, raw, "\n")
-					io.WriteString(raw, "a STARTTLS\r\n")
-					readUntil(t, raw, "\n")
-				case "110":
-					readUntil(t, raw, "\n")
-					io.WriteString(raw, "STLS\r\n")
-					readUntil(t, raw, "\n")
-				}
-				start := time.Now()
-				go c.play(raw)
-				rest, _ := io.ReadAll(raw)
-				if took := time.Since(start); took > 6*time.Second {
-					t.Errorf("took %v", took)
-				}
-				if strings.Contains(string(rest), "BYE") || strings.Contains(string(rest), "-ERR") {
-					t.Errorf("clear text after TLS began: %q", rest)
-				}
-				lines := log.WaitN(t, 1, "TLS FAILED, ip=.*port=\\["+itoa(local)+"\\]: .*("+c.why+")")
-				if all := log.Find("(INFO|NOTICE|WARN|ERR|CRIT): .*port=\\[" + itoa(local) + "\\]"); len(all) != 1 {
-					t.Errorf("log lines %q, want only %q", all, lines)
-				}
-			})
+			raw := dialTCP(t, f.addr+":"+port)
+			a := &attempt{name: c.name, port: port, why: c.why, local: raw.LocalAddr().(*net.TCPAddr).Port, done: make(chan struct{})}
+			attempts = append(attempts, a)
+			if command := map[string]string{"143": "a STARTTLS\r\n", "110": "STLS\r\n"}[port]; command != "" {
+				readUntil(t, raw, "\n")
+				io.WriteString(raw, command)
+				readUntil(t, raw, "\n")
+			}
+			start := time.Now()
+			go c.play(raw)
+			go func() {
+				a.rest, _ = io.ReadAll(raw)
+				a.took = time.Since(start)
+				close(a.done)
+			}()
 		}
+	}
+	for _, a := range attempts {
+		t.Run(a.name+"/"+a.port, func(t *testing.T) {
+			<-a.done
+			if a.took > 6*time.Second {
+				t.Errorf("took %v", a.took)
+			}
+			if strings.Contains(string(a.rest), "BYE") || strings.Contains(string(a.rest), "-ERR") {
+				t.Errorf("clear text after TLS began: %q", a.rest)
+			}
+			log := map[string]*harness.Process{"143": f.imap, "993": f.imaps, "110": f.pop3, "995": f.pop3s}[a.port].Log
+			lines := log.WaitN(t, 1, "TLS FAILED, ip=.*port=\\["+itoa(a.local)+"\\]: .*("+a.why+")")
+			if all := log.Find("(INFO|NOTICE|WARN|ERR|CRIT): .*port=\\[" + itoa(a.local) + "\\]"); len(all) != 1 {
+				t.Errorf("log lines %q, want only %q", all, lines)
+			}
+		})
 	}
 	t.Cleanup(func() { harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy") })
 }

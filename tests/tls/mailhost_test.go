@@ -17,8 +17,9 @@ import (
 
 // Proxied over TLS to Dovecot, with STARTTLS and on the TLS port, name and authority checked; also as the master user, which is
 // how CRAM with userdb's hashed secrets gets through.
-func TestDovecotOverTLS(t *testing.T) {
-	p := newPKI(t)
+func TestDovecotOverTLS(t *testing.T) { ways(t, testDovecotOverTLS) }
+
+func testDovecotOverTLS(t *testing.T, p *pki) {
 	hosts(t)
 	dovecot := startAccounts(t, p, dovecotName)
 	secret := testcert.Write(t, p.dir+"/master", []byte("master secret\n"))
@@ -29,8 +30,8 @@ func TestDovecotOverTLS(t *testing.T) {
 	} {
 		env["PROXY_TLS_TRUSTCERTS"] = p.trust
 		addr := fmt.Sprintf("127.0.2.%d", i+1)
-		imap := harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), p.env(env))
-		harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), p.env(env))
+		imap := harness.IMAPUnderCourier(t, addr, p.program(t, harness.Bin(t, "imapd-proxy")), p.env(env))
+		harness.POP3UnderCourier(t, addr, p.program(t, harness.Bin(t, "pop3d-proxy")), p.env(env))
 		harness.Dialogue(t, addr+":143", "S* \\* OK .*\nC: a LOGIN there pw+there\nS: a OK connected to proxy server.\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*\nC: c LOGOUT\nS* c OK .*\nS-").Conn.Close()
 		harness.Dialogue(t, addr+":110", "S* \\+OK .*\nC: USER there\nS* \\+OK .*\nC: PASS pw+there\nS: +OK Connected to proxy server.\nC: STAT\nS~ \\+OK 1 .*\nC: QUIT\nS* \\+OK .*\nS-").Conn.Close()
 		for _, service := range []string{"imap-login", "pop3-login"} {
@@ -41,7 +42,7 @@ func TestDovecotOverTLS(t *testing.T) {
 			r.Funcs = cramFuncs("there", "pw+there")
 			r.MustPlay(t, "S* \\* OK .*\nC: a AUTHENTICATE CRAM-MD5\nS~ \\+ (?P<chal>\\S+)\nC: ${cram}\nS: a OK connected to proxy server.\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*")
 		}
-		imap.Log.Wait(t, "INFO: LOGOUT, user=there, .*mailhost="+dovecotName)
+		p.ends(imap).Wait(t, "INFO: LOGOUT, user=there, .*mailhost="+dovecotName)
 	}
 }
 
@@ -120,8 +121,9 @@ func (m *mailhost) serve(s script, p int) func(net.Conn) error {
 
 // Every mailhost that can not be trusted is refused, temporarily, with the reason in the log and without a word of the login
 // in clear text.
-func TestMailhostRefused(t *testing.T) {
-	p := newPKI(t)
+func TestMailhostRefused(t *testing.T) { ways(t, testMailhostRefused) }
+
+func testMailhostRefused(t *testing.T, p *pki) {
 	good := [2]string{"* OK hello", "+OK hello"}
 	cases := []struct {
 		name, tls, why string
@@ -151,8 +153,8 @@ func TestMailhostRefused(t *testing.T) {
 	fronts := map[string]string{"STARTTLS": "127.0.2.1", "YES": "127.0.2.2"}
 	for mode, addr := range fronts {
 		env := p.env(harness.Env{"PROXY_TLS": mode, "PROXY_TLS_TRUSTCERTS": p.trust, "PROXY_LOGIN_TIMEOUT": "3"})
-		imap[mode] = harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env)
-		pop3[mode] = harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env)
+		imap[mode] = harness.IMAPUnderCourier(t, addr, p.program(t, harness.Bin(t, "imapd-proxy")), env)
+		pop3[mode] = harness.POP3UnderCourier(t, addr, p.program(t, harness.Bin(t, "pop3d-proxy")), env)
 	}
 	for i, c := range cases {
 		addr := fmt.Sprintf("127.0.4.%d", i+1)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
 )
 
@@ -18,7 +19,7 @@ func TestResumption(t *testing.T) {
 	p := newPKI(t)
 	cache := filepath.Join(p.dir, "cache")
 	keys := cache + ".keys"
-	f := startFront(t, "127.0.1.1", p.env(harness.Env{"TLS_CACHEFILE": cache}), false)
+	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_CACHEFILE": cache}), false)
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		session := filepath.Join(p.dir, "session"+version)
 		// TLS 1.3 has the ticket behind the handshake: s_client must still be there.
@@ -79,10 +80,43 @@ func TestResumption(t *testing.T) {
 // Without a key file nothing is resumed, and no ticket is given out.
 func TestNoResumption(t *testing.T) {
 	p := newPKI(t)
-	f := startFront(t, "127.0.1.1", p.env(nil), false)
+	f := startFront(t, p, "127.0.1.1", p.env(nil), false)
 	out := openssl(t, []string{"-connect", f.addr + ":993", "-ign_eof"}, "z LOGOUT")
 	if strings.Contains(out, "TLS session ticket:") {
 		t.Errorf("a ticket nobody can use:\n%s", out)
+	}
+}
+
+// With relayd a session is resumed whichever process and protocol it was begun with, with no key file: the keys are relayd's,
+// until it ends. A client certificate is not asked for again, and is still known.
+func TestRelaydResumption(t *testing.T) {
+	p := newPKI(t)
+	p.relayd, p.alone = harness.Relayd(t), true
+	cert := testcert.Write(t, filepath.Join(p.dir, "client.pem"), p.ca.Issue(t, testcert.Spec{Name: "x", Email: "here"}).PEM(t))
+	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_VERIFYPEER": "PEER", "TLS_EXTERNAL": "emailaddress"}), false)
+	for _, version := range []string{"-tls1_2", "-tls1_3"} {
+		session := filepath.Join(p.dir, "session"+version)
+		check := func(what, want string, args ...string) {
+			t.Helper()
+			out := openssl(t, append(args, version, "-ign_eof"), "z LOGOUT", "QUIT")
+			if !strings.Contains(out, want+", TLSv1") {
+				t.Errorf("%s %s: want %s\n%s", version, what, want, out)
+			}
+			if greeting := strings.Contains(out, "AUTH=EXTERNAL"); strings.Contains(out, "* OK [") && !greeting {
+				t.Errorf("%s %s: the certificate is not known\n%s", version, what, out)
+			}
+		}
+		use := []string{"-sess_in", session}
+		check("first connection", "New", "-connect", f.addr+":993", "-sess_out", session, "-cert", cert)
+		check("second", "Reused", append(use, "-connect", f.addr+":993")...)
+		check("POP3", "Reused", append(use, "-connect", f.addr+":995")...)
+		check("STARTTLS", "New", append(use, "-starttls", "imap", "-connect", f.addr+":143", "-cert", cert)...)
+	}
+	if n := p.metric(t, `tls_handshakes_total{result="resumed"}`); n != 4 {
+		t.Errorf("relayd counts %d resumed sessions", n)
+	}
+	if files, _ := filepath.Glob(filepath.Join(p.dir, "*.keys")); len(files) > 0 {
+		t.Errorf("%q", files)
 	}
 }
 

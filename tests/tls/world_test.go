@@ -5,9 +5,13 @@ package tls
 
 import (
 	"crypto/tls"
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,12 +44,92 @@ func hosts(t testing.TB) {
 	t.Cleanup(func() { unix.Unmount("/etc/hosts", unix.MNT_DETACH) })
 }
 
-// pki is one authority with the certificates of a test, all files of which are in dir.
+// pki is one authority with the certificates of a test, all files of which are in dir; and who makes the handshakes.
 type pki struct {
-	dir   string
-	ca    *testcert.Pair
-	trust string // file with the authority's certificate
-	cert  string // TLS_CERTFILE: key and certificate of "proxy.example", 127.0.0.1 and 127.0.1.0/28
+	dir    string
+	ca     *testcert.Pair
+	trust  string           // file with the authority's certificate
+	cert   string           // TLS_CERTFILE: key and certificate of "proxy.example", 127.0.0.1 and 127.0.1.0/28
+	relayd *harness.Service // nil: imapd-proxy-tls and pop3d-proxy-tls
+	alone  bool             // imapd-proxy and pop3d-proxy are installed without these two
+}
+
+// ways runs a test twice: without a relayd, where imapd-proxy becomes imapd-proxy-tls, and with one, which makes all handshakes
+// and carries all TLS. What may differ is said where it is tested; it is all of this:
+//
+//   - relayd has ticket keys of its own, whatever TLS_CACHEFILE says, and a ticket from port 993 is not good behind STARTTLS, whose
+//     TLS_STARTTLS_PROTOCOL may ask for more (TestResumption, TestRelaydResumption, TestNoResumption)
+//   - relayd writes the line at the end of a session, and counts the broken ones instead of writing a line about each (ends, broken)
+//   - what is wrong with a certificate is found by relayd, and said by the program that tries then (TestCertificateChanges)
+//   - the local server has the front end's process, which needs no TLS any more (TestLocalEnvironment)
+func ways(t *testing.T, test func(t *testing.T, p *pki)) {
+	t.Run("alone", func(t *testing.T) { test(t, newPKI(t)) })
+	t.Run("relayd", func(t *testing.T) {
+		p := newPKI(t)
+		p.relayd, p.alone = harness.Relayd(t), true
+		t.Cleanup(func() { p.usedRelayd(t) })
+		test(t, p)
+	})
+}
+
+// usedRelayd makes sure that relayd has made the handshakes. (Where the front ends were alone, nobody else can have.)
+func (p *pki) usedRelayd(t *testing.T) {
+	if p.metric(t, `tls_handshakes_total{result="ok"}`)+p.metric(t, `tls_handshakes_total{result="resumed"}`)+p.metric(t, `tls_handshakes_total{result="failed"}`) == 0 {
+		t.Error("relayd has made no handshake")
+	}
+}
+
+// metric asks relayd for one of its counters.
+func (p *pki) metric(t *testing.T, name string) int {
+	t.Helper()
+	text := harness.Run(t, "", harness.PlainBin(t, "relayd"), "-socket", p.relayd.Socket, "stats")
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, "mailproxy_"+name+" "); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("no %s in\n%s", name, text)
+	return 0
+}
+
+// ends is the log with the lines at the end of sessions.
+func (p *pki) ends(front *harness.Process) *harness.Log {
+	if p.relayd != nil {
+		return p.relayd.Log
+	}
+	return front.Log
+}
+
+// broken expects that n sessions of the front end have been cut off so far.
+func (p *pki) broken(t *testing.T, front *harness.Process, n int) {
+	t.Helper()
+	if p.relayd == nil {
+		if lines := front.Log.WaitN(t, n, "session broken off.*: TLS stream cut off"); len(lines) != n {
+			t.Errorf("sessions broken off: %q", lines)
+		}
+		return
+	}
+	if !harness.Eventually(func() bool { return p.metric(t, "relayd_sessions_broken_total") == n }) {
+		t.Errorf("%d sessions broken off, want %d", p.metric(t, "relayd_sessions_broken_total"), n)
+	}
+}
+
+// program is the path to run a front end by.
+func (p *pki) program(t testing.TB, path string) string {
+	t.Helper()
+	if !p.alone {
+		return path
+	}
+	os.Chmod(p.dir, 0o755)
+	alone := filepath.Join(p.dir, filepath.Base(path))
+	if err := os.Link(path, alone); err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Fatal(err)
+	}
+	return alone
 }
 
 func newPKI(t testing.TB) *pki {
@@ -68,13 +152,16 @@ func (p *pki) file(t testing.TB, name string, s testcert.Spec) string {
 func (p *pki) env(more harness.Env) harness.Env {
 	e := harness.Env{"TLS_CERTFILE": p.cert, "TLS_TRUSTCERTS": p.trust, "TLS_CACHEFILE": "", "TLS_VERIFYPEER": "NONE",
 		"IMAP_STARTTLS": "YES", "POP3_STARTTLS": "YES", "IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "1"}
+	if p.relayd != nil {
+		e["RELAY_SOCKET"] = p.relayd.Socket
+	}
 	for name, value := range more {
 		e[name] = value
 	}
 	return e
 }
 
-// with returns a front end's environment for the TLS ports.
+// overTLS returns a front end's environment for the TLS ports.
 func overTLS(e harness.Env) harness.Env {
 	more := harness.Env{}
 	for name, value := range e {
@@ -92,10 +179,10 @@ type front struct {
 }
 
 // startFront runs our programs under couriertcpd: STARTTLS and STLS on 143 and 110, our own TLS or couriertls on 993 and 995.
-func startFront(t testing.TB, addr string, env harness.Env, couriertls bool) *front {
+func startFront(t testing.TB, p *pki, addr string, env harness.Env, couriertls bool) *front {
 	t.Helper()
 	f := &front{addr: addr}
-	imapd, pop3d := harness.Bin(t, "imapd-proxy"), harness.Bin(t, "pop3d-proxy")
+	imapd, pop3d := p.program(t, harness.Bin(t, "imapd-proxy")), p.program(t, harness.Bin(t, "pop3d-proxy"))
 	f.imap = harness.IMAPUnderCourier(t, addr, imapd, env)
 	f.pop3 = harness.POP3UnderCourier(t, addr, pop3d, env)
 	var wrap []string
