@@ -68,8 +68,15 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		return p.giveUp(launch, p.Unavailable)
 	}
 	s, err := p.session(launch, command.args, stderr, stopping.listen)
+	if err == nil && p.Successor != "" {
+		if s.successorPath, err = beside(p.Successor); err == nil {
+			s.successor = func(changes map[string]string) error { return become(launch, s.successorPath, args, environ, changes) }
+		}
+	}
 	if err == nil && s.lacksTLS() {
-		err = p.become(launch, args, environ, nil)
+		if err = errNoTLS; s.successor != nil {
+			err = fmt.Errorf("%w: %w", errNoTLS, s.successor(nil))
+		}
 	}
 	if err != nil {
 		for text := range strings.SplitSeq(err.Error(), "\n") {
@@ -77,7 +84,6 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		}
 		return p.giveUp(launch, p.Unavailable)
 	}
-	s.successor = func(changes map[string]string) error { return p.become(launch, args, environ, changes) }
 	ctx = stopping.ctx
 	defer s.Begin(ctx)()
 	if err := s.acceptHeader(); err != nil {

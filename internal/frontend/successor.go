@@ -1,12 +1,13 @@
 package frontend
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/inetd"
 )
@@ -32,12 +33,28 @@ func (s *Session) becomeForTLS(soFar *Resumption) error {
 	changes := map[string]string{
 		"TCPREMOTEIP": s.Peer.RemoteIP, "TCPREMOTEPORT": s.Peer.RemotePort,
 		"TCPLOCALIP": s.Peer.LocalIP, "TCPLOCALPORT": s.Peer.LocalPort,
-		"HAPROXY": "0", // its header has been read
+		"HAPROXY":   "0",  // its header has been read
+		"RELAY_TLS": "NO", // relayd has been asked
 	}
 	if soFar != nil {
 		changes[resumeVariable] = fmt.Sprintf("%d %d %d", s.Started.UnixNano(), soFar.Received, soFar.Sent)
 	}
 	return fmt.Errorf("%w: %w", errNoTLS, s.successor(changes))
+}
+
+// nobodyEncrypts says why no handshake can be made, and nil when there is a program that makes them.
+func (s *Session) nobodyEncrypts() error {
+	if s.Encrypter != nil {
+		return nil
+	}
+	if s.successorPath == "" {
+		return errNoTLS
+	}
+	err := unix.Access(s.successorPath, unix.X_OK)
+	if err == nil || s.relaydEncrypts() {
+		return nil
+	}
+	return fmt.Errorf("%w: %s: %w", errNoTLS, s.successorPath, err)
 }
 
 // Resumed returns the dialogue that a predecessor has begun; ok is false when there was none.
@@ -74,15 +91,8 @@ func beside(name string) (string, error) {
 	return filepath.Join(filepath.Dir(self), name), nil
 }
 
-// become replaces this process by the program's successor, with the launcher's arguments and environment.
-func (p *Program) become(launch *inetd.Launch, args, environ []string, changes map[string]string) error {
-	if p.Successor == "" {
-		return errors.New("there is none")
-	}
-	path, err := beside(p.Successor)
-	if err != nil {
-		return err
-	}
+// become replaces this process by its successor at path, with the launcher's arguments and environment.
+func become(launch *inetd.Launch, path string, args, environ []string, changes map[string]string) error {
 	settings := inetd.NewSettings(environ)
 	maps.Copy(settings, changes)
 	return launch.Become(path, args, settings.Environ())

@@ -38,16 +38,20 @@ func (s *Session) tlsInFront() bool {
 }
 
 // OffersStartTLS says whether STARTTLS (STLS) is to be advertised and accepted: the setting says yes, the connection is
-// not encrypted yet, and a certificate loads. One that does not is logged the first time.
+// not encrypted yet, a certificate loads, and somebody is there to make the handshake. What is missing is logged the first time.
 func (s *Session) OffersStartTLS() bool {
 	if s.TLS || !s.startTLSWanted() {
 		return false
 	}
 	if s.startTLS == 0 {
 		s.startTLS = startTLSReady
-		if err := tlsfiles.Check(s.tlsOptions(true)); err != nil {
+		err := s.nobodyEncrypts()
+		if err == nil {
+			err = tlsfiles.Check(s.tlsOptions(true))
+		}
+		if err != nil {
 			s.startTLS = startTLSBroken
-			s.logNoCertificate(err)
+			s.logNotOffered(err)
 		}
 	}
 	return s.startTLS == startTLSReady

@@ -6,9 +6,13 @@ import (
 )
 
 // logTLSFailed writes the one line about a handshake with the client that failed; the session ends with it. Scanners cause
-// it by the dozen, so it is no warning.
+// it by the dozen, so it is no warning, unless it is the installation that lacks something.
 func (s *Session) logTLSFailed(err error) {
-	s.Log.Infof("TLS FAILED, %s: %s", s.where(), tlsCause(err))
+	write := s.Log.Infof
+	if errors.Is(err, errNoTLS) {
+		write = s.Log.Errf
+	}
+	write("TLS FAILED, %s: %s", s.where(), tlsCause(err))
 }
 
 // tlsCause is cause, but says who raised an alert.
@@ -20,8 +24,8 @@ func tlsCause(err error) string {
 	return cause(err)
 }
 
-// logNoCertificate says why STARTTLS is not offered although it is switched on.
-func (s *Session) logNoCertificate(err error) {
+// logNotOffered says why STARTTLS is not offered although it is switched on.
+func (s *Session) logNotOffered(err error) {
 	s.Log.Errf("%s is not offered: %v", s.startTLSName(), err)
 }
 
