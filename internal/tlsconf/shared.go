@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"mailproxy/internal/tlsfiles"
@@ -185,7 +184,7 @@ func (s *Shared) policy(r *Request) (*policy, error) {
 		fmt.Fprintf(&b, " %q", r.get(name))
 	}
 	key := b.String()
-	if p, ok := s.policies.get(key); ok {
+	if p, ok := s.policies.get(key, s.now()); ok {
 		return p, nil
 	}
 	p := &policy{key: key}
@@ -201,7 +200,7 @@ func (s *Shared) policy(r *Request) (*policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.policies.put(key, p)
+	s.policies.put(key, p, s.now())
 	return p, nil
 }
 
@@ -224,7 +223,7 @@ func (s *Shared) pair(files map[string]int) (*shelfPair, error) {
 		return nil, fmt.Errorf("private key: %w", err)
 	}
 	id := pairID{cert, key}
-	if p, ok := s.pairs.get(id); ok {
+	if p, ok := s.pairs.get(id, s.now()); ok {
 		return p, nil
 	}
 	certText, err := cert.read(certFD)
@@ -242,7 +241,7 @@ func (s *Shared) pair(files map[string]int) (*shelfPair, error) {
 	pair.Leaf = leaf
 	p := &shelfPair{id, pair, leaf}
 	if now := s.now(); cert.settled(now) && key.settled(now) {
-		s.pairs.put(id, p)
+		s.pairs.put(id, p, now)
 	}
 	return p, nil
 }
@@ -257,7 +256,7 @@ func (s *Shared) pool(files map[string]int) (*x509.CertPool, fileID, error) {
 	if err != nil {
 		return nil, id, fmt.Errorf("trusted certificates: %w", err)
 	}
-	if pool, ok := s.pools.get(id); ok {
+	if pool, ok := s.pools.get(id, s.now()); ok {
 		return pool, id, nil
 	}
 	text, err := id.read(fd)
@@ -268,56 +267,18 @@ func (s *Shared) pool(files map[string]int) (*x509.CertPool, fileID, error) {
 	if !pool.AppendCertsFromPEM(text) {
 		return nil, id, errors.New("trusted certificates: no certificate in the file")
 	}
-	if id.settled(s.now()) {
-		s.pools.put(id, pool)
+	if now := s.now(); id.settled(now) {
+		s.pools.put(id, pool, now)
 	}
 	return pool, id, nil
 }
 
-// cache keeps the values that were used last.
-type cache[K comparable, V any] struct {
-	mu   *sync.Mutex
-	most int
-	all  map[K]*cached[V]
-	time int64 // of use
-}
-
-type cached[V any] struct {
-	value V
-	used  int64
-}
-
-func newCache[K comparable, V any](most int) cache[K, V] {
-	return cache[K, V]{mu: &sync.Mutex{}, most: most, all: map[K]*cached[V]{}}
-}
-
-func (c *cache[K, V]) get(k K) (v V, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.all[k]
-	if !ok {
-		return v, false
-	}
-	c.time++
-	e.used = c.time
-	return e.value, true
-}
-
-func (c *cache[K, V]) put(k K, v V) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.time++
-	c.all[k] = &cached[V]{v, c.time}
-	if len(c.all) <= c.most {
-		return
-	}
-	oldest := k
-	for k, e := range c.all {
-		if e.used < c.all[oldest].used {
-			oldest = k
-		}
-	}
-	delete(c.all, oldest)
+// Forget drops what nobody has used for so long: keys that were replaced above all.
+func (s *Shared) Forget(unused time.Duration) {
+	before := s.now().Add(-unused)
+	s.pairs.forget(before)
+	s.pools.forget(before)
+	s.policies.forget(before)
 }
 
 // Cause says why a handshake failed, without Go's own view of sockets: for the one log line about it.

@@ -70,8 +70,8 @@ func TestSharedParsesOnce(t *testing.T) {
 	now = now.Add(time.Minute)
 	shake()
 	shake()
-	if len(s.pairs.all) != 1 || s.pairs.time != 2 || len(s.policies.all) != 1 {
-		t.Errorf("%d pairs, used %d times, %d policies", len(s.pairs.all), s.pairs.time, len(s.policies.all))
+	if len(s.pairs.all) != 1 || len(s.policies.all) != 1 {
+		t.Errorf("%d pairs, %d policies", len(s.pairs.all), len(s.policies.all))
 	}
 	path := f.opts.Settings["TLS_CERTFILE"]
 	data, err := os.ReadFile(path)
@@ -85,21 +85,29 @@ func TestSharedParsesOnce(t *testing.T) {
 	if len(s.pairs.all) != 2 {
 		t.Errorf("%d pairs after a change", len(s.pairs.all))
 	}
+	now = now.Add(time.Minute)
+	shake()
+	s.Forget(30 * time.Second)
+	if len(s.pairs.all) != 1 {
+		t.Errorf("%d pairs: the key that was replaced is still there", len(s.pairs.all))
+	}
 }
 
 // TestSharedIsBounded: hosts without end do not fill the memory, and those in use stay.
 func TestSharedIsBounded(t *testing.T) {
 	c := newCache[int, int](3)
+	now := time.Now()
 	for i := range 100 {
-		c.put(i, i)
-		if v, ok := c.get(0); !ok || v != 0 {
+		now = now.Add(time.Millisecond)
+		c.put(i, i, now)
+		if v, ok := c.get(0, now); !ok || v != 0 {
 			t.Fatalf("what is in use was dropped at %d", i)
 		}
 	}
 	if len(c.all) != 3 {
 		t.Errorf("%d values", len(c.all))
 	}
-	if _, ok := c.get(50); ok {
+	if _, ok := c.get(50, now); ok {
 		t.Error("an old one is still there")
 	}
 }

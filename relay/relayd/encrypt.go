@@ -163,6 +163,7 @@ func encryptionFrom(m *wire.Message, fds []int) (*encryption, error) {
 			return nil, errors.New("not a stream socket")
 		}
 	}
+	_ = unix.SetsockoptInt(fds[0], unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // where it is TCP
 	e := &encryption{tcp: fds[0], far: fds[1], asking: make(chan map[string]int), answered: make(chan struct{})}
 	for name, d := range map[string]*time.Duration{"HANDSHAKE_MS": &e.handlim, "LOGIN_MS": &e.login} {
 		ms, err := strconv.ParseInt(m.Fields[name], 10, 32)

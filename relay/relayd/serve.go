@@ -103,6 +103,9 @@ func (s *service) drain(ctx context.Context, signals <-chan os.Signal) {
 	}
 }
 
+// unused is how long certificates and keys are kept that no handshake has needed.
+const unused = time.Hour
+
 // tidy returns memory to the system after times of many hand-overs.
 func (s *service) tidy(ctx context.Context) {
 	t := time.NewTicker(2 * time.Second)
@@ -110,6 +113,7 @@ func (s *service) tidy(ctx context.Context) {
 	var seen, tidied int64
 	for {
 		collect()
+		s.shared.Forget(unused)
 		select {
 		case <-ctx.Done():
 			return
