@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mailproxy/internal/tlsfiles"
+	"mailproxy/internal/smallfile"
 )
 
 // fileID is which file an open file is, and in which state: another file, or another content, has another fileID.
@@ -30,7 +30,7 @@ func identify(fd int, limit int64) (id fileID, err error) {
 	case err != nil:
 		return id, err
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return id, tlsfiles.ErrNotRegular
+		return id, smallfile.ErrNotRegular
 	case st.Size > limit:
 		return id, fmt.Errorf("more than %d bytes", limit)
 	}

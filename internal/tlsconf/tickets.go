@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mailproxy/internal/tlsfiles"
+	"mailproxy/internal/smallfile"
 )
 
 const (
@@ -125,7 +125,7 @@ func readTicketFile(path string) ([]ticketKey, error) {
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, tlsfiles.ErrNotRegular
+		return nil, smallfile.ErrNotRegular
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
 		return nil, errTicketOwner
 	case st.Mode&0o077 != 0:

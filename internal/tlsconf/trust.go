@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"mailproxy/internal/smallfile"
 	"mailproxy/internal/tlsfiles"
 )
 
@@ -60,7 +61,7 @@ func loadTrust(path string) (*x509.CertPool, error) {
 	}
 	pool, found := x509.NewCertPool(), false
 	for _, file := range files {
-		data, _, err := tlsfiles.Read(file, tlsfiles.MaxTrust)
+		data, _, err := smallfile.Read(file, tlsfiles.MaxTrust)
 		switch {
 		case err != nil && st.IsDir():
 			continue // a folder's dangling links and sub-folders

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/smallfile"
 )
 
 // Files with a kind each, as relay.EncryptRequest.Open gives them.
@@ -71,13 +73,13 @@ func (o *Options) asksForCertificate() bool {
 
 // openPair opens certificate and key, and warns of a key that everybody may read.
 func (o *Options) openPair(p Pair) (map[string]int, error) {
-	fd, st, err := open(p.Cert, MaxCert)
+	fd, st, err := smallfile.Open(p.Cert, MaxCert)
 	if err != nil {
 		return nil, err
 	}
 	files := map[string]int{Cert: fd}
 	if p.Key != p.Cert {
-		if fd, st, err = open(p.Key, MaxCert); err != nil {
+		if fd, st, err = smallfile.Open(p.Key, MaxCert); err != nil {
 			closeAll(files)
 			return nil, err
 		}
@@ -93,7 +95,7 @@ func openTrust(setting, path string) (int, error) {
 	if path == "" {
 		return -1, errors.New(setting + " is not set")
 	}
-	fd, _, err := open(path, MaxTrust)
+	fd, _, err := smallfile.Open(path, MaxTrust)
 	if err != nil {
 		return -1, fmt.Errorf("%s: %w", setting, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+
+	"mailproxy/internal/smallfile"
 )
 
 // Pair names the file with a certificate chain and the one with its private key; both may be the same.
@@ -28,13 +30,13 @@ func (p Pair) String() string {
 // Read reads both files.
 func (p Pair) Read() (Text, error) {
 	text := Text{Files: p}
-	cert, mode, err := Read(p.Cert, MaxCert)
+	cert, mode, err := smallfile.Read(p.Cert, MaxCert)
 	if err != nil {
 		return text, err
 	}
 	text.Cert, text.Key = cert, cert
 	if p.Key != p.Cert {
-		if text.Key, mode, err = Read(p.Key, MaxCert); err != nil {
+		if text.Key, mode, err = smallfile.Read(p.Key, MaxCert); err != nil {
 			return text, err
 		}
 	}

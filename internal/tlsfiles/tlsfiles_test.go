@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mailproxy/internal/smallfile"
 )
 
 // TestNoCryptography: what this package is made for. It is what a front end pays with its start on each connection.
@@ -42,7 +44,7 @@ func TestCheck(t *testing.T) {
 		want          error
 	}{
 		{both, "", "", nil}, {certOnly, keyOnly, "", nil}, {certOnly, "", "", ErrNoKey}, {keyOnly, "", "", ErrNoCert},
-		{file("empty", ""), "", "", ErrNoCert}, {dir, "", "", ErrNotRegular}, {"/dev/null", "", "", ErrNotRegular},
+		{file("empty", ""), "", "", ErrNoCert}, {dir, "", "", smallfile.ErrNotRegular}, {"/dev/null", "", "", smallfile.ErrNotRegular},
 		{"/nonexistent/x", "", "", os.ErrNotExist}, {both, "/nonexistent/x", "", os.ErrNotExist},
 		{file("locked", cert+strings.ReplaceAll(key, "PRIVATE", "ENCRYPTED PRIVATE")), "", "", ErrEncrypted},
 		{file("old", cert+strings.Replace(strings.ReplaceAll(key, "PRIVATE", "RSA PRIVATE"), "\n", "\nProc-Type: 4,ENCRYPTED\n\n", 1)), "", "", ErrEncrypted},
