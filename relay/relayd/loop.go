@@ -22,6 +22,7 @@ const (
 // loop is one thread with its share of the sessions. Nothing but the inbox is touched by other goroutines.
 type loop struct {
 	epoll, wake int
+	waiter      *waiter
 	shop        *pump.Shop
 	slots       []*session // by the number that epoll gives back
 	free        []int32
@@ -41,14 +42,18 @@ func newLoop(ended func(*session, error)) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	ev, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	w, err := newWaiter(ep)
 	if err != nil {
-		unix.Close(ep)
 		return nil, err
 	}
-	l := &loop{epoll: ep, wake: ev, shop: pump.NewShop(pipesPerLoop), ended: ended, finished: make(chan struct{})}
+	ev, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	l := &loop{epoll: ep, waiter: w, wake: ev, shop: pump.NewShop(pipesPerLoop), ended: ended, finished: make(chan struct{})}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeup}); err != nil {
-		unix.Close(ep)
+		w.close()
 		unix.Close(ev)
 		return nil, err
 	}
@@ -76,18 +81,15 @@ func (l *loop) call(f func()) {
 // run serves until stop is posted. Sessions that are left then are closed.
 func (l *loop) run() error {
 	defer close(l.finished)
-	defer unix.Close(l.epoll)
+	defer l.waiter.close()
 	events := make([]unix.EpollEvent, batch)
 	rested := time.Now()
 	for !l.stopped {
-		timeout := -1
+		var timeout time.Duration
 		if len(l.busy)+len(l.halves) > 0 {
-			timeout = int(pause / time.Millisecond)
+			timeout = pause
 		}
-		n, err := unix.EpollWait(l.epoll, events, timeout)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
+		n, err := l.waiter.wait(events, timeout)
 		if err != nil {
 			return err
 		}
@@ -97,7 +99,7 @@ func (l *loop) run() error {
 			l.endHalves(now)
 		}
 		called := false
-		for _, ev := range events[:max(n, 0)] {
+		for _, ev := range events[:n] {
 			if ev.Fd == wakeup {
 				called = true
 				continue
