@@ -135,7 +135,9 @@ func TestCaller(t *testing.T) {
 	}
 	defer other.Close()
 	sent := &Message{Verb: "HELLO", Body: bytes.Repeat([]byte{1}, MaxPacket/2)}
+	done := make(chan struct{})
 	go func() { // more than the socket holds: both sides wait for each other
+		defer close(done)
 		for range 20 {
 			_ = Send(c, sent)
 		}
@@ -149,4 +151,5 @@ func TestCaller(t *testing.T) {
 	if _, _, err := Receive(other); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v", err)
 	}
+	<-done // a Caller belongs to one goroutine
 }
