@@ -28,7 +28,8 @@ type encryption struct {
 	id       string
 	request  tlsconf.Request
 	info     relay.Info
-	tcp, far int // descriptors
+	tcp, far int      // descriptors
+	conn     net.Conn // a copy of tcp, for crypto/tls
 	handlim  time.Duration
 	login    time.Duration
 	asking   chan map[string]int // files that the front end has opened for a name
@@ -46,6 +47,7 @@ func (s *service) encrypt(ctx context.Context, c *net.UnixConn, m *wire.Message,
 	e, prepared, warnings, err := s.prepare(m, fds)
 	if err == nil && !s.encryptions.enter() {
 		err = errors.New("too many connections are logging in")
+		e.conn.Close()
 		wire.CloseAll(fds[:2])
 	}
 	if err != nil {
@@ -56,6 +58,7 @@ func (s *service) encrypt(ctx context.Context, c *net.UnixConn, m *wire.Message,
 	defer s.encryptions.leave()
 	// From here on the front end leaves the connection alone, whatever happens to us.
 	if err := errors.Join(unix.SetNonblock(e.tcp, true), unix.SetNonblock(e.far, true), answer(c, "BEGIN", "")); err != nil {
+		e.conn.Close()
 		wire.CloseAll(fds[:2])
 		return
 	}
@@ -143,6 +146,9 @@ func (s *service) prepare(m *wire.Message, fds []int) (e *encryption, p *tlsconf
 	}
 	p, err = s.shared.Prepare(e.request)
 	e.request.Files = nil
+	if err == nil {
+		e.conn, err = netConn(e.tcp) // there may be no descriptor left for it
+	}
 	return e, p, warnings, err
 }
 
@@ -234,6 +240,7 @@ func (s *service) shake(ctx context.Context, e *encryption, p *tlsconf.Prepared,
 		}
 	}
 	if err != nil {
+		e.conn.Close()
 		wire.CloseAll([]int{e.tcp, e.far})
 		s.counters.handshakes.count(failed)
 		m = &wire.Message{Verb: "FAILED", Fields: map[string]string{"REASON": line(tlsconf.Cause(err))}}
@@ -259,12 +266,7 @@ func (s *service) handshake(ctx context.Context, e *encryption, p *tlsconf.Prepa
 	}
 	defer leave()
 	begin := time.Now()
-	nc, err := netConn(e.tcp)
-	if err != nil {
-		return nil, err
-	}
-	if conn, err = p.Handshake(ctx, nc, forName); err != nil {
-		nc.Close()
+	if conn, err = p.Handshake(ctx, e.conn, forName); err != nil {
 		return nil, err
 	}
 	s.counters.handshakes.took(time.Since(begin))

@@ -301,6 +301,40 @@ func TestEncryptKilled(t *testing.T) {
 	}
 }
 
+// TestEncryptWithoutDescriptors: when there are none left, a front end hears it while it can still make the handshake itself.
+func TestEncryptWithoutDescriptors(t *testing.T) {
+	p, f := startProcess(t, noFile+"=60", "-max", "1000"), newFixture(t)
+	unavailable := 0
+	for range 40 {
+		server, far := relaytest.TCP(t, 0)
+		near, farEnd := socketPair(t)
+		done := make(chan struct{})
+		go func() {
+			_ = tls.Client(far, insecure()).Handshake()
+			close(done)
+		}()
+		e, err := relay.Encrypt(context.Background(), p.socket, f.request(server, farEnd, nil))
+		switch {
+		case err == nil:
+			x := &front{near, e}
+			t.Cleanup(func() { x.Close() })
+		case errors.Is(err, relay.ErrUnavailable):
+			unavailable++
+			_ = server.SetReadDeadline(time.Now().Add(5 * time.Second))
+			if n, err := server.Read(make([]byte, 1)); n != 1 {
+				t.Errorf("the ClientHello is gone: %v", err)
+			}
+		default:
+			t.Error(err)
+		}
+		server.Close()
+		farEnd.Close()
+	}
+	if unavailable == 0 || unavailable == 40 {
+		t.Errorf("%d of 40 sent back", unavailable)
+	}
+}
+
 // TestEncryptRestart: what is logged in changes process, what is logging in stays where it is, and ends there.
 func TestEncryptRestart(t *testing.T) {
 	p, f := startProcess(t), newFixture(t)
