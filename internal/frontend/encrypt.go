@@ -7,6 +7,8 @@ import (
 	"net"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/tlsfiles"
 	"mailproxy/relay"
@@ -55,9 +57,21 @@ func (s *Session) connectTLS(ctx context.Context, conn inetd.Conn, host string) 
 	return s.Encrypter.Connect(ctx, conn, s.tlsOptions(false), host)
 }
 
-// lacksTLS says that the connections to mailhosts are to be encrypted, and that nobody is there to do it for this program.
+// lacksTLS says that the connections to mailhosts are to be encrypted, and that nobody is there to do it for this program. When
+// such a connection has been made it is too late to become the other program, so this one is certain: a relayd that was killed leaves its
+// socket's file behind.
 func (s *Session) lacksTLS() bool {
-	return s.Encrypter == nil && s.Config.TLS != proxyTLSOff && !s.relaydEncrypts()
+	return s.Encrypter == nil && s.Config.TLS != proxyTLSOff && !(s.relaydEncrypts() && s.relaydListens())
+}
+
+// relaydListens asks for no more than a connection.
+func (s *Session) relaydListens() bool {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.Connect(fd, &unix.SockaddrUnix{Name: s.Config.RelaySocket}) == nil
 }
 
 // relaydEncrypts says whether it is worth asking relayd for a handshake.

@@ -161,6 +161,6 @@ func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File, 
 		return nil, err
 	}
 	s.long = long
-	s.Auth = s.authClient(launch.Settings.Environ(), stderr)
+	s.Auth = s.authClient(s.Settings.Environ(), stderr)
 	return s, nil
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -71,14 +73,20 @@ func (s *Session) resume() error {
 	if !ok {
 		return nil
 	}
-	var started int64
-	var soFar Resumption
-	if n, err := fmt.Sscanf(text, "%d %d %d", &started, &soFar.Received, &soFar.Sent); n != 3 {
-		return fmt.Errorf("%s=%q: %w", resumeVariable, text, err)
-	}
 	s.Settings = maps.Clone(s.Settings)
 	delete(s.Settings, resumeVariable)
-	s.Started, s.resumed = time.Unix(0, started), &soFar
+	var numbers [3]int64
+	fields := strings.Fields(text)
+	for i := range numbers {
+		var err error
+		if len(fields) == len(numbers) {
+			numbers[i], err = strconv.ParseInt(fields[i], 10, 64)
+		}
+		if err != nil || len(fields) != len(numbers) || numbers[i] < 0 {
+			return fmt.Errorf("%s=%q: must be three numbers", resumeVariable, text)
+		}
+	}
+	s.Started, s.resumed = time.Unix(0, numbers[0]), &Resumption{numbers[1], numbers[2]}
 	return nil
 }
 
