@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"os"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -93,7 +92,6 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 
 	patience := pump.Patience{Limit: o.halfClosed()}
 	begun, young := time.Now(), true
-	fresh := true // memory of the time before is still held
 	var us, ds pump.Status
 	upNow, downNow := true, true // a flow with nothing to do would cost a system call to find that out
 	for {
@@ -125,7 +123,7 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 		timeout := -1
 		if us == pump.More || ds == pump.More {
 			timeout = 0
-		} else if fresh || busy {
+		} else if busy {
 			timeout = int(settle / time.Millisecond)
 		}
 		if ms := int(min(left/time.Millisecond, 1<<30)) + 1; left < math.MaxInt64 && (timeout < 0 || ms < timeout) {
@@ -147,11 +145,6 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 			c.Rest()
 			m.Rest()
 			shop.Release()
-			if fresh && o.Alone {
-				debug.SetGCPercent(20)
-				debug.FreeOSMemory()
-			}
-			fresh = false
 		}
 		upNow = us == pump.More || due(fds[0], fds[1])
 		downNow = ds == pump.More || due(fds[1], fds[0])

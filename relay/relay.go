@@ -39,8 +39,7 @@ type Options struct {
 	// HalfClosed ends a session of which one side has ended and in which no byte has moved for so long; 0 = DefaultHalfClosed.
 	HalfClosed time.Duration
 	// Long, if not nil, is called once when the session lasts longer than 100 ms: what only long sessions need can wait until then.
-	Long  func()
-	Alone bool // this process does nothing else any more: give its memory back whenever the session idles
+	Long func()
 }
 
 // DefaultHalfClosed is longer than any server works on a command without a word.

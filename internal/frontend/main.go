@@ -155,7 +155,7 @@ func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File, 
 	system.Start = func(stdio syscall.Conn, l *inetd.Local) (*os.Process, error) { return inetd.Start(stdio, stderr, l) }
 	s := &Session{
 		Conn: launch.Conn, Peer: launch.Peer, Settings: launch.Settings, Config: config, Log: launch.Log,
-		Protocol: p.Protocol, Args: args, Alone: true, System: system, Encrypter: p.TLS,
+		Protocol: p.Protocol, Args: args, System: system, Encrypter: p.TLS,
 	}
 	if err := s.resume(); err != nil {
 		return nil, err

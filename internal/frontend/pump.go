@@ -36,7 +36,6 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string)
 		return ErrServed
 	}
 	s.release()
-	s.slim()
 	if _, err := relay.Join(ctx, s.Conn, ours, s.relayOptions()); err != nil {
 		s.logBroken(err)
 		hangUp(s.Conn)
@@ -59,9 +58,4 @@ func (s *Session) pumpedByRelayd(ctx context.Context, ours inetd.Conn, address s
 // localInfo is what relayd calls the session of a local server, which writes its own line at the end.
 func (s *Session) localInfo(address string) relay.Info {
 	return relay.Info{User: address, RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort, Mailhost: "local", Start: s.System.Now()}
-}
-
-// slim gives up what a session needs no more once it is relayed over TLS: the process lives for hours.
-func (s *Session) slim() {
-	s.Settings, s.Auth = nil, nil
 }

@@ -50,7 +50,7 @@ func (s *Session) relayInfo(o *Outcome) relay.Info {
 }
 
 func (s *Session) relayOptions() relay.Options {
-	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Alone: s.Alone, Long: s.long}
+	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Long: s.long}
 }
 
 // Relay joins the client and the mailhost until both are done and logs the end of the session. When relayd takes the

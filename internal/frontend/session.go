@@ -165,8 +165,6 @@ type Session struct {
 	Args []string
 	// Started is when the connection came in; the login limit counts from it.
 	Started time.Time
-	// Alone says that this process serves no other session, so that the relay may give its memory back.
-	Alone bool
 	// Encrypter makes TLS connections in this process; nil = it can not.
 	Encrypter Encrypter
 	// System is the world around the session; nil = RealSystem.
