@@ -305,7 +305,6 @@ func cbc() *tls.Config {
 func TestEncryptedKept(t *testing.T) {
 	s, f := startService(t), newFixture(t)
 	kind := f.kind(s, "cbc", cbc, nil)
-	kind.Orderly = true // the pair in between knows nothing else
 	relaytest.Run(t, []relaytest.Kind{kind}, relaytest.Kinds()[:1], s.join)
 	waitFor(t, func() bool { return s.counters.kept.Load() == 0 && s.encryptions.now() == 0 })
 	x, c, err := f.encrypt(t, s.socket, cbc(), nil)

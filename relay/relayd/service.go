@@ -91,9 +91,11 @@ func (s *service) over(x *session, err error) {
 }
 
 // start gives a session to a loop.
-func (s *service) start(x *session) {
+func (s *service) start(x *session) *loop {
 	s.counters.taken.Add(1)
-	s.loopFor().adopt(x)
+	l := s.loopFor()
+	l.adopt(x)
+	return l
 }
 
 // loopFor is the loop that gets the next session.
@@ -188,13 +190,19 @@ func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) (taken bo
 		return false
 	}
 	x := o.session(fds)
-	if err := s.await(c, o, x); err != nil {
+	es, err := s.await(c, o, x)
+	if err != nil {
 		s.limits.give(o.info.RemoteIP, o.info.User)
 		wire.CloseAll(fds)
 		return false
 	}
 	s.countSession(m, relay.LoginOK)
-	s.start(x)
+	l := s.start(x)
+	for leg, e := range es {
+		if e != nil && e.kept != nil {
+			e.kept.behind(l, x, leg)
+		}
+	}
 	return true
 }
 
@@ -207,15 +215,15 @@ var errCanceled = errors.New("the place was given back")
 
 // await is the second step of a hand-over. The acknowledgement leaves before the session is touched: when it can not be
 // sent, the front end has not given the session away. START comes with the front end's ends of the pairs that encrypted
-// connections are joined to.
-func (s *service) await(c *net.UnixConn, o *offer, x *session) error {
+// connections, which are returned, are joined to.
+func (s *service) await(c *net.UnixConn, o *offer, x *session) (es [2]*encryption, err error) {
 	if err := answer(c, "OK", ""); err != nil {
-		return err
+		return es, err
 	}
 	m, near, err := wire.Receive(c)
 	if err == nil && m.Verb == "CANCEL" {
 		wire.CloseAll(near)
-		return errors.Join(errCanceled, answer(c, "OK", ""))
+		return es, errors.Join(errCanceled, answer(c, "OK", ""))
 	}
 	var plain [2][]byte
 	if err == nil {
@@ -225,17 +233,16 @@ func (s *service) await(c *net.UnixConn, o *offer, x *session) error {
 		wire.CloseAll(near)
 		s.log.line(fmt.Sprintf("ERR: relayd: %v", err))
 		_ = answer(c, "FAIL", err.Error())
-		return err
+		return es, err
 	}
 	// Before the answer: after it the front end hangs up where it holds a connection, which then means nothing any more.
-	var es [2]*encryption
 	for leg, id := range o.ids {
 		es[leg] = s.encryptions.take(id)
 	}
 	if err := answer(c, "OK", ""); err != nil {
 		wire.CloseAll(near)
 		s.encryptions.put(es[:]...)
-		return err
+		return es, err
 	}
 	for leg, id := range o.ids {
 		if id == "" {
@@ -253,7 +260,7 @@ func (s *service) await(c *net.UnixConn, o *offer, x *session) error {
 			x.flow[leg].Stop(nil, err)
 		}
 	}
-	return nil
+	return es, nil
 }
 
 // takeStart reads a START message, and makes all descriptors ready.

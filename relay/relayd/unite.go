@@ -1,14 +1,11 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 	"mailproxy/relay/internal/pump"
 	"mailproxy/relay/internal/wire"
@@ -118,58 +115,4 @@ func (s *service) goOn(c *net.UnixConn, e *encryption, m *wire.Message) (over bo
 		s.limits.give(o.info.RemoteIP, o.info.User)
 	}
 	return true
-}
-
-// kept is a connection that crypto/tls goes on with, because its cipher suite is one that package record does not have. It costs a
-// goroutine and its buffers.
-type kept struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-}
-
-// keep has a goroutine copy between the connection and the pair until both directions are done.
-func (s *service) keep(e *encryption, conn *tlsconf.Conn) error {
-	far, err := netConn(e.far)
-	if err != nil {
-		conn.NetConn().Close()
-		return err
-	}
-	pair, ok := far.(relay.Conn)
-	if !ok {
-		far.Close()
-		conn.NetConn().Close()
-		return fmt.Errorf("the pair is a %T", far)
-	}
-	wire.CloseAll([]int{e.tcp, e.far})
-	ctx, cancel := context.WithCancel(context.Background())
-	e.kept = &kept{cancel, make(chan struct{})}
-	s.counters.kept.Add(1)
-	go func() {
-		defer s.counters.kept.Add(-1)
-		defer close(e.kept.done)
-		defer cancel()
-		_, err := relay.Join(ctx, conn, pair, relay.Options{})
-		if err != nil {
-			conn.NetConn().Close() // without close_notify
-		}
-		conn.Close()
-		pair.Close()
-	}()
-	return nil
-}
-
-// end ends it after a while, unless it ends by itself.
-func (k *kept) end(after time.Duration) {
-	go func() {
-		select {
-		case <-k.done:
-		case <-time.After(after):
-			k.cancel()
-		}
-	}()
-}
-
-// goOn calls f when it has ended.
-func (k *kept) goOn(f func()) {
-	go func() { <-k.done; f() }()
 }
