@@ -362,7 +362,7 @@ func TestMetrics(t *testing.T) {
 
 func TestArguments(t *testing.T) {
 	for _, args := range [][]string{{"-bad"}, {"kick"}, {"kick", "a", "b"}, {"dance"}, {"who", "x"}, {"-max", "-1"}, {"-loops", "0"},
-		{"-allow", "no such user"}, {"-max", "many"}} {
+		{"-allow", "no such user"}, {"-tls", "maybe"}, {"-maxlogins", "-1"}, {"-max", "many"}} {
 		var stderr bytes.Buffer
 		if code := run(context.Background(), append([]string{"relayd"}, args...), func(string) string { return "" }, io.Discard, &stderr); code != exitUsage || stderr.Len() == 0 {
 			t.Errorf("%q: %d %s", args, code, stderr.String())
