@@ -12,15 +12,18 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
 )
 
 const (
-	rounds     = 5
-	perRound   = 60  // logins
+	rounds     = 3
+	perRound   = 40  // logins
 	idle       = 40  // sessions
+	idleRelayd = 600 // sessions, of which each costs little
 	megabytes  = 512 // a transfer
-	idleSettle = 3 * time.Second
+	idleSettle = 2 * time.Second
+	relaydRest = 5 * time.Second // until relayd has given everything back
 )
 
 // BenchmarkLogin is the CPU of a proxied login with a full handshake, and the time to the greeting.
@@ -28,7 +31,7 @@ func BenchmarkLogin(b *testing.B) {
 	for _, kind := range []string{"RSA", "ECDSA"} {
 		for version, number := range map[string]uint16{"1.3": tls.VersionTLS13, "1.2": tls.VersionTLS12} {
 			b.Run(kind+"/TLS"+version, func(b *testing.B) {
-				sides := world(b, kind == "RSA", false)
+				sides := world(b, kind == "RSA", false, kind == "RSA")
 				cpu, greeting := map[string][]float64{}, map[string][]float64{}
 				for range rounds {
 					for _, s := range sides {
@@ -78,7 +81,7 @@ print(reused)
 func BenchmarkResumedLogin(b *testing.B) {
 	for _, version := range []string{"1.3", "1.2"} {
 		b.Run("TLS"+version, func(b *testing.B) {
-			sides := world(b, true, true)
+			sides := world(b, true, true, false)
 			script := filepath.Join(harness.Dir(b), "resumer.py")
 			if err := os.WriteFile(script, []byte(resumer), 0o600); err != nil {
 				b.Fatal(err)
@@ -106,57 +109,70 @@ func BenchmarkResumedLogin(b *testing.B) {
 
 // BenchmarkIdle is the private memory of an idle session, after the login and after some mail has been read.
 func BenchmarkIdle(b *testing.B) {
-	for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
-		b.Run(strings.ReplaceAll(tls.VersionName(version), " ", ""), func(b *testing.B) {
-			sides := world(b, true, false)
-			fresh, used := map[string][]float64{}, map[string][]float64{}
-			for _, s := range sides {
-				var sessions []*tls.Conn
-				for range idle {
-					c, _, _ := s.login(b, &tls.Config{InsecureSkipVerify: true, MaxVersion: version})
-					sessions = append(sessions, c)
-				}
-				time.Sleep(idleSettle)
-				fresh[s.name] = []float64{s.private(b) / idle}
-				for _, c := range sessions {
-					fmt.Fprintf(c, "x GET 1\r\n")
-					if _, err := io.CopyN(io.Discard, c, 1<<20); err != nil {
-						b.Fatal(err)
-					}
-				}
-				time.Sleep(idleSettle)
-				used[s.name] = []float64{s.private(b) / idle}
-				for _, c := range sessions {
-					s.logout(c)
-				}
-				s.settled(b)
+	sides := world(b, true, false, false)
+	fresh, used := map[string][]float64{}, map[string][]float64{}
+	for _, s := range sides {
+		s.warm(b)
+		var sessions []*tls.Conn
+		for range s.idle {
+			c, _, _ := s.login(b, &tls.Config{InsecureSkipVerify: true})
+			sessions = append(sessions, c)
+		}
+		s.rest()
+		fresh[s.name] = []float64{s.private(b) / float64(s.idle)}
+		for _, c := range sessions {
+			fmt.Fprintf(c, "x GET 1\r\n")
+			if _, err := io.CopyN(io.Discard, c, 1<<20); err != nil {
+				b.Fatal(err)
 			}
-			for b.Loop() {
-			}
-			report(b, "KiB", sides, fresh)
-			for _, s := range sides {
-				b.ReportMetric(used[s.name][0], s.name+"-used-KiB")
-			}
-		})
+		}
+		s.rest()
+		used[s.name] = []float64{s.private(b) / float64(s.idle)}
+		for _, c := range sessions {
+			s.logout(c)
+		}
+		s.settled(b)
+	}
+	for b.Loop() {
+	}
+	report(b, "KiB", sides, fresh)
+	for _, s := range sides {
+		b.ReportMetric(used[s.name][0], s.name+"-used-KiB")
 	}
 }
 
-// private is the private memory of the side's session processes, in KiB.
+// warm has relayd serve some sessions, and notes what it needs when they are gone: code that it has run once is no session's.
+func (s *side) warm(b *testing.B) {
+	b.Helper()
+	if s.relayd == nil {
+		return
+	}
+	for range perRound {
+		c, _, _ := s.login(b, &tls.Config{InsecureSkipVerify: true})
+		s.logout(c)
+	}
+	s.rest()
+	s.empty = measure.PrivateKiB(b, s.relayd.Cmd.Process.Pid)
+}
+
+// rest waits until idle sessions have given back what they can.
+func (s *side) rest() {
+	if s.relayd != nil {
+		time.Sleep(relaydRest)
+		return
+	}
+	time.Sleep(idleSettle)
+}
+
+// private is the private memory of the side's session processes, in KiB, and what relayd has grown by.
 func (s *side) private(b *testing.B) (sum float64) {
 	b.Helper()
+	if s.relayd != nil {
+		sum = measure.PrivateKiB(b, s.relayd.Cmd.Process.Pid) - s.empty
+	}
 	for _, p := range harness.Procs(b) {
-		if !slices.Contains(s.comms, p.Comm) {
-			continue
-		}
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.PID))
-		if err != nil {
-			b.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			if f := strings.Fields(line); len(f) == 3 && strings.HasPrefix(f[0], "Private_") {
-				v, _ := strconv.ParseFloat(f[1], 64)
-				sum += v
-			}
+		if slices.Contains(s.comms, p.Comm) {
+			sum += measure.PrivateKiB(b, p.PID)
 		}
 	}
 	return sum
@@ -166,7 +182,7 @@ func (s *side) private(b *testing.B) (sum float64) {
 func BenchmarkTransfer(b *testing.B) {
 	for _, direction := range []string{"GET", "PUT"} {
 		b.Run(direction, func(b *testing.B) {
-			sides := world(b, true, false)
+			sides := world(b, true, false, false)
 			cpu := map[string][]float64{}
 			block := make([]byte, 1<<20)
 			for range rounds {

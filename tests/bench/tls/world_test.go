@@ -3,8 +3,12 @@
 //
 //	go test -run '^$' -bench . -benchtime 1x -v ./tests/bench/tls
 //
-// CPU is that of the launcher with everything it started, exited children included, and of orphans; clients, mailhost and auth
-// daemon are not counted. Memory is private memory of the session's processes. Results are medians of the rounds, as ratios too.
+// The sides: "ours" is imapd-proxy-tls started by the launcher, "ours-execs" imapd-proxy that becomes it, "ours-relayd" imapd-proxy
+// with a relayd that makes the handshakes and keeps the sessions; "courier" has Debian's default settings, "courier-best" no CA bundle.
+//
+// CPU is that of the launcher with everything it started, exited children included, of orphans, and of relayd; clients, mailhost and auth
+// daemon are not counted. Memory is private memory of the session's processes, with relayd what it has grown by since it idled with nobody.
+// Results are medians of the rounds, as ratios too.
 package tls
 
 import (
@@ -12,6 +16,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -32,14 +37,19 @@ type side struct {
 	name  string
 	addr  string
 	front *harness.Process
-	comms []string // its programs, as the kernel names them
+	comms []string // its session processes, as the kernel names them
+	idle  int      // sessions whose memory is measured
+
+	relayd *harness.Service
+	empty  float64 // KiB of relayd before the sessions
 }
 
 // bundle is Courier's default for TLS_TRUSTCERTS, which it loads for each session.
 const bundle = "/etc/ssl/certs/ca-certificates.crt"
 
-// world starts the auth daemon, a mailhost that does nothing but play its part, and the sides with one certificate for all.
-func world(b *testing.B, rsa bool, cache bool) []*side {
+// world starts the auth daemon, a mailhost that does nothing but play its part, and the sides with one certificate for all; execs: with
+// imapd-proxy that becomes imapd-proxy-tls as well.
+func world(b *testing.B, rsa, cache, execs bool) []*side {
 	b.Helper()
 	dir := harness.Dir(b)
 	os.Chmod(dir, 0o755)
@@ -47,21 +57,32 @@ func world(b *testing.B, rsa bool, cache bool) []*side {
 	harness.Userdb(b, harness.Account{Name: "u", Password: "pw", Options: "mailhost=127.0.0.9"})
 	harness.CourierAuthdaemond(b, "authuserdb", nil)
 	harness.NewFakeMailhost(b, "127.0.0.9:143", mailhost)
-	start := func(name, addr, trust string, program []string, comms ...string) *side {
+	start := func(s side, trust string, more harness.Env, program ...string) *side {
 		env := harness.Env{"TLS_CERTFILE": cert, "TLS_TRUSTCERTS": trust, "TLS_VERIFYPEER": "NONE", "TLS_CACHEFILE": "", "IMAP_TLS": "1",
 			"IMAP_STARTTLS": "NO", "IMAP_PROXY": "1"}
 		if cache {
-			env["TLS_CACHEFILE"], env["TLS_CACHESIZE"] = filepath.Join(dir, "cache."+addr), "524288"
+			env["TLS_CACHEFILE"], env["TLS_CACHESIZE"] = filepath.Join(dir, "cache."+s.addr), "524288"
 		}
-		return &side{name, addr, harness.Couriertcpd(b, harness.TCPD{Addr: addr, Port: 993, Config: "imapd", Env: env,
-			Program: append(program, harness.CourierIMAPD, "Maildir")}), comms}
+		maps.Copy(env, more)
+		s.front = harness.Couriertcpd(b, harness.TCPD{Addr: s.addr, Port: 993, Config: "imapd", Env: env,
+			Program: append(program, harness.CourierIMAPD, "Maildir")})
+		return &s
 	}
+	own := []string{"imapd-proxy", "imapd-proxy-tls"}
+	couriers := []string{"couriertls", "imaplogin"}
 	couriertls := []string{"/usr/bin/couriertls", "-server", "-tcpd", "-user=courier", harness.CourierIMAPLogin}
-	return []*side{
-		start("ours", "127.0.1.1", bundle, []string{harness.PlainBin(b, "imapd-proxy")}, "imapd-proxy"),
-		start("courier", "127.0.1.2", bundle, slices.Clone(couriertls), "couriertls", "imaplogin"),
-		start("courier-best", "127.0.1.3", "", slices.Clone(couriertls), "couriertls", "imaplogin"),
+	relayd := harness.PlainRelayd(b)
+	sides := []*side{
+		start(side{name: "ours", addr: "127.0.1.1", comms: own, idle: idle}, bundle, nil, harness.PlainBin(b, "imapd-proxy-tls")),
+		start(side{name: "ours-relayd", addr: "127.0.1.5", comms: own, idle: idleRelayd, relayd: relayd}, bundle,
+			harness.Env{"RELAY_SOCKET": relayd.Socket}, harness.PlainBin(b, "imapd-proxy")),
+		start(side{name: "courier", addr: "127.0.1.2", comms: couriers, idle: idle}, bundle, nil, slices.Clone(couriertls)...),
+		start(side{name: "courier-best", addr: "127.0.1.3", comms: couriers, idle: idle}, "", nil, slices.Clone(couriertls)...),
 	}
+	if execs {
+		sides = append(sides, start(side{name: "ours-execs", addr: "127.0.1.4", comms: own}, bundle, nil, harness.PlainBin(b, "imapd-proxy")))
+	}
+	return sides
 }
 
 // mailhost says yes to everything. "x GET n" sends n MiB, "x PUT n" takes them.
@@ -139,15 +160,25 @@ func (s *side) logout(c *tls.Conn) {
 	c.Close()
 }
 
-// cpu is the launcher's time so far with all that has ended below it, and of orphans, which process 1 reaps.
+// cpu is the launcher's time so far with all that has ended below it, of orphans, which process 1 reaps, and relayd's.
 func (s *side) cpu(b *testing.B) time.Duration {
 	b.Helper()
-	return ticks(b, s.front.Cmd.Process.Pid, 13, 14, 15, 16) + ticks(b, 1, 15, 16)
+	return ticks(b, s.front.Cmd.Process.Pid, 13, 14, 15, 16) + ticks(b, 1, 15, 16) + s.service(b)
 }
 
-// alive is the time of the side's session processes that still run.
-func (s *side) alive(b *testing.B) (sum time.Duration) {
+// service is relayd's time so far.
+func (s *side) service(b *testing.B) time.Duration {
 	b.Helper()
+	if s.relayd == nil {
+		return 0
+	}
+	return ticks(b, s.relayd.Cmd.Process.Pid, 13, 14)
+}
+
+// alive is the time of the side's session processes that still run, and relayd's.
+func (s *side) alive(b *testing.B) time.Duration {
+	b.Helper()
+	sum := s.service(b)
 	for _, p := range harness.Procs(b) {
 		if slices.Contains(s.comms, p.Comm) {
 			sum += ticks(b, p.PID, 13, 14)
@@ -186,14 +217,17 @@ func median[T ~int64 | ~float64](values []T) T {
 	return values[len(values)/2]
 }
 
-// report shows each side's median and its ratio to ours.
+// report shows each side's median, and the ratios of ours to Courier's.
 func report(b *testing.B, unit string, sides []*side, values map[string][]float64) {
 	b.Helper()
-	ours := median(values["ours"])
-	b.ReportMetric(ours, "ours-"+unit)
-	for _, s := range sides[1:] {
-		m := median(values[s.name])
-		b.ReportMetric(m, s.name+"-"+unit)
-		b.ReportMetric(ours/m, "ours/"+s.name)
+	medians := map[string]float64{}
+	for _, s := range sides {
+		medians[s.name] = median(values[s.name])
+		b.ReportMetric(medians[s.name], s.name+"-"+unit)
+	}
+	for _, ours := range []string{"ours", "ours-relayd"} {
+		for _, theirs := range []string{"courier", "courier-best"} {
+			b.ReportMetric(medians[ours]/medians[theirs], ours+"/"+theirs)
+		}
 	}
 }
