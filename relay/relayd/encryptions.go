@@ -65,6 +65,18 @@ func (t *encryptions) put(es ...*encryption) {
 	}
 }
 
+// know tells whether all these are ours; an empty name stands for a connection that nobody encrypts.
+func (t *encryptions) know(ids ...string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range ids {
+		if id != "" && t.byID[id] == nil {
+			return false
+		}
+	}
+	return true
+}
+
 // take makes the caller the one who decides what becomes of it; nil: somebody else has, or there is none.
 func (t *encryptions) take(id string) *encryption {
 	t.mu.Lock()

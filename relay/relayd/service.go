@@ -171,6 +171,10 @@ func (s *service) talk(ctx context.Context, c *net.UnixConn, release func()) {
 // reports whether the session is ours.
 func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) (taken bool) {
 	o, err := offerFrom(m, fds, 2)
+	if err == nil && !s.encryptions.know(o.ids[:]...) {
+		// There has been a restart between the handshakes of client and mailhost: one is here, one there. The front end joins them.
+		err = errElsewhere
+	}
 	if err != nil {
 		wire.CloseAll(fds)
 		_ = answer(c, "FAIL", err.Error())
@@ -210,6 +214,8 @@ func (s *service) refused(i relay.Info, why string) {
 	s.counters.refused.Add(1)
 	s.log.line(fmt.Sprintf("WARN: relayd: session refused, user=%s, ip=[%s], port=[%s]: %s", i.User, i.RemoteIP, i.RemotePort, why))
 }
+
+var errElsewhere = errors.New("another relayd encrypts one of the connections")
 
 var errCanceled = errors.New("the place was given back")
 
