@@ -139,6 +139,68 @@ func TestWithoutRelaydTLS(t *testing.T) {
 	}
 }
 
+// A relayd that has no room for another login leaves the handshake to the other program; who is in already is not disturbed.
+func TestRelaydFull(t *testing.T) {
+	p := newPKI(t)
+	startAccounts(t, p, dovecotAddr)
+	p.relayd = harness.Relayd(t, "-maxlogins", "1")
+	f := startFront(t, p, "127.0.1.1", p.env(nil), false)
+	first, _ := dialTLS(t, f.addr+":993", anybody)
+	first.MustPlay(t, "S* \\* OK .*")
+	for _, r := range []*transcript.Runner{first, nil} {
+		if r == nil {
+			r, _ = dialTLS(t, f.addr+":993", anybody) // there is room again
+			r.MustPlay(t, "S* \\* OK .*")
+		} else {
+			second, _ := dialTLS(t, f.addr+":993", anybody)
+			second.MustPlay(t, "S* \\* OK .*\nC: a LOGIN there pw+there\nS* a OK .*\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*")
+			f.imaps.Log.WaitN(t, 1, "WARN: relayd does not take the session: .*too many connections are logging in")
+		}
+		r.MustPlay(t, "C: a LOGIN there pw+there\nS* a OK .*\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*")
+	}
+	harness.NoneLeft(t, "imapd-proxy")
+	if ok, unable := p.metric(t, `tls_handshakes_total{result="ok"}`), p.metric(t, `tls_handshakes_total{result="unable"}`); ok != 2 || unable != 1 {
+		t.Errorf("%d handshakes, %d refused", ok, unable)
+	}
+	if warned := f.imaps.Log.Find("^(WARN|ERR|CRIT):"); len(warned) != 1 {
+		t.Errorf("%q", warned)
+	}
+}
+
+// A restart of relayd is noticed by nobody, whether he has begun TLS, logged in, or not begun.
+func TestRelaydRestarted(t *testing.T) {
+	p := newPKI(t)
+	hosts(t)
+	startAccounts(t, p, dovecotName)
+	p.relayd, p.alone = harness.Relayd(t), true
+	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": p.trust}), false)
+	clear := dialTCP(t, f.addr+":143")
+	(&transcript.Runner{Conn: clear}).MustPlay(t, "S* \\* OK .*")
+	begun, _ := dialTLS(t, f.addr+":993", anybody)
+	begun.MustPlay(t, "S* \\* OK .*")
+	in, _ := dialTLS(t, f.addr+":993", anybody)
+	in.MustPlay(t, "S* \\* OK .*\nC: a LOGIN there pw+there\nS* a OK .*")
+	harness.Eventually(func() bool { return p.metric(t, "relayd_sessions_taken_total") == 1 })
+	p.relayd.Cmd.Process.Signal(syscall.SIGHUP)
+	p.relayd.Log.Wait(t, "1 sessions passed on")
+	mailbox := "C: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*"
+	in.MustPlay(t, mailbox)
+	begun.MustPlay(t, "C: a LOGIN there pw+there\nS* a OK .*\n"+mailbox)
+	r, _ := upgrade(t, clear, "C: t STARTTLS\nS* t OK .*", anybody)
+	r.MustPlay(t, "C: a LOGIN there pw+there\nS* a OK .*\n"+mailbox)
+	for _, r := range []*transcript.Runner{in, begun, r} {
+		r.MustPlay(t, "C: c LOGOUT\nS* c OK .*\nS-")
+		r.Conn.Close()
+	}
+	harness.NoneLeft(t, "imapd-proxy")
+	// The client of which one relayd has one side and the other the other side was relayed by the front end.
+	f.imaps.Log.WaitN(t, 1, "WARN: relayd does not take the session: .*another relayd encrypts one of the connections")
+	f.imaps.Log.WaitN(t, 1, "INFO: LOGOUT, user=there, .*mailhost=dovecot.example, rcvd=")
+	if warned := f.imaps.Log.Find("^(WARN|ERR|CRIT):"); len(warned) != 1 {
+		t.Errorf("%q", warned)
+	}
+}
+
 // kill ends relayd as a crash would: the file of its socket stays.
 func kill(t *testing.T, relayd *harness.Service) {
 	t.Helper()
