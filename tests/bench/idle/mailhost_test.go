@@ -63,7 +63,6 @@ func serve(c net.Conn) {
 	defer c.Close()
 	_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready\r\n")
 	r := bufio.NewReaderSize(c, 256)
-	block := bytes.Repeat([]byte("0123456789abcdef"), 4096)
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -87,6 +86,7 @@ func serve(c net.Conn) {
 		case "CAPABILITY":
 			_, _ = io.WriteString(c, "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n")
 		case "BULK":
+			block := bytes.Repeat([]byte("0123456789abcdef"), piece/16)
 			for n := amount(f); n > 0; {
 				w, err := c.Write(block[:min(n, len(block))])
 				if err != nil {
@@ -95,8 +95,13 @@ func serve(c net.Conn) {
 				n -= w
 			}
 		case "SINK":
-			if _, err := io.CopyN(io.Discard, r, int64(amount(f))); err != nil {
-				return
+			block := make([]byte, piece)
+			for n := amount(f); n > 0; {
+				k, err := r.Read(block[:min(n, len(block))])
+				if err != nil {
+					return
+				}
+				n -= k
 			}
 		}
 		if _, err := io.WriteString(c, f[0]+" OK done\r\n"); err != nil {

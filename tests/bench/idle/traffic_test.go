@@ -3,6 +3,7 @@ package idle
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 func world(b *testing.B, s setup, encrypted bool) (g *group, addr string) {
 	b.Helper()
 	raiseLimit()
+	congestion(b)
 	harness.Userdb(b, harness.Account{Name: "ann", Password: "secret", Options: "mailhost=127.0.0.2"})
 	harness.CourierAuthdaemond(b, "authuserdb", nil)
 	startMailhost(b)
@@ -22,8 +24,22 @@ func world(b *testing.B, s setup, encrypted bool) (g *group, addr string) {
 	return g, s.start(b, g, encrypted)
 }
 
-// bulk is the size of one transfer in bytes.
-const bulk = 1 << 30
+// congestion sets the congestion control of the namespace's connections to IDLE_CONGESTION. Without it they have the system's.
+func congestion(b *testing.B) {
+	b.Helper()
+	name := os.Getenv("IDLE_CONGESTION")
+	if name == "" {
+		return
+	}
+	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte(name), 0); err != nil {
+		b.Fatal(err)
+	}
+}
+
+const (
+	bulk  = 1 << 30  // bytes of one transfer
+	piece = 64 << 10 // bytes that client and mailhost read and write at once: the same in both directions
+)
 
 // BenchmarkBulk: CPU time of the proxy for a GiB to the client, and for one from it.
 func BenchmarkBulk(b *testing.B) {
@@ -63,7 +79,7 @@ func (c *client) download(n int) error {
 	}
 	held := min(c.r.Buffered(), n)
 	_, _ = c.r.Discard(held)
-	buf := make([]byte, 256<<10)
+	buf := make([]byte, piece)
 	for left := n - held; left > 0; {
 		k, err := c.Read(buf[:min(left, len(buf))])
 		if err != nil {
@@ -79,7 +95,7 @@ func (c *client) upload(n int) error {
 	if _, err := fmt.Fprintf(c, "a SINK %d\r\n", n); err != nil {
 		return err
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{c}, io.LimitReader(zeros{}, int64(n)), make([]byte, 256<<10)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{c}, io.LimitReader(zeros{}, int64(n)), make([]byte, piece)); err != nil {
 		return err
 	}
 	return c.answered()
