@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ var cases = []struct {
 }{
 	{"Waiting", waiting}, {"ByteByByte", byteByByte}, {"HalfCloseClient", halfCloseClient}, {"HalfCloseMailhost", halfCloseMailhost},
 	{"CloseAfterWrite", closeAfterWrite}, {"CloseTogether", closeTogether}, {"Bulk", bulk}, {"SlowReader", slowReader},
-	{"Bursts", bursts}, {"ResetByClient", resetByClient}, {"ResetByMailhost", resetByMailhost}, {"ResetInBulk", resetInBulk},
+	{"Bursts", bursts}, {"AfterBulk", afterBulk}, {"ResetByClient", resetByClient}, {"ResetByMailhost", resetByMailhost}, {"ResetInBulk", resetInBulk},
 }
 
 // waiting: what stood in both sockets before the join arrives.
@@ -262,6 +263,40 @@ func bursts(s *session) {
 		if _, err := io.ReadFull(to, got); err != nil || !bytes.Equal(got, data) {
 			s.Fatalf("burst %d of %d bytes: %v", i, n, err)
 		}
+	}
+	s.client.Close()
+	ends(s, s.mailhost)
+	s.mailhost.Close()
+	s.over()
+}
+
+// afterBulk: the odd end of a bulk transfer, and one byte that follows in the same direction, wait for nothing: neither for
+// more bytes nor for the relay's rounds of tidying up, a second apart.
+func afterBulk(s *session) {
+	s.start()
+	const late = 400 * time.Millisecond
+	var waits []time.Duration
+	for i, n := range []int{2<<20 - 1, 1<<20 + 1, 16*65483 + 53, 3_333_333, 1 << 20, 65_537} {
+		from, to := s.mailhost, s.client
+		if i%3 == 2 {
+			from, to = to, from
+		}
+		go func() { _, _ = from.Write(make([]byte, n)) }()
+		got := make([]byte, n-1)
+		if _, err := io.ReadFull(to, got); err != nil {
+			s.Fatalf("%d bytes: %v", n, err)
+		}
+		for range 2 { // the last byte of the bulk, and one more
+			start := time.Now()
+			expect(s, to, "\x00")
+			waits = append(waits, time.Since(start))
+			send(s, from, "\x00")
+		}
+		expect(s, to, "\x00")
+	}
+	slices.Sort(waits)
+	if waits[len(waits)/2] > late { // a busy machine may delay some
+		s.Errorf("single bytes after bulk took %v", waits)
 	}
 	s.client.Close()
 	ends(s, s.mailhost)
