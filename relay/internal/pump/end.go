@@ -2,6 +2,7 @@ package pump
 
 import (
 	"errors"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,29 +52,35 @@ func (e *End) flush() (n int, err error) {
 	return n, nil
 }
 
-// put sends p, or what follows the last byte that could be sent is kept in Out, which must be empty. sealed is scratch.
-func (e *End) put(p, sealed []byte) error {
-	raw := p
+// put sends the pieces of p, or what follows the last byte that could be sent is kept in Out, which must be empty. A TLS
+// connection takes one piece only. sealed is scratch, and so is p afterwards.
+func (e *End) put(p [][]byte, sealed []byte) error {
 	if e.TLS != nil {
-		var err error
-		if raw, err = e.TLS.Seal(sealed[:0], p); err != nil {
+		raw, err := e.TLS.Seal(sealed[:0], p[0])
+		if err != nil {
 			return err
 		}
+		p = append(p[:0], raw)
 	}
-	w, err := write(e.FD, raw)
+	w, err := writeAll(e.FD, p)
 	if err != nil && err != unix.EAGAIN {
 		return err
 	}
-	if w < len(raw) {
-		e.Out = append([]byte(nil), raw[w:]...)
+	for i, raw := range p {
+		if w < len(raw) {
+			p[i] = raw[w:]
+			e.Out = slices.Concat(p[i:]...) // of exactly that size: it may be held for long
+			break
+		}
+		w -= len(raw)
 	}
 	return nil
 }
 
-// open decrypts the whole records of raw in place, and gathers what they carry at its beginning. rest is the beginning of
-// a record that is not whole yet.
-func (e *End) open(raw []byte) (data, rest []byte, err error) {
-	data = raw[:0]
+// open decrypts the whole records of raw in place, and lists what they carry in list, up to its capacity: further data are
+// gathered behind the last piece. rest is the beginning of a record that is not whole yet.
+func (e *End) open(raw []byte, list [][]byte) (data [][]byte, rest []byte, err error) {
+	data = list[:0]
 	for rest = raw; !e.Ended; {
 		n, err := e.TLS.Split(rest)
 		if err != nil {
@@ -87,7 +94,14 @@ func (e *End) open(raw []byte) (data, rest []byte, err error) {
 			return data, nil, err
 		}
 		e.Ended = ended
-		data = append(data, plain...) // to the left: what is carried is shorter than its record
+		last := len(data) - 1
+		switch {
+		case len(plain) == 0:
+		case len(data) < cap(list):
+			data = append(data, plain)
+		default:
+			data[last] = append(data[last], plain...) // to the left: what is carried is shorter than its record
+		}
 		rest = rest[n:]
 	}
 	return data, nil, nil

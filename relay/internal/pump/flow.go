@@ -189,16 +189,25 @@ func (f *Flow) fill(s *Shop, src, dst *End) (n int, more bool) {
 	}
 	more = n >= bulkSize
 	f.bulk = more
-	data := buf[:held+n]
+	pieces := [8][]byte{buf[:held+n]}
+	data := pieces[:1]
 	if src.TLS != nil {
-		data, err = f.decrypt(src, data)
+		limit := len(pieces)
+		if dst.TLS != nil {
+			limit = 1
+		}
+		data, err = f.decrypt(src, buf[:held+n], pieces[:0:limit])
 	}
 	if len(data) > 0 {
+		size := 0
+		for _, p := range data {
+			size += len(p)
+		}
 		if perr := dst.put(data, sealed); perr != nil {
 			f.Stop(s, perr)
 			return n, true
 		}
-		f.Moved += int64(len(data))
+		f.Moved += int64(size)
 	}
 	if err != nil || src.Ended {
 		f.ended(err)
@@ -206,9 +215,9 @@ func (f *Flow) fill(s *Shop, src, dst *End) (n int, more bool) {
 	return n, more || f.eof || len(dst.Out) > 0
 }
 
-// decrypt opens what has been read; err is an end that comes after data.
-func (f *Flow) decrypt(src *End, raw []byte) (data []byte, err error) {
-	data, rest, err := src.open(raw)
+// decrypt opens what has been read, into list; err is an end that comes after data.
+func (f *Flow) decrypt(src *End, raw []byte, list [][]byte) (data [][]byte, err error) {
+	data, rest, err := src.open(raw, list)
 	src.In = nil
 	if len(rest) > 0 {
 		src.In = append([]byte(nil), rest...)
