@@ -166,8 +166,11 @@ func (c *Client) socket() string {
 
 // failed says at which step the daemon did not answer. A context that ended is the cause of what it broke.
 func (c *Client) failed(ctx context.Context, step string, err error) error {
-	if ctx.Err() != nil {
+	switch end, ok := ctx.Deadline(); {
+	case ctx.Err() != nil:
 		err = context.Cause(ctx)
+	case ok && !time.Now().Before(end): // the connection has noticed first
+		err = context.DeadlineExceeded
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {
