@@ -22,7 +22,6 @@ const (
 // loop is one thread with its share of the sessions. Nothing but the inbox is touched by other goroutines.
 type loop struct {
 	epoll, wake int
-	waiter      *waiter
 	shop        *pump.Shop
 	slots       []*session // by the number that epoll gives back
 	free        []int32
@@ -42,18 +41,14 @@ func newLoop(ended func(*session, error)) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := newWaiter(ep)
-	if err != nil {
-		return nil, err
-	}
 	ev, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		w.close()
+		unix.Close(ep)
 		return nil, err
 	}
-	l := &loop{epoll: ep, waiter: w, wake: ev, shop: pump.NewShop(pipesPerLoop), ended: ended, finished: make(chan struct{})}
+	l := &loop{epoll: ep, wake: ev, shop: pump.NewShop(pipesPerLoop), ended: ended, finished: make(chan struct{})}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeup}); err != nil {
-		w.close()
+		unix.Close(ep)
 		unix.Close(ev)
 		return nil, err
 	}
@@ -81,15 +76,18 @@ func (l *loop) call(f func()) {
 // run serves until stop is posted. Sessions that are left then are closed.
 func (l *loop) run() error {
 	defer close(l.finished)
-	defer l.waiter.close()
+	defer unix.Close(l.epoll)
 	events := make([]unix.EpollEvent, batch)
 	rested := time.Now()
 	for !l.stopped {
-		var timeout time.Duration
+		timeout := -1
 		if len(l.busy)+len(l.halves) > 0 {
-			timeout = pause
+			timeout = int(pause / time.Millisecond)
 		}
-		n, err := l.waiter.wait(events, timeout)
+		n, err := unix.EpollWait(l.epoll, events, timeout)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -99,7 +97,7 @@ func (l *loop) run() error {
 			l.endHalves(now)
 		}
 		called := false
-		for _, ev := range events[:n] {
+		for _, ev := range events[:max(n, 0)] {
 			if ev.Fd == wakeup {
 				called = true
 				continue
