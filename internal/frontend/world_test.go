@@ -1,20 +1,19 @@
 package frontend
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/fronttls"
 	"mailproxy/internal/inetd"
+	"mailproxy/tests/testlog"
 )
 
 // fakeAuth answers from a list of accounts with passwords, and records what it was asked.
@@ -50,7 +49,7 @@ type world struct {
 	*Session
 	auth   *fakeAuth
 	client net.Conn
-	log    *syncBuffer
+	log    *testlog.Log
 	slept  []time.Duration
 	dialed []string
 	// hosts maps names to addresses, servers "ip:port" to what a mailhost there does.
@@ -60,23 +59,6 @@ type world struct {
 	// execErr is what becoming the local server ends with.
 	execErr error
 	execed  *inetd.Local
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 var errRefusedByKernel = errors.New("nobody listens")
@@ -90,7 +72,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	}
 	client, conn := tcpPair(t)
 	w := &world{
-		auth: &fakeAuth{accounts: map[string]*authlib.Account{}}, client: client, log: &syncBuffer{},
+		auth: &fakeAuth{accounts: map[string]*authlib.Account{}}, client: client, log: &testlog.Log{},
 		hosts: map[string][]string{}, servers: map[string]func(context.Context, *Mailhost) error{},
 	}
 	if protocol.Login == nil {

@@ -53,14 +53,20 @@ func shake(t testing.TB, o Options, ccfg *tls.Config) (r result) {
 		r.err = err
 		return r
 	}
+	r.talk(t, ccfg, s.Handshake)
+	return r
+}
+
+// talk makes the two handshakes and sends one byte to the client.
+func (r *result) talk(t testing.TB, ccfg *tls.Config, handshake func(context.Context, net.Conn) (*Conn, error)) {
+	t.Helper()
 	sc, cc := pipe(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		r.server, r.err = s.Handshake(ctx, sc)
-		if r.err != nil {
+		if r.server, r.err = handshake(ctx, sc); r.err != nil {
 			sc.Close()
 			return
 		}
@@ -71,7 +77,6 @@ func shake(t testing.TB, o Options, ccfg *tls.Config) (r result) {
 		_, r.cerr = r.client.Read(make([]byte, 1))
 	}
 	<-done
-	return r
 }
 
 type fixture struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,23 +31,7 @@ func shareOut(t testing.TB, s *Shared, o Options, ccfg *tls.Config) (r result) {
 		r.err = err
 		return r
 	}
-	sc, cc := pipe(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if r.server, r.err = p.Handshake(ctx, sc, o.files().Open); r.err != nil {
-			sc.Close()
-			return
-		}
-		r.server.Write([]byte("!"))
-	}()
-	r.raw, r.client = cc, tls.Client(cc, ccfg)
-	if r.cerr = r.client.Handshake(); r.cerr == nil {
-		_, r.cerr = r.client.Read(make([]byte, 1))
-	}
-	<-done
+	r.talk(t, ccfg, func(ctx context.Context, conn net.Conn) (*Conn, error) { return p.Handshake(ctx, conn, o.files().Open) })
 	return r
 }
 
