@@ -15,7 +15,8 @@ lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	@pages=$$(git ls-files 'man/*.[1-8]'); test -z "$$pages" || mandoc -T lint -W warning $$pages
+	@command -v mandoc >/dev/null || tests/install.sh
+	mandoc -T lint -W warning $$(git ls-files 'man/*.[1-8]')
 
 # Results are not taken from go test's cache: the servers on the machine are part of what is tested. tests/ops installs the
 # package, and has no network to build it.
