@@ -16,6 +16,7 @@ import (
 	"runtime"
 
 	"mailproxy/imapd-proxy/imap"
+	_ "mailproxy/internal/entry"
 )
 
 func main() {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"runtime"
 
+	_ "mailproxy/internal/entry"
 	"mailproxy/pop3d-proxy/pop3"
 )
 

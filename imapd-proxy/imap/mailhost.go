@@ -237,5 +237,12 @@ func canQuote(s string) bool {
 
 // quote makes a quoted string of one that canQuote.
 func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	quoted := []byte{'"'}
+	for _, c := range []byte(s) {
+		if c == '\\' || c == '"' {
+			quoted = append(quoted, '\\')
+		}
+		quoted = append(quoted, c)
+	}
+	return string(append(quoted, '"'))
 }

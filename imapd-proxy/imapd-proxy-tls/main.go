@@ -13,6 +13,7 @@ import (
 
 	"mailproxy/imapd-proxy/imap"
 	"mailproxy/internal/check"
+	_ "mailproxy/internal/entry"
 	"mailproxy/internal/fronttls"
 )
 

@@ -51,7 +51,7 @@ func (t *tally) last() string {
 // report sends one report for each login. It waits for nothing, and that it does not arrive is nothing that anybody
 // who logs in should notice. To be called while this process still has the rights by which relayd knows a front end.
 func (s *Session) report(result relay.Result, mailhost string) {
-	if s.tally.told || s.Config.RelaySocket == "" {
+	if s.tally.told || !s.relaydThere() {
 		return
 	}
 	s.tally.told = true

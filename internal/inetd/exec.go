@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -66,9 +68,10 @@ func (e *changedError) Unwrap() []error { return []error{ErrChanged, e.error} }
 
 // execAs is the part of Exec from which there is no way back.
 func execAs(conn Conn, l *Local, id *identity) error {
-	// Credentials belong to the process, signal masks to the thread that execs.
+	// Rights, signal mask and timer slack are those of the thread that execs.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	restoreSlack()
 	if err := id.become(); err != nil {
 		return err
 	}
@@ -114,6 +117,9 @@ func Start(stdio, stderr syscall.Conn, l *Local) (*os.Process, error) {
 	if id.change {
 		attr.Sys = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id.uid, Gid: id.gid, Groups: id.groups}}
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	restoreSlack()
 	pid := 0
 	// Not os.StartProcess, which makes the descriptors it is given blocking.
 	err = control(stdio, func(in int) error {
@@ -158,6 +164,24 @@ func (l *Local) prepare() (*identity, error) {
 		unix.Umask(l.Umask)
 	}
 	return id, nil
+}
+
+// restoreSlack gives the calling thread, from which a program inherits it, the timer slack of the main thread. Threads that
+// the runtime has started have another one, see package entry. Where /proc does not tell, it is left as it is.
+func restoreSlack() {
+	fd, err := unix.Open("/proc/self/timerslack_ns", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	var text [32]byte
+	n, err := unix.Read(fd, text[:])
+	if err != nil {
+		return
+	}
+	if slack, err := strconv.Atoi(strings.TrimSpace(string(text[:n]))); err == nil && slack > 0 {
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0)
+	}
 }
 
 // command returns the path to exec and behind it argv. A limit on the address space is set by the shell: a Go process

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ echo "uid=$(id -u) gid=$(id -g) groups=$(id -G)"
 echo "pwd=$(pwd)"
 echo "nofile=$(ulimit -Sn) as=$(ulimit -v) umask=$(umask)"
 while read -r l; do case $l in SigBlk*|SigIgn*) echo "$l";; esac; done < /proc/$$/status
+read -r slack < /proc/self/timerslack_ns; echo "slack=$slack"
 for n in 0 1; do grep flags /proc/$$/fdinfo/$n; done
 ls -m /proc/$$/fd
 echo "env=$(env | grep -v -e ^PWD -e ^OLDPWD -e ^_= | sort | tr '\n' ' ')"
@@ -66,7 +68,7 @@ func execProgram(args []string) int {
 	if len(args) > 7 {
 		target.Path = args[7]
 	}
-	err = Exec(l.Conn, target)
+	elsewhere(func() { err = Exec(l.Conn, target) })
 	if errors.Is(err, ErrChanged) {
 		err = fmt.Errorf("changed: %w", err)
 	}
@@ -84,7 +86,8 @@ func startProgram(args []string) int {
 		return 2
 	}
 	before := ignoredSignals()
-	process, err := Start(l.Conn.(syscall.Conn), os.Stderr, local(args))
+	var process *os.Process
+	elsewhere(func() { process, err = Start(l.Conn.(syscall.Conn), os.Stderr, local(args)) })
 	if err != nil {
 		l.Log.Errf("%v", err)
 		return 3
@@ -96,6 +99,21 @@ func startProgram(args []string) int {
 		return 4
 	}
 	return 0
+}
+
+// elsewhere runs fn in a thread that is not the main one and has another timer slack.
+func elsewhere(fn func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // the thread ends with the goroutine
+		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 7777777, 0, 0, 0); err == nil {
+			fn()
+		}
+	}()
+	<-done
 }
 
 // ignoredSignals is this process's set of ignored signals, in hexadecimal.
@@ -122,7 +140,8 @@ func dropProgram(args []string) int {
 			return 3
 		}
 		for line := range strings.Lines(string(text)) {
-			if strings.HasPrefix(line, "Uid:") || strings.HasPrefix(line, "Gid:") || strings.HasPrefix(line, "Groups:") {
+			switch name, _, _ := strings.Cut(line, ":"); name {
+			case "Uid", "Gid", "Groups", "Cpus_allowed_list":
 				fmt.Print(strings.Join(strings.Fields(line), " "), "\n")
 			}
 		}
@@ -160,7 +179,7 @@ func wantReport(ids, home string, flags string, as string) []string {
 	flag := "flags:\t" + flags
 	return []string{
 		"args=one two", ids, "pwd=" + home, "nofile=77 as=" + as + " umask=0027",
-		"SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", flag, flag, "0, 1, 2", "env=ONLY=this ", "read=pipelined",
+		"SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "slack=50000", flag, flag, "0, 1, 2", "env=ONLY=this ", "read=pipelined",
 	}
 }
 
@@ -247,24 +266,32 @@ func TestExecErrors(t *testing.T) {
 	}
 }
 
+// Every thread is another user then, may run where it might before, and is in no group, whatever it was in.
 func TestDropRoot(t *testing.T) {
-	groups := 0
-	command := program(t, "drop", "nobody")
-	out, err := command.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	for line := range strings.Lines(string(out)) {
-		switch strings.TrimSpace(line) {
-		case "Uid: 65534 65534 65534 65534", "Gid: 65534 65534 65534 65534":
-		case "Groups: 65534":
-			groups++
-		default:
-			t.Errorf("a thread has %s", line)
+	status, err := os.ReadFile("/proc/self/status")
+	must(t, err)
+	_, processors, _ := strings.Cut(string(status), "\nCpus_allowed_list:\t")
+	processors, _, _ = strings.Cut(processors, "\n")
+	for _, groups := range [][]uint32{nil, {0, 4, 24}} {
+		threads := 0
+		command := program(t, "drop", "nobody")
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Groups: groups}}
+		out, err := command.Output()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
-	}
-	if groups < 2 {
-		t.Errorf("%d threads, which proves nothing", groups)
+		for line := range strings.Lines(string(out)) {
+			switch strings.TrimSpace(line) {
+			case "Uid: 65534 65534 65534 65534", "Gid: 65534 65534 65534 65534", "Cpus_allowed_list: " + processors:
+			case "Groups:":
+				threads++
+			default:
+				t.Errorf("in groups %d: a thread has %s", groups, line)
+			}
+		}
+		if threads < 2 {
+			t.Errorf("%d threads, which proves nothing", threads)
+		}
 	}
 	for name, want := range map[string]string{
 		"root": `system user "root" is root`, "no-such-user": `system user "no-such-user": user: unknown user no-such-user`,

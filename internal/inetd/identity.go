@@ -48,7 +48,8 @@ func (l *Local) identity() (*identity, error) {
 	return id, nil
 }
 
-// become changes the groups, gid and uid of every thread, for good. (unix.Setgroups would change one thread alone.)
+// become changes the groups, gid and uid of the calling thread, which must be locked and exec: of all threads, and their
+// rights, only this one is left then.
 func (id *identity) become() error {
 	if !id.change {
 		return nil
@@ -57,8 +58,22 @@ func (id *identity) become() error {
 	for i, g := range id.groups {
 		groups[i] = int(g)
 	}
-	if err := syscall.Setgroups(groups); err != nil {
+	if err := unix.Setgroups(groups); err != nil {
 		return os.NewSyscallError("setgroups", err)
+	}
+	if err := unix.Setresgid(int(id.gid), int(id.gid), int(id.gid)); err != nil {
+		return os.NewSyscallError("setresgid", err)
+	}
+	return os.NewSyscallError("setresuid", unix.Setresuid(int(id.uid), int(id.uid), int(id.uid)))
+}
+
+// leave changes the gid and uid of every thread, for good, and gives up all supplementary groups. Each of the three costs a
+// system call in every thread, so groups that there are not, as below most launchers, are not given up.
+func (id *identity) leave() error {
+	if groups, err := unix.Getgroups(); err != nil || len(groups) > 0 {
+		if err := syscall.Setgroups(nil); err != nil {
+			return os.NewSyscallError("setgroups", err)
+		}
 	}
 	if err := syscall.Setgid(int(id.gid)); err != nil {
 		return os.NewSyscallError("setgid", err)
@@ -98,7 +113,7 @@ func NoCore() error {
 var relayUsers = [...]string{"mailproxy", "courier", "nobody"}
 
 // DropRoot gives up root rights for good: the process becomes the user named, or the first one of mailproxy, courier and
-// nobody that the system has. Its only group is that user's own. Without root rights it does nothing.
+// nobody that the system has, with that user's own group and no other. Without root rights it does nothing.
 func DropRoot(name string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -114,8 +129,7 @@ func DropRoot(name string) error {
 	if id.uid == 0 {
 		return fmt.Errorf("system user %q is root", name)
 	}
-	id.groups, id.change = []uint32{id.gid}, true
-	return id.become()
+	return together(id.leave)
 }
 
 const (
@@ -130,7 +144,6 @@ func firstUser(file string, names []string) (string, *identity, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	var errs []error
 	for _, name := range names {
 		for line := range strings.SplitSeq(string(text), "\n") {
 			rest, found := strings.CutPrefix(line, name+":")
@@ -148,6 +161,9 @@ func firstUser(file string, names []string) (string, *identity, error) {
 			}
 			return name, &identity{uid: uint32(uid), gid: uint32(gid)}, nil
 		}
+	}
+	var errs []error
+	for _, name := range names {
 		errs = append(errs, fmt.Errorf("system user %q: %w", name, user.UnknownUserError(name)))
 	}
 	return "", nil, errors.Join(errs...)

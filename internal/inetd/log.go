@@ -51,7 +51,7 @@ type Log struct {
 // NewLog returns a log that writes "LEVEL: text" lines to w, each with one Write: what courierlogger reads.
 func NewLog(w io.Writer) *Log {
 	return &Log{write: func(level Level, text string) error {
-		_, err := io.WriteString(w, level.String()+": "+text+"\n")
+		_, err := w.Write([]byte(level.String() + ": " + text + "\n"))
 		return err
 	}}
 }

@@ -68,7 +68,7 @@ func Open(req Request) (*Launch, error) {
 	if err := closeOnExec(); err != nil {
 		return l, err
 	}
-	settings, err := ReadSettings(req.Configs, req.Environ)
+	settings, err := withFiles(req.Configs, l.Settings)
 	if err != nil {
 		return l, err
 	}
@@ -81,9 +81,21 @@ func Open(req Request) (*Launch, error) {
 // environment's alone.
 func ReadSettings(configs, environ []string) (Settings, error) {
 	environment := NewSettings(environ)
-	settings, err := readConfigs(configs, environment)
+	settings, err := withFiles(configs, environment)
 	if err != nil {
 		return environment, err
+	}
+	return settings, nil
+}
+
+// withFiles adds the settings of configuration files to those of an environment; without files they are the environment's.
+func withFiles(configs []string, environment Settings) (Settings, error) {
+	if len(configs) == 0 {
+		return environment, nil
+	}
+	settings, err := readConfigs(configs, environment)
+	if err != nil {
+		return nil, err
 	}
 	maps.Copy(settings, environment)
 	return settings, nil

@@ -103,6 +103,7 @@ func TestSocketInterrupts(t *testing.T) {
 			{"peer", nil, io.EOF},
 		} {
 			near, far := pair(t, nil)
+			begun := time.Now()
 			time.AfterFunc(after, func() {
 				if c.do == nil {
 					far.Close()
@@ -111,7 +112,6 @@ func TestSocketInterrupts(t *testing.T) {
 				near.SetWriteDeadline(time.Unix(1, 0)) // is not the reader's business
 				c.do(near)
 			})
-			begun := time.Now()
 			_, err := near.Read(make([]byte, 1))
 			if d := time.Since(begun); !errors.Is(err, c.want) || d < after || d > after+20*time.Second {
 				t.Errorf("%s after %v: %v, %v", c.name, after, err, d)

@@ -22,6 +22,7 @@ var ErrTooLong = errors.New("line too long")
 type Reader struct {
 	conn net.Conn
 	sock syscall.RawConn // nil when conn can not be peeked at
+	buf  []byte          // what upToLF returned last
 	n    int64
 }
 
@@ -91,9 +92,13 @@ func (r *Reader) ReadFull(p []byte) error {
 	return err
 }
 
-// upToLF consumes at least one byte and at most limit bytes, none of them after the first LF.
+// upToLF consumes at least one byte and at most limit bytes, none of them after the first LF. They are overwritten by the next call.
 func (r *Reader) upToLF(limit int) ([]byte, error) {
-	buf := make([]byte, min(max(limit, 1), 4096))
+	const most = 4096
+	if r.buf == nil {
+		r.buf = make([]byte, most)
+	}
+	buf := r.buf[:min(max(limit, 1), most)]
 	if r.sock == nil {
 		buf = buf[:1]
 	} else {

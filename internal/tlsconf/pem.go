@@ -8,8 +8,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 
 	"mailproxy/internal/tlsfiles"
 )
@@ -19,10 +21,32 @@ var (
 	errKeyForm  = errors.New("the private key can not be parsed")
 )
 
+// blocks returns the certificates of certPEM and the first private key of keyPEM in DER, with its PEM type.
+func blocks(certPEM, keyPEM []byte) (chain [][]byte, key []byte, keyType string, err error) {
+	for block, rest := pem.Decode(certPEM); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			chain = append(chain, block.Bytes)
+		}
+	}
+	if len(chain) == 0 {
+		return nil, nil, "", tlsfiles.ErrNoCert
+	}
+	for block, rest := pem.Decode(keyPEM); block != nil; block, rest = pem.Decode(rest) {
+		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			continue
+		}
+		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+			return nil, nil, "", tlsfiles.ErrEncrypted
+		}
+		return chain, block.Bytes, block.Type, nil
+	}
+	return nil, nil, "", tlsfiles.ErrNoKey
+}
+
 // parsePair does what tls.X509KeyPair does. The leaf is returned beside the pair, not in it: nothing needs it there
 // and an idle session should not keep it.
 func parsePair(certPEM, keyPEM []byte) (*tls.Certificate, *x509.Certificate, error) {
-	chain, der, keyType, err := tlsfiles.Blocks(certPEM, keyPEM)
+	chain, der, keyType, err := blocks(certPEM, keyPEM)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -64,7 +88,7 @@ func parseKey(der []byte, keyType string) (crypto.Signer, error) {
 
 // checkPair is parsePair without its expensive part: an RSA key's numbers are compared, not verified.
 func checkPair(certPEM, keyPEM []byte) error {
-	chain, der, keyType, err := tlsfiles.Blocks(certPEM, keyPEM)
+	chain, der, keyType, err := blocks(certPEM, keyPEM)
 	if err != nil {
 		return err
 	}

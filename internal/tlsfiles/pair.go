@@ -2,10 +2,10 @@ package tlsfiles
 
 import (
 	"errors"
-	"io/fs"
 	"net/netip"
-	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/smallfile"
 )
@@ -90,8 +90,9 @@ func (p Pair) suffixed(suffix string) (Pair, bool) {
 		return p, false
 	}
 	own := Pair{p.Cert + "." + suffix, p.Key + "." + suffix}
-	_, err := os.Stat(own.Cert)
-	return own, err == nil || !errors.Is(err, fs.ErrNotExist)
+	// What is there but can not be read is not passed over in silence.
+	var st unix.Stat_t
+	return own, unix.Stat(own.Cert, &st) != unix.ENOENT
 }
 
 // addressSuffix is ip as couriertls spells it in file names: IPv4 without the ::ffff: of couriertcpd.

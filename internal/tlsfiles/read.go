@@ -1,7 +1,7 @@
 package tlsfiles
 
 import (
-	"encoding/pem"
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -21,31 +21,47 @@ var (
 	ErrEncrypted = errors.New("the private key is protected by a pass phrase")
 )
 
-// Blocks returns the certificates of certPEM and the first private key of keyPEM in DER, with its PEM type.
-func Blocks(certPEM, keyPEM []byte) (chain [][]byte, key []byte, keyType string, err error) {
-	for block, rest := pem.Decode(certPEM); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			chain = append(chain, block.Bytes)
-		}
-	}
-	if len(chain) == 0 {
-		return nil, nil, "", ErrNoCert
-	}
-	for block, rest := pem.Decode(keyPEM); block != nil; block, rest = pem.Decode(rest) {
-		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			continue
-		}
-		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
-			return nil, nil, "", ErrEncrypted
-		}
-		return chain, block.Bytes, block.Type, nil
-	}
-	return nil, nil, "", ErrNoKey
-}
-
+// check tells whether a handshake will find a certificate and a key, by where they begin and end. What is between is left
+// to the handshake: to decode it, for every connection, would cost more than all the rest of the check.
 func (t *Text) check() error {
-	if _, _, _, err := Blocks(t.Cert, t.Key); err != nil {
-		return fmt.Errorf("%s: %w", t.Files, err)
+	if _, found := pemBlock(t.Cert, func(kind string) bool { return kind == "CERTIFICATE" }); !found {
+		return fmt.Errorf("%s: %w", t.Files, ErrNoCert)
+	}
+	key, found := pemBlock(t.Key, func(kind string) bool { return strings.HasSuffix(kind, "PRIVATE KEY") })
+	switch {
+	case !found:
+		return fmt.Errorf("%s: %w", t.Files, ErrNoKey)
+	// PKCS #8 says it in the block's name (RFC 7468 section 11), the older forms in a header (RFC 1421 section 4.6.1.1).
+	case bytes.HasPrefix(key, []byte(pemBegin+"ENCRYPTED ")) || bytes.Contains(key, []byte("\nProc-Type: 4,ENCRYPTED")):
+		return fmt.Errorf("%s: %w", t.Files, ErrEncrypted)
 	}
 	return nil
+}
+
+// What stands around a PEM block (RFC 7468 section 2), each at the beginning of a line.
+const (
+	pemBegin = "-----BEGIN "
+	pemEnd   = "-----END "
+	pemDash  = "-----"
+)
+
+// pemBlock returns the first PEM block of a wanted kind, from its beginning to the name in its end.
+func pemBlock(text []byte, wanted func(kind string) bool) (block []byte, found bool) {
+	for len(text) > 0 {
+		i := bytes.Index(text, []byte(pemBegin))
+		if i < 0 {
+			return nil, false
+		}
+		atLine := i == 0 || text[i-1] == '\n'
+		text = text[i:]
+		line, _, _ := bytes.Cut(text[len(pemBegin):], []byte("\n"))
+		kind, whole := bytes.CutSuffix(bytes.TrimRight(line, " \t\r"), []byte(pemDash))
+		if atLine && whole && wanted(string(kind)) {
+			if end := bytes.Index(text, []byte("\n"+pemEnd+string(kind)+pemDash)); end >= 0 {
+				return text[:end], true
+			}
+		}
+		text = text[len(pemBegin):]
+	}
+	return nil, false
 }

@@ -23,8 +23,9 @@ type Options struct {
 func (o *Options) get(name string) string { return strings.TrimSpace(o.Settings[name]) }
 
 // Check tells whether a handshake with these settings finds a certificate: the file for this address or the default one
-// can be read and holds a certificate, and it (or TLS_PRIVATE_KEYFILE) a private key without a pass phrase. It is made for every
-// plaintext connection, to know whether STARTTLS can be offered, and so has to be cheap; the error names the setting or the file.
+// can be read and holds what looks like a certificate, and it (or TLS_PRIVATE_KEYFILE) a private key without a pass phrase. It is
+// made for every plaintext connection, to know whether STARTTLS can be offered, and so has to be cheap; the error names the setting or
+// the file.
 func Check(o Options) error {
 	files, err := o.Default()
 	if err != nil {

@@ -48,6 +48,10 @@ func TestCheck(t *testing.T) {
 		{"/nonexistent/x", "", "", os.ErrNotExist}, {both, "/nonexistent/x", "", os.ErrNotExist},
 		{file("locked", cert+strings.ReplaceAll(key, "PRIVATE", "ENCRYPTED PRIVATE")), "", "", ErrEncrypted},
 		{file("old", cert+strings.Replace(strings.ReplaceAll(key, "PRIVATE", "RSA PRIVATE"), "\n", "\nProc-Type: 4,ENCRYPTED\n\n", 1)), "", "", ErrEncrypted},
+		{file("text", "Public Key Info:\n\tAlgorithm: RSA\n\n"+strings.ReplaceAll(key+"\n"+cert, "\n", "\r\n")), "", "", nil},
+		{file("cut", cert+key[:len(key)-10]), "", "", ErrNoKey}, {file("quoted", "> "+cert+key), "", "", ErrNoCert},
+		{file("other", strings.ReplaceAll(cert, "CERTIFICATE", "DH PARAMETERS")+cert+strings.ReplaceAll(key, "PRIVATE", "EC PRIVATE")), "", "", nil},
+		{file("ends", strings.Replace(cert, "-----END CERT", "-----END DERT", 1)+key), "", "", ErrNoCert},
 		{both, "", "::ffff:192.0.2.1", nil}, {file("addr", cert+key), "", "::ffff:192.0.2.2", ErrNoKey},
 	} {
 		if tc.ip == "::ffff:192.0.2.2" {

@@ -12,6 +12,7 @@ import (
 	"runtime"
 
 	"mailproxy/internal/check"
+	_ "mailproxy/internal/entry"
 	"mailproxy/internal/fronttls"
 	"mailproxy/pop3d-proxy/pop3"
 )

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,10 @@ import (
 )
 
 // programFolders are the main packages whose programs tests run.
-var programFolders = []string{"imapd-proxy", "imapd-proxy/imapd-proxy-tls", "pop3d-proxy", "pop3d-proxy/pop3d-proxy-tls", "authlib/authdaemond", "relay/relayd"}
+var programFolders = append(slices.Clone(frontFolders), "authlib/authdaemond", "relay/relayd")
+
+// frontFolders are those of the front ends.
+var frontFolders = []string{"imapd-proxy", "imapd-proxy/imapd-proxy-tls", "pop3d-proxy", "pop3d-proxy/pop3d-proxy-tls"}
 
 // Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond" or "relayd". It is built
 // with the race detector when the test is.
@@ -99,10 +103,8 @@ func buildPrograms(root, bin string) error {
 }
 
 func build(root, kind, out string) error {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X mailproxy/internal/version.Version=test"}
 	env := append(os.Environ(), "CGO_ENABLED=0")
 	if kind == "race" {
-		args = append(args, "-race")
 		env[len(env)-1] = "CGO_ENABLED=1"
 	}
 	for _, folder := range programFolders {
@@ -110,13 +112,26 @@ func build(root, kind, out string) error {
 			continue
 		}
 		// One at a time with a file name: only then does go build leave a program alone that is up to date.
-		cmd := exec.Command("go", append(args, "-o", filepath.Join(out, filepath.Base(folder)), "./"+folder)...)
+		cmd := exec.Command("go", append(buildArgs(kind, folder), "-o", filepath.Join(out, filepath.Base(folder)), "./"+folder)...)
 		cmd.Dir, cmd.Env = root, env
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", folder, err, text)
 		}
 	}
 	return nil
+}
+
+// buildArgs are the arguments of go build, for a plain program those of the Makefile.
+func buildArgs(kind, folder string) []string {
+	flags := "-s -w -X mailproxy/internal/version.Version=test"
+	args := []string{"build", "-trimpath", "-buildvcs=false"}
+	switch {
+	case kind == "race":
+		args = append(args, "-race")
+	case slices.Contains(frontFolders, folder):
+		flags += " -E mailproxy/internal/entry.begin -X runtime.godebugDefault=updatemaxprocs=0,memprofilerate=0"
+	}
+	return append(args, "-ldflags="+flags)
 }
 
 func copyPrograms(from, to string) error {
