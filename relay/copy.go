@@ -16,7 +16,7 @@ const (
 )
 
 // copyBoth joins connections that splice(2) does not serve.
-func copyBoth(ctx context.Context, client, mailhost Conn, halfClosed time.Duration) (s Stats, err error) {
+func copyBoth(ctx context.Context, client, mailhost Conn, o Options) (s Stats, err error) {
 	var wg sync.WaitGroup
 	var upErr, downErr error
 	stop := context.AfterFunc(ctx, func() {
@@ -26,11 +26,16 @@ func copyBoth(ctx context.Context, client, mailhost Conn, halfClosed time.Durati
 		_ = mailhost.SetDeadline(past)
 	})
 	defer stop()
-	c := copier{halfClosed: halfClosed}
+	c := copier{halfClosed: o.halfClosed()}
 	pool := &sync.Pool{New: func() any { b := make([]byte, largeCopy); return &b }}
 	wg.Add(1)
 	go func() {
 		defer wg.Done()
+		if _, err := io.WriteString(client, o.First); err != nil {
+			_ = client.SetReadDeadline(time.Unix(1, 0)) // nobody reads what the mailhost has to say
+			downErr = err
+			return
+		}
 		s.FromMailhost, downErr = c.copyOne(client, mailhost, pool)
 	}()
 	s.FromClient, upErr = c.copyOne(mailhost, client, pool)

@@ -30,8 +30,9 @@ func plainSocket(c Conn) syscall.RawConn {
 	return rawSocket(c)
 }
 
-// attach makes TLS the pump's business where it is crypto/tls's. What was decrypted already goes ahead.
-func attach(client, mailhost Conn, c, m *pump.End, up, down *pump.Flow) error {
+// attach makes TLS the pump's business where it is crypto/tls's. What was decrypted already goes ahead; first, which the client gets in
+// front of all, is not counted.
+func attach(client, mailhost Conn, c, m *pump.End, up, down *pump.Flow, first string) error {
 	early := [2][]byte{}
 	for i, x := range []struct {
 		conn Conn
@@ -47,5 +48,6 @@ func attach(client, mailhost Conn, c, m *pump.End, up, down *pump.Flow) error {
 		}
 		early[i] = x.end.Take(state)
 	}
-	return errors.Join(up.Prime(m, early[0]), down.Prime(c, early[1]))
+	down.Moved -= int64(len(first))
+	return errors.Join(up.Prime(m, early[0]), down.Prime(c, []byte(first)), down.Prime(c, early[1]))
 }

@@ -27,60 +27,73 @@ var ErrLimit = errors.New("too many sessions")
 // handTimeout limits every answer of relayd.
 const handTimeout = 5 * time.Second
 
-// Reservation is a place in relayd for one session: relayd has both descriptors and its limits have been asked, but it
-// touches neither connection before Start. This is the moment to tell the client that it is logged in.
-type Reservation struct {
-	c                *wire.Caller
-	encrypted        bool // c is an Encrypted's and stays open without Start
-	over             bool // Start was called
-	client, mailhost Conn
-}
-
-// Reserve asks the relayd on socket to take a session. o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set. A
-// connection that is Encrypted is taken from the relayd that encrypts it. Errors: ErrLimit, or ErrUnavailable with the cause (no relayd,
-// relayd full, connections that are not sockets).
-func Reserve(ctx context.Context, socket string, client, mailhost Conn, i Info, o Options) (*Reservation, error) {
-	r := &Reservation{client: client, mailhost: mailhost}
-	m := i.message("SESSION", o)
-	var conns []syscall.RawConn
-	for _, x := range r.legs() {
-		if e := encryption(x.conn); e != nil {
-			m.Fields[x.name+"_ID"] = e.id
-			if r.c == nil {
-				r.c, r.encrypted = e.c, true
-			}
-			continue
-		}
-		raw := plainSocket(x.conn)
-		if raw == nil {
-			return nil, unavailable(errors.New("a connection is neither a socket nor TLS that can be detached"))
-		}
-		conns = append(conns, raw)
-	}
-	end := time.Now().Add(handTimeout)
-	if r.c == nil {
-		var err error
-		if r.c, err = wire.Call(ctx, socket, end); err != nil {
-			return nil, unavailable(err)
-		}
-	}
-	r.c.Within(ctx, end)
-	if err := ask(r.c, m, conns...); err != nil {
-		if !r.encrypted {
-			r.c.Close()
-		}
-		return nil, err
-	}
-	return r, nil
-}
-
 // leg is one of the two connections of a session.
 type leg struct {
 	name string
 	conn Conn
 }
 
-func (r *Reservation) legs() [2]leg { return [2]leg{{"CLIENT", r.client}, {"MAILHOST", r.mailhost}} }
+// HandOver gives a session to the relayd that listens on socket. nil says that the session is relayd's, which sends the client o.First
+// and then joins both; the caller closes its descriptors and must not touch the connections again. o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set. A connection that is Encrypted is taken over by the relayd that
+// encrypts it.
+//
+// Errors: ErrLimit, or ErrUnavailable with the cause (no relayd, relayd full, connections that are not sockets). The session is still
+// wholly the caller's then, for Join, and the client has not been told anything. There is no third case, whatever happens to relayd: it
+// acknowledges before it touches a connection, and an acknowledgement that was sent is found. (A connection that relayd has encrypted
+// is lost with relayd, and reads as ended then.)
+func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info, o Options) error {
+	legs := [2]leg{{"CLIENT", client}, {"MAILHOST", mailhost}}
+	m := i.message("SESSION", o)
+	if err := describe(m, legs, o.First); err != nil {
+		return unavailable(err)
+	}
+	var conns []syscall.RawConn
+	var carriers []*Encrypted
+	for _, x := range legs {
+		raw := plainSocket(x.conn)
+		if e := encryption(x.conn); e != nil {
+			m.Fields[x.name+"_ID"] = e.id
+			carriers = append(carriers, e)
+			raw = rawSocket(x.conn) // our end of the pair
+		}
+		if raw == nil {
+			return unavailable(errors.New("a connection is neither a socket nor TLS that can be detached"))
+		}
+		conns = append(conns, raw)
+	}
+	if len(carriers) > 0 {
+		if err := handOver(ctx, carriers[0].c, m, conns); err != nil {
+			return err
+		}
+		for _, e := range carriers {
+			e.Close()
+		}
+		return nil
+	}
+	c, err := wire.Call(ctx, socket, time.Now().Add(handTimeout))
+	if err != nil {
+		return unavailable(err)
+	}
+	defer c.Close()
+	return handOver(ctx, c, m, conns)
+}
+
+// handOver asks once and finds out what became of it.
+func handOver(ctx context.Context, c *wire.Caller, m *wire.Message, conns []syscall.RawConn) error {
+	c.Within(ctx, time.Now().Add(handTimeout))
+	if err := sendWith(c, m, nil, conns); err != nil {
+		return unavailable(err)
+	}
+	answer, fds, err := wire.Receive(c)
+	if err != nil {
+		// From here on relayd can no longer acknowledge; if it has done so already, the answer is waiting.
+		c.Shutdown()
+		c.Within(context.Background(), time.Now().Add(handTimeout))
+		answer, fds, err = wire.Receive(c)
+	}
+	wire.CloseAll(fds)
+	return verdict(answer, err)
+}
 
 // message is how a session is told to relayd.
 func (i Info) message(verb string, o Options) *wire.Message {
@@ -129,75 +142,24 @@ func verdict(answer *wire.Message, err error) error {
 	return unavailable(fmt.Errorf("it answers %s %s", answer.Verb, answer.Fields["REASON"]))
 }
 
-// Start lets relayd begin, and returns nil when the session is relayd's: the caller closes its descriptors and must not
-// touch the connections again. After ErrUnavailable the session is still wholly the caller's. There is no third case,
-// whatever happens to relayd: it acknowledges before it reads the first byte, and an acknowledgement that was sent is found.
-// (A connection that relayd has encrypted is lost with relayd, and reads as ended then.)
-func (r *Reservation) Start(ctx context.Context) error {
-	defer func() { r.over = true }()
-	m, err := r.startMessage()
-	if err != nil {
-		r.Close()
-		return unavailable(err)
-	}
-	var near []syscall.RawConn
-	for _, x := range r.legs() {
-		if encryption(x.conn) != nil {
-			near = append(near, rawSocket(x.conn))
-		}
-	}
-	r.c.Within(ctx, time.Now().Add(handTimeout))
-	if err := sendWith(r.c, m, nil, near); err != nil {
-		r.Close()
-		return unavailable(err)
-	}
-	answer, fds, err := wire.Receive(r.c)
-	if err != nil {
-		// From here on relayd can no longer acknowledge; if it has done so already, the answer is waiting.
-		r.c.Shutdown()
-		r.c.Within(context.Background(), time.Now().Add(handTimeout))
-		answer, fds, err = wire.Receive(r.c)
-	}
-	wire.CloseAll(fds)
-	if err = verdict(answer, err); err != nil && r.encrypted {
-		return err
-	}
-	r.c.Close()
-	for _, x := range r.legs() {
-		if e := encryption(x.conn); e != nil && err == nil {
-			e.Close()
-		}
-	}
-	return err
-}
-
-// Close gives the place back. After Start it does nothing.
-func (r *Reservation) Close() error {
-	switch {
-	case r.over:
-		return nil
-	case !r.encrypted:
-		return r.c.Close()
-	}
-	r.c.Within(context.Background(), time.Now().Add(handTimeout))
-	return ask(r.c, &wire.Message{Verb: "CANCEL"})
-}
-
-// startMessage says START and tells the state of TLS connections: their keys, and the bytes that crypto/tls has already
+// describe tells what the client reads first, and the state of TLS connections: their keys, and the bytes that crypto/tls has already
 // taken from the socket. It leaves the states as they are, so that Join can still use them.
-func (r *Reservation) startMessage() (*wire.Message, error) {
-	m := &wire.Message{Verb: "START", Fields: map[string]string{}}
-	for _, x := range r.legs() {
+func describe(m *wire.Message, legs [2]leg, first string) error {
+	m.Fields["FIRST"] = strconv.Itoa(len(first))
+	m.Body = append(m.Body, first...)
+	for _, x := range legs {
+		if err := canDetach(x.conn); err != nil {
+			return err
+		}
+	}
+	for _, x := range legs {
 		d, ok := x.conn.(Detacher)
 		if !ok {
 			continue
 		}
-		if err := errors.Join(canDetach(r.client), canDetach(r.mailhost)); err != nil {
-			return nil, err
-		}
 		state, err := d.Detach()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		m.Fields[x.name+"_TLS"] = hex.EncodeToString(state.Codec.Marshal())
 		m.Fields[x.name+"_PLAIN"] = strconv.Itoa(len(state.Plain))
@@ -207,7 +169,7 @@ func (r *Reservation) startMessage() (*wire.Message, error) {
 		}
 		m.Body = append(append(m.Body, state.Plain...), state.Raw...)
 	}
-	return m, nil
+	return nil
 }
 
 func canDetach(c Conn) error {
@@ -215,17 +177,6 @@ func canDetach(c Conn) error {
 		return d.CanDetach()
 	}
 	return nil
-}
-
-// HandOver gives both connections to the relayd that listens on socket and returns nil when relayd has acknowledged that
-// it owns them; the caller then closes its own descriptors and ends. Errors: see Reserve, whose two steps in one this is,
-// for callers that have nothing to tell the client in between.
-func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info) error {
-	r, err := Reserve(ctx, socket, client, mailhost, i, Options{})
-	if err != nil {
-		return err
-	}
-	return r.Start(ctx)
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }

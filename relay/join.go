@@ -20,7 +20,7 @@ const youth = 100 * time.Millisecond
 // settle is how long a session is silent before it gives back what only traffic needs.
 const settle = time.Second
 
-// Join moves bytes between client and mailhost until both directions are done: the end of one direction is passed on as
+// Join sends the client o.First and moves bytes between client and mailhost until both directions are done: the end of one direction is passed on as
 // such (half-close) and the other goes on. Sockets are spliced in the kernel by this goroutine alone, TLS is carried on by it
 // where that is possible (Detacher); pipes and other connections are copied. A canceled ctx ends the session and returns its error; a reset connection ends the session with that
 // error when what was read before it has been delivered; so does Options.HalfClosed with ErrHalfClosed. The deadlines of both connections must be off. Join closes
@@ -41,7 +41,7 @@ func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) 
 		if o.Long != nil {
 			o.Long()
 		}
-		s, err = copyBoth(ctx, client, mailhost, o.halfClosed())
+		s, err = copyBoth(ctx, client, mailhost, o)
 	} else {
 		// Control holds the descriptors: a Close by somebody else waits until the loop has ended.
 		cerr := a.Control(func(c uintptr) {
@@ -65,7 +65,7 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 	}
 	var up, down pump.Flow
 	c, m := pump.End{FD: cfd}, pump.End{FD: mfd}
-	if err := attach(client, mailhost, &c, &m, &up, &down); err != nil {
+	if err := attach(client, mailhost, &c, &m, &up, &down, o.First); err != nil {
 		return Stats{}, err
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)

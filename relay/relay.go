@@ -38,6 +38,8 @@ type Options struct {
 	KeepAlive time.Duration // idle time before TCP keepalive probes on both sides; 0 = off
 	// HalfClosed ends a session of which one side has ended and in which no byte has moved for so long; 0 = DefaultHalfClosed.
 	HalfClosed time.Duration
+	// First is what the client is sent before anything of the mailhost's, the answer to its login. It is not counted.
+	First string
 	// Long, if not nil, is called once when the session lasts longer than 100 ms: what only long sessions need can wait until then.
 	Long func()
 }

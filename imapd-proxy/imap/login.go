@@ -44,13 +44,19 @@ func (d *dialogue) refuseWithoutTLS(tag string) error {
 // not External) can not be anybody's and are refused without asking.
 func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credentials) error {
 	outcome, err := d.s.Login(ctx, c, tag)
-	if err == nil && outcome.Mailhost == nil {
+	switch {
+	case err != nil:
+	case outcome.Mailhost == nil:
 		// Courier's imapd sends the tagged OK by itself (IMAPLOGINTAG).
 		err = d.s.ExecLocal(outcome, tag)
+	default:
+		err = d.s.Relay(ctx, outcome, proxiedReply(tag, outcome.Mailhost))
 	}
 	switch {
 	case err == nil:
-		return d.relay(ctx, tag, outcome)
+		return &exit{exitOK}
+	case errors.Is(err, frontend.ErrBroken):
+		return &exit{exitFailed}
 	case errors.Is(err, frontend.ErrServed):
 		return &exit{exitOK} // a local server behind our TLS
 	case errors.Is(err, frontend.ErrRefused):
@@ -62,16 +68,4 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credent
 	default:
 		return err
 	}
-}
-
-// relay tells the client that it is connected, and connects it.
-func (d *dialogue) relay(ctx context.Context, tag string, outcome *frontend.Outcome) error {
-	if err := d.send(proxiedReply(tag, outcome.Mailhost)); err != nil {
-		outcome.Mailhost.Conn.Close()
-		return err
-	}
-	if err := d.s.Relay(ctx, outcome); err != nil {
-		return &exit{exitFailed}
-	}
-	return &exit{exitOK}
 }

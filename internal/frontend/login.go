@@ -18,12 +18,16 @@ func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outco
 	ctx = s.limited(ctx)
 	s.tally = tally{began: s.System.Now()}
 	o, err := s.login(ctx, c, tag)
-	s.reportLogin(o, err)
-	if err == nil {
-		s.left()
-		return o, nil
+	if err != nil || o.Mailhost == nil { // else Relay knows what there is to tell
+		s.reportLogin(o, err)
 	}
-	return nil, s.failed(ctx, err)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	if o.Mailhost == nil {
+		s.left()
+	}
+	return o, nil
 }
 
 // limited returns ctx with the end of the login time as its deadline. It says so when it is asked, but nothing wakes up by
@@ -95,27 +99,7 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	if err != nil {
 		return nil, err
 	}
-	if m == nil {
-		return &Outcome{Account: account}, nil
-	}
-	o := &Outcome{Account: account, Mailhost: m}
-	if err := s.reserve(ctx, o); err != nil {
-		m.Conn.Close()
-		return nil, err
-	}
-	// From here on nothing needs root rights: the session is the mailhost's. The client has not been told yet, so a
-	// failure can still be answered. With a place at relayd this process only hands over and ends; to give up root in
-	// every thread would be a tenth of its work.
-	if o.place == nil {
-		s.reportLogin(o, nil)
-		if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
-			m.Conn.Close()
-			s.logDropRoot(err)
-			return nil, ErrTemporary
-		}
-	}
-	s.logLogin(account.Address)
-	return o, nil
+	return &Outcome{Account: account, Mailhost: m}, nil
 }
 
 // authenticate asks the auth module. Names and passwords with control characters are refused without asking: no account

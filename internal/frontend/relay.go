@@ -11,28 +11,6 @@ import (
 	"mailproxy/relay"
 )
 
-// reserve asks relayd, if there is one, for a place for the session: while the client has not been told that it is
-// logged in, a limit of relayd's can still be answered. It is asked with the rights that the launcher gave, by which relayd knows
-// a front end. No relayd, or one that can not take the session, is no error: the session is relayed here.
-func (s *Session) reserve(ctx context.Context, o *Outcome) error {
-	if !s.relaydThere() {
-		return nil
-	}
-	info := s.relayInfo(o)
-	info.Login = s.reportSoFar()
-	place, err := relay.Reserve(ctx, s.Config.RelaySocket, s.Conn, o.Mailhost.Conn, info, s.relayOptions())
-	s.tally.told = err == nil || errors.Is(err, relay.ErrLimit)
-	switch {
-	case errors.Is(err, relay.ErrLimit):
-		s.logRelayLimit(o.Account.Address, err)
-		return ErrTemporary
-	case err != nil:
-		s.logRelayd(err)
-	}
-	o.place = place
-	return nil
-}
-
 // relaydThere tells whether it is worth asking.
 func (s *Session) relaydThere() bool {
 	if s.Config.RelaySocket == "" {
@@ -53,37 +31,77 @@ func (s *Session) relayOptions() relay.Options {
 	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Long: s.long}
 }
 
-// Relay joins the client and the mailhost until both are done and logs the end of the session. When relayd takes the
-// session, it returns at once. Both connections are closed when it returns. Nothing is relayed with root rights.
-func (s *Session) Relay(ctx context.Context, o *Outcome) error {
-	s.release()
+// Relay tells the client answer, that it is logged in, and joins it and the mailhost until both are done; when relayd takes the session,
+// it returns at once. Nothing is relayed with root rights. Errors: ErrTemporary and ErrEnd as from Login, when the client has been told
+// nothing and its connection is as it was; ErrBroken when the session was cut off, by then logged. The mailhost's connection is closed in
+// any case, after nil and ErrBroken the client's as well.
+func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 	defer o.Mailhost.Conn.Close()
-	defer s.Conn.Close()
-	if o.place != nil {
-		err := o.place.Start(ctx)
-		if err == nil {
-			return nil
+	err := s.handOver(ctx, o, answer)
+	taken := err == nil
+	if !taken && !errors.Is(err, relay.ErrLimit) { // the session goes on here
+		if err != errNoRelayd {
+			s.logRelayd(err)
 		}
-		s.logRelayd(err) // and the session goes on here
-		s.tally.told = false
-		s.reportLogin(o, nil)
-		if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
-			s.logDropRoot(err)
-			return err
-		}
+		unlisted := s.relayInfo(o)
+		unlisted.Protocol = "" // the line at the end is ours
+		err = s.goOn(ctx, unlisted, s.Conn, o.Mailhost.Conn)
 	}
-	info := s.relayInfo(o)
-	unlisted := info
-	unlisted.Protocol = "" // the line at the end is ours
-	if err := s.goOn(ctx, unlisted, s.Conn, o.Mailhost.Conn); err != nil {
+	switch {
+	case taken:
+		s.logLogin(o.Account.Address)
+		s.Conn.Close()
+		return nil
+	case errors.Is(err, relay.ErrLimit):
+		s.logRelayLimit(o.Account.Address, err)
+		return s.failed(s.limited(ctx), ErrTemporary)
+	case err != nil: // a connection that relayd encrypted is gone with it
 		s.logRelayd(err)
-		return err
+		s.Conn.Close()
+		return ErrBroken
 	}
-	stats, err := relay.Join(ctx, s.Conn, o.Mailhost.Conn, s.relayOptions())
+	s.reportLogin(o, nil)
+	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
+		s.logDropRoot(err)
+		return s.failed(s.limited(ctx), ErrTemporary)
+	}
+	s.left()
+	s.logLogin(o.Account.Address)
+	defer s.Conn.Close()
+	return s.join(ctx, o, answer)
+}
+
+// errNoRelayd says that there is no relayd to ask.
+var errNoRelayd = errors.New("no relayd")
+
+// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a front end. With a place at relayd
+// this process only ends: to give up root in every thread would be a tenth of its work.
+func (s *Session) handOver(ctx context.Context, o *Outcome, answer string) error {
+	if !s.relaydThere() {
+		return errNoRelayd
+	}
+	s.left() // in time: where relayd takes it, the next one may come at once
+	info := s.relayInfo(o)
+	info.Login = s.reportSoFar()
+	options := s.relayOptions()
+	options.First = answer
+	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, o.Mailhost.Conn, info, options)
+	s.tally.told = err == nil || errors.Is(err, relay.ErrLimit)
+	return err
+}
+
+// join relays the session in this process.
+func (s *Session) join(ctx context.Context, o *Outcome, answer string) error {
+	s.release()
+	info := s.relayInfo(o)
+	options := s.relayOptions()
+	options.First = answer
+	stats, err := relay.Join(ctx, s.Conn, o.Mailhost.Conn, options)
 	if err != nil {
 		s.logBroken(err)
 		hangUp(s.Conn)
 		hangUp(o.Mailhost.Conn)
+		err = ErrBroken
 	}
 	s.Log.Line(relay.EndLine(info, stats))
 	return err

@@ -129,10 +129,10 @@ func TestReportSession(t *testing.T) {
 		answers []string
 		reports []string
 	}{
-		{"taken", []string{"OK\n\n", "OK\n\n"}, nil},
+		{"taken", []string{"OK\n\n"}, nil},
 		{"limit", []string{"LIMIT\nREASON=full house\n\n"}, nil},
 		{"full", []string{"FULL\n\n"}, []string{ok}},
-		{"lost at the start", []string{"OK\n\n"}, []string{ok}},
+		{"in vain", []string{"FAIL\nREASON=no\n\n"}, []string{ok}},
 	} {
 		r := newFakeRelayd(t, test.answers...)
 		w := newWorld(t, imap, "IMAP_PROXY=1", "RELAY_SOCKET="+r.path)
@@ -142,7 +142,7 @@ func TestReportSession(t *testing.T) {
 		w.System.DropRoot = func(string) error { return errors.New("not today") }
 		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 		if err == nil {
-			_ = w.Relay(context.Background(), o)
+			_ = w.Relay(context.Background(), o, "a1 OK\r\n")
 		}
 		got := r.all(1 + len(test.reports))
 		session := regexp.MustCompile(`^SESSION\nFAILED=down/connect\n(.*\n)*MAILHOST=up\n`)

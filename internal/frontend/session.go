@@ -15,7 +15,6 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/throttle"
-	"mailproxy/relay"
 )
 
 // AuthModule answers for accounts; authlib.Client is the one in use. Errors are authlib.ErrRefused or temporary.
@@ -109,7 +108,7 @@ type RejectedError struct {
 // Error writes the step and the mailhost's answer.
 func (e *RejectedError) Error() string { return string(e.Step) + ": rejected: " + e.Text }
 
-// What Login and ExecLocal tell the dialogue. Everything is logged by then.
+// What Login, Relay and ExecLocal tell the dialogue. Everything is logged by then.
 var (
 	// ErrRefused: no such account, wrong password, service disabled, rejected by the mailhost. The client may try again.
 	ErrRefused = errors.New("login refused")
@@ -118,6 +117,8 @@ var (
 	// ErrHome: the account's home can not be entered, or the local server did not begin after this process had become the
 	// account's user; the session must end with a temporary failure.
 	ErrHome = errors.New("home directory can not be entered")
+	// ErrBroken: a session that was logged in has been cut off.
+	ErrBroken = errors.New("session cut off")
 	// ErrEnd: the session's time is over or the program was told to stop; see Session.Why.
 	ErrEnd = errors.New("session ends")
 )
@@ -143,10 +144,8 @@ type Credentials struct {
 // Outcome is a login that succeeded.
 type Outcome struct {
 	Account *authlib.Account
-	// Mailhost is nil when the account is here: call ExecLocal. Else the dialogue tells the client and calls Relay.
+	// Mailhost is nil when the account is here: call ExecLocal. Else call Relay.
 	Mailhost *Mailhost
-	// place is kept for the session by relayd; nil = Relay relays it in this process.
-	place *relay.Reservation
 }
 
 // Session is one client's connection.

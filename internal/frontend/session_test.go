@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,26 +83,65 @@ func TestFarewellStuck(t *testing.T) {
 
 // Both directions, what was pipelined, half-close, and the line at the end.
 func TestRelay(t *testing.T) {
-	w := newWorld(t, imap, "RELAY_SOCKET=/nonexistent")
+	w := newWorld(t, imap, "RELAY_SOCKET=/nonexistent", "PROXY_USER=someone")
 	mailhost, conn := tcpPair(t)
 	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}
 	io.WriteString(w.client, "a2 NOOP\r\n")
 	io.WriteString(mailhost, "* 1 EXISTS\r\n")
 	done := make(chan error)
-	go func() { done <- w.Relay(t.Context(), outcome) }()
+	go func() { done <- w.Relay(t.Context(), outcome, "a1 OK\r\n") }()
 	w.client.(interface{ CloseWrite() error }).CloseWrite()
 	if text, err := io.ReadAll(mailhost); string(text) != "a2 NOOP\r\n" || err != nil {
 		t.Errorf("mailhost got %q, %v", text, err)
 	}
 	io.WriteString(mailhost, "a2 OK\r\n")
 	mailhost.CloseWrite()
-	if text, err := io.ReadAll(w.client); string(text) != "* 1 EXISTS\r\na2 OK\r\n" || err != nil {
+	if text, err := io.ReadAll(w.client); string(text) != "a1 OK\r\n* 1 EXISTS\r\na2 OK\r\n" || err != nil {
 		t.Errorf("client got %q, %v", text, err)
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	w.wantLog(t, "INFO: LOGOUT, user=bob, "+from+", mailhost=a, rcvd=9, sent=19, time=0, protocol=IMAP")
+	if !slices.Equal(w.dropped, []string{"someone"}) {
+		t.Errorf("dropped %v", w.dropped)
+	}
+	w.wantLog(t, "INFO: LOGIN, user=bob, "+from+", protocol=IMAP",
+		"INFO: LOGOUT, user=bob, "+from+", mailhost=a, rcvd=9, sent=19, time=0, protocol=IMAP")
+}
+
+// Nothing is relayed with root rights: a client that can not be served without them is told to come back later.
+func TestRelayDropRootFails(t *testing.T) {
+	w := newWorld(t, imap)
+	mailhost, conn := tcpPair(t)
+	w.System.DropRoot = func(string) error { return syscall.EPERM }
+	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}
+	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); !errors.Is(err, ErrTemporary) || len(w.slept) != 1 {
+		t.Errorf("%v, slept %v", err, w.slept)
+	}
+	if text, err := io.ReadAll(mailhost); len(text) != 0 || err != nil {
+		t.Errorf("mailhost got %q, %v", text, err)
+	}
+	w.Farewell("a1 NO\r\n") // the client has been told nothing, and can be
+	w.Conn.Close()
+	if text, err := io.ReadAll(w.client); string(text) != "a1 NO\r\n" || err != nil {
+		t.Errorf("client got %q, %v", text, err)
+	}
+	w.wantLog(t, "ERR: giving up root rights: operation not permitted")
+}
+
+// A session that is cut off is told from one that has ended.
+func TestRelayBroken(t *testing.T) {
+	w := newWorld(t, imap)
+	mailhost, conn := tcpPair(t)
+	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}
+	go func() {
+		_, _ = io.ReadFull(w.client, make([]byte, 7))
+		mailhost.SetLinger(0)
+		mailhost.Close()
+	}()
+	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); !errors.Is(err, ErrBroken) {
+		t.Error(err)
+	}
 }
 
 func TestExecLocal(t *testing.T) {

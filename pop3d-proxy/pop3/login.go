@@ -12,25 +12,25 @@ import (
 func (d *dialogue) login(ctx context.Context, failed string, c *frontend.Credentials) error {
 	d.errors = 0
 	outcome, err := d.s.Login(ctx, c, "")
-	switch {
-	case errors.Is(err, frontend.ErrEnd):
-		return err
-	case errors.Is(err, frontend.ErrRefused):
-		return d.reply("-ERR [AUTH] " + failed)
-	case err != nil:
-		return d.reply(temporaryReply(err))
-	case outcome.Mailhost == nil:
+	if err == nil && outcome.Mailhost == nil {
 		return d.local(failed, outcome)
 	}
-	d.end(exitOK)
-	if err := d.reply("+OK Connected to proxy server."); err != nil {
-		outcome.Mailhost.Conn.Close()
-		return err
+	if err == nil {
+		err = d.s.Relay(ctx, outcome, "+OK Connected to proxy server.\r\n")
 	}
-	if err := d.s.Relay(ctx, outcome); err != nil {
-		d.status = exitFail
+	switch {
+	case err == nil:
+		d.end(exitOK)
+		return nil
+	case errors.Is(err, frontend.ErrBroken):
+		d.end(exitFail)
+		return nil
+	case errors.Is(err, frontend.ErrRefused):
+		return d.reply("-ERR [AUTH] " + failed)
+	case errors.Is(err, frontend.ErrTemporary):
+		return d.reply(temporaryReply(err))
 	}
-	return nil
+	return err
 }
 
 // local becomes the local server. It comes back only when that fails.

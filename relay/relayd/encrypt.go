@@ -20,15 +20,14 @@ import (
 
 // Encryption as a service. A front end passes a connection on which TLS is to begin, one end of a socket pair, and the files
 // that a handshake needs, all open; it goes on in clear text over the other end of the pair. A session of an event loop joins
-// the connection and the pair. When the client has logged in, the front end says START, and the pair is taken out; or it says
+// the connection and the pair. When the client has logged in, the front end says SESSION, and the pair is taken out; or it says
 // CONTINUE, and the session goes on as it is. Until then the front end stays connected to us: when it goes, so does the session.
 //
 //	front end                                relayd
 //	ENCRYPT connection, pair, files     →    UNABLE: nothing was read; or BEGIN
 //	FILES or NONE                       ↔    FILES, with the server that the client names
 //	                                    ←    READY with a name for the connection, or FAILED
-//	SESSION with that name              →    OK, LIMIT, FULL
-//	START with the pair's other end     →    OK; or CANCEL and OK
+//	SESSION with name and other end     →    OK, LIMIT, FULL
 //	CONTINUE                            →    OK, LIMIT
 
 // encryption is a connection whose client has not logged in. What follows of it is its session, or kept.
@@ -114,7 +113,7 @@ func (s *service) follow(c *net.UnixConn, e *encryption) (over bool) {
 			wire.CloseAll(fds)
 			return false
 		case m.Verb == "SESSION":
-			if s.reserve(c, m, fds) {
+			if s.take(c, m, fds) {
 				return true
 			}
 		case m.Verb == "CONTINUE":

@@ -169,17 +169,9 @@ func TestClientGoesBeforeLogin(t *testing.T) {
 	waitFor(t, func() bool { return s.encryptions.now() == 0 })
 }
 
-// login hands an encrypted client over with a plain mailhost.
-func (x *front) start(t testing.TB, s string, mailhost relay.Conn, before func()) error {
-	t.Helper()
-	r, err := relay.Reserve(context.Background(), s, x, mailhost, info("ann"), relay.Options{})
-	if err != nil {
-		return err
-	}
-	if before != nil {
-		before()
-	}
-	return r.Start(context.Background())
+// hand hands an encrypted client over with a plain mailhost; first is what the client is told.
+func (x *front) hand(socket string, mailhost relay.Conn, first string) error {
+	return relay.HandOver(context.Background(), socket, x, mailhost, info("ann"), relay.Options{First: first})
 }
 
 // TestStart: what is on its way in the pair, both ways, is neither lost net out of order when the pair is taken out.
@@ -196,8 +188,8 @@ func TestStart(t *testing.T) {
 	if _, err := io.ReadFull(x, line); err != nil {
 		t.Fatal(err)
 	}
-	err = x.start(t, s.socket, nm, func() { _, _ = io.WriteString(x, "a OK\r\n") })
-	if err != nil {
+	_, _ = io.WriteString(x, "* early\r\n") // still in the pair
+	if err = x.hand(s.socket, nm, "a OK\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	x.Close()
@@ -211,7 +203,7 @@ func TestStart(t *testing.T) {
 	}
 	_, _ = io.WriteString(fm, "b OK\r\n")
 	rc := bufio.NewReader(c)
-	for _, want := range []string{"a OK\r\n", "b OK\r\n"} {
+	for _, want := range []string{"* early\r\n", "a OK\r\n", "b OK\r\n"} {
 		if got, err := rc.ReadString('\n'); got != want || err != nil {
 			t.Fatalf("the client got %q, %v, want %q", got, err, want)
 		}

@@ -59,7 +59,7 @@ func TestBulkThroughStart(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond) // the pair fills up
 		greeting := strings.Repeat("* CAPABILITY\r\n", 2000)
-		if err := x.start(t, s.socket, nm, func() { _, _ = io.WriteString(x, greeting) }); err != nil {
+		if err := x.hand(s.socket, nm, greeting); err != nil {
 			t.Fatal(err)
 		}
 		x.Close()
@@ -105,7 +105,7 @@ func TestHalfClosedBeforeStart(t *testing.T) {
 		_ = c.CloseWrite()
 		time.Sleep(50 * time.Millisecond)
 		nm, fm := relaytest.TCP(t, 0)
-		if err := x.start(t, s.socket, nm, func() { _, _ = io.WriteString(x, "a OK\r\n") }); err != nil {
+		if err := x.hand(s.socket, nm, "a OK\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		x.Close()
@@ -135,7 +135,7 @@ func TestGoneBeforeStart(t *testing.T) {
 	relaytest.Reset(c)
 	waitFor(t, func() bool { out, _, _ := ask(s.socket, "who"); return out == "" })
 	nm, fm := relaytest.TCP(t, 0)
-	if err := x.start(t, s.socket, nm, nil); err != nil {
+	if err := x.hand(s.socket, nm, ""); err != nil {
 		t.Fatal(err)
 	}
 	x.Close()
@@ -147,29 +147,28 @@ func TestGoneBeforeStart(t *testing.T) {
 	waitFor(t, func() bool { return s.limits.now() == 0 && s.encryptions.now() == 0 })
 }
 
-// TestPlaceGivenBack: a refusal or a change of mind leaves the encrypted connection as it was.
-func TestPlaceGivenBack(t *testing.T) {
+// TestRefused: a refusal leaves the encrypted connection as it was.
+func TestRefused(t *testing.T) {
 	s, f := startService(t, "-maxperuser", "1"), newFixture(t)
+	fc, other, err := s.hand(t, info("ann"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	x, c, err := f.encrypt(t, s.socket, insecure(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	nm, fm := relaytest.TCP(t, 0)
 	for range 2 {
-		r, err := relay.Reserve(context.Background(), s.socket, x, nm, info("ann"), relay.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := relay.Reserve(context.Background(), s.socket, nm, nm, info("ann"), relay.Options{}); !errors.Is(err, relay.ErrLimit) {
+		if err := x.hand(s.socket, nm, "a OK\r\n"); !errors.Is(err, relay.ErrLimit) {
 			t.Errorf("beyond the limit: %v", err)
-		}
-		if err := r.Close(); err != nil {
-			t.Fatal(err)
 		}
 		exchange(t, x, c)
 		exchange(t, c, x)
 	}
-	waitFor(t, func() bool { return s.limits.now() == 0 }) // the place is given back
+	fc.Close()
+	other.Close()
+	waitFor(t, func() bool { return s.limits.now() == 0 })
 	// Join in this process: relayd goes on with the encryption.
 	done := make(chan struct{})
 	go func() {
@@ -256,7 +255,7 @@ func TestEncryptKilled(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 	})
-	for _, step := range []string{"after the handshake", "after the reservation", "after the start"} {
+	for _, step := range []string{"after the handshake", "stopped, then killed, at the hand-over", "afterwards"} {
 		t.Run(step, func(t *testing.T) {
 			p := startProcess(t)
 			x, c, err := f.encrypt(t, p.socket, insecure(), nil)
@@ -264,28 +263,22 @@ func TestEncryptKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			nm, fm := relaytest.TCP(t, 0)
-			if step == "after the handshake" {
+			want := relay.ErrUnavailable
+			switch step {
+			case "after the handshake":
 				p.kill()
-				if _, err := relay.Reserve(context.Background(), p.socket, x, nm, info("ann"), relay.Options{}); !errors.Is(err, relay.ErrUnavailable) {
-					t.Error(err)
-				}
-			} else {
-				r, err := relay.Reserve(context.Background(), p.socket, x, nm, info("ann"), relay.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if step == "after the reservation" {
-					p.kill()
-					if err := r.Start(context.Background()); !errors.Is(err, relay.ErrUnavailable) {
-						t.Error(err)
-					}
-				} else {
-					if err := r.Start(context.Background()); err != nil {
-						t.Fatal(err)
-					}
-					exchange(t, c, fm)
-					p.kill()
-				}
+			case "afterwards":
+				want = nil
+			default:
+				p.freeze()
+				time.AfterFunc(200*time.Millisecond, p.kill)
+			}
+			if err := x.hand(p.socket, nm, ""); !errors.Is(err, want) {
+				t.Fatal(err)
+			}
+			if want == nil {
+				exchange(t, c, fm)
+				p.kill()
 			}
 			begin := time.Now()
 			if _, err := c.Read(make([]byte, 1)); err == nil {
@@ -345,7 +338,7 @@ func TestEncryptRestart(t *testing.T) {
 		return x, c, nm, fm
 	}
 	x1, c1, nm1, fm1 := begin()
-	if err := x1.start(t, p.socket, nm1, nil); err != nil {
+	if err := x1.hand(p.socket, nm1, ""); err != nil {
 		t.Fatal(err)
 	}
 	x2, c2, nm2, fm2 := begin()
@@ -362,7 +355,7 @@ func TestEncryptRestart(t *testing.T) {
 	exchange(t, cl, xl)
 	exchange(t, xl, cl)
 	exchange(t, c2, x2)
-	if err := x2.start(t, p.socket, nm2, nil); err != nil {
+	if err := x2.hand(p.socket, nm2, ""); err != nil {
 		t.Fatal(err)
 	}
 	x2.Close()
@@ -378,7 +371,7 @@ func TestEncryptRestart(t *testing.T) {
 	}
 	exchange(t, c1, fm1)
 	x3, c3, nm3, fm3 := begin()
-	if err := x3.start(t, p.socket, nm3, nil); err != nil {
+	if err := x3.hand(p.socket, nm3, ""); err != nil {
 		t.Fatal(err)
 	}
 	exchange(t, c3, fm3)
@@ -405,7 +398,7 @@ func TestIdleEncrypted(t *testing.T) {
 			t.Fatal(err)
 		}
 		nm, _ := relaytest.TCP(t, 0)
-		if err := x.start(t, s.socket, nm, nil); err != nil {
+		if err := x.hand(s.socket, nm, ""); err != nil {
 			t.Fatal(err)
 		}
 		x.Close()
@@ -454,7 +447,7 @@ func FuzzFollow(f *testing.F) {
 	s, fix := startService(f), newFixture(f)
 	f.Add([]byte("FILES\nFILES=CERT\n\n"), 1, []byte("NONE\n\n"))
 	f.Add([]byte("SESSION\nCLIENT_ID=x\nSTART=1\nKEEPALIVE=0\n\n"), 1, []byte("START\n\n"))
-	f.Add([]byte("CONTINUE\nSTART=1\nKEEPALIVE=0\n\n"), 0, []byte("CANCEL\n\n"))
+	f.Add([]byte("CONTINUE\nSTART=1\nKEEPALIVE=0\n\n"), 0, []byte("WHO\n\n"))
 	f.Add([]byte("START\n\n"), 3, []byte("ENCRYPT\n\n"))
 	null, err := os.Open(os.DevNull)
 	if err != nil {

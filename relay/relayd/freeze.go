@@ -54,7 +54,7 @@ func thaw(m *wire.Message, held []byte, fds []int) (*session, error) {
 		return nil, err
 	}
 	x := o.session(fds)
-	if err := x.neverWait(); err != nil {
+	if err := neverWait(fds); err != nil {
 		return nil, err
 	}
 	for leg := range x.flow {

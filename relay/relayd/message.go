@@ -20,17 +20,12 @@ type offer struct {
 	keep  time.Duration
 	tuned bool      // the sockets' options are right already
 	half  int32     // seconds
-	ids   [2]string // legs that this process encrypts: their names; "" = the leg is a descriptor
+	ids   [2]string // legs that this process encrypts: their names, and their descriptors are the pairs'; "" = the leg is its descriptor
 }
 
-// offerFrom reads a message and looks at the descriptors beside it: legs less those that have a name.
+// offerFrom reads a message and looks at the descriptors beside it, one for each leg.
 func offerFrom(m *wire.Message, fds []int, legs int) (*offer, error) {
 	o := &offer{ids: [2]string{m.Fields["CLIENT_ID"], m.Fields["MAILHOST_ID"]}, half: int32(relay.DefaultHalfClosed / time.Second)}
-	for _, id := range o.ids {
-		if id != "" {
-			legs--
-		}
-	}
 	if len(fds) != legs {
 		return nil, fmt.Errorf("%d descriptors instead of %d", len(fds), legs)
 	}
@@ -71,13 +66,13 @@ func loggable(i relay.Info) error {
 	return nil
 }
 
-// session makes a session of an offer. A leg that has a name instead of a descriptor has none yet.
+// session makes a session of an offer. A leg that has a name has no descriptor yet.
 func (o *offer) session(fds []int) *session {
 	x := newSession(o.info, pump.End{FD: -1}, pump.End{FD: -1})
 	x.half = o.half
 	for leg, id := range o.ids {
 		if id == "" {
-			x.end[leg].FD, fds = fds[0], fds[1:]
+			x.end[leg].FD = fds[leg]
 			o.tune(x.end[leg].FD)
 		}
 	}

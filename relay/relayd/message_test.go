@@ -11,19 +11,21 @@ import (
 	"mailproxy/relay/internal/wire"
 )
 
-// FuzzStart: whatever a START message says of TLS is refused or gives a session whose bytes are those of the message.
-func FuzzStart(f *testing.F) {
+// FuzzSession: whatever a SESSION message says of TLS and of the client's answer is refused or gives a session whose bytes are those of
+// the message.
+func FuzzSession(f *testing.F) {
 	state := bytes.Repeat([]byte("0"), 2*123)
-	f.Add([]byte("START\n\n"))
-	f.Add([]byte("START\nCLIENT_TLS=" + string(state) + "\nCLIENT_PLAIN=2\nCLIENT_RAW=0\n\nab"))
-	f.Add([]byte("START\nMAILHOST_TLS=0304130100000000002\nMAILHOST_PLAIN=99\nMAILHOST_RAW=-1\n\nab"))
+	f.Add([]byte("SESSION\nFIRST=0\n\n"))
+	f.Add([]byte("SESSION\nFIRST=6\n\na OK\r\n"))
+	f.Add([]byte("SESSION\nFIRST=0\nCLIENT_TLS=" + string(state) + "\nCLIENT_PLAIN=2\nCLIENT_RAW=0\n\nab"))
+	f.Add([]byte("SESSION\nFIRST=1\nMAILHOST_TLS=0304130100000000002\nMAILHOST_PLAIN=99\nMAILHOST_RAW=-1\n\nab"))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		m, err := wire.Decode(p)
 		if err != nil {
 			return
 		}
 		s := newSession(relay.Info{}, pump.End{FD: -1}, pump.End{FD: -1})
-		plain, err := s.takeTLS(m)
+		first, plain, err := s.prepare(&offer{}, m, nil)
 		if err != nil {
 			return
 		}
@@ -32,7 +34,7 @@ func FuzzStart(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		if n := len(s.end[0].In) + len(s.end[1].In); n > len(m.Body) || s.flow[client].Moved+s.flow[mailhost].Moved > int64(len(m.Body)) {
+		if n := len(first) + len(s.end[0].In) + len(s.end[1].In); n > len(m.Body) || s.flow[client].Moved+s.flow[mailhost].Moved > int64(len(m.Body)) {
 			t.Fatalf("%d bytes out of %d", n, len(m.Body))
 		}
 	})

@@ -128,7 +128,7 @@ func (p *process) restart() {
 
 func (p *process) hand(client, mailhost relay.Conn, user string) {
 	p.t.Helper()
-	if err := relay.HandOver(context.Background(), p.socket, client, mailhost, info(user)); err != nil {
+	if err := relay.HandOver(context.Background(), p.socket, client, mailhost, info(user), relay.Options{}); err != nil {
 		p.t.Fatal(err)
 	}
 	client.Close()
@@ -235,30 +235,12 @@ func TestRestartFails(t *testing.T) {
 	}
 }
 
-// notReserved asks a relayd that is dead, or about to be, for a reservation.
-func notReserved(t *testing.T, p *process) {
+// keeps hands a session to a relayd that is dead, or about to be: the session stays with the front end.
+func keeps(t *testing.T, p *process, kind relaytest.Kind) {
 	t.Helper()
-	nc, _ := relaytest.TCP(t, 0)
-	nm, _ := relaytest.TCP(t, 0)
-	if _, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{}); !errors.Is(err, relay.ErrUnavailable) {
-		t.Error(err)
-	}
-}
-
-// killedBeforeStart reserves, kills relayd, and starts: the session stays with the front end.
-func killedBeforeStart(t *testing.T, kind relaytest.Kind, kill func(p *process)) {
-	t.Helper()
-	p := startProcess(t)
 	nc, fc := kind.Make(t)
 	nm, fm := relaytest.TCP(t, 0)
-	r, err := relay.Reserve(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.WriteString(nc, "OK\r\n")
-	_, _ = io.WriteString(fc, "a NOOP\r\n")
-	kill(p)
-	if err := r.Start(context.Background()); !errors.Is(err, relay.ErrUnavailable) {
+	if err := relay.HandOver(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{First: "OK\r\n"}); !errors.Is(err, relay.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	here(t, nc, nm, fc, fm)
@@ -266,29 +248,31 @@ func killedBeforeStart(t *testing.T, kind relaytest.Kind, kill func(p *process))
 
 // TestKilled: relayd is killed at each step of a hand-over. The front end always knows whose the session is.
 func TestKilled(t *testing.T) {
-	t.Run("before the reservation", func(t *testing.T) {
-		p := startProcess(t)
-		p.kill()
-		notReserved(t, p)
-	})
-	t.Run("stopped, then killed, at the reservation", func(t *testing.T) {
-		p := startProcess(t)
-		p.freeze()
-		time.AfterFunc(200*time.Millisecond, p.kill)
-		notReserved(t, p)
-	})
 	for _, kind := range []relaytest.Kind{relaytest.Kinds()[0], relaytest.TLSKinds()[0]} {
-		t.Run("between reservation and start, "+kind.Name, func(t *testing.T) {
-			killedBeforeStart(t, kind, func(p *process) { p.kill() })
+		t.Run("before, "+kind.Name, func(t *testing.T) {
+			p := startProcess(t)
+			p.kill()
+			keeps(t, p, kind)
 		})
-		t.Run("stopped, then killed, at the start, "+kind.Name, func(t *testing.T) {
-			killedBeforeStart(t, kind, func(p *process) {
-				p.freeze()
-				time.AfterFunc(200*time.Millisecond, p.kill)
-			})
+		t.Run("stopped, then killed, "+kind.Name, func(t *testing.T) {
+			p := startProcess(t)
+			p.freeze()
+			time.AfterFunc(200*time.Millisecond, p.kill)
+			keeps(t, p, kind)
 		})
 	}
-	t.Run("after the start", func(t *testing.T) {
+	t.Run("stopped for longer than it is waited for", func(t *testing.T) {
+		p := startProcess(t)
+		p.freeze()
+		keeps(t, p, relaytest.Kinds()[0])
+		_ = p.cmd.Process.Signal(unix.SIGCONT)
+		p.until("it finds out that the session is not its own", func() bool {
+			out, _, _ := ask(p.socket, "stats")
+			return strings.Contains(out, "mailproxy_relayd_sessions 0\n")
+		})
+		p.kill()
+	})
+	t.Run("afterwards", func(t *testing.T) {
 		p := startProcess(t)
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
@@ -301,13 +285,14 @@ func TestKilled(t *testing.T) {
 	})
 }
 
-// here relays in this process what relayd did not take: the client was told OK and has sent a command.
+// here relays in this process what relayd did not take: the client is told OK and sends a command.
 func here(t *testing.T, nc, nm, fc, fm relay.Conn) {
 	t.Helper()
+	_, _ = io.WriteString(fc, "a NOOP\r\n")
 	wait := make(chan struct{})
 	go func() {
 		defer close(wait)
-		_, _ = relay.Join(context.Background(), nc, nm, relay.Options{})
+		_, _ = relay.Join(context.Background(), nc, nm, relay.Options{First: "OK\r\n"})
 		nc.Close()
 		nm.Close()
 	}()

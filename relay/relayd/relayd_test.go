@@ -80,7 +80,7 @@ func info(user string) relay.Info {
 
 // join hands a pair over, as a front end does.
 func (s *testService) join(t testing.TB, client, mailhost relay.Conn) func() {
-	if err := relay.HandOver(context.Background(), s.socket, client, mailhost, info("ann")); err != nil {
+	if err := relay.HandOver(context.Background(), s.socket, client, mailhost, info("ann"), relay.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	client.Close()
@@ -110,11 +110,7 @@ func TestRelaydHalfClosed(t *testing.T) {
 	join := func(t testing.TB, client, mailhost relay.Conn) func() {
 		o := relay.Options{HalfClosed: relaytest.HalfClosedLimit}
 		i := info(t.Name())
-		r, err := relay.Reserve(context.Background(), s.socket, client, mailhost, i, o)
-		if err == nil {
-			err = r.Start(context.Background())
-		}
-		if err != nil {
+		if err := relay.HandOver(context.Background(), s.socket, client, mailhost, i, o); err != nil {
 			t.Fatal(err)
 		}
 		client.Close()
@@ -132,35 +128,40 @@ func TestRelaydHalfClosed(t *testing.T) {
 	})
 }
 
+// The client reads the answer to its login before anything of the mailhost's, and it is not counted among the mailhost's bytes.
 func TestEndLine(t *testing.T) {
 	s := startService(t)
 	nc, fc := relaytest.TCP(t, 0)
 	nm, fm := relaytest.TCP(t, 0)
-	wait := s.join(t, nc, nm)
+	_, _ = io.WriteString(fm, "* early\r\n")
+	if err := relay.HandOver(context.Background(), s.socket, nc, nm, info("ann"), relay.Options{First: "a OK\r\n"}); err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	nm.Close()
+	expectText(t, fc, "a OK\r\n* early\r\n")
 	_, _ = io.WriteString(fc, "12345")
 	fc.Close()
 	_, _ = io.Copy(io.Discard, fm)
 	fm.Close()
-	wait()
+	waitFor(t, func() bool { return s.limits.now() == 0 })
 	s.stop()
-	want := "INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=5, sent=0, time=0, protocol=IMAP\n"
+	want := "INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=5, sent=9, time=0, protocol=IMAP\n"
 	if got := s.log.String(); got != want {
 		t.Errorf("log is %q, want %q", got, want)
 	}
 }
 
-// reserve makes a pair and hands it over as far as the reservation.
-func (s *testService) reserve(t *testing.T, i relay.Info) (r *relay.Reservation, fc, fm relay.Conn, err error) {
+// hand makes a pair and hands it over; what is returned are its far ends.
+func (s *testService) hand(t *testing.T, i relay.Info) (fc, fm relay.Conn, err error) {
 	nc, fc := relaytest.TCP(t, 0)
 	nm, fm := relaytest.TCP(t, 0)
-	r, err = relay.Reserve(context.Background(), s.socket, nc, nm, i, relay.Options{})
-	if err == nil {
-		t.Cleanup(func() { r.Close() })
-	}
-	return r, fc, fm, err
+	defer nc.Close()
+	defer nm.Close()
+	return fc, fm, relay.HandOver(context.Background(), s.socket, nc, nm, i, relay.Options{})
 }
 
-// TestLimits: each limit refuses, frees its place with the session, and a reservation counts.
+// TestLimits: each limit refuses, and frees its place with the session.
 func TestLimits(t *testing.T) {
 	other := info("bob")
 	other.RemoteIP = "::ffff:192.0.2.8"
@@ -174,67 +175,75 @@ func TestLimits(t *testing.T) {
 		{"-maxperuser", relay.Info{User: "ann", RemoteIP: "2001:db8::1"}, other},
 	} {
 		s := startService(t, tc.flag, "2")
-		first, _, _, err := s.reserve(t, info("ann"))
-		if err != nil {
-			t.Fatal(err)
+		var far []relay.Conn
+		for range 2 {
+			fc, fm, err := s.hand(t, info("ann"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			far = append(far, fc, fm)
 		}
-		second, fc, fm, err := s.reserve(t, info("ann"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := second.Start(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if _, _, _, err := s.reserve(t, tc.same); !errors.Is(err, relay.ErrLimit) || errors.Is(err, relay.ErrUnavailable) {
+		if _, _, err := s.hand(t, tc.same); !errors.Is(err, relay.ErrLimit) || errors.Is(err, relay.ErrUnavailable) {
 			t.Errorf("%s: %v", tc.flag, err)
 		}
 		if tc.different.User != "" {
-			if _, _, _, err := s.reserve(t, tc.different); err != nil {
+			if _, _, err := s.hand(t, tc.different); err != nil {
 				t.Errorf("%s: %v", tc.flag, err)
 			}
 		}
-		first.Close() // a place that is given back unused
+		for _, c := range far {
+			c.Close()
+		}
 		waitFor(t, func() bool {
-			r, _, _, err := s.reserve(t, tc.same)
-			if err == nil {
-				r.Close()
-			}
+			_, _, err := s.hand(t, tc.same)
 			return err == nil
 		})
-		fc.Close()
-		fm.Close()
 		if !strings.Contains(s.log.String(), "WARN: relayd: session refused, user=") {
 			t.Errorf("%s: the refusal is not in the log: %s", tc.flag, s.log)
 		}
 	}
 }
 
-// TestNotBeforeStart: a reserved session is not touched, so that the front end can still keep it.
-func TestNotBeforeStart(t *testing.T) {
+// TestNotAcknowledged: a session whose front end can not be told that it is taken is not touched, so that the front end still has it.
+func TestNotAcknowledged(t *testing.T) {
 	s := startService(t)
-	r, fc, fm, err := s.reserve(t, info("ann"))
+	nc, fc := relaytest.TCP(t, 0)
+	nm, fm := relaytest.TCP(t, 0)
+	_, _ = io.WriteString(fc, "from the client")
+	_, _ = io.WriteString(fm, "from the mailhost")
+	c, err := net.Dial("unixpacket", s.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.WriteString(fc, "x")
-	_ = fm.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if n, err := fm.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("%d bytes before START, %v", n, err)
-	}
-	if err := r.Start(context.Background()); err != nil {
+	defer c.Close()
+	if err := c.(*net.UnixConn).CloseRead(); err != nil {
 		t.Fatal(err)
 	}
-	_ = fm.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if n, err := fm.Read(make([]byte, 1)); n != 1 {
+	m := &wire.Message{Verb: "SESSION", Body: []byte("a OK\r\n"), Fields: map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x",
+		"PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "FIRST": "6"}}
+	rawClient, _ := nc.SyscallConn()
+	rawMailhost, _ := nm.SyscallConn()
+	_ = rawClient.Control(func(client uintptr) {
+		_ = rawMailhost.Control(func(mailhost uintptr) { err = wire.Send(c.(*net.UnixConn), m, int(client), int(mailhost)) })
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+	waitFor(t, func() bool { return s.talking.Load() == 0 && s.limits.now() == 0 })
+	expectText(t, nc, "from the client")
+	expectText(t, nm, "from the mailhost")
+	if taken := s.counters.taken.Load(); taken != 0 {
+		t.Errorf("%d sessions taken", taken)
+	}
+	exchange(t, nc, fc)
+	exchange(t, nm, fm)
 }
 
 // TestBadCallers: nonsense is answered or dropped, leaves no descriptor and no place behind, and hurts nobody.
 func TestBadCallers(t *testing.T) {
 	s := startService(t)
 	files := countFiles(t)
-	good := map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x", "PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0"}
+	good := map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x", "PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "FIRST": "0"}
 	without := func(name, value string) map[string]string {
 		m := map[string]string{}
 		for k, v := range good {
@@ -266,6 +275,10 @@ func TestBadCallers(t *testing.T) {
 			{wire.Message{Verb: "SESSION", Fields: without("START", "x")}, []int{int(fd), int(fd)}, "FAIL"},
 			{wire.Message{Verb: "SESSION", Fields: without("KEEPALIVE", "-1")}, []int{int(fd), int(fd)}, "FAIL"},
 			{wire.Message{Verb: "SESSION", Fields: without("USER", "a\x1bb")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: without("FIRST", "")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: without("FIRST", "2"), Body: []byte("x")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: without("CLIENT_TLS", "00")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: without("CLIENT_ID", "nobody's")}, []int{int(fd), int(fd)}, "FAIL"},
 			{wire.Message{Verb: "HELLO"}, []int{int(fd), int(fd)}, "FAIL"},
 		} {
 			c, err := net.Dial("unixpacket", s.socket)
@@ -312,7 +325,7 @@ func TestAdministration(t *testing.T) {
 		nm, fm := relaytest.TCP(t, 0)
 		i := info(user)
 		i.Start = time.Unix(1_700_000_000+int64(len(far)), 0)
-		if err := relay.HandOver(context.Background(), s.socket, nc, nm, i); err != nil {
+		if err := relay.HandOver(context.Background(), s.socket, nc, nm, i, relay.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		nc.Close()

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 	"mailproxy/relay/internal/wire"
@@ -155,7 +153,7 @@ func (s *service) talk(ctx context.Context, c *net.UnixConn, release func()) {
 	case err != nil:
 		return
 	case m.Verb == "SESSION":
-		s.reserve(c, m, fds)
+		s.take(c, m, fds)
 	case m.Verb == "ENCRYPT":
 		s.encrypt(ctx, c, m, fds, release)
 	case m.Verb == "REPORT":
@@ -167,9 +165,8 @@ func (s *service) talk(ctx context.Context, c *net.UnixConn, release func()) {
 	}
 }
 
-// reserve holds a place, with the descriptors, until the front end says START, gives the place back, or goes away. It
-// reports whether the session is ours.
-func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) (taken bool) {
+// take makes an offer a session of ours, unless a limit or something about it is against that. It reports whether the session is ours.
+func (s *service) take(c *net.UnixConn, m *wire.Message, fds []int) (taken bool) {
 	o, err := offerFrom(m, fds, 2)
 	if err == nil && !s.encryptions.know(o.ids[:]...) {
 		// There has been a restart between the handshakes of client and mailhost: one is here, one there. The front end joins them.
@@ -194,7 +191,7 @@ func (s *service) reserve(c *net.UnixConn, m *wire.Message, fds []int) (taken bo
 		return false
 	}
 	x := o.session(fds)
-	es, err := s.await(c, o, x)
+	es, err := s.begin(c, o, x, m, fds)
 	if err != nil {
 		s.limits.give(o.info.RemoteIP, o.info.User)
 		wire.CloseAll(fds)
@@ -217,26 +214,11 @@ func (s *service) refused(i relay.Info, why string) {
 
 var errElsewhere = errors.New("another relayd encrypts one of the connections")
 
-var errCanceled = errors.New("the place was given back")
-
-// await is the second step of a hand-over. The acknowledgement leaves before the session is touched: when it can not be
-// sent, the front end has not given the session away. START comes with the front end's ends of the pairs that encrypted
-// connections, which are returned, are joined to.
-func (s *service) await(c *net.UnixConn, o *offer, x *session) (es [2]*encryption, err error) {
-	if err := answer(c, "OK", ""); err != nil {
-		return es, err
-	}
-	m, near, err := wire.Receive(c)
-	if err == nil && m.Verb == "CANCEL" {
-		wire.CloseAll(near)
-		return es, errors.Join(errCanceled, answer(c, "OK", ""))
-	}
-	var plain [2][]byte
-	if err == nil {
-		plain, err = x.takeStart(o, m, near)
-	}
+// begin acknowledges an offer and makes the session ready to run. The acknowledgement leaves before a connection is touched: when it
+// can not be sent, the front end has not given the session away. The encryptions that the session was made of are returned.
+func (s *service) begin(c *net.UnixConn, o *offer, x *session, m *wire.Message, fds []int) (es [2]*encryption, err error) {
+	first, plain, err := x.prepare(o, m, fds)
 	if err != nil {
-		wire.CloseAll(near)
 		s.log.line(fmt.Sprintf("ERR: relayd: %v", err))
 		_ = answer(c, "FAIL", err.Error())
 		return es, err
@@ -246,7 +228,6 @@ func (s *service) await(c *net.UnixConn, o *offer, x *session) (es [2]*encryptio
 		es[leg] = s.encryptions.take(id)
 	}
 	if err := answer(c, "OK", ""); err != nil {
-		wire.CloseAll(near)
 		s.encryptions.put(es[:]...)
 		return es, err
 	}
@@ -254,13 +235,15 @@ func (s *service) await(c *net.UnixConn, o *offer, x *session) (es [2]*encryptio
 		if id == "" {
 			continue
 		}
-		plain[leg], err = s.unite(x, leg, es[leg], near[0])
-		near = near[1:]
+		plain[leg], err = s.unite(x, leg, es[leg], fds[leg])
 		o.tune(x.end[leg].FD)
 		if err != nil {
 			x.flow[leg].Stop(nil, err)
 		}
 	}
+	// The client reads it as if the mailhost had said it, but it is not counted.
+	x.flow[mailhost].Moved -= int64(len(first))
+	plain[mailhost] = append(first, plain[mailhost]...)
 	for leg := range plain {
 		if err := x.prime(leg, plain[leg]); err != nil {
 			x.flow[leg].Stop(nil, err)
@@ -269,29 +252,22 @@ func (s *service) await(c *net.UnixConn, o *offer, x *session) (es [2]*encryptio
 	return es, nil
 }
 
-// takeStart reads a START message, and makes all descriptors ready.
-func (x *session) takeStart(o *offer, m *wire.Message, near []int) (plain [2][]byte, err error) {
-	want := 0
+// prepare reads the rest of a SESSION message, and makes all descriptors ready. first is what the client is to be told.
+func (x *session) prepare(o *offer, m *wire.Message, fds []int) (first []byte, plain [2][]byte, err error) {
 	for leg, name := range []string{client: "CLIENT_TLS", mailhost: "MAILHOST_TLS"} {
-		if o.ids[leg] != "" {
-			want++
-			if _, twice := m.Fields[name]; twice {
-				return plain, errors.New("a connection is encrypted twice")
-			}
+		if _, twice := m.Fields[name]; twice && o.ids[leg] != "" {
+			return nil, plain, errors.New("a connection is encrypted twice")
 		}
 	}
-	if m.Verb != "START" || len(near) != want {
-		return plain, fmt.Errorf("START with %d descriptors expected", want)
+	first, body, err := cut(m.Body, m.Fields["FIRST"])
+	if err != nil {
+		return nil, plain, err
 	}
-	for _, fd := range near {
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return plain, err
-		}
+	if err := neverWait(fds); err != nil {
+		return nil, plain, err
 	}
-	if err := x.neverWait(); err != nil {
-		return plain, err
-	}
-	return x.takeTLS(m)
+	plain, err = x.takeTLS(m.Fields, body)
+	return first, plain, err
 }
 
 func answer(c *net.UnixConn, verb, reason string) error {

@@ -45,14 +45,11 @@ func (s *session) info() relay.Info {
 	return relay.Info{User: n[0], Protocol: n[1], RemoteIP: n[2], RemotePort: n[3], Mailhost: n[4], Start: time.Unix(s.start, 0)}
 }
 
-// neverWait makes both connections non-blocking. That is part of the open file, which a front end has as well, so it is done
-// when the session is about to begin and not before.
-func (s *session) neverWait() error {
-	for i := range s.end {
-		if fd := s.end[i].FD; fd >= 0 {
-			if err := unix.SetNonblock(fd, true); err != nil {
-				return err
-			}
+// neverWait makes connections non-blocking. That is part of the open file, which a front end has as well, and does not rely on.
+func neverWait(fds []int) error {
+	for _, fd := range fds {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -6,16 +6,14 @@ import (
 	"fmt"
 	"strconv"
 
-	"mailproxy/relay/internal/wire"
 	"mailproxy/relay/record"
 )
 
-// takeTLS carries on the TLS connections that a START message describes: keys and counters in hexadecimal, and in its
+// takeTLS carries on the TLS connections that a SESSION message describes: keys and counters in hexadecimal, and in its
 // body the bytes that the front end had taken from the sockets, decrypted ones, which are returned, and the beginning of a record.
-func (s *session) takeTLS(m *wire.Message) (plain [2][]byte, err error) {
-	body := m.Body
+func (s *session) takeTLS(fields map[string]string, body []byte) (plain [2][]byte, err error) {
 	for leg, name := range []string{client: "CLIENT", mailhost: "MAILHOST"} {
-		state, ok := m.Fields[name+"_TLS"]
+		state, ok := fields[name+"_TLS"]
 		if !ok {
 			continue
 		}
@@ -27,11 +25,11 @@ func (s *session) takeTLS(m *wire.Message) (plain [2][]byte, err error) {
 		if err != nil {
 			return plain, err
 		}
-		d := record.Detached{Codec: codec, Ended: m.Fields[name+"_ENDED"] == "1"}
-		if d.Plain, body, err = cut(body, m.Fields[name+"_PLAIN"]); err != nil {
+		d := record.Detached{Codec: codec, Ended: fields[name+"_ENDED"] == "1"}
+		if d.Plain, body, err = cut(body, fields[name+"_PLAIN"]); err != nil {
 			return plain, err
 		}
-		if d.Raw, body, err = cut(body, m.Fields[name+"_RAW"]); err != nil {
+		if d.Raw, body, err = cut(body, fields[name+"_RAW"]); err != nil {
 			return plain, err
 		}
 		plain[leg] = s.end[leg].Take(&d)
