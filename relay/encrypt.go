@@ -32,7 +32,7 @@ type EncryptRequest struct {
 	// argument is empty for those that every handshake with these settings needs, and afterwards the server that a client
 	// names; none then means that there are none of its own. Encrypt closes them.
 	Open func(server string) (map[string]int, error)
-	// Handshake and Login are the time limits from now on: of the handshake, and until Start or Continue is called.
+	// Handshake and Login are the time limits from now on: of the handshake, and until HandOver or Continue is called.
 	Handshake, Login time.Duration
 	// Protocol, RemoteIP and RemotePort are for relayd's list of sessions; RemoteIP also for its limits.
 	Protocol, RemoteIP, RemotePort string
@@ -41,7 +41,7 @@ type EncryptRequest struct {
 }
 
 // Encrypted is a connection whose TLS relayd carries. A connection over the near end of the socket pair says so with a
-// method Encrypted() *Encrypted, by which Reserve, Start and Join know it; nil means that it is not encrypted.
+// method Encrypted() *Encrypted, by which HandOver and Join know it; nil means that it is not encrypted.
 type Encrypted struct {
 	// Variables are the facts about the connection, TLS_CONNECTED_PROTOCOL and TLS_SUBJECT_*, as couriertls says them.
 	Variables map[string]string
@@ -62,7 +62,7 @@ const settingPrefix, variablePrefix = "SET_", "VAR_"
 
 // Encrypt has the relayd on socket make a handshake. Errors: ErrUnavailable, when nothing has been read from or written to
 // the connection, so that the caller can make the handshake itself; a *HandshakeError, or the end of ctx or of the time, after
-// which the session is over. The Encrypted has to be kept, until Start or Continue has succeeded, and closed.
+// which the session is over. The Encrypted has to be kept, until HandOver or Continue has succeeded, and closed.
 func Encrypt(ctx context.Context, socket string, r EncryptRequest) (*Encrypted, error) {
 	conn := rawSocket(r.Conn)
 	if conn == nil {
@@ -220,7 +220,7 @@ func (e *Encrypted) Continue(ctx context.Context, i Info, o Options) error {
 	return e.c.Close()
 }
 
-// Close ends the connection, unless it has been passed on by Start or Continue: then it does nothing.
+// Close ends the connection, unless it has been passed on by HandOver or Continue: then it does nothing.
 func (e *Encrypted) Close() error { return e.c.Close() }
 
 // encryption returns what relayd has encrypted of a connection, nil when it is plain.

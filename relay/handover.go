@@ -34,19 +34,17 @@ type leg struct {
 }
 
 // HandOver gives a session to the relayd that listens on socket. nil says that the session is relayd's, which sends the client o.First
-// and then joins both; the caller closes its descriptors and must not touch the connections again. o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set. A connection that is Encrypted is taken over by the relayd that
-// encrypts it.
+// and then joins both; the caller closes its descriptors and must not touch the connections again. o.KeepAlive and o.HalfClosed (whole
+// seconds) are relayd's to set. A connection that is Encrypted is taken over by the relayd that encrypts it.
 //
 // Errors: ErrLimit, or ErrUnavailable with the cause (no relayd, relayd full, connections that are not sockets). The session is still
-// wholly the caller's then, for Join, and the client has not been told anything. There is no third case, whatever happens to relayd: it
+// wholly the caller's then, and the client has not been told anything; but TLS of the caller's own may have been detached when relayd turned
+// out to be unavailable, and then nothing but Join can go on with it. There is no third case, whatever happens to relayd: it
 // acknowledges before it touches a connection, and an acknowledgement that was sent is found. (A connection that relayd has encrypted
 // is lost with relayd, and reads as ended then.)
 func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info, o Options) error {
 	legs := [2]leg{{"CLIENT", client}, {"MAILHOST", mailhost}}
-	m := i.message("SESSION", o)
-	if err := describe(m, legs, o.First); err != nil {
-		return unavailable(err)
-	}
+	m := i.message("TAKE", o) // a relayd of before knew SESSION, and waits for START after it
 	var conns []syscall.RawConn
 	var carriers []*Encrypted
 	for _, x := range legs {
@@ -62,7 +60,7 @@ func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info,
 		conns = append(conns, raw)
 	}
 	if len(carriers) > 0 {
-		if err := handOver(ctx, carriers[0].c, m, conns); err != nil {
+		if err := handOver(ctx, carriers[0].c, m, legs, conns, i, o); err != nil {
 			return err
 		}
 		for _, e := range carriers {
@@ -75,12 +73,21 @@ func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info,
 		return unavailable(err)
 	}
 	defer c.Close()
-	return handOver(ctx, c, m, conns)
+	return handOver(ctx, c, m, legs, conns, i, o)
 }
 
-// handOver asks once and finds out what became of it.
-func handOver(ctx context.Context, c *wire.Caller, m *wire.Message, conns []syscall.RawConn) error {
+// handOver sends the message and finds out what became of it.
+func handOver(ctx context.Context, c *wire.Caller, m *wire.Message, legs [2]leg, conns []syscall.RawConn, i Info, o Options) error {
 	c.Within(ctx, time.Now().Add(handTimeout))
+	if isDetacher(legs[0].conn) || isDetacher(legs[1].conn) {
+		// What has been detached can not be given back to crypto/tls, to tell the client of a limit: that is asked for first.
+		if err := ask(c, i.message("PLACE", o)); err != nil {
+			return err
+		}
+	}
+	if err := describe(m, legs, o.First); err != nil {
+		return unavailable(err)
+	}
 	if err := sendWith(c, m, nil, conns); err != nil {
 		return unavailable(err)
 	}
@@ -93,6 +100,11 @@ func handOver(ctx context.Context, c *wire.Caller, m *wire.Message, conns []sysc
 	}
 	wire.CloseAll(fds)
 	return verdict(answer, err)
+}
+
+func isDetacher(c Conn) bool {
+	_, ok := c.(Detacher)
+	return ok
 }
 
 // message is how a session is told to relayd.
@@ -148,11 +160,6 @@ func describe(m *wire.Message, legs [2]leg, first string) error {
 	m.Fields["FIRST"] = strconv.Itoa(len(first))
 	m.Body = append(m.Body, first...)
 	for _, x := range legs {
-		if err := canDetach(x.conn); err != nil {
-			return err
-		}
-	}
-	for _, x := range legs {
 		d, ok := x.conn.(Detacher)
 		if !ok {
 			continue
@@ -168,13 +175,6 @@ func describe(m *wire.Message, legs [2]leg, first string) error {
 			m.Fields[x.name+"_ENDED"] = "1"
 		}
 		m.Body = append(append(m.Body, state.Plain...), state.Raw...)
-	}
-	return nil
-}
-
-func canDetach(c Conn) error {
-	if d, ok := c.(Detacher); ok {
-		return d.CanDetach()
 	}
 	return nil
 }

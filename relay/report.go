@@ -65,7 +65,7 @@ func (r *Report) Send(socket string) error {
 	return errors.Join(err, unix.Close(fd))
 }
 
-// fields are what a SESSION message carries of a report too; its other fields tell the rest. A nil report has none.
+// fields are what a TAKE message carries of a report too; its other fields tell the rest. A nil report has none.
 func (r *Report) fields() map[string]string {
 	if r == nil {
 		return nil

@@ -74,8 +74,8 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 // errNoRelayd says that there is no relayd to ask.
 var errNoRelayd = errors.New("no relayd")
 
-// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a front end. With a place at relayd
-// this process only ends: to give up root in every thread would be a tenth of its work.
+// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a front end. Where relayd takes it
+// this process only ends: to give up root in every thread would be a twentieth of its work.
 func (s *Session) handOver(ctx context.Context, o *Outcome, answer string) error {
 	if !s.relaydThere() {
 		return errNoRelayd

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// fakeRelayd is a socket that remembers the first message of each caller, without LOGIN_US, and answers a SESSION.
+// fakeRelayd is a socket that remembers the first message of each caller, without LOGIN_US, and answers a TAKE.
 type fakeRelayd struct {
 	path     string
 	messages chan string
@@ -145,7 +145,7 @@ func TestReportSession(t *testing.T) {
 			_ = w.Relay(context.Background(), o, "a1 OK\r\n")
 		}
 		got := r.all(1 + len(test.reports))
-		session := regexp.MustCompile(`^SESSION\nFAILED=down/connect\n(.*\n)*MAILHOST=up\n`)
+		session := regexp.MustCompile(`^TAKE\nFAILED=down/connect\n(.*\n)*MAILHOST=up\n`)
 		if len(got) == 0 || !session.MatchString(got[0]) || !slices.Equal(got[1:], test.reports) {
 			t.Errorf("%s: %q", test.name, got)
 		}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +19,7 @@ import (
 )
 
 // admin answers an administrator: TEXT messages, then END.
-func (s *service) admin(c *net.UnixConn, m *wire.Message) {
+func (s *service) admin(c syscall.Conn, m *wire.Message) {
 	var out bytes.Buffer
 	switch m.Verb {
 	case "WHO":

@@ -20,14 +20,14 @@ import (
 
 // Encryption as a service. A front end passes a connection on which TLS is to begin, one end of a socket pair, and the files
 // that a handshake needs, all open; it goes on in clear text over the other end of the pair. A session of an event loop joins
-// the connection and the pair. When the client has logged in, the front end says SESSION, and the pair is taken out; or it says
+// the connection and the pair. When the client has logged in, the front end says TAKE, and the pair is taken out; or it says
 // CONTINUE, and the session goes on as it is. Until then the front end stays connected to us: when it goes, so does the session.
 //
 //	front end                                relayd
 //	ENCRYPT connection, pair, files     →    UNABLE: nothing was read; or BEGIN
 //	FILES or NONE                       ↔    FILES, with the server that the client names
 //	                                    ←    READY with a name for the connection, or FAILED
-//	SESSION with name and other end     →    OK, LIMIT, FULL
+//	TAKE with name and other end        →    OK, LIMIT, FULL (after PLACE: OK)
 //	CONTINUE                            →    OK, LIMIT
 
 // encryption is a connection whose client has not logged in. What follows of it is its session, or kept.
@@ -112,8 +112,13 @@ func (s *service) follow(c *net.UnixConn, e *encryption) (over bool) {
 		case e.x == nil && e.kept == nil:
 			wire.CloseAll(fds)
 			return false
-		case m.Verb == "SESSION":
-			if s.take(c, m, fds) {
+		case m.Verb == "TAKE":
+			if s.take(c, m, fds, false) {
+				return true
+			}
+		case m.Verb == "PLACE":
+			wire.CloseAll(fds)
+			if s.place(c, m) {
 				return true
 			}
 		case m.Verb == "CONTINUE":

@@ -446,7 +446,7 @@ func FuzzEncrypt(f *testing.F) {
 func FuzzFollow(f *testing.F) {
 	s, fix := startService(f), newFixture(f)
 	f.Add([]byte("FILES\nFILES=CERT\n\n"), 1, []byte("NONE\n\n"))
-	f.Add([]byte("SESSION\nCLIENT_ID=x\nSTART=1\nKEEPALIVE=0\n\n"), 1, []byte("START\n\n"))
+	f.Add([]byte("TAKE\nCLIENT_ID=x\nSTART=1\nKEEPALIVE=0\n\n"), 1, []byte("START\n\n"))
 	f.Add([]byte("CONTINUE\nSTART=1\nKEEPALIVE=0\n\n"), 0, []byte("WHO\n\n"))
 	f.Add([]byte("START\n\n"), 3, []byte("ENCRYPT\n\n"))
 	null, err := os.Open(os.DevNull)

@@ -49,7 +49,7 @@ func thaw(m *wire.Message, held []byte, fds []int) (*session, error) {
 	f["KEEPALIVE"] = keepTuned
 	delete(f, "CLIENT_ID") // the legs of a session that runs are descriptors
 	delete(f, "MAILHOST_ID")
-	o, err := offerFrom(&wire.Message{Verb: "SESSION", Fields: f}, fds, 2)
+	o, err := offerFrom(&wire.Message{Verb: "TAKE", Fields: f}, fds, 2)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// limits counts the sessions, reserved and running ones alike. A limit of 0 is none.
+// limits counts the sessions, from the moment they are asked for. A limit of 0 is none.
 type limits struct {
 	total, perIP, perUser int
 	capacity              int        // sessions that the descriptors of this process allow

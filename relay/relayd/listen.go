@@ -9,11 +9,13 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/relay/internal/wire"
 )
 
 // inherited is what relayd serves on, and what it got from its starter.
 type inherited struct {
-	socket  *net.UnixListener
+	socket  *wire.Listener
 	metrics net.Listener
 	handoff *net.UnixConn // to the relayd whose sessions this one takes over; nil at a fresh start
 	fresh   bool          // the socket was made here: it is removed at the end
@@ -71,8 +73,8 @@ func (in *inherited) take(name string, f *os.File) error {
 	if !ok || l.Addr().Network() != "unixpacket" {
 		return errors.New("not a unix socket of type SOCK_SEQPACKET")
 	}
-	in.socket = ul
-	return nil
+	in.socket, err = wire.Listen(ul)
+	return err
 }
 
 // listen opens what was not inherited.
@@ -82,7 +84,10 @@ func (in *inherited) listen(c *config) error {
 		if err != nil {
 			return err
 		}
-		in.socket, in.fresh = l, true
+		if in.socket, err = wire.Listen(l); err != nil {
+			return err
+		}
+		in.fresh = true
 	}
 	in.socket.SetUnlinkOnClose(false)
 	if in.metrics != nil || c.metrics == "" {

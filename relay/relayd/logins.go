@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"mailproxy/relay"
@@ -48,7 +48,7 @@ type failure struct {
 	step     int
 }
 
-// parseLogin reads the fields of a REPORT message, and those of a SESSION message, whose result the caller knows. Fields
+// parseLogin reads the fields of a REPORT message, and those of a TAKE message, whose result the caller knows. Fields
 // that a login has no use for are of no concern.
 func parseLogin(fields map[string]string, result relay.Result) (*login, error) {
 	l := &login{
@@ -221,7 +221,7 @@ func head(w io.Writer, name, kind, help string) {
 }
 
 // report counts a login that became no session. The front end does not wait for an answer; there is one only for nonsense.
-func (s *service) report(c *net.UnixConn, m *wire.Message) {
+func (s *service) report(c syscall.Conn, m *wire.Message) {
 	s.counters.reported.Add(1)
 	l, err := parseLogin(m.Fields, relay.Result(m.Fields["RESULT"]))
 	if err != nil {
@@ -232,7 +232,7 @@ func (s *service) report(c *net.UnixConn, m *wire.Message) {
 	s.counters.logins.add(l)
 }
 
-// countSession counts the login of a SESSION message. Nonsense does not cost the session.
+// countSession counts the login of a TAKE message. Nonsense does not cost the session.
 func (s *service) countSession(m *wire.Message, result relay.Result) {
 	if _, told := m.Fields["LOGIN_US"]; !told {
 		return // a front end of before, or none

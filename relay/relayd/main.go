@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	_ "mailproxy/internal/entry"
 	"mailproxy/internal/journal"
 	"mailproxy/internal/version"
 	"mailproxy/relay/internal/wire"

@@ -11,14 +11,14 @@ import (
 	"mailproxy/relay/internal/wire"
 )
 
-// FuzzSession: whatever a SESSION message says of TLS and of the client's answer is refused or gives a session whose bytes are those of
+// FuzzTake: whatever a TAKE message says of TLS and of the client's answer is refused or gives a session whose bytes are those of
 // the message.
-func FuzzSession(f *testing.F) {
+func FuzzTake(f *testing.F) {
 	state := bytes.Repeat([]byte("0"), 2*123)
-	f.Add([]byte("SESSION\nFIRST=0\n\n"))
-	f.Add([]byte("SESSION\nFIRST=6\n\na OK\r\n"))
-	f.Add([]byte("SESSION\nFIRST=0\nCLIENT_TLS=" + string(state) + "\nCLIENT_PLAIN=2\nCLIENT_RAW=0\n\nab"))
-	f.Add([]byte("SESSION\nFIRST=1\nMAILHOST_TLS=0304130100000000002\nMAILHOST_PLAIN=99\nMAILHOST_RAW=-1\n\nab"))
+	f.Add([]byte("TAKE\nFIRST=0\n\n"))
+	f.Add([]byte("TAKE\nFIRST=6\n\na OK\r\n"))
+	f.Add([]byte("TAKE\nFIRST=0\nCLIENT_TLS=" + string(state) + "\nCLIENT_PLAIN=2\nCLIENT_RAW=0\n\nab"))
+	f.Add([]byte("TAKE\nFIRST=1\nMAILHOST_TLS=0304130100000000002\nMAILHOST_PLAIN=99\nMAILHOST_RAW=-1\n\nab"))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		m, err := wire.Decode(p)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -204,6 +205,98 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestLimitTLS: a session with TLS that a limit refuses can still be told so, and be taken later.
+func TestLimitTLS(t *testing.T) {
+	s := startService(t, "-maxperuser", "1")
+	fc, fm, err := s.hand(t, info("ann"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, client := relaytest.TLSKinds()[0].Make(t)
+	nm, mailhost := relaytest.TCP(t, 0)
+	hand := func() error {
+		return relay.HandOver(context.Background(), s.socket, nc, nm, info("ann"), relay.Options{First: "a OK\r\n"})
+	}
+	for range 2 {
+		if err := hand(); !errors.Is(err, relay.ErrLimit) {
+			t.Fatal(err)
+		}
+		exchange(t, nc, client)
+		exchange(t, client, nc)
+	}
+	fc.Close()
+	fm.Close()
+	waitFor(t, func() bool { return s.limits.now() == 0 })
+	if err := hand(); err != nil {
+		t.Fatal(err)
+	}
+	expectText(t, client, "a OK\r\n")
+	exchange(t, mailhost, client)
+	if n := s.limits.now(); n != 1 {
+		t.Errorf("%d places", n)
+	}
+}
+
+// TestPlaceGivenBack: whoever goes, or says something else, after a place was held for him gives it back.
+func TestPlaceGivenBack(t *testing.T) {
+	s := startService(t)
+	fields := map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x", "PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "FIRST": "0"}
+	other := maps.Clone(fields)
+	other["USER"] = "bob"
+	for _, next := range []*wire.Message{nil, {Verb: "WHO"}, {Verb: "TAKE", Fields: other}, {Verb: "TAKE", Fields: fields}} {
+		c, err := net.Dial("unixpacket", s.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := c.(*net.UnixConn)
+		_ = u.SetDeadline(time.Now().Add(5 * time.Second))
+		if err := wire.Send(u, &wire.Message{Verb: "PLACE", Fields: fields}); err != nil {
+			t.Fatal(err)
+		}
+		if m, _, err := wire.Receive(u); err != nil || m.Verb != "OK" || s.limits.now() != 1 {
+			t.Fatalf("%v, %v, %d places", m, err, s.limits.now())
+		}
+		if next != nil {
+			if err := wire.Send(u, next); err != nil { // TAKE without descriptors
+				t.Fatal(err)
+			}
+			m, _, err := wire.Receive(u)
+			if err == nil && m.Verb != "FAIL" {
+				t.Errorf("%v: %v", next, m)
+			}
+		}
+		c.Close()
+		waitFor(t, func() bool { return s.limits.now() == 0 && s.talking.Load() == 0 })
+	}
+}
+
+// TestSilentCaller: somebody who says nothing, or not at once, keeps nobody waiting, and is heard when he does.
+func TestSilentCaller(t *testing.T) {
+	s := startService(t)
+	var silent []*net.UnixConn
+	for range 20 {
+		c, err := net.Dial("unixpacket", s.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		silent = append(silent, c.(*net.UnixConn))
+	}
+	if _, _, err := s.hand(t, info("ann")); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return s.talking.Load() == 20 })
+	for _, c := range silent {
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		if err := wire.Send(c, &wire.Message{Verb: "TAKE"}); err != nil {
+			t.Fatal(err)
+		}
+		if m, _, err := wire.Receive(c); err != nil || m.Verb != "FAIL" {
+			t.Errorf("%v, %v", m, err)
+		}
+	}
+}
+
 // TestNotAcknowledged: a session whose front end can not be told that it is taken is not touched, so that the front end still has it.
 func TestNotAcknowledged(t *testing.T) {
 	s := startService(t)
@@ -219,7 +312,7 @@ func TestNotAcknowledged(t *testing.T) {
 	if err := c.(*net.UnixConn).CloseRead(); err != nil {
 		t.Fatal(err)
 	}
-	m := &wire.Message{Verb: "SESSION", Body: []byte("a OK\r\n"), Fields: map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x",
+	m := &wire.Message{Verb: "TAKE", Body: []byte("a OK\r\n"), Fields: map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x",
 		"PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "FIRST": "6"}}
 	rawClient, _ := nc.SyscallConn()
 	rawMailhost, _ := nm.SyscallConn()
@@ -268,17 +361,18 @@ func TestBadCallers(t *testing.T) {
 		}{
 			{wire.Message{Verb: "HELLO"}, nil, "FAIL"},
 			{wire.Message{Verb: "START"}, nil, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: good}, nil, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: good}, []int{int(fd)}, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: good}, []int{int(fd), int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: good}, []int{int(fd), int(null.Fd())}, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: without("START", "x")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: without("KEEPALIVE", "-1")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: without("USER", "a\x1bb")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: without("FIRST", "")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: without("FIRST", "2"), Body: []byte("x")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: without("CLIENT_TLS", "00")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "SESSION", Fields: without("CLIENT_ID", "nobody's")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "SESSION", Fields: good}, []int{int(fd), int(fd)}, "FAIL"}, // a front end of before: it would say START next
+			{wire.Message{Verb: "TAKE", Fields: good}, nil, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: good}, []int{int(fd)}, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: good}, []int{int(fd), int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: good}, []int{int(fd), int(null.Fd())}, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: without("START", "x")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: without("KEEPALIVE", "-1")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: without("USER", "a\x1bb")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: without("FIRST", "")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: without("FIRST", "2"), Body: []byte("x")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: without("CLIENT_TLS", "00")}, []int{int(fd), int(fd)}, "FAIL"},
+			{wire.Message{Verb: "TAKE", Fields: without("CLIENT_ID", "nobody's")}, []int{int(fd), int(fd)}, "FAIL"},
 			{wire.Message{Verb: "HELLO"}, []int{int(fd), int(fd)}, "FAIL"},
 		} {
 			c, err := net.Dial("unixpacket", s.socket)

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"slices"
-	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"mailproxy/internal/tlsconf"
@@ -45,11 +41,6 @@ type counters struct {
 	handshakes               handshakes
 	logins                   logins
 }
-
-const (
-	maxTalks    = 512              // front ends in conversation at once; the others wait in the listen queue
-	talkTimeout = 60 * time.Second // a front end that says nothing
-)
 
 func newService(c *config, log *logger) (*service, error) {
 	s := &service{conf: c, log: log, slots: make(chan struct{}, maxTalks), started: time.Now(), resume: make(chan struct{}),
@@ -99,101 +90,52 @@ func (s *service) start(x *session) *loop {
 // loopFor is the loop that gets the next session.
 func (s *service) loopFor() *loop { return s.loops[int(s.next.Add(1))%len(s.loops)] }
 
-// accept serves one listener until it is closed.
-func (s *service) accept(ctx context.Context, l *net.UnixListener) error {
-	for {
-		s.slots <- struct{}{}
-		c, err := l.AcceptUnix()
-		if err != nil {
-			<-s.slots
-			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-				return nil
-			}
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				select {
-				case <-s.resume:
-				case <-ctx.Done():
-				}
-				continue
-			}
-			s.log.line(fmt.Sprintf("WARN: relayd: accept: %v", err)) // no descriptors: one may be free soon
-			time.Sleep(100 * time.Millisecond)
-			continue
-		}
-		s.talking.Add(1)
-		go func() {
-			defer c.Close()
-			release := sync.OnceFunc(func() { <-s.slots; s.talking.Add(-1) })
-			defer release()
-			s.talk(ctx, c, release)
-		}()
+// place holds a place for a session whose TLS the front end only lets go of when there is one. TAKE follows, or the front end goes. It
+// reports whether the session is ours.
+func (s *service) place(c syscall.Conn, m *wire.Message) (taken bool) {
+	o, err := offerFrom(m, nil, 0)
+	if err != nil {
+		_ = answer(c, "FAIL", err.Error())
+		return false
 	}
-}
-
-// talk serves one caller: a front end with a session, or an administrator with a question. release is called early by a
-// conversation that lasts.
-func (s *service) talk(ctx context.Context, c *net.UnixConn, release func()) {
-	uid, err := wire.PeerUID(c)
-	if err != nil || !slices.Contains(s.conf.allow, uid) {
-		s.counters.denied.Add(1)
-		s.log.line(fmt.Sprintf("WARN: relayd: user %d may not use this socket", uid))
-		return
+	if !s.granted(c, o, m) {
+		return false
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now().Add(time.Second)) })
-	defer stop()
-	_ = c.SetDeadline(time.Now().Add(talkTimeout))
-	m, fds, err := wire.Receive(c)
-	if err != nil || m.Verb != "SESSION" && m.Verb != "ENCRYPT" {
+	err = answer(c, "OK", "")
+	var fds []int
+	if err == nil {
+		m, fds, err = wire.Receive(c)
+	}
+	if err != nil || m.Verb != "TAKE" || m.Fields["USER"] != o.info.User || m.Fields["IP"] != o.info.RemoteIP {
+		s.limits.give(o.info.RemoteIP, o.info.User)
 		wire.CloseAll(fds)
+		return false
 	}
-	switch {
-	case errors.Is(err, wire.ErrFiles):
-		s.counters.full.Add(1)
-		_ = answer(c, "FULL", err.Error())
-	case err != nil:
-		return
-	case m.Verb == "SESSION":
-		s.take(c, m, fds)
-	case m.Verb == "ENCRYPT":
-		s.encrypt(ctx, c, m, fds, release)
-	case m.Verb == "REPORT":
-		s.report(c, m)
-	case m.Verb == "WHO", m.Verb == "KICK", m.Verb == "STATS":
-		s.admin(c, m)
-	default:
-		_ = answer(c, "FAIL", "unknown request")
-	}
+	return s.take(c, m, fds, true)
 }
 
-// take makes an offer a session of ours, unless a limit or something about it is against that. It reports whether the session is ours.
-func (s *service) take(c *net.UnixConn, m *wire.Message, fds []int) (taken bool) {
+// take makes an offer a session of ours, unless a limit or something about it is against that; placed says that its place is held
+// already. It reports whether the session is ours.
+func (s *service) take(c syscall.Conn, m *wire.Message, fds []int, placed bool) (taken bool) {
 	o, err := offerFrom(m, fds, 2)
 	if err == nil && !s.encryptions.know(o.ids[:]...) {
 		// There has been a restart between the handshakes of client and mailhost: one is here, one there. The front end joins them.
 		err = errElsewhere
 	}
 	if err != nil {
-		wire.CloseAll(fds)
 		_ = answer(c, "FAIL", err.Error())
-		return false
 	}
-	switch verdict, why := s.limits.take(o.info.RemoteIP, o.info.User); verdict {
-	case refused:
-		s.countSession(m, relay.LoginLimit)
-		s.refused(o.info, why)
-		wire.CloseAll(fds)
-		_ = answer(c, "LIMIT", why)
-		return false
-	case full:
-		s.counters.full.Add(1)
-		wire.CloseAll(fds)
-		_ = answer(c, "FULL", why)
-		return false
+	var es [2]*encryption
+	var x *session
+	if err == nil && (placed || s.granted(c, o, m)) {
+		placed = true
+		x = o.session(fds)
+		es, err = s.begin(c, o, x, m, fds)
 	}
-	x := o.session(fds)
-	es, err := s.begin(c, o, x, m, fds)
-	if err != nil {
-		s.limits.give(o.info.RemoteIP, o.info.User)
+	if err != nil || x == nil {
+		if placed {
+			s.limits.give(m.Fields["IP"], m.Fields["USER"])
+		}
 		wire.CloseAll(fds)
 		return false
 	}
@@ -207,6 +149,21 @@ func (s *service) take(c *net.UnixConn, m *wire.Message, fds []int) (taken bool)
 	return true
 }
 
+// granted counts the session unless a limit is against it: then the front end is told.
+func (s *service) granted(c syscall.Conn, o *offer, m *wire.Message) bool {
+	verdict, why := s.limits.take(o.info.RemoteIP, o.info.User)
+	switch verdict {
+	case refused:
+		s.countSession(m, relay.LoginLimit)
+		s.refused(o.info, why)
+		_ = answer(c, "LIMIT", why)
+	case full:
+		s.counters.full.Add(1)
+		_ = answer(c, "FULL", why)
+	}
+	return verdict == granted
+}
+
 func (s *service) refused(i relay.Info, why string) {
 	s.counters.refused.Add(1)
 	s.log.line(fmt.Sprintf("WARN: relayd: session refused, user=%s, ip=[%s], port=[%s]: %s", i.User, i.RemoteIP, i.RemotePort, why))
@@ -216,7 +173,7 @@ var errElsewhere = errors.New("another relayd encrypts one of the connections")
 
 // begin acknowledges an offer and makes the session ready to run. The acknowledgement leaves before a connection is touched: when it
 // can not be sent, the front end has not given the session away. The encryptions that the session was made of are returned.
-func (s *service) begin(c *net.UnixConn, o *offer, x *session, m *wire.Message, fds []int) (es [2]*encryption, err error) {
+func (s *service) begin(c syscall.Conn, o *offer, x *session, m *wire.Message, fds []int) (es [2]*encryption, err error) {
 	first, plain, err := x.prepare(o, m, fds)
 	if err != nil {
 		s.log.line(fmt.Sprintf("ERR: relayd: %v", err))
@@ -252,7 +209,7 @@ func (s *service) begin(c *net.UnixConn, o *offer, x *session, m *wire.Message, 
 	return es, nil
 }
 
-// prepare reads the rest of a SESSION message, and makes all descriptors ready. first is what the client is to be told.
+// prepare reads the rest of a TAKE message, and makes all descriptors ready. first is what the client is to be told.
 func (x *session) prepare(o *offer, m *wire.Message, fds []int) (first []byte, plain [2][]byte, err error) {
 	for leg, name := range []string{client: "CLIENT_TLS", mailhost: "MAILHOST_TLS"} {
 		if _, twice := m.Fields[name]; twice && o.ids[leg] != "" {
@@ -270,7 +227,7 @@ func (x *session) prepare(o *offer, m *wire.Message, fds []int) (first []byte, p
 	return first, plain, err
 }
 
-func answer(c *net.UnixConn, verb, reason string) error {
+func answer(c syscall.Conn, verb, reason string) error {
 	m := &wire.Message{Verb: verb}
 	if reason != "" {
 		m.Fields = map[string]string{"REASON": reason}

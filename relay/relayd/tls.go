@@ -9,7 +9,7 @@ import (
 	"mailproxy/relay/record"
 )
 
-// takeTLS carries on the TLS connections that a SESSION message describes: keys and counters in hexadecimal, and in its
+// takeTLS carries on the TLS connections that a TAKE message describes: keys and counters in hexadecimal, and in its
 // body the bytes that the front end had taken from the sockets, decrypted ones, which are returned, and the beginning of a record.
 func (s *session) takeTLS(fields map[string]string, body []byte) (plain [2][]byte, err error) {
 	for leg, name := range []string{client: "CLIENT", mailhost: "MAILHOST"} {

@@ -123,13 +123,16 @@ func build(root, kind, out string) error {
 
 // buildArgs are the arguments of go build, for a plain program those of the Makefile.
 func buildArgs(kind, folder string) []string {
+	const entry, quick = " -E mailproxy/internal/entry.begin", " -X runtime.godebugDefault=updatemaxprocs=0,memprofilerate=0"
 	flags := "-s -w -X mailproxy/internal/version.Version=test"
 	args := []string{"build", "-trimpath", "-buildvcs=false"}
 	switch {
 	case kind == "race":
 		args = append(args, "-race")
 	case slices.Contains(frontFolders, folder):
-		flags += " -E mailproxy/internal/entry.begin -X runtime.godebugDefault=updatemaxprocs=0,memprofilerate=0"
+		flags += entry + quick
+	case folder == "relay/relayd":
+		flags += entry
 	}
 	return append(args, "-ldflags="+flags)
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -12,7 +13,7 @@ import (
 // slice is how long a Caller waits before it looks whether its context has ended.
 const slice = 100 * time.Millisecond
 
-// Caller is a front end's connection to relayd. It waits in poll(2), in the calling thread: a process that lives for one
+// Caller is a connection between front end and relayd, at either end. It waits in poll(2), in the calling thread: a process that lives for one
 // login would pay more for package net and the runtime's poller than for everything it does here.
 type Caller struct {
 	fd  int
@@ -43,6 +44,18 @@ func Call(ctx context.Context, path string, end time.Time) (*Caller, error) {
 		return nil, &os.PathError{Op: "connect", Path: path, Err: err}
 	}
 	return c, nil
+}
+
+// Conn makes the connection one of package net, for a conversation that lasts. The Caller is closed.
+func (c *Caller) Conn() (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(c.fd), "caller")
+	c.fd = -1
+	defer f.Close()
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil
 }
 
 // Within limits everything that follows by ctx and end.

@@ -153,3 +153,48 @@ func TestCaller(t *testing.T) {
 	}
 	<-done // a Caller belongs to one goroutine
 }
+
+// A listener ends its wait at the deadline, goes on after it, and ends with Close.
+func TestListener(t *testing.T) {
+	u, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: filepath.Join(t.TempDir(), "s")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Listen(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { l.SetDeadline(time.Unix(1, 0)) })
+	if _, err := l.AcceptCaller(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	l.SetDeadline(time.Time{})
+	near, err := net.Dial("unixpacket", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	c, err := l.AcceptCaller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Within(context.Background(), time.Now().Add(2*time.Millisecond))
+	if _, _, err := Receive(c); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	conn, err := c.Conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := Send(near.(*net.UnixConn), &Message{Verb: "HELLO"}); err != nil {
+		t.Fatal(err)
+	}
+	if m, _, err := Receive(conn); err != nil || m.Verb != "HELLO" {
+		t.Errorf("%v, %v", m, err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { l.Close() })
+	if _, err := l.AcceptCaller(); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"mailproxy/relay/internal/wire"
+)
+
+const (
+	maxTalks    = 512              // front ends in conversation at once; the others wait in the listen queue
+	talkTimeout = 60 * time.Second // a front end that says nothing
+)
+
+// accept serves one listener until it is closed.
+func (s *service) accept(ctx context.Context, l *wire.Listener) error {
+	for {
+		s.slots <- struct{}{}
+		c, err := l.AcceptCaller()
+		if err != nil {
+			<-s.slots
+			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+				return nil
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				select {
+				case <-s.resume:
+				case <-ctx.Done():
+				}
+				continue
+			}
+			s.log.line(fmt.Sprintf("WARN: relayd: accept: %v", err)) // no descriptors: one may be free soon
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		s.talking.Add(1)
+		release := sync.OnceFunc(func() { <-s.slots; s.talking.Add(-1) })
+		if talk := s.hear(ctx, c); talk != nil {
+			go func() {
+				defer release()
+				talk(release)
+			}()
+		} else {
+			release()
+		}
+	}
+}
+
+// soon is how long a caller's first message is waited for before others are heard. It is there in most cases: front ends connect and speak
+// at once.
+const soon = 2 * time.Millisecond
+
+// hear serves a caller whose only message asks for nothing that takes time, as that of a front end does which hands a session over. From
+// any other one it returns the conversation, for a goroutine of its own.
+func (s *service) hear(ctx context.Context, c *wire.Caller) (talk func(release func())) {
+	if !s.allowed(c) {
+		c.Close()
+		return nil
+	}
+	c.Within(ctx, time.Now().Add(soon))
+	m, fds, err := wire.Receive(c)
+	silent := errors.Is(err, os.ErrDeadlineExceeded)
+	if !silent && (err != nil || isBrief(m)) {
+		s.serveOne(c, m, fds, err)
+		c.Close()
+		return nil
+	}
+	conn, err := c.Conn()
+	if err != nil {
+		wire.CloseAll(fds)
+		return nil
+	}
+	return func(release func()) {
+		defer conn.Close()
+		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(time.Second)) })
+		defer stop()
+		_ = conn.SetDeadline(time.Now().Add(talkTimeout))
+		if silent {
+			m, fds, err = wire.Receive(conn)
+		}
+		if err == nil && m.Verb == "ENCRYPT" {
+			s.encrypt(ctx, conn, m, fds, release)
+			return
+		}
+		s.serveOne(conn, m, fds, err)
+	}
+}
+
+// allowed checks who calls.
+func (s *service) allowed(c syscall.Conn) bool {
+	uid, err := wire.PeerUID(c)
+	if err == nil && slices.Contains(s.conf.allow, uid) {
+		return true
+	}
+	s.counters.denied.Add(1)
+	s.log.line(fmt.Sprintf("WARN: relayd: user %d may not use this socket", uid))
+	return false
+}
+
+// isBrief tells a message that is served without waiting for anybody.
+func isBrief(m *wire.Message) bool {
+	return m.Verb == "REPORT" || m.Verb == "TAKE" && m.Fields["CLIENT_ID"] == "" && m.Fields["MAILHOST_ID"] == ""
+}
+
+// serveOne serves a caller that has said one thing, and says no more: a front end with a session, or an administrator with a question.
+func (s *service) serveOne(c syscall.Conn, m *wire.Message, fds []int, err error) {
+	if err != nil || m.Verb != "TAKE" {
+		wire.CloseAll(fds)
+	}
+	switch {
+	case errors.Is(err, wire.ErrFiles):
+		s.counters.full.Add(1)
+		_ = answer(c, "FULL", err.Error())
+	case err != nil:
+		return
+	case m.Verb == "TAKE":
+		s.take(c, m, fds, false)
+	case m.Verb == "PLACE":
+		s.place(c, m)
+	case m.Verb == "REPORT":
+		s.report(c, m)
+	case m.Verb == "WHO", m.Verb == "KICK", m.Verb == "STATS":
+		s.admin(c, m)
+	default:
+		_ = answer(c, "FAIL", "unknown request")
+	}
+}
