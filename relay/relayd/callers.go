@@ -20,10 +20,10 @@ const (
 )
 
 // accept serves one listener until it is closed.
-func (s *service) accept(ctx context.Context, l *wire.Listener) error {
+func (s *service) accept(ctx context.Context, l *listener) error {
 	for {
 		s.slots <- struct{}{}
-		c, err := l.AcceptCaller()
+		c, err := l.accept()
 		if err != nil {
 			<-s.slots
 			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
@@ -72,7 +72,14 @@ func (s *service) hear(ctx context.Context, c *wire.Caller) (talk func(release f
 		c.Close()
 		return nil
 	}
-	conn, err := c.Conn()
+	var conn *net.UnixConn
+	_ = c.Control(func(fd uintptr) {
+		var copied net.Conn
+		if copied, err = netConn(int(fd)); err == nil {
+			conn = copied.(*net.UnixConn)
+		}
+	})
+	c.Close()
 	if err != nil {
 		wire.CloseAll(fds)
 		return nil

@@ -9,13 +9,11 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"mailproxy/relay/internal/wire"
 )
 
 // inherited is what relayd serves on, and what it got from its starter.
 type inherited struct {
-	socket  *wire.Listener
+	socket  *listener
 	metrics net.Listener
 	handoff *net.UnixConn // to the relayd whose sessions this one takes over; nil at a fresh start
 	fresh   bool          // the socket was made here: it is removed at the end
@@ -73,7 +71,7 @@ func (in *inherited) take(name string, f *os.File) error {
 	if !ok || l.Addr().Network() != "unixpacket" {
 		return errors.New("not a unix socket of type SOCK_SEQPACKET")
 	}
-	in.socket, err = wire.Listen(ul)
+	in.socket, err = listen(ul)
 	return err
 }
 
@@ -84,7 +82,7 @@ func (in *inherited) listen(c *config) error {
 		if err != nil {
 			return err
 		}
-		if in.socket, err = wire.Listen(l); err != nil {
+		if in.socket, err = listen(l); err != nil {
 			return err
 		}
 		in.fresh = true

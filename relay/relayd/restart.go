@@ -139,7 +139,7 @@ func unixPair() (a, b *net.UnixConn, err error) {
 }
 
 // pause holds new hand-overs back, in the listen queue, and waits for those in progress.
-func (s *service) pause(l *wire.Listener) {
+func (s *service) pause(l *listener) {
 	_ = l.SetDeadline(time.Unix(1, 0))
 	for end := time.Now().Add(settling); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if s.talking.Load() == 0 {

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"net"
 	"os"
 	"syscall"
 	"time"
@@ -46,17 +45,8 @@ func Call(ctx context.Context, path string, end time.Time) (*Caller, error) {
 	return c, nil
 }
 
-// Conn makes the connection one of package net, for a conversation that lasts. The Caller is closed.
-func (c *Caller) Conn() (*net.UnixConn, error) {
-	f := os.NewFile(uintptr(c.fd), "caller")
-	c.fd = -1
-	defer f.Close()
-	conn, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.UnixConn), nil
-}
+// NewCaller takes over a connection that relayd has accepted, non-blocking. Nothing is waited for on it until Within is called.
+func NewCaller(fd int) *Caller { return &Caller{fd: fd, ctx: context.Background()} }
 
 // Within limits everything that follows by ctx and end.
 func (c *Caller) Within(ctx context.Context, end time.Time) { c.ctx, c.end = ctx, end }
