@@ -304,9 +304,9 @@ func TestPanic(t *testing.T) {
 	if !errors.As(err, &failed) || err.Error() != errPanic.Error() {
 		t.Errorf("%v", err)
 	}
-	if !strings.Contains(s.log.String(), "CRIT: relayd: handshake with [::ffff:192.0.2.7]: ") {
-		t.Errorf("log: %s", s.log)
-	}
+	waitFor(t, func() bool {
+		return strings.Contains(s.log.String(), "CRIT: relayd: handshake with [::ffff:192.0.2.7]: ")
+	})
 	if _, code, _ := ask(s.socket, "who"); code != 0 {
 		t.Error("relayd is gone")
 	}

@@ -119,32 +119,41 @@ func TestNoCore(t *testing.T) {
 		{harness.Bin(t, "imapd-proxy"), "/bin/true", "Maildir"},
 		{harness.Bin(t, "pop3d-proxy"), "/bin/true", "Maildir"},
 	} {
-		command := exec.Command(args[0], args[1:]...)
-		command.Env = []string{}
-		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		in, err := command.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := command.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := command.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := out.Read(make([]byte, 1000)); err != nil { // the greeting
-			t.Error(err)
-		}
+		nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		pid := greeting(t, nobody, args...)
 		var st unix.Stat_t
-		if err := unix.Stat(fmt.Sprintf("/proc/%d/environ", command.Process.Pid), &st); err != nil {
+		if err := unix.Stat(fmt.Sprintf("/proc/%d/environ", pid), &st); err != nil {
 			t.Error(err)
 		}
 		// So the kernel shows a process that leaves no core, proc(5).
 		if st.Uid != 0 {
 			t.Errorf("%s: its memory belongs to user %d", filepath.Base(args[0]), st.Uid)
 		}
+	}
+}
+
+// greeting starts a front end on two pipes and returns its process when it has greeted. It ends with the test.
+func greeting(t *testing.T, attr *syscall.SysProcAttr, args ...string) (pid int) {
+	t.Helper()
+	command := exec.Command(args[0], args[1:]...)
+	command.Env, command.SysProcAttr = []string{}, attr
+	in, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
 		in.Close()
 		_ = command.Wait()
+	})
+	if _, err := out.Read(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
 	}
+	return command.Process.Pid
 }

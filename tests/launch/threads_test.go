@@ -3,7 +3,6 @@ package launch
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,23 +19,7 @@ func TestSlack(t *testing.T) {
 	)
 	for _, s := range sides {
 		for _, name := range []string{s.program, s.program + "-tls"} {
-			command := exec.Command(harness.PlainBin(t, name), s.server, "Maildir")
-			command.Env = []string{}
-			in, err := command.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := command.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := command.Start(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := out.Read(make([]byte, 1)); err != nil { // it greets: all has begun
-				t.Fatal(err)
-			}
-			pid := command.Process.Pid
+			pid := greeting(t, nil, harness.PlainBin(t, name), s.server, "Maildir")
 			tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 			if err != nil {
 				t.Fatal(err)
@@ -57,8 +40,6 @@ func TestSlack(t *testing.T) {
 			if found[launchers] != 1 || found[runtimes] == 0 {
 				t.Errorf("%s: threads by their slack in ns: %v", name, found)
 			}
-			in.Close()
-			_ = command.Wait()
 		}
 	}
 }
