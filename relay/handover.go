@@ -122,9 +122,9 @@ func (i Info) message(verb string, o Options) *wire.Message {
 	return m
 }
 
-// ask sends a message with the descriptors of the connections and waits for OK.
-func ask(c *wire.Caller, m *wire.Message, conns ...syscall.RawConn) error {
-	if err := sendWith(c, m, nil, conns); err != nil {
+// ask sends a message and waits for OK.
+func ask(c *wire.Caller, m *wire.Message) error {
+	if err := wire.Send(c, m); err != nil {
 		return unavailable(err)
 	}
 	answer, fds, err := wire.Receive(c)

@@ -20,11 +20,11 @@ const youth = 100 * time.Millisecond
 // settle is how long a session is silent before it gives back what only traffic needs.
 const settle = time.Second
 
-// Join sends the client o.First and moves bytes between client and mailhost until both directions are done: the end of one direction is passed on as
-// such (half-close) and the other goes on. Sockets are spliced in the kernel by this goroutine alone, TLS is carried on by it
-// where that is possible (Detacher); pipes and other connections are copied. A canceled ctx ends the session and returns its error; a reset connection ends the session with that
-// error when what was read before it has been delivered; so does Options.HalfClosed with ErrHalfClosed. The deadlines of both connections must be off. Join closes
-// neither: the caller does.
+// Join sends the client o.First and moves bytes between client and mailhost until both directions are done: the end of one
+// direction is passed on as such (half-close) and the other goes on. Sockets are spliced in the kernel by this goroutine alone, TLS
+// is carried on by it where that is possible (Detacher); pipes and other connections are copied. A canceled ctx ends the session and
+// returns its error; a reset connection ends the session with that error when what was read before it has been delivered; so does
+// Options.HalfClosed with ErrHalfClosed. The deadlines of both connections must be off. Join closes neither: the caller does.
 func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) {
 	start := time.Now()
 	for _, c := range []Conn{client, mailhost} {

@@ -37,7 +37,9 @@ func (s *Session) relayOptions() relay.Options {
 // any case, after nil and ErrBroken the client's as well.
 func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 	defer o.Mailhost.Conn.Close()
-	err := s.handOver(ctx, o, answer)
+	options := s.relayOptions()
+	options.First = answer
+	err := s.handOver(ctx, o, options)
 	taken := err == nil
 	if !taken && !errors.Is(err, relay.ErrLimit) { // the session goes on here
 		if err != errNoRelayd {
@@ -68,7 +70,7 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 	s.left()
 	s.logLogin(o.Account.Address)
 	defer s.Conn.Close()
-	return s.join(ctx, o, answer)
+	return s.join(ctx, o, options)
 }
 
 // errNoRelayd says that there is no relayd to ask.
@@ -76,26 +78,22 @@ var errNoRelayd = errors.New("no relayd")
 
 // handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a front end. Where relayd takes it
 // this process only ends: to give up root in every thread would be a twentieth of its work.
-func (s *Session) handOver(ctx context.Context, o *Outcome, answer string) error {
+func (s *Session) handOver(ctx context.Context, o *Outcome, options relay.Options) error {
 	if !s.relaydThere() {
 		return errNoRelayd
 	}
 	s.left() // in time: where relayd takes it, the next one may come at once
 	info := s.relayInfo(o)
 	info.Login = s.reportSoFar()
-	options := s.relayOptions()
-	options.First = answer
 	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, o.Mailhost.Conn, info, options)
 	s.tally.told = err == nil || errors.Is(err, relay.ErrLimit)
 	return err
 }
 
 // join relays the session in this process.
-func (s *Session) join(ctx context.Context, o *Outcome, answer string) error {
+func (s *Session) join(ctx context.Context, o *Outcome, options relay.Options) error {
 	s.release()
 	info := s.relayInfo(o)
-	options := s.relayOptions()
-	options.First = answer
 	stats, err := relay.Join(ctx, s.Conn, o.Mailhost.Conn, options)
 	if err != nil {
 		s.logBroken(err)

@@ -12,8 +12,8 @@ import (
 // slice is how long a Caller waits before it looks whether its context has ended.
 const slice = 100 * time.Millisecond
 
-// Caller is a connection between front end and relayd, at either end. It waits in poll(2), in the calling thread: a process that lives for one
-// login would pay more for package net and the runtime's poller than for everything it does here.
+// Caller is a connection between front end and relayd, at either end. It waits in poll(2), in the calling thread: a process that
+// lives for one login would pay more for package net and the runtime's poller than for everything it does here.
 type Caller struct {
 	fd  int
 	ctx context.Context
