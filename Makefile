@@ -3,7 +3,7 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X mailproxy/internal/version.Version=$(VERSION)
-FRONTS   := imapd-proxy imapd-proxy/imapd-proxy-tls pop3d-proxy pop3d-proxy/pop3d-proxy-tls
+FRONTS   := imapd-proxy pop3d-proxy
 PROGRAMS := $(FRONTS) authlib/authdaemond relay/relayd
 # internal/entry says why some begin in front of Go's runtime. In what every connection starts memory is not profiled: the runtime
 # finds out by itself that nobody asks for the profile, but only after a first sample, which touches a dozen pages.

@@ -6,8 +6,7 @@
 // auth module who the client is, and joins the client to the mailhost that holds the account, or becomes the local IMAP
 // server. It takes the place of Courier's imaplogin.
 //
-// It deliberately knows no mailbox: after the login not a byte is looked at. And it knows no TLS, which would double the time it
-// takes to start: relayd makes the handshakes, or the program becomes imapd-proxy-tls when one is due.
+// It deliberately knows no mailbox: after the login not a byte is looked at.
 package main
 
 import (
@@ -16,13 +15,18 @@ import (
 	"runtime"
 
 	"mailproxy/imapd-proxy/imap"
+	"mailproxy/internal/check"
 	_ "mailproxy/internal/entry"
 )
 
-func main() {
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Environ())) }
+
+func run(ctx context.Context, args, environ []string) int {
 	// One connection is one line of work. More processors would only have threads wake each other up.
 	runtime.GOMAXPROCS(1)
 	p := imap.Program()
-	p.Successor = p.Name + "-tls"
-	os.Exit(p.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	if len(args) > 0 && args[0] == "check" {
+		return check.Command(ctx, p, check.IMAP{}, args[1:], environ, os.Stdin, os.Stdout, os.Stderr)
+	}
+	return p.Run(ctx, args, environ, os.Stdin, os.Stdout, os.Stderr)
 }

@@ -6,8 +6,7 @@
 // account: the local POP3 server, which it becomes, or a mailhost, which it logs in to and relays to. It takes the place of
 // Courier's courierpop3login.
 //
-// It deliberately knows no mailbox: after the login not a byte is looked at. And it knows no TLS, which would double the time it
-// takes to start: relayd makes the handshakes, or the program becomes pop3d-proxy-tls when one is due.
+// It deliberately knows no mailbox: after the login not a byte is looked at.
 package main
 
 import (
@@ -15,14 +14,19 @@ import (
 	"os"
 	"runtime"
 
+	"mailproxy/internal/check"
 	_ "mailproxy/internal/entry"
 	"mailproxy/pop3d-proxy/pop3"
 )
 
-func main() {
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Environ())) }
+
+func run(ctx context.Context, args, environ []string) int {
 	// One connection is one line of work. More processors would only have threads wake each other up.
 	runtime.GOMAXPROCS(1)
 	p := pop3.Program()
-	p.Successor = p.Name + "-tls"
-	os.Exit(p.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	if len(args) > 0 && args[0] == "check" {
+		return check.Command(ctx, p, check.POP3{}, args[1:], environ, os.Stdin, os.Stdout, os.Stderr)
+	}
+	return p.Run(ctx, args, environ, os.Stdin, os.Stdout, os.Stderr)
 }

@@ -10,9 +10,11 @@ import (
 // Detacher is a TLS connection that can be carried on without crypto/tls, in this process or in relayd.
 type Detacher interface {
 	Conn
-	Below() any                 // the connection that carries the records
-	CanDetach() error           // nil: Detach will succeed if the connection is sound
-	Detach() (*Detached, error) // always the same state; nothing else may be done with the connection afterwards
+	Below() any       // the connection that carries the records
+	CanDetach() error // nil: Detach will succeed if the connection is sound
+	// Detach returns the connection's state. Called again, it returns the same one. Whoever carries the connection on with
+	// it is the only one to use the connection then; as long as nobody does, some Detachers can still be read and written.
+	Detach() (*Detached, error)
 }
 
 // Detached is a TLS connection without crypto/tls. Package record makes it; this package only passes it on.

@@ -33,58 +33,32 @@ type leg struct {
 	conn Conn
 }
 
-// HandOver gives a session to the relayd that listens on socket. nil says that the session is relayd's, which sends the client o.First
-// and then joins both; the caller closes its descriptors and must not touch the connections again. o.KeepAlive and o.HalfClosed (whole
-// seconds) are relayd's to set. A connection that is Encrypted is taken over by the relayd that encrypts it.
+// HandOver gives a session to the relayd that listens on socket. nil says that the session is relayd's, which sends the
+// client o.First and then joins both; the caller closes its descriptors and must not touch the connections again.
+// o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set. TLS connections (Detacher) are handed over with their
+// keys and counters, and are detached for that.
 //
-// Errors: ErrLimit, or ErrUnavailable with the cause (no relayd, relayd full, connections that are not sockets). The session is still
-// wholly the caller's then, and the client has not been told anything; but TLS of the caller's own may have been detached when relayd turned
-// out to be unavailable, and then nothing but Join can go on with it. There is no third case, whatever happens to relayd: it
-// acknowledges before it touches a connection, and an acknowledgement that was sent is found. (A connection that relayd has encrypted
-// is lost with relayd, and reads as ended then.)
+// Errors: ErrLimit, or ErrUnavailable with the cause (no relayd, relayd full or of another version, connections that are not
+// sockets). The session is still wholly the caller's then, and the client has not been told anything; Join goes on with it,
+// also when its TLS has been detached. There is no third case, whatever happens to relayd: it acknowledges before it touches
+// a connection, and an acknowledgement that was sent is found.
 func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info, o Options) error {
 	legs := [2]leg{{"CLIENT", client}, {"MAILHOST", mailhost}}
-	m := i.message("TAKE", o) // a relayd of before knew SESSION, and waits for START after it
+	m := i.message("TAKE", o)
+	m.Fields["VERSION"] = wire.Version
 	var conns []syscall.RawConn
-	var carriers []*Encrypted
 	for _, x := range legs {
 		raw := plainSocket(x.conn)
-		if e := encryption(x.conn); e != nil {
-			m.Fields[x.name+"_ID"] = e.id
-			carriers = append(carriers, e)
-			raw = rawSocket(x.conn) // our end of the pair
-		}
 		if raw == nil {
 			return unavailable(errors.New("a connection is neither a socket nor TLS that can be detached"))
 		}
 		conns = append(conns, raw)
-	}
-	if len(carriers) > 0 {
-		if err := handOver(ctx, carriers[0].c, m, legs, conns, i, o); err != nil {
-			return err
-		}
-		for _, e := range carriers {
-			e.Close()
-		}
-		return nil
 	}
 	c, err := wire.Call(ctx, socket, time.Now().Add(handTimeout))
 	if err != nil {
 		return unavailable(err)
 	}
 	defer c.Close()
-	return handOver(ctx, c, m, legs, conns, i, o)
-}
-
-// handOver sends the message and finds out what became of it.
-func handOver(ctx context.Context, c *wire.Caller, m *wire.Message, legs [2]leg, conns []syscall.RawConn, i Info, o Options) error {
-	c.Within(ctx, time.Now().Add(handTimeout))
-	if isDetacher(legs[0].conn) || isDetacher(legs[1].conn) {
-		// What has been detached can not be given back to crypto/tls, to tell the client of a limit: that is asked for first.
-		if err := ask(c, i.message("PLACE", o)); err != nil {
-			return err
-		}
-	}
 	if err := describe(m, legs, o.First); err != nil {
 		return unavailable(err)
 	}
@@ -102,11 +76,6 @@ func handOver(ctx context.Context, c *wire.Caller, m *wire.Message, legs [2]leg,
 	return verdict(answer, err)
 }
 
-func isDetacher(c Conn) bool {
-	_, ok := c.(Detacher)
-	return ok
-}
-
 // message is how a session is told to relayd.
 func (i Info) message(verb string, o Options) *wire.Message {
 	start := i.Start
@@ -120,16 +89,6 @@ func (i Info) message(verb string, o Options) *wire.Message {
 	}}
 	maps.Copy(m.Fields, i.Login.fields())
 	return m
-}
-
-// ask sends a message and waits for OK.
-func ask(c *wire.Caller, m *wire.Message) error {
-	if err := wire.Send(c, m); err != nil {
-		return unavailable(err)
-	}
-	answer, fds, err := wire.Receive(c)
-	wire.CloseAll(fds)
-	return verdict(answer, err)
 }
 
 // sendWith collects the descriptors, each held open while the message is sent.

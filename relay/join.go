@@ -27,11 +27,6 @@ const settle = time.Second
 // Options.HalfClosed with ErrHalfClosed. The deadlines of both connections must be off. Join closes neither: the caller does.
 func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) {
 	start := time.Now()
-	for _, c := range []Conn{client, mailhost} {
-		if e := encryption(c); e != nil { // where relayd is gone, the connection is at its end
-			_ = e.Continue(ctx, Info{}, o)
-		}
-	}
 	var s Stats
 	var err error
 	a, b := plainSocket(client), plainSocket(mailhost)

@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"os"
-	"os/exec"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,19 +13,6 @@ import (
 	"mailproxy/relay"
 	"mailproxy/relay/relaytest"
 )
-
-// TestNoCryptography: what a front end links to hand a session over costs it a start on every connection.
-func TestNoCryptography(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "mailproxy/relay").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	for _, name := range strings.Fields(string(out)) {
-		if strings.Contains(name, "crypto") || name == "encoding/json" || name == "net" {
-			t.Errorf("depends on %s", name)
-		}
-	}
-}
 
 func inProcess(t testing.TB, client, mailhost relay.Conn) func() {
 	done := make(chan struct{})

@@ -70,12 +70,8 @@ func serve(ctx context.Context, s *frontend.Session) int {
 	return d.leave(ctx, err)
 }
 
-// open greets the client, unless this dialogue goes on behind STARTTLS.
+// open greets the client.
 func (d *dialogue) open() error {
-	if soFar, ok := d.s.Resumed(); ok {
-		d.rcvd, d.sent = soFar.Received, soFar.Sent
-		return nil
-	}
 	d.s.LogConnection()
 	return d.send(d.greeting())
 }

@@ -1,10 +1,6 @@
 package imap
 
-import (
-	"context"
-
-	"mailproxy/internal/frontend"
-)
+import "context"
 
 // startTLS is RFC 3501 section 6.2.1. What a client, or somebody in between, has sent behind the command is not read
 // before the handshake, so it can only disturb the handshake and is never taken for a command after it (CVE-2011-0411).
@@ -18,8 +14,7 @@ func (d *dialogue) startTLS(ctx context.Context, tag string) error {
 	if err := d.send(tag + " OK Begin SSL/TLS negotiation now." + crlf); err != nil {
 		return err
 	}
-	soFar := frontend.Resumption{Received: d.rcvd + d.in.Count(), Sent: d.sent}
-	if err := d.s.StartTLS(ctx, soFar); err != nil {
+	if err := d.s.StartTLS(ctx); err != nil {
 		return &exit{exitFailed} // logged; the client does not understand clear text any more
 	}
 	d.listen()

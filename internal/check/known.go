@@ -19,7 +19,7 @@ var known = map[string]string{
 	"PROXY_CONNECT_TIMEOUT": "30", "PROXY_LOGIN_TIMEOUT": "30", "PROXY_KEEPALIVE": "300", "PROXY_HALFCLOSE_TIMEOUT": "300", "PROXY_USER": "",
 	"PROXY_TLS": "NO", "PROXY_TLS_VERIFYPEER": "PEER", "PROXY_TLS_TRUSTCERTS": "",
 	"PROXY_MASTER_USER": "", "PROXY_MASTER_PASSWORD_FILE": "", "PROXY_FORWARD_CLIENT": "NO",
-	"RELAY_SOCKET": "", "RELAY_TLS": "YES", "AUTH_MKHOMEDIR_SKEL": "", "LOCAL_ULIMIT_V": "unlimited",
+	"RELAY_SOCKET": "", "AUTH_MKHOMEDIR_SKEL": "", "LOCAL_ULIMIT_V": "unlimited",
 
 	// The client's connection.
 	"HAPROXY": "0", "HAPROXY_ALLOW": "127.0.0.0/8 ::1",
@@ -41,6 +41,7 @@ var ignored = map[string]string{
 	"TLS_DHPARAMS":     "finite-field Diffie-Hellman is not used",
 	"TLS_CACHESIZE":    "sessions are resumed from tickets, whose keys are in TLS_CACHEFILE.keys",
 	"TLS_PRIORITY":     "it is GnuTLS's; TLS_CIPHER_LIST takes OpenSSL's names",
+	"RELAY_TLS":        "it no longer has a meaning: front ends make their TLS handshakes themselves",
 	"TLS_COMPRESSION":  "TLS compression is not safe and not offered",
 }
 

@@ -46,7 +46,7 @@ func TestEverySettingIsInThePage(t *testing.T) {
 // for is known, and each known one is asked for.
 func TestEverySettingInTheCodeIsKnown(t *testing.T) {
 	var code strings.Builder
-	for _, dir := range []string{"../../imapd-proxy/imap", "../../pop3d-proxy/pop3", "../frontend", "../inetd", "../tlsconf", "../tlsfiles"} {
+	for _, dir := range []string{"../../imapd-proxy/imap", "../../pop3d-proxy/pop3", "../frontend", "../inetd", "../tlsconf"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", dir, len(files), err)

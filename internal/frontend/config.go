@@ -40,8 +40,6 @@ type Config struct {
 
 	// RelaySocket (RELAY_SOCKET, relay.DefaultSocket) is where relayd listens. Empty, or nobody there: this process relays.
 	RelaySocket string
-	// RelayTLS (RELAY_TLS, yes unless NO) has that relayd make TLS handshakes.
-	RelayTLS bool
 	// RelayUser (PROXY_USER) is the user that a proxied session runs as; empty = the first of DefaultUsers that exists.
 	RelayUser string
 
@@ -106,7 +104,6 @@ func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
 		AuthWrite:        seconds("TIMEOUT_WRITE", authlib.DefaultWriteTimeout, false),
 		AuthRead:         seconds("TIMEOUT_READ", authlib.DefaultReadTimeout, false),
 		RelaySocket:      s.Get("RELAY_SOCKET"),
-		RelayTLS:         !strings.EqualFold(s.Get("RELAY_TLS"), "NO"),
 		RelayUser:        s.Get("PROXY_USER"),
 		DefDomain:        s.Get("DEFDOMAIN"),
 		DomainSep:        s.Get("DOMAINSEP"),

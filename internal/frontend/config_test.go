@@ -22,7 +22,7 @@ func TestConfigDefaults(t *testing.T) {
 	want := Config{
 		LoginTimeout: time.Minute, ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second, HandshakeTimeout: 30 * time.Second,
 		Keepalive: 300 * time.Second, HalfClosed: 300 * time.Second, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
-		AuthConnect: 10 * time.Second, AuthWrite: 10 * time.Second, AuthRead: 30 * time.Second, RelaySocket: relay.DefaultSocket, RelayTLS: true, Umask: -1,
+		AuthConnect: 10 * time.Second, AuthWrite: 10 * time.Second, AuthRead: 30 * time.Second, RelaySocket: relay.DefaultSocket, Umask: -1,
 	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
@@ -33,7 +33,7 @@ func TestConfig(t *testing.T) {
 	s := inetd.Settings{
 		"LOGIN_TIMEOUT": "1", "PROXY_CONNECT_TIMEOUT": "2", "PROXY_LOGIN_TIMEOUT": "3", "TLS_HANDSHAKE_TIMEOUT": "7", "PROXY_KEEPALIVE": "0", "PROXY_HALFCLOSE_TIMEOUT": "7", "LOGIN_FAIL_DELAY": "0",
 		"AUTHDAEMON_SOCKET": "/s", "AUTHDAEMON_PROGRAM": "/p", "TIMEOUT_SOCK": "4", "TIMEOUT_WRITE": "5", "TIMEOUT_READ": "6",
-		"RELAY_SOCKET": "/r", "RELAY_TLS": "no", "PROXY_USER": "u", "DEFDOMAIN": "@d", "DOMAINSEP": "@%", "POP3_PROXY": "1", "PROXY_HOSTNAME": "h",
+		"RELAY_SOCKET": "/r", "PROXY_USER": "u", "DEFDOMAIN": "@d", "DOMAINSEP": "@%", "POP3_PROXY": "1", "PROXY_HOSTNAME": "h",
 		"PROXY_TLS": "starttls", "PROXY_MASTER_USER": "m", "PROXY_MASTER_PASSWORD_FILE": "/f", "AUTH_MKHOMEDIR_SKEL": "/k",
 		"LOCAL_ULIMIT_V": "131072", "IMAP_UMASK": "077", "DEBUG_LOGIN": "2",
 	}
@@ -44,7 +44,7 @@ func TestConfig(t *testing.T) {
 	want := Config{
 		LoginTimeout: time.Second, ConnectTimeout: 2 * time.Second, MailhostTimeout: 3 * time.Second, HandshakeTimeout: 7 * time.Second, HalfClosed: 7 * time.Second,
 		AuthSocket: "/s", AuthProgram: "/p", AuthConnect: 4 * time.Second, AuthWrite: 5 * time.Second, AuthRead: 6 * time.Second,
-		RelaySocket: "/r", RelayTLS: false, RelayUser: "u", DefDomain: "@d", DomainSep: "@%", Proxy: true, Hostname: "h",
+		RelaySocket: "/r", RelayUser: "u", DefDomain: "@d", DomainSep: "@%", Proxy: true, Hostname: "h",
 		TLS: proxyTLSStart, MasterUser: "m", MasterFile: "/f", Skeleton: "/k", AddressSpace: "131072", Umask: -1, FailDelayMax: 30 * time.Second, Debug: true,
 	}
 	if !reflect.DeepEqual(*got, want) {

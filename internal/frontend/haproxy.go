@@ -11,7 +11,7 @@ import (
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/line"
-	"mailproxy/internal/tlsfiles"
+	"mailproxy/internal/tlsconf"
 )
 
 // readAddresses reads the settings about the client's address: who may say what it is, and who is told.
@@ -66,11 +66,11 @@ func (s *Session) acceptHeader() error {
 	s.Settings["TCPREMOTEIP"], s.Settings["TCPREMOTEPORT"] = s.Peer.RemoteIP, s.Peer.RemotePort
 	s.Settings["TCPLOCALIP"], s.Settings["TCPLOCALPORT"] = s.Peer.LocalIP, s.Peer.LocalPort
 	if h.TLS {
-		tlsfiles.ClearVariables(s.Settings)
+		tlsconf.ClearVariables(s.Settings)
 		s.Settings[s.setting("_TLS")] = "1"
-		s.Settings[tlsfiles.ConnectedVariable] = "TLS"
+		s.Settings[tlsconf.ConnectedVariable] = "TLS"
 		if h.TLSVersion != "" {
-			s.Settings[tlsfiles.ConnectedVariable] = h.TLSVersion
+			s.Settings[tlsconf.ConnectedVariable] = h.TLSVersion
 		}
 		if h.CommonName != "" {
 			s.Settings["TLS_SUBJECT_CN"] = h.CommonName

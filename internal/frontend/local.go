@@ -6,7 +6,6 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/inetd"
-	"mailproxy/relay"
 )
 
 // ExecLocal becomes the account's user and the local server. It returns only when that failed, by then logged: ErrHome,
@@ -18,14 +17,10 @@ func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 	var err error
 	if doesTLS(s.Conn) {
 		err = s.pumpLocal(s.ctx, l, o.Account.Address)
-	} else if err = s.goOn(s.ctx, s.localInfo(o.Account.Address), s.Conn); err == nil {
+	} else {
 		err = s.System.Exec(s.Conn, l)
 	}
 	switch {
-	case errors.Is(err, relay.ErrLimit):
-		s.logRelayLimit(o.Account.Address, err)
-	case errors.Is(err, relay.ErrUnavailable):
-		s.logRelayd(err)
 	case errors.Is(err, ErrServed):
 		return ErrServed
 	case errors.Is(err, inetd.ErrHome):

@@ -18,10 +18,6 @@ type Program struct {
 	// Name is the program's name: --version, syslog.
 	Name     string
 	Protocol *Protocol
-	// TLS makes the TLS connections of sessions; nil = the program has no TLS and becomes its Successor for it.
-	TLS Encrypter
-	// Successor is the name of the program, installed beside this one, that has what this one lacks: TLS, and "check". Empty = none.
-	Successor string
 	// WrongArguments and Unavailable are what a client reads when no dialogue can begin, each a whole line without its end.
 	// WrongArguments: started with other than two arguments.
 	WrongArguments string
@@ -38,9 +34,6 @@ type Program struct {
 // process's (args without the program's name); the three files become ours, see inetd.Open. The result is the exit
 // status: 0 after an orderly session, 1 after a failure.
 func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout, stderr *os.File) int {
-	if p.Successor != "" && len(args) > 0 && args[0] == "check" {
-		return p.check(args, environ, stderr)
-	}
 	command, err := p.parse(args)
 	if err == nil && command.version {
 		fmt.Fprintln(stdout, p.Name, version.Version)
@@ -68,16 +61,6 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		return p.giveUp(launch, p.Unavailable)
 	}
 	s, err := p.session(launch, command.args, stderr, stopping.listen)
-	if err == nil && p.Successor != "" {
-		if s.successorPath, err = beside(p.Successor); err == nil {
-			s.successor = func(changes map[string]string) error { return become(launch, s.successorPath, args, environ, changes) }
-		}
-	}
-	if err == nil && s.lacksTLS() {
-		if err = errNoTLS; s.successor != nil {
-			err = fmt.Errorf("%w: %w", errNoTLS, s.successor(nil))
-		}
-	}
 	if err != nil {
 		for text := range strings.SplitSeq(err.Error(), "\n") {
 			launch.Log.Critf("%s", text)
@@ -97,16 +80,6 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		return 1
 	}
 	return p.Serve(ctx, s)
-}
-
-// check becomes the program that can explain a login. It returns only when that failed.
-func (p *Program) check(args, environ []string, stderr *os.File) int {
-	path, err := beside(p.Successor)
-	if err == nil {
-		err = &os.PathError{Op: "exec", Path: path, Err: syscall.Exec(path, append([]string{path}, args...), environ)}
-	}
-	fmt.Fprintln(stderr, err)
-	return 1
 }
 
 // command is a front end's command line.
@@ -155,10 +128,7 @@ func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File, 
 	system.Start = func(stdio syscall.Conn, l *inetd.Local) (*os.Process, error) { return inetd.Start(stdio, stderr, l) }
 	s := &Session{
 		Conn: launch.Conn, Peer: launch.Peer, Settings: launch.Settings, Config: config, Log: launch.Log,
-		Protocol: p.Protocol, Args: args, System: system, Encrypter: p.TLS,
-	}
-	if err := s.resume(); err != nil {
-		return nil, err
+		Protocol: p.Protocol, Args: args, System: system,
 	}
 	s.long = long
 	s.Auth = s.authClient(s.Settings.Environ(), stderr)

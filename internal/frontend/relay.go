@@ -40,27 +40,16 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 	options := s.relayOptions()
 	options.First = answer
 	err := s.handOver(ctx, o, options)
-	taken := err == nil
-	if !taken && !errors.Is(err, relay.ErrLimit) { // the session goes on here
-		if err != errNoRelayd {
-			s.logRelayd(err)
-		}
-		unlisted := s.relayInfo(o)
-		unlisted.Protocol = "" // the line at the end is ours
-		err = s.goOn(ctx, unlisted, s.Conn, o.Mailhost.Conn)
-	}
 	switch {
-	case taken:
+	case err == nil:
 		s.logLogin(o.Account.Address)
 		s.Conn.Close()
 		return nil
 	case errors.Is(err, relay.ErrLimit):
 		s.logRelayLimit(o.Account.Address, err)
 		return s.failed(s.limited(ctx), ErrTemporary)
-	case err != nil: // a connection that relayd encrypted is gone with it
+	case err != errNoRelayd: // the session goes on here
 		s.logRelayd(err)
-		s.Conn.Close()
-		return ErrBroken
 	}
 	s.reportLogin(o, nil)
 	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {

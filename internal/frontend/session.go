@@ -164,19 +164,14 @@ type Session struct {
 	Args []string
 	// Started is when the connection came in; the login limit counts from it.
 	Started time.Time
-	// Encrypter makes TLS connections in this process; nil = it can not.
-	Encrypter Encrypter
 	// System is the world around the session; nil = RealSystem.
 	System *System
 
-	resumed       *Resumption                           // what a predecessor has begun
-	successor     func(changes map[string]string) error // becomes the program with TLS, see become; nil = there is none
-	successorPath string                                // where that program is installed
-	long          func()                                // called when the session takes its time, see stopping.listen; may be nil
-	ctx           context.Context                       // Begin's: ends when the program is told to stop
-	mu            sync.Mutex                            // of Conn while SIGTERM may interrupt it, and of the two below
-	interrupted   bool                                  // ctx has ended
-	released      bool                                  // the login is over, Conn belongs to the relay
+	long        func()          // called when the session takes its time, see stopping.listen; may be nil
+	ctx         context.Context // Begin's: ends when the program is told to stop
+	mu          sync.Mutex      // of Conn while SIGTERM may interrupt it, and of the two below
+	interrupted bool            // ctx has ended
+	released    bool            // the login is over, Conn belongs to the relay
 
 	throttle *throttle.Table // opened when first needed
 	leave    func() error    // undoes enter; nil when there is nothing to undo

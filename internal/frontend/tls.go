@@ -6,7 +6,8 @@ import (
 	"maps"
 	"net"
 
-	"mailproxy/internal/tlsfiles"
+	"mailproxy/internal/inetd"
+	"mailproxy/internal/tlsconf"
 )
 
 // setting returns a setting that IMAP and POP3 have by their own names: IMAP_TLS, POP3_TLS.
@@ -16,21 +17,18 @@ func (s *Session) setting(suffix string) string { return s.Protocol.Name + suffi
 // (port 993 and 995 without couriertls). It is called once, before the greeting. An error ends the session without a word: it is
 // logged, and the client would not understand clear text.
 func (s *Session) BeginTLS(ctx context.Context) error {
-	if s.resumed != nil {
-		return s.handshake(ctx, true, Resumption{})
-	}
 	s.TLS = s.Settings.Number(s.setting("_TLS")) != 0
 	if !s.TLS || s.tlsInFront() {
 		return nil
 	}
-	return s.handshake(ctx, false, Resumption{})
+	return s.handshake(ctx, false)
 }
 
 // tlsInFront tells a connection that somebody else decrypts for us from one that carries TLS itself. couriertls says so
 // in TLS_CONNECTED_PROTOCOL; whoever else stands between us and the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What
 // remains, a TCP socket under IMAP_TLS=1, is the client's own.
 func (s *Session) tlsInFront() bool {
-	if s.Settings.Get(tlsfiles.ConnectedVariable) != "" {
+	if s.Settings.Get(tlsconf.ConnectedVariable) != "" {
 		return true
 	}
 	_, tcp := s.Conn.RemoteAddr().(*net.TCPAddr)
@@ -38,18 +36,14 @@ func (s *Session) tlsInFront() bool {
 }
 
 // OffersStartTLS says whether STARTTLS (STLS) is to be advertised and accepted: the setting says yes, the connection is
-// not encrypted yet, a certificate loads, and somebody is there to make the handshake. What is missing is logged the first time.
+// not encrypted yet, and there is a certificate. What is missing is logged the first time.
 func (s *Session) OffersStartTLS() bool {
 	if s.TLS || !s.startTLSWanted() {
 		return false
 	}
 	if s.startTLS == 0 {
 		s.startTLS = startTLSReady
-		err := s.nobodyEncrypts()
-		if err == nil {
-			err = tlsfiles.Check(s.tlsOptions(true))
-		}
-		if err != nil {
+		if err := tlsconf.Check(s.tlsOptions(true)); err != nil {
 			s.startTLS = startTLSBroken
 			s.logNotOffered(err)
 		}
@@ -79,24 +73,27 @@ func (s *Session) NeedsTLS() bool {
 	return !s.TLS && s.Settings.Number(s.setting("_TLS_REQUIRED")) != 0
 }
 
-// StartTLS makes the handshake, after the dialogue has said that it may begin; so far tells its successor about the dialogue
-// when this process has to become another program for it. Whatever the client sent behind its
-// command in clear text is still in the connection, is no TLS record, and so fails the handshake (CVE-2011-0411). Settings
-// change as for a session that was encrypted from the start. After an error the session is over; it is logged, and no further log line
+// StartTLS makes the handshake, after the dialogue has said that it may begin. Whatever the client sent behind its command
+// in clear text is still in the connection, is no TLS record, and so fails the handshake (CVE-2011-0411). Settings change as
+// for a session that was encrypted from the start. After an error the session is over; it is logged, and no further log line
 // or text follows.
-func (s *Session) StartTLS(ctx context.Context, soFar Resumption) error {
-	return s.handshake(ctx, true, soFar)
-}
+func (s *Session) StartTLS(ctx context.Context) error { return s.handshake(ctx, true) }
 
 // handshake replaces Conn by an encrypted one.
-func (s *Session) handshake(ctx context.Context, startTLS bool, soFar Resumption) error {
-	conn, variables, err := s.acceptTLS(s.within(s.limited(ctx), s.Config.HandshakeTimeout), startTLS, soFar)
+func (s *Session) handshake(ctx context.Context, startTLS bool) error {
+	server, err := tlsconf.NewServer(s.tlsOptions(startTLS))
 	if err != nil {
-		return s.tlsFailed(err)
+		return s.tlsFailed(s.Log.Errf, err)
 	}
+	conn, err := server.Handshake(s.within(s.limited(ctx), s.Config.HandshakeTimeout), s.Conn)
+	if err != nil {
+		return s.tlsFailed(s.Log.Infof, err) // scanners cause it by the dozen
+	}
+	state := conn.ConnectionState()
+	variables := tlsconf.Variables(&state)
 	s.SetConn(conn)
 	s.Settings = maps.Clone(s.Settings)
-	tlsfiles.ClearVariables(s.Settings)
+	tlsconf.ClearVariables(s.Settings)
 	maps.Copy(s.Settings, variables)
 	if startTLS {
 		s.Settings[s.setting("_TLS")] = "1"
@@ -106,8 +103,9 @@ func (s *Session) handshake(ctx context.Context, startTLS bool, soFar Resumption
 	return nil
 }
 
-func (s *Session) tlsFailed(err error) error {
-	s.logTLSFailed(err)
+// tlsFailed writes the one line about a handshake with the client that failed; the session ends with it.
+func (s *Session) tlsFailed(write func(string, ...any), err error) error {
+	write("TLS FAILED, %s: %s", s.where(), tlsCause(err))
 	return fmt.Errorf("%w: TLS: %w", ErrEnd, err)
 }
 
@@ -117,11 +115,17 @@ func (s *Session) ExternalName() string {
 	if !s.TLS {
 		return ""
 	}
-	return tlsfiles.External(s.Settings)
+	return tlsconf.External(s.Settings)
 }
 
-func (s *Session) tlsOptions(startTLS bool) tlsfiles.Options {
-	return tlsfiles.Options{
+// doesTLS says whether this process itself encrypts the connection.
+func doesTLS(conn inetd.Conn) bool {
+	_, ok := conn.(interface{ NetConn() net.Conn })
+	return ok
+}
+
+func (s *Session) tlsOptions(startTLS bool) tlsconf.Options {
+	return tlsconf.Options{
 		Settings: s.Settings,
 		LocalIP:  s.Peer.LocalIP,
 		StartTLS: startTLS,

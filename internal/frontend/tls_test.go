@@ -60,7 +60,7 @@ func TestStartTLS(t *testing.T) {
 		t.Errorf("offered %v, needed %v", w.OffersStartTLS(), w.NeedsTLS())
 	}
 	go tls.Client(w.client, &tls.Config{InsecureSkipVerify: true}).Handshake()
-	if err := w.StartTLS(t.Context(), Resumption{}); err != nil {
+	if err := w.StartTLS(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if w.OffersStartTLS() || w.NeedsTLS() || !w.TLS {

@@ -5,16 +5,6 @@ import (
 	"net"
 )
 
-// logTLSFailed writes the one line about a handshake with the client that failed; the session ends with it. Scanners cause
-// it by the dozen, so it is no warning, unless it is the installation that lacks something.
-func (s *Session) logTLSFailed(err error) {
-	write := s.Log.Infof
-	if errors.Is(err, errNoTLS) {
-		write = s.Log.Errf
-	}
-	write("TLS FAILED, %s: %s", s.where(), tlsCause(err))
-}
-
 // tlsCause is cause, but says who raised an alert.
 func tlsCause(err error) string {
 	var op *net.OpError

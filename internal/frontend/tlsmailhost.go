@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/tlsconf"
 )
 
 // proxyTLS is the setting PROXY_TLS.
@@ -37,7 +38,11 @@ func (s *Session) encryptMailhost(ctx context.Context, m *Mailhost) error {
 		return nil
 	}
 	start := func(ctx context.Context) error {
-		conn, err := s.connectTLS(ctx, m.Conn, m.Host)
+		config, err := tlsconf.NewClient(s.tlsOptions(false), m.Host)
+		if err != nil {
+			return &StepError{StepTLS, err}
+		}
+		conn, err := tlsconf.Connect(ctx, m.Conn, config)
 		if err != nil {
 			return &StepError{StepTLS, err}
 		}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/fronttls"
 	"mailproxy/internal/inetd"
 	"mailproxy/tests/testlog"
 )
@@ -81,7 +80,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	w.Session = &Session{
 		Conn: conn, Peer: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port},
 		Settings: s, Config: config, Log: inetd.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
-		Args: []string{"/usr/bin/imapd", "Maildir"}, Encrypter: fronttls.Encrypter{},
+		Args: []string{"/usr/bin/imapd", "Maildir"},
 	}
 	real := RealSystem(nil)
 	w.System = &System{

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 var programs = map[string]func(args []string) int{
-	"echo": echoProgram, "become": becomeProgram, "exec": execProgram, "start": startProgram, "drop": dropProgram,
+	"echo": echoProgram, "exec": execProgram, "start": startProgram, "drop": dropProgram,
 }
 
 // open is Open with what a program really has.

@@ -43,8 +43,6 @@ type Launch struct {
 	Peer     Peer
 	Settings Settings
 	Log      *Log
-
-	taken bool // standard error was the connection
 }
 
 // ErrListening says that the launcher passed a listening socket where one connection was expected.
@@ -57,9 +55,9 @@ const firstListenFD = 3
 // the program can say so at both ends. The caller closes Conn.
 func Open(req Request) (*Launch, error) {
 	l := &Launch{Settings: NewSettings(req.Environ), Log: NewSilentLog()}
-	l.taken = !isPassed(l.Settings) && isTaken(req)
-	l.Log = openLog(req, l.Settings, l.taken)
-	conn, err := openConn(req, l.Settings, l.taken)
+	taken := !isPassed(l.Settings) && isTaken(req)
+	l.Log = openLog(req, l.Settings, taken)
+	conn, err := openConn(req, l.Settings, taken)
 	if err != nil {
 		return l, err
 	}

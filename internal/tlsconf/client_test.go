@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"mailproxy/internal/tlsconf/testcert"
-	"mailproxy/internal/tlsfiles"
 )
 
 func TestMailhostCertificate(t *testing.T) {
@@ -85,7 +84,7 @@ func FuzzSettings(f *testing.F) {
 		if _, err := s.store.get(&tls.ClientHelloInfo{ServerName: sni}); err != nil {
 			t.Errorf("no certificate for name %q at %q: %v", sni, ip, err)
 		}
-		if name := tlsfiles.External(settings); name != "" {
+		if name := External(settings); name != "" {
 			t.Errorf("EXTERNAL name %q out of nothing", name)
 		}
 	})
@@ -97,9 +96,10 @@ func FuzzPEM(f *testing.F) {
 	f.Add(p.Issue(f, testcert.Spec{Name: "y", RSA: true}).PEM(f))
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cerr := checkPair(data, data)
-		if _, err := Pair(data, data); err == nil && cerr != nil {
-			t.Errorf("the cheap check refuses what loads: %v", cerr)
+		text := pemText{cert: data, key: data}
+		cerr := text.check()
+		if _, err := tls.X509KeyPair(data, data); err == nil && cerr != nil {
+			t.Errorf("the check refuses what loads: %v", cerr)
 		}
 	})
 }

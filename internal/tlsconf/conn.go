@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"mailproxy/internal/tlsfiles"
 	"mailproxy/relay/record"
 )
 
@@ -19,11 +18,13 @@ var ErrTruncated = record.ErrTruncated
 
 // Conn is a TLS connection after its handshake. Unlike tls.Conn it tells a stream that was cut between two records
 // from one that was ended, CloseWrite ends the TCP stream, too, and the relay can carry it on without crypto/tls: it is a
-// relay.Detacher.
+// relay.Detacher. After Detach it can still be used, as long as nobody else carries it on: when relayd refuses the session
+// because of a limit, the dialogue with the client goes on.
 type Conn struct {
 	*tls.Conn
 	tap *record.Tap
 	raw *rawConn
+	own *record.Conn // carries it on since Detach; nil: crypto/tls does
 }
 
 // newConn puts a Tap under TLS, which cfg, for one connection, must tell its secrets.
@@ -47,7 +48,7 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 		return nil, err
 	}
 	// tls.Conn keeps the configuration for as long as it lives and reads nothing of this after the handshake.
-	s.store.opts, s.store.def = Options{}, tlsfiles.Text{}
+	s.store.opts, s.store.def = Options{}, pemText{}
 	s.config.ClientCAs = nil
 	return c, nil
 }
@@ -83,6 +84,9 @@ func handshake(ctx context.Context, c *Conn, conn net.Conn) error {
 
 // Read is tls.Conn.Read, but ErrTruncated where the stream ends without close_notify.
 func (c *Conn) Read(p []byte) (int, error) {
+	if c.own != nil {
+		return c.own.Read(p)
+	}
 	n, err := c.Conn.Read(p)
 	if c.raw.ended.Load() && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
 		err = ErrTruncated
@@ -93,6 +97,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 // CloseWrite sends close_notify and ends the TCP stream in this direction. The other direction stays open
 // (RFC 8446 section 6.1).
 func (c *Conn) CloseWrite() error {
+	if c.own != nil {
+		return c.own.CloseWrite()
+	}
 	err := c.Conn.CloseWrite()
 	if half, ok := c.raw.Conn.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
@@ -100,11 +107,34 @@ func (c *Conn) CloseWrite() error {
 	return err
 }
 
+// Write is tls.Conn.Write.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.own != nil {
+		return c.own.Write(p)
+	}
+	return c.Conn.Write(p)
+}
+
+// Close is tls.Conn.Close. A connection that was detached and not used since is closed without a word to the peer: somebody
+// else carries it on.
+func (c *Conn) Close() error {
+	if c.own != nil {
+		return c.own.Close()
+	}
+	return c.Conn.Close()
+}
+
 // CanDetach is part of relay.Detacher.
 func (c *Conn) CanDetach() error { return c.tap.CanDetach(c.Conn) }
 
 // Detach is part of relay.Detacher.
-func (c *Conn) Detach() (*record.Detached, error) { return c.tap.Detach(c.Conn) }
+func (c *Conn) Detach() (*record.Detached, error) {
+	state, err := c.tap.Detach(c.Conn)
+	if err == nil {
+		c.own = &record.Conn{Conn: c.raw.Conn, State: state}
+	}
+	return state, err
+}
 
 // Below is part of relay.Detacher.
 func (c *Conn) Below() any { return c.raw.Conn }

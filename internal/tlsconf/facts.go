@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"mailproxy/internal/tlsfiles"
 )
 
 // subjectFields are the parts of a subject, by object identifier, in couriertls's spelling.
@@ -24,22 +22,22 @@ var subjectFields = []struct{ oid, name string }{
 // fields the last counts), plus TLS_SUBJECT_SUBJECTALTNAME for its first e-mail address there. Values with control characters are left
 // out: they end up in environments and as user names.
 func Variables(state *tls.ConnectionState) map[string]string {
-	vars := map[string]string{tlsfiles.ConnectedVariable: protocolName(state)}
+	vars := map[string]string{ConnectedVariable: protocolName(state)}
 	if len(state.VerifiedChains) == 0 {
 		return vars
 	}
 	leaf := state.PeerCertificates[0]
 	for _, atv := range leaf.Subject.Names {
 		if name := fieldName(atv); name != "" {
-			if value, ok := atv.Value.(string); ok && tlsfiles.IsClean(value) {
-				vars[tlsfiles.SubjectPrefix+name] = value
+			if value, ok := atv.Value.(string); ok && IsClean(value) {
+				vars[SubjectPrefix+name] = value
 			} else {
-				delete(vars, tlsfiles.SubjectPrefix+name)
+				delete(vars, SubjectPrefix+name)
 			}
 		}
 	}
 	if mail := firstMail(leaf); mail != "" {
-		vars[tlsfiles.AltNameVariable] = mail
+		vars[AltNameVariable] = mail
 	}
 	return vars
 }
@@ -55,7 +53,7 @@ func fieldName(atv pkix.AttributeTypeAndValue) string {
 }
 
 func firstMail(leaf *x509.Certificate) string {
-	if i := slices.IndexFunc(leaf.EmailAddresses, func(m string) bool { return m != "" && tlsfiles.IsClean(m) }); i >= 0 {
+	if i := slices.IndexFunc(leaf.EmailAddresses, func(m string) bool { return m != "" && IsClean(m) }); i >= 0 {
 		return leaf.EmailAddresses[i]
 	}
 	return ""

@@ -11,14 +11,16 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"mailproxy/internal/tlsfiles"
 )
 
-// Options is what a TLS configuration depends on besides the settings.
-type Options tlsfiles.Options
-
-func (o *Options) files() *tlsfiles.Options { return (*tlsfiles.Options)(o) }
+// Options is what certificates and TLS configurations depend on besides the settings.
+type Options struct {
+	Settings map[string]string             // TLS_* and PROXY_TLS_*, as Courier's files or the launcher give them
+	LocalIP  string                        // address the client connected to, to find a certificate of its own; may be empty
+	StartTLS bool                          // TLS_STARTTLS_PROTOCOL instead of TLS_PROTOCOL
+	Warn     func(format string, a ...any) // settings that are not understood, files with too open a mode; nil: nobody is told
+	Now      func() time.Time              // clock for the age of ticket keys and for certificates; nil: time.Now
+}
 
 func (o *Options) get(name string) string { return strings.TrimSpace(o.Settings[name]) }
 

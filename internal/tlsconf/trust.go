@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"mailproxy/internal/smallfile"
-	"mailproxy/internal/tlsfiles"
 )
 
 // clientCertificates sets what TLS_VERIFYPEER asks for: NONE (and no setting) no certificate from the client, PEER one
@@ -61,7 +60,7 @@ func loadTrust(path string) (*x509.CertPool, error) {
 	}
 	pool, found := x509.NewCertPool(), false
 	for _, file := range files {
-		data, _, err := smallfile.Read(file, tlsfiles.MaxTrust)
+		data, _, err := smallfile.Read(file, maxTrust)
 		switch {
 		case err != nil && st.IsDir():
 			continue // a folder's dangling links and sub-folders

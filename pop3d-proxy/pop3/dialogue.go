@@ -89,12 +89,8 @@ func serve(ctx context.Context, s *frontend.Session) int {
 	return d.status
 }
 
-// open greets the client, unless this dialogue goes on behind STLS.
+// open greets the client.
 func (d *dialogue) open() error {
-	if soFar, ok := d.s.Resumed(); ok {
-		d.received, d.sent = soFar.Received, soFar.Sent
-		return nil
-	}
 	d.s.LogConnection()
 	return d.reply("+OK Hello there.")
 }

@@ -3,7 +3,6 @@ package pop3
 import (
 	"context"
 
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
 )
 
@@ -16,8 +15,7 @@ func (d *dialogue) stls(ctx context.Context, _ string) error {
 	if err := d.ok("+OK Begin SSL/TLS negotiation now."); err != nil {
 		return err
 	}
-	soFar := frontend.Resumption{Received: d.received + d.in.Count(), Sent: d.sent}
-	if err := d.s.StartTLS(ctx, soFar); err != nil {
+	if err := d.s.StartTLS(ctx); err != nil {
 		d.end(exitFail) // logged; the client does not understand clear text any more
 		return nil
 	}

@@ -59,9 +59,6 @@ func (s *service) who(w io.Writer, now time.Time) {
 	var rows []row
 	s.each(func(_ *loop, x *session) {
 		i, st := x.info(), x.stats(now)
-		if x.login {
-			i.User, i.Mailhost = "(logging in)", cmp.Or(i.Mailhost, "-")
-		}
 		rows = append(rows, row{x.start, fmt.Sprintf("%s\t[%s]:%s\t%s\t%s\t%s\t%d\t%d\n", i.User, i.RemoteIP, i.RemotePort,
 			i.Protocol, i.Mailhost, i.Start.UTC().Format(time.RFC3339), st.FromClient, st.FromMailhost)})
 	})

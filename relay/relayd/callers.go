@@ -7,9 +7,10 @@ import (
 	"net"
 	"os"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mailproxy/relay/internal/wire"
 )
@@ -41,11 +42,11 @@ func (s *service) accept(ctx context.Context, l *listener) error {
 			continue
 		}
 		s.talking.Add(1)
-		release := sync.OnceFunc(func() { <-s.slots; s.talking.Add(-1) })
+		release := func() { <-s.slots; s.talking.Add(-1) }
 		if talk := s.hear(ctx, c); talk != nil {
 			go func() {
 				defer release()
-				talk(release)
+				talk()
 			}()
 		} else {
 			release()
@@ -59,7 +60,7 @@ const soon = 2 * time.Millisecond
 
 // hear serves a caller whose only message asks for nothing that takes time, as that of a front end does which hands a session over. From
 // any other one it returns the conversation, for a goroutine of its own.
-func (s *service) hear(ctx context.Context, c *wire.Caller) (talk func(release func())) {
+func (s *service) hear(ctx context.Context, c *wire.Caller) (talk func()) {
 	if !s.allowed(c) {
 		c.Close()
 		return nil
@@ -84,17 +85,13 @@ func (s *service) hear(ctx context.Context, c *wire.Caller) (talk func(release f
 		wire.CloseAll(fds)
 		return nil
 	}
-	return func(release func()) {
+	return func() {
 		defer conn.Close()
 		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(time.Second)) })
 		defer stop()
 		_ = conn.SetDeadline(time.Now().Add(talkTimeout))
 		if silent {
 			m, fds, err = wire.Receive(conn)
-		}
-		if err == nil && m.Verb == "ENCRYPT" {
-			s.encrypt(ctx, conn, m, fds, release)
-			return
 		}
 		s.serveOne(conn, m, fds, err)
 	}
@@ -113,7 +110,7 @@ func (s *service) allowed(c syscall.Conn) bool {
 
 // isBrief tells a message that is served without waiting for anybody.
 func isBrief(m *wire.Message) bool {
-	return m.Verb == "REPORT" || m.Verb == "TAKE" && m.Fields["CLIENT_ID"] == "" && m.Fields["MAILHOST_ID"] == ""
+	return m.Verb == "REPORT" || m.Verb == "TAKE"
 }
 
 // serveOne serves a caller that has said one thing, and says no more: a front end with a session, or an administrator with a question.
@@ -128,9 +125,7 @@ func (s *service) serveOne(c syscall.Conn, m *wire.Message, fds []int, err error
 	case err != nil:
 		return
 	case m.Verb == "TAKE":
-		s.take(c, m, fds, false)
-	case m.Verb == "PLACE":
-		s.place(c, m)
+		s.take(c, m, fds)
 	case m.Verb == "REPORT":
 		s.report(c, m)
 	case m.Verb == "WHO", m.Verb == "KICK", m.Verb == "STATS":
@@ -138,4 +133,15 @@ func (s *service) serveOne(c syscall.Conn, m *wire.Message, fds []int, err error
 	default:
 		_ = answer(c, "FAIL", "unknown request")
 	}
+}
+
+// netConn is a connection of package net on a copy of a descriptor.
+func netConn(fd int) (net.Conn, error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(own), "connection")
+	defer f.Close()
+	return net.FileConn(f)
 }

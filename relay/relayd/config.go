@@ -31,14 +31,13 @@ type config struct {
 	max        int           // sessions; 0 = as many as descriptors allow
 	maxPerIP   int           // sessions of one client address; 0 = any number
 	maxPerUser int           // sessions of one user; 0 = any number
-	maxLogins  int           // encrypted connections that have not logged in
-	tls        bool          // make handshakes for front ends
+	old        []string      // options given that no longer mean anything
 	loops      int           // threads
 	linger     time.Duration // how long the old process keeps what a restart could not pass on
 }
 
 const usage = `usage: relayd [-socket PATH] [-user NAME] [-allow NAME,...] [-max N] [-maxperip N] [-maxperuser N]
-              [-maxlogins N] [-tls yes|no] [-metrics unix:PATH|HOST:PORT] [-loops N] [-linger DURATION] [-options FILE]
+              [-metrics unix:PATH|HOST:PORT] [-loops N] [-linger DURATION] [-options FILE]
        relayd [-socket PATH] who | kick USER|IP | stats
        relayd version
 `
@@ -57,14 +56,9 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	f.IntVar(&c.max, "max", 0, "")
 	f.IntVar(&c.maxPerIP, "maxperip", 0, "")
 	f.IntVar(&c.maxPerUser, "maxperuser", 0, "")
-	f.IntVar(&c.maxLogins, "maxlogins", 2000, "")
-	c.tls = true
-	f.Func("tls", "", func(value string) error {
-		if c.tls = value == "yes"; !c.tls && value != "no" {
-			return errors.New("must be yes or no")
-		}
-		return nil
-	})
+	for _, name := range []string{"tls", "maxlogins"} { // of the time when relayd made TLS handshakes
+		f.Func(name, "", func(string) error { c.old = append(c.old, "-"+name); return nil })
+	}
 	f.IntVar(&c.loops, "loops", runtime.NumCPU(), "")
 	f.DurationVar(&c.linger, "linger", 24*time.Hour, "")
 	options := f.String("options", "", "")
@@ -101,7 +95,7 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	if len(rest) > 0 {
 		return nil, fmt.Errorf("too many arguments: %q", rest)
 	}
-	if c.max < 0 || c.maxPerIP < 0 || c.maxPerUser < 0 || c.maxLogins < 0 || c.loops < 1 || c.loops > 1024 || c.linger < 0 {
+	if c.max < 0 || c.maxPerIP < 0 || c.maxPerUser < 0 || c.loops < 1 || c.loops > 1024 || c.linger < 0 {
 		return nil, errors.New("a number is out of range")
 	}
 	if c.command != "" {

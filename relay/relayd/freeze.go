@@ -47,9 +47,7 @@ func (s *session) freeze(shop *pump.Shop) (m *wire.Message, held []byte, err err
 func thaw(m *wire.Message, held []byte, fds []int) (*session, error) {
 	f := maps.Clone(m.Fields)
 	f["KEEPALIVE"] = keepTuned
-	delete(f, "CLIENT_ID") // the legs of a session that runs are descriptors
-	delete(f, "MAILHOST_ID")
-	o, err := offerFrom(&wire.Message{Verb: "TAKE", Fields: f}, fds, 2)
+	o, err := offerFrom(&wire.Message{Verb: "TAKE", Fields: f}, fds)
 	if err != nil {
 		return nil, err
 	}

@@ -8,17 +8,13 @@ import (
 // limits counts the sessions, from the moment they are asked for. A limit of 0 is none.
 type limits struct {
 	total, perIP, perUser int
-	capacity              int        // sessions that the descriptors of this process allow
-	logins                func() int // connections that are logging in
+	capacity              int // sessions that the descriptors of this process allow
 
 	mu    sync.Mutex
 	count int
 	ips   map[string]int
 	users map[string]int
 }
-
-// loginCost is how many sessions a connection that is logging in counts for: the connection, the pair's two ends, the front end's.
-const loginCost = 2
 
 // verdicts of take
 const (
@@ -38,20 +34,11 @@ func (l *limits) take(ip, user string) (verdict int, why string) {
 		return refused, fmt.Sprintf("%d sessions of this address", l.ips[ip])
 	case l.perUser > 0 && l.users[user] >= l.perUser:
 		return refused, fmt.Sprintf("%d sessions of this user", l.users[user])
-	case l.capacity > 0 && l.count+loginCost*l.logins() >= l.capacity:
+	case l.capacity > 0 && l.count >= l.capacity:
 		return full, fmt.Sprintf("%d sessions, no more descriptors", l.count)
 	}
 	l.add(ip, user)
 	return granted, ""
-}
-
-// goOn is take for a session that holds its descriptors already.
-func (l *limits) goOn(ip, user string) (verdict int, why string) {
-	if verdict, why = l.take(ip, user); verdict == full {
-		l.adopt(ip, user)
-		verdict = granted
-	}
-	return verdict, why
 }
 
 // adopt counts a session that another relayd has passed on; limits were asked when it began.

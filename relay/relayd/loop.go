@@ -189,7 +189,7 @@ func (l *loop) update(s *session) {
 		}
 		s.mask[leg] = mask
 	}
-	if !s.ended && !s.login && (s.flow[0].Ended() || s.flow[1].Ended()) {
+	if !s.ended && (s.flow[0].Ended() || s.flow[1].Ended()) {
 		s.ended = true
 		h := &half{s, pump.Patience{Limit: time.Duration(s.half) * time.Second}}
 		h.Left(&s.flow[0], &s.flow[1], time.Now())

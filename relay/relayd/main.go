@@ -1,9 +1,8 @@
 // Relayd holds the authenticated sessions of many front ends in one small unprivileged process: clients' and mailhosts'
 // connections come to it over a unix socket, are joined until both directions are done, and cost a few hundred bytes
-// while they idle. It makes TLS handshakes for front ends that pass it their connections and the files for it, open. It opens no
-// connection and no file itself.
+// while they idle. TLS connections come with the keys and counters of their records. It opens no connection and no file itself.
 //
-// It deliberately lacks: any knowledge of IMAP and POP3, and of logins.
+// It deliberately lacks: any knowledge of IMAP and POP3, and of logins; TLS handshakes, certificates and private keys.
 package main
 
 import (
@@ -77,6 +76,9 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, stderr i
 	defer signal.Stop(signals)
 	log := newLogger(stderr)
 	defer log.close()
+	for _, option := range c.old {
+		log.line(fmt.Sprintf("WARN: relayd: option %s no longer has a meaning and is ignored: front ends make the TLS handshakes", option))
+	}
 	var err error
 	if c.program, err = os.Executable(); err != nil {
 		return err

@@ -18,16 +18,15 @@ import (
 type offer struct {
 	info  relay.Info
 	keep  time.Duration
-	tuned bool      // the sockets' options are right already
-	half  int32     // seconds
-	ids   [2]string // legs that this process encrypts: their names, and their descriptors are the pairs'; "" = the leg is its descriptor
+	tuned bool  // the sockets' options are right already
+	half  int32 // seconds
 }
 
 // offerFrom reads a message and looks at the descriptors beside it, one for each leg.
-func offerFrom(m *wire.Message, fds []int, legs int) (*offer, error) {
-	o := &offer{ids: [2]string{m.Fields["CLIENT_ID"], m.Fields["MAILHOST_ID"]}, half: int32(relay.DefaultHalfClosed / time.Second)}
-	if len(fds) != legs {
-		return nil, fmt.Errorf("%d descriptors instead of %d", len(fds), legs)
+func offerFrom(m *wire.Message, fds []int) (*offer, error) {
+	o := &offer{half: int32(relay.DefaultHalfClosed / time.Second)}
+	if len(fds) != 2 {
+		return nil, fmt.Errorf("%d descriptors instead of 2", len(fds))
 	}
 	start, err := strconv.ParseInt(m.Fields["START"], 10, 64)
 	if err != nil {
@@ -66,21 +65,13 @@ func loggable(i relay.Info) error {
 	return nil
 }
 
-// session makes a session of an offer. A leg that has a name has no descriptor yet.
+// session makes a session of an offer and the two descriptors that came with it.
 func (o *offer) session(fds []int) *session {
-	x := newSession(o.info, pump.End{FD: -1}, pump.End{FD: -1})
+	x := newSession(o.info, pump.End{FD: fds[client]}, pump.End{FD: fds[mailhost]})
 	x.half = o.half
-	for leg, id := range o.ids {
-		if id == "" {
-			x.end[leg].FD = fds[leg]
-			o.tune(x.end[leg].FD)
-		}
+	if !o.tuned {
+		relay.Tune(fds[client], o.keep)
+		relay.Tune(fds[mailhost], o.keep)
 	}
 	return x
-}
-
-func (o *offer) tune(fd int) {
-	if !o.tuned {
-		relay.Tune(fd, o.keep)
-	}
 }

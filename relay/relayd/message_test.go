@@ -25,7 +25,7 @@ func FuzzTake(f *testing.F) {
 			return
 		}
 		s := newSession(relay.Info{}, pump.End{FD: -1}, pump.End{FD: -1})
-		first, plain, err := s.prepare(&offer{}, m, nil)
+		first, plain, err := s.prepare(m, nil)
 		if err != nil {
 			return
 		}

@@ -17,9 +17,6 @@ func (s *service) metrics(w io.Writer) {
 	var up, down int64
 	running, stalled := 0, 0
 	s.each(func(_ *loop, x *session) {
-		if x.login {
-			return
-		}
 		running++
 		up += x.flow[client].Moved
 		down += x.flow[mailhost].Moved
@@ -37,8 +34,6 @@ func (s *service) metrics(w io.Writer) {
 		{"sessions", "gauge", "Sessions being relayed.", int64(running)},
 		{"sessions_reserved", "gauge", "Sessions being relayed or about to be.", int64(s.limits.now())},
 		{"sessions_waiting", "gauge", "Sessions with bytes that their reader does not take.", int64(stalled)},
-		{"logging_in", "gauge", "Connections encrypted here whose clients have not logged in.", int64(s.encryptions.now())},
-		{"tls_kept", "gauge", "Connections with cipher suites that cost a goroutine each.", c.kept.Load()},
 		{"sessions_capacity", "gauge", "Sessions that the descriptor limit allows.", int64(s.limits.capacity)},
 		{"sessions_taken_total", "counter", "Sessions taken over.", c.taken.Load()},
 		{"sessions_ended_total", "counter", "Sessions that have ended.", c.ended.Load()},
@@ -55,7 +50,6 @@ func (s *service) metrics(w io.Writer) {
 		fmt.Fprintf(w, "# HELP mailproxy_relayd_%s %s\n# TYPE mailproxy_relayd_%s %s\nmailproxy_relayd_%s %d\n",
 			m.name, m.help, m.name, m.kind, m.name, m.value)
 	}
-	c.handshakes.write(w)
 	c.logins.write(w)
 }
 

@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -33,5 +35,23 @@ func TestOptions(t *testing.T) {
 	// The restart has the arguments as they were given, and reads the file anew.
 	if c, err := parse([]string{"relayd", "-options", path, "version"}, io.Discard); err != nil || len(c.args) != 4 || c.command != "version" {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// TestOldOptions: what relayd was told of TLS while it made handshakes is ignored, and the log says so.
+func TestOldOptions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "options")
+	if err := os.WriteFile(path, []byte("RELAYD_OPTIONS=\"-tls no -max 5 -maxlogins 10\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := parse([]string{"relayd", "-options", path}, io.Discard)
+	if err != nil || c.max != 5 || !slices.Equal(c.old, []string{"-tls", "-maxlogins"}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	p := startProcess(t, "-options", path)
+	for _, option := range []string{"-tls", "-maxlogins"} {
+		if n := strings.Count(p.log.String(), "WARN: relayd: option "+option+" no longer has a meaning and is ignored"); n != 1 {
+			t.Errorf("%d lines about %s:\n%s", n, option, p.log)
+		}
 	}
 }

@@ -158,7 +158,7 @@ func (s *service) moveAll(c *net.UnixConn) (frozen []*session, err error) {
 		var all []packed
 		l.call(func() {
 			for _, x := range l.slots {
-				if x == nil || x.login {
+				if x == nil {
 					continue
 				}
 				l.remove(x)

@@ -88,7 +88,7 @@ func (s *service) drain(ctx context.Context, signals <-chan os.Signal) {
 	end := time.After(s.conf.linger)
 	poll := time.NewTicker(time.Second)
 	defer poll.Stop()
-	for s.limits.now()+s.encryptions.now()+int(s.counters.kept.Load()) > 0 {
+	for s.limits.now() > 0 {
 		select {
 		case <-ctx.Done():
 			return
@@ -103,9 +103,6 @@ func (s *service) drain(ctx context.Context, signals <-chan os.Signal) {
 	}
 }
 
-// unused is how long certificates and keys are kept that no handshake has needed.
-const unused = time.Hour
-
 // tidy returns memory to the system after times of many hand-overs.
 func (s *service) tidy(ctx context.Context) {
 	t := time.NewTicker(2 * time.Second)
@@ -113,13 +110,12 @@ func (s *service) tidy(ctx context.Context) {
 	var seen, tidied int64
 	for {
 		collect()
-		s.shared.Forget(unused)
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		now := s.counters.taken.Load() + s.counters.ended.Load() + s.counters.handshakes.total() + s.counters.reported.Load()
+		now := s.counters.taken.Load() + s.counters.ended.Load() + s.counters.reported.Load()
 		if now == seen && now != tidied {
 			debug.FreeOSMemory()
 			tidied = now
@@ -129,8 +125,8 @@ func (s *service) tidy(ctx context.Context) {
 }
 
 // collect sets how much may be allocated before the next collection: a fifth of what lives, as little is allocated and a small
-// heap matters, but some megabytes in any case. A handshake leaves a hundred kilobytes behind; with a collection for every tenth of
-// them they would cost half as much again. What they leave goes back to the system when they pause.
+// heap matters, but some megabytes in any case: hand-overs by the hundred would else cost a collection each few. What they leave goes
+// back to the system when they pause.
 func collect() {
 	const floor = 8 << 20
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}

@@ -26,7 +26,6 @@ type session struct {
 	slot  int32
 	half  int32  // seconds that it may be half-closed without a byte moved
 	ended bool   // one side has ended: it is on the loop's list
-	login bool   // its client has not logged in: the second leg is one end of a socket pair
 	busy  bool   // holds something that a pause gives back
 	start int64  // seconds since 1970
 	names string // user, protocol, ip, port, mailhost, separated by NUL

@@ -17,7 +17,7 @@ import (
 var programFolders = append(slices.Clone(frontFolders), "authlib/authdaemond", "relay/relayd")
 
 // frontFolders are those of the front ends.
-var frontFolders = []string{"imapd-proxy", "imapd-proxy/imapd-proxy-tls", "pop3d-proxy", "pop3d-proxy/pop3d-proxy-tls"}
+var frontFolders = []string{"imapd-proxy", "pop3d-proxy"}
 
 // Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond" or "relayd". It is built
 // with the race detector when the test is.

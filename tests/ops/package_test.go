@@ -186,8 +186,6 @@ var belongs = map[string]string{
 	"/etc/mailproxy/userdb":                                 "mailproxy:mailproxy:600",
 	"/usr/lib/mailproxy/imapd-proxy":                        "root:root:755",
 	"/usr/lib/mailproxy/pop3d-proxy":                        "root:root:755",
-	"/usr/lib/mailproxy/imapd-proxy-tls":                    "root:root:755",
-	"/usr/lib/mailproxy/pop3d-proxy-tls":                    "root:root:755",
 	"/usr/lib/mailproxy/authdaemond":                        "root:root:755",
 	"/usr/lib/mailproxy/relayd":                             "root:root:755",
 	"/usr/share/man/man8/imapd-proxy.8.gz":                  "root:root:644",

@@ -48,7 +48,7 @@ func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *h
 	os.Chmod(p.dir, 0o755)
 	e := p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.trust})
 	return harness.Couriertcpd(t, harness.TCPD{Addr: "127.0.1.1", Port: 993, Config: "imapd", Env: overTLS(e),
-		Program: []string{p.program(t, harness.PlainBin(t, "imapd-proxy")), server, "Maildir"}})
+		Program: []string{harness.PlainBin(t, "imapd-proxy"), server, "Maildir"}})
 }
 
 func readLine(c net.Conn) (string, error) {
@@ -198,7 +198,7 @@ func testLocalEnvironment(t *testing.T, p *pki) {
 	c, _ := login(t, "here")
 	var text string
 	in := bufio.NewReader(c)
-	for !strings.Contains(text, "\nUid:") || !strings.HasSuffix(text, "\n\n") {
+	for !strings.HasSuffix(text, "\n\n") {
 		line, err := in.ReadString('\n')
 		if err != nil {
 			t.Fatal(err)
@@ -216,10 +216,8 @@ func testLocalEnvironment(t *testing.T, p *pki) {
 			t.Errorf("%q in\n%s", never, text)
 		}
 	}
-	if p.relayd != nil { // this process has become the local server
-		if !strings.Contains(text, "\nName:\tcouriertcpd\n") {
-			t.Errorf("somebody stands between the launcher and the local server:\n%s", text)
-		}
+	if p.relayd != nil {
+		harness.NoneLeft(t, "imapd-proxy") // relayd has the session
 		return
 	}
 	if strings.Contains(text, "Uid:\t0") {

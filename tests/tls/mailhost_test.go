@@ -30,8 +30,8 @@ func testDovecotOverTLS(t *testing.T, p *pki) {
 	} {
 		env["PROXY_TLS_TRUSTCERTS"] = p.trust
 		addr := fmt.Sprintf("127.0.2.%d", i+1)
-		imap := harness.IMAPUnderCourier(t, addr, p.program(t, harness.Bin(t, "imapd-proxy")), p.env(env))
-		harness.POP3UnderCourier(t, addr, p.program(t, harness.Bin(t, "pop3d-proxy")), p.env(env))
+		imap := harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), p.env(env))
+		harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), p.env(env))
 		harness.Dialogue(t, addr+":143", "S* \\* OK .*\nC: a LOGIN there pw+there\nS: a OK connected to proxy server.\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*\nC: c LOGOUT\nS* c OK .*\nS-").Conn.Close()
 		harness.Dialogue(t, addr+":110", "S* \\+OK .*\nC: USER there\nS* \\+OK .*\nC: PASS pw+there\nS: +OK Connected to proxy server.\nC: STAT\nS~ \\+OK 1 .*\nC: QUIT\nS* \\+OK .*\nS-").Conn.Close()
 		for _, service := range []string{"imap-login", "pop3-login"} {
@@ -153,8 +153,8 @@ func testMailhostRefused(t *testing.T, p *pki) {
 	fronts := map[string]string{"STARTTLS": "127.0.2.1", "YES": "127.0.2.2"}
 	for mode, addr := range fronts {
 		env := p.env(harness.Env{"PROXY_TLS": mode, "PROXY_TLS_TRUSTCERTS": p.trust, "PROXY_LOGIN_TIMEOUT": "3"})
-		imap[mode] = harness.IMAPUnderCourier(t, addr, p.program(t, harness.Bin(t, "imapd-proxy")), env)
-		pop3[mode] = harness.POP3UnderCourier(t, addr, p.program(t, harness.Bin(t, "pop3d-proxy")), env)
+		imap[mode] = harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env)
+		pop3[mode] = harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env)
 	}
 	for i, c := range cases {
 		addr := fmt.Sprintf("127.0.4.%d", i+1)

@@ -10,11 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
 )
 
-// A session is resumed by another process, on another port and by the other program, as long as the ticket keys last.
+// A session is resumed by another process, and on another port, as long as the ticket keys last.
 func TestResumption(t *testing.T) {
 	p := newPKI(t)
 	cache := filepath.Join(p.dir, "cache")
@@ -84,39 +83,6 @@ func TestNoResumption(t *testing.T) {
 	out := openssl(t, []string{"-connect", f.addr + ":993", "-ign_eof"}, "z LOGOUT")
 	if strings.Contains(out, "TLS session ticket:") {
 		t.Errorf("a ticket nobody can use:\n%s", out)
-	}
-}
-
-// With relayd a session is resumed whichever process and protocol it was begun with, with no key file: the keys are relayd's,
-// until it ends. A client certificate is not asked for again, and is still known.
-func TestRelaydResumption(t *testing.T) {
-	p := newPKI(t)
-	p.relayd, p.alone = harness.Relayd(t), true
-	cert := testcert.Write(t, filepath.Join(p.dir, "client.pem"), p.ca.Issue(t, testcert.Spec{Name: "x", Email: "here"}).PEM(t))
-	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_VERIFYPEER": "PEER", "TLS_EXTERNAL": "emailaddress"}), false)
-	for _, version := range []string{"-tls1_2", "-tls1_3"} {
-		session := filepath.Join(p.dir, "session"+version)
-		check := func(what, want string, args ...string) {
-			t.Helper()
-			out := openssl(t, append(args, version, "-ign_eof"), "z LOGOUT", "QUIT")
-			if !strings.Contains(out, want+", TLSv1") {
-				t.Errorf("%s %s: want %s\n%s", version, what, want, out)
-			}
-			if greeting := strings.Contains(out, "AUTH=EXTERNAL"); strings.Contains(out, "* OK [") && !greeting {
-				t.Errorf("%s %s: the certificate is not known\n%s", version, what, out)
-			}
-		}
-		use := []string{"-sess_in", session}
-		check("first connection", "New", "-connect", f.addr+":993", "-sess_out", session, "-cert", cert)
-		check("second", "Reused", append(use, "-connect", f.addr+":993")...)
-		check("POP3", "Reused", append(use, "-connect", f.addr+":995")...)
-		check("STARTTLS", "New", append(use, "-starttls", "imap", "-connect", f.addr+":143", "-cert", cert)...)
-	}
-	if n := p.metric(t, `tls_handshakes_total{result="resumed"}`); n != 4 {
-		t.Errorf("relayd counts %d resumed sessions", n)
-	}
-	if files, _ := filepath.Glob(filepath.Join(p.dir, "*.keys")); len(files) > 0 {
-		t.Errorf("%q", files)
 	}
 }
 

@@ -5,8 +5,6 @@ package tls
 
 import (
 	"crypto/tls"
-	"errors"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -44,39 +42,25 @@ func hosts(t testing.TB) {
 	t.Cleanup(func() { unix.Unmount("/etc/hosts", unix.MNT_DETACH) })
 }
 
-// pki is one authority with the certificates of a test, all files of which are in dir; and who makes the handshakes.
+// pki is one authority with the certificates of a test, all files of which are in dir.
 type pki struct {
 	dir    string
 	ca     *testcert.Pair
 	trust  string           // file with the authority's certificate
 	cert   string           // TLS_CERTFILE: key and certificate of "proxy.example", 127.0.0.1 and 127.0.1.0/28
-	relayd *harness.Service // nil: imapd-proxy-tls and pop3d-proxy-tls
-	alone  bool             // imapd-proxy and pop3d-proxy are installed without these two
+	relayd *harness.Service // nil: sessions stay in the front ends
 }
 
-// ways runs a test twice: without a relayd, where imapd-proxy becomes imapd-proxy-tls, and with one, which makes all handshakes
-// and carries all TLS. What may differ is said where it is tested; it is all of this:
-//
-//   - relayd has ticket keys of its own, whatever TLS_CACHEFILE says, and a ticket from port 993 is not good behind STARTTLS, whose
-//     TLS_STARTTLS_PROTOCOL may ask for more (TestResumption, TestRelaydResumption, TestNoResumption)
-//   - relayd writes the line at the end of a session, and counts the broken ones instead of writing a line about each (ends, broken)
-//   - what is wrong with a certificate is found by relayd, and said by the program that tries then (TestCertificateChanges)
-//   - the local server has the front end's process, which needs no TLS any more (TestLocalEnvironment)
+// ways runs a test twice: without a relayd, and with one that takes the sessions once they are logged in. What may differ is said
+// where it is tested: relayd writes the line at the end of a session, and counts the broken ones instead of writing a line about
+// each (ends, broken).
 func ways(t *testing.T, test func(t *testing.T, p *pki)) {
 	t.Run("alone", func(t *testing.T) { test(t, newPKI(t)) })
 	t.Run("relayd", func(t *testing.T) {
 		p := newPKI(t)
-		p.relayd, p.alone = harness.Relayd(t), true
-		t.Cleanup(func() { p.usedRelayd(t) })
+		p.relayd = harness.Relayd(t)
 		test(t, p)
 	})
-}
-
-// usedRelayd makes sure that relayd has made the handshakes. (Where the front ends were alone, nobody else can have.)
-func (p *pki) usedRelayd(t *testing.T) {
-	if p.metric(t, `tls_handshakes_total{result="ok"}`)+p.metric(t, `tls_handshakes_total{result="resumed"}`)+p.metric(t, `tls_handshakes_total{result="failed"}`) == 0 {
-		t.Error("relayd has made no handshake")
-	}
 }
 
 // metric asks relayd for one of its counters.
@@ -116,20 +100,6 @@ func (p *pki) broken(t *testing.T, front *harness.Process, n int) {
 	if !harness.Eventually(func() bool { return p.metric(t, "relayd_sessions_broken_total") == n }) {
 		t.Errorf("%d sessions broken off, want %d", p.metric(t, "relayd_sessions_broken_total"), n)
 	}
-}
-
-// program is the path to run a front end by.
-func (p *pki) program(t testing.TB, path string) string {
-	t.Helper()
-	if !p.alone {
-		return path
-	}
-	os.Chmod(p.dir, 0o755)
-	alone := filepath.Join(p.dir, filepath.Base(path))
-	if err := os.Link(path, alone); err != nil && !errors.Is(err, fs.ErrExist) {
-		t.Fatal(err)
-	}
-	return alone
 }
 
 func newPKI(t testing.TB) *pki {
@@ -182,7 +152,7 @@ type front struct {
 func startFront(t testing.TB, p *pki, addr string, env harness.Env, couriertls bool) *front {
 	t.Helper()
 	f := &front{addr: addr}
-	imapd, pop3d := p.program(t, harness.Bin(t, "imapd-proxy")), p.program(t, harness.Bin(t, "pop3d-proxy"))
+	imapd, pop3d := harness.Bin(t, "imapd-proxy"), harness.Bin(t, "pop3d-proxy")
 	f.imap = harness.IMAPUnderCourier(t, addr, imapd, env)
 	f.pop3 = harness.POP3UnderCourier(t, addr, pop3d, env)
 	var wrap []string

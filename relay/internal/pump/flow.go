@@ -118,13 +118,6 @@ func (f *Flow) Stop(s *Shop, err error) {
 	}
 }
 
-// Break says why the source ends, or has ended, where that cannot be seen from it.
-func (f *Flow) Break(err error) {
-	if f.Err == nil {
-		f.Err = err
-	}
-}
-
 // Rest gives back what an idle flow does not need; nothing is lost.
 func (f *Flow) Rest(s *Shop) {
 	if f.pipe != nil && f.pipe.held == 0 {

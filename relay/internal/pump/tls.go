@@ -21,7 +21,7 @@ func SealedLen(n int) int { return n + (n/MaxPlain+3)*overhead }
 var ErrTruncated = fmt.Errorf("TLS stream cut off: %w", io.ErrUnexpectedEOF)
 
 // Codec opens what the peer of a TLS connection sealed and seals what is for the peer, by one goroutine at a time. It is
-// record.Codec: this package does without, so that programs that only hand sessions over need no cryptography.
+// record.Codec.
 type Codec interface {
 	// Split tells how long the first record of raw is, header included; 0 when raw does not hold all of it.
 	Split(raw []byte) (int, error)

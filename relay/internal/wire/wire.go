@@ -21,6 +21,10 @@ const (
 	MaxFiles = 16
 )
 
+// Version is the version of the TAKE message, in its field VERSION. It changes whenever a relayd that knows only the one
+// before would misunderstand the message; such a relayd refuses it, and the front end keeps the session.
+const Version = "2"
+
 // ErrFiles reports that descriptors were lost on the way: the receiver has no free ones.
 var ErrFiles = errors.New("no free descriptors")
 

@@ -31,7 +31,7 @@ func BenchmarkLogin(b *testing.B) {
 	for _, kind := range []string{"RSA", "ECDSA"} {
 		for version, number := range map[string]uint16{"1.3": tls.VersionTLS13, "1.2": tls.VersionTLS12} {
 			b.Run(kind+"/TLS"+version, func(b *testing.B) {
-				sides := world(b, kind == "RSA", false, kind == "RSA")
+				sides := world(b, kind == "RSA", false)
 				cpu, greeting := map[string][]float64{}, map[string][]float64{}
 				for range rounds {
 					for _, s := range sides {
@@ -81,7 +81,7 @@ print(reused)
 func BenchmarkResumedLogin(b *testing.B) {
 	for _, version := range []string{"1.3", "1.2"} {
 		b.Run("TLS"+version, func(b *testing.B) {
-			sides := world(b, true, true, false)
+			sides := world(b, true, true)
 			script := filepath.Join(harness.Dir(b), "resumer.py")
 			if err := os.WriteFile(script, []byte(resumer), 0o600); err != nil {
 				b.Fatal(err)
@@ -109,7 +109,7 @@ func BenchmarkResumedLogin(b *testing.B) {
 
 // BenchmarkIdle is the private memory of an idle session, after the login and after some mail has been read.
 func BenchmarkIdle(b *testing.B) {
-	sides := world(b, true, false, false)
+	sides := world(b, true, false)
 	fresh, used := map[string][]float64{}, map[string][]float64{}
 	for _, s := range sides {
 		s.warm(b)
@@ -182,7 +182,7 @@ func (s *side) private(b *testing.B) (sum float64) {
 func BenchmarkTransfer(b *testing.B) {
 	for _, direction := range []string{"GET", "PUT"} {
 		b.Run(direction, func(b *testing.B) {
-			sides := world(b, true, false, false)
+			sides := world(b, true, false)
 			cpu := map[string][]float64{}
 			block := make([]byte, 1<<20)
 			for range rounds {

@@ -3,8 +3,7 @@
 //
 //	go test -run '^$' -bench . -benchtime 1x -v ./tests/bench/tls
 //
-// The sides: "ours" is imapd-proxy-tls started by the launcher, "ours-execs" imapd-proxy that becomes it, "ours-relayd" imapd-proxy
-// with a relayd that makes the handshakes and keeps the sessions; "courier" has Debian's default settings, "courier-best" no CA bundle.
+// The sides: "ours" is imapd-proxy without relayd, "ours-relayd" with a relayd that keeps the sessions; "courier" has Debian's default settings, "courier-best" no CA bundle.
 //
 // CPU is that of the launcher with everything it started, exited children included, of orphans, and of relayd; clients, mailhost and auth
 // daemon are not counted. Memory is private memory of the session's processes, with relayd what it has grown by since it idled with nobody.
@@ -47,9 +46,8 @@ type side struct {
 // bundle is Courier's default for TLS_TRUSTCERTS, which it loads for each session.
 const bundle = "/etc/ssl/certs/ca-certificates.crt"
 
-// world starts the auth daemon, a mailhost that does nothing but play its part, and the sides with one certificate for all; execs: with
-// imapd-proxy that becomes imapd-proxy-tls as well.
-func world(b *testing.B, rsa, cache, execs bool) []*side {
+// world starts the auth daemon, a mailhost that does nothing but play its part, and the sides with one certificate for all.
+func world(b *testing.B, rsa, cache bool) []*side {
 	b.Helper()
 	dir := harness.Dir(b)
 	os.Chmod(dir, 0o755)
@@ -68,19 +66,16 @@ func world(b *testing.B, rsa, cache, execs bool) []*side {
 			Program: append(program, harness.CourierIMAPD, "Maildir")})
 		return &s
 	}
-	own := []string{"imapd-proxy", "imapd-proxy-tls"}
+	own := []string{"imapd-proxy"}
 	couriers := []string{"couriertls", "imaplogin"}
 	couriertls := []string{"/usr/bin/couriertls", "-server", "-tcpd", "-user=courier", harness.CourierIMAPLogin}
 	relayd := harness.PlainRelayd(b)
 	sides := []*side{
-		start(side{name: "ours", addr: "127.0.1.1", comms: own, idle: idle}, bundle, nil, harness.PlainBin(b, "imapd-proxy-tls")),
+		start(side{name: "ours", addr: "127.0.1.1", comms: own, idle: idle}, bundle, nil, harness.PlainBin(b, "imapd-proxy")),
 		start(side{name: "ours-relayd", addr: "127.0.1.5", comms: own, idle: idleRelayd, relayd: relayd}, bundle,
 			harness.Env{"RELAY_SOCKET": relayd.Socket}, harness.PlainBin(b, "imapd-proxy")),
 		start(side{name: "courier", addr: "127.0.1.2", comms: couriers, idle: idle}, bundle, nil, slices.Clone(couriertls)...),
 		start(side{name: "courier-best", addr: "127.0.1.3", comms: couriers, idle: idle}, "", nil, slices.Clone(couriertls)...),
-	}
-	if execs {
-		sides = append(sides, start(side{name: "ours-execs", addr: "127.0.1.4", comms: own}, bundle, nil, harness.PlainBin(b, "imapd-proxy")))
 	}
 	return sides
 }

@@ -1,9 +1,9 @@
-package tlsfiles
+package tlsconf
 
 import "strings"
 
 const (
-	// ConnectedVariable is set, by couriertls and by tlsconf.Variables, exactly when the client's connection is encrypted.
+	// ConnectedVariable is set, by couriertls and by Variables, exactly when the client's connection is encrypted.
 	ConnectedVariable = "TLS_CONNECTED_PROTOCOL"
 	// SubjectPrefix begins the names of the variables for the fields of the subject of the client's certificate.
 	SubjectPrefix = "TLS_SUBJECT_"
@@ -11,7 +11,7 @@ const (
 	AltNameVariable = SubjectPrefix + "SUBJECTALTNAME"
 )
 
-// ClearVariables removes from settings what tlsconf.Variables would set: before a handshake nothing of the kind is believed.
+// ClearVariables removes from settings what Variables would set: before a handshake nothing of the kind is believed.
 func ClearVariables(settings map[string]string) {
 	for name := range settings {
 		if name == ConnectedVariable || strings.HasPrefix(name, SubjectPrefix) {

@@ -1,4 +1,4 @@
-package tlsfiles
+package tlsconf
 
 import "testing"
 

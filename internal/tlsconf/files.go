@@ -1,4 +1,4 @@
-package tlsfiles
+package tlsconf
 
 import (
 	"errors"
@@ -10,38 +10,45 @@ import (
 	"mailproxy/internal/smallfile"
 )
 
-// Pair names the file with a certificate chain and the one with its private key; both may be the same.
-type Pair struct{ Cert, Key string }
+const (
+	// maxCert bounds a file with certificate and key; a chain of RSA-8192 certificates is a tenth of it.
+	maxCert = 256 << 10
+	// maxTrust bounds one file of trusted certificates. Debian's bundle of all public authorities is 0.2 MiB.
+	maxTrust = 4 << 20
+)
 
-// Text is what the files of a Pair hold.
-type Text struct {
-	Files     Pair
-	Cert, Key []byte
-	Open      string // name of the key's file when everybody may read it
+// files names the file with a certificate chain and the one with its private key; both may be the same.
+type files struct{ cert, key string }
+
+// pemText is what the files hold.
+type pemText struct {
+	files     files
+	cert, key []byte
+	open      string // name of the key's file when everybody may read it
 }
 
-func (p Pair) String() string {
-	if p.Cert == p.Key {
-		return p.Cert
+func (f files) String() string {
+	if f.cert == f.key {
+		return f.cert
 	}
-	return p.Cert + ", " + p.Key
+	return f.cert + ", " + f.key
 }
 
-// Read reads both files.
-func (p Pair) Read() (Text, error) {
-	text := Text{Files: p}
-	cert, mode, err := smallfile.Read(p.Cert, MaxCert)
+// read reads both files.
+func (f files) read() (pemText, error) {
+	text := pemText{files: f}
+	cert, mode, err := smallfile.Read(f.cert, maxCert)
 	if err != nil {
 		return text, err
 	}
-	text.Cert, text.Key = cert, cert
-	if p.Key != p.Cert {
-		if text.Key, mode, err = smallfile.Read(p.Key, MaxCert); err != nil {
+	text.cert, text.key = cert, cert
+	if f.key != f.cert {
+		if text.key, mode, err = smallfile.Read(f.key, maxCert); err != nil {
 			return text, err
 		}
 	}
 	if mode&everybody != 0 {
-		text.Open = p.Key
+		text.open = f.key
 	}
 	return text, nil
 }
@@ -49,22 +56,22 @@ func (p Pair) Read() (Text, error) {
 // everybody may read a file of this mode.
 const everybody = 0o004
 
-// Base are TLS_CERTFILE and TLS_PRIVATE_KEYFILE.
-func (o *Options) Base() (Pair, error) {
+// baseFiles are TLS_CERTFILE and TLS_PRIVATE_KEYFILE.
+func (o *Options) baseFiles() (files, error) {
 	cert, key := o.get("TLS_CERTFILE"), o.get("TLS_PRIVATE_KEYFILE")
 	if cert == "" {
-		return Pair{}, errors.New("TLS_CERTFILE is not set")
+		return files{}, errors.New("TLS_CERTFILE is not set")
 	}
 	if key == "" {
 		key = cert
 	}
-	return Pair{cert, key}, nil
+	return files{cert, key}, nil
 }
 
-// Default are the files for a client that names no server we have: TLS_CERTFILE.ADDRESS when there is one for the
+// defaultFiles are the files for a client that names no server we have: TLS_CERTFILE.ADDRESS when there is one for the
 // address the client connected to, else TLS_CERTFILE.
-func (o *Options) Default() (Pair, error) {
-	base, err := o.Base()
+func (o *Options) defaultFiles() (files, error) {
+	base, err := o.baseFiles()
 	if err != nil {
 		return base, err
 	}
@@ -74,9 +81,9 @@ func (o *Options) Default() (Pair, error) {
 	return base, nil
 }
 
-// ForName are the files for the server that a client names in its ClientHello, if there are any: TLS_CERTFILE.NAME.
-func (o *Options) ForName(server string) (Pair, bool) {
-	base, err := o.Base()
+// filesForName are the files for the server that a client names in its ClientHello, if there are any: TLS_CERTFILE.NAME.
+func (o *Options) filesForName(server string) (files, bool) {
+	base, err := o.baseFiles()
 	if err != nil {
 		return base, false
 	}
@@ -85,14 +92,14 @@ func (o *Options) ForName(server string) (Pair, bool) {
 
 // suffixed returns the pair whose names end in ".suffix", if its certificate file is there. Cert and key have the same
 // suffix, as Courier's documentation of TLS_PRIVATE_KEYFILE says.
-func (p Pair) suffixed(suffix string) (Pair, bool) {
+func (f files) suffixed(suffix string) (files, bool) {
 	if suffix == "" {
-		return p, false
+		return f, false
 	}
-	own := Pair{p.Cert + "." + suffix, p.Key + "." + suffix}
+	own := files{f.cert + "." + suffix, f.key + "." + suffix}
 	// What is there but can not be read is not passed over in silence.
 	var st unix.Stat_t
-	return own, unix.Stat(own.Cert, &st) != unix.ENOENT
+	return own, unix.Stat(own.cert, &st) != unix.ENOENT
 }
 
 // addressSuffix is ip as couriertls spells it in file names: IPv4 without the ::ffff: of couriertcpd.

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/relay"
+	"mailproxy/relay/internal/wire"
+	"mailproxy/relay/record"
+	"mailproxy/relay/relaytest"
+)
+
+// frozen is a session of a fixture: its message, and the bytes that go with it.
+type frozen struct {
+	m    *wire.Message
+	held []byte
+}
+
+// readFrozen reads what an earlier release has sent to its successor: a line for each session, with the MOVE packet and the
+// bytes of its DATA messages, both as Go strings.
+func readFrozen(t *testing.T, path string) (all []frozen) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		packet, held, ok := strings.Cut(strings.TrimSpace(line), "\" \"")
+		packet, perr := strconv.Unquote(packet + "\"")
+		held, herr := strconv.Unquote("\"" + held)
+		m, merr := wire.Decode([]byte(packet))
+		if err := errors.Join(perr, herr, merr); err != nil || !ok {
+			t.Fatalf("%s: %v", line, err)
+		}
+		all = append(all, frozen{m, []byte(held)})
+	}
+	if len(all) == 0 {
+		t.Fatal("no session in " + path)
+	}
+	return all
+}
+
+// peerOf is the other end of the TLS connection that a relayd has the state of: what is in for one is out for the other.
+func peerOf(t *testing.T, state string, below *record.Conn) {
+	t.Helper()
+	b, err := hex.DecodeString(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = 9
+	half := (len(b) - head) / 2
+	swapped := append(append(append([]byte(nil), b[:head]...), b[head+half:]...), b[head:head+half]...)
+	codec, err := record.Unmarshal(swapped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	below.State = &record.Detached{Codec: codec}
+}
+
+// TestAdoptLastRelease: sessions that the relayd of the release before TLS went back into the front ends has passed on are
+// carried on, with the bytes and the TLS state that it held.
+func TestAdoptLastRelease(t *testing.T) {
+	sessions := readFrozen(t, "testdata/sessions-before-one-house")
+	ours, theirs, err := unixPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	_ = theirs.SetDeadline(time.Now().Add(20 * time.Second))
+	var near, clients, mailhosts []relay.Conn
+	for range sessions {
+		nc, fc := relaytest.TCP(t, 0)
+		nm, fm := relaytest.TCP(t, 0)
+		near, clients, mailhosts = append(near, nc, nm), append(clients, fc), append(mailhosts, fm)
+	}
+	before := make(chan error, 1)
+	go func() { // the relayd before
+		before <- func() error {
+			if err := expect(theirs, "READY"); err != nil {
+				return err
+			}
+			for i, x := range sessions {
+				c, cerr := near[2*i].(*net.TCPConn).File()
+				m, merr := near[2*i+1].(*net.TCPConn).File()
+				if err := errors.Join(cerr, merr); err != nil {
+					return err
+				}
+				if err := move(theirs, x.m, x.held, int(c.Fd()), int(m.Fd())); err != nil {
+					return err
+				}
+				for _, f := range []io.Closer{c, m, near[2*i], near[2*i+1]} {
+					f.Close()
+				}
+			}
+			if err := wire.Send(theirs, &wire.Message{Verb: "END"}); err != nil {
+				return err
+			}
+			return expect(theirs, "OK")
+		}()
+	}()
+	s := startChanged(t, func(s *service) {
+		if n, err := s.adopt(ours); err != nil || n != len(sessions) {
+			t.Fatal(n, err)
+		}
+	})
+	if err := <-before; err != nil {
+		t.Fatal(err)
+	}
+	who, _, err := ask(s.socket, "who")
+	if err != nil || strings.Count(who, "ann@example.com\t[::ffff:192.0.2.7]:4711\tIMAP\tmail1.example.com\t2026-11-18T") != 3 ||
+		!strings.Contains(who, "bob\t[2001:db8::7]:995\t\tlocal\t") {
+		t.Errorf("%v\n%s", err, who)
+	}
+	for i, x := range sessions {
+		fc, fm := clients[i], mailhosts[i]
+		_ = fc.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = fm.SetDeadline(time.Now().Add(20 * time.Second))
+		if state, ok := x.m.Fields["TLS1"]; ok {
+			c := &record.Conn{Conn: fm.(*net.TCPConn)}
+			peerOf(t, state, c)
+			fm = c
+		}
+		expectText(t, fc, string(x.held))
+		_, _ = io.WriteString(fm, "from the mailhost")
+		expectText(t, fc, "from the mailhost")
+		if x.m.Fields["FLOW0"] == "000" { // else the client had ended its side
+			_, _ = io.WriteString(fc, "from the client")
+			expectText(t, fm, "from the client")
+			if err := fc.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if rest, err := io.ReadAll(fm); err != nil || len(rest) > 0 {
+				t.Errorf("%q %v", rest, err)
+			}
+		}
+		if err := fm.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if rest, err := io.ReadAll(fc); err != nil || len(rest) > 0 {
+			t.Errorf("%q %v", rest, err)
+		}
+	}
+	waitFor(t, func() bool { return s.limits.now() == 0 })
+	s.stop()
+	for _, line := range []string{
+		"INFO: LOGOUT, user=ann@example.com, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1.example.com, rcvd=27, sent=345695, ",
+		"INFO: LOGOUT, user=ann@example.com, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1.example.com, rcvd=15, sent=17, ",
+	} {
+		if !strings.Contains(s.log.String(), line) {
+			t.Errorf("no %q in\n%s", line, s.log)
+		}
+	}
+	if strings.Contains(s.log.String(), "user=bob") { // the local server writes its own line
+		t.Error(s.log)
+	}
+}
