@@ -13,7 +13,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/internal/wire"
-	"mailproxy/relay/record"
+	"mailproxy/relay/tlsrecord"
 	"mailproxy/relay/relaytest"
 )
 
@@ -48,7 +48,7 @@ func readFrozen(t *testing.T, path string) (all []frozen) {
 }
 
 // peerOf is the other end of the TLS connection that a relayd has the state of: what is in for one is out for the other.
-func peerOf(t *testing.T, state string, below *record.Conn) {
+func peerOf(t *testing.T, state string, below *relaytest.CodecConn) {
 	t.Helper()
 	b, err := hex.DecodeString(state)
 	if err != nil {
@@ -57,11 +57,11 @@ func peerOf(t *testing.T, state string, below *record.Conn) {
 	const head = 9
 	half := (len(b) - head) / 2
 	swapped := append(append(append([]byte(nil), b[:head]...), b[head+half:]...), b[head:head+half]...)
-	codec, err := record.Unmarshal(swapped)
+	codec, err := tlsrecord.Unmarshal(swapped, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	below.State = &record.Detached{Codec: codec}
+	below.State = &tlsrecord.Detached{Codec: codec}
 }
 
 // TestAdoptLastRelease: sessions that the relayd of the release before TLS went back into the front ends has passed on are
@@ -123,7 +123,7 @@ func TestAdoptLastRelease(t *testing.T) {
 		_ = fc.SetDeadline(time.Now().Add(20 * time.Second))
 		_ = fm.SetDeadline(time.Now().Add(20 * time.Second))
 		if state, ok := x.m.Fields["TLS1"]; ok {
-			c := &record.Conn{Conn: fm.(*net.TCPConn)}
+			c := &relaytest.CodecConn{Conn: fm.(*net.TCPConn)}
 			peerOf(t, state, c)
 			fm = c
 		}

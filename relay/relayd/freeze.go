@@ -12,7 +12,7 @@ import (
 
 	"mailproxy/relay/internal/pump"
 	"mailproxy/relay/internal/wire"
-	"mailproxy/relay/record"
+	"mailproxy/relay/tlsrecord"
 )
 
 // A session on its way to the next relayd is a MOVE message with its names, its state and its two descriptors, and DATA
@@ -71,7 +71,7 @@ func thaw(m *wire.Message, held []byte, fds []int) (*session, error) {
 			if err != nil {
 				return nil, err
 			}
-			if end.TLS, err = record.Unmarshal(raw); err != nil {
+			if end.TLS, err = tlsrecord.Unmarshal(raw, n == "1"); err != nil {
 				return nil, err
 			}
 		}

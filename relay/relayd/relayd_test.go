@@ -16,7 +16,6 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/internal/wire"
-	"mailproxy/relay/record"
 	"mailproxy/relay/relaytest"
 	"mailproxy/tests/testlog"
 )
@@ -225,7 +224,7 @@ func TestLimitTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			own := &record.Conn{Conn: d.NetConn(), State: state}
+			own := &relaytest.CodecConn{Conn: d.NetConn(), State: state}
 			_, _ = io.WriteString(own, "to the client")
 			expectText(t, client, "to the client")
 			_, _ = io.WriteString(client, "from the client")

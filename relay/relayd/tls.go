@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"mailproxy/relay/record"
+	"mailproxy/relay/tlsrecord"
 )
 
 // takeTLS carries on the TLS connections that a TAKE message describes: keys and counters in hexadecimal, and in its
@@ -21,11 +21,11 @@ func (s *session) takeTLS(fields map[string]string, body []byte) (plain [2][]byt
 		if err != nil {
 			return plain, errors.New("TLS state is not hexadecimal")
 		}
-		codec, err := record.Unmarshal(raw)
+		codec, err := tlsrecord.Unmarshal(raw, leg == mailhost)
 		if err != nil {
 			return plain, err
 		}
-		d := record.Detached{Codec: codec, Ended: fields[name+"_ENDED"] == "1"}
+		d := tlsrecord.Detached{Codec: codec, Ended: fields[name+"_ENDED"] == "1"}
 		if d.Plain, body, err = cut(body, fields[name+"_PLAIN"]); err != nil {
 			return plain, err
 		}

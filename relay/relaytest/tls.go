@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"mailproxy/relay"
-	"mailproxy/relay/record"
+	"mailproxy/relay/tlsrecord"
 )
 
 // Certificate returns a fresh self-signed certificate for localhost, as DER chain with key.
@@ -37,14 +37,14 @@ func Certificate(t testing.TB) tls.Certificate {
 // Detachable is a TLS connection that can be taken from crypto/tls.
 type Detachable struct {
 	*tls.Conn
-	Tap *record.Tap
+	Tap *tlsrecord.Tap
 }
 
 // CanDetach is part of relay.Detacher.
 func (d Detachable) CanDetach() error { return d.Tap.CanDetach(d.Conn) }
 
 // Detach is part of relay.Detacher.
-func (d Detachable) Detach() (*record.Detached, error) { return d.Tap.Detach(d.Conn) }
+func (d Detachable) Detach() (*tlsrecord.Detached, error) { return d.Tap.Detach(d.Conn) }
 
 // Below is part of relay.Detacher.
 func (d Detachable) Below() any { return d.Tap.NetConn() }
@@ -58,7 +58,7 @@ func TLS(version, id uint16, detach bool) Kind {
 	return Kind{Name: fmt.Sprintf("tls%x-%x-%v", version, id, detach), Make: func(t testing.TB) (relay.Conn, relay.Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
-		tap := record.NewTap(near, false)
+		tap := tlsrecord.NewTap(near, false)
 		cfg := &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MaxVersion: version, MinVersion: version}
 		if id != 0 {
 			cfg.CipherSuites = []uint16{id}
@@ -83,7 +83,7 @@ func TLSMailhost(version uint16) Kind {
 	return Kind{Name: fmt.Sprintf("mailhost%x", version), Make: func(t testing.TB) (relay.Conn, relay.Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
-		tap := record.NewTap(near, true)
+		tap := tlsrecord.NewTap(near, true)
 		cfg := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}
 		tap.Configure(cfg)
 		c := tls.Client(tap, cfg)

@@ -14,7 +14,7 @@ func (f *Flow) Cut() bool { return f.done && errors.Is(f.Err, ErrTruncated) }
 // End is one connection of a session: a non-blocking stream socket, with TLS or without.
 type End struct {
 	FD    int
-	TLS   Codec  // nil: plain
+	TLS   *Codec // nil: plain
 	In    []byte // read and not yet decrypted: the beginning of a record
 	Out   []byte // to be written before anything else
 	Ended bool   // TLS: close_notify was received; what follows means nothing
@@ -115,7 +115,7 @@ func (e *End) Take(d *Detached) (plain []byte) {
 
 // answer queues what the peer of a TLS connection has asked for (a key update). It is sent with the next bytes or at once.
 func (e *End) answer() error {
-	if e.TLS == nil || e.Shut || !e.TLS.Asked() {
+	if e.TLS == nil || e.Shut || !e.TLS.Asked() || len(e.Out) > 0 {
 		return nil
 	}
 	var err error

@@ -1,4 +1,4 @@
-package record
+package tlsrecord
 
 import (
 	"encoding/binary"
@@ -28,12 +28,13 @@ func (c *Codec) Marshal() []byte {
 	return b
 }
 
-// Unmarshal is the reverse of Marshal.
-func Unmarshal(b []byte) (*Codec, error) {
+// Unmarshal is the reverse of Marshal; client says that we are the connection's client, which the state does not tell.
+func Unmarshal(b []byte, client bool) (*Codec, error) {
 	if len(b) != stateLen {
 		return nil, fmt.Errorf("TLS state of %d bytes", len(b))
 	}
-	c := &Codec{version: binary.BigEndian.Uint16(b), id: binary.BigEndian.Uint16(b[2:]), skip: binary.BigEndian.Uint32(b[4:]), asked: b[8] == 1}
+	c := &Codec{version: binary.BigEndian.Uint16(b), id: binary.BigEndian.Uint16(b[2:]), skip: binary.BigEndian.Uint32(b[4:]),
+		client: client, asked: b[8] == 1}
 	b = b[9:]
 	for _, h := range []*half{&c.in, &c.out} {
 		h.n = b[0]

@@ -1,4 +1,4 @@
-package record_test
+package tlsrecord_test
 
 import (
 	"bufio"
@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"mailproxy/relay"
-	"mailproxy/relay/record"
 	"mailproxy/relay/relaytest"
+	"mailproxy/relay/tlsrecord"
 )
 
 // TestOpenSSL: OpenSSL's client talks to an echo through a detached connection, with every cipher suite, and changes its
@@ -81,7 +81,7 @@ func echo(t *testing.T, l net.Listener) {
 		return
 	}
 	defer conn.Close()
-	tap := record.NewTap(conn, false)
+	tap := tlsrecord.NewTap(conn, false)
 	cfg := &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate(t)}}
 	tap.Configure(cfg)
 	s := tls.Server(tap, cfg)

@@ -1,12 +1,12 @@
-// Package record carries on a TLS connection after its handshake, at the price of a few hundred bytes while it idles.
+// Package tlsrecord carries on a TLS connection after its handshake, at the price of a few hundred bytes while it idles.
 //
 // crypto/tls makes the handshake; a Tap under it notes the traffic secrets and counts the records. Detach then takes the
 // connection away from crypto/tls, and a Codec opens and seals its records from there on (TLS 1.3: RFC 8446 section 5,
-// TLS 1.2: RFC 5246 section 6 with the AEAD suites of RFC 5288 and RFC 7905). What can not be carried on that way
+// TLS 1.2: RFC 5246 section 6 with the AEAD suites of RFC 5288 and RFC 7905). What cannot be carried on that way
 // (CBC suites, TLS 1.1 and older, a key update before Detach) stays with crypto/tls.
 //
 // It deliberately lacks handshakes, certificates, renegotiation and every cipher that is not an AEAD.
-package record
+package tlsrecord
 
 import (
 	"crypto/aes"
@@ -25,7 +25,7 @@ import (
 )
 
 // ErrUnfit reports a connection that only crypto/tls can carry on.
-var ErrUnfit = errors.New("TLS connection can not be detached")
+var ErrUnfit = errors.New("TLS connection cannot be detached")
 
 // suite is what the record layer needs to know of a cipher suite.
 type suite struct {

@@ -1,4 +1,4 @@
-package record
+package tlsrecord
 
 import (
 	"bytes"
@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"mailproxy/relay/internal/pump"
 )
 
-// Detached is a TLS connection without crypto/tls, the same type as relay.Detached.
-type Detached = pump.Detached
+// Detached is a TLS connection without crypto/tls. The bytes that follow are still in the connection below.
+type Detached struct {
+	Codec *Codec
+	Plain []byte // decrypted already and not yet read by anybody
+	Raw   []byte // the beginning of a record that has not wholly arrived
+	Ended bool   // close_notify has been received
+}
 
 // Established is called once, right after a successful handshake and before anything is read or written.
 func (t *Tap) Established(c *tls.Conn) {
@@ -42,7 +45,7 @@ func (t *Tap) ticketsSent(cs *tls.ConnectionState) uint64 {
 	if err != nil {
 		return 0
 	}
-	c.in = c.out // what we have written is read here
+	c.in, c.client = c.out, true // what we have written is read here
 	for i, rec := range t.early {
 		c.in.seq, c.in.aead = 0, nil
 		if _, _, err := c.open(bytes.Clone(rec)); err == nil {
@@ -72,7 +75,7 @@ func (t *Tap) codec(cs *tls.ConnectionState) (*Codec, error) {
 	if t.client {
 		in, out = server, client
 	}
-	c := &Codec{version: cs.Version, id: cs.CipherSuite}
+	c := &Codec{version: cs.Version, id: cs.CipherSuite, client: t.client}
 	c.in.n, c.out.n = uint8(copy(c.in.secret[:], in)), uint8(copy(c.out.secret[:], out))
 	c.in.seq, c.out.seq = t.inSeq, t.outSeq
 	return c, nil
@@ -99,8 +102,9 @@ func (t *Tap) ready(c *tls.Conn) (*Codec, error) {
 	return codec, t.check(codec)
 }
 
-// Detach takes the connection away from c, which stands on this Tap and must not be used any more, by nobody. After
-// ErrUnfit c goes on as if nothing had happened. Called again, it returns the same state.
+// Detach returns what another party needs to go on with c, which stands on this Tap. From then on c must not be used,
+// unless Restore is called before anybody has used the state. After ErrUnfit c goes on as if nothing had happened. Called
+// again, it returns the same state.
 func (t *Tap) Detach(c *tls.Conn) (*Detached, error) {
 	if t.taken != nil {
 		return t.taken, nil
@@ -115,7 +119,7 @@ func (t *Tap) Detach(c *tls.Conn) (*Detached, error) {
 		d.Raw = bytes.Clone(t.rec)
 	}
 	t.cut = true
-	for buf := make([]byte, pump.MaxPlain); ; {
+	for buf := make([]byte, MaxPlain); ; {
 		n, err := c.Read(buf)
 		d.Plain = append(d.Plain, buf[:n]...)
 		switch {
@@ -127,10 +131,14 @@ func (t *Tap) Detach(c *tls.Conn) (*Detached, error) {
 		default:
 			return nil, fmt.Errorf("detaching: %w", err)
 		}
-		t.rec, t.secrets, t.taken = nil, nil, d
+		t.taken = d
 		return d, nil
 	}
 }
+
+// Restore gives the connection back to crypto/tls after a Detach that came to nothing. Detached.Plain, which crypto/tls
+// takes for read, is the caller's to deliver.
+func (t *Tap) Restore() { t.cut, t.taken = false, nil }
 
 // check opens the last record that crypto/tls has read once more: keys and counters are right, and the peer has not
 // changed its key.

@@ -1,26 +1,23 @@
-package record
+package relaytest
 
 import (
 	"errors"
 	"io"
 	"net"
-	"time"
+
+	"mailproxy/relay/tlsrecord"
 )
 
-// Conn reads and writes a detached connection without crypto/tls: for what still has to be said on a connection that was
-// detached to be given away and then was not. State is the connection's present state at any time, so that it can be given
-// away later. It is for use by one goroutine at a time.
-type Conn struct {
+// CodecConn reads and writes a detached connection without crypto/tls: the peer of a session of which only the
+// state is known. It is for use by one goroutine at a time.
+type CodecConn struct {
 	net.Conn // the connection that carries the records
-	State    *Detached
-
-	used bool
+	State    *tlsrecord.Detached
 }
 
-// Read returns what the peer has sent; io.EOF after its close_notify, ErrTruncated where the stream ends without it. Not a
+// Read returns what the peer has sent; io.EOF after its close_notify, tlsrecord.ErrTruncated where the stream ends without it. Not a
 // byte behind a record that has begun is taken from the connection below.
-func (c *Conn) Read(p []byte) (int, error) {
-	c.used = true
+func (c *CodecConn) Read(p []byte) (int, error) {
 	for len(c.State.Plain) == 0 {
 		if c.State.Ended {
 			return 0, io.EOF
@@ -34,7 +31,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (c *Conn) readRecord() error {
+func (c *CodecConn) readRecord() error {
 	s := c.State
 	for {
 		n, err := s.Codec.Split(s.Raw)
@@ -44,15 +41,15 @@ func (c *Conn) readRecord() error {
 		if n > 0 {
 			break
 		}
-		missing := headerLen - len(s.Raw)
+		missing := 5 - len(s.Raw)
 		if missing <= 0 {
-			missing = headerLen + int(s.Raw[3])<<8 + int(s.Raw[4]) - len(s.Raw)
+			missing = 5 + int(s.Raw[3])<<8 + int(s.Raw[4]) - len(s.Raw)
 		}
 		buf := make([]byte, missing)
 		n, err = c.Conn.Read(buf)
 		s.Raw = append(s.Raw, buf[:n]...)
 		if n == 0 && errors.Is(err, io.EOF) {
-			return ErrTruncated
+			return tlsrecord.ErrTruncated
 		}
 		if n == 0 && err != nil {
 			return err
@@ -71,15 +68,14 @@ func (c *Conn) readRecord() error {
 }
 
 // Write seals p and sends it.
-func (c *Conn) Write(p []byte) (int, error) {
-	c.used = true
+func (c *CodecConn) Write(p []byte) (int, error) {
 	if err := c.send(p); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-func (c *Conn) send(p []byte) error {
+func (c *CodecConn) send(p []byte) error {
 	sealed, err := c.State.Codec.Seal(nil, p)
 	if err == nil {
 		_, err = c.Conn.Write(sealed)
@@ -88,8 +84,7 @@ func (c *Conn) send(p []byte) error {
 }
 
 // CloseWrite sends close_notify and ends the stream below in this direction.
-func (c *Conn) CloseWrite() error {
-	c.used = false // nothing may follow
+func (c *CodecConn) CloseWrite() error {
 	end, err := c.State.Codec.SealEnd(nil)
 	if err == nil {
 		_, err = c.Conn.Write(end)
@@ -98,16 +93,4 @@ func (c *Conn) CloseWrite() error {
 		err = half.CloseWrite()
 	}
 	return err
-}
-
-// closeTime is how long close_notify may take to be sent.
-const closeTime = 5 * time.Second
-
-// Close sends close_notify, if the connection was read or written here, and closes the connection below.
-func (c *Conn) Close() error {
-	if c.used {
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(closeTime))
-		_ = c.CloseWrite() // a peer that is gone needs none
-	}
-	return c.Conn.Close()
 }
