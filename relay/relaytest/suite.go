@@ -101,11 +101,25 @@ func byteByByte(s *session) {
 	s.over()
 }
 
-func halfCloseClient(s *session)   { halfClose(s, s.client, s.mailhost) }
-func halfCloseMailhost(s *session) { halfClose(s, s.mailhost, s.client) }
+// halfCloseMailhost: the mailhost's end is the session's end. The client gets everything, and then its own end is the last.
+func halfCloseMailhost(s *session) {
+	s.start()
+	answer := bytes.Repeat([]byte("0123456789abcdef"), 20000)
+	go func() {
+		_, _ = s.mailhost.Write(answer)
+		s.mailhost.CloseWrite()
+	}()
+	got, err := io.ReadAll(s.client)
+	if err != nil || !bytes.Equal(got, answer) {
+		s.Fatalf("%d of %d bytes, %v", len(got), len(answer), err)
+	}
+	s.client.Close()
+	s.over()
+}
 
-// halfClose: a ends its direction, b sees that and still answers at length.
-func halfClose(s *session, a, b relay.Conn) {
+// halfCloseClient: the client ends its direction, the mailhost sees that and still answers at length.
+func halfCloseClient(s *session) {
+	a, b := s.client, s.mailhost
 	s.start()
 	send(s, a, "QUIT\r\n")
 	if err := a.CloseWrite(); err != nil {
@@ -163,9 +177,11 @@ func bulk(s *session) {
 	s.over()
 }
 
-// Bulk sends size random bytes each way at the same time, half-closes, and compares checksums.
+// Bulk sends size random bytes each way at the same time, half-closes, the mailhost when it has received everything, and
+// compares checksums.
 func Bulk(client, mailhost relay.Conn, size int64) error {
 	errs := make(chan error, 8)
+	received := make(chan struct{})
 	var sent, got [2][]byte
 	var wg sync.WaitGroup
 	for i, c := range []relay.Conn{client, mailhost} {
@@ -176,6 +192,9 @@ func Bulk(client, mailhost relay.Conn, size int64) error {
 			src := rand.NewChaCha8([32]byte{byte(i + 1)})
 			if _, err := io.Copy(io.MultiWriter(c, h), io.LimitReader(src, size)); err != nil {
 				errs <- fmt.Errorf("writing from side %d: %w", i, err)
+			}
+			if i == 1 {
+				<-received
 			}
 			if err := c.CloseWrite(); err != nil {
 				errs <- err
@@ -190,6 +209,9 @@ func Bulk(client, mailhost relay.Conn, size int64) error {
 				errs <- fmt.Errorf("side %d got %d of %d bytes: %w", i, n, size, err)
 			}
 			got[1-i] = h.Sum(nil)
+			if i == 1 {
+				close(received)
+			}
 		}()
 	}
 	wg.Wait()

@@ -35,22 +35,10 @@ func Certificate(t testing.TB) tls.Certificate {
 }
 
 // Detachable is a TLS connection that can be taken from crypto/tls.
-type Detachable struct {
-	*tls.Conn
-	Tap *tlsrecord.Tap
-}
+type Detachable struct{ *tlsrecord.Conn }
 
-// CanDetach is part of relay.Detacher.
-func (d Detachable) CanDetach() error { return d.Tap.CanDetach(d.Conn) }
-
-// Detach is part of relay.Detacher.
-func (d Detachable) Detach() (*tlsrecord.Detached, error) { return d.Tap.Detach(d.Conn) }
-
-// Below is part of relay.Detacher.
-func (d Detachable) Below() any { return d.Tap.NetConn() }
-
-// NetConn is the connection below.
-func (d Detachable) NetConn() net.Conn { return d.Tap.NetConn() }
+// Below is the connection below.
+func (d Detachable) Below() any { return d.NetConn() }
 
 // TLS is a pair with a finished handshake; near is the server's end, as a client's connection comes to a relay. It can be
 // detached if detach is set. id is the cipher suite for TLS 1.2, 0 = any.
@@ -58,23 +46,20 @@ func TLS(version, id uint16, detach bool) Kind {
 	return Kind{Name: fmt.Sprintf("tls%x-%x-%v", version, id, detach), Make: func(t testing.TB) (relay.Conn, relay.Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
-		tap := tlsrecord.NewTap(near, false)
 		cfg := &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MaxVersion: version, MinVersion: version}
 		if id != 0 {
 			cfg.CipherSuites = []uint16{id}
 		}
-		tap.Configure(cfg)
-		s := tls.Server(tap, cfg)
+		s := tlsrecord.Server(near, cfg)
 		c := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
 		shake(t, s, c)
-		tap.Established(s)
 		if detach {
-			if err := tap.CanDetach(s); err != nil {
+			if err := s.CanDetach(); err != nil {
 				t.Fatal(err)
 			}
-			return Detachable{s, tap}, c
+			return Detachable{s}, c
 		}
-		return s, c
+		return s.Conn, c
 	}}
 }
 
@@ -83,21 +68,17 @@ func TLSMailhost(version uint16) Kind {
 	return Kind{Name: fmt.Sprintf("mailhost%x", version), Make: func(t testing.TB) (relay.Conn, relay.Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
-		tap := tlsrecord.NewTap(near, true)
-		cfg := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}
-		tap.Configure(cfg)
-		c := tls.Client(tap, cfg)
+		c := tlsrecord.Client(near, &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
 		s := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{Certificate(t)}})
 		shake(t, s, c)
-		tap.Established(c)
-		if err := tap.CanDetach(c); err != nil {
+		if err := c.CanDetach(); err != nil {
 			t.Fatal(err)
 		}
-		return Detachable{c, tap}, s
+		return Detachable{c}, s
 	}}
 }
 
-func shake(t testing.TB, s, c *tls.Conn) {
+func shake(t testing.TB, s, c interface{ Handshake() error }) {
 	t.Helper()
 	failed := make(chan error, 1)
 	go func() { failed <- s.Handshake() }()

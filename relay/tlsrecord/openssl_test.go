@@ -81,16 +81,12 @@ func echo(t *testing.T, l net.Listener) {
 		return
 	}
 	defer conn.Close()
-	tap := tlsrecord.NewTap(conn, false)
-	cfg := &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate(t)}}
-	tap.Configure(cfg)
-	s := tls.Server(tap, cfg)
+	s := tlsrecord.Server(conn, &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate(t)}})
 	if err := s.Handshake(); err != nil {
 		t.Error(err)
 		return
 	}
-	tap.Established(s)
-	if err := tap.CanDetach(s); err != nil {
+	if err := s.CanDetach(); err != nil {
 		t.Error(err)
 	}
 	near, far := relaytest.Unix(t, 0)
@@ -98,7 +94,7 @@ func echo(t *testing.T, l net.Listener) {
 		_, _ = io.Copy(far, far)
 		_ = far.CloseWrite()
 	}()
-	if _, err := relay.Join(context.Background(), relaytest.Detachable{Conn: s, Tap: tap}, near, relay.Options{}); err != nil {
+	if _, err := relay.Join(context.Background(), relaytest.Detachable{Conn: s}, near, relay.Options{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -33,11 +33,15 @@ func (c *Codec) Asked() bool { return c.asked }
 
 // SealAlert appends a fatal alert, after which nothing may follow.
 func (c *Codec) SealAlert(dst []byte, alert tls.AlertError) ([]byte, error) {
+	c.asked = false
 	return c.seal(dst, typeAlert, []byte{2, byte(alert)})
 }
 
-// SealEnd appends a close_notify alert.
-func (c *Codec) SealEnd(dst []byte) ([]byte, error) { return c.seal(dst, typeAlert, []byte{1, 0}) }
+// SealEnd appends a close_notify alert, after which nothing may follow.
+func (c *Codec) SealEnd(dst []byte) ([]byte, error) {
+	c.asked = false
+	return c.seal(dst, typeAlert, []byte{1, 0})
+}
 
 // seal appends one record.
 func (c *Codec) seal(dst []byte, kind byte, p []byte) ([]byte, error) {

@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/relay"
+	"mailproxy/relay/handoff"
+)
+
+// The conversation in which a process gives its sessions to the one that replaces it (old, new):
+//
+//	new: READY VERSION      its program works; the old one still serves
+//	old: STATE VERSION      from here on the sessions stand still
+//	old: MOVE, DATA, ...    each session
+//	old: END
+//	new: HELD               it holds all of them, and touches none
+//	old: GO                 the old one does not touch them any more
+//	new: SERVING            it serves them now; the old one lets go of its copies
+//
+// Whatever happens before SERVING, the old process goes on exactly where the sessions were: a new one that has not said it
+// has touched nothing. The last release says neither STATE nor GO: it sends MOVE after READY, and expects OK after END.
+
+const (
+	readyTime   = 10 * time.Second // for the new process to be ready
+	moveTime    = 60 * time.Second // for passing all sessions on
+	servingTime = 10 * time.Second // from GO to SERVING
+)
+
+// AwaitReady waits until the process at the other end of c is ready to take sessions over. Sessions are served meanwhile.
+func AwaitReady(ctx context.Context, c *net.UnixConn) error {
+	defer within(ctx, c, readyTime)()
+	m, err := expect(c, "READY")
+	if err != nil {
+		return err
+	}
+	if v := m.Fields["VERSION"]; v != formatVersion {
+		return fmt.Errorf("the new process reads sessions of version %q, this one writes %q", v, formatVersion)
+	}
+	return nil
+}
+
+// HandOver gives all sessions to the process at the other end of c, which AwaitReady has found ready, and returns how many
+// there were. Sessions that cost goroutines, and those that only wait for an alert to be delivered, stay. After an error
+// every session goes on here where it was, once the other process, which kill ends, is gone: it must not return before.
+func (e *Engine) HandOver(ctx context.Context, c *net.UnixConn, kill func()) (n int, err error) {
+	end := within(ctx, c, moveTime)
+	frozen := e.freeze()
+	err = frozen.send(c)
+	if err == nil {
+		_, err = expect(c, "HELD")
+	}
+	if err == nil {
+		err = handoff.Send(c, &handoff.Message{Verb: "GO"})
+	}
+	end()
+	if err == nil { // no signal interrupts this: the sessions are on their way
+		_ = c.SetDeadline(time.Now().Add(servingTime))
+		_, err = expect(c, "SERVING")
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			kill()
+			_ = c.SetDeadline(time.Now().Add(servingTime))
+			_, err = expect(c, "SERVING") // it may have said so in the meantime
+		}
+	}
+	if err != nil {
+		kill()
+		frozen.resume()
+		return 0, err
+	}
+	return frozen.release(), nil
+}
+
+// TakeOver is the other side: it takes the sessions over and starts to serve them. n is how many there were. After an error
+// none is touched, and the process is to end.
+func (e *Engine) TakeOver(ctx context.Context, c *net.UnixConn) (n int, err error) {
+	defer within(ctx, c, moveTime)()
+	ready := &handoff.Message{Verb: "READY", Fields: map[string]string{"PID": strconv.Itoa(os.Getpid()), "VERSION": formatVersion}}
+	if err := handoff.Send(c, ready); err != nil {
+		return 0, err
+	}
+	all, err := e.receiveAll(c)
+	if err != nil {
+		for _, s := range all {
+			closeAll(s.legs[client].fd, s.legs[mailhost].fd)
+		}
+		return 0, err
+	}
+	for _, s := range all {
+		e.counts.adopt(s.info())
+		e.start(s)
+	}
+	return len(all), nil
+}
+
+// receiveAll returns the sessions when they are ours to serve. With an error it returns those that were received before it.
+func (e *Engine) receiveAll(c *net.UnixConn) (all []*session, err error) {
+	m, fds, err := handoff.Receive(c)
+	lastRelease := err == nil && m.Verb != "STATE"
+	if err == nil && !lastRelease {
+		handoff.CloseAll(fds)
+		if v := m.Fields["VERSION"]; v != formatVersion {
+			return nil, fmt.Errorf("the old process writes sessions of version %q, this one reads %q", v, formatVersion)
+		}
+		m, fds, err = handoff.Receive(c)
+	}
+	for ; err == nil && m.Verb == "MOVE"; m, fds, err = handoff.Receive(c) {
+		s, err := receiveMoved(c, m, fds, time.Now())
+		if err != nil {
+			return all, err
+		}
+		all = append(all, s)
+	}
+	handoff.CloseAll(fds)
+	switch {
+	case err != nil:
+		return all, err
+	case m.Verb != "END":
+		return all, fmt.Errorf("the old process says %s instead of END", m.Verb)
+	case lastRelease:
+		return all, handoff.Send(c, &handoff.Message{Verb: "OK"})
+	}
+	if err = handoff.Send(c, &handoff.Message{Verb: "HELD"}); err == nil {
+		_, err = expect(c, "GO")
+	}
+	if err == nil {
+		err = handoff.Send(c, &handoff.Message{Verb: "SERVING"})
+	}
+	return all, err
+}
+
+// within limits what is done on c by time and by ctx; the function it returns takes the limit off.
+func within(ctx context.Context, c *net.UnixConn, d time.Duration) (end func()) {
+	_ = c.SetDeadline(time.Now().Add(d))
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(past()) })
+	return func() {
+		stop()
+		_ = c.SetDeadline(time.Time{})
+	}
+}
+
+func expect(c *net.UnixConn, verb string) (*handoff.Message, error) {
+	m, fds, err := handoff.Receive(c)
+	handoff.CloseAll(fds)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for %s: %w", verb, err)
+	}
+	if m.Verb != verb {
+		return nil, fmt.Errorf("waiting for %s: %s %s", verb, m.Verb, m.Fields["REASON"])
+	}
+	return m, nil
+}
+
+// frozen are sessions that stand still.
+type frozen struct {
+	e      *Engine
+	byLoop [][]*session
+}
+
+// freeze has all sessions that can be moved stand still.
+func (e *Engine) freeze() *frozen {
+	f := &frozen{e: e, byLoop: make([][]*session, len(e.loops))}
+	for i, l := range e.loops {
+		l.call(func() {
+			for _, s := range l.slots {
+				if s != nil && s.movable() {
+					l.guard(s, func() {
+						if l.freeze(s) {
+							f.byLoop[i] = append(f.byLoop[i], s)
+						}
+					})
+				}
+			}
+		})
+	}
+	return f
+}
+
+// movable reports whether another process can go on with a session: not with one that is about to be reset or stopped.
+func (s *session) movable() bool {
+	return s.closing == nil || !s.closing.reset && !errors.Is(s.closing.err, relay.ErrStopped)
+}
+
+// freeze has a session stand still, with nothing in a pipe.
+func (l *loop) freeze(s *session) bool {
+	l.unwatch(s)
+	s.frozen = true
+	for i := range s.flows {
+		if err := s.flows[i].empty(l.buffers, &s.legs[1-i]); err != nil {
+			s.frozen = false
+			l.end(s, err)
+			return false
+		}
+	}
+	return true
+}
+
+// send sends all of them.
+func (f *frozen) send(c *net.UnixConn) error {
+	state := &handoff.Message{Verb: "STATE", Fields: map[string]string{"VERSION": formatVersion}}
+	if err := handoff.Send(c, state); err != nil {
+		return err
+	}
+	for _, sessions := range f.byLoop {
+		for _, s := range sessions {
+			err := sendMoved(c, s, time.Now())
+			for tries := 0; errors.Is(err, unix.ETOOMANYREFS) && tries < 1000; tries++ {
+				time.Sleep(5 * time.Millisecond) // descriptors under way are limited: the other process is reading
+				err = sendMoved(c, s, time.Now())
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return handoff.Send(c, &handoff.Message{Verb: "END"})
+}
+
+// resume has the sessions go on where they were.
+func (f *frozen) resume() {
+	f.each(func(l *loop, s *session) {
+		s.frozen = false
+		l.guard(s, func() {
+			s.moveFirst(l.buffers)
+			l.advance(s)
+		})
+	})
+}
+
+// release lets go of the sessions, which another process serves, and returns how many there were.
+func (f *frozen) release() (n int) {
+	f.each(func(l *loop, s *session) {
+		n++
+		l.remove(s)
+		s.close(l.buffers)
+		f.e.counts.give(s.info())
+	})
+	return n
+}
+
+func (f *frozen) each(do func(*loop, *session)) {
+	for i, l := range f.e.loops {
+		l.call(func() {
+			for _, s := range f.byLoop[i] {
+				if l.slots[s.slot] == s {
+					do(l, s)
+				}
+			}
+		})
+	}
+}

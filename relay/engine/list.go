@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"time"
+
+	"mailproxy/relay"
+)
+
+// State is a session as it stands.
+type State struct {
+	Info    relay.Info
+	Stats   relay.Stats
+	Waiting bool // a peer does not take what is held for it
+	Copied  bool // it costs two goroutines
+}
+
+// List returns all sessions, in no order.
+func (e *Engine) List() []State {
+	now := time.Now()
+	var all []State
+	e.each(func(_ *loop, s *session) {
+		all = append(all, State{Info: s.info(), Stats: s.stats(now), Waiting: s.waiting()})
+	})
+	return append(all, e.copied.list(now)...)
+}
+
+// Totals are sums over the sessions that there are.
+type Totals struct {
+	Counted  int // those being carried and those about to be
+	Sessions int // being carried
+	Waiting  int
+	Copied   int
+
+	FromClient, FromMailhost int64
+}
+
+// Totals returns the sums.
+func (e *Engine) Totals() Totals {
+	t := Totals{Counted: e.counts.now()}
+	add := func(st relay.Stats, waiting bool) {
+		t.Sessions++
+		t.FromClient += st.FromClient
+		t.FromMailhost += st.FromMailhost
+		if waiting {
+			t.Waiting++
+		}
+	}
+	now := time.Now()
+	e.each(func(_ *loop, s *session) { add(s.stats(now), s.waiting()) })
+	for _, c := range e.copied.list(now) {
+		t.Copied++
+		add(c.Stats, false)
+	}
+	return t
+}
+
+// Kick ends every session that match returns true for, and returns how many there were.
+func (e *Engine) Kick(match func(relay.Info) bool) (n int) {
+	e.each(func(l *loop, s *session) {
+		if !s.frozen && match(s.info()) {
+			n++
+			l.end(s, relay.ErrKicked)
+		}
+	})
+	return n + e.copied.kick(match)
+}
+
+// each calls f for every session of the loops, in its loop's thread, one loop after the other.
+func (e *Engine) each(f func(*loop, *session)) {
+	for _, l := range e.loops {
+		l.call(func() {
+			for _, s := range l.slots {
+				if s != nil {
+					f(l, s)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,333 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/relay"
+)
+
+const (
+	pipesPerLoop = 24 // 1 MiB each; beyond them bulk is copied through the shared buffers
+	batch        = 256
+	pause        = time.Second // of silence, after which a session gives back what traffic needs
+	wakeup       = -1          // slot of the loop's own eventfd
+)
+
+var errPanic = errors.New("a fault in this program")
+
+// loop is one thread with its share of the sessions. Nothing but the inbox is touched by other goroutines.
+type loop struct {
+	epoll, wake int
+	buffers     *buffers
+	slots       []*session // by the number that epoll gives back
+	free        []int32
+	gone        []int32    // slots freed in this round: an event for them may still be in the batch
+	busy        []*session // to be put to rest
+	ending      []*session // of which one side has ended, or which are closing
+	closers     int        // how many of these are closing
+	stopped     bool
+	finished    chan struct{}         // closed when run has returned
+	over        func(*session, error) // a session is over; its descriptors are closed already
+	log         func(line string)
+	onEvent     func(*session) // nil but in tests
+
+	mu    sync.Mutex
+	inbox []func()
+}
+
+func newLoop(over func(*session, error), log func(string)) (*loop, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	ev, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeup})
+		if err != nil {
+			unix.Close(ev)
+		}
+	}
+	if err != nil {
+		unix.Close(ep)
+		return nil, fmt.Errorf("event loop: %w", err)
+	}
+	return &loop{epoll: ep, wake: ev, buffers: &buffers{pipes: pipeStock{limit: pipesPerLoop}}, over: over, log: log,
+		finished: make(chan struct{})}, nil
+}
+
+// post has f called by the loop's thread, in order; false: the loop has ended.
+func (l *loop) post(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.wake < 0 {
+		return false
+	}
+	l.inbox = append(l.inbox, f)
+	_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	return true
+}
+
+// call is post and waits until f has returned, or the loop has ended.
+func (l *loop) call(f func()) {
+	done := make(chan struct{})
+	l.post(func() { defer close(done); f() })
+	select {
+	case <-done:
+	case <-l.finished:
+	}
+}
+
+// run serves until stopped is set. Sessions that are left then are closed.
+func (l *loop) run() {
+	defer close(l.finished)
+	events := make([]unix.EpollEvent, batch)
+	rested, ticked := time.Now(), time.Now()
+	for !l.stopped {
+		n, err := unix.EpollWait(l.epoll, events, l.timeout())
+		if err != nil && err != unix.EINTR {
+			l.log(fmt.Sprintf("ERR: event loop: epoll_wait: %v", err))
+			break
+		}
+		now := time.Now()
+		if l.closers > 0 && now.Sub(ticked) >= closeTick {
+			ticked = now
+			l.eachEnding(now, func(s *session) bool { return s.closing != nil })
+		}
+		if len(l.busy)+len(l.ending) > 0 && now.Sub(rested) >= pause {
+			rested = now
+			l.restAll()
+			l.eachEnding(now, func(s *session) bool { return s.closing == nil })
+		}
+		called := false
+		for _, ev := range events[:max(n, 0)] {
+			if ev.Fd == wakeup {
+				called = true
+				continue
+			}
+			if s := l.slots[ev.Fd]; s != nil && !s.frozen {
+				l.guard(s, func() { l.serve(s, int(ev.Pad), ev.Events) })
+			}
+		}
+		l.free = append(l.free, l.gone...)
+		l.gone = l.gone[:0]
+		if called {
+			l.calls()
+		}
+	}
+	for _, s := range l.slots {
+		if s != nil {
+			l.guard(s, func() { l.end(s, relay.ErrStopped) })
+		}
+	}
+	l.buffers.close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	closeAll(l.epoll, l.wake)
+	l.wake = -1
+}
+
+// timeout is how long epoll may wait, in milliseconds.
+func (l *loop) timeout() int {
+	switch {
+	case l.closers > 0:
+		return int(closeTick / time.Millisecond)
+	case len(l.busy)+len(l.ending) > 0:
+		return int(pause / time.Millisecond)
+	}
+	return -1
+}
+
+// guard calls f for a session, if any. A panic ends that one session.
+func (l *loop) guard(s *session, f func()) {
+	defer recovered(l.log, func() {
+		if s != nil && l.slots[s.slot] == s {
+			l.abandon(s)
+		}
+	})
+	f()
+}
+
+// abandon ends a session in an unknown state.
+func (l *loop) abandon(s *session) {
+	for i := range s.flows {
+		if p := s.flows[i].pipe; p != nil {
+			p.held = max(p.held, 1) // it is closed, not used again
+		}
+	}
+	l.end(s, errPanic)
+}
+
+func (l *loop) calls() {
+	var b [8]byte
+	_, _ = unix.Read(l.wake, b[:])
+	l.mu.Lock()
+	in := l.inbox
+	l.inbox = nil
+	l.mu.Unlock()
+	for _, f := range in {
+		l.guard(nil, f)
+	}
+}
+
+// add takes a session, which may hold bytes and may have ended halfway. When epoll cannot take it, it is over at once.
+func (l *loop) add(s *session) {
+	if n := len(l.free); n > 0 {
+		s.slot, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		s.slot = int32(len(l.slots))
+		l.slots = append(l.slots, nil)
+	}
+	l.slots[s.slot] = s
+	l.guard(s, func() {
+		if s.half != nil || s.closing != nil {
+			l.ending = append(l.ending, s)
+		}
+		if s.closing != nil {
+			l.closers++
+		} else {
+			s.moveFirst(l.buffers)
+		}
+		l.advance(s)
+	})
+}
+
+// serve handles events on one leg.
+func (l *loop) serve(s *session, n int, events uint32) {
+	if l.onEvent != nil {
+		l.onEvent(s)
+	}
+	if s.closing == nil {
+		s.move(l.buffers, n, events)
+	}
+	l.advance(s)
+}
+
+// advance finds out where a session stands after something has happened, and waits for what comes next.
+func (l *loop) advance(s *session) {
+	up, down := &s.flows[client], &s.flows[mailhost]
+	if s.closing == nil {
+		switch {
+		case up.refused():
+			l.refuse(s, client)
+		case down.refused():
+			l.refuse(s, mailhost)
+		case up.done && down.done, up.truncated():
+			l.end(s, errors.Join(up.err, down.err))
+			return
+		case up.done && up.err != nil && s.legs[client].gone():
+			// After a reset nobody reads what the mailhost may still send. It may come between an event and the reading.
+			l.end(s, up.err)
+			return
+		case down.done && !down.unwritable:
+			l.drain(s)
+		}
+	}
+	if s.closing != nil && s.closing.step(l.buffers, s, time.Now()) {
+		l.end(s, s.closing.err)
+		return
+	}
+	l.update(s)
+}
+
+// update tells epoll what a session waits for now. An idle session's answer never changes, so it costs no system call.
+func (l *loop) update(s *session) {
+	for n := range s.legs {
+		g, mask := &s.legs[n], s.want(n)
+		if mask == g.mask {
+			continue
+		}
+		op := unix.EPOLL_CTL_MOD
+		switch {
+		case g.mask == 0:
+			op = unix.EPOLL_CTL_ADD
+		case mask == 0: // EPOLLHUP cannot be masked: a leg that waits for nothing must not be watched
+			op = unix.EPOLL_CTL_DEL
+		}
+		if err := unix.EpollCtl(l.epoll, op, g.fd, &unix.EpollEvent{Events: mask, Fd: s.slot, Pad: int32(n)}); err != nil {
+			l.end(s, err)
+			return
+		}
+		g.mask = mask
+	}
+	if s.half == nil && s.closing == nil && (s.flows[0].ended() || s.flows[1].ended()) {
+		s.half = &halfClosed{moved: s.flows[0].moved + s.flows[1].moved, since: time.Now()}
+		l.ending = append(l.ending, s)
+	}
+	if !s.busy && s.holds() {
+		s.busy = true
+		l.busy = append(l.busy, s)
+	}
+}
+
+// unwatch has epoll forget a session.
+func (l *loop) unwatch(s *session) {
+	for n := range s.legs {
+		if g := &s.legs[n]; g.mask != 0 {
+			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, g.fd, nil)
+			g.mask = 0
+		}
+	}
+}
+
+// remove forgets a session without closing its connections.
+func (l *loop) remove(s *session) {
+	l.unwatch(s)
+	l.slots[s.slot] = nil
+	l.gone = append(l.gone, s.slot)
+	if s.closing != nil {
+		l.closers--
+	}
+}
+
+func (l *loop) end(s *session, err error) {
+	l.remove(s)
+	if s.closing != nil {
+		s.closing.finish(s)
+	}
+	s.close(l.buffers)
+	l.over(s, err)
+}
+
+// eachEnding looks after the sessions of which one side has ended, or which are closing.
+func (l *loop) eachEnding(now time.Time, which func(*session) bool) {
+	l.ending = slices.DeleteFunc(l.ending, func(s *session) bool {
+		if l.slots[s.slot] != s {
+			return true
+		}
+		if !s.frozen && which(s) {
+			l.guard(s, func() { l.checkEnding(s, now) })
+		}
+		return l.slots[s.slot] != s
+	})
+}
+
+func (l *loop) checkEnding(s *session, now time.Time) {
+	if s.closing != nil {
+		l.advance(s)
+		return
+	}
+	if moved := s.flows[0].moved + s.flows[1].moved; moved != s.half.moved {
+		s.half.moved, s.half.since = moved, now
+	}
+	if now.Sub(s.half.since) >= time.Duration(s.limit)*time.Second {
+		l.end(s, relay.ErrHalfClosed)
+	}
+}
+
+// restAll puts the sessions that had traffic to rest, once a second. One that is still at it takes a pipe again.
+func (l *loop) restAll() {
+	for _, s := range l.busy {
+		s.busy = false
+		if l.slots[s.slot] == s {
+			s.rest(l.buffers)
+		}
+	}
+	l.busy = nil
+	l.buffers.release()
+}

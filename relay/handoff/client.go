@@ -1,0 +1,186 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/relay"
+)
+
+const (
+	answerTime = 5 * time.Second      // for relayd to take a session
+	queuePause = 5 * time.Millisecond // while its listen queue is full, of which nothing tells when it no longer is
+	attempts   = 3                    // a relayd that is being replaced hangs up; the next one listens on the same socket
+)
+
+// Client is the relay.Carrier that gives sessions to relayd. It is for use by any number of goroutines.
+type Client struct {
+	// Socket is where relayd listens.
+	Socket string
+	// Trusted decides whether the user at the other end of Socket is given sessions; nil: every user.
+	Trusted func(uid uint32) error
+	// Keep is how many connections to relayd are kept for the next sessions; 0: a program that hands over one.
+	Keep int
+
+	mu   sync.Mutex
+	idle []*net.UnixConn
+}
+
+// Carry is part of relay.Carrier. The user of this process must be one that relayd accepts.
+func (c *Client) Carry(ctx context.Context, s *relay.Session) error {
+	h, raw, err := Describe(s)
+	if err != nil {
+		return unavailable(err)
+	}
+	answer, err := c.ask(ctx, h.Message(), raw)
+	switch {
+	case err != nil:
+		return unavailable(err)
+	case answer.Verb == "OK":
+		Release(s)
+		return nil
+	case answer.Verb == "LIMIT":
+		return fmt.Errorf("%w: %s", relay.ErrLimit, answer.Fields["REASON"])
+	}
+	return unavailable(fmt.Errorf("relayd answers %s %s", answer.Verb, answer.Fields["REASON"]))
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", relay.ErrUnavailable, err) }
+
+// Close closes the connections that are kept.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.idle {
+		conn.Close()
+	}
+	c.idle, c.Keep = nil, 0
+}
+
+// ask sends a message and returns the answer. An error says that relayd has not acknowledged the message, and never will.
+func (c *Client) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (answer *Message, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	for range attempts {
+		var conn *net.UnixConn
+		if conn, err = c.connect(ctx); err != nil {
+			return nil, err
+		}
+		if answer, err = exchange(ctx, conn, m, raw); err == nil {
+			c.put(conn)
+			return answer, nil
+		}
+		conn.Close()
+		if !hungUp(err) {
+			return nil, err
+		}
+	}
+	return nil, err
+}
+
+// hungUp reports whether the other end has closed the connection, and with it forgotten what it had not answered.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
+}
+
+// connect returns a connection that was kept, or a new one.
+func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
+	c.mu.Lock()
+	if n := len(c.idle); n > 0 {
+		conn := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		c.mu.Unlock()
+		return conn, nil
+	}
+	c.mu.Unlock()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unixpacket", c.Socket)
+	for errors.Is(err, unix.EAGAIN) {
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(queuePause):
+		}
+		conn, err = d.DialContext(ctx, "unixpacket", c.Socket)
+	}
+	if err != nil {
+		return nil, err
+	}
+	uc := conn.(*net.UnixConn)
+	if c.Trusted != nil {
+		uid, err := PeerUID(uc)
+		if err == nil {
+			err = c.Trusted(uid)
+		}
+		if err != nil {
+			uc.Close()
+			return nil, fmt.Errorf("%s: %w", c.Socket, err)
+		}
+	}
+	return uc, nil
+}
+
+func (c *Client) put(conn *net.UnixConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.idle) >= c.Keep {
+		conn.Close()
+		return
+	}
+	c.idle = append(c.idle, conn)
+}
+
+// exchange sends a message with two descriptors and waits for the answer. When the wait ends without one, it makes sure
+// that there is none: relayd acknowledges before it touches a connection.
+func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscall.RawConn) (*Message, error) {
+	deadline, _ := ctx.Deadline()
+	_ = conn.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := sendWith(conn, m, nil, raw[:]); err != nil {
+		return nil, err
+	}
+	answer, fds, err := Receive(conn)
+	if err != nil && !hungUp(err) {
+		// From here on relayd can no longer acknowledge; if it has done so already, the answer is waiting.
+		if rc, cerr := conn.SyscallConn(); cerr == nil {
+			_ = rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		}
+		stop()
+		_ = conn.SetDeadline(time.Now().Add(answerTime))
+		var later error
+		if answer, fds, later = Receive(conn); later != nil {
+			return nil, errors.Join(err, ctx.Err())
+		}
+		err = nil
+	}
+	CloseAll(fds)
+	return answer, err
+}
+
+// sendWith collects the descriptors, each held open while the message is sent.
+func sendWith(c *net.UnixConn, m *Message, fds []int, raw []syscall.RawConn) (err error) {
+	if len(raw) == 0 {
+		return Send(c, m, fds...)
+	}
+	cerr := raw[0].Control(func(fd uintptr) { err = sendWith(c, m, append(fds, int(fd)), raw[1:]) })
+	return errors.Join(cerr, err)
+}
+
+// Available reports whether there is a relayd to ask.
+func (c *Client) Available() bool {
+	if c.Socket == "" {
+		return false
+	}
+	_, err := os.Stat(c.Socket)
+	return err == nil
+}
