@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -21,7 +20,7 @@ const (
 )
 
 // AppendAccount appends the account as the answer to AUTH or PRE, final "." included. A value with a control character
-// cannot be carried: the error names its key.
+// cannot be carried: the error, an [*AccountError], names its key.
 func AppendAccount(dst []byte, a *Account) ([]byte, error) {
 	start := len(dst)
 	bad := ""
@@ -53,13 +52,14 @@ func AppendAccount(dst []byte, a *Account) ([]byte, error) {
 	add("PASSWD2", a.ClearPassword)
 	add("OPTIONS", string(a.Options))
 	if bad != "" {
-		return dst[:start], fmt.Errorf("account value %s has a control character", bad)
+		return dst[:start], Unusable(a.Address, "a control character in %s", bad)
 	}
 	return append(dst, AnswerEnd...), nil
 }
 
 // ReadAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL; io.ErrUnexpectedEOF when the
-// connection ended without an answer, which is the daemon's way to say "not now"; [ErrProtocol] for garbage; or r's own.
+// connection ended without an answer, which is the daemon's way to say "not now"; [ErrProtocol] for garbage; an
+// [*AccountError] for ids that no account may have; or r's own.
 func ReadAccount(r io.Reader) (*Account, error) {
 	buf := make([]byte, 0, 1024)
 	for {
@@ -94,6 +94,7 @@ func ReadAccount(r io.Reader) (*Account, error) {
 // parseAccount parses an answer to AUTH or PRE.
 func parseAccount(buf []byte) (*Account, error) {
 	a := new(Account)
+	var uid, gid string
 	for {
 		i := bytes.IndexByte(buf, '\n')
 		if i < 0 {
@@ -103,6 +104,9 @@ func parseAccount(buf []byte) (*Account, error) {
 		buf = buf[i+1:]
 		switch line {
 		case ".":
+			if err := a.setWireIDs(uid, gid); err != nil {
+				return nil, err
+			}
 			return a, nil
 		case "FAIL":
 			return nil, ErrRefused
@@ -111,14 +115,13 @@ func parseAccount(buf []byte) (*Account, error) {
 		if !ok || HasControl(line) {
 			return nil, ErrProtocol
 		}
-		var err error
 		switch key {
 		case "USERNAME":
 			a.SystemUser = value
 		case "UID":
-			a.UID, err = parseID(value)
+			uid = value
 		case "GID":
-			a.GID, err = parseID(value)
+			gid = value
 		case "HOME":
 			a.Home = value
 		case "ADDRESS":
@@ -136,20 +139,29 @@ func parseAccount(buf []byte) (*Account, error) {
 		case "OPTIONS":
 			a.Options = Options(value)
 		}
-		if err != nil {
-			return nil, err
-		}
 	}
 }
 
-// parseID parses a user or group id.
-func parseID(s string) (*uint32, error) {
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil {
-		return nil, ErrProtocol
+// setWireIDs sets the ids that an answer holds; "" = it does not. Courier's daemon writes GID=0 for accounts of a system user,
+// whose ids come from the system.
+func (a *Account) setWireIDs(uid, gid string) error {
+	if a.SystemUser != "" && gid == "0" {
+		gid = ""
 	}
-	id := uint32(n)
-	return &id, nil
+	for _, id := range [...]struct {
+		key, value string
+		to         **uint32
+	}{{"UID", uid, &a.UID}, {"GID", gid, &a.GID}} {
+		if id.value == "" {
+			continue
+		}
+		n, err := ParseID(id.value)
+		if err != nil {
+			return Unusable(a.Address, "%s=%.40q: %v", id.key, id.value, err)
+		}
+		*id.to = &n
+	}
+	return nil
 }
 
 // AppendListing appends one line of an enumeration: name, uid, gid, home, maildir and options, separated by tabs.
@@ -171,7 +183,8 @@ func AppendListing(dst []byte, a *Account) ([]byte, error) {
 	return append(append(dst, string(a.Options)...), '\n'), nil
 }
 
-// ReadListing reads an enumeration to its end and calls yield for each account. It ends with yield's first error, with
+// ReadListing reads an enumeration to its end and calls yield for each account, but for those with ids that no account may
+// have. It ends with yield's first error, with
 // io.ErrUnexpectedEOF for a list that was cut short, with [ErrProtocol] for garbage, or with r's own error.
 func ReadListing(r io.Reader, yield func(*Account) error) error {
 	lines := bufio.NewReaderSize(r, maxAnswer)
@@ -196,6 +209,9 @@ func ReadListing(r io.Reader, yield func(*Account) error) error {
 			continue
 		}
 		a, err := parseListing(line)
+		if errors.Is(err, ErrID) {
+			continue // nobody can log in there
+		}
 		if err != nil {
 			return err
 		}
@@ -205,7 +221,7 @@ func ReadListing(r io.Reader, yield func(*Account) error) error {
 	}
 }
 
-// parseListing parses one line of an enumeration. The options may be missing.
+// parseListing parses one line of an enumeration, in which the options may be missing. The error is ErrProtocol, or ErrID.
 func parseListing(line string) (*Account, error) {
 	f := strings.Split(line, "\t")
 	if len(f) < 5 || len(f) > 6 || f[0] == "" {
@@ -217,12 +233,12 @@ func parseListing(line string) (*Account, error) {
 		}
 	}
 	a := &Account{Address: f[0], Home: f[3], Maildir: f[4]}
-	var err, err2 error
-	a.UID, err = parseID(f[1])
-	a.GID, err2 = parseID(f[2])
+	uid, err := ParseID(f[1])
+	gid, err2 := ParseID(f[2])
 	if err != nil || err2 != nil {
-		return nil, ErrProtocol
+		return nil, ErrID
 	}
+	a.UID, a.GID = &uid, &gid
 	if len(f) == 6 {
 		a.Options = Options(f[5])
 	}

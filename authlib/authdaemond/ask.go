@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/password"
 )
 
 // asker asks the modules in order: success ends it, "not mine" goes on to the next, a failure ends it without an answer.
@@ -21,6 +22,8 @@ type asker struct {
 	// cache is nil when it is off.
 	cache *cache
 	now   func() time.Time
+	// complaints outlives a reload.
+	complaints *complaints
 }
 
 // served is a module with what is known about its health, which outlives a reload.
@@ -32,7 +35,10 @@ type served struct {
 // newAsker opens the modules of s, taking those that are open already from old, which may be nil, unless they would now be
 // opened with other settings.
 func newAsker(s *settings, su setup, old *asker, now func() time.Time) *asker {
-	a := &asker{log: su.log, settings: s, setup: su, now: now}
+	a := &asker{log: su.log, settings: s, setup: su, now: now, complaints: new(complaints)}
+	if old != nil {
+		a.complaints = old.complaints
+	}
 	if old != nil && !su.same(old.setup) {
 		old = nil
 	}
@@ -95,7 +101,11 @@ func (a *asker) account(try func(authlib.Module) (*authlib.Account, error)) (*au
 
 // judge logs what a module's error means and returns it.
 func (a *asker) judge(m *served, err error) error {
+	var unusable *authlib.AccountError
 	switch {
+	case errors.As(err, &unusable):
+		m.success(a.log, m.Name(), a.now)
+		a.complain(m.Name(), unusable)
 	case err == nil:
 		m.success(a.log, m.Name(), a.now)
 	case errors.Is(err, authlib.ErrRefused):
@@ -112,6 +122,14 @@ func (a *asker) judge(m *served, err error) error {
 		a.debugf("%s: TEMPFAIL - no more modules will be tried: %v", m.Name(), err)
 	}
 	return err
+}
+
+// complain names an account that cannot be used.
+func (a *asker) complain(module string, err *authlib.AccountError) {
+	if a.complaints.due(err.Account, a.now()) {
+		a.log.warnf("%s: %v", module, err)
+	}
+	a.debugf("%s: TEMPFAIL - no more modules will be tried: %v", module, err)
 }
 
 func (a *asker) debugf(format string, args ...any) {
@@ -139,6 +157,10 @@ func (a *asker) authenticate(ctx context.Context, req *authlib.AuthRequest) (*au
 	}
 	if _, ok := req.Login(); !ok {
 		a.debugf("FAIL, unknown authtype, or a response without a name")
+		return nil, "", authlib.ErrRefused
+	}
+	if len(req.Password) > password.MaxLength {
+		a.debugf("FAIL, %v", password.ErrTooLong)
 		return nil, "", authlib.ErrRefused
 	}
 	try := func(m authlib.Module) (*authlib.Account, error) { return m.Authenticate(ctx, req) }
@@ -194,6 +216,10 @@ func (a *asker) lookup(ctx context.Context, req *authlib.LookupRequest) (*authli
 // changePassword answers PASSWD: the first module that knows the account with the old password changes it.
 func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest) (string, error) {
 	a.debugf("received password change request: %s, service=%s", req.User, req.Service)
+	if len(req.OldPassword) > password.MaxLength || len(req.NewPassword) > password.MaxLength {
+		a.log.infof("password of %q not changed: %v", req.User, password.ErrTooLong)
+		return "", authlib.ErrRefused
+	}
 	if a.cache != nil {
 		// Afterwards as well: what was asked before the change may be answered after it.
 		a.cache.clear()
@@ -248,11 +274,12 @@ func (a *asker) answer(ctx context.Context, req authlib.Request, dst []byte) (ou
 		}
 	}()
 	var account *authlib.Account
+	var module string
 	switch r := req.(type) {
 	case *authlib.AuthRequest:
-		account, _, err = a.authenticate(ctx, r)
+		account, module, err = a.authenticate(ctx, r)
 	case *authlib.LookupRequest:
-		account, _, err = a.lookup(ctx, r)
+		account, module, err = a.lookup(ctx, r)
 	case *authlib.PasswordRequest:
 		if _, err = a.changePassword(ctx, r); err == nil {
 			return append(dst, authlib.AnswerOK...), nil
@@ -263,8 +290,9 @@ func (a *asker) answer(ctx context.Context, req authlib.Request, dst []byte) (ou
 	switch {
 	case err == nil:
 		out, err = authlib.AppendAccount(dst, account)
-		if err != nil {
-			a.log.errf("%q: %v", account.Address, err)
+		var unusable *authlib.AccountError
+		if errors.As(err, &unusable) {
+			a.complain(module, unusable)
 		}
 		return out, err
 	case errors.Is(err, authlib.ErrRefused):

@@ -100,6 +100,39 @@ func TestModulesInOrder(t *testing.T) {
 	}
 }
 
+// TestUnusableAccount: an account with a mistake in its data is no outage and no wrong password; the log names it once a minute.
+func TestUnusableAccount(t *testing.T) {
+	a, log := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: func(_ context.Context, user string) error {
+		if user != "ann" {
+			return authlib.Unusable(user, "uid=%q: %v", "5001x", authlib.ErrID)
+		}
+		return nil
+	}}, &fake{name: "b", users: []string{"bad"}})
+	clock := time.Now()
+	a.now = func() time.Time { return clock }
+	s := start(t, a, nil)
+	const line = `WARN: a: account "bad" cannot be used: uid="5001x": not a decimal number from 1 to 4294967294` + "\n"
+	for minute := 1; minute <= 2; minute++ {
+		for range 3 {
+			for user, want := range map[string]string{"bad": "temporary", "ann": "/a own=1"} {
+				if got := s.login(user, user); got != want {
+					t.Errorf("%s: %s, want %s", user, got, want)
+				}
+			}
+		}
+		if got := strings.Count(log.String(), line); got != minute || strings.Contains(log.String(), "cannot answer") {
+			t.Errorf("minute %d: %d lines:\n%s", minute, got, log)
+		}
+		clock = clock.Add(complaintPause)
+	}
+	for i := range 2 * maxComplaints {
+		s.login(fmt.Sprint("bad", i), "x")
+	}
+	if got := strings.Count(log.String(), "cannot be used"); got != maxComplaints+2 {
+		t.Errorf("%d lines for %d accounts, want %d", got, 2*maxComplaints+1, maxComplaints+2)
+	}
+}
+
 // TestEnumerateFails: a list that is cut short does not look complete.
 func TestEnumerateFails(t *testing.T) {
 	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann", "down"}, do: func(_ context.Context, user string) error {

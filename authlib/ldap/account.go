@@ -27,24 +27,30 @@ func (d *directory) find(ctx context.Context, user, service string) (*authlib.Ac
 		attribute, key = d.emailmapMail, handle
 	}
 	e, err := d.one(ctx, &query{base: d.base, filter: and(d.filter, equal(attribute, key)), attributes: d.attributes})
+	if errors.Is(err, errSeveral) {
+		return nil, "", authlib.Unusable(user, "more than one entry with %s=%q below %s", attribute, key, d.base)
+	}
 	if err != nil {
 		return nil, "", err
 	}
-	a := d.account(e, user, service) // what the user typed
-	if a.UID == nil || a.GID == nil || a.Home == "" {
-		return nil, "", authlib.ErrRefused
+	a, err := d.account(e, user, service) // what the user typed
+	if err != nil {
+		return nil, "", err
 	}
 	return a, e.dn, nil
 }
 
-// one returns the only entry that matches; the error is authlib.ErrRefused when there is none, or more.
+// one returns the only entry that matches; the error is authlib.ErrRefused when there is none, errSeveral when there are more.
 func (d *directory) one(ctx context.Context, q *query) (e *entry, err error) {
 	q.deref, q.sizeLimit, q.seconds = d.deref, 2, int(d.timeout.Seconds())
 	err = d.searches.Do(ctx, func(c *conn) error {
 		e, err = c.one(ctx, q)
 		return err
 	})
-	if errors.Is(err, errSeveral) || err == nil && e == nil {
+	if errors.Is(err, errSeveral) {
+		return nil, errSeveral
+	}
+	if err == nil && e == nil {
 		return nil, authlib.ErrRefused
 	}
 	return e, temporary(err)
@@ -61,6 +67,9 @@ func (d *directory) handle(ctx context.Context, address string) (string, error) 
 		return "", fmt.Errorf("%s: LDAP_EMAILMAP: %w", moduleName, err)
 	}
 	e, err := d.one(ctx, &query{base: d.emailmapBase, filter: f, attributes: []string{d.emailmapAttr}})
+	if errors.Is(err, errSeveral) {
+		return "", authlib.Unusable(address, "more than one entry in LDAP_EMAILMAP's tree %s", d.emailmapBase)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -77,32 +86,56 @@ func (d *settings) mapFilter(user, realm string) (filter, error) {
 	return compile(strings.NewReplacer("@user@", goldap.EscapeFilter(user), "@realm@", goldap.EscapeFilter(realm)).Replace(d.emailmap))
 }
 
-// account makes an account of an entry. UID, GID and Home stay empty when they are missing or root's.
-func (d *directory) account(e *entry, address, service string) *authlib.Account {
-	a := &authlib.Account{Address: address, UID: d.globUID, GID: d.globGID,
+// account makes an account of an entry. The error is an *authlib.AccountError.
+func (d *directory) account(e *entry, address, service string) (*authlib.Account, error) {
+	a := &authlib.Account{Address: address,
 		Home: e.first(d.home), Maildir: e.first(d.maildir), Quota: e.first(d.quota), FullName: e.first(d.name),
 		ClearPassword: e.first(d.clearPW), CryptPassword: e.first(d.cryptPW)}
 	a.FullName, _, _ = strings.Cut(a.FullName, ",")
-	if n := e.first(d.uid); n != "" {
-		a.UID = id(n)
-	}
-	if n := e.first(d.gid); n != "" {
-		a.GID = id(n)
-	}
 	if a.Home != "" && d.mailroot != "" {
 		a.Home = d.mailroot + "/" + a.Home
 	}
 	if v := e.first(d.delivery); v != "" && service == "courier" {
 		a.Maildir = v
 	}
+	uid, uidField := d.id(e, d.uid, d.globUID, "LDAP_UID")
+	gid, gidField := d.id(e, d.gid, d.globGID, "LDAP_GID")
+	if err := a.SetIDs(uidField, uid, gidField, gid, d.home); err != nil {
+		return nil, err
+	}
 	var options []string
 	for _, o := range d.options {
-		if values := e.all(o[0]); len(values) > 0 {
-			options = append(options, o[1]+"="+values[0])
+		values := e.all(o[0])
+		if len(values) == 0 {
+			continue
 		}
+		if strings.Contains(values[0], ",") {
+			return nil, authlib.Unusable(address, "%s=%.100q: an option's value, here of %s, cannot have a comma%s",
+				o[0], values[0], o[1], separators(o[1]))
+		}
+		options = append(options, o[1]+"="+values[0])
 	}
 	a.Options = authlib.Options(strings.Join(options, ","))
-	return a
+	return a, nil
+}
+
+// separators says what the administrator probably wants.
+func separators(option string) string {
+	if option == "mailhost" {
+		return ": blanks or semicolons separate mailhosts"
+	}
+	return ""
+}
+
+// id returns the value of an entry's attribute for an id, or the one for all, and what to call it.
+func (d *directory) id(e *entry, attribute, all, setting string) (value, field string) {
+	if v := e.first(attribute); v != "" {
+		return v, attribute
+	}
+	if attribute == "" {
+		attribute = setting
+	}
+	return all, attribute
 }
 
 // matches returns authlib.ErrRefused unless a clear password is the account's: the stored clear password decides alone when there is one.
@@ -113,13 +146,7 @@ func matches(a *authlib.Account, clear string) error {
 			return nil
 		}
 	case a.CryptPassword != "":
-		ok, err := password.Verify(a.CryptPassword, clear)
-		switch {
-		case err != nil:
-			return fmt.Errorf("%w: %q: %v", authlib.ErrRefused, a.Address, err)
-		case ok:
-			return nil
-		}
+		return password.Check(a.Address, a.CryptPassword, clear)
 	}
 	return authlib.ErrRefused
 }
@@ -152,6 +179,9 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 			like = "{SSHA}"
 		}
 		hash, err := password.Hash(like, req.NewPassword)
+		if errors.Is(err, password.ErrTooLong) {
+			return fmt.Errorf("%w: %w", authlib.ErrRefused, err)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", moduleName, err)
 		}

@@ -13,6 +13,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/password"
 	"mailproxy/authlib/pool"
 	"mailproxy/authlib/rcfile"
 )
@@ -126,7 +127,8 @@ func check(ctx context.Context, d *directory, a *authlib.Account, dn, clear stri
 	if !d.authBind {
 		return matches(a, clear)
 	}
-	if clear == "" { // servers take it for an anonymous bind, and say yes (RFC 4513 section 5.1.2)
+	// Servers take an empty one for an anonymous bind, and say yes (RFC 4513 section 5.1.2); long ones keep their CPU busy.
+	if clear == "" || len(clear) > password.MaxLength {
 		return authlib.ErrRefused
 	}
 	return temporary(d.binds.Do(ctx, func(c *conn) error { return refused(c.bind(ctx, d.version, dn, clear)) }))
@@ -183,8 +185,8 @@ func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) err
 	return temporary(d.searches.Do(ctx, func(c *conn) error {
 		return c.search(ctx, q, func(e *entry) error {
 			for _, mail := range e.all(d.mail) {
-				a := d.account(e, mail, "")
-				if a.UID == nil || a.GID == nil || a.Home == "" {
+				a, err := d.account(e, mail, "")
+				if err != nil {
 					continue
 				}
 				if err := yield(a); err != nil {

@@ -8,10 +8,10 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
+	"mailproxy/authlib"
 	"mailproxy/authlib/rcfile"
 )
 
@@ -35,7 +35,7 @@ type settings struct {
 	name, delivery   string
 	clearPW, cryptPW string
 	uid, gid         string
-	globUID, globGID *uint32
+	globUID, globGID string      // numbers, checked
 	options          [][2]string // attribute, option
 	emailmap         string      // template
 	emailmapBase     string
@@ -131,57 +131,46 @@ func (c *settings) filters(s *rcfile.Settings) (err error) {
 	return nil
 }
 
+// ids reads the ids of all accounts: numbers, or names that the system knows.
 func (c *settings) ids(s *rcfile.Settings) (err error) {
-	if name := s.Get("LDAP_GLOB_UID"); name != "" {
-		c.globUID, err = globalID(name, func() (string, error) {
-			u, err := user.Lookup(name)
-			if err != nil {
-				return "", err
-			}
-			return u.Uid, nil
-		})
+	c.globUID, err = globalID(s.Get("LDAP_GLOB_UID"), func(name string) (string, error) {
+		u, err := user.Lookup(name)
 		if err != nil {
-			return fmt.Errorf("LDAP_GLOB_UID: %w", err)
+			return "", fmt.Errorf("%w (names are looked up in /etc/passwd only)", err)
 		}
+		return u.Uid, nil
+	})
+	if err != nil {
+		return fmt.Errorf("LDAP_GLOB_UID: %w", err)
 	}
-	if name := s.Get("LDAP_GLOB_GID"); name != "" {
-		c.globGID, err = globalID(name, func() (string, error) {
-			g, err := user.LookupGroup(name)
-			if err != nil {
-				return "", err
-			}
-			return g.Gid, nil
-		})
+	c.globGID, err = globalID(s.Get("LDAP_GLOB_GID"), func(name string) (string, error) {
+		g, err := user.LookupGroup(name)
 		if err != nil {
-			return fmt.Errorf("LDAP_GLOB_GID: %w", err)
+			return "", fmt.Errorf("%w (names are looked up in /etc/group only)", err)
 		}
+		return g.Gid, nil
+	})
+	if err != nil {
+		return fmt.Errorf("LDAP_GLOB_GID: %w", err)
 	}
 	return nil
 }
 
-// globalID reads a number, or a name that lookup turns into one.
-func globalID(text string, lookup func() (string, error)) (*uint32, error) {
-	if n := id(text); n != nil {
-		return n, nil
+// globalID reads a number, or a name that lookup turns into one; "" stays "".
+func globalID(text string, lookup func(name string) (string, error)) (number string, err error) {
+	if text == "" {
+		return "", nil
 	}
-	number, err := lookup()
-	if err != nil {
-		return nil, err
+	number = text
+	if strings.Trim(text, "0123456789") != "" {
+		if number, err = lookup(text); err != nil {
+			return "", err
+		}
 	}
-	if n := id(number); n != nil {
-		return n, nil
+	if _, err := authlib.ParseID(number); err != nil {
+		return "", fmt.Errorf("%q: %w", text, err)
 	}
-	return nil, fmt.Errorf("%s is root", text)
-}
-
-// id reads a user or group number; nil when it is 0, or none.
-func id(s string) *uint32 {
-	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
-	if err != nil || n == 0 {
-		return nil
-	}
-	u := uint32(n)
-	return &u
+	return number, nil
 }
 
 func (c *settings) wanted() (names []string) {

@@ -58,10 +58,10 @@ func digestOf(response []byte, size int) []byte {
 }
 
 // VerifyCRAM tells whether response ("user SPACE hex-digest", decoded from base64) answers challenge (decoded) with the
-// clear password. It is false for a type that is not CRAM.
+// clear password. It is false for a type that is not CRAM, and for a password longer than [MaxLength].
 func VerifyCRAM(clear string, t authlib.AuthType, challenge, response []byte) bool {
 	m, ok := mechanismOf(t)
-	if !ok {
+	if !ok || len(clear) > MaxLength {
 		return false
 	}
 	got := digestOf(response, m.size)

@@ -6,9 +6,20 @@
 package password
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
+
+	"mailproxy/authlib"
 )
+
+// MaxLength is the longest password that a hash is computed of, in bytes. The time of most schemes grows with the length, so
+// that somebody who sends long ones would keep a CPU busy.
+const MaxLength = 512
+
+// ErrTooLong says that a new password is longer than [MaxLength].
+var ErrTooLong = fmt.Errorf("a password of more than %d bytes", MaxLength)
 
 // UnknownSchemeError says that a stored hash cannot be used: nobody's password matches it.
 type UnknownSchemeError struct {
@@ -98,11 +109,15 @@ func printable(name string) string {
 }
 
 // Verify tells whether clear is the password of the stored hash, in time that does not depend on where they differ. The
-// error is an [*UnknownSchemeError] for a hash of a kind that is not known, or that is damaged.
+// error is an [*UnknownSchemeError] for a hash of a kind that is not known, or that is damaged. A password longer than
+// [MaxLength] is nobody's: it is not looked at.
 func Verify(hash, clear string) (bool, error) {
 	s, _, rest, err := find(hash)
 	if err != nil {
 		return false, err
+	}
+	if len(clear) > MaxLength {
+		return false, nil
 	}
 	match, ok := s.verify(rest, clear)
 	if !ok {
@@ -111,9 +126,42 @@ func Verify(hash, clear string) (bool, error) {
 	return match, nil
 }
 
+// Check is [Verify] for the modules of authlib: nil when clear is the password of the stored hash, [authlib.ErrRefused] when
+// it is not or when the hash is locked (see [Locked]), and an [*authlib.AccountError] for a hash that cannot be used.
+func Check(account, hash, clear string) error {
+	if Locked(hash) {
+		return authlib.ErrRefused
+	}
+	match, err := Verify(hash, clear)
+	var unknown *UnknownSchemeError
+	switch {
+	case errors.As(err, &unknown):
+		return authlib.Unusable(account, "%v", err)
+	case err != nil:
+		return err
+	case !match:
+		return authlib.ErrRefused
+	}
+	return nil
+}
+
+// Locked tells hashes that no password is to match: empty, or beginning with ! or *, as passwd -l and others write them, with or
+// without a {SCHEME} in front.
+func Locked(hash string) bool {
+	if strings.HasPrefix(hash, "{") {
+		if _, rest, ok := strings.Cut(hash, "}"); ok {
+			hash = rest
+		}
+	}
+	return hash == "" || hash[0] == '!' || hash[0] == '*'
+}
+
 // Hash makes a hash of clear of the same kind and cost as like, which is a hash, or only a scheme such as "{SSHA}", "$1$",
-// "$6$". The error is an [*UnknownSchemeError], or the system's for want of randomness.
+// "$6$". The error is an [*UnknownSchemeError], [ErrTooLong], or the system's for want of randomness.
 func Hash(like, clear string) (string, error) {
+	if len(clear) > MaxLength {
+		return "", ErrTooLong
+	}
 	s, before, rest, err := find(like)
 	if err != nil {
 		return "", err

@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
@@ -101,13 +102,7 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 func matches(a *authlib.Account, clear string) error {
 	switch {
 	case a.CryptPassword != "":
-		ok, err := password.Verify(a.CryptPassword, clear)
-		switch {
-		case err != nil:
-			return fmt.Errorf("%w: %q: %v", authlib.ErrRefused, a.Address, err)
-		case ok:
-			return nil
-		}
+		return password.Check(a.Address, a.CryptPassword, clear)
 	case a.ClearPassword != "":
 		if subtle.ConstantTimeCompare([]byte(a.ClearPassword), []byte(clear)) == 1 {
 			return nil
@@ -129,19 +124,31 @@ func (m *Module) find(ctx context.Context, user, service string) (*authlib.Accou
 	}
 	v := g.queries.values(user, service)
 	var a *authlib.Account
+	var first []string
 	err = g.Query(ctx, g.queries.find(service), &v, func(columns []string) (bool, error) {
 		if len(columns) < 6 {
 			return true, fmt.Errorf("the query returns %d columns, six at least are needed", len(columns))
 		}
-		a = account(columns)
-		return true, nil
+		if first != nil {
+			// A join may have the account twice, but not two of a name.
+			if !slices.Equal(first, columns) {
+				return true, authlib.Unusable(user, "more than one row of that name")
+			}
+			return false, nil
+		}
+		first = slices.Clone(columns)
+		a, err = account(columns)
+		return err != nil, err
 	})
+	var unusable *authlib.AccountError
 	switch {
+	case errors.As(err, &unusable):
+		return nil, unusable
 	case errors.Is(err, sqlquery.ErrValue):
 		return nil, authlib.ErrRefused // not worth a line in the log, which anybody could fill
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", m.name, err)
-	case a == nil || a.UID == nil || a.GID == nil || a.Home == "":
+	case a == nil:
 		return nil, authlib.ErrRefused
 	}
 	return a, nil
@@ -169,7 +176,11 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	}
 	v := g.queries.values(req.User, req.Service)
 	v.NewPass = req.NewPassword
-	if v.NewPassCrypt, err = password.Hash(like, req.NewPassword); err != nil {
+	v.NewPassCrypt, err = password.Hash(like, req.NewPassword)
+	switch {
+	case errors.Is(err, password.ErrTooLong):
+		return fmt.Errorf("%w: %w", authlib.ErrRefused, err)
+	case err != nil:
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
 	n, err := g.Exec(ctx, g.queries.change, &v)
@@ -195,11 +206,11 @@ func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) err
 		if len(columns) < 4 {
 			return true, fmt.Errorf("the query returns %d columns, four at least are needed", len(columns))
 		}
-		a := listed(columns)
-		if a.UID == nil || a.GID == nil || a.Home == "" {
+		a, err := listed(columns)
+		if err != nil {
 			return false, nil
 		}
-		err := yield(a)
+		err = yield(a)
 		return err != nil, err
 	})
 	if err != nil {

@@ -3,7 +3,6 @@ package sqlaccount
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"mailproxy/authlib"
@@ -128,42 +127,28 @@ func (q *queries) values(user, service string) sqlquery.Values {
 	return v
 }
 
-// account makes an account of a row: login, crypt, clear, uid, gid, home, and perhaps maildir, quota, name, options.
-// UID and GID stay nil when they are 0 or no numbers.
-func account(c []string) *authlib.Account {
-	a := &authlib.Account{Address: c[0], CryptPassword: c[1], ClearPassword: c[2], UID: id(c[3]), GID: id(c[4]), Home: c[5]}
+// account makes an account of a row: login, crypt, clear, uid, gid, home, and perhaps maildir, quota, name, options. The
+// error is an *authlib.AccountError.
+func account(c []string) (*authlib.Account, error) {
+	a := &authlib.Account{Address: c[0], CryptPassword: c[1], ClearPassword: c[2], Home: c[5]}
 	for i, field := range []*string{&a.Maildir, &a.Quota, &a.FullName, (*string)(&a.Options)} {
 		if 6+i < len(c) {
 			*field = c[6+i]
 		}
 	}
 	a.FullName, _, _ = strings.Cut(a.FullName, ",")
-	return a
+	return a, a.SetIDs("uid", c[3], "gid", c[4], "home")
 }
 
-// listed makes an account of a row of an enumeration: login, uid, gid, home, and perhaps maildir, options.
-func listed(c []string) *authlib.Account {
-	a := &authlib.Account{Address: c[0], UID: id(c[1]), GID: id(c[2]), Home: c[3]}
+// listed makes an account of a row of an enumeration: login, uid, gid, home, and perhaps maildir, options. The error is an
+// *authlib.AccountError.
+func listed(c []string) (*authlib.Account, error) {
+	a := &authlib.Account{Address: c[0], Home: c[3]}
 	if len(c) > 4 {
 		a.Maildir = c[4]
 	}
 	if len(c) > 5 {
 		a.Options = authlib.Options(c[5])
 	}
-	return a
-}
-
-// id reads the number that s begins with, as C's atol does; nil when it is 0, too large, or none.
-func id(s string) *uint32 {
-	s = strings.TrimLeft(s, " ")
-	end := 0
-	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
-		end++
-	}
-	n, err := strconv.ParseUint(s[:end], 10, 32)
-	if err != nil || n == 0 {
-		return nil
-	}
-	u := uint32(n)
-	return &u
+	return a, a.SetIDs("uid", c[1], "gid", c[2], "home")
 }

@@ -44,7 +44,8 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	}
 	for _, file := range files {
 		found, err := changeFile(file, req)
-		if errors.Is(err, authlib.ErrRefused) {
+		var unusable *authlib.AccountError
+		if errors.Is(err, authlib.ErrRefused) || errors.As(err, &unusable) {
 			return err
 		}
 		if err != nil {
@@ -111,6 +112,9 @@ func (r record) change(req *authlib.PasswordRequest) (record, error) {
 	}
 	field, old, _ := r.password(req.Service)
 	hash, err := password.Hash(keep(old), req.NewPassword)
+	if errors.Is(err, password.ErrTooLong) {
+		return "", fmt.Errorf("%w: %w", authlib.ErrRefused, err)
+	}
 	if err != nil {
 		return "", err
 	}

@@ -1,8 +1,6 @@
 package userdb
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 
 	"mailproxy/authlib"
@@ -44,26 +42,14 @@ func cramField(t authlib.AuthType) string {
 	return ""
 }
 
-// account returns the account without anything that concerns its password. The error wraps authlib.ErrRefused when one of
-// the three fields that make an account is missing or not to be trusted: Courier takes uid=abc for root.
+// account returns the account without anything that concerns its password. The error is an *authlib.AccountError.
 func (r record) account(name string) (*authlib.Account, error) {
 	a := &authlib.Account{Address: name}
-	ids := [2]uint32{}
-	for i, field := range [2]string{"uid", "gid"} {
-		value, ok := r.get(field)
-		if !ok {
-			return nil, fmt.Errorf("userdb: %q has no %s: %w", name, field, authlib.ErrRefused)
-		}
-		n, err := strconv.ParseUint(value, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("userdb: %q: %s=%q is not a number: %w", name, field, value, authlib.ErrRefused)
-		}
-		ids[i] = uint32(n)
-	}
-	a.UID, a.GID = &ids[0], &ids[1]
 	a.Home, _ = r.get("home")
-	if a.Home == "" {
-		return nil, fmt.Errorf("userdb: %q has no home: %w", name, authlib.ErrRefused)
+	uid, _ := r.get("uid")
+	gid, _ := r.get("gid")
+	if err := a.SetIDs("uid", uid, "gid", gid, "home"); err != nil {
+		return nil, err
 	}
 	a.Maildir, _ = r.get("mail")
 	options, _ := r.get("options")

@@ -128,7 +128,7 @@ func (m *Module) Authenticate(_ context.Context, req *authlib.AuthRequest) (*aut
 	ok, err = password.VerifyCRAMSecret(secret, req.Type, req.Challenge, req.Response)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("userdb: %q: %s: %w: %w", user, name, err, authlib.ErrRefused)
+		return nil, authlib.Unusable(user, "%s: %v", name, err)
 	case !ok:
 		return nil, authlib.ErrRefused
 	}
@@ -141,14 +141,7 @@ func (r record) check(user, service, clear string) error {
 	if !ok || hash == "" {
 		return authlib.ErrRefused
 	}
-	match, err := password.Verify(hash, clear)
-	switch {
-	case err != nil:
-		return fmt.Errorf("userdb: %q: %w: %w", user, err, authlib.ErrRefused)
-	case !match:
-		return authlib.ErrRefused
-	}
-	return nil
+	return password.Check(user, hash, clear)
 }
 
 // Lookup returns an account without a proof.

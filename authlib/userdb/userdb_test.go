@@ -94,11 +94,11 @@ func TestLogin(t *testing.T) {
 			{"pop3", "svc", "secret", "1000/1001 /home/a svc name= maildir= quota= hash=$1$ clear=secret "},
 			{"pop3", "onlyimap", "imapsecret", "refused"},
 			{"imap", "nopw", "", "refused"},
-			{"imap", "nouid", "secret", "refused"},
-			{"imap", "nogid", "secret", "refused"},
-			{"imap", "nohome", "secret", "refused"},
-			{"imap", "root0", "secret", "0/0 /root root0 name= maildir= quota= hash=$1$ clear=secret "},
-			{"imap", "baduid", "secret", "refused"},
+			{"imap", "nouid", "secret", "error account \"nouid\" cannot be used: no uid"},
+			{"imap", "nogid", "secret", "error account \"nogid\" cannot be used: no gid"},
+			{"imap", "nohome", "secret", "error account \"nohome\" cannot be used: no home"},
+			{"imap", "root0", "secret", "error account \"root0\" cannot be used: uid=\"0\": not a decimal number from 1 to 4294967294"},
+			{"imap", "baduid", "secret", "error account \"baduid\" cannot be used: uid=\"abc\": not a decimal number from 1 to 4294967294"},
 			{"imap", "des", "secret", plain("des", "H6k")},
 			{"imap", "sha", "secret", plain("sha", "{SH")},
 			{"imap", "dup", "secret", plain("dup", "$1$")},
@@ -120,6 +120,34 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestHostileIDs: an id that is none is a mistake in the data, however it is asked for.
+func TestHostileIDs(t *testing.T) {
+	for _, field := range []string{"uid", "gid"} {
+		for _, value := range []string{"0", "4294967295", "4294967296", "-1", "+5", " 5", "5 ", "5001x", "0x5", ""} {
+			fields := map[string]string{"uid": "1000", "gid": "1000"}
+			fields[field] = value
+			line := "ann\tuid=" + fields["uid"] + "|gid=" + fields["gid"] + "|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
+			path := filepath.Join(t.TempDir(), "userdb")
+			if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			m := New(Config{Path: path})
+			for _, got := range []string{login(m, "imap", "ann", "secret"), login(m, "imap", "ann", "wrong"),
+				show(m.Lookup(context.Background(), &authlib.LookupRequest{Service: "imap", User: "ann"}))} {
+				if !strings.HasPrefix(got, `error account "ann" cannot be used: `) || !strings.Contains(got, field) || !strings.Contains(got, value) {
+					t.Errorf("%s=%q: %s", field, value, got)
+				}
+			}
+			if err := m.Enumerate(context.Background(), func(a *authlib.Account) error { return fmt.Errorf("%+v", a) }); err != nil {
+				t.Errorf("%s=%q is listed: %v", field, value, err)
+			}
+			if err := m.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestLookup(t *testing.T) {
 	for _, kind := range kinds {
 		m, _ := install(t, kind.dat, kind.config)
@@ -127,7 +155,7 @@ func TestLookup(t *testing.T) {
 			{"imap", "a@x.org", "1000/1001 /home/a a@x.org name=Anton Smith maildir=/home/a/Maildir quota=1000S hash=$1$ clear= mailhost=127.0.0.2,disableimap=0"},
 			{"pop3", "onlyimap", "1000/1001 /home/a onlyimap name= maildir= quota= hash= clear= "},
 			{"imap", "onlygecos", "1000/1000 /h onlygecos name=Just Name maildir= quota= hash= clear= "},
-			{"imap", "nohome", "refused"},
+			{"imap", "nohome", `error account "nohome" cannot be used: no home`},
 			{"imap", "nobody", "refused"},
 		} {
 			got := show(m.Lookup(context.Background(), &authlib.LookupRequest{Service: test.service, User: test.user}))
@@ -175,7 +203,7 @@ func TestEnumerate(t *testing.T) {
 			return nil
 		})
 		sort.Strings(names)
-		want := "Upper a@x.org des dup emptypw nopw onlygecos onlyimap root0 sha six svc sys uidzero with space yes ünï"
+		want := "Upper a@x.org des dup emptypw nopw onlygecos onlyimap sha six svc sys with space yes ünï"
 		if got := strings.Join(names, " "); got != want || err != nil {
 			t.Errorf("%s: %v\n got %s\nwant %s", kind.name, err, got, want)
 		}

@@ -53,12 +53,15 @@ func invalidIn(set string) exceptions {
 	}
 }
 
-// root tells accounts that are refused for root's ids or for want of a home.
+// root tells accounts that cannot be used for root's ids, for want of a home, or for a hash of a kind that nobody knows.
 func root(q question, courier, ours string) string {
 	for _, user := range []string{"uid0@", "gid0@", "nohome@"} {
-		if strings.HasPrefix(q.user, user) && ours == "refused" {
-			return "Courier takes such an account for an outage, or lets it in"
+		if strings.HasPrefix(q.user, user) && ours == "temporary failure" {
+			return "Courier refuses such an account, or lets it in"
 		}
+	}
+	if strings.HasPrefix(q.user, "unknown-scheme@") && courier == "refused" && ours == "temporary failure" {
+		return "Courier takes a hash that it does not know for a wrong password"
 	}
 	return ""
 }
@@ -146,7 +149,7 @@ func sqlScenarios(all []account, prefix string) []scenario {
 
 // root0 tells uids that are no number.
 func root0(q question, courier, ours string) string {
-	if ours == "refused" {
+	if ours == "temporary failure" {
 		return "Courier reads a uid that is no number as root's"
 	}
 	return ""

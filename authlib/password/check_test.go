@@ -1,0 +1,92 @@
+package password
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/authlib"
+)
+
+// newHashes are one hash of each scheme that [Hash] makes, of the password "secret".
+func newHashes(t *testing.T) map[string]string {
+	t.Helper()
+	hashes := make(map[string]string)
+	for _, s := range schemes() {
+		hash, err := Hash(s.prefix, "secret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[s.prefix] = hash
+	}
+	return hashes
+}
+
+// TestLongPasswords: the time that a hash takes must not grow with what a stranger sends.
+func TestLongPasswords(t *testing.T) {
+	for scheme, hash := range newHashes(t) {
+		long := strings.Repeat("x", MaxLength+1)
+		start := time.Now()
+		for range 1000 {
+			if ok, err := Verify(hash, long); ok || err != nil {
+				t.Fatalf("%s: Verify: %v, %v", scheme, ok, err)
+			}
+		}
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("%s: 1,000 refusals took %v: the hash was computed", scheme, took)
+		}
+		if err := Check("ann", hash, long); err != authlib.ErrRefused {
+			t.Errorf("%s: Check: %v", scheme, err)
+		}
+		if made, err := Hash(scheme, long); made != "" || err != ErrTooLong {
+			t.Errorf("%s: Hash = %q, %v", scheme, made, err)
+		}
+		if strings.HasPrefix(scheme, "$2") {
+			continue // takes 72 bytes at most
+		}
+		whole := long[:MaxLength]
+		hash, err := Hash(hash, whole)
+		if err != nil {
+			t.Errorf("%s: %v", scheme, err)
+			continue
+		}
+		if ok, err := Verify(hash, whole); !ok || err != nil {
+			t.Errorf("%s: %d bytes: %v, %v", scheme, MaxLength, ok, err)
+		}
+	}
+	if VerifyCRAM(strings.Repeat("x", MaxLength+1), authlib.AuthCRAMMD5, nil, nil) {
+		t.Error("VerifyCRAM")
+	}
+}
+
+func TestCheck(t *testing.T) {
+	sha, err := Hash("{SHA}", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ hash, clear, want string }{
+		{sha, "secret", "<nil>"}, {sha, "Secret", "refused"}, {sha, "", "refused"},
+		{"", "", "refused"}, {"!", "!", "refused"}, {"*", "x", "refused"}, {"!!" + sha, "secret", "refused"}, {"*LK*", "x", "refused"},
+		{"{CRYPT}!$1$x$y", "x", "refused"}, {"{SHA}*", "x", "refused"}, {"{CRYPT}", "", "refused"}, {"{}", "", "refused"},
+		{"{FOO}secret", "secret", `account "ann" cannot be used: unknown password scheme {FOO}`},
+		{"secret", "secret", `account "ann" cannot be used: unknown password scheme (none)`},
+		{"{SHA}x", "x", `account "ann" cannot be used: damaged password hash of scheme {SHA}`},
+		{"{x", "x", `account "ann" cannot be used: unknown password scheme { without }`},
+	} {
+		err := Check("ann", test.hash, test.clear)
+		got := "<nil>"
+		var unusable *authlib.AccountError
+		switch {
+		case err == authlib.ErrRefused:
+			got = "refused"
+		case errors.As(err, &unusable):
+			got = err.Error()
+		case err != nil:
+			t.Errorf("%q: %v", test.hash, err)
+		}
+		if got != test.want {
+			t.Errorf("Check(%q, %q): %s, want %s", test.hash, test.clear, got, test.want)
+		}
+	}
+}
