@@ -26,7 +26,7 @@ func (d *directory) find(ctx context.Context, user, service string) (*authlib.Ac
 		}
 		attribute, key = d.emailmapMail, handle
 	}
-	e, err := d.one(ctx, &query{base: d.base, filter: and(d.filter, equal(attribute, key)), attributes: d.attributes})
+	e, err := d.entry(ctx, &query{base: d.base, filter: and(d.filter, equal(attribute, key)), attributes: d.attributes})
 	if errors.Is(err, errSeveral) {
 		return nil, "", authlib.Unusable(user, "more than one entry with %s=%q below %s", attribute, key, d.base)
 	}
@@ -37,23 +37,21 @@ func (d *directory) find(ctx context.Context, user, service string) (*authlib.Ac
 	if err != nil {
 		return nil, "", err
 	}
-	return a, e.dn, nil
+	return a, e.DN, nil
 }
 
-// one returns the only entry that matches; the error is authlib.ErrRefused when there is none, errSeveral when there are more.
-func (d *directory) one(ctx context.Context, q *query) (e *entry, err error) {
-	q.deref, q.sizeLimit, q.seconds = d.deref, 2, int(d.timeout.Seconds())
-	err = d.searches.Do(ctx, func(c *conn) error {
-		e, err = c.one(ctx, q)
-		return err
-	})
-	if errors.Is(err, errSeveral) {
+// entry returns the only entry that matches; the error is authlib.ErrRefused when there is none, errSeveral when there are more.
+func (d *directory) entry(ctx context.Context, q *query) (*goldap.Entry, error) {
+	e, err := d.one(ctx, q)
+	switch {
+	case errors.Is(err, errSeveral):
 		return nil, errSeveral
-	}
-	if err == nil && e == nil {
+	case err != nil:
+		return nil, temporary(err)
+	case e == nil:
 		return nil, authlib.ErrRefused
 	}
-	return e, temporary(err)
+	return e, nil
 }
 
 // handle looks the address up in the e-mail map.
@@ -62,40 +60,30 @@ func (d *directory) handle(ctx context.Context, address string) (string, error) 
 	if !ok {
 		return "", authlib.ErrRefused // the map has whole addresses only
 	}
-	f, err := d.mapFilter(local, realm)
-	if err != nil {
-		return "", fmt.Errorf("%s: LDAP_EMAILMAP: %w", moduleName, err)
-	}
-	e, err := d.one(ctx, &query{base: d.emailmapBase, filter: f, attributes: []string{d.emailmapAttr}})
+	e, err := d.entry(ctx, &query{base: d.emailmapBase, filter: d.mapFilter(local, realm), attributes: []string{d.emailmapAttr}})
 	if errors.Is(err, errSeveral) {
 		return "", authlib.Unusable(address, "more than one entry in LDAP_EMAILMAP's tree %s", d.emailmapBase)
 	}
 	if err != nil {
 		return "", err
 	}
-	handle := e.first(d.emailmapAttr)
+	handle := first(e, d.emailmapAttr)
 	if handle == "" {
 		return "", authlib.ErrRefused
 	}
 	return handle, nil
 }
 
-// mapFilter puts the parts of an address into LDAP_EMAILMAP, escaped as RFC 4515 section 3 says. Both placeholders are
-// replaced in one pass, so that a part that looks like one stays what it is.
-func (d *settings) mapFilter(user, realm string) (filter, error) {
-	return compile(strings.NewReplacer("@user@", goldap.EscapeFilter(user), "@realm@", goldap.EscapeFilter(realm)).Replace(d.emailmap))
-}
-
 // account makes an account of an entry. The error is an *authlib.AccountError.
-func (d *directory) account(e *entry, address, service string) (*authlib.Account, error) {
+func (d *directory) account(e *goldap.Entry, address, service string) (*authlib.Account, error) {
 	a := &authlib.Account{Address: address,
-		Home: e.first(d.home), Maildir: e.first(d.maildir), Quota: e.first(d.quota), FullName: e.first(d.name),
-		ClearPassword: e.first(d.clearPW), CryptPassword: e.first(d.cryptPW)}
+		Home: first(e, d.home), Maildir: first(e, d.maildir), Quota: first(e, d.quota), FullName: first(e, d.name),
+		ClearPassword: first(e, d.clearPW), CryptPassword: first(e, d.cryptPW)}
 	a.FullName, _, _ = strings.Cut(a.FullName, ",")
 	if a.Home != "" && d.mailroot != "" {
 		a.Home = d.mailroot + "/" + a.Home
 	}
-	if v := e.first(d.delivery); v != "" && service == "courier" {
+	if v := first(e, d.delivery); v != "" && service == "courier" {
 		a.Maildir = v
 	}
 	uid, uidField := d.id(e, d.uid, d.globUID, "LDAP_UID")
@@ -105,7 +93,7 @@ func (d *directory) account(e *entry, address, service string) (*authlib.Account
 	}
 	var options []string
 	for _, o := range d.options {
-		values := e.all(o[0])
+		values := e.GetEqualFoldAttributeValues(o[0])
 		if len(values) == 0 {
 			continue
 		}
@@ -128,8 +116,8 @@ func separators(option string) string {
 }
 
 // id returns the value of an entry's attribute for an id, or the one for all, and what to call it.
-func (d *directory) id(e *entry, attribute, all, setting string) (value, field string) {
-	if v := e.first(attribute); v != "" {
+func (d *directory) id(e *goldap.Entry, attribute, all, setting string) (value, field string) {
+	if v := first(e, attribute); v != "" {
 		return v, attribute
 	}
 	if attribute == "" {
@@ -155,13 +143,23 @@ func cramMatches(a *authlib.Account, req *authlib.AuthRequest) bool {
 	return a.ClearPassword != "" && password.VerifyCRAM(a.ClearPassword, req.Type, req.Challenge, req.Response)
 }
 
+// declined turns the answer to a change that a policy for passwords did not let pass into authlib.ErrRefused. That the rights
+// do not suffice, or that the server is unwilling, is not the user's fault.
+func declined(err error) error {
+	if goldap.IsErrorWithCode(err, goldap.LDAPResultConstraintViolation) {
+		return fmt.Errorf("%w: new password: %w", authlib.ErrRefused, err)
+	}
+	return err
+}
+
 // ChangePassword stores a new password after checking the old one: as the administrator, or as the user himself when
 // LDAP_AUTHBIND is set. The hash keeps its scheme.
 func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordRequest) error {
-	d, err := m.current()
+	d, release, err := m.use()
 	if err != nil {
 		return err
 	}
+	defer release()
 	a, dn, err := d.find(ctx, req.User, req.Service)
 	if err != nil {
 		return err
@@ -191,12 +189,12 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 		return fmt.Errorf("%s: LDAP_CLEARPW and LDAP_CRYPTPW are not set: no attribute to change", moduleName)
 	}
 	if !d.authBind {
-		return temporary(d.searches.Do(ctx, func(c *conn) error { return refused(c.change(ctx, dn, changes)) }))
+		return temporary(d.searches.do(ctx, func(c *conn) error { return declined(c.change(ctx, dn, changes)) }))
 	}
-	return temporary(d.binds.Do(ctx, func(c *conn) error {
-		if err := refused(c.bind(ctx, d.version, dn, req.OldPassword)); err != nil {
+	return temporary(d.binds.do(ctx, func(c *conn) error {
+		if err := refused(c.bind(ctx, dn, req.OldPassword)); err != nil {
 			return err
 		}
-		return refused(c.change(ctx, dn, changes))
+		return declined(c.change(ctx, dn, changes))
 	}))
 }

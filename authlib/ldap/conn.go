@@ -1,7 +1,6 @@
 package ldap
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,100 +11,55 @@ import (
 	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
-
-	"mailproxy/authlib/pool"
+	"github.com/jackc/puddle/v2"
 )
 
-// Tags of the operations (RFC 4511 section 4).
-const (
-	bindRequest      = 0x60
-	bindResponse     = 0x61
-	unbindRequest    = 0x42
-	searchRequest    = 0x63
-	searchEntry      = 0x64
-	searchDone       = 0x65
-	searchReference  = 0x73
-	modifyRequest    = 0x66
-	modifyResponse   = 0x67
-	extendedRequest  = 0x77
-	extendedResponse = 0x78
-	controls         = 0xa0
-	simplePassword   = 0x80
-	extendedName     = 0x80
-)
-
-// oidStartTLS names the extended operation (RFC 4511 section 4.14), oidPaged the control (RFC 2696).
-const (
-	oidStartTLS = "1.3.6.1.4.1.1466.20037"
-	oidPaged    = "1.2.840.113556.1.4.319"
-)
-
-// resultError is a server's answer other than success.
-type resultError struct {
-	op   string
-	code int
-	text string
-}
-
-func (e *resultError) Error() string {
-	name := goldap.LDAPResultCodeMap[uint16(e.code)]
-	if e.text != "" {
-		return fmt.Sprintf("%s: the LDAP server says %d %s: %q", e.op, e.code, name, e.text)
-	}
-	return fmt.Sprintf("%s: the LDAP server says %d %s", e.op, e.code, name)
-}
-
-// conn is one connection: a question, then its answer, by one goroutine at a time. (go-ldap's own connection has two
-// goroutines, and eight switches between goroutines a search: twice the processor time of everything else.)
+// conn is one connection: a question, then its answer, by one goroutine at a time.
 type conn struct {
+	ldap *goldap.Conn
+	// net is what ldap reads and writes. Its deadline ends an operation, answers included: when it passes, ldap closes.
 	net   net.Conn
-	r     *bufio.Reader
-	enc   encoder
-	buf   []byte
-	id    int
-	limit time.Duration // of one operation
+	limit time.Duration
+	// used: a request has had it before. begun: the request under way cannot be repeated.
+	used, begun bool
+	deadline    time.Time
 }
 
-func newConn(n net.Conn, limit time.Duration) *conn {
-	n = pool.Quick(n)
-	return &conn{net: n, r: bufio.NewReaderSize(n, 2048), limit: limit}
-}
+// lostError says that a connection is of no more use, though the question may be repeated on another.
+type lostError struct{ error }
 
-// dial connects to one URI and, when there is a configuration for it, speaks TLS: at once for ldaps, after StartTLS for
-// the others.
+func (e *lostError) Unwrap() error { return e.error }
+
+// dial connects to one URI and, when it is an ldaps: one or startTLS is set, speaks TLS.
 func dial(ctx context.Context, uri string, startTLS bool, config *tls.Config, limit time.Duration) (*conn, error) {
-	deadline := pool.Deadline(ctx, limit)
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
 	network, addr, host, err := target(uri)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	var d net.Dialer
 	n, err := d.DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	c := newConn(n, limit)
-	secure := func() error {
-		if !strings.HasPrefix(uri, "ldaps:") {
-			if err := c.startTLS(ctx); err != nil {
-				return err
-			}
-		}
-		cfg := config.Clone()
-		cfg.ServerName = host
+	cfg := config.Clone()
+	cfg.ServerName = host
+	ldaps := strings.HasPrefix(uri, "ldaps:")
+	if ldaps {
 		t := tls.Client(n, cfg)
 		if err := t.HandshakeContext(ctx); err != nil {
-			return err
-		}
-		c.net, c.r = t, bufio.NewReaderSize(t, 2048)
-		return nil
-	}
-	if strings.HasPrefix(uri, "ldaps:") || startTLS {
-		if err := secure(); err != nil {
 			n.Close()
-			return nil, fmt.Errorf("%s: TLS: %w", uri, err)
+			return nil, fmt.Errorf("TLS: %w", err)
+		}
+		n = t
+	}
+	c := &conn{ldap: goldap.NewConn(n, ldaps), net: n, limit: limit}
+	c.ldap.Start()
+	if startTLS && !ldaps {
+		if err := errors.Join(c.begin(ctx), c.ldap.StartTLS(cfg)); err != nil {
+			c.close()
+			return nil, fmt.Errorf("StartTLS: %w", err)
 		}
 	}
 	return c, nil
@@ -138,144 +92,122 @@ func target(uri string) (network, addr, host string, err error) {
 	return "tcp", net.JoinHostPort(host, port), host, nil
 }
 
-// Close ends the connection; the server is told, but not waited for.
-func (c *conn) Close() { c.net.Close() }
-
-// begin starts a message; end of the operation and of the message are what send closes.
-func (c *conn) begin(op byte) (ends [2]int) {
-	c.id++
-	if c.id == 1<<31-1 {
-		c.id = 1
-	}
-	c.enc.b = c.enc.b[:0]
-	ends[0] = c.enc.open(tagSequence)
-	c.enc.num(tagInteger, c.id)
-	ends[1] = c.enc.open(op)
-	return ends
+// close ends the connection without waiting for the server.
+func (c *conn) close() {
+	c.net.Close() // first: whoever waits for the server stops
+	c.ldap.Close()
 }
 
-// send writes the message. The whole operation, answers included, must be over at the deadline that it sets.
-func (c *conn) send(ctx context.Context, ends [2]int) error {
-	if ends[1] > 0 {
-		c.enc.close(ends[1])
+// begin sets the time by which the next operation must be over.
+func (c *conn) begin(ctx context.Context) error {
+	c.deadline = time.Now().Add(c.limit)
+	if end, ok := ctx.Deadline(); ok && end.Before(c.deadline) {
+		c.deadline = end
 	}
-	c.enc.close(ends[0])
-	if err := c.net.SetDeadline(pool.Deadline(ctx, c.limit)); err != nil {
-		return pool.Dead(err)
-	}
-	_, err := c.net.Write(c.enc.b)
-	clear(c.enc.b) // there may be a password in it
-	return pool.Dead(err)
+	return c.net.SetDeadline(c.deadline)
 }
 
-// receive reads the next message of the operation. Its content is valid until the next call.
-func (c *conn) receive() (op value, rest []byte, err error) {
-	content, buf, err := readMessage(c.r, c.buf)
-	c.buf = buf
-	if err != nil {
-		return op, nil, pool.Dead(err)
-	}
-	raw, content, err := expect(content, tagInteger)
-	if err != nil {
-		return op, nil, pool.Dead(err)
-	}
-	id, err := number(raw)
-	if err == nil && id != c.id {
-		err = errors.New("the server is about to close the connection") // RFC 4511 section 4.4.1, or out of step
-	}
-	if err != nil {
-		return op, nil, pool.Dead(err)
-	}
-	op, rest, err = next(content)
-	return op, rest, pool.Dead(err)
-}
-
-// result reads the answer of an operation that has just one.
-func (c *conn) result(op string, tag byte) error {
-	v, _, err := c.receive()
-	if err != nil {
-		return err
-	}
-	if v.tag != tag {
-		return pool.Dead(errBER)
-	}
-	return result(op, v.content)
-}
-
-// result decodes an LDAPResult: nil for success.
-func result(op string, b []byte) error {
-	raw, b, err := expect(b, tagEnumerated)
-	if err != nil {
-		return pool.Dead(err)
-	}
-	code, err := number(raw)
-	if err != nil {
-		return pool.Dead(err)
-	}
-	_, b, err = expect(b, tagString)
-	if err != nil {
-		return pool.Dead(err)
-	}
-	text, _, err := expect(b, tagString)
-	if err != nil {
-		return pool.Dead(err)
-	}
-	if code == goldap.LDAPResultSuccess {
+// judge makes lostErrors of those after which the connection cannot be used.
+func (c *conn) judge(err error) error {
+	var answer *goldap.Error
+	switch {
+	case err == nil:
 		return nil
+	case !time.Now().Before(c.deadline):
+		return &lostError{fmt.Errorf("no answer in time: %w", err)}
+	case !errors.As(err, &answer), c.ldap.IsClosing(), answer.ResultCode >= goldap.ErrorNetwork:
+		return &lostError{err}
 	}
-	err = &resultError{op, code, string(text)}
-	if code == goldap.LDAPResultUnavailable || code == goldap.LDAPResultBusy {
-		return pool.Dead(err)
+	switch answer.ResultCode {
+	case goldap.LDAPResultOperationsError, // Active Directory: a bind that is gone
+		goldap.LDAPResultUnavailable, goldap.LDAPResultBusy:
+		return &lostError{err}
 	}
 	return err
 }
 
-func (c *conn) startTLS(ctx context.Context) error {
-	ends := c.begin(extendedRequest)
-	c.enc.str(extendedName, oidStartTLS)
-	if err := c.send(ctx, ends); err != nil {
-		return err
-	}
-	if err := c.result("StartTLS", extendedResponse); err != nil {
-		return err
-	}
-	if c.r.Buffered() > 0 { // would be taken for the server's words under TLS
-		return errors.New("the server goes on in clear text after StartTLS")
-	}
-	return nil
-}
-
 // bind logs in with a name and a password; both empty = as nobody.
-func (c *conn) bind(ctx context.Context, version int, dn, password string) error {
-	ends := c.begin(bindRequest)
-	c.enc.num(tagInteger, version)
-	c.enc.str(tagString, dn)
-	c.enc.str(simplePassword, password)
-	if err := c.send(ctx, ends); err != nil {
-		return err
+func (c *conn) bind(ctx context.Context, dn, password string) error {
+	if err := c.begin(ctx); err != nil {
+		return &lostError{err}
 	}
-	return c.result("bind", bindResponse)
+	_, err := c.ldap.SimpleBind(&goldap.SimpleBindRequest{Username: dn, Password: password, AllowEmptyPassword: true})
+	return c.judge(err)
 }
 
 // change replaces all values of some attributes of an entry.
 func (c *conn) change(ctx context.Context, dn string, attributes map[string]string) error {
-	ends := c.begin(modifyRequest)
-	c.enc.str(tagString, dn)
-	changes := c.enc.open(tagSequence)
-	for name, v := range attributes {
-		change := c.enc.open(tagSequence)
-		c.enc.num(tagEnumerated, goldap.ReplaceAttribute)
-		attribute := c.enc.open(tagSequence)
-		c.enc.str(tagString, name)
-		values := c.enc.open(tagSet)
-		c.enc.str(tagString, v)
-		c.enc.close(values)
-		c.enc.close(attribute)
-		c.enc.close(change)
+	if err := c.begin(ctx); err != nil {
+		return &lostError{err}
 	}
-	c.enc.close(changes)
-	if err := c.send(ctx, ends); err != nil {
-		return err
+	r := goldap.NewModifyRequest(dn, nil)
+	for name, value := range attributes {
+		r.Replace(name, []string{value})
 	}
-	return c.result("modify", modifyResponse)
+	return c.judge(c.ldap.Modify(r))
+}
+
+// search returns what was found, even with some errors.
+func (c *conn) search(ctx context.Context, r *goldap.SearchRequest) (*goldap.SearchResult, error) {
+	if err := c.begin(ctx); err != nil {
+		return nil, &lostError{err}
+	}
+	result, err := c.ldap.Search(r)
+	return result, c.judge(err)
+}
+
+// connections are at most so many, the one used last is used first.
+type connections struct{ *puddle.Pool[*conn] }
+
+// newConnections returns at most size connections made by dial.
+func newConnections(size int, dial func(context.Context) (*conn, error)) (connections, error) {
+	p, err := puddle.NewPool(&puddle.Config[*conn]{Constructor: dial, Destructor: (*conn).close, MaxSize: int32(max(size, 1))})
+	return connections{p}, err
+}
+
+// do calls use with a connection. When the server has ended one that has been used before, it has probably been restarted: use
+// is called once more, with a fresh one.
+func (p connections) do(ctx context.Context, use func(*conn) error) error {
+	for again := true; ; again = false {
+		r, err := p.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		c := r.Value()
+		again = again && c.used
+		c.used, c.begun = true, false
+		err = use(c)
+		var lost *lostError
+		if !errors.As(err, &lost) {
+			if c.net.SetDeadline(time.Time{}) != nil {
+				r.Destroy()
+			} else {
+				r.Release()
+			}
+			return err
+		}
+		again = again && !c.begun && time.Now().Before(c.deadline)
+		r.Destroy()
+		p.Reset() // the others are probably dead, too
+		if !again {
+			return err
+		}
+	}
+}
+
+// acquire waits for a connection that its server has not closed.
+func (p connections) acquire(ctx context.Context) (*puddle.Resource[*conn], error) {
+	for {
+		r, err := p.Acquire(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = fmt.Errorf("no connection of %d free in time: %w", p.Stat().MaxResources(), err)
+			}
+			return nil, err
+		}
+		if !r.Value().ldap.IsClosing() {
+			return r, nil
+		}
+		r.Destroy()
+	}
 }

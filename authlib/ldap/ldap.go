@@ -1,7 +1,6 @@
 // Package ldap serves accounts from an LDAP directory as Courier's authldaprc describes it.
 //
-// Names that clients send go into search filters as values of the encoded filter (RFC 4511 section 4.5.1), never as filter
-// text, so there is nothing to escape. Referrals are not followed.
+// Names that clients send go into search filters escaped (RFC 4515 section 3). Referrals are not followed.
 package ldap
 
 import (
@@ -9,12 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
-	"mailproxy/authlib/pool"
 	"mailproxy/authlib/rcfile"
 )
 
@@ -29,7 +30,7 @@ type Module struct {
 type directory struct {
 	*settings
 	// searches are connections bound as the settings say, binds those on which users prove their passwords.
-	searches, binds *pool.Pool[*conn]
+	searches, binds connections
 }
 
 // New returns the module authldap, configured by file, with at most conns connections for searches and as many for binds.
@@ -44,59 +45,63 @@ func New(file string, conns int, env func(name string) string, logf func(format 
 			return nil, err
 		}
 		d := &directory{settings: c}
-		d.searches = pool.New(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, c.initBind) })
-		d.binds = pool.New(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
-		return d, nil
-	}, func(d *directory) { d.searches.Retire(); d.binds.Retire() }, named)
+		d.searches, err = newConnections(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, c.initBind) })
+		if err != nil {
+			return nil, err
+		}
+		d.binds, err = newConnections(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
+		return d, err
+	}, func(d *directory) {
+		go d.searches.Close()
+		go d.binds.Close()
+	}, named)
 	return m
 }
 
 // Name is "authldap".
 func (m *Module) Name() string { return moduleName }
 
-// Close ends all connections, those of requests under way too.
+// Close ends all connections as soon as the requests under way are done.
 func (m *Module) Close() error {
-	if d, err := m.watch.Current(); err == nil {
-		defer d.searches.Close()
-		defer d.binds.Close()
-	}
 	m.watch.Close()
 	return nil
 }
 
 // connect tries the servers in turn, each for as long as LDAP_TIMEOUT.
 func (d *directory) connect(ctx context.Context, bind bool) (*conn, error) {
-	var errs []error
+	var texts []string
 	for _, uri := range d.uris {
 		c, err := dial(ctx, uri, d.startTLS, d.tls, d.timeout)
 		if err == nil && bind {
-			if err = c.bind(ctx, d.version, d.bindDN, d.bindPW); err != nil {
-				c.Close()
+			if err = c.bind(ctx, d.bindDN, d.bindPW); err != nil {
+				c.close()
+				err = fmt.Errorf("bind as LDAP_BINDDN: %w", err)
 			}
 		}
 		if err == nil {
-			return c, nil
+			return c, c.net.SetDeadline(time.Time{})
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", uri, err))
+		texts = append(texts, fmt.Sprintf("%s: %v", uri, err))
 	}
-	return nil, errors.Join(errs...)
+	return nil, errors.New(strings.Join(texts, "; "))
 }
 
-// current returns the directory of the settings as they are now.
-func (m *Module) current() (*directory, error) {
-	d, err := m.watch.Current()
+// use returns the directory of the settings as they are now, until release.
+func (m *Module) use() (d *directory, release func(), err error) {
+	d, release, err = m.watch.Use()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", moduleName, err)
+		return nil, nil, fmt.Errorf("%s: %w", moduleName, err)
 	}
-	return d, nil
+	return d, release, nil
 }
 
 // Authenticate checks a clear password, or a CRAM response against the stored clear password.
 func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, error) {
-	d, err := m.current()
+	d, release, err := m.use()
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	user := req.User
 	if req.Type != authlib.AuthLogin {
 		i := bytes.LastIndexByte(req.Response, ' ')
@@ -131,19 +136,14 @@ func check(ctx context.Context, d *directory, a *authlib.Account, dn, clear stri
 	if clear == "" || len(clear) > password.MaxLength {
 		return authlib.ErrRefused
 	}
-	return temporary(d.binds.Do(ctx, func(c *conn) error { return refused(c.bind(ctx, d.version, dn, clear)) }))
+	return temporary(d.binds.do(ctx, func(c *conn) error { return refused(c.bind(ctx, dn, clear)) }))
 }
 
 // refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused.
 func refused(err error) error {
-	var r *resultError
-	if !errors.As(err, &r) {
-		return err
-	}
-	switch r.code {
-	case goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInappropriateAuthentication, goldap.LDAPResultNoSuchObject,
-		goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultInsufficientAccessRights, goldap.LDAPResultConstraintViolation,
-		goldap.LDAPResultInvalidDNSyntax:
+	if goldap.IsErrorAnyOf(err, goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInappropriateAuthentication,
+		goldap.LDAPResultNoSuchObject, goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultInsufficientAccessRights,
+		goldap.LDAPResultConstraintViolation, goldap.LDAPResultInvalidDNSyntax) {
 		return authlib.ErrRefused
 	}
 	return err
@@ -158,42 +158,37 @@ func temporary(err error) error {
 
 // Lookup returns the account with its stored passwords.
 func (m *Module) Lookup(ctx context.Context, req *authlib.LookupRequest) (*authlib.Account, error) {
-	d, err := m.current()
+	d, release, err := m.use()
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	a, _, err := d.find(ctx, req.User, req.Service)
 	return a, err
 }
 
 // Enumerate lists the accounts, each under every value of the mail attribute, but for those without ids or home.
 func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
-	d, err := m.current()
+	d, release, err := m.use()
 	if err != nil {
 		return err
 	}
+	defer release()
 	attributes := []string{d.mail, d.home, d.maildir, d.uid, d.gid}
 	for _, o := range d.options {
 		attributes = append(attributes, o[0])
 	}
-	q := &query{base: d.base, deref: d.deref, filter: d.enumerate, page: 500}
-	for _, name := range attributes {
-		if name != "" {
-			q.attributes = append(q.attributes, name)
-		}
-	}
-	return temporary(d.searches.Do(ctx, func(c *conn) error {
-		return c.search(ctx, q, func(e *entry) error {
-			for _, mail := range e.all(d.mail) {
-				a, err := d.account(e, mail, "")
-				if err != nil {
-					continue
-				}
-				if err := yield(a); err != nil {
-					return err
-				}
+	attributes = slices.DeleteFunc(attributes, func(name string) bool { return name == "" })
+	return temporary(d.each(ctx, d.enumerate, attributes, func(e *goldap.Entry) error {
+		for _, mail := range e.GetEqualFoldAttributeValues(d.mail) {
+			a, err := d.account(e, mail, "")
+			if err != nil {
+				continue
 			}
-			return nil
-		})
+			if err := yield(a); err != nil {
+				return err
+			}
+		}
+		return nil
 	}))
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	goldap "github.com/go-ldap/ldap/v3"
+
 	"mailproxy/authlib"
 	"mailproxy/authlib/rcfile"
 )
@@ -20,7 +22,6 @@ type settings struct {
 	uris             []string
 	tls              *tls.Config
 	startTLS         bool
-	version          int
 	timeout          time.Duration // of one operation, and of connecting to one server
 	initBind         bool
 	bindDN, bindPW   string
@@ -28,8 +29,8 @@ type settings struct {
 	base             string
 	deref            int
 	mail, domain     string
-	filter           filter // "" = none
-	enumerate        filter
+	filter           string // "" = none
+	enumerate        string
 	home, mailroot   string
 	maildir, quota   string
 	name, delivery   string
@@ -51,7 +52,6 @@ func newSettings(s *rcfile.Settings, env func(name string) string, warnf func(fo
 	c := &settings{
 		uris:     strings.FieldsFunc(s.Get("LDAP_URI"), func(r rune) bool { return strings.ContainsRune(", \t", r) }),
 		startTLS: s.Number("LDAP_TLS") != 0,
-		version:  s.Number("LDAP_PROTOCOL_VERSION"),
 		initBind: s.Number("LDAP_INITBIND") != 0,
 		bindDN:   s.Get("LDAP_BINDDN"), bindPW: s.Get("LDAP_BINDPW"),
 		authBind: s.Number("LDAP_AUTHBIND") != 0,
@@ -80,8 +80,8 @@ func newSettings(s *rcfile.Settings, env func(name string) string, warnf func(fo
 			return nil, fmt.Errorf("LDAP_URI: %w", err)
 		}
 	}
-	if c.version == 0 {
-		c.version = 3
+	if v := s.Number("LDAP_PROTOCOL_VERSION"); v != 0 && v != 3 {
+		warnf("LDAP_PROTOCOL_VERSION %d: ignored, version 3 is spoken", v)
 	}
 	seconds := s.Number("LDAP_TIMEOUT")
 	if seconds <= 0 {
@@ -110,22 +110,16 @@ func newSettings(s *rcfile.Settings, env func(name string) string, warnf func(fo
 	return c, err
 }
 
-func (c *settings) filters(s *rcfile.Settings) (err error) {
-	text := s.Get("LDAP_FILTER")
-	if text != "" {
-		if c.filter, err = compile(text); err != nil {
-			return fmt.Errorf("LDAP_FILTER: %w", err)
+func (c *settings) filters(s *rcfile.Settings) error {
+	c.filter = s.Get("LDAP_FILTER")
+	c.enumerate = s.Default("LDAP_ENUMERATE_FILTER", s.Default("LDAP_FILTER", "("+c.mail+"=*)"))
+	for _, f := range [][2]string{{"LDAP_FILTER", c.filter}, {"LDAP_ENUMERATE_FILTER", c.enumerate},
+		{"LDAP_MAIL", equal(c.mail, "x")}, {"LDAP_EMAILMAP", c.mapFilter("user", "realm")}} {
+		if f[1] == "" {
+			continue
 		}
-	}
-	if text = s.Default("LDAP_ENUMERATE_FILTER", text); text == "" {
-		text = "(" + c.mail + "=*)"
-	}
-	if c.enumerate, err = compile(text); err != nil {
-		return fmt.Errorf("LDAP_ENUMERATE_FILTER: %w", err)
-	}
-	if c.emailmap != "" {
-		if _, err := c.mapFilter("user", "realm"); err != nil {
-			return fmt.Errorf("LDAP_EMAILMAP: %w", err)
+		if _, err := goldap.CompileFilter(f[1]); err != nil {
+			return fmt.Errorf("%s: %w", f[0], err)
 		}
 	}
 	return nil

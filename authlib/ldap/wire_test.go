@@ -1,76 +1,41 @@
 package ldap
 
 import (
-	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	goldap "github.com/go-ldap/ldap/v3"
-
 	ber "github.com/go-asn1-ber/asn1-ber"
-
-	"mailproxy/authlib/pool"
+	goldap "github.com/go-ldap/ldap/v3"
 )
 
-// TestEncoding reads what the encoder writes with another library's decoder.
-func TestEncoding(t *testing.T) {
-	for _, n := range []int{0, 1, 127, 128, 255, 256, 32767, 32768, 1<<31 - 1} {
-		var e encoder
-		e.num(tagInteger, n)
-		p := ber.DecodePacket(e.b)
-		if p == nil || p.Value != int64(n) {
-			t.Errorf("%d was written as % x", n, e.b)
-		}
-		v, rest, err := next(e.b)
-		if got, _ := number(v.content); err != nil || got != n || len(rest) != 0 {
-			t.Errorf("%d came back as %d, %v", n, got, err)
-		}
-	}
-	for _, s := range []string{"", "a", strings.Repeat("x", 127), strings.Repeat("x", 128), strings.Repeat("x", 70000)} {
-		var e encoder
-		seq := e.open(tagSequence)
-		e.str(tagString, s)
-		e.close(seq)
-		p := ber.DecodePacket(e.b)
-		if len(p.Children) != 1 || p.Children[0].Data.String() != s {
-			t.Errorf("a string of %d bytes was written wrongly", len(s))
-		}
-	}
-}
-
-// TestFilter compares our encoding of filters to go-ldap's, for values that filter text would have to escape.
+// TestFilter reads filters back: whatever a name holds, it is one value.
 func TestFilter(t *testing.T) {
-	base, err := compile("(objectClass=mailAccount)")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, user := range []string{"anna@example.com", "*", ")(mail=*", `\2a`, "a\x00b", "ü", "(&)", ""} {
-		text := "(&(objectClass=mailAccount)(mail=" + goldap.EscapeFilter(user) + "))"
-		want, err := goldap.DecompileFilter(mustCompile(t, text))
+		p, err := goldap.CompileFilter(and("(objectClass=mailAccount)", equal("mail", user)))
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%q: %v", user, err)
+			continue
 		}
-		got, err := goldap.DecompileFilter(ber.DecodePacket([]byte(and(base, equal("mail", user)))))
-		if err != nil || got != want {
-			t.Errorf("%q: %s, %v; want %s", user, got, err, want)
+		if len(p.Children) != 2 || !isEqual(p.Children[1], "mail", user) {
+			t.Errorf("%q changed the filter: %x", user, p.Bytes())
 		}
 	}
-	if f := and("", equal("a", "b")); f != equal("a", "b") {
-		t.Errorf("no base filter: % x", f)
+	if f := and("", equal("a", "b")); f != "(a=b)" {
+		t.Errorf("no filter of the settings: %s", f)
 	}
 }
 
-func mustCompile(t *testing.T, text string) *ber.Packet {
-	p, err := goldap.CompileFilter(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+// isEqual tells whether a filter is (attribute=value).
+func isEqual(p *ber.Packet, attribute, value string) bool {
+	return p.Tag == goldap.FilterEqualityMatch && len(p.Children) == 2 && p.Children[0].Data.String() == attribute &&
+		p.Children[1].Data.String() == value
 }
 
 // FuzzFilter checks that an e-mail map's filter keeps its shape whatever an address holds.
@@ -81,60 +46,210 @@ func FuzzFilter(f *testing.F) {
 	}
 	c := &settings{emailmap: "(&(userid=@user@)(|(realm=@realm@)(alias=*)))"}
 	f.Fuzz(func(t *testing.T, user, realm string) {
-		got, err := c.mapFilter(user, realm)
+		p, err := goldap.CompileFilter(c.mapFilter(user, realm))
 		if err != nil {
 			t.Fatalf("%q, %q: %v", user, realm, err)
 		}
-		p := ber.DecodePacket([]byte(got))
 		if len(p.Children) != 2 || len(p.Children[1].Children) != 2 {
-			t.Fatalf("%q, %q changed the filter: %x", user, realm, got)
+			t.Fatalf("%q, %q changed the filter: %x", user, realm, p.Bytes())
 		}
-		for i, where := range []*ber.Packet{p.Children[0], p.Children[1].Children[0]} {
-			want := []string{user, realm}[i]
-			if where.Tag != goldap.FilterEqualityMatch || where.Children[1].Data.String() != want {
-				t.Fatalf("%q, %q changed the filter: %x", user, realm, got)
-			}
+		if !isEqual(p.Children[0], "userid", user) || !isEqual(p.Children[1].Children[0], "realm", realm) {
+			t.Fatalf("%q, %q changed the filter: %x", user, realm, p.Bytes())
 		}
 	})
+}
+
+// server is a directory whose only server answers every connection with what talk says.
+func server(t testing.TB, conns int, talk func(net.Conn)) *directory {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				talk(c)
+			}()
+		}
+	}()
+	d := &directory{settings: &settings{uris: []string{"ldap://" + l.Addr().String()}, base: "b", tls: &tls.Config{},
+		timeout: 300 * time.Millisecond}}
+	d.searches, err = newConnections(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.searches.Close)
+	return d
+}
+
+// reply makes the messages that answer message id: an entry for each mail, then the result.
+func reply(id int64, code int, mails ...string) (b []byte) {
+	message := func(op *ber.Packet) {
+		p := ber.NewSequence("")
+		p.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, id, ""))
+		p.AppendChild(op)
+		b = append(b, p.Bytes()...)
+	}
+	text := func(s string) *ber.Packet {
+		return ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")
+	}
+	for _, mail := range mails {
+		op := ber.Encode(ber.ClassApplication, ber.TypeConstructed, goldap.ApplicationSearchResultEntry, nil, "")
+		op.AppendChild(text("mail=" + mail))
+		list, one, set := ber.NewSequence(""), ber.NewSequence(""), ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSet, nil, "")
+		set.AppendChild(text(mail))
+		one.AppendChild(text("mail"))
+		one.AppendChild(set)
+		list.AppendChild(one)
+		op.AppendChild(list)
+		message(op)
+	}
+	op := ber.Encode(ber.ClassApplication, ber.TypeConstructed, goldap.ApplicationSearchResultDone, nil, "")
+	op.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagEnumerated, int64(code), ""))
+	op.AppendChild(text(""))
+	op.AppendChild(text("because"))
+	message(op)
+	return b
+}
+
+// request reads a request and returns its number; 0 at the end.
+func request(c net.Conn) int64 {
+	p, err := ber.ReadPacket(c)
+	if err != nil || len(p.Children) == 0 {
+		return 0
+	}
+	id, _ := p.Children[0].Value.(int64)
+	return id
+}
+
+// TestOne: what a search for one entry makes of answers, and after which the connection is used again.
+func TestOne(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		code        int
+		mails       []string
+		want        string // the entry's name, "" or a part of the error
+		kept, again bool   // the connection is kept, the question was put twice on a connection that had been used
+	}{
+		{"none", 0, nil, "", true, false},
+		{"one", 0, []string{"a"}, "mail=a", true, false},
+		{"two", 0, []string{"a", "b"}, "more than one", true, false},
+		{"more", goldap.LDAPResultSizeLimitExceeded, []string{"a", "b"}, "more than one", true, false},
+		{"no base", goldap.LDAPResultNoSuchObject, nil, `search below "b": LDAP Result Code 32 "No Such Object": because`, true, false},
+		{"no rights", goldap.LDAPResultInsufficientAccessRights, nil, "Code 50", true, false},
+		{"bind is gone", goldap.LDAPResultOperationsError, nil, "Code 1 ", false, true},
+		{"busy", goldap.LDAPResultBusy, nil, "Code 51", false, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			connected, asked := make(chan bool, 100), make(chan bool, 100)
+			d := server(t, 1, func(c net.Conn) {
+				connected <- true
+				first := true
+				for id := request(c); id > 0; id = request(c) {
+					if first && len(connected) == 1 { // so that the connection has been used before
+						c.Write(reply(id, 0))
+					} else {
+						asked <- true
+						c.Write(reply(id, test.code, test.mails...))
+					}
+					first = false
+				}
+			})
+			q := &query{base: "b", filter: "(mail=a)"}
+			if e, err := d.one(context.Background(), q); e != nil || err != nil {
+				t.Fatal(e, err)
+			}
+			e, err := d.one(context.Background(), q)
+			got := ""
+			switch {
+			case err != nil:
+				got = err.Error()
+			case e != nil:
+				got = e.DN
+			}
+			if got != test.want && (err == nil || test.want == "" || !strings.Contains(got, test.want)) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if twice := len(asked) == 2; twice != test.again {
+				t.Errorf("asked %d times", len(asked))
+			}
+			kept := int32(0)
+			if test.kept {
+				kept = 1
+			}
+			// Connections are closed in the background.
+			for end := time.Now().Add(10 * time.Second); d.searches.Stat().TotalResources() != kept; {
+				if time.Now().After(end) {
+					t.Fatalf("%d connections are kept", d.searches.Stat().TotalResources())
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+}
+
+// TestSilentServer: a server that answers nothing costs each request its time limit, and no connection more than there may be.
+func TestSilentServer(t *testing.T) {
+	d := server(t, 2, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	start := time.Now()
+	done := make(chan error, 8)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*d.timeout)
+	defer cancel()
+	for range cap(done) {
+		go func() {
+			_, err := d.one(ctx, &query{base: "b", filter: "(mail=a)"})
+			done <- err
+		}()
+	}
+	for range cap(done) {
+		if err := <-done; err == nil {
+			t.Error("an answer of a silent server")
+		}
+		if n := d.searches.Stat().TotalResources(); n > 2 {
+			t.Errorf("%d connections", n)
+		}
+	}
+	if took := time.Since(start); took > 10*d.timeout {
+		t.Errorf("it took %v", took)
+	}
 }
 
 // FuzzMessages lets a server answer a search with anything: no panic, and the connection is given up unless the answer
 // was in order.
 func FuzzMessages(f *testing.F) {
-	f.Add([]byte("\x30\x0c\x02\x01\x01\x65\x07\x0a\x01\x00\x04\x00\x04\x00"))
-	f.Add([]byte("\x30\x15\x02\x01\x01\x64\x10\x04\x03a=b\x30\x09\x30\x07\x04\x01m\x31\x02\x04\x00\x30\x0c\x02\x01\x01\x65\x07\x0a\x01\x00\x04\x00\x04\x00"))
+	f.Add(reply(1, 0))
+	f.Add(reply(1, 0, "a"))
 	f.Add([]byte("\x30\x84\x00\x00\x00\x0c\x02\x01\x01\x65\x07\x0a\x01\x31\x04\x00\x04\x00"))
 	f.Add([]byte("\x30\x80\x02"))
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n"))
-	f.Add([]byte("\x30\x84\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		c := fake(answer)
-		e, err := c.one(context.Background(), &query{base: "b", attributes: []string{"m"}})
-		if err == nil && e != nil && len(e.dn) > len(answer) {
-			t.Fatal("more than the server said")
-		}
-		var r *resultError
-		if err != nil && !errors.As(err, &r) && !errors.Is(err, errSeveral) && !pool.Marked(err) {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			request(theirs)
+			_, _ = theirs.Write(answer)
+		}()
+		c := &conn{ldap: goldap.NewConn(ours, false), net: ours, limit: time.Second}
+		c.ldap.Start()
+		defer c.close()
+		result, err := c.search(context.Background(), goldap.NewSearchRequest("b", 2, 0, 2, 1, false, "(a=b)", []string{"m"}, nil))
+		var said *goldap.Error
+		var lost *lostError
+		switch {
+		case err == nil && result == nil:
+			t.Fatal("neither result nor error")
+		case err != nil && !errors.As(err, &lost) && !(errors.As(err, &said) && said.ResultCode < goldap.ErrorNetwork):
 			t.Fatalf("the connection would be used again after %v", err)
 		}
-		nextPage(answer)
 	})
 }
-
-// fake is a connection to a server that says answer.
-func fake(answer []byte) *conn {
-	n := &fakeNet{Reader: bytes.NewReader(answer)}
-	return newConn(n, time.Second)
-}
-
-type fakeNet struct {
-	io.Reader
-	net.Conn
-}
-
-func (f *fakeNet) Read(p []byte) (int, error)    { return f.Reader.Read(p) }
-func (f *fakeNet) Write(p []byte) (int, error)   { return len(p), nil }
-func (f *fakeNet) SetDeadline(t time.Time) error { return nil }
 
 func TestTarget(t *testing.T) {
 	for uri, want := range map[string]string{

@@ -19,9 +19,6 @@ import (
 // defaultSocket is where Debian's servers listen.
 const defaultSocket = "/run/mysqld/mysqld.sock"
 
-// printable are the characters of ASCII that need no second thought in any character set.
-const printable = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"
-
 // optCompress is the bit of MYSQL_OPT for the compressed protocol, the only one that means anything here.
 const optCompress = 32
 

@@ -4,28 +4,22 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 
-	"mailproxy/authlib/pool"
 	"mailproxy/authlib/rcfile"
 	"mailproxy/authlib/sqlaccount"
-	"mailproxy/authlib/sqlquery"
 )
 
-// Time limits. A request that meets a mute connection takes both in turn, which is less than a client waits.
-const (
-	connectTimeout = 5 * time.Second
-	queryTimeout   = 8 * time.Second
-)
+// connectTimeout is how long connecting and logging in may take.
+const connectTimeout = 5 * time.Second
 
 // New returns the module authmysql, configured by file, with at most conns connections. It does not fail: a file that
 // cannot be used is logged by logf, one line each, and requests fail until it can.
@@ -40,9 +34,9 @@ func New(file string, conns int, logf func(format string, args ...any)) *sqlacco
 
 // backend is one server as the settings describe it.
 type backend struct {
-	connector driver.Connector
-	charset   string
-	pool      *pool.Pool[*conn]
+	db    *sql.DB
+	conns int
+	modes modes
 }
 
 func open(s *rcfile.Settings, conns int, warnf func(format string, args ...any)) (*backend, error) {
@@ -50,286 +44,268 @@ func open(s *rcfile.Settings, conns int, warnf func(format string, args ...any))
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{charset: charset}
-	cfg.DialFunc = dial
-	if b.connector, err = mysql.NewConnector(cfg); err != nil {
+	cfg.Timeout = connectTimeout
+	// What ends a query that nothing is heard of is its context; this ends a connection whose server has vanished even so.
+	cfg.WriteTimeout = time.Minute
+	c, err := mysql.NewConnector(cfg)
+	if err != nil {
 		return nil, err
 	}
-	b.pool = pool.New(conns, b.connect)
+	b := &backend{conns: max(conns, 1), modes: modes{charset: charset}}
+	b.db = sql.OpenDB(&connector{c, &b.modes})
+	b.db.SetMaxOpenConns(b.conns)
+	b.db.SetMaxIdleConns(b.conns)
 	return b, nil
 }
 
-func (b *backend) Retire() { b.pool.Retire() }
-func (b *backend) Close()  { b.pool.Close() }
-
-// conn is one connection. It talks to the driver directly: database/sql would cost half as much again as a query.
-type conn struct {
-	net     net.Conn
-	db      driver.Conn
-	dialect sqlquery.Dialect
-	queries map[*sqlquery.Template]*statement
-	args    []driver.Value
-	dest    []driver.Value
-	columns []string
-	text    []byte
+// Close implements sqlaccount.Backend.
+func (b *backend) Close() {
+	// It waits for the server to take leave, which a dead one does not.
+	go b.db.Close()
 }
 
-type statement struct {
-	query    *sqlquery.Query
-	prepared driver.Stmt // nil when the text depends on the values
+// connector makes connections, and finds out with each how its server reads SQL.
+type connector struct {
+	driver.Connector
+	modes *modes
 }
 
-// dialed carries the network connection that the driver had made out of its Connect.
-type dialed struct{ conn net.Conn }
-
-type dialedKey struct{}
-
-// dial connects and limits the whole handshake.
-func dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	c = pool.Quick(c)
-	if t, ok := ctx.Deadline(); ok {
-		if err := c.SetDeadline(t); err != nil {
-			return nil, errors.Join(err, c.Close())
-		}
-	}
-	if d, ok := ctx.Value(dialedKey{}).(*dialed); ok {
-		d.conn = c
-	}
-	return c, nil
-}
-
-func (b *backend) connect(ctx context.Context) (*conn, error) {
+// Connect implements driver.Connector.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	var d dialed
-	db, err := b.connector.Connect(context.WithValue(ctx, dialedKey{}, &d))
+	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{net: d.conn, db: db, queries: make(map[*sqlquery.Template]*statement)}
-	if err := c.learn(ctx, b.charset); err != nil {
-		c.Close()
-		return nil, err
+	mode, err := sqlMode(ctx, conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
-	return c, nil
+	c.modes.set(mode)
+	return conn, nil
 }
 
-// learn asks the server how it reads string literals.
-func (c *conn) learn(ctx context.Context, charset string) error {
-	rows, err := c.db.(driver.QueryerContext).QueryContext(ctx, "SELECT @@sql_mode", nil)
+// sqlMode asks for the session's sql_mode.
+func sqlMode(ctx context.Context, conn driver.Conn) (string, error) {
+	q, ok := conn.(driver.QueryerContext)
+	if !ok {
+		return "", driver.ErrSkip
+	}
+	rows, err := q.QueryContext(ctx, "SELECT @@sql_mode", nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer rows.Close()
-	dest := make([]driver.Value, len(rows.Columns()))
-	if err := rows.Next(dest); err != nil {
-		return err
+	value := make([]driver.Value, 1)
+	if err := rows.Next(value); err != nil {
+		return "", err
 	}
-	c.dialect = sqlquery.Dialect{MySQL: true, Backslash: true, Multibyte: sqlquery.Multibyte(charset)}
-	for mode := range strings.SplitSeq(string(appendValue(nil, dest[0])), ",") {
-		switch mode {
-		case "NO_BACKSLASH_ESCAPES":
-			c.dialect.Backslash = false
-		case "ANSI_QUOTES":
-			c.dialect.ANSIQuotes = true
-		}
-	}
-	return nil
+	return fmt.Sprintf("%s", value[0]), nil
 }
 
-func (c *conn) Close() {
-	c.net.SetDeadline(time.Now()) // the driver says goodbye, and must not wait for it
-	c.db.Close()
+// modes is how the server reads SQL, and the statements that are made for that. It changes when the server comes back from a
+// restart with another sql_mode.
+type modes struct {
+	charset string
+
+	mu         sync.Mutex
+	mode       string
+	known      bool
+	statements map[*sqlaccount.Template]*statement
+}
+
+// statement is a compiled template.
+type statement struct {
+	*sqlaccount.Query
+	prepared *sql.Stmt // nil when the text depends on the values
+}
+
+func (m *modes) set(mode string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.known || m.mode != mode {
+		m.mode, m.known = mode, true
+		m.statements = nil
+	}
+}
+
+// get returns a statement made before; found is false when the server has not been asked yet or the template was not used yet.
+func (m *modes) get(t *sqlaccount.Template) (s *statement, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.statements[t], m.known
+}
+
+// dialect is how the server reads SQL.
+func (m *modes) dialect() (d sqlaccount.Dialect, mode string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d = sqlaccount.Dialect{MySQL: true, Backslash: true, Multibyte: sqlaccount.Multibyte(m.charset)}
+	for word := range strings.SplitSeq(m.mode, ",") {
+		switch word {
+		case "NO_BACKSLASH_ESCAPES":
+			d.Backslash = false
+		case "ANSI_QUOTES":
+			d.ANSIQuotes = true
+		}
+	}
+	return d, m.mode
+}
+
+// put keeps a statement for later, unless the mode for which it was made has changed. It returns the one to use.
+func (m *modes) put(t *sqlaccount.Template, mode string, s *statement) *statement {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mode != mode {
+		return s
+	}
+	if old := m.statements[t]; old != nil {
+		if s.prepared != nil {
+			go s.prepared.Close()
+		}
+		return old
+	}
+	if m.statements == nil {
+		m.statements = make(map[*sqlaccount.Template]*statement)
+	}
+	m.statements[t] = s
+	return s
 }
 
 // statement returns the statement of a template, prepared unless its text depends on the values.
-func (c *conn) statement(t *sqlquery.Template, v *sqlquery.Values) (s *statement, prepared driver.Stmt, err error) {
-	s = c.queries[t]
-	if s == nil {
-		s = &statement{}
-		if s.query, err = t.Compile(c.dialect); err != nil {
-			return nil, nil, err
-		}
-		if sql, fixed := s.query.Fixed(); fixed {
-			if s.prepared, err = c.db.Prepare(sql); err != nil {
-				return nil, nil, err
-			}
-		}
-		c.queries[t] = s
+func (b *backend) statement(ctx context.Context, t *sqlaccount.Template) (*statement, error) {
+	s, known := b.modes.get(t)
+	if s != nil {
+		return s, nil
 	}
-	if s.prepared != nil {
-		return s, s.prepared, nil
+	if !known {
+		if err := b.db.PingContext(ctx); err != nil {
+			return nil, err
+		}
 	}
-	sql, err := s.query.SQL(v)
+	d, mode := b.modes.dialect()
+	q, err := t.Compile(d)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	prepared, err = c.db.Prepare(sql)
-	return s, prepared, err
+	s = &statement{Query: q}
+	if text, fixed := q.Fixed(); fixed {
+		if s.prepared, err = b.db.PrepareContext(ctx, text); err != nil {
+			return nil, err
+		}
+	}
+	return b.modes.put(t, mode, s), nil
 }
 
-// bind returns the statement's parameters, valid until the next call.
-func (c *conn) bind(q *sqlquery.Query, v *sqlquery.Values) []driver.Value {
-	c.args = c.args[:0]
-	for i := range q.NumParams() {
-		c.args = append(c.args, q.Param(i, v))
+// args returns the statement's parameters.
+func (s *statement) args(v *sqlaccount.Values) []any {
+	args := make([]any, s.NumParams())
+	for i := range args {
+		args[i] = s.Param(i, v)
 	}
-	return c.args
+	return args
+}
+
+// again calls try once more when the server has ended the connection, but for that it has not answered with a row.
+func (b *backend) again(ctx context.Context, v *sqlaccount.Values, try func() (begun bool, err error)) error {
+	begun, err := try()
+	if gone(err) {
+		// The others are probably dead, too.
+		b.db.SetMaxIdleConns(0)
+		b.db.SetMaxIdleConns(b.conns)
+		if !begun && ctx.Err() == nil {
+			_, err = try()
+		}
+	}
+	return classify(err, v)
 }
 
 // Query implements sqlaccount.Backend.
-func (b *backend) Query(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values, row func([]string) (bool, error)) error {
-	return b.run(ctx, t, v, func(c *conn, prepared driver.Stmt, args []driver.Value) error {
-		//lint:ignore SA1019 the deadline is set already, and this way needs no second copy of the parameters
-		rows, err := prepared.Query(args)
+func (b *backend) Query(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, row func([]string) (bool, error)) error {
+	var own error // row's error is not the database's
+	err := b.again(ctx, v, func() (begun bool, err error) {
+		rows, err := b.query(ctx, t, v)
 		if err != nil {
-			return classify(err, v)
+			return false, err
 		}
-		return c.read(ctx, rows, v, row)
+		defer rows.Close()
+		return each(rows, func(columns []string) (stop bool) {
+			stop, own = row(columns)
+			return stop || own != nil
+		})
 	})
+	if own != nil {
+		return own
+	}
+	return err
 }
 
-// run has do send a template's statement on a connection with its deadline set. args are valid until do returns.
-func (b *backend) run(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values,
-	do func(c *conn, prepared driver.Stmt, args []driver.Value) error) error {
-	return b.pool.Do(ctx, func(c *conn) error {
-		if err := c.net.SetDeadline(pool.Deadline(ctx, queryTimeout)); err != nil {
-			return pool.Dead(err)
-		}
-		s, prepared, err := c.statement(t, v)
-		if err != nil {
-			return classify(err, v)
-		}
-		if s.prepared == nil {
-			defer prepared.Close()
-		}
-		return do(c, prepared, c.bind(s.query, v))
-	})
+func (b *backend) query(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values) (*sql.Rows, error) {
+	s, err := b.statement(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if s.prepared != nil {
+		return s.prepared.QueryContext(ctx, s.args(v)...)
+	}
+	text, err := s.SQL(v)
+	if err != nil {
+		return nil, err
+	}
+	return b.db.QueryContext(ctx, text, s.args(v)...)
 }
 
-// read passes the rows on. Once one has been, the query cannot be repeated.
-func (c *conn) read(ctx context.Context, rows driver.Rows, v *sqlquery.Values, row func([]string) (bool, error)) error {
-	n := len(rows.Columns())
-	for len(c.dest) < n {
-		c.dest = append(c.dest, nil)
+// each passes the rows on as text, NULL as "", until row says stop. begun tells whether it has been called.
+func each(rows *sql.Rows, row func([]string) (stop bool)) (begun bool, err error) {
+	names, err := rows.Columns()
+	if err != nil {
+		return false, err
 	}
-	for passed := 0; ; passed++ {
-		if passed > 0 && passed%1000 == 0 { // a long list may take as long as it moves on
-			if err := c.net.SetDeadline(pool.Deadline(ctx, queryTimeout)); err != nil {
-				return pool.Final(err)
-			}
+	if len(names) == 0 {
+		return true, errors.New("the query returns no rows at all: not a SELECT")
+	}
+	raw, dest, columns := make([]sql.RawBytes, len(names)), make([]any, len(names)), make([]string, len(names))
+	for i := range raw {
+		dest[i] = &raw[i]
+	}
+	for rows.Next() {
+		begun = true
+		if err := rows.Scan(dest...); err != nil {
+			return begun, err
 		}
-		switch err := rows.Next(c.dest[:n]); {
-		case err == io.EOF && passed == 0 && n == 0:
-			return errors.Join(errors.New("the query returns no rows at all: not a SELECT"), rows.Close())
-		case err == io.EOF:
-			return rows.Close()
-		case err != nil && passed > 0:
-			return pool.Final(err)
-		case err != nil:
-			return classify(err, v)
+		for i := range raw {
+			columns[i] = string(raw[i])
 		}
-		stop, err := row(c.row(c.dest[:n]))
-		if stop || err != nil {
-			if closing := rows.Close(); closing != nil { // reads what is left
-				return pool.Final(errors.Join(err, closing))
-			}
-			return err
+		if row(columns) {
+			return begun, nil
 		}
 	}
-}
-
-// row returns the values as strings, cut from one. The slice is valid until the next call.
-func (c *conn) row(values []driver.Value) []string {
-	c.text, c.columns = c.text[:0], c.columns[:0]
-	var ends [16]int
-	cuts := ends[:0]
-	for _, v := range values {
-		c.text = appendValue(c.text, v)
-		cuts = append(cuts, len(c.text))
-	}
-	all, start := string(c.text), 0
-	clear(c.text) // there may be a password in it
-	for _, end := range cuts {
-		c.columns = append(c.columns, all[start:end])
-		start = end
-	}
-	return c.columns
-}
-
-// appendValue writes a column as text; NULL is nothing.
-func appendValue(b []byte, v driver.Value) []byte {
-	switch v := v.(type) {
-	case nil:
-		return b
-	case []byte:
-		return append(b, v...)
-	case string:
-		return append(b, v...)
-	case int64:
-		return strconv.AppendInt(b, v, 10)
-	case uint64:
-		return strconv.AppendUint(b, v, 10)
-	case float32:
-		return strconv.AppendFloat(b, float64(v), 'g', -1, 32)
-	case float64:
-		return strconv.AppendFloat(b, v, 'g', -1, 64)
-	}
-	return fmt.Append(b, v)
+	return begun, rows.Err()
 }
 
 // Exec implements sqlaccount.Backend.
-func (b *backend) Exec(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values) (n int64, err error) {
-	err = b.run(ctx, t, v, func(_ *conn, prepared driver.Stmt, args []driver.Value) error {
-		//lint:ignore SA1019 as in Query
-		result, err := prepared.Exec(args)
+func (b *backend) Exec(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values) (n int64, err error) {
+	err = b.again(ctx, v, func() (begun bool, err error) {
+		s, err := b.statement(ctx, t)
 		if err != nil {
-			return classify(err, v)
+			return false, err
+		}
+		var result sql.Result
+		if s.prepared != nil {
+			result, err = s.prepared.ExecContext(ctx, s.args(v)...)
+		} else {
+			var text string
+			if text, err = s.SQL(v); err != nil {
+				return false, err
+			}
+			result, err = b.db.ExecContext(ctx, text, s.args(v)...)
+		}
+		if err != nil {
+			return false, err
 		}
 		n, err = result.RowsAffected()
-		return err
+		return true, err
 	})
 	return n, err
-}
-
-// Error numbers of the server, from its reference manual.
-const (
-	errShutdown         = 1053
-	errMixOfCollations  = 1267
-	errTruncatedValue   = 1292
-	errBadCharacter     = 1300
-	errWrongString      = 1366
-	errNoStatement      = 1243
-	errReprepare        = 1615
-	errConnectionKilled = 1927
-	errCannotConvert    = 3854
-	errIdleTooLong      = 4031
-)
-
-// classify tells a dead connection and a value that no row can have from a query that does not work.
-func classify(err error, v *sqlquery.Values) error {
-	var server *mysql.MySQLError
-	if !errors.As(err, &server) {
-		if errors.Is(err, sqlquery.ErrValue) {
-			return err
-		}
-		return pool.Dead(err)
-	}
-	switch server.Number {
-	case errShutdown, errNoStatement, errReprepare, errConnectionKilled, errIdleTooLong:
-		return pool.Dead(err)
-	case errTruncatedValue, errBadCharacter, errWrongString, errCannotConvert:
-		return fmt.Errorf("%w: %w", sqlquery.ErrValue, err)
-	case errMixOfCollations:
-		// A column in a smaller character set than the connection's is compared to a name that it cannot hold.
-		if strings.Trim(v.User, printable) != "" {
-			return fmt.Errorf("%w: %w", sqlquery.ErrValue, err)
-		}
-	}
-	return err
 }

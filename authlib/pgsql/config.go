@@ -4,37 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
-	"mailproxy/authlib/pool"
 	"mailproxy/authlib/rcfile"
 )
 
 // config reads PGSQL_CONNECTION, a libpq connection string: host lists, sslmode, certificates and target_session_attrs
 // mean what PostgreSQL's documentation says.
-func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*pgconn.Config, error) {
+func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*pgxpool.Config, error) {
 	text := s.Get("PGSQL_CONNECTION")
 	if text == "" {
 		return nil, errors.New("PGSQL_CONNECTION is not set")
 	}
-	cfg, err := pgconn.ParseConfig(text)
+	pool, err := pgxpool.ParseConfig(text)
 	if err != nil {
 		return nil, fmt.Errorf("PGSQL_CONNECTION: %w", err)
 	}
+	cfg := &pool.ConnConfig.Config
 	if cfg.ConnectTimeout == 0 || cfg.ConnectTimeout > connectTimeout {
 		cfg.ConnectTimeout = connectTimeout
-	}
-	dial := cfg.DialFunc
-	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return pool.Quick(c), nil
 	}
 	if set := s.Get("PGSQL_CHARACTER_SET"); set != "" {
 		cfg.RuntimeParams["client_encoding"] = set
@@ -64,7 +55,7 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*pgconn
 	if len(ignored) > 0 {
 		warnf("PGSQL_CONNECTION: %s: not supported, ignored", strings.Join(ignored, " "))
 	}
-	return cfg, nil
+	return pool, nil
 }
 
 // useAddresses makes names resolve to the addresses of hostaddr, place by place.
@@ -96,10 +87,4 @@ func useAddresses(cfg *pgconn.Config, text, addrs string) {
 		}
 		return lookup(ctx, host)
 	}
-}
-
-// isNet tells errors of the network from those of a query.
-func isNet(err error) bool {
-	var n net.Error
-	return errors.As(err, &n) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }

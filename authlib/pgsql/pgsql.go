@@ -4,25 +4,20 @@ package pgsql
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
-	"mailproxy/authlib/pool"
 	"mailproxy/authlib/rcfile"
 	"mailproxy/authlib/sqlaccount"
-	"mailproxy/authlib/sqlquery"
 )
 
-// Time limits. A request that meets a mute connection takes both in turn, which is less than a client waits.
-const (
-	connectTimeout = 5 * time.Second // for each host, unless connect_timeout says less
-	queryTimeout   = 8 * time.Second
-)
+// connectTimeout is how long connecting to a host may take, unless connect_timeout says less.
+const connectTimeout = 5 * time.Second
 
 // New returns the module authpgsql, configured by file, with at most conns connections. It does not fail: a file that
 // cannot be used is logged by logf, one line each, and requests fail until it can.
@@ -33,228 +28,161 @@ func New(file string, conns int, logf func(format string, args ...any)) *sqlacco
 		if err != nil {
 			return nil, err
 		}
-		b := &backend{cfg: cfg}
-		b.pool = pool.New(conns, b.connect)
-		return b, nil
+		return open(cfg, conns)
 	}, logf)
 }
 
 // backend is one database as the settings describe it.
 type backend struct {
-	cfg  *pgconn.Config
-	pool *pool.Pool[*conn]
-}
-
-func (b *backend) Retire() { b.pool.Retire() }
-func (b *backend) Close()  { b.pool.Close() }
-
-// conn is one connection.
-type conn struct {
-	pg      *pgconn.PgConn
-	dialect sqlquery.Dialect
-	queries map[*sqlquery.Template]*statement
-	args    [][]byte
-	text    []byte
-	columns []string
+	pool *pgxpool.Pool
 	// unnamed says that prepared statements do not live as long as the connection: there is a pooler in between.
-	unnamed bool
+	unnamed atomic.Bool
+	// statements are the compiled templates, *sqlaccount.Query by statementKey; untyped those whose parameters' types the server
+	// cannot find out.
+	statements, untyped sync.Map
 }
 
-type statement struct {
-	query    *sqlquery.Query
-	prepared *pgconn.StatementDescription // nil when the text depends on the values
-}
-
-func (b *backend) connect(ctx context.Context) (*conn, error) {
-	pg, err := pgconn.ConnectConfig(ctx, b.cfg)
+func open(cfg *pgxpool.Config, conns int) (*backend, error) {
+	cfg.MaxConns = int32(max(conns, 1))
+	cfg.MinConns, cfg.MinIdleConns = 0, 0
+	// A dead connection is noticed by its use, which is then repeated.
+	cfg.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &conn{
-		pg: pg,
-		dialect: sqlquery.Dialect{
-			Backslash: pg.ParameterStatus("standard_conforming_strings") == "off",
-			Multibyte: sqlquery.Multibyte(pg.ParameterStatus("client_encoding")),
-		},
-		queries: make(map[*sqlquery.Template]*statement),
-	}, nil
+	return &backend{pool: pool}, nil
 }
 
-// Close ends the connection without waiting for the server.
-func (c *conn) Close() { c.pg.Conn().Close() }
+// Close implements sqlaccount.Backend.
+func (b *backend) Close() {
+	// It waits for the server to take leave, which a dead one does not.
+	go b.pool.Close()
+}
 
-// statement returns the compiled template, prepared if it can be.
-func (c *conn) statement(t *sqlquery.Template) (*statement, error) {
-	if s := c.queries[t]; s != nil {
-		return s, nil
+// statementKey names a compiled template: it depends on two parameters of the connection.
+type statementKey struct {
+	template           *sqlaccount.Template
+	conforming, client string
+	text               bool
+}
+
+// statement returns the template as the connection's server reads it.
+func (b *backend) statement(c *pgxpool.Conn, t *sqlaccount.Template) (*sqlaccount.Query, error) {
+	pg := c.Conn().PgConn()
+	_, text := b.untyped.Load(t)
+	key := statementKey{t, pg.ParameterStatus("standard_conforming_strings"), pg.ParameterStatus("client_encoding"), text}
+	if q, ok := b.statements.Load(key); ok {
+		return q.(*sqlaccount.Query), nil
 	}
-	q, err := t.Compile(c.dialect)
+	q, err := t.Compile(sqlaccount.Dialect{Backslash: key.conforming == "off", Multibyte: sqlaccount.Multibyte(key.client), Text: text})
 	if err != nil {
 		return nil, err
 	}
-	s := &statement{query: q}
-	if sql, fixed := q.Fixed(); fixed && !c.unnamed {
-		if s.prepared, err = c.prepare(sql, q.NumParams()); err != nil {
-			return nil, err
+	b.statements.Store(key, q)
+	return q, nil
+}
+
+// run sends a template's statement and has read take the answer.
+func (b *backend) run(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, read func(pgx.Rows) error) error {
+	c, err := b.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	s, err := b.statement(c, t)
+	if err != nil {
+		return err
+	}
+	text, fixed := s.Fixed()
+	if !fixed {
+		if text, err = s.SQL(v); err != nil {
+			return err
 		}
 	}
-	c.queries[t] = s
-	return s, nil
-}
-
-// prepare lets the server find out the parameters' types, as it does for the literals that they replace. Where it
-// cannot, they are text.
-func (c *conn) prepare(sql string, params int) (*pgconn.StatementDescription, error) {
-	name := "auth" + strconv.Itoa(len(c.queries))
-	sd, err := c.pg.Prepare(context.Background(), name, sql, nil)
-	if isUntyped(err) {
-		sd, err = c.pg.Prepare(context.Background(), name, sql, textTypes(params))
-	}
-	return sd, err
-}
-
-func textTypes(n int) []uint32 {
-	const text = 25 // the type's OID
-	types := make([]uint32, n)
-	for i := range types {
-		types[i] = text
-	}
-	return types
-}
-
-// run sends the query; the caller reads its rows and closes it.
-func (c *conn) run(t *sqlquery.Template, v *sqlquery.Values) (*pgconn.ResultReader, error) {
-	s, err := c.statement(t)
-	if err != nil {
-		return nil, err
-	}
-	c.args = c.args[:0]
-	for i := range s.query.NumParams() {
-		value := s.query.Param(i, v)
+	// pgx sends strings as the text that they are, whatever the parameter's type, and the server reads it as it does the
+	// literals that they replace.
+	args := make([]any, 0, 2+s.NumParams())
+	args = append(args, b.mode(fixed), pgx.QueryResultFormats{pgx.TextFormatCode})
+	for i := range s.NumParams() {
+		value := s.Param(i, v)
 		if strings.IndexByte(value, 0) >= 0 {
-			return nil, sqlquery.ErrValue
+			return sqlaccount.ErrValue
 		}
-		c.args = append(c.args, []byte(value))
+		args = append(args, value)
 	}
-	if s.prepared != nil {
-		return c.pg.ExecStatement(context.Background(), s.prepared, c.args, nil, nil), nil
+	rows, err := c.Query(ctx, text, args...)
+	if err == nil {
+		err = read(rows)
+		rows.Close()
 	}
-	sql, err := s.query.SQL(v)
-	if err != nil {
-		return nil, err
-	}
-	return c.pg.ExecParams(context.Background(), sql, c.args, nil, nil, nil), nil
+	return err
 }
 
-// do runs use with a connection whose reads and writes are limited.
-func (b *backend) do(ctx context.Context, use func(*conn) error) error {
-	return b.pool.Do(ctx, func(c *conn) error {
-		if err := c.limit(ctx); err != nil {
-			return pool.Dead(err)
-		}
-		err := use(c)
-		var server *pgconn.PgError
-		if errors.As(err, &server) && (server.Code == "26000" || server.Code == "42P05") && !c.unnamed {
-			c.unnamed = true
-			clear(c.queries)
-			err = use(c)
-		}
-		return classify(err, c)
-	})
+// mode tells how to send a statement.
+func (b *backend) mode(fixed bool) pgx.QueryExecMode {
+	if !fixed || b.unnamed.Load() {
+		return pgx.QueryExecModeCacheDescribe
+	}
+	return pgx.QueryExecModeCacheStatement
 }
 
-func (c *conn) limit(ctx context.Context) error {
-	return c.pg.Conn().SetDeadline(pool.Deadline(ctx, queryTimeout))
+// do runs a statement, and once more where the answer says that this may help: begun tells whether rows have been passed on.
+func (b *backend) do(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, read func(pgx.Rows) (begun bool, err error)) error {
+	begun := false
+	once := func() error {
+		return b.run(ctx, t, v, func(rows pgx.Rows) (err error) {
+			begun, err = read(rows)
+			return err
+		})
+	}
+	err := once()
+	switch {
+	case err == nil, begun, ctx.Err() != nil:
+	case isUntyped(err):
+		b.untyped.Store(t, true)
+		err = once()
+	case isPooler(err):
+		b.unnamed.Store(true)
+		b.pool.Reset()
+		err = once()
+	case isGone(err):
+		b.pool.Reset() // the others are probably dead, too
+		err = once()
+	}
+	return classify(err)
 }
 
 // Query implements sqlaccount.Backend.
-func (b *backend) Query(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values, row func([]string) (bool, error)) error {
-	return b.do(ctx, func(c *conn) error {
-		r, err := c.run(t, v)
-		if err != nil {
-			return err
-		}
-		passed := 0
-		for r.NextRow() {
-			if passed++; passed%1000 == 0 { // a long list may take as long as it moves on
-				if err := c.limit(ctx); err != nil {
-					return pool.Final(err)
-				}
+func (b *backend) Query(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, row func([]string) (bool, error)) error {
+	var own error // row's error is not the database's
+	err := b.do(ctx, t, v, func(rows pgx.Rows) (begun bool, err error) {
+		var columns []string
+		for rows.Next() {
+			begun = true
+			columns = columns[:0]
+			for _, value := range rows.RawValues() {
+				columns = append(columns, string(value))
 			}
-			stop, err := row(c.row(r.Values()))
-			if err != nil {
-				if _, closing := r.Close(); closing != nil {
-					return pool.Final(err)
-				}
-				return err
-			}
-			if stop {
-				break
+			var stop bool
+			if stop, own = row(columns); stop || own != nil {
+				return begun, nil
 			}
 		}
-		_, err = r.Close() // reads what is left
-		if err != nil && passed > 0 {
-			return pool.Final(err)
-		}
-		return err
+		return begun, rows.Err()
 	})
-}
-
-// row returns the values as strings, cut from one; NULL is "". The slice is valid until the next call.
-func (c *conn) row(values [][]byte) []string {
-	c.text, c.columns = c.text[:0], c.columns[:0]
-	for _, v := range values {
-		c.text = append(c.text, v...)
+	if own != nil {
+		return own
 	}
-	all := string(c.text)
-	clear(c.text) // there may be a password in it
-	for _, v := range values {
-		c.columns = append(c.columns, all[:len(v)])
-		all = all[len(v):]
-	}
-	return c.columns
+	return err
 }
 
 // Exec implements sqlaccount.Backend.
-func (b *backend) Exec(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values) (n int64, err error) {
-	err = b.do(ctx, func(c *conn) error {
-		r, err := c.run(t, v)
-		if err != nil {
-			return err
-		}
-		tag, err := r.Close()
-		n = tag.RowsAffected()
-		return err
+func (b *backend) Exec(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values) (n int64, err error) {
+	err = b.do(ctx, t, v, func(rows pgx.Rows) (begun bool, err error) {
+		rows.Close()
+		n = rows.CommandTag().RowsAffected()
+		return false, rows.Err()
 	})
 	return n, err
-}
-
-// isUntyped tells the errors of a statement whose parameters' types the server cannot find out: indeterminate_datatype,
-// ambiguous_parameter, ambiguous_function.
-func isUntyped(err error) bool {
-	var server *pgconn.PgError
-	return errors.As(err, &server) && (server.Code == "42P18" || server.Code == "42P08" || server.Code == "42725")
-}
-
-// classify tells a dead connection and a value that no row can have from a query that does not work. The codes are
-// those of PostgreSQL's documentation, appendix A.
-func classify(err error, c *conn) error {
-	var server *pgconn.PgError
-	switch {
-	case err == nil, pool.Marked(err), errors.Is(err, sqlquery.ErrValue):
-		return err
-	case !errors.As(err, &server):
-		if c.pg.IsClosed() || isNet(err) {
-			return pool.Dead(err)
-		}
-		return err
-	case c.pg.IsClosed(),
-		strings.HasPrefix(server.Code, "08"),  // connection exception
-		strings.HasPrefix(server.Code, "57P"), // operator intervention: shutdown
-		server.Code == "0A000":                // a table was changed under a prepared statement
-		return pool.Dead(err)
-	case strings.HasPrefix(server.Code, "22"): // data exception: not a number, not in this character set
-		return fmt.Errorf("%w: %w", sqlquery.ErrValue, err)
-	}
-	return err
 }

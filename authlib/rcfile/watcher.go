@@ -20,7 +20,7 @@ const maxSize = 1 << 20
 type Watcher[T any] struct {
 	path  string
 	build func(*Settings) (T, error)
-	drop  func(T)
+	drop  func(T) // may be nil
 	logf  func(format string, args ...any)
 
 	born  time.Time
@@ -33,9 +33,35 @@ type Watcher[T any] struct {
 
 type state[T any] struct {
 	stamp stamp
+	held  *held[T] // nil: there is no value
+	err   error    // why not
+}
+
+// held is a T and how many hold it, the watcher included.
+type held[T any] struct {
 	value T
-	ok    bool  // value is usable
-	err   error // why not, when it is not
+	users atomic.Int64
+	drop  func(T)
+}
+
+// hold tells whether the value can still be used, which then must be released.
+func (h *held[T]) hold() bool {
+	for {
+		n := h.users.Load()
+		if n == 0 {
+			return false
+		}
+		if h.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release ends what hold began.
+func (h *held[T]) release() {
+	if h.users.Add(-1) == 0 && h.drop != nil {
+		h.drop(h.value)
+	}
 }
 
 // loggedError is an error that logf has been told: Logged keeps who gets it with each request from telling it again.
@@ -52,33 +78,43 @@ type stamp struct {
 	err   string // of stat
 }
 
-// Watch loads the file and returns its watcher. build makes a T of the settings; drop, which may be nil, is given each
-// T that was replaced, and the last one by Close; requests may still be using it. What goes wrong is passed to logf,
-// one line a change of the file.
+// Watch loads the file and returns its watcher. build makes a T of the settings; drop, which may be nil, is given each T that
+// was replaced, and the last one after Close, when nobody uses it any more. What goes wrong is passed to logf, one line a
+// change of the file.
 func Watch[T any](path string, build func(*Settings) (T, error), drop func(T), logf func(format string, args ...any)) *Watcher[T] {
 	w := &Watcher[T]{path: path, build: build, drop: drop, logf: logf, born: time.Now()}
-	_, _ = w.Current() // logged; each request gets the error
+	w.current() // logged; each request gets the error
 	return w
 }
 
-// Current returns what the file says now, or said 20 ms ago. The error is that of a file that has never been good.
-func (w *Watcher[T]) Current() (T, error) {
+// Use returns what the file says now, or said 20 ms ago. The value is not dropped before release is called. The error is that
+// of a file that has never been good, or [os.ErrClosed] after Close.
+func (w *Watcher[T]) Use() (value T, release func(), err error) {
+	for {
+		st := w.current()
+		if st.held == nil {
+			return value, nil, st.err
+		}
+		if st.held.hold() {
+			return st.held.value, st.held.release, nil
+		}
+		// It was replaced this moment.
+	}
+}
+
+func (w *Watcher[T]) current() *state[T] {
 	st, since := w.state.Load(), int64(time.Since(w.born))
-	if st == nil || !st.ok || since >= w.quiet.Load() {
+	if st == nil || st.held == nil || since >= w.quiet.Load() {
 		now := w.stat()
 		if st == nil || st.stamp != now {
 			st = w.reload(now)
 		}
 		w.quiet.Store(since + int64(pause))
 	}
-	if !st.ok {
-		var none T
-		return none, st.err
-	}
-	return st.value, nil
+	return st
 }
 
-// Close drops the current T and makes Current return [os.ErrClosed].
+// Close lets go of the current T and makes Use return [os.ErrClosed].
 func (w *Watcher[T]) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -86,10 +122,11 @@ func (w *Watcher[T]) Close() {
 		return
 	}
 	w.closed = true
-	if st := w.state.Load(); st.ok && w.drop != nil {
-		w.drop(st.value)
-	}
+	old := w.state.Load()
 	w.state.Store(&state[T]{stamp: w.stat(), err: os.ErrClosed})
+	if old.held != nil {
+		old.held.release()
+	}
 }
 
 func (w *Watcher[T]) stat() stamp {
@@ -114,13 +151,16 @@ func (w *Watcher[T]) reload(now stamp) *state[T] {
 	value, err := w.load()
 	switch {
 	case err == nil:
-		st.value, st.ok = value, true
-		if old != nil && old.ok && w.drop != nil {
-			w.drop(old.value)
+		st.held = &held[T]{value: value, drop: w.drop}
+		st.held.users.Store(1)
+		w.state.Store(st)
+		if old != nil && old.held != nil {
+			old.held.release()
 		}
-	case old != nil && old.ok:
+		return st
+	case old != nil && old.held != nil:
 		w.logf("%v; the settings read before stay in force", err)
-		st.value, st.ok = old.value, true
+		st.held = old.held
 	default:
 		w.logf("%v", err)
 		st.err = loggedError{err}

@@ -39,9 +39,12 @@ func TestWatcher(t *testing.T) {
 		t.Helper()
 		time.Sleep(pause)
 		for range 2 { // a second request logs nothing more
-			got, err := w.Current()
+			got, release, err := w.Use()
+			if err == nil {
+				release()
+			}
 			if got != want || (err == nil) != (wantErr == "") || err != nil && !strings.Contains(err.Error(), wantErr) {
-				t.Errorf("Current = %q, %v; want %q, %q", got, err, want, wantErr)
+				t.Errorf("Use = %q, %v; want %q, %q", got, err, want, wantErr)
 			}
 		}
 		if got := strings.Join(log, "\n"); got != wantLog {
@@ -67,7 +70,15 @@ func TestWatcher(t *testing.T) {
 	}
 	step("2", "", "open FILE: no such file or directory; the settings read before stay in force")
 	write("A 4\n"+end, 0o600)
+	_, release, err := w.Use() // is not dropped while it is in use
+	if err != nil {
+		t.Fatal(err)
+	}
 	step("4", "", "")
+	if got := strings.Join(dropped, " "); got != "1" {
+		t.Errorf("dropped %q, want 1", got)
+	}
+	release()
 	w.Close()
 	w.Close()
 	step("", os.ErrClosed.Error(), "")

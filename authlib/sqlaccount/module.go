@@ -1,5 +1,6 @@
-// Package sqlaccount is what authmysql and authpgsql have in common: the settings that make the queries, the rows that
-// make accounts, and the rules that decide about a password.
+// Package sqlaccount is what authmysql and authpgsql have in common: the settings that make the queries, templates that become
+// statements with parameters, so that no value that a client sends can change a query, the rows that make accounts, and the
+// rules that decide about a password.
 package sqlaccount
 
 import (
@@ -9,22 +10,26 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
 	"mailproxy/authlib/rcfile"
-	"mailproxy/authlib/sqlquery"
 )
 
-// Backend is a database as the settings describe it. An error of its methods is [sqlquery.ErrValue] when no row can
-// have the value, and anything else when the question could not be answered.
+// queryTimeout is how long a question may take, waiting for a connection and making one included; for a list, its next 1,000
+// rows.
+const queryTimeout = 10 * time.Second
+
+// Backend is a database as the settings describe it. Its methods end with their context. Their error is [ErrValue] when no row
+// can have the value, an error of row, or else one that says why the question could not be answered.
 type Backend interface {
-	// Query passes each row of the answer, columns in order, NULL as "", to row until that says stop.
-	Query(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values, row func(columns []string) (stop bool, err error)) error
+	// Query passes each row of the answer, columns in order, NULL as "", to row until that says stop. The slice is valid until
+	// row returns.
+	Query(ctx context.Context, t *Template, v *Values, row func(columns []string) (stop bool, err error)) error
 	// Exec returns how many rows it found.
-	Exec(ctx context.Context, t *sqlquery.Template, v *sqlquery.Values) (rows int64, err error)
-	// Retire ends the connections as they become idle, Close at once.
-	Retire()
+	Exec(ctx context.Context, t *Template, v *Values) (rows int64, err error)
+	// Close ends all connections. Nobody uses the backend any more.
 	Close()
 }
 
@@ -54,7 +59,7 @@ func New(name, prefix, file string, open func(*rcfile.Settings) (Backend, error)
 			return nil, err
 		}
 		return &generation{Backend: b, queries: q}, nil
-	}, func(g *generation) { g.Retire() },
+	}, func(g *generation) { g.Close() },
 		func(format string, args ...any) { logf(name+": "+format, args...) })
 	return m
 }
@@ -62,11 +67,8 @@ func New(name, prefix, file string, open func(*rcfile.Settings) (Backend, error)
 // Name is "authmysql" or "authpgsql".
 func (m *Module) Name() string { return m.name }
 
-// Close ends all connections, those of requests under way too.
+// Close ends all connections as soon as the requests under way are done.
 func (m *Module) Close() error {
-	if g, err := m.watch.Current(); err == nil {
-		defer g.Close()
-	}
 	m.watch.Close()
 	return nil
 }
@@ -118,10 +120,13 @@ func (m *Module) Lookup(ctx context.Context, req *authlib.LookupRequest) (*authl
 
 // find returns the account with both stored passwords.
 func (m *Module) find(ctx context.Context, user, service string) (*authlib.Account, error) {
-	g, err := m.watch.Current()
+	g, release, err := m.watch.Use()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.name, err)
 	}
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
 	v := g.queries.values(user, service)
 	var a *authlib.Account
 	var first []string
@@ -144,7 +149,7 @@ func (m *Module) find(ctx context.Context, user, service string) (*authlib.Accou
 	switch {
 	case errors.As(err, &unusable):
 		return nil, unusable
-	case errors.Is(err, sqlquery.ErrValue):
+	case errors.Is(err, ErrValue):
 		return nil, authlib.ErrRefused // not worth a line in the log, which anybody could fill
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", m.name, err)
@@ -163,10 +168,13 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	if err := matches(a, req.OldPassword); err != nil {
 		return err
 	}
-	g, err := m.watch.Current()
+	g, release, err := m.watch.Use()
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
 	if g.queries.change == nil {
 		return fmt.Errorf("%s: the settings do not say how to change a password", m.name)
 	}
@@ -185,7 +193,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	}
 	n, err := g.Exec(ctx, g.queries.change, &v)
 	switch {
-	case errors.Is(err, sqlquery.ErrValue), err == nil && n == 0:
+	case errors.Is(err, ErrValue), err == nil && n == 0:
 		return authlib.ErrRefused
 	case err != nil:
 		return fmt.Errorf("%s: %w", m.name, err)
@@ -195,14 +203,24 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 
 // Enumerate lists the accounts, but for those without ids or home, which nobody can log in to.
 func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
-	g, err := m.watch.Current()
+	g, release, err := m.watch.Use()
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
+	defer release()
 	if g.queries.enumerate == nil {
 		return fmt.Errorf("%s: the settings do not say how to list the accounts", m.name)
 	}
-	err = g.Query(ctx, g.queries.enumerate, &sqlquery.Values{Service: "enumerate"}, func(columns []string) (bool, error) {
+	// A long list may take as long as it moves on.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limit := time.AfterFunc(queryTimeout, func() { cancel(context.DeadlineExceeded) })
+	defer limit.Stop()
+	rows := 0
+	err = g.Query(ctx, g.queries.enumerate, &Values{Service: "enumerate"}, func(columns []string) (bool, error) {
+		if rows++; rows%1000 == 0 {
+			limit.Reset(queryTimeout)
+		}
 		if len(columns) < 4 {
 			return true, fmt.Errorf("the query returns %d columns, four at least are needed", len(columns))
 		}
@@ -213,6 +231,9 @@ func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) err
 		err = yield(a)
 		return err != nil, err
 	})
+	if errors.Is(err, context.Canceled) {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}

@@ -7,15 +7,14 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/rcfile"
-	"mailproxy/authlib/sqlquery"
 )
 
 // queries are the templates that the settings ask for.
 type queries struct {
 	domain            string // DEFAULT_DOMAIN
-	standard          *sqlquery.Template
-	courier           *sqlquery.Template // for the service "courier"; nil: standard
-	enumerate, change *sqlquery.Template // nil: the settings do not say how
+	standard          *Template
+	courier           *Template // for the service "courier"; nil: standard
+	enumerate, change *Template // nil: the settings do not say how
 }
 
 // newQueries reads the settings named prefix + "USER_TABLE" and so on.
@@ -35,7 +34,7 @@ func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
 		where   = get("WHERE_CLAUSE", "1=1")
 	)
 	if text := get("SELECT_CLAUSE", ""); text != "" {
-		q.standard = sqlquery.Text(text)
+		q.standard = Text(text)
 	} else {
 		switch {
 		case table == "":
@@ -43,10 +42,10 @@ func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
 		case crypt == "" && clear == "":
 			return nil, fmt.Errorf("one of %sCRYPT_PWFIELD and %sCLEAR_PWFIELD must be set", prefix, prefix)
 		}
-		find := func(maildir string) *sqlquery.Template {
+		find := func(maildir string) *Template {
 			columns := []string{login, quoteEmpty(crypt), quoteEmpty(clear), uid, gid, home, maildir,
 				get("QUOTA_FIELD", "''"), get("NAME_FIELD", "''"), options}
-			return sqlquery.Raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + login + " = ").
+			return Raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + login + " = ").
 				User().Raw(" AND (" + where + ")")
 		}
 		q.standard = find(maildir)
@@ -55,15 +54,15 @@ func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
 		}
 	}
 	if text := get("ENUMERATE_CLAUSE", ""); text != "" {
-		q.enumerate = sqlquery.Text(text)
+		q.enumerate = Text(text)
 	} else if table != "" {
 		columns := []string{login, uid, gid, home, maildir, options}
-		q.enumerate = sqlquery.Raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + where)
+		q.enumerate = Raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + where)
 	}
 	if text := get("CHPASS_CLAUSE", ""); text != "" {
-		q.change = sqlquery.Text(text)
+		q.change = Text(text)
 	} else if table != "" && (crypt != "" || clear != "") {
-		q.change = sqlquery.Raw("UPDATE " + table + " SET ")
+		q.change = Raw("UPDATE " + table + " SET ")
 		if crypt != "" {
 			q.change.Raw(crypt + " = ").NewPassCrypt()
 		}
@@ -80,12 +79,12 @@ func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
 
 // check finds mistakes in the templates that no dialect makes good, so that a broken file does not replace a good one.
 func (q *queries) check() error {
-	for _, t := range []*sqlquery.Template{q.standard, q.courier, q.enumerate, q.change} {
+	for _, t := range []*Template{q.standard, q.courier, q.enumerate, q.change} {
 		if t == nil {
 			continue
 		}
 		var errs []error
-		for _, d := range []sqlquery.Dialect{{}, {Backslash: true}, {MySQL: true}, {MySQL: true, Backslash: true}} {
+		for _, d := range []Dialect{{}, {Backslash: true}, {MySQL: true}, {MySQL: true, Backslash: true}} {
 			if _, err := t.Compile(d); err != nil {
 				errs = append(errs, err)
 			}
@@ -107,7 +106,7 @@ func quoteEmpty(field string) string {
 	return field
 }
 
-func (q *queries) find(service string) *sqlquery.Template {
+func (q *queries) find(service string) *Template {
 	if q.courier != nil && service == "courier" {
 		return q.courier
 	}
@@ -115,8 +114,8 @@ func (q *queries) find(service string) *sqlquery.Template {
 }
 
 // values cuts a login into its parts: the domain begins at the first @, and the default one stands in when there is none.
-func (q *queries) values(user, service string) sqlquery.Values {
-	v := sqlquery.Values{User: user, Service: service}
+func (q *queries) values(user, service string) Values {
+	v := Values{User: user, Service: service}
 	var given bool
 	if v.LocalPart, v.Domain, given = strings.Cut(user, "@"); !given {
 		v.Domain = q.domain

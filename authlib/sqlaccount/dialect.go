@@ -1,4 +1,4 @@
-package sqlquery
+package sqlaccount
 
 import (
 	"strconv"
@@ -15,6 +15,8 @@ type Dialect struct {
 	Backslash bool
 	// ANSIQuotes is MySQL's mode in which "..." is a name.
 	ANSIQuotes bool
+	// Text says that PostgreSQL is told that each parameter is text, for statements whose types it cannot find out by itself.
+	Text bool
 	// Multibyte tells the first byte of a two-byte character from others, for a connection in a character set whose second
 	// bytes may look like a quote or a backslash; nil when there are none such, as in UTF-8.
 	Multibyte func(lead byte) bool
@@ -35,6 +37,9 @@ func Multibyte(charset string) func(lead byte) bool {
 func (d Dialect) param(n int) string {
 	if d.MySQL {
 		return "?"
+	}
+	if d.Text {
+		return "$" + strconv.Itoa(n) + "::text"
 	}
 	return "$" + strconv.Itoa(n)
 }

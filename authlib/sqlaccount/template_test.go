@@ -1,4 +1,4 @@
-package sqlquery
+package sqlaccount
 
 import (
 	"errors"
@@ -37,6 +37,7 @@ func TestCompile(t *testing.T) {
 	}{
 		// Whole literals, and literals with other text.
 		{pg(), "x='$(local_part)' and y='$(domain)'", `x=$1 and y=$2 | a'b\ | d`},
+		{Dialect{Text: true}, "x=concat('$(local_part)', '$(domain)')", `x=concat($1::text, $2::text) | a'b\ | d`},
 		{mysql(), "x='$(local_part)' and y='$(domain)'", `x=? and y=? | a'b\ | d`},
 		{pg(), "x='$(local_part)@$(domain)'", `x=$1 | a'b\@d`},
 		{pg(), "x='it''s $(service)'", `x=$1 | it's imap`},
