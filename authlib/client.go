@@ -6,12 +6,21 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"syscall"
 	"time"
+
+	"mailproxy/internal/peercred"
 )
 
 // DefaultSocket is where Debian's Courier and this project's authdaemond listen.
 const DefaultSocket = "/run/courier/authdaemon/socket"
+
+// IsCourierSocket tells whether a path is the one that Courier's own programs ask at.
+func IsCourierSocket(path string) bool {
+	path = filepath.Clean(path)
+	return path == DefaultSocket || path == "/var"+DefaultSocket
+}
 
 // The time limits of a Client that sets none.
 const (
@@ -36,6 +45,8 @@ type Client struct {
 	// ConnectTimeout (TIMEOUT_SOCK), WriteTimeout (TIMEOUT_WRITE) and ReadTimeout (TIMEOUT_READ) limit the three
 	// steps of a request; 0 = the default.
 	ConnectTimeout, WriteTimeout, ReadTimeout time.Duration
+	// Users may listen on Socket, besides root and this process's own user: whoever does is told every password.
+	Users []string
 	// Dial, if not nil, connects to the daemon's socket in place of package net, within limit.
 	Dial func(ctx context.Context, socket string, limit time.Duration) (net.Conn, error)
 	// OneShot, if not nil, returns a connection to a daemon started for one request. It is called when nobody listens on
@@ -137,6 +148,10 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := dial(ctx, c.socket(), timeout)
 	if err == nil {
+		if err := c.checkListener(conn); err != nil {
+			conn.Close()
+			return nil, c.failed(ctx, "who listens", err)
+		}
 		return conn, nil
 	}
 	if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
@@ -154,6 +169,15 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 		return nil, fmt.Errorf("nobody listens on %s, and starting authdaemond failed: %w", c.socket(), err)
 	}
 	return conn, nil
+}
+
+// checkListener looks who listens on the socket.
+func (c *Client) checkListener(conn net.Conn) error {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return errors.New("not a socket")
+	}
+	return peercred.Listener(sc, c.Users...)
 }
 
 // socket is the path in use.

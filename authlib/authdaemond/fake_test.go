@@ -110,6 +110,16 @@ type started struct {
 	done chan error
 }
 
+// listening makes the daemon's socket in a folder.
+func listening(t *testing.T, dir string) *sockets {
+	t.Helper()
+	s := &sockets{}
+	if err := s.listen(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // start serves a on a socket of its own until the end of the test.
 func start(t *testing.T, a *asker, change func(*server)) *started {
 	t.Helper()
@@ -119,10 +129,8 @@ func start(t *testing.T, a *asker, change func(*server)) *started {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := listen(dir, -1, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	socks := listening(t, dir)
+	l := socks.clients[0]
 	s := newServer(a)
 	if change != nil {
 		change(s)

@@ -4,104 +4,159 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
-	"syscall"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/peercred"
+	"mailproxy/internal/systemd"
+	"mailproxy/internal/unixsocket"
 )
 
-// firstInherited is the first descriptor of systemd's socket activation, sd_listen_fds(3).
-const firstInherited = 3
-
-// inherited returns the listening sockets that the service manager passed, if any.
-func inherited(getenv func(string) string) ([]*net.UnixListener, error) {
-	if getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
-		return nil, nil
-	}
-	n, err := strconv.Atoi(getenv("LISTEN_FDS"))
-	if err != nil || n < 0 || n > 64 {
-		return nil, fmt.Errorf("LISTEN_FDS=%q", getenv("LISTEN_FDS"))
-	}
-	var listeners []*net.UnixListener
-	for fd := firstInherited; fd < firstInherited+n; fd++ {
-		syscall.CloseOnExec(fd)
-		f := os.NewFile(uintptr(fd), "socket of the service manager")
-		l, err := net.FileListener(f)
-		f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("descriptor %d of the service manager: %w", fd, err)
-		}
-		u, ok := l.(*net.UnixListener)
-		if !ok {
-			return nil, fmt.Errorf("descriptor %d of the service manager is not a unix socket", fd)
-		}
-		u.SetUnlinkOnClose(false)
-		listeners = append(listeners, u)
-	}
-	return listeners, nil
+// sockets are what the daemon serves on.
+type sockets struct {
+	clients []*net.UnixListener
+	where   string       // for the log
+	scraper net.Listener // nil = no metrics
+	remove  []func()
 }
 
-// listen makes the socket <folder>/socket. Everybody may connect who may enter the folder, so a folder made here lets in
-// its group only. A socket that nobody listens on any more is replaced; one that somebody listens on is an error.
-func listen(folder string, uid, gid int) (*net.UnixListener, error) {
-	if err := os.MkdirAll(folder, 0o750); err != nil {
-		return nil, err
+// close removes the files of sockets that were made here.
+func (s *sockets) close() {
+	for _, remove := range s.remove {
+		remove()
 	}
-	if gid >= 0 {
-		if info, err := os.Stat(folder); err == nil && owned(info, 0) && os.Geteuid() == 0 {
-			// Made just now, or by somebody who forgot: without this nobody but root can enter.
-			if err := os.Chown(folder, uid, gid); err != nil {
-				return nil, err
+}
+
+// courier tells that the daemon is asked where Courier's programs ask.
+func (s *sockets) courier() bool {
+	for _, l := range s.clients {
+		if authlib.IsCourierSocket(l.Addr().String()) {
+			return true
+		}
+	}
+	return authlib.IsCourierSocket(s.where)
+}
+
+// inherit takes the sockets that systemd has opened.
+func (s *sockets) inherit() error {
+	opened := systemd.Sockets(unix.SOCK_STREAM)
+	for kind, files := range opened {
+		for _, f := range files {
+			l, err := net.FileListener(f)
+			f.Close()
+			if err != nil {
+				return fmt.Errorf("socket %s of the service manager: %w", f.Name(), err)
+			}
+			u, isUnix := l.(*net.UnixListener)
+			switch {
+			case kind == systemd.Metrics:
+				s.scraper = l
+			case !isUnix:
+				return fmt.Errorf("socket %s of the service manager is not a unix socket", f.Name())
+			default:
+				u.SetUnlinkOnClose(false)
+				s.clients = append(s.clients, u)
+				s.where = u.Addr().String()
 			}
 		}
 	}
-	path := filepath.Join(folder, "socket")
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("%s: another authdaemond listens there", path)
-	} else if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, err
-	}
-	// Under its final name the socket appears when it is ready, mode and all.
-	tmp := filepath.Join(folder, fmt.Sprintf(".socket.%d", os.Getpid()))
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: tmp, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	l.SetUnlinkOnClose(false)
-	err = os.Chmod(tmp, 0o777)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		l.Close()
-		os.Remove(tmp)
-		return nil, err
-	}
-	return l, nil
+	return nil
 }
 
-// owned tells whether a file belongs to a user.
-func owned(info os.FileInfo, uid uint32) bool {
-	s, ok := info.Sys().(*syscall.Stat_t)
-	return ok && s.Uid == uid
-}
-
-// notify tells the service manager about the daemon's state, sd_notify(3). Without one it does nothing.
-func notify(getenv func(string) string, state string) error {
-	path := getenv("NOTIFY_SOCKET")
-	if path == "" {
+// listen makes the socket <folder>/socket where systemd has made none. Everybody may connect who may enter the folder: a folder
+// that is made here lets in root and the service's group; -allow says who is answered.
+func (s *sockets) listen(folder string, as *identity) error {
+	if len(s.clients) > 0 {
 		return nil
 	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	socket := unixsocket.Socket{Path: filepath.Join(folder, "socket"), Type: unix.SOCK_STREAM, Mode: 0o777, User: as.fileUser(), MakeDir: true}
+	l, err := socket.Listen()
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	_, err = c.Write([]byte(state))
+	s.clients, s.where = append(s.clients, l.UnixListener), socket.Path
+	s.remove = append(s.remove, l.Remove)
+	return nil
+}
+
+// errMetricsPlace is a value of AUTH_METRICS that means nothing.
+var errMetricsPlace = errors.New("neither a path nor a loopback address and port")
+
+// listenMetrics listens where AUTH_METRICS says: the path of a unix socket, or a loopback address and port. The numbers tell
+// when who logs in: nobody else's business.
+func (s *sockets) listenMetrics(where string, as *identity) error {
+	if where == "" || s.scraper != nil {
+		return nil
+	}
+	if strings.HasPrefix(where, "/") {
+		l, err := (&unixsocket.Socket{Path: where, Type: unix.SOCK_STREAM, Mode: 0o660, User: as.fileUser()}).Listen()
+		if err != nil {
+			return fmt.Errorf("AUTH_METRICS: %w", err)
+		}
+		s.scraper = l
+		s.remove = append(s.remove, l.Remove)
+		return nil
+	}
+	addr, err := netip.ParseAddrPort(where)
+	if err != nil || !addr.Addr().IsLoopback() {
+		return fmt.Errorf("AUTH_METRICS=%s: %w", where, errMetricsPlace)
+	}
+	s.scraper, err = net.Listen("tcp", where)
 	return err
+}
+
+// allowed returns who is answered: root, the daemon's own user, and those of -allow; where Courier's programs ask and -allow says
+// nothing, Courier's group, in which its MTA and mail servers are. To be called when root is given up.
+func (s *sockets) allowed(list string) (*peercred.Set, error) {
+	names := peercred.Names(list)
+	if list == "" && s.courier() {
+		if set, err := peercred.NewSet(courierGroup); err == nil {
+			return set, nil
+		} // without Courier nobody is in its group
+	}
+	set, err := peercred.NewSet(names...)
+	if err != nil {
+		return nil, fmt.Errorf("-allow: %w", err)
+	}
+	return set, nil
+}
+
+// courierGroup is who uses Courier's auth daemon.
+const courierGroup = "@courier"
+
+// refuse logs a client that may not ask.
+func (s *server) refuse(err error) {
+	s.metrics.denied.Add(1)
+	unwritten, due := s.complaints.Due(time.Now())
+	if !due {
+		return
+	}
+	more := ""
+	if unwritten > 0 {
+		more = fmt.Sprintf(" (%d like this since the last line)", unwritten)
+	}
+	s.log.errf("a client is not answered, see -allow: %v%s", err, more)
+}
+
+// admit tells whether the client of a connection may ask.
+func (s *server) admit(fd int) bool {
+	err := s.allowed.Check(fd)
+	if err != nil {
+		s.refuse(err)
+	}
+	return err == nil
+}
+
+// fileUser is the user as package unixsocket wants it; nil stays nil.
+func (id *identity) fileUser() *unixsocket.User {
+	if id == nil || os.Geteuid() != 0 {
+		return nil
+	}
+	return &unixsocket.User{UID: id.uid, GID: id.gid}
 }

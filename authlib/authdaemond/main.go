@@ -1,7 +1,7 @@
 // authdaemond answers who may log in, from Courier's account databases and over Courier's authdaemon protocol. It runs as a
 // resident daemon on a unix socket, or for one request on its standard input.
 //
-//	authdaemond [-config FOLDER] [-user NAME]      resident
+//	authdaemond [-config FOLDER] [-user NAME] [-allow NAME,@GROUP,...]      resident
 //	authdaemond -once [-config FOLDER]             one request on standard input, a socket
 //	authdaemond [-config FOLDER] test [-s SERVICE] USER [PASSWORD [NEWPASSWORD]]
 //	authdaemond [-config FOLDER] enumerate [-o]
@@ -12,12 +12,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -25,6 +27,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 )
 
@@ -36,10 +39,13 @@ const (
 	exitFailure = 111
 )
 
-// Where the files are, and who we become, unless the command line says: what Courier has, or else what is this project's own.
-var (
-	folders = []string{"/etc/courier", "/etc/mailproxy"}
-	users   = []string{"courier", "mailproxy"}
+// Where the files are unless the command line says: where Courier has them, or else this project.
+var folders = []string{"/etc/courier", "/etc/mailproxy"}
+
+// Who the daemon becomes.
+const (
+	courierUser = "courier"
+	ownUser     = "mailproxy-auth"
 )
 
 func main() {
@@ -62,7 +68,8 @@ type program struct {
 
 	// from the command line
 	folder string
-	user   string
+	user   *string // nil = not given
+	allow  string
 	log    *logger
 }
 
@@ -72,7 +79,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("authdaemond", flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
 	flags.StringVar(&p.folder, "config", "", "`folder` of authdaemonrc, the auth*rc files and userdb (default: the first of "+strings.Join(folders, ", ")+" that is there)")
-	flags.StringVar(&p.user, "user", users[0], "system user to become when started as root, if the files let it; empty = stay root. Where there is no "+users[0]+" it is "+users[1])
+	flags.Func("user", "system `user` to become when started as root, if the files let it; empty = stay root (default: "+ownUser+
+		", or "+courierUser+" where Courier's programs ask)", func(name string) error { p.user = &name; return nil })
+	flags.StringVar(&p.allow, "allow", "", "`users` and @groups that are answered, besides root and the daemon's own user")
 	once := flags.Bool("once", false, "answer one request on standard input, which is a socket, and end")
 	show := flags.Bool("version", false, "print the version and end")
 	if err := flags.Parse(args); err != nil {
@@ -135,37 +144,27 @@ func (p *program) once(ctx context.Context, s *settings) int {
 
 // resident serves until ctx ends.
 func (p *program) resident(ctx context.Context, s *settings) int {
-	listeners, err := inherited(p.getenv)
-	if err != nil {
+	socks := &sockets{where: filepath.Join(s.folder, "socket")}
+	if err := socks.inherit(); err != nil {
 		p.log.errf("%v", err)
 		return exitFailure
 	}
-	id, err := p.identity()
+	id, err := p.identity(socks.courier())
 	if err != nil {
 		p.log.errf("-user: %v", err)
 		return exitFailure
 	}
-	socket := "of the service manager"
-	if len(listeners) == 0 {
-		uid, gid := -1, -1
-		if id != nil {
-			uid, gid = id.uid, id.gid
-		}
-		l, err := listen(s.folder, uid, gid)
-		if err != nil {
-			p.log.errf("%v", err)
-			return exitFailure
-		}
-		defer removeSocket(s.folder)()
-		socket = s.folder + "/socket"
-		listeners = append(listeners, l)
+	if err := socks.listen(s.folder, id); err != nil {
+		p.log.errf("%v", err)
+		return exitFailure
 	}
-	var scraper net.Listener
-	if s.metrics != "" {
-		if scraper, err = listenMetrics(s.metrics); err != nil {
-			p.log.errf("%v", err)
-			return exitFailure
-		}
+	defer socks.close()
+	switch err := socks.listenMetrics(s.metrics, id); {
+	case errors.Is(err, errMetricsPlace):
+		p.log.errf("%v", err)
+		return exitFailure
+	case err != nil:
+		p.log.errf("no metrics: %v", err) // logins matter more
 	}
 	if id != nil {
 		if file := rootOnly(id, p.folder, s.modules); file != "" {
@@ -178,24 +177,40 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 	// The heap is small, and collecting it costs more than a few MiB: 16 may be filled before.
 	debug.SetGCPercent(400)
 	srv := newServer(newAsker(s, p.setup(s, false), nil, p.now))
-	p.log.infof("authdaemond %s: modules=%q, daemons=%d, socket %s", version.Version, s.modules, s.daemons, socket)
-	if scraper != nil {
-		go srv.serveMetrics(ctx, scraper)
+	if srv.allowed, err = socks.allowed(p.allow); err != nil {
+		p.log.errf("%v", err)
+		return exitUsage
 	}
-	return p.serve(ctx, srv, listeners)
+	p.log.infof("authdaemond %s: modules=%q, daemons=%d, socket %s", version.Version, s.modules, s.daemons, socks.where)
+	if socks.scraper != nil {
+		go srv.serveMetrics(ctx, socks.scraper)
+	}
+	return p.serve(ctx, srv, socks.clients)
 }
 
-// identity returns the user to become, or nil to stay what we are.
-func (p *program) identity() (id *identity, err error) {
-	if os.Geteuid() != 0 || p.user == "" || p.user == "root" {
+// identity returns the user to become, or nil to stay what we are. Unless -user names one, it is Courier's where Courier's programs
+// ask, else our own, and the other one where there is no such user.
+func (p *program) identity(courier bool) (id *identity, err error) {
+	if os.Geteuid() != 0 {
 		return nil, nil
 	}
-	if id, err = findUser(p.user); err != nil && p.user == users[0] {
-		if own, err := findUser(users[1]); err == nil {
-			return own, nil
+	if p.user != nil {
+		if *p.user == "" || *p.user == "root" {
+			return nil, nil
 		}
+		return findUser(*p.user)
 	}
-	return id, err
+	first, second := ownUser, courierUser
+	if courier {
+		first, second = second, first
+	}
+	if id, err = findUser(first); err == nil {
+		return id, nil
+	}
+	if id, serr := findUser(second); serr == nil {
+		return id, nil
+	}
+	return nil, err
 }
 
 // firstFolder returns the first folder that is there, or the first.
@@ -216,7 +231,7 @@ func (p *program) serve(ctx context.Context, srv *server, listeners []*net.UnixL
 	for _, l := range listeners {
 		go func() { failed <- srv.serve(ctx, l) }()
 	}
-	if err := notify(p.getenv, "READY=1"); err != nil {
+	if err := systemd.Notify("READY=1"); err != nil {
 		p.log.warnf("NOTIFY_SOCKET: %v", err)
 	}
 	status := exitOK
@@ -234,7 +249,7 @@ func (p *program) serve(ctx context.Context, srv *server, listeners []*net.UnixL
 			running = false
 		}
 	}
-	_ = notify(p.getenv, "STOPPING=1")
+	_ = systemd.Notify("STOPPING=1")
 	cancel()
 	for _, l := range listeners {
 		l.Close()
@@ -252,8 +267,8 @@ func (p *program) serve(ctx context.Context, srv *server, listeners []*net.UnixL
 
 // reread reads authdaemonrc again; one that cannot be used changes nothing.
 func (p *program) reread(srv *server) {
-	_ = notify(p.getenv, fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", monotonic()))
-	defer func() { _ = notify(p.getenv, "READY=1") }()
+	_ = systemd.Notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", monotonic()))
+	defer func() { _ = systemd.Notify("READY=1") }()
 	s, err := readRC(p.folder)
 	if err != nil {
 		p.log.errf("the settings stay as they were: %v", err)

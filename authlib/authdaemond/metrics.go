@@ -3,12 +3,9 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -50,6 +47,8 @@ type metrics struct {
 	nanos    [kinds]atomic.Int64
 	// turnedAway counts requests that found the queue full or waited too long in it, silent those that never came.
 	turnedAway, silent atomic.Int64
+	// denied counts clients that are not among those of -allow.
+	denied atomic.Int64
 }
 
 // kindOf labels a request.
@@ -116,33 +115,12 @@ func (m *metrics) write(w io.Writer, waiting, busy int64) {
 	}{
 		{"authdaemond_turned_away_total", "counter", "Requests closed because too many were under way.", m.turnedAway.Load()},
 		{"authdaemond_silent_total", "counter", "Clients that sent no request in time, or none that can be understood.", m.silent.Load()},
+		{"authdaemond_denied_total", "counter", "Clients that may not ask.", m.denied.Load()},
 		{"authdaemond_waiting_clients", "gauge", "Clients that have not sent their request yet.", waiting},
 		{"authdaemond_requests_under_way", "gauge", "Requests that are being answered.", busy},
 	} {
 		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s %d\n", c.name, c.help, c.name, c.kind, c.name, c.value)
 	}
-}
-
-// listenMetrics listens where AUTH_METRICS says: the path of a unix socket, or a loopback address and port. The numbers tell
-// when who logs in: nobody else's business.
-func listenMetrics(where string) (net.Listener, error) {
-	if strings.HasPrefix(where, "/") {
-		if err := os.Remove(where); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-		l, err := net.Listen("unix", where)
-		if err == nil {
-			if err = os.Chmod(where, 0o660); err != nil {
-				l.Close()
-			}
-		}
-		return l, err
-	}
-	addr, err := netip.ParseAddrPort(where)
-	if err != nil || !addr.Addr().IsLoopback() {
-		return nil, fmt.Errorf("AUTH_METRICS=%s: neither a path nor a loopback address and port", where)
-	}
-	return net.Listen("tcp", where)
 }
 
 // serveMetrics answers every HTTP request on l with the numbers, until ctx ends.

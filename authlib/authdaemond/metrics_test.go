@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,10 +21,11 @@ func TestMetrics(t *testing.T) {
 	s := start(t, a, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	l, err := listenMetrics("127.0.0.1:0")
-	if err != nil {
+	var socks sockets
+	if err := socks.listenMetrics("127.0.0.1:0", nil); err != nil {
 		t.Fatal(err)
 	}
+	l := socks.scraper
 	go s.serveMetrics(ctx, l)
 	for _, user := range []string{"ann", "ann", "bob", "down", "down", "down"} {
 		s.login(user, user)
@@ -66,14 +68,14 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("POST: %q", got)
 	}
 	for _, where := range []string{"0.0.0.0:9143", "192.0.2.1:9143", "localhost:9143", "9143", "relative/path"} {
-		if l, err := listenMetrics(where); err == nil {
-			l.Close()
-			t.Errorf("listens at %s", where)
+		if err := (&sockets{}).listenMetrics(where, nil); !errors.Is(err, errMetricsPlace) {
+			t.Errorf("listens at %s: %v", where, err)
 		}
 	}
-	u, err := listenMetrics(t.TempDir() + "/m")
-	if err != nil {
+	var u sockets
+	if err := u.listenMetrics(t.TempDir()+"/m", nil); err != nil {
 		t.Fatal(err)
 	}
-	u.Close()
+	u.scraper.Close()
+	u.close()
 }

@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net"
-	"os"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,21 +38,6 @@ func serveOnce(ctx context.Context, conn net.Conn, a *asker) error {
 	}
 	_, err = conn.Write(out)
 	return err
-}
-
-// removeSocket remembers the socket that was just made and returns a function that removes it, unless another daemon has
-// put its own there since.
-func removeSocket(folder string) func() {
-	path := filepath.Join(folder, "socket")
-	var made, now syscall.Stat_t
-	err := syscall.Stat(path, &made)
-	return func() {
-		if err == nil && syscall.Stat(path, &now) == nil && made.Ino == now.Ino && made.Dev == now.Dev {
-			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return
-			}
-		}
-	}
 }
 
 // monotonic is the clock that the service manager compares reloads by, in microseconds.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/peercred"
 )
 
 // Limits of the resident daemon.
@@ -39,6 +40,9 @@ const (
 // server serves the authdaemon protocol on listening sockets.
 type server struct {
 	log *logger
+	// allowed are the users and groups that are answered.
+	allowed    *peercred.Set
+	complaints peercred.Complaints
 	// limits, variable for tests.
 	silent, request, write time.Duration
 
@@ -92,9 +96,9 @@ func (p *pool) put(b *[]byte) {
 	p.Put(b)
 }
 
-// newServer returns a server that asks a.
+// newServer returns a server that asks a. It answers root and its own user.
 func newServer(a *asker) *server {
-	s := &server{log: a.log, silent: silentTime, request: requestTime, write: writeTime, work: make(chan job),
+	s := &server{log: a.log, allowed: peercred.Own(), silent: silentTime, request: requestTime, write: writeTime, work: make(chan job),
 		drained: make(chan struct{})}
 	s.use(a)
 	return s
@@ -199,6 +203,9 @@ func (s *server) worker(j job) {
 func (s *server) client(ctx context.Context, fd int) {
 	c := conn{fd: fd, writeTime: s.write}
 	defer c.Close()
+	if !s.admit(fd) {
+		return
+	}
 	req, ok := s.receive(ctx, &c)
 	if !ok {
 		s.metrics.silent.Add(1)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/unixsocket"
 )
 
 func TestModulesInOrder(t *testing.T) {
@@ -344,10 +345,7 @@ func TestReloadAndDrain(t *testing.T) {
 
 func TestListen(t *testing.T) {
 	dir := t.TempDir() + "/new"
-	l, err := listen(dir, -1, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	socks := listening(t, dir)
 	info, err := os.Stat(dir + "/socket")
 	if err != nil || info.Mode() != os.ModeSocket|0o777 {
 		t.Errorf("socket: %v, %v", info.Mode(), err)
@@ -355,27 +353,22 @@ func TestListen(t *testing.T) {
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o750 {
 		t.Errorf("folder: %v, %v", info.Mode(), err)
 	}
-	if _, err := listen(dir, -1, -1); err == nil || !strings.Contains(err.Error(), "another authdaemond listens there") {
+	if err := (&sockets{}).listen(dir, nil); !errors.Is(err, unixsocket.ErrInUse) {
 		t.Errorf("second daemon: %v", err)
 	}
-	l.Close()
 	// The socket stays behind when the daemon is killed.
-	if l, err = listen(dir, -1, -1); err != nil {
-		t.Fatalf("stale socket: %v", err)
-	}
-	remove := removeSocket(dir)
-	l.Close()
-	remove()
+	socks.clients[0].Close()
+	socks = listening(t, dir)
+	socks.clients[0].Close()
+	socks.close()
 	if _, err := os.Stat(dir + "/socket"); err == nil {
 		t.Error("the socket was not removed")
 	}
 	// Another daemon's socket stays.
-	l, err = listen(dir, -1, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	remove()
+	socks = listening(t, dir)
+	socks.clients[0].Close()
+	defer listening(t, dir).clients[0].Close()
+	socks.close()
 	if _, err := os.Stat(dir + "/socket"); err != nil {
 		t.Error("another daemon's socket was removed")
 	}

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mailproxy/internal/journal"
+	"mailproxy/internal/systemd"
 )
 
 // standardError returns where the log goes: standard error, in the form of a syslog message when that leads to the syslog service, with the
@@ -18,7 +18,7 @@ import (
 func standardError(file *os.File, getenv func(string) string) io.Writer {
 	kind, err := unix.GetsockoptInt(int(file.Fd()), unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil || kind != unix.SOCK_DGRAM {
-		return journal.Stderr(file, "authdaemond", getenv)
+		return systemd.Stderr(file, "authdaemond", getenv)
 	}
 	return &syslogWriter{to: file, pid: os.Getpid(), now: time.Now}
 }

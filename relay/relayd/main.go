@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	_ "mailproxy/internal/entry"
-	"mailproxy/internal/journal"
+	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 	"mailproxy/relay/internal/wire"
 )
@@ -30,7 +30,7 @@ const (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdout, journal.Stderr(os.Stderr, "relayd", os.Getenv)))
+	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdout, systemd.Stderr(os.Stderr, "relayd", os.Getenv)))
 }
 
 // run is the program; args include its name.

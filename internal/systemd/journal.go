@@ -1,6 +1,4 @@
-// Package journal makes log lines fit for systemd's journal: what courierlogger reads as "INFO: text" is "<6>text" there
-// (sd-daemon(3)).
-package journal
+package systemd
 
 import (
 	"bytes"

@@ -1,0 +1,45 @@
+// Package systemd is what a service and systemd say to each other: sockets that systemd has opened (sd_listen_fds(3)), the
+// service's state (sd_notify(3)), and log lines with the journal's levels (sd-daemon(3)). Without systemd there are no sockets,
+// nobody is told, and lines stay as they are.
+package systemd
+
+import (
+	"os"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+)
+
+// Kind is what a socket is for, which a unit says with FileDescriptorName=.
+type Kind string
+
+// The kinds of sockets of our services.
+const (
+	Service Kind = "socket"  // where the service is asked for what it is there for
+	Metrics Kind = "metrics" // where Prometheus asks
+)
+
+// Sockets returns the listening sockets that systemd has opened for this process, the caller's to close, and takes their
+// variables out of the environment. A socket without one of the names above is for metrics when its type is not that of the
+// service's own socket, service (unix.SOCK_STREAM, ...); systemd's default for the name is that of the unit.
+func Sockets(service int) map[Kind][]*os.File {
+	sockets := make(map[Kind][]*os.File)
+	for _, f := range activation.Files(true) {
+		kind := Kind(f.Name())
+		if kind != Service && kind != Metrics {
+			kind = Service
+			if t, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_TYPE); err == nil && t != service {
+				kind = Metrics
+			}
+		}
+		sockets[kind] = append(sockets[kind], f)
+	}
+	return sockets
+}
+
+// Notify tells systemd the service's state, such as READY=1. Without systemd it does nothing.
+func Notify(state string) error {
+	_, err := daemon.SdNotify(false, state)
+	return err
+}
