@@ -177,7 +177,12 @@ func (c *Client) checkListener(conn net.Conn) error {
 	if !ok {
 		return errors.New("not a socket")
 	}
-	return peercred.Listener(sc, c.Users...)
+	err := peercred.Listener(sc, c.Users...)
+	var refused *peercred.Refused
+	if errors.As(err, &refused) {
+		err = fmt.Errorf("%w (AUTHDAEMON_USER)", err)
+	}
+	return err
 }
 
 // socket is the path in use.

@@ -16,6 +16,9 @@ import (
 // DefaultSocket is where relayd listens unless it is told otherwise.
 const DefaultSocket = "/run/mailproxy/relayd/socket"
 
+// DefaultUser is the user that relayd runs as unless something else is said.
+const DefaultUser = "mailproxy"
+
 // ErrUnavailable reports that no relayd took the session: the caller still owns both connections, nothing has been read
 // from them or written to them, and relays them itself.
 var ErrUnavailable = errors.New("relayd unavailable")
@@ -35,7 +38,7 @@ type leg struct {
 
 // HandOver gives a session to the relayd that listens on socket. nil says that the session is relayd's, which sends the
 // client o.First and then joins both; the caller closes its descriptors and must not touch the connections again.
-// o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set. TLS connections (Detacher) are handed over with their
+// o.KeepAlive and o.HalfClosed (whole seconds) are relayd's to set, o.Users may run it. TLS connections (Detacher) are handed over with their
 // keys and counters, and are detached for that.
 //
 // Errors: ErrLimit, or ErrUnavailable with the cause (no relayd, relayd full or of another version, connections that are not
@@ -54,7 +57,7 @@ func HandOver(ctx context.Context, socket string, client, mailhost Conn, i Info,
 		}
 		conns = append(conns, raw)
 	}
-	c, err := wire.Call(ctx, socket, time.Now().Add(handTimeout))
+	c, err := wire.Call(ctx, socket, time.Now().Add(handTimeout), o.Users...)
 	if err != nil {
 		return unavailable(err)
 	}

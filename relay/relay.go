@@ -40,6 +40,8 @@ type Options struct {
 	HalfClosed time.Duration
 	// First is what the client is sent before anything of the mailhost's, the answer to its login. It is not counted.
 	First string
+	// Users are who relayd may run as, besides root and this process's own user: HandOver asks who listens.
+	Users []string
 	// Long, if not nil, is called once when the session lasts longer than 100 ms: what only long sessions need can wait until then.
 	Long func()
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/peercred"
 	"mailproxy/relay/internal/wire"
 )
 
@@ -44,8 +45,8 @@ type Report struct {
 const maxFailures = 32
 
 // Send gives the report to the relayd that listens on socket, and waits for nothing: not for a place in a listen queue that
-// is full, and for no answer. The error, for the curious, is why it did not arrive: mostly that there is no relayd.
-func (r *Report) Send(socket string) error {
+// is full, and for no answer. Who listens must be root, this process's own user or one of users. The error, for the curious, is why it did not arrive: mostly that there is no relayd.
+func (r *Report) Send(socket string, users ...string) error {
 	m := &wire.Message{Verb: "REPORT", Fields: map[string]string{
 		"PROTOCOL": visible(r.Protocol), "RESULT": string(r.Result), "MAILHOST": visible(r.Mailhost),
 	}}
@@ -59,6 +60,9 @@ func (r *Report) Send(socket string) error {
 		return err
 	}
 	err = unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
+	if err == nil {
+		err = peercred.ListenerFD(fd, users...)
+	}
 	if err == nil {
 		err = unix.Send(fd, p, unix.MSG_NOSIGNAL)
 	}

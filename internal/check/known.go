@@ -11,7 +11,7 @@ var known = map[string]string{
 	"THROTTLE_FILE": "", "MAXUNAUTHPERIP": "0",
 
 	// Names and the auth module.
-	"DEFDOMAIN": "", "DOMAINSEP": "", "AUTHDAEMON_SOCKET": "", "AUTHDAEMON_PROGRAM": "", "AUTHDAEMON_CONFIG": "/etc/courier",
+	"DEFDOMAIN": "", "DOMAINSEP": "", "AUTHDAEMON_SOCKET": "", "AUTHDAEMON_USER": "", "AUTHDAEMON_PROGRAM": "", "AUTHDAEMON_CONFIG": "/etc/courier",
 	"TIMEOUT_SOCK": "10", "TIMEOUT_WRITE": "10", "TIMEOUT_READ": "30", "DEBUG_LOGIN": "0",
 
 	// Here or there.
@@ -19,7 +19,7 @@ var known = map[string]string{
 	"PROXY_CONNECT_TIMEOUT": "30", "PROXY_LOGIN_TIMEOUT": "30", "PROXY_KEEPALIVE": "300", "PROXY_HALFCLOSE_TIMEOUT": "300", "PROXY_USER": "",
 	"PROXY_TLS": "NO", "PROXY_TLS_VERIFYPEER": "PEER", "PROXY_TLS_TRUSTCERTS": "",
 	"PROXY_MASTER_USER": "", "PROXY_MASTER_PASSWORD_FILE": "", "PROXY_FORWARD_CLIENT": "NO",
-	"RELAY_SOCKET": "", "AUTH_MKHOMEDIR_SKEL": "", "LOCAL_ULIMIT_V": "unlimited",
+	"RELAY_SOCKET": "", "RELAY_USER": "mailproxy", "AUTH_MKHOMEDIR_SKEL": "", "LOCAL_ULIMIT_V": "unlimited",
 
 	// The client's connection.
 	"HAPROXY": "0", "HAPROXY_ALLOW": "127.0.0.0/8 ::1",

@@ -16,7 +16,7 @@ import (
 // authClient asks the auth daemon; when there is none it starts one for each question.
 func (s *Session) authClient(environ []string, stderr *os.File) *authlib.Client {
 	c := &authlib.Client{
-		Socket:         s.Config.AuthSocket,
+		Socket: s.Config.AuthSocket, Users: s.Config.AuthUsers,
 		ConnectTimeout: s.Config.AuthConnect, WriteTimeout: s.Config.AuthWrite, ReadTimeout: s.Config.AuthRead,
 	}
 	c.Dial = func(_ context.Context, socket string, limit time.Duration) (net.Conn, error) {

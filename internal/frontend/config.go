@@ -33,6 +33,8 @@ type Config struct {
 	// AuthSocket (AUTHDAEMON_SOCKET) is where the auth daemon listens, AuthProgram (AUTHDAEMON_PROGRAM) what is started
 	// for one request when nobody does; empty = the program beside ours, if it is there.
 	AuthSocket, AuthProgram string
+	// AuthUsers (AUTHDAEMON_USER; mailproxy-auth, and courier where the socket is Courier's) may listen on AuthSocket besides root.
+	AuthUsers []string
 	// AuthFolder (AUTHDAEMON_CONFIG) is where that program finds authdaemonrc and the databases' files; empty = its own default.
 	AuthFolder string
 	// AuthConnect, AuthWrite and AuthRead (TIMEOUT_SOCK 10 s, TIMEOUT_WRITE 10 s, TIMEOUT_READ 30 s) are towards it.
@@ -40,6 +42,8 @@ type Config struct {
 
 	// RelaySocket (RELAY_SOCKET, relay.DefaultSocket) is where relayd listens. Empty, or nobody there: this process relays.
 	RelaySocket string
+	// RelaydUsers (RELAY_USER, mailproxy) may listen on RelaySocket besides root.
+	RelaydUsers []string
 	// RelayUser (PROXY_USER) is the user that a proxied session runs as; empty = the first of DefaultUsers that exists.
 	RelayUser string
 
@@ -121,6 +125,13 @@ func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
 	}
 	if _, set := s.Lookup("RELAY_SOCKET"); !set {
 		c.RelaySocket = relay.DefaultSocket
+	}
+	var uerr error
+	if c.AuthUsers, uerr = users(s, "AUTHDAEMON_USER", authUsers(c.AuthSocket)); uerr != nil {
+		errs = append(errs, uerr)
+	}
+	if c.RelaydUsers, uerr = users(s, "RELAY_USER", []string{relay.DefaultUser}); uerr != nil {
+		errs = append(errs, uerr)
 	}
 	if c.AddressSpace == "unlimited" {
 		c.AddressSpace = ""

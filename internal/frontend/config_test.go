@@ -23,6 +23,7 @@ func TestConfigDefaults(t *testing.T) {
 		LoginTimeout: time.Minute, ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second, HandshakeTimeout: 30 * time.Second,
 		Keepalive: 300 * time.Second, HalfClosed: 300 * time.Second, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
 		AuthConnect: 10 * time.Second, AuthWrite: 10 * time.Second, AuthRead: 30 * time.Second, RelaySocket: relay.DefaultSocket, Umask: -1,
+		AuthUsers: []string{"mailproxy-auth", "courier"}, RelaydUsers: []string{"mailproxy"},
 	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
@@ -33,7 +34,7 @@ func TestConfig(t *testing.T) {
 	s := inetd.Settings{
 		"LOGIN_TIMEOUT": "1", "PROXY_CONNECT_TIMEOUT": "2", "PROXY_LOGIN_TIMEOUT": "3", "TLS_HANDSHAKE_TIMEOUT": "7", "PROXY_KEEPALIVE": "0", "PROXY_HALFCLOSE_TIMEOUT": "7", "LOGIN_FAIL_DELAY": "0",
 		"AUTHDAEMON_SOCKET": "/s", "AUTHDAEMON_PROGRAM": "/p", "TIMEOUT_SOCK": "4", "TIMEOUT_WRITE": "5", "TIMEOUT_READ": "6",
-		"RELAY_SOCKET": "/r", "PROXY_USER": "u", "DEFDOMAIN": "@d", "DOMAINSEP": "@%", "POP3_PROXY": "1", "PROXY_HOSTNAME": "h",
+		"AUTHDAEMON_USER": "a,b", "RELAY_USER": "c d", "RELAY_SOCKET": "/r", "PROXY_USER": "u", "DEFDOMAIN": "@d", "DOMAINSEP": "@%", "POP3_PROXY": "1", "PROXY_HOSTNAME": "h",
 		"PROXY_TLS": "starttls", "PROXY_MASTER_USER": "m", "PROXY_MASTER_PASSWORD_FILE": "/f", "AUTH_MKHOMEDIR_SKEL": "/k",
 		"LOCAL_ULIMIT_V": "131072", "IMAP_UMASK": "077", "DEBUG_LOGIN": "2",
 	}
@@ -44,11 +45,17 @@ func TestConfig(t *testing.T) {
 	want := Config{
 		LoginTimeout: time.Second, ConnectTimeout: 2 * time.Second, MailhostTimeout: 3 * time.Second, HandshakeTimeout: 7 * time.Second, HalfClosed: 7 * time.Second,
 		AuthSocket: "/s", AuthProgram: "/p", AuthConnect: 4 * time.Second, AuthWrite: 5 * time.Second, AuthRead: 6 * time.Second,
-		RelaySocket: "/r", RelayUser: "u", DefDomain: "@d", DomainSep: "@%", Proxy: true, Hostname: "h",
+		AuthUsers: []string{"a", "b"}, RelaydUsers: []string{"c", "d"}, RelaySocket: "/r", RelayUser: "u", DefDomain: "@d", DomainSep: "@%", Proxy: true, Hostname: "h",
 		TLS: proxyTLSStart, MasterUser: "m", MasterFile: "/f", Skeleton: "/k", AddressSpace: "131072", Umask: -1, FailDelayMax: 30 * time.Second, Debug: true,
 	}
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
+	}
+	for socket, want := range map[string]int{"/run/courier/authdaemon/socket": 2, "/var/run/courier//authdaemon/socket": 2, "/run/mailproxy/authdaemon/socket": 1} {
+		got, err := NewConfig(inetd.Settings{"AUTHDAEMON_SOCKET": socket}, &imap)
+		if err != nil || got.AuthUsers[0] != "mailproxy-auth" || len(got.AuthUsers) != want {
+			t.Errorf("%s: %+v, %v", socket, got, err)
+		}
 	}
 	s["POP3_PROXY"] = "YES" // C's atoi, as in Courier
 	s["LOCAL_ULIMIT_V"] = "unlimited"
@@ -73,6 +80,8 @@ func TestConfigErrors(t *testing.T) {
 		"PROXY_TLS=MAYBE":             `PROXY_TLS="MAYBE": must be NO, STARTTLS or YES`,
 		"PROXY_MASTER_USER=m":         "PROXY_MASTER_USER and PROXY_MASTER_PASSWORD_FILE: both or none must be set",
 		"PROXY_MASTER_PASSWORD_FILE=": "",
+		"AUTHDAEMON_USER=a,@b":        `AUTHDAEMON_USER="a,@b": must be users, not groups`,
+		"RELAY_USER=@b":               `RELAY_USER="@b": must be users, not groups`,
 		"LOCAL_ULIMIT_V=128M":         `LOCAL_ULIMIT_V="128M": must be a number of KiB or unlimited`,
 		"IMAP_UMASK=9":                `IMAP_UMASK="9": must be an octal number from 0 to 777`,
 		"IMAP_UMASK=1777":             `IMAP_UMASK="1777": must be an octal number from 0 to 777`,

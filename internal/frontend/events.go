@@ -1,11 +1,13 @@
 package frontend
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/peercred"
 )
 
 // Every log line of a session, in Courier's words where it has any: log parsers and fail2ban read them.
@@ -133,7 +135,14 @@ func (s *Session) logRelayLimit(address string, err error) {
 	s.Log.Warnf("%s, user=%s, %s", err, field(address), s.where())
 }
 
-func (s *Session) logRelayd(err error) { s.Log.Warnf("relayd does not take the session: %v", err) }
+func (s *Session) logRelayd(err error) {
+	var refused *peercred.Refused
+	if errors.As(err, &refused) {
+		s.Log.Errf("relayd is given no session, see RELAY_USER: %v", err)
+		return
+	}
+	s.Log.Warnf("relayd does not take the session: %v", err)
+}
 
 // where names the client in every line.
 func (s *Session) where() string {

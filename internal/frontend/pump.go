@@ -48,7 +48,7 @@ func (s *Session) pumpedByRelayd(ctx context.Context, ours inetd.Conn, address s
 	if !s.relaydThere() {
 		return false
 	}
-	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, ours, s.localInfo(address), relay.Options{})
+	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, ours, s.localInfo(address), relay.Options{Users: s.Config.RelaydUsers})
 	if err != nil {
 		s.logRelayd(err)
 	}

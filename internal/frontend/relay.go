@@ -28,7 +28,8 @@ func (s *Session) relayInfo(o *Outcome) relay.Info {
 }
 
 func (s *Session) relayOptions() relay.Options {
-	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Long: s.long}
+	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Users: s.Config.RelaydUsers,
+		Long: s.long}
 }
 
 // Relay tells the client answer, that it is logged in, and joins it and the mailhost until both are done; when relayd takes the session,

@@ -57,7 +57,7 @@ func (s *Session) report(result relay.Result, mailhost string) {
 	s.tally.told = true
 	r := s.reportSoFar()
 	r.Protocol, r.Result, r.Mailhost = s.Protocol.Name, result, mailhost
-	_ = r.Send(s.Config.RelaySocket)
+	_ = r.Send(s.Config.RelaySocket, s.Config.RelaydUsers...)
 }
 
 // reportSoFar is what goes with a session: relayd knows the rest.

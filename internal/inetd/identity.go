@@ -108,12 +108,12 @@ func NoCore() error {
 	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
 }
 
-// relayUsers are who a proxied session runs as unless PROXY_USER names someone: our package's own user, Courier's where
-// Courier is installed, else nobody.
-var relayUsers = [...]string{"mailproxy", "courier", "nobody"}
+// relayUsers are who a proxied session runs as unless PROXY_USER names someone: the user that our package has for nothing else;
+// relayd's or Courier's where there is no such user, else nobody.
+var relayUsers = [...]string{"mailproxy-login", "mailproxy", "courier", "nobody"}
 
-// DropRoot gives up root rights for good: the process becomes the user named, or the first one of mailproxy, courier and
-// nobody that the system has, with that user's own group and no other. Without root rights it does nothing.
+// DropRoot gives up root rights for good: the process becomes the user named, or the first one of mailproxy-login, mailproxy, courier
+// and nobody that the system has, with that user's own group and no other. Without root rights it does nothing.
 func DropRoot(name string) error {
 	if os.Geteuid() != 0 {
 		return nil

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/peercred"
 	"mailproxy/relay/internal/wire"
 )
 
@@ -85,8 +86,9 @@ func (s *service) kick(whom string) (n int) {
 	return n
 }
 
-// question is the other end of admin: it asks the relayd on socket and copies the answer to w.
-func question(ctx context.Context, socket string, m *wire.Message, w io.Writer) error {
+// question is the other end of admin: it asks the relayd on socket, which root, this process's user or one of users must have started,
+// and copies the answer to w.
+func question(ctx context.Context, socket string, users []string, m *wire.Message, w io.Writer) error {
 	d := net.Dialer{Timeout: 5 * time.Second}
 	nc, err := d.DialContext(ctx, "unixpacket", socket)
 	if err != nil {
@@ -94,6 +96,9 @@ func question(ctx context.Context, socket string, m *wire.Message, w io.Writer) 
 	}
 	c := nc.(*net.UnixConn)
 	defer c.Close()
+	if err := peercred.Listener(c, users...); err != nil {
+		return fmt.Errorf("%s: who listens: %w", socket, err)
+	}
 	_ = c.SetDeadline(time.Now().Add(talkTimeout))
 	if err := wire.Send(c, m); err != nil {
 		return err

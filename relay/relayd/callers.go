@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 
@@ -99,12 +98,22 @@ func (s *service) hear(ctx context.Context, c *wire.Caller) (talk func()) {
 
 // allowed checks who calls.
 func (s *service) allowed(c syscall.Conn) bool {
-	uid, err := wire.PeerUID(c)
-	if err == nil && slices.Contains(s.conf.allow, uid) {
+	raw, err := c.SyscallConn()
+	if err == nil {
+		cerr := raw.Control(func(fd uintptr) { err = s.conf.allow.Check(int(fd)) })
+		err = errors.Join(cerr, err)
+	}
+	if err == nil {
 		return true
 	}
 	s.counters.denied.Add(1)
-	s.log.line(fmt.Sprintf("WARN: relayd: user %d may not use this socket", uid))
+	if unwritten, due := s.complaints.Due(time.Now()); due {
+		more := ""
+		if unwritten > 0 {
+			more = fmt.Sprintf(" (%d like this since the last line)", unwritten)
+		}
+		s.log.line(fmt.Sprintf("ERR: relayd: a caller may not use this socket, see -allow: %v%s", err, more))
+	}
 	return false
 }
 

@@ -5,16 +5,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"os/user"
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/peercred"
 	"mailproxy/relay"
 )
 
@@ -27,7 +26,7 @@ type config struct {
 	socket     string        // where front ends come to
 	metrics    string        // unix:PATH or HOST:PORT; "" = none
 	user       string        // to become when started as root; "" = stay
-	allow      []uint32      // users who may use the socket
+	allow      *peercred.Set // users and groups who may use the socket
 	max        int           // sessions; 0 = as many as descriptors allow
 	maxPerIP   int           // sessions of one client address; 0 = any number
 	maxPerUser int           // sessions of one user; 0 = any number
@@ -36,7 +35,7 @@ type config struct {
 	linger     time.Duration // how long the old process keeps what a restart could not pass on
 }
 
-const usage = `usage: relayd [-socket PATH] [-user NAME] [-allow NAME,...] [-max N] [-maxperip N] [-maxperuser N]
+const usage = `usage: relayd [-socket PATH] [-user NAME] [-allow NAME,@GROUP,...] [-max N] [-maxperip N] [-maxperuser N]
               [-metrics unix:PATH|HOST:PORT] [-loops N] [-linger DURATION] [-options FILE]
        relayd [-socket PATH] who | kick USER|IP | stats
        relayd version
@@ -104,21 +103,15 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	return c, c.allowed(allow)
 }
 
-// allowed resolves the users who may use the socket: root, the service's own user, and those named.
+// allowed resolves who may use the socket: root, the service's own user, and the users and @groups named.
 func (c *config) allowed(names string) error {
-	c.allow = []uint32{0, uint32(os.Getuid())}
-	list := strings.FieldsFunc(names, func(r rune) bool { return r == ',' })
+	list := peercred.Names(names)
 	if c.user != "" {
 		list = append(list, c.user)
 	}
-	for _, name := range list {
-		uid, _, err := lookup(name)
-		if err != nil {
-			return err
-		}
-		c.allow = append(c.allow, uint32(uid))
-	}
-	return nil
+	var err error
+	c.allow, err = peercred.NewSet(list...)
+	return err
 }
 
 func lookup(name string) (uid, gid int, err error) {

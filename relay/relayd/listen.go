@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/systemd"
+	"mailproxy/internal/unixsocket"
 )
 
 // inherited is what relayd serves on, and what it got from its starter.
@@ -16,38 +18,47 @@ type inherited struct {
 	socket  *listener
 	metrics net.Listener
 	handoff *net.UnixConn // to the relayd whose sessions this one takes over; nil at a fresh start
-	fresh   bool          // the socket was made here: it is removed at the end
+	remove  []func()      // the files of sockets that were made here
 }
 
 // inheritVariable names descriptors from 3 on, for a relayd that takes over: "handoff,socket" or "handoff,socket,metrics".
 const inheritVariable = "RELAYD_INHERIT"
 
-// inherit takes the sockets that systemd (LISTEN_FDS) or the relayd before us has left open.
+// inherit takes the sockets that systemd or the relayd before us has left open.
 func (c *config) inherit(getenv func(string) string) (*inherited, error) {
 	in := &inherited{}
-	var names []string
-	if v := getenv(inheritVariable); v != "" {
-		names = strings.Split(v, ",")
-	} else if getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
-		n, err := strconv.Atoi(getenv("LISTEN_FDS"))
-		if err != nil || n < 0 || n > 2 {
-			return nil, fmt.Errorf("LISTEN_FDS=%s", getenv("LISTEN_FDS"))
-		}
-		names = []string{"socket", "metrics"}[:n]
-	}
+	names := strings.FieldsFunc(getenv(inheritVariable), func(r rune) bool { return r == ',' })
 	for i, name := range names {
 		f := os.NewFile(uintptr(3+i), name)
 		unix.CloseOnExec(3 + i)
-		err := in.take(name, f)
-		f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("inherited %s: %w", name, err)
+		if err := in.take(name, f); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) > 0 {
+		return in, nil
+	}
+	for kind, files := range systemd.Sockets(unix.SOCK_SEQPACKET) {
+		for _, f := range files {
+			if err := in.take(string(kind), f); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return in, nil
 }
 
+// take takes over what f is, and closes it.
 func (in *inherited) take(name string, f *os.File) error {
+	err := in.takeAs(name, f)
+	if err != nil {
+		err = fmt.Errorf("inherited %s: %w", f.Name(), err)
+	}
+	f.Close()
+	return err
+}
+
+func (in *inherited) takeAs(name string, f *os.File) error {
 	if name == "handoff" {
 		c, err := net.FileConn(f)
 		if err != nil {
@@ -76,28 +87,30 @@ func (in *inherited) take(name string, f *os.File) error {
 }
 
 // listen opens what was not inherited.
-func (in *inherited) listen(c *config) error {
+func (in *inherited) listen(c *config, log *logger) error {
 	if in.socket == nil {
-		l, err := listenUnix("unixpacket", c.socket)
+		// Everybody may connect: callers are known by their user.
+		l, err := c.listenUnix(unix.SOCK_SEQPACKET, c.socket)
 		if err != nil {
 			return err
 		}
-		if in.socket, err = listen(l); err != nil {
+		if in.socket, err = listen(l.UnixListener); err != nil {
 			return err
 		}
-		in.fresh = true
+		in.remove = append(in.remove, l.Remove)
 	}
 	in.socket.SetUnlinkOnClose(false)
 	if in.metrics != nil || c.metrics == "" {
 		return nil
 	}
-	path, isUnix := strings.CutPrefix(c.metrics, "unix:")
-	if isUnix {
-		l, err := listenUnix("unix", path)
-		if err != nil {
-			return err
+	if path, isUnix := strings.CutPrefix(c.metrics, "unix:"); isUnix {
+		l, err := c.listenUnix(unix.SOCK_STREAM, path)
+		if err != nil { // sessions matter more
+			log.line(fmt.Sprintf("ERR: relayd: no metrics: %v", err))
+			return nil
 		}
-		in.metrics = l
+		in.metrics = l.UnixListener
+		in.remove = append(in.remove, l.Remove)
 		return nil
 	}
 	host, _, err := net.SplitHostPort(c.metrics)
@@ -111,23 +124,22 @@ func (in *inherited) listen(c *config) error {
 	return err
 }
 
-// listenUnix replaces a socket that nobody listens on. Everybody may connect: callers are known by their user.
-func listenUnix(network, path string) (*net.UnixListener, error) {
-	addr := &net.UnixAddr{Net: network, Name: path}
-	if c, err := net.DialUnix(network, nil, addr); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("another relayd serves %s", path)
+// listenUnix makes a socket to which everybody may connect who may enter its directory.
+func (c *config) listenUnix(kind int, path string) (*unixsocket.Listener, error) {
+	socket := unixsocket.Socket{Path: path, Type: kind, Mode: 0o666}
+	if c.user != "" && os.Getuid() == 0 {
+		uid, gid, err := lookup(c.user)
+		if err != nil {
+			return nil, err
+		}
+		socket.User = &unixsocket.User{UID: uid, GID: gid}
 	}
-	if fi, err := os.Lstat(path); err == nil && fi.Mode()&os.ModeSocket != 0 {
-		_ = os.Remove(path)
+	return socket.Listen()
+}
+
+// removeFiles removes the files of sockets that were made here.
+func (in *inherited) removeFiles() {
+	for _, remove := range in.remove {
+		remove()
 	}
-	l, err := net.ListenUnix(network, addr)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o666); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
 }

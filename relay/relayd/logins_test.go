@@ -112,7 +112,7 @@ func TestReportIsAnsweredOnlyWhenWrong(t *testing.T) {
 			m.Fields[name] = value
 		}
 		m.Fields[tc.name] = tc.value
-		err := question(context.Background(), s.socket, m, io.Discard)
+		err := question(context.Background(), s.socket, nil, m, io.Discard)
 		if got := fmt.Sprint(err); !strings.Contains(got, "FAIL "+tc.reason) && tc.reason != "" ||
 			tc.reason == "" && !strings.Contains(got, "closed the connection") {
 			t.Errorf("%s=%.20s: %v", tc.name, tc.value, err)

@@ -19,6 +19,7 @@ import (
 	_ "mailproxy/internal/entry"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
+	"mailproxy/relay"
 	"mailproxy/relay/internal/wire"
 )
 
@@ -49,7 +50,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case "version":
 		_, err = fmt.Fprintf(stdout, "relayd %s\n", version.Version)
 	default:
-		err = question(ctx, conf.socket, conf.question(), stdout)
+		err = question(ctx, conf.socket, []string{relay.DefaultUser, conf.user}, conf.question(), stdout)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "relayd: %v\n", err)
@@ -87,7 +88,7 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, stderr i
 	if err != nil {
 		return err
 	}
-	if err := in.listen(c); err != nil {
+	if err := in.listen(c, log); err != nil {
 		return err
 	}
 	if err := c.dropRights(); err != nil {

@@ -39,15 +39,15 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 	if err != nil {
 		t.Fatal(err)
 	}
+	out := &testlog.Log{}
+	log := newLogger(out)
 	in, err := conf.inherit(func(string) string { return "" })
 	if err == nil {
-		err = in.listen(conf)
+		err = in.listen(conf, log)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := &testlog.Log{}
-	log := newLogger(out)
 	s, err := newService(conf, log)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/systemd"
 	"mailproxy/relay/internal/wire"
 )
 
@@ -66,7 +67,7 @@ func (s *service) restart(ctx context.Context, in *inherited, getenv func(string
 		s.limits.give(i.RemoteIP, i.User)
 	}
 	// Systemd has to know before this process ends: else it takes the service for ended, and stops the new process.
-	notify(getenv, "MAINPID="+strconv.Itoa(child.Pid))
+	_ = systemd.Notify("MAINPID=" + strconv.Itoa(child.Pid))
 	_ = child.Release()
 	return len(frozen), nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/systemd"
 )
 
 // serve runs loops and listeners until a signal says otherwise.
@@ -35,7 +36,7 @@ func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Si
 	if in.metrics != nil {
 		go func() { failed <- s.serveMetrics(ctx, in.metrics) }()
 	}
-	notify(getenv, "READY=1\nMAINPID="+strconv.Itoa(os.Getpid()))
+	_ = systemd.Notify("READY=1\nMAINPID=" + strconv.Itoa(os.Getpid()))
 	go s.tidy(ctx)
 
 	err := s.wait(ctx, in, signals, failed, getenv)
@@ -61,10 +62,8 @@ func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Sig
 			return err
 		case sig := <-signals:
 			if sig != unix.SIGHUP {
-				if in.fresh {
-					_ = os.Remove(in.socket.Addr().String())
-				}
-				notify(getenv, "STOPPING=1")
+				in.removeFiles()
+				_ = systemd.Notify("STOPPING=1")
 				return nil
 			}
 			n, err := s.restart(ctx, in, getenv)
@@ -136,18 +135,4 @@ func collect() {
 		percent = max(20, int(min(400, floor*100/max(live[0].Value.Uint64(), 1))))
 	}
 	debug.SetGCPercent(percent)
-}
-
-// notify tells systemd, when it is there, how we are.
-func notify(getenv func(string) string, state string) {
-	path := getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
-	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: path})
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	_, _ = c.Write([]byte(state))
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"mailproxy/internal/peercred"
 	"mailproxy/relay"
 	"mailproxy/relay/internal/wire"
 )
@@ -23,6 +24,8 @@ type service struct {
 	started  time.Time
 	adopted  []*session    // from the relayd before this one, until the loops run
 	resume   chan struct{} // after a pause of accept
+
+	complaints peercred.Complaints
 }
 
 // counters are what metrics and stats show.

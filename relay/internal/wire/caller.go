@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/peercred"
 )
 
 // slice is how long a Caller waits before it looks whether its context has ended.
@@ -21,8 +23,8 @@ type Caller struct {
 }
 
 // Call connects to the SOCK_SEQPACKET socket named path, at most until end or until ctx ends; Within sets other limits
-// for what follows.
-func Call(ctx context.Context, path string, end time.Time) (*Caller, error) {
+// for what follows. Who listens there must be root, this process's own user or one of users: it is trusted with sessions.
+func Call(ctx context.Context, path string, end time.Time, users ...string) (*Caller, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
@@ -38,9 +40,13 @@ func Call(ctx context.Context, path string, end time.Time) (*Caller, error) {
 			break
 		}
 	}
+	op := "connect"
+	if err == nil {
+		op, err = "who listens", peercred.ListenerFD(fd, users...)
+	}
 	if err != nil {
 		c.Close()
-		return nil, &os.PathError{Op: "connect", Path: path, Err: err}
+		return nil, &os.PathError{Op: op, Path: path, Err: err}
 	}
 	return c, nil
 }
