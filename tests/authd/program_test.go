@@ -137,7 +137,7 @@ func TestSecondDaemon(t *testing.T) {
 	ann(t, "authuserdb", nil)
 	p := daemon(t, harness.Bin(t, "authdaemond"))
 	out, err := exec.Command(harness.Bin(t, "authdaemond")).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "another authdaemond listens there") {
+	if err == nil || !strings.Contains(string(out), "another process listens there") {
 		t.Errorf("second daemon: %v %s", err, out)
 	}
 	if err := p.Cmd.Process.Kill(); err != nil {

@@ -51,10 +51,15 @@ func newMachine(t *testing.T) *machine {
 		}
 	})
 	m.enter = []string{"chroot", m.root}
-	// A user that a real installation has left here would hide that the package makes none.
-	exec.Command("chroot", m.root, "userdel", "mailproxy").Run()
+	// Users that a real installation has left here would hide that the package makes none.
+	for _, user := range users {
+		exec.Command("chroot", m.root, "userdel", user).Run()
+	}
 	return m
 }
+
+// users are those that the package makes.
+var users = []string{"mailproxy", "mailproxy-auth", "mailproxy-login"}
 
 func (m *machine) command(args ...string) *exec.Cmd {
 	args = append(slices.Clone(m.enter), args...)
@@ -179,11 +184,11 @@ var belongs = map[string]string{
 	"/etc/mailproxy/pop3d":                                  "root:root:600",
 	"/etc/mailproxy/pop3d-ssl":                              "root:root:600",
 	"/etc/mailproxy/relayd":                                 "root:mailproxy:640",
-	"/etc/mailproxy/authdaemonrc":                           "root:mailproxy:640",
-	"/etc/mailproxy/authmysqlrc":                            "root:mailproxy:640",
-	"/etc/mailproxy/authpgsqlrc":                            "root:mailproxy:640",
-	"/etc/mailproxy/authldaprc":                             "root:mailproxy:640",
-	"/etc/mailproxy/userdb":                                 "mailproxy:mailproxy:600",
+	"/etc/mailproxy/authdaemonrc":                           "root:mailproxy-auth:640",
+	"/etc/mailproxy/authmysqlrc":                            "root:mailproxy-auth:640",
+	"/etc/mailproxy/authpgsqlrc":                            "root:mailproxy-auth:640",
+	"/etc/mailproxy/authldaprc":                             "root:mailproxy-auth:640",
+	"/etc/mailproxy/userdb":                                 "mailproxy-auth:mailproxy-auth:600",
 	"/usr/lib/mailproxy/imapd-proxy":                        "root:root:755",
 	"/usr/lib/mailproxy/pop3d-proxy":                        "root:root:755",
 	"/usr/lib/mailproxy/authdaemond":                        "root:root:755",
@@ -191,8 +196,10 @@ var belongs = map[string]string{
 	"/usr/share/man/man8/imapd-proxy.8.gz":                  "root:root:644",
 	"/usr/lib/sysusers.d/mailproxy.conf":                    "root:root:644",
 	"/run/mailproxy":                                        "root:root:755",
-	"/run/mailproxy/authdaemon":                             "root:mailproxy:770",
-	"/run/mailproxy/relayd":                                 "root:mailproxy:770",
+	"/run/mailproxy/authdaemon":                             "root:root:755",
+	"/run/mailproxy/relayd":                                 "root:root:755",
+	"/run/mailproxy/authdaemon-metrics":                     "mailproxy-auth:mailproxy-auth:750",
+	"/run/mailproxy/relayd-metrics":                         "mailproxy:mailproxy:750",
 	"/usr/lib/systemd/system/imapd-proxy.socket":            "root:root:644",
 	"/usr/lib/systemd/system/mailproxy-authdaemond.service": "root:root:644",
 }
@@ -215,8 +222,13 @@ func TestPackage(t *testing.T) {
 	for _, script := range []string{"postinst", "prerm", "postrm"} {
 		m.run(t, "sh", "-n", "/var/lib/dpkg/info/mailproxy."+script)
 	}
-	if got := m.run(t, "getent", "passwd", "mailproxy"); !strings.Contains(got, ":/run/mailproxy:/usr/sbin/nologin") {
-		t.Errorf("user %q", got)
+	for _, user := range users {
+		if got := m.run(t, "getent", "passwd", user); !strings.Contains(got, ":/run/mailproxy:/usr/sbin/nologin") {
+			t.Errorf("user %q", got)
+		}
+		if got := strings.TrimSpace(m.run(t, "id", "-Gn", user)); got != user {
+			t.Errorf("user %s is in groups %s", user, got)
+		}
 	}
 	// A second run of the script, as after an interrupted installation, changes nothing.
 	m.run(t, "/var/lib/dpkg/info/mailproxy.postinst", "configure")

@@ -114,6 +114,7 @@ func TestSystemd(t *testing.T) {
 	m := installed(t)
 	t.Run("sessions", m.testSessions)
 	t.Run("rights", m.testRights)
+	t.Run("reach", m.testReach)
 	t.Run("relayd", m.testRelayd)
 	t.Run("authdaemond", m.testAuthdaemond)
 	t.Run("journal", m.testJournal)
@@ -218,9 +219,9 @@ func (m *machine) testRights(t *testing.T) {
 		{"front end", m.mainPID(t, unit), "0", "00000000000000cb", "00000000000000cb"},
 		{"local server", server, fmt.Sprint(harness.MailID), none, "00000000000000cb"},
 		{"relayd", m.mainPID(t, "mailproxy-relayd.service"), "mailproxy", none, none},
-		{"authdaemond", m.mainPID(t, "mailproxy-authdaemond.service"), "mailproxy", none, none},
+		{"authdaemond", m.mainPID(t, "mailproxy-authdaemond.service"), "mailproxy-auth", none, none},
 	} {
-		if p.uid == "mailproxy" {
+		if strings.HasPrefix(p.uid, "mailproxy") {
 			p.uid = strings.TrimSpace(m.run(t, "id", "-u", p.uid))
 		}
 		for name, want := range map[string]string{"Uid": strings.Join([]string{p.uid, p.uid, p.uid, p.uid}, " "), "CapEff": p.effective,
@@ -243,18 +244,7 @@ func (m *machine) testRights(t *testing.T) {
 		"imapd-proxy@.service": "tmp become", "imapd-proxy-ssl@.service": "tmp become", "pop3d-proxy@.service": "tmp become", "pop3d-proxy-ssl@.service": "tmp become",
 		"mailproxy-authdaemond.service": "tmp",
 	} {
-		text := m.read(t, "/usr/lib/systemd/system/"+unit)
-		text = regexp.MustCompile(`(?m)^(ExecStart|ExecReload|ExitType|Standard\w+|Type|Restart|Requires)=.*\n`).ReplaceAllString(text, "")
-		text = strings.Replace(text, "[Service]\n", "[Service]\nType=oneshot\nExecStart=/usr/bin/python3 /usr/local/lib/probe.py\nStandardOutput=journal\n", 1)
-		text = regexp.MustCompile(`(?m)^SyslogIdentifier=.*$`).ReplaceAllString(text, "SyslogIdentifier=probe-"+strings.NewReplacer("@", "", ".", "").Replace(unit))
-		write(t, m.path("/run/systemd/system/probe.service"), text, 0o644)
-		m.run(t, "systemctl", "daemon-reload")
-		m.run(t, "systemctl", "start", "probe.service")
-		m.run(t, "journalctl", "--sync")
-		var could []string
-		for _, e := range m.journal(t, "-t", "probe-"+strings.NewReplacer("@", "", ".", "").Replace(unit)) {
-			could = append(could, e.Message)
-		}
+		could := m.inUnit(t, unit, "/usr/bin/python3 /usr/local/lib/probe.py", "")
 		if got := strings.Join(could, " "); got != want {
 			t.Errorf("%s: a program in it can %q, want %q", unit, got, want)
 		}
@@ -326,14 +316,14 @@ func (m *machine) testRelayd(t *testing.T) {
 	}
 	v.leave(t)
 
-	m.add(t, "/etc/mailproxy/relayd", "RELAYD_OPTIONS='-allow courier,mail -metrics unix:/run/mailproxy/relayd/metrics -maxperuser 100'\n")
+	m.add(t, "/etc/mailproxy/relayd", "RELAYD_OPTIONS='-allow courier,mail -metrics unix:/run/mailproxy/relayd-metrics/socket -maxperuser 100'\n")
 	v = m.visit(t, "143", "ann@example.com")
 	m.run(t, "systemctl", "reload", service)
 	if !harness.Eventually(func() bool { return m.mainPID(t, service) != fourth }) {
 		t.Fatal("a reload with new options leaves the main process as it was")
 	}
 	v.alive(t)
-	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/relayd/metrics", "http://relayd/metrics"); !strings.Contains(text, "sessions") {
+	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/relayd-metrics/socket", "http://relayd/metrics"); !strings.Contains(text, "sessions") {
 		t.Errorf("metrics of relayd: %s", text)
 	}
 	m.run(t, "systemctl", "reload", service)
@@ -350,7 +340,8 @@ func (m *machine) testRelayd(t *testing.T) {
 	v = m.visit(t, "143", "ann@example.com")
 	v.alive(t)
 	m.running(t, "imapd-proxy@*", 1)
-	if uid := m.status(t, strings.Fields(m.run(t, "pgrep", "-x", "imapd-proxy"))[0], "Uid"); strings.HasPrefix(uid, "0") {
+	login := strings.TrimSpace(m.run(t, "id", "-u", "mailproxy-login"))
+	if uid := m.status(t, strings.Fields(m.run(t, "pgrep", "-x", "imapd-proxy"))[0], "Uid"); uid != strings.Join([]string{login, login, login, login}, " ") {
 		t.Errorf("a session without relayd runs as %s", uid)
 	}
 	v.leave(t)
@@ -370,9 +361,9 @@ func (m *machine) testAuthdaemond(t *testing.T) {
 		}
 	}
 	m.running(t, service, 0)
-	m.add(t, "/etc/mailproxy/authdaemonrc", "AUTH_METRICS=/run/mailproxy/authdaemon/metrics\n")
+	m.add(t, "/etc/mailproxy/authdaemonrc", "AUTH_METRICS=/run/mailproxy/authdaemon-metrics/socket\n")
 	m.run(t, "systemctl", "start", socket, service)
-	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/authdaemon/metrics", "http://authdaemond/metrics"); !strings.Contains(text, "authdaemond_requests_total") {
+	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/authdaemon-metrics/socket", "http://authdaemond/metrics"); !strings.Contains(text, "authdaemond_requests_total") {
 		t.Errorf("metrics of authdaemond: %s", text)
 	}
 	m.visit(t, "143", "ann@example.com").leave(t)
