@@ -59,6 +59,10 @@ func (s *Session) logDisabled(address, option string) {
 }
 
 func (s *Session) logAuthError(err error) {
+	if isStranger(err) {
+		s.Log.Errf("authentication error, %s: %v", s.where(), err)
+		return
+	}
 	s.Log.Warnf("authentication error, %s: %v", s.where(), err)
 }
 
@@ -136,12 +140,17 @@ func (s *Session) logRelayLimit(address string, err error) {
 }
 
 func (s *Session) logRelayd(err error) {
-	var refused *peercred.Refused
-	if errors.As(err, &refused) {
+	if isStranger(err) {
 		s.Log.Errf("relayd is given no session, see RELAY_USER: %v", err)
 		return
 	}
 	s.Log.Warnf("relayd does not take the session: %v", err)
+}
+
+// isStranger tells that somebody listens on a service's socket who may not. Nothing else does that by itself: an attack, or a setting.
+func isStranger(err error) bool {
+	var refused *peercred.Refused
+	return errors.As(err, &refused)
 }
 
 // where names the client in every line.

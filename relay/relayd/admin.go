@@ -86,6 +86,9 @@ func (s *service) kick(whom string) (n int) {
 	return n
 }
 
+// errClosed is what relayd says to those who may not ask.
+var errClosed = errors.New("relayd closed the connection: may this user ask it?")
+
 // question is the other end of admin: it asks the relayd on socket, which root, this process's user or one of users must have started,
 // and copies the answer to w.
 func question(ctx context.Context, socket string, users []string, m *wire.Message, w io.Writer) error {
@@ -100,7 +103,10 @@ func question(ctx context.Context, socket string, users []string, m *wire.Messag
 		return fmt.Errorf("%s: who listens: %w", socket, err)
 	}
 	_ = c.SetDeadline(time.Now().Add(talkTimeout))
-	if err := wire.Send(c, m); err != nil {
+	switch err := wire.Send(c, m); {
+	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+		return errClosed
+	case err != nil:
 		return err
 	}
 	for {
@@ -108,7 +114,7 @@ func question(ctx context.Context, socket string, users []string, m *wire.Messag
 		wire.CloseAll(fds)
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
-			return errors.New("relayd closed the connection: may this user ask it?")
+			return errClosed
 		case err != nil:
 			return err
 		case a.Verb == "END":
