@@ -149,7 +149,7 @@ func alive(t testing.TB, names []string) []string {
 	var left []string
 	for _, p := range Procs(t) {
 		for _, name := range names {
-			if p.Comm == name[:min(len(name), 15)] || p.Comm == name+"-tls" {
+			if p.Comm == name[:min(len(name), 15)] {
 				left = append(left, fmt.Sprintf("%d %v", p.PID, p.Args))
 			}
 		}

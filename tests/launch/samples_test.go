@@ -28,9 +28,7 @@ func install(t *testing.T) (etc string) {
 		t.Fatal(err)
 	}
 	for _, s := range sides {
-		for _, program := range []string{s.program, s.program + "-tls"} {
-			harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, program), "/usr/sbin/"+program)
-		}
+		harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.program), "/usr/sbin/"+s.program)
 		for _, name := range []string{s.config, s.config + "-ssl"} {
 			write(t, "/etc/mailproxy/"+name, read(t, filepath.Join(etc, name))+"LOGIN_FAIL_DELAY=0\n")
 		}

@@ -18,7 +18,7 @@ func TestSlack(t *testing.T) {
 		runtimes  = "1000000" // ns
 	)
 	for _, s := range sides {
-		for _, name := range []string{s.program, s.program + "-tls"} {
+		for _, name := range []string{s.program} {
 			pid := greeting(t, nil, harness.PlainBin(t, name), s.server, "Maildir")
 			tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 			if err != nil {
