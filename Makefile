@@ -3,20 +3,13 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X mailproxy/internal/version.Version=$(VERSION)
-FRONTS   := imapd-proxy pop3d-proxy
-PROGRAMS := $(FRONTS) authlib/authdaemond relay/relayd
-# internal/entry says why some begin in front of Go's runtime. In what every connection starts memory is not profiled: the runtime
-# finds out by itself that nobody asks for the profile, but only after a first sample, which touches a dozen pages.
-ENTRY    := $(if $(filter linux/amd64 linux/arm64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),-E mailproxy/internal/entry.begin)
-QUICK    := $(ENTRY) -X runtime.godebugDefault=updatemaxprocs=0,memprofilerate=0
+PROGRAMS := imapd-proxy pop3d-proxy authlib/authdaemond relay/relayd
 
 .PHONY: build test lint bench demo install deb clean
 
 build:
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS) $(QUICK)' -o bin/ $(addprefix ./,$(FRONTS))
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS) $(ENTRY)' -o bin/ ./relay/relayd
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./authlib/authdaemond
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./,$(PROGRAMS))
 
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out"; exit 1; }

@@ -1,7 +1,3 @@
-// A session needs one processor, whatever becomes of the machine.
-
-//go:debug updatemaxprocs=0
-
 // Imapd-proxy is the IMAP login program of a proxy aggregator: it holds the dialogue before login (RFC 3501), asks the
 // auth module who the client is, and joins the client to the mailhost that holds the account, or becomes the local IMAP
 // server. It takes the place of Courier's imaplogin.
@@ -16,7 +12,6 @@ import (
 
 	"mailproxy/imapd-proxy/imap"
 	"mailproxy/internal/check"
-	_ "mailproxy/internal/entry"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Environ())) }

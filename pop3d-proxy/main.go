@@ -1,7 +1,3 @@
-// A session needs one processor, whatever becomes of the machine.
-
-//go:debug updatemaxprocs=0
-
 // Pop3d-proxy talks to one POP3 client until it has logged in, and then joins it to the server that holds the
 // account: the local POP3 server, which it becomes, or a mailhost, which it logs in to and relays to. It takes the place of
 // Courier's courierpop3login.
@@ -15,7 +11,6 @@ import (
 	"runtime"
 
 	"mailproxy/internal/check"
-	_ "mailproxy/internal/entry"
 	"mailproxy/pop3d-proxy/pop3"
 )
 

@@ -33,9 +33,6 @@ func Join(ctx context.Context, client, mailhost Conn, o Options) (Stats, error) 
 	if a == nil || b == nil {
 		tune(client, o)
 		tune(mailhost, o)
-		if o.Long != nil {
-			o.Long()
-		}
 		s, err = copyBoth(ctx, client, mailhost, o)
 	} else {
 		// Control holds the descriptors: a Close by somebody else waits until the loop has ended.
@@ -105,9 +102,6 @@ func pumpBoth(ctx context.Context, client, mailhost Conn, cfd, mfd int, o Option
 			young = false
 			Tune(cfd, o.KeepAlive)
 			Tune(mfd, o.KeepAlive)
-			if o.Long != nil {
-				o.Long()
-			}
 		}
 		left := patience.Left(&up, &down, now)
 		if left <= 0 {

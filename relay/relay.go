@@ -42,8 +42,6 @@ type Options struct {
 	First string
 	// Users are who relayd may run as, besides root and this process's own user: HandOver asks who listens.
 	Users []string
-	// Long, if not nil, is called once when the session lasts longer than 100 ms: what only long sessions need can wait until then.
-	Long func()
 }
 
 // DefaultHalfClosed is longer than any server works on a command without a word.

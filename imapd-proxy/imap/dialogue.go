@@ -181,8 +181,8 @@ func (d *dialogue) leave(ctx context.Context, err error) int {
 		d.s.Farewell("* BYE " + textShutdown + crlf)
 	}
 	d.s.LogDisconnected(end)
-	if end == frontend.EndClosed {
-		return exitOK
+	if end == frontend.EndTimeout {
+		return exitFailed
 	}
-	return exitFailed
+	return exitOK
 }

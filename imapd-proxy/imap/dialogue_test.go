@@ -140,7 +140,7 @@ func TestStop(t *testing.T) {
 			r := transcript.Play(t, s.Conn, text)
 			s.Stop()
 			r.MustPlay(t, "S: * BYE Courier-IMAP server shut down by signal.\nS-")
-			if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+			if status := s.Wait(t); status != exitOK || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 				t.Errorf("status %d, log\n%s", status, s.Log)
 			}
 		})

@@ -5,12 +5,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/inetd"
 )
 
 // authClient asks the auth daemon; when there is none it starts one for each question.
@@ -18,9 +16,6 @@ func (s *Session) authClient(environ []string, stderr *os.File) *authlib.Client 
 	c := &authlib.Client{
 		Socket: s.Config.AuthSocket, Users: s.Config.AuthUsers,
 		ConnectTimeout: s.Config.AuthConnect, WriteTimeout: s.Config.AuthWrite, ReadTimeout: s.Config.AuthRead,
-	}
-	c.Dial = func(_ context.Context, socket string, limit time.Duration) (net.Conn, error) {
-		return inetd.DialUnix(socket, limit, s.long)
 	}
 	c.OneShot = func(ctx context.Context) (net.Conn, error) {
 		program := s.Config.authProgram()

@@ -33,7 +33,7 @@ func past() time.Time { return time.Unix(1, 0) }
 // undoes that. Programs need not call it, Program.Run does; tests of a dialogue do.
 func (s *Session) Begin(ctx context.Context) (end func()) {
 	if s.System == nil {
-		s.System = RealSystem(nil)
+		s.System = RealSystem()
 	}
 	if s.Started.IsZero() {
 		s.Started = s.System.Now()

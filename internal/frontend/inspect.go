@@ -41,5 +41,5 @@ func (s *Session) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort)
 
 // Inspect makes a session without a connection from settings: enough for the methods above and for Auth.
 func (p *Program) Inspect(settings inetd.Settings, log *inetd.Log, args []string) (*Session, error) {
-	return p.session(&inetd.Launch{Settings: settings, Log: log}, args, nil, nil)
+	return p.session(&inetd.Launch{Settings: settings, Log: log}, args, nil)
 }

@@ -34,11 +34,10 @@ func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 	if errors.Is(err, inetd.ErrChanged) {
 		return ErrHome
 	}
-	ctx := s.limited(s.ctx)
 	if errors.Is(err, inetd.ErrRoot) {
-		return s.failed(ctx, ErrRefused)
+		return s.refuse(s.ctx, ErrRefused)
 	}
-	return s.failed(ctx, ErrTemporary)
+	return s.refuse(s.ctx, ErrTemporary)
 }
 
 // local describes the local server of an account.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"mailproxy/authlib"
 )
@@ -15,7 +14,8 @@ import (
 // ErrEnd, delayed by Config.FailDelay. The delay does not end when the client hangs up: who guesses passwords would
 // otherwise have his next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
-	ctx = s.limited(ctx)
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
 	s.tally = tally{began: s.System.Now()}
 	o, err := s.login(ctx, c, tag)
 	if err != nil || o.Mailhost == nil { // else Relay knows what there is to tell
@@ -30,38 +30,16 @@ func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outco
 	return o, nil
 }
 
-// limited returns ctx with the end of the login time as its deadline. It says so when it is asked, but nothing wakes up by
-// itself then: whoever waits must know the deadline. A timer would start the runtime's poller, for every login.
-func (s *Session) limited(ctx context.Context) context.Context {
-	return limited{Context: ctx, end: s.Started.Add(s.Config.LoginTimeout), now: s.System.Now}
+// limited returns ctx with the end of the login time as its deadline.
+func (s *Session) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(ctx, s.Started.Add(s.Config.LoginTimeout))
 }
 
-type limited struct {
-	context.Context
-	end time.Time
-	now func() time.Time
-}
-
-func (l limited) Deadline() (time.Time, bool) {
-	if end, ok := l.Context.Deadline(); ok && end.Before(l.end) {
-		return end, true
-	}
-	return l.end, true
-}
-
-func (l limited) Err() error {
-	if err := l.Context.Err(); err != nil {
-		return err
-	}
-	if !l.now().Before(l.end) {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
-// within is limited for one step that may take d.
-func (s *Session) within(ctx context.Context, d time.Duration) context.Context {
-	return limited{Context: ctx, end: s.System.Now().Add(d), now: s.System.Now}
+// refuse is failed for what goes wrong after the login.
+func (s *Session) refuse(ctx context.Context, err error) error {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	return s.failed(ctx, err)
 }
 
 // failed delays the answer to a failed login.

@@ -151,7 +151,7 @@ func TestLoginDisabled(t *testing.T) {
 func TestLoginEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, imap, "LOGIN_FAIL_DELAY=60")
-	w.System.Sleep = RealSystem(nil).Sleep
+	w.System.Sleep = RealSystem().Sleep
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
 	start := time.Now()
@@ -164,7 +164,7 @@ func TestLoginEnds(t *testing.T) {
 	}
 
 	w = newWorld(t, imap, "LOGIN_TIMEOUT=1", "LOGIN_FAIL_DELAY=60")
-	w.System.Sleep = RealSystem(nil).Sleep
+	w.System.Sleep = RealSystem().Sleep
 	_, err = w.Login(t.Context(), password("bob", "x"), "a1")
 	if why := w.Why(t.Context(), err); !errors.Is(err, ErrEnd) || why != EndTimeout {
 		t.Errorf("%v, %v", err, why)

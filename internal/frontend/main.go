@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 
@@ -32,19 +33,18 @@ type Program struct {
 
 // Run is the whole of a front end's main: flags, launcher, settings, signals, one session. args and environ are the
 // process's (args without the program's name); the three files become ours, see inetd.Open. The result is the exit
-// status: 0 after an orderly session, 1 after a failure.
+// status: 0 after an orderly session and after a signal before the login, 1 after a failure.
 func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout, stderr *os.File) int {
 	command, err := p.parse(args)
 	if err == nil && command.version {
 		fmt.Fprintln(stdout, p.Name, version.Version)
 		return 0
 	}
-	stopping := newStopping(ctx)
-	defer stopping.cancel()
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
 	launch, openErr := inetd.Open(inetd.Request{
 		// In syslog the program goes by the name of Courier's service, imapd or pop3d: fail2ban's filters look for it.
 		Name: strings.TrimSuffix(p.Name, "-proxy"), Configs: command.configs, Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
-		Long: stopping.listen,
 	})
 	if launch.Conn != nil {
 		defer launch.Conn.Close()
@@ -60,26 +60,33 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		launch.Log.Critf("%v", openErr)
 		return p.giveUp(launch, p.Unavailable)
 	}
-	s, err := p.session(launch, command.args, stderr, stopping.listen)
+	s, err := p.session(launch, command.args, stderr)
 	if err != nil {
 		for text := range strings.SplitSeq(err.Error(), "\n") {
 			launch.Log.Critf("%s", text)
 		}
 		return p.giveUp(launch, p.Unavailable)
 	}
-	ctx = stopping.ctx
 	defer s.Begin(ctx)()
 	if err := s.acceptHeader(); err != nil {
-		return 1
+		return status(ctx)
 	}
 	if !s.enter() {
 		return p.giveUp(launch, p.Unavailable)
 	}
 	defer s.left()
 	if err := s.BeginTLS(ctx); err != nil {
-		return 1
+		return status(ctx)
 	}
 	return p.Serve(ctx, s)
+}
+
+// status is the exit status after a failure: none when the program was told to stop.
+func status(ctx context.Context) int {
+	if ctx.Err() != nil {
+		return 0
+	}
+	return 1
 }
 
 // command is a front end's command line.
@@ -112,25 +119,24 @@ func (p *Program) parse(args []string) (command, error) {
 // giveUp tells the client, if there is one, and returns the exit status.
 func (p *Program) giveUp(launch *inetd.Launch, text string) int {
 	if launch.Conn != nil {
-		s := &Session{Conn: launch.Conn, System: RealSystem(nil)}
+		s := &Session{Conn: launch.Conn, System: RealSystem()}
 		s.Farewell(text + "\r\n")
 	}
 	return 1
 }
 
 // session puts together what the dialogue needs.
-func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File, long func()) (*Session, error) {
+func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File) (*Session, error) {
 	config, err := NewConfig(launch.Settings, p.Protocol)
 	if err != nil {
 		return nil, err
 	}
-	system := RealSystem(long)
+	system := RealSystem()
 	system.Start = func(stdio syscall.Conn, l *inetd.Local) (*os.Process, error) { return inetd.Start(stdio, stderr, l) }
 	s := &Session{
 		Conn: launch.Conn, Peer: launch.Peer, Settings: launch.Settings, Config: config, Log: launch.Log,
 		Protocol: p.Protocol, Args: args, System: system,
 	}
-	s.long = long
 	s.Auth = s.authClient(s.Settings.Environ(), stderr)
 	return s, nil
 }

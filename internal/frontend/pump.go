@@ -15,7 +15,7 @@ var ErrServed = errors.New("served by the local server")
 // pumpLocal starts the local server on a socket pair and carries its session through our TLS until both directions are
 // done: then the error is ErrServed. Any other error says that the server did not start; this process has not changed then.
 func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string) error {
-	ours, theirs, err := inetd.Pair(nil)
+	ours, theirs, err := inetd.Pair()
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,9 @@ func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, err
 	if ip, err := netip.ParseAddr(host.Name); err == nil {
 		ips = append(ips, ip)
 	} else {
-		if ips, err = s.System.Resolve(s.within(ctx, s.Config.ConnectTimeout), host.Name); err != nil {
+		ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
+		defer cancel()
+		if ips, err = s.System.Resolve(ctx, host.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -189,7 +191,8 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailho
 	}
 	m.Conn = conn
 	noDelay(conn)
-	ctx = s.within(ctx, s.Config.MailhostTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.Config.MailhostTimeout)
+	defer cancel()
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
@@ -227,7 +230,9 @@ func (s *Session) judge(m *Mailhost, err error) error {
 
 // dial connects to one address within its own time limit.
 func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (inetd.Conn, error) {
-	c, err := s.System.Dial(s.within(ctx, s.Config.ConnectTimeout), addr)
+	ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
+	defer cancel()
+	c, err := s.System.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -28,8 +28,7 @@ func (s *Session) relayInfo(o *Outcome) relay.Info {
 }
 
 func (s *Session) relayOptions() relay.Options {
-	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Users: s.Config.RelaydUsers,
-		Long: s.long}
+	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Users: s.Config.RelaydUsers}
 }
 
 // Relay tells the client answer, that it is logged in, and joins it and the mailhost until both are done; when relayd takes the session,
@@ -48,14 +47,14 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 		return nil
 	case errors.Is(err, relay.ErrLimit):
 		s.logRelayLimit(o.Account.Address, err)
-		return s.failed(s.limited(ctx), ErrTemporary)
+		return s.refuse(ctx, ErrTemporary)
 	case err != errNoRelayd: // the session goes on here
 		s.logRelayd(err)
 	}
 	s.reportLogin(o, nil)
 	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
 		s.logDropRoot(err)
-		return s.failed(s.limited(ctx), ErrTemporary)
+		return s.refuse(ctx, ErrTemporary)
 	}
 	s.left()
 	s.logLogin(o.Account.Address)

@@ -167,7 +167,6 @@ type Session struct {
 	// System is the world around the session; nil = RealSystem.
 	System *System
 
-	long        func()          // called when the session takes its time, see stopping.listen; may be nil
 	ctx         context.Context // Begin's: ends when the program is told to stop
 	mu          sync.Mutex      // of Conn while SIGTERM may interrupt it, and of the two below
 	interrupted bool            // ctx has ended

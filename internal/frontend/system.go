@@ -15,7 +15,7 @@ import (
 type System struct {
 	// Now is the clock.
 	Now func() time.Time
-	// Sleep waits, or returns early when ctx ends or its deadline comes.
+	// Sleep waits, or returns early when ctx ends.
 	Sleep func(ctx context.Context, d time.Duration)
 	// Hostname is gethostname(2).
 	Hostname func() (string, error)
@@ -31,18 +31,12 @@ type System struct {
 	Start func(stdio syscall.Conn, l *inetd.Local) (*os.Process, error)
 }
 
-// RealSystem is the system itself, but for Start, which depends on where the program's log is. long is called, each time, when
-// something is waited for for longer than 100 ms; nil = nothing is.
-func RealSystem(long func()) *System {
+// RealSystem is the system itself, but for Start, which depends on where the program's log is.
+func RealSystem() *System {
+	dialer := net.Dialer{KeepAlive: -1} // PROXY_KEEPALIVE sets it when the session is relayed
 	return &System{
 		Now: time.Now,
 		Sleep: func(ctx context.Context, d time.Duration) {
-			if long != nil {
-				long()
-			}
-			if end, ok := ctx.Deadline(); ok {
-				d = min(d, time.Until(end))
-			}
 			timer := time.NewTimer(d)
 			defer timer.Stop()
 			select {
@@ -52,17 +46,10 @@ func RealSystem(long func()) *System {
 		},
 		Hostname: os.Hostname,
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			// The resolver wants to be woken up when the time is over.
-			if end, ok := ctx.Deadline(); ok {
-				timed, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
-				defer cancel()
-				defer context.AfterFunc(ctx, cancel)()
-				ctx = timed
-			}
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},
 		Dial: func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-			return inetd.Dial(ctx, addr, long)
+			return dialer.DialContext(ctx, "tcp", addr.String())
 		},
 		DropRoot: inetd.DropRoot,
 		Exec:     inetd.Exec,

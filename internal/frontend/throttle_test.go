@@ -17,7 +17,7 @@ func throttled(t *testing.T, path string, log *bytes.Buffer) *Session {
 		t.Fatal(err)
 	}
 	return &Session{
-		Config: config, Log: inetd.NewLog(log), System: RealSystem(nil),
+		Config: config, Log: inetd.NewLog(log), System: RealSystem(),
 		Peer: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
 	}
 }

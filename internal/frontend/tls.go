@@ -85,7 +85,11 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 	if err != nil {
 		return s.tlsFailed(s.Log.Errf, err)
 	}
-	conn, err := server.Handshake(s.within(s.limited(ctx), s.Config.HandshakeTimeout), s.Conn)
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	ctx, cancel = context.WithTimeout(ctx, s.Config.HandshakeTimeout)
+	defer cancel()
+	conn, err := server.Handshake(ctx, s.Conn)
 	if err != nil {
 		return s.tlsFailed(s.Log.Infof, err) // scanners cause it by the dozen
 	}

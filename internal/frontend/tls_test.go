@@ -33,7 +33,7 @@ func TestBeginTLS(t *testing.T) {
 	} {
 		w := newWorld(t, imap, c.settings...)
 		if c.unix {
-			ours, theirs, err := inetd.Pair(nil)
+			ours, theirs, err := inetd.Pair()
 			if err != nil {
 				t.Fatal(err)
 			}

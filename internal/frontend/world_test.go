@@ -82,7 +82,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 		Settings: s, Config: config, Log: inetd.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
 		Args: []string{"/usr/bin/imapd", "Maildir"},
 	}
-	real := RealSystem(nil)
+	real := RealSystem()
 	w.System = &System{
 		Now:      real.Now,
 		Sleep:    func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d) },

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
 	"unsafe"
 
@@ -68,10 +66,9 @@ func (e *changedError) Unwrap() []error { return []error{ErrChanged, e.error} }
 
 // execAs is the part of Exec from which there is no way back.
 func execAs(conn Conn, l *Local, id *identity) error {
-	// Rights, signal mask and timer slack are those of the thread that execs.
+	// Rights and signal mask are those of the thread that execs. (So is the timer slack, which every thread has from the launcher.)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	restoreSlack()
 	if err := id.become(); err != nil {
 		return err
 	}
@@ -117,9 +114,6 @@ func Start(stdio, stderr syscall.Conn, l *Local) (*os.Process, error) {
 	if id.change {
 		attr.Sys = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id.uid, Gid: id.gid, Groups: id.groups}}
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	restoreSlack()
 	pid := 0
 	// Not os.StartProcess, which makes the descriptors it is given blocking.
 	err = control(stdio, func(in int) error {
@@ -164,24 +158,6 @@ func (l *Local) prepare() (*identity, error) {
 		unix.Umask(l.Umask)
 	}
 	return id, nil
-}
-
-// restoreSlack gives the calling thread, from which a program inherits it, the timer slack of the main thread. Threads that
-// the runtime has started have another one, see package entry. Where /proc does not tell, it is left as it is.
-func restoreSlack() {
-	fd, err := unix.Open("/proc/self/timerslack_ns", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	var text [32]byte
-	n, err := unix.Read(fd, text[:])
-	if err != nil {
-		return
-	}
-	if slack, err := strconv.Atoi(strings.TrimSpace(string(text[:n]))); err == nil && slack > 0 {
-		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0)
-	}
 }
 
 // command returns the path to exec and behind it argv. A limit on the address space is set by the shell: a Go process

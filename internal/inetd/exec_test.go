@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,7 +67,7 @@ func execProgram(args []string) int {
 	if len(args) > 7 {
 		target.Path = args[7]
 	}
-	elsewhere(func() { err = Exec(l.Conn, target) })
+	err = Exec(l.Conn, target)
 	if errors.Is(err, ErrChanged) {
 		err = fmt.Errorf("changed: %w", err)
 	}
@@ -86,8 +85,7 @@ func startProgram(args []string) int {
 		return 2
 	}
 	before := ignoredSignals()
-	var process *os.Process
-	elsewhere(func() { process, err = Start(l.Conn.(syscall.Conn), os.Stderr, local(args)) })
+	process, err := Start(l.Conn.(syscall.Conn), os.Stderr, local(args))
 	if err != nil {
 		l.Log.Errf("%v", err)
 		return 3
@@ -99,21 +97,6 @@ func startProgram(args []string) int {
 		return 4
 	}
 	return 0
-}
-
-// elsewhere runs fn in a thread that is not the main one and has another timer slack.
-func elsewhere(fn func()) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // the thread ends with the goroutine
-		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 7777777, 0, 0, 0); err == nil {
-			fn()
-		}
-	}()
-	<-done
 }
 
 // ignoredSignals is this process's set of ignored signals, in hexadecimal.
@@ -149,13 +132,14 @@ func dropProgram(args []string) int {
 	return 0
 }
 
-// become runs the exec or start program under a launcher that leaves SIGPIPE and SIGHUP ignored and a low soft NOFILE
-// limit, and returns the report line by line.
+// become runs the exec or start program under a launcher that leaves SIGPIPE and SIGHUP ignored, a low soft NOFILE limit, and a
+// timer slack of a millisecond, and returns the report line by line.
 func become(t *testing.T, name string, args ...string) (answer []string, log string) {
 	t.Helper()
 	conn, file := socketPair(t)
 	var stderr strings.Builder
-	command := exec.Command("/bin/dash", append([]string{"-c", `trap '' PIPE HUP TSTP; ulimit -Sn 77; exec "$0" "$@"`,
+	command := exec.Command("/bin/dash", append([]string{"-c", `trap '' PIPE HUP TSTP; ulimit -Sn 77; echo 1000000 >/proc/$$/timerslack_ns
+exec "$0" "$@"`,
 		"/proc/" + strconv.Itoa(os.Getpid()) + "/exe"}, args...)...)
 	command.Env = []string{"INETD_TEST_PROGRAM=" + name}
 	command.Stdin, command.Stdout, command.Stderr = file, file, &stderr
@@ -179,7 +163,7 @@ func wantReport(ids, home string, flags string, as string) []string {
 	flag := "flags:\t" + flags
 	return []string{
 		"args=one two", ids, "pwd=" + home, "nofile=77 as=" + as + " umask=0027",
-		"SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "slack=50000", flag, flag, "0, 1, 2", "env=ONLY=this ", "read=pipelined",
+		"SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "slack=1000000", flag, flag, "0, 1, 2", "env=ONLY=this ", "read=pipelined",
 	}
 }
 

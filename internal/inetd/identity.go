@@ -129,7 +129,7 @@ func DropRoot(name string) error {
 	if id.uid == 0 {
 		return fmt.Errorf("system user %q is root", name)
 	}
-	return together(id.leave)
+	return id.leave()
 }
 
 const (

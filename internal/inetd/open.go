@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,8 +34,6 @@ type Request struct {
 	// /dev/null, so that nothing but Conn can reach the client. When Stderr is the connection itself it leads to the syslog
 	// service afterwards.
 	Stdin, Stdout, Stderr *os.File
-	// Long is called, each time, when something is waited for on the connection for longer than 100 ms; nil = nothing is.
-	Long func()
 }
 
 // Launch is what the launcher handed over.
@@ -107,7 +106,7 @@ func openConn(req Request, s Settings, taken bool) (Conn, error) {
 		}
 		file := os.NewFile(firstListenFD, "connection")
 		defer file.Close()
-		return socketConn(file, req.Long)
+		return socketConn(file)
 	}
 	in, err := req.Stdin.Stat()
 	if err != nil {
@@ -119,7 +118,7 @@ func openConn(req Request, s Settings, taken bool) (Conn, error) {
 	}
 	var conn Conn
 	if in.Mode()&fs.ModeSocket != 0 && os.SameFile(in, out) {
-		conn, err = socketConn(req.Stdin, req.Long)
+		conn, err = socketConn(req.Stdin)
 	} else {
 		conn, err = newPipes(req.Stdin, req.Stdout)
 	}
@@ -152,9 +151,11 @@ func toSyslog(file *os.File) error {
 	return control(file, func(target int) error { return os.NewSyscallError("dup3", unix.Dup3(fd, target, 0)) })
 }
 
-// socketConn makes a connection of a copy of a socket. The caller still owns file.
-func socketConn(file *os.File, long func()) (conn Conn, err error) {
-	err = control(file, func(fd int) error {
+// socketConn makes a connection of a copy of a stream socket. The caller still owns file. The socket is non-blocking from
+// then on, for everybody who has it open.
+func socketConn(file *os.File) (Conn, error) {
+	var keepAlive net.KeepAliveConfig
+	err := control(file, func(fd int) error {
 		listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		switch {
 		case err != nil:
@@ -162,19 +163,62 @@ func socketConn(file *os.File, long func()) (conn Conn, err error) {
 		case listening != 0:
 			return ErrListening
 		}
-		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstListenFD)
-		if err != nil {
-			return os.NewSyscallError("fcntl", err)
-		}
-		s, err := NewSocket(own, long)
-		if err != nil {
-			unix.Close(own)
-			return fmt.Errorf("%s: %w", file.Name(), err)
-		}
-		conn = s
+		keepAlive = keepAliveOf(fd)
 		return nil
 	})
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	c, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	conn, ok := c.(Conn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("%s is not a stream socket", file.Name())
+	}
+	if tcp, ok := c.(*net.TCPConn); ok {
+		if err := tcp.SetKeepAliveConfig(keepAlive); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return conn, nil
+}
+
+// keepAliveOf reads the TCP keepalive of a socket: the launcher's choice, which a local server inherits, and which package
+// net replaces by its own.
+func keepAliveOf(fd int) net.KeepAliveConfig {
+	option := func(level, name int) int {
+		n, err := unix.GetsockoptInt(fd, level, name)
+		if err != nil { // not TCP
+			return 0
+		}
+		return n
+	}
+	seconds := func(name int) time.Duration { return time.Duration(option(unix.IPPROTO_TCP, name)) * time.Second }
+	return net.KeepAliveConfig{
+		Enable: option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) != 0,
+		Idle:   seconds(unix.TCP_KEEPIDLE), Interval: seconds(unix.TCP_KEEPINTVL), Count: option(unix.IPPROTO_TCP, unix.TCP_KEEPCNT),
+	}
+}
+
+// Pair returns the two connected ends of a stream socket: one as a connection, the other, blocking, for a program to be
+// started with.
+func Pair() (near Conn, far *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "socketpair"), os.NewFile(uintptr(fds[1]), "socketpair")
+	defer ours.Close()
+	near, err = socketConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return near, theirs, nil
 }
 
 // openLog decides where log lines go. Standard error is the log, unless it is the connection itself, as under xinetd.
@@ -220,14 +264,13 @@ func isPassed(s Settings) bool {
 
 // toDevNull puts /dev/null in the place of open files, which keep their descriptor numbers.
 func toDevNull(files ...*os.File) error {
-	// Not os.OpenFile, which would start the runtime's poller.
-	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: os.DevNull, Err: err}
+		return err
 	}
-	defer unix.Close(null)
+	defer null.Close()
 	for _, f := range files {
-		if err := control(f, func(fd int) error { return unix.Dup3(null, fd, 0) }); err != nil {
+		if err := control(f, func(fd int) error { return unix.Dup3(int(null.Fd()), fd, 0) }); err != nil {
 			return fmt.Errorf("%s: %w", f.Name(), err)
 		}
 	}

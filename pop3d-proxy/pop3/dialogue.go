@@ -28,6 +28,7 @@ const (
 const (
 	replyInvalid     = "-ERR Invalid command."
 	replyTLSRequired = "-ERR TLS required to log in."
+	replyShutdown    = "-ERR [SYS/TEMP] Server shut down by signal, please try again later"
 	replyTemporary   = "-ERR [SYS/TEMP] Temporary problem, please try again later"
 )
 
@@ -78,13 +79,14 @@ func serve(ctx context.Context, s *frontend.Session) int {
 		err = d.next(ctx)
 	}
 	if err != nil {
-		// RFC 1939 section 3: at the end of a client's time the connection is closed without a word, and a word that
-		// nobody asked for would be taken for the answer to the next command.
 		end := s.Why(ctx, err)
-		s.LogDisconnected(end)
-		if end != frontend.EndClosed {
+		switch end {
+		case frontend.EndShutdown:
+			s.Farewell(replyShutdown + "\r\n")
+		case frontend.EndTimeout: // RFC 1939 section 3: the connection is closed without a word
 			d.status = exitFail
 		}
+		s.LogDisconnected(end)
 	}
 	return d.status
 }

@@ -127,9 +127,10 @@ func TestStop(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		t.Parallel()
 		s := front().Begin(t, fronttest.Options{})
-		transcript.Play(t, s.Conn, "S* .*")
+		r := transcript.Play(t, s.Conn, "S* .*")
 		s.Stop()
-		if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+		r.MustPlay(t, "S: "+replyShutdown+"\nS-")
+		if status := s.Wait(t); status != exitOK || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
 	})
@@ -140,10 +141,11 @@ func TestStop(t *testing.T) {
 			asked <- true
 			io.Copy(io.Discard, conn)
 		}})
-		transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*")
+		r := transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*")
 		<-asked
 		s.Stop()
-		if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+		r.MustPlay(t, "S: "+replyShutdown+"\nS-")
+		if status := s.Wait(t); status != exitOK || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
 	})

@@ -13,8 +13,8 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/internal/wire"
-	"mailproxy/relay/tlsrecord"
 	"mailproxy/relay/relaytest"
+	"mailproxy/relay/tlsrecord"
 )
 
 // frozen is a session of a fixture: its message, and the bytes that go with it.

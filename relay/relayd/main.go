@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	_ "mailproxy/internal/entry"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 	"mailproxy/relay"

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -14,10 +13,7 @@ import (
 )
 
 // programFolders are the main packages whose programs tests run.
-var programFolders = append(slices.Clone(frontFolders), "authlib/authdaemond", "relay/relayd")
-
-// frontFolders are those of the front ends.
-var frontFolders = []string{"imapd-proxy", "pop3d-proxy"}
+var programFolders = []string{"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd"}
 
 // Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond" or "relayd". It is built
 // with the race detector when the test is.
@@ -112,7 +108,7 @@ func build(root, kind, out string) error {
 			continue
 		}
 		// One at a time with a file name: only then does go build leave a program alone that is up to date.
-		cmd := exec.Command("go", append(buildArgs(kind, folder), "-o", filepath.Join(out, filepath.Base(folder)), "./"+folder)...)
+		cmd := exec.Command("go", append(buildArgs(kind), "-o", filepath.Join(out, filepath.Base(folder)), "./"+folder)...)
 		cmd.Dir, cmd.Env = root, env
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", folder, err, text)
@@ -122,19 +118,12 @@ func build(root, kind, out string) error {
 }
 
 // buildArgs are the arguments of go build, for a plain program those of the Makefile.
-func buildArgs(kind, folder string) []string {
-	const entry, quick = " -E mailproxy/internal/entry.begin", " -X runtime.godebugDefault=updatemaxprocs=0,memprofilerate=0"
-	flags := "-s -w -X mailproxy/internal/version.Version=test"
-	args := []string{"build", "-trimpath", "-buildvcs=false"}
-	switch {
-	case kind == "race":
+func buildArgs(kind string) []string {
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X mailproxy/internal/version.Version=test"}
+	if kind == "race" {
 		args = append(args, "-race")
-	case slices.Contains(frontFolders, folder):
-		flags += entry + quick
-	case folder == "relay/relayd":
-		flags += entry
 	}
-	return append(args, "-ldflags="+flags)
+	return args
 }
 
 func copyPrograms(from, to string) error {

@@ -1,0 +1,105 @@
+package launch
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/harness"
+)
+
+// A signal before the login, at the earliest moment at which a client can know that somebody is there, ends the program with status 0:
+// while it waits for the client, for a TLS handshake, for a PROXY header.
+func TestSignalStatus(t *testing.T) {
+	cert := testcert.Write(t, filepath.Join(t.TempDir(), "cert.pem"), testcert.CA(t, "x").PEM(t))
+	for _, s := range sides {
+		for _, test := range []struct {
+			name, greeting string
+			env            []string
+			farewell       string
+		}{
+			{"dialogue", map[string]string{"IMAP": "* OK ", "POP3": "+OK "}[s.name], nil, map[string]string{"IMAP": "* BYE ", "POP3": "-ERR "}[s.name]},
+			{"handshake", "", []string{s.name + "_TLS=1", "TLS_CERTFILE=" + cert}, ""},
+			{"header", "", []string{"HAPROXY=1", "HAPROXY_ALLOW=127.0.0.0/8"}, ""},
+		} {
+			for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+				conn, file, command, log := begin(t, s, test.env...)
+				in := bufio.NewReader(conn)
+				if test.greeting != "" {
+					if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, test.greeting) {
+						t.Fatalf("%s: %q %v", s.name, line, err)
+					}
+				} else {
+					waitForConnection(t, file.Fd())
+				}
+				file.Close()
+				if err := command.Process.Signal(signal); err != nil {
+					t.Fatal(err)
+				}
+				rest, err := io.ReadAll(in)
+				if err != nil || !strings.HasPrefix(string(rest), test.farewell) || test.farewell == "" && len(rest) > 0 {
+					t.Errorf("%s %s %v: %q %v", s.name, test.name, signal, rest, err)
+				}
+				if err := command.Wait(); err != nil {
+					t.Errorf("%s %s %v: %v\n%s", s.name, test.name, signal, err, log)
+				}
+			}
+		}
+	}
+}
+
+// begin starts a front end on a TCP connection, and returns the client's end and a copy of the program's, to be closed.
+func begin(t *testing.T, s side, env ...string) (net.Conn, *os.File, *exec.Cmd, *strings.Builder) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	accepted, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	file, err := accepted.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	arguments := s.arguments(t)
+	command, log := exec.Command(arguments[0], arguments[1:]...), &strings.Builder{}
+	command.Env, command.Stdin, command.Stdout, command.Stderr = env, file, file, log
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { command.Process.Kill() })
+	return conn, file, command, log
+}
+
+// waitForConnection returns when the program has taken its connection over, which it makes non-blocking: it listens for
+// signals then. fd is a copy of the connection.
+func waitForConnection(t *testing.T, fd uintptr) {
+	t.Helper()
+	if !harness.Eventually(func() bool {
+		flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
+		return err == nil && flags&unix.O_NONBLOCK != 0
+	}) {
+		t.Fatal("the program does not take its connection")
+	}
+}
