@@ -17,19 +17,19 @@ func asks(socket, group string) string {
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
-s.sendall(b"PRE . imap ann\n")
-s.shutdown(socket.SHUT_WR)
 answer = b""
 try:
+    s.sendall(b"PRE . imap ann\n")
+    s.shutdown(socket.SHUT_WR)
     while part := s.recv(4096): answer += part
-except ConnectionResetError: pass
+except (BrokenPipeError, ConnectionResetError): pass
 print(answer.decode())
 `
 	groups := "--clear-groups"
 	if group != "" {
 		groups = "--groups=" + group
 	}
-	out, err := exec.Command("setpriv", "--reuid=nobody", "--regid=nogroup", groups, "python3", "-c", ask, socket).CombinedOutput()
+	out, err := exec.Command("setpriv", "--reuid=nobody", "--regid=nogroup", groups, "/usr/bin/python3", "-c", ask, socket).CombinedOutput()
 	if err != nil {
 		return err.Error() + "\n" + string(out)
 	}
@@ -76,6 +76,12 @@ func TestWhoIsAnswered(t *testing.T) {
 			if test.answered != strings.Contains(got, "ADDRESS=ann") || !test.answered && got != "" {
 				t.Errorf("%q", got)
 			}
+			if test.name == "Courier's path, its group" {
+				out, err := exec.Command("setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=courier", "authtest", "ann", "secret").CombinedOutput()
+				if err != nil || !strings.Contains(string(out), "Authenticated: ann") {
+					t.Errorf("authtest: %v, %s", err, out)
+				}
+			}
 			if !test.answered {
 				p.Log.Wait(t, `ERR: a client is not answered, see -allow: user \d+ \(nobody\), group \d+, process \d+ is not one of those`)
 				for range 20 { // one line for many
@@ -112,7 +118,7 @@ while True:
     if said: c.sendall(b"USERNAME=ann\nUID=5\nGID=5\nHOME=/\nADDRESS=ann\n.\n")
     c.close()
 `
-	p := harness.Start(t, exec.Command("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "python3", "-c", listen, socket))
+	p := harness.Start(t, exec.Command("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "/usr/bin/python3", "-c", listen, socket))
 	client := &authlib.Client{Socket: socket, Users: []string{"courier"}}
 	if !harness.Eventually(func() bool { return strings.Contains(login(client), "who listens: user ") }) {
 		t.Errorf("%s", login(client))

@@ -85,7 +85,7 @@ while True:
     print("told", c.recv(4096), flush=True)
     c.close()
 `
-	thief := harness.Start(t, m.command("setpriv", "--reuid=mailproxy", "--regid=mailproxy", "--clear-groups", "python3", "-c", listen))
+	thief := harness.Start(t, m.command("setpriv", "--reuid=mailproxy", "--regid=mailproxy", "--clear-groups", "/usr/bin/python3", "-c", listen))
 	if !harness.Eventually(func() bool {
 		return strings.HasPrefix(m.run(t, "stat", "-c", "%U", "/run/mailproxy/authdaemon/socket"), "mailproxy")
 	}) {
