@@ -135,3 +135,40 @@ while True:
 		t.Error(got)
 	}
 }
+
+// TestRootFollowsNoLink: the folder of the socket, or its metrics' one, is a link that the daemon's user has put there. The daemon ends
+// or goes without, and what the link leads to stays root's.
+func TestRootFollowsNoLink(t *testing.T) {
+	ann(t, "authuserdb", nil)
+	dir := harness.Dir(t)
+	own, victim := filepath.Join(dir, "own"), filepath.Join(dir, "victim")
+	for _, d := range []string{own, victim} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(victim, filepath.Join(own, "run")); err != nil {
+		t.Fatal(err)
+	}
+	harness.Run(t, "", "chown", "-h", "courier:courier", own, filepath.Join(own, "run"))
+	unchanged := func() {
+		t.Helper()
+		if got := strings.TrimSpace(harness.Run(t, "", "stat", "-c", "%U:%G:%a", victim)); got != "root:root:700" {
+			t.Errorf("what the link leads to is now %s", got)
+		}
+		if made, _ := os.ReadDir(victim); len(made) > 0 {
+			t.Errorf("made there: %v", made)
+		}
+	}
+	harness.Authdaemonrc(t, "authuserdb", harness.Env{"authdaemonvar": filepath.Join(own, "run")})
+	p := harness.Start(t, exec.Command(harness.Bin(t, "authdaemond"), "-user", "courier"))
+	p.Log.Wait(t, `ERR: socket .*/own/run/socket: .*/own/run: not a directory but a link`)
+	if status := p.Wait(t); status != 111 {
+		t.Errorf("status %d", status)
+	}
+	unchanged()
+	harness.Authdaemonrc(t, "authuserdb", harness.Env{"AUTH_METRICS": filepath.Join(own, "run", "metrics")})
+	p = daemon(t, harness.Bin(t, "authdaemond"), "-user", "courier")
+	p.Log.Wait(t, `ERR: no metrics: AUTH_METRICS: socket .*/own/run: not a directory but a link`)
+	unchanged()
+}
