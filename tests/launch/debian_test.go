@@ -21,7 +21,7 @@ func TestDebianCourier(t *testing.T) {
 	world(t)
 	overlay(t, "/usr/lib/courier/courier", "/var/lib/dpkg")
 	steps := shellBlocks(t, filepath.Join(etc, "courier", "README.md"))
-	if len(steps) != 2 {
+	if len(steps) != 3 {
 		t.Fatalf("%d recipes in README.md", len(steps))
 	}
 	original := read(t, harness.CourierIMAPLogin)
@@ -31,6 +31,10 @@ func TestDebianCourier(t *testing.T) {
 		}
 	})
 	recipe(t, etc, steps[0])
+	recipe(t, etc, steps[1])
+	if text := read(t, "/etc/systemd/system/courier-imap.service.d/mailproxy.conf"); text != "[Service]\nTimerSlackNSec=1ms\n" {
+		t.Errorf("the drop-in is %q", text)
+	}
 	for _, s := range sides {
 		path := "/etc/courier/" + s.config
 		text := read(t, path)
@@ -64,7 +68,7 @@ func TestDebianCourier(t *testing.T) {
 			log.WaitN(t, 1, `LOGIN, user=there, ip=\[::ffff:127\.0\.0\.1\], .*, (starttls|stls)=1$`)
 		})
 	}
-	recipe(t, etc, steps[1])
+	recipe(t, etc, steps[2])
 	if read(t, harness.CourierIMAPLogin) != original {
 		t.Error("Courier's imaplogin is not back")
 	}
