@@ -26,7 +26,8 @@ func listenAs(t *testing.T, uid int) (path string, fd int) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	path = filepath.Join(dir, "s")
-	if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
@@ -50,7 +51,8 @@ func listenAs(t *testing.T, uid int) (path string, fd int) {
 	return path, fd
 }
 
-// TestStranger: a listener that is neither root's nor of a user who was named is given no session and told nothing.
+// TestStranger: a listener that is neither root's nor of a user who was named is given no session and told
+// nothing.
 func TestStranger(t *testing.T) {
 	path, fd := listenAs(t, 1)
 	heard := func() string {
@@ -67,7 +69,8 @@ func TestStranger(t *testing.T) {
 	client, _ := relaytest.TCP(t, 4096)
 	mailhost, _ := relaytest.TCP(t, 4096)
 	var refused *peercred.Refused
-	err := relay.HandOver(context.Background(), path, client, mailhost, relay.Info{User: "ann"}, relay.Options{Users: []string{"bin"}})
+	o := relay.Options{Users: []string{"bin"}}
+	err := relay.HandOver(context.Background(), path, client, mailhost, relay.Info{User: "ann"}, o)
 	if !errors.Is(err, relay.ErrUnavailable) || !errors.As(err, &refused) || refused.UID != 1 {
 		t.Errorf("hand-over: %v", err)
 	}

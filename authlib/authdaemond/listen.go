@@ -69,13 +69,14 @@ func (s *sockets) inherit() error {
 	return nil
 }
 
-// listen makes the socket <folder>/socket where systemd has made none. Everybody may connect who may enter the folder: a folder
-// that is made here lets in root and the service's group; -allow says who is answered.
+// listen makes the socket <folder>/socket where systemd has made none. Everybody may connect who may enter
+// the folder: a folder that is made here lets in root and the service's group; -allow says who is answered.
 func (s *sockets) listen(folder string, as *identity) error {
 	if len(s.clients) > 0 {
 		return nil
 	}
-	socket := unixsocket.Socket{Path: filepath.Join(folder, "socket"), Type: unix.SOCK_STREAM, Mode: 0o777, User: as.fileUser(), MakeDir: true}
+	socket := unixsocket.Socket{Path: filepath.Join(folder, "socket"), Type: unix.SOCK_STREAM, Mode: 0o777,
+		User: as.fileUser(), MakeDir: true}
 	l, err := socket.Listen()
 	if err != nil {
 		return err
@@ -88,14 +89,15 @@ func (s *sockets) listen(folder string, as *identity) error {
 // errMetricsPlace is a value of AUTH_METRICS that means nothing.
 var errMetricsPlace = errors.New("neither a path nor a loopback address and port")
 
-// listenMetrics listens where AUTH_METRICS says: the path of a unix socket, or a loopback address and port. The numbers tell
-// when who logs in: nobody else's business.
+// listenMetrics listens where AUTH_METRICS says: the path of a unix socket, or a loopback address and port.
+// The numbers tell when who logs in: nobody else's business.
 func (s *sockets) listenMetrics(where string, as *identity) error {
 	if where == "" || s.scraper != nil {
 		return nil
 	}
 	if strings.HasPrefix(where, "/") {
-		l, err := (&unixsocket.Socket{Path: where, Type: unix.SOCK_STREAM, Mode: 0o660, User: as.fileUser()}).Listen()
+		socket := unixsocket.Socket{Path: where, Type: unix.SOCK_STREAM, Mode: 0o660, User: as.fileUser()}
+		l, err := socket.Listen()
 		if err != nil {
 			return fmt.Errorf("AUTH_METRICS: %w", err)
 		}
@@ -111,8 +113,9 @@ func (s *sockets) listenMetrics(where string, as *identity) error {
 	return err
 }
 
-// allowed returns who is answered: root, the daemon's own user, and those of -allow; where Courier's programs ask and -allow says
-// nothing, Courier's group, in which its MTA and mail servers are. To be called when root is given up.
+// allowed returns who is answered: root, the daemon's own user, and those of -allow; where Courier's programs
+// ask and -allow says nothing, Courier's group, in which its MTA and mail servers are. To be called when root
+// is given up.
 func (s *sockets) allowed(list string) (*peercred.Set, error) {
 	names := peercred.Names(list)
 	if list == "" && s.courier() {

@@ -9,8 +9,8 @@ import (
 	"mailproxy/internal/peercred"
 )
 
-// authUsers are who may run the auth daemon unless AUTHDAEMON_USER says otherwise: our package's user, and Courier's where Courier's
-// own daemon listens.
+// authUsers are who may run the auth daemon unless AUTHDAEMON_USER says otherwise: our package's user, and
+// Courier's where Courier's own daemon listens.
 func authUsers(socket string) []string {
 	if socket == "" || authlib.IsCourierSocket(socket) {
 		return []string{"mailproxy-auth", "courier"}
@@ -18,8 +18,8 @@ func authUsers(socket string) []string {
 	return []string{"mailproxy-auth"}
 }
 
-// users reads a list of users who may listen on a socket. Groups are none: the kernel tells of a listener the user, and whoever is
-// in a group could put a listener there.
+// users reads a list of users who may listen on a socket. Groups are none: the kernel tells of a listener the
+// user, and whoever is in a group could put a listener there.
 func users(s inetd.Settings, name string, def []string) ([]string, error) {
 	names := peercred.Names(s.Get(name))
 	if len(names) == 0 {

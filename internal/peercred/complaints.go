@@ -8,8 +8,8 @@ import (
 // complaintInterval is the shortest time between two log lines about callers that were refused.
 const complaintInterval = 10 * time.Second
 
-// Complaints bounds what a service writes about callers that it refuses: they can call as often as they like. Its zero value is
-// ready, and it may be used by many goroutines.
+// Complaints bounds what a service writes about callers that it refuses: they can call as often as they like.
+// Its zero value is ready, and it may be used by many goroutines.
 type Complaints struct {
 	mu     sync.Mutex
 	next   time.Time

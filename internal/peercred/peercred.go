@@ -1,6 +1,7 @@
-// Package peercred tells who is at the other end of a unix socket, and whether that is somebody who may be there. The kernel
-// says so: for a caller it is the user and the groups of the process that connected, for a listener those of the process that
-// called listen(2), unix(7). With systemd's socket activation that is root.
+// Package peercred tells who is at the other end of a unix socket, and whether that is somebody who may be
+// there. The kernel says so: for a caller it is the user and the groups of the process that connected, for a
+// listener those of the process that called listen(2), unix(7). With systemd's socket activation that is
+// root.
 //
 // It deliberately lacks names from NSS: a static program reads /etc/passwd and /etc/group only.
 package peercred
@@ -19,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Set is users and groups that are accepted. Root is always among them, and so is the user that the process had when the Set
-// was made: what it could do to itself is no secret from it.
+// Set is users and groups that are accepted. Root is always among them, and so is the user that the process
+// had when the Set was made: what it could do to itself is no secret from it.
 type Set struct {
 	uids, gids []uint32
 	names      string
@@ -106,11 +107,12 @@ func (r *Refused) Error() string {
 	if u, err := user.LookupId(strconv.FormatUint(uint64(r.UID), 10)); err == nil {
 		name = " (" + u.Username + ")"
 	}
-	return fmt.Sprintf("user %d%s, group %d, process %d is not one of those who may be there: %s", r.UID, name, r.GID, r.PID, r.Names)
+	return fmt.Sprintf("user %d%s, group %d, process %d is not one of those who may be there: %s",
+		r.UID, name, r.GID, r.PID, r.Names)
 }
 
-// Check returns nil when the process at the other end of the connected unix socket fd belongs to the set, by its user, its group
-// or one of its supplementary groups; a *Refused when it does not.
+// Check returns nil when the process at the other end of the connected unix socket fd belongs to the set, by
+// its user, its group or one of its supplementary groups; a *Refused when it does not.
 func (s *Set) Check(fd int) error {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
@@ -133,8 +135,8 @@ func (s *Set) Check(fd int) error {
 	return &Refused{PID: cred.Pid, UID: cred.Uid, GID: cred.Gid, Names: s.names}
 }
 
-// peerGroups returns the supplementary groups of the process at the other end. Most have a few; the kernel says how many when
-// there are more.
+// peerGroups returns the supplementary groups of the process at the other end. Most have a few; the kernel
+// says how many when there are more.
 func peerGroups(fd int) ([]uint32, error) {
 	const maxGroups = 65536 // NGROUPS_MAX
 	groups := make([]uint32, 32)
@@ -153,8 +155,9 @@ func peerGroups(fd int) ([]uint32, error) {
 	}
 }
 
-// Listener returns nil when the process that listens at the other end of a connection is root's, of this process's own user, or
-// of one of the users named. Names are looked up only for a listener that is neither; those that there are not are nobody's.
+// Listener returns nil when the process that listens at the other end of a connection is root's, of this
+// process's own user, or of one of the users named. Names are looked up only for a listener that is neither;
+// those that there are not are nobody's.
 func Listener(conn syscall.Conn, names ...string) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"mailproxy/internal/peercred"
 )
 
-// connectVariable makes this test binary a process that connects to the socket named, and listenVariable one that listens.
+// connectVariable makes this test binary a process that connects to the socket named, and listenVariable one
+// that listens.
 const connectVariable, listenVariable = "PEERCRED_TEST_CONNECT", "PEERCRED_TEST_LISTEN"
 
 func TestMain(m *testing.M) {
@@ -136,7 +137,8 @@ func TestCallers(t *testing.T) {
 		if test.ok != (err == nil) || !test.ok && !errors.As(err, &refused) {
 			t.Errorf("%+v, allowed %q: %v", test.caller, test.names, err)
 		}
-		if refused != nil && (int(refused.PID) != cmd.Process.Pid || !strings.Contains(refused.Error(), "user 40001, group ")) {
+		named := refused != nil && strings.Contains(refused.Error(), "user 40001, group ")
+		if refused != nil && (int(refused.PID) != cmd.Process.Pid || !named) {
 			t.Errorf("%v; its process is %d", refused, cmd.Process.Pid)
 		}
 	}
@@ -154,7 +156,8 @@ func TestListener(t *testing.T) {
 		{syscall.Credential{Uid: 1, Gid: 1}, []string{"daemon"}, ""},
 		{syscall.Credential{Uid: 1, Gid: 1}, []string{"nobody-has-this-name", "daemon"}, ""},
 		{syscall.Credential{Uid: 1, Gid: 1}, nil, "user 1 (daemon), group 1, process "},
-		{syscall.Credential{Uid: 1, Gid: 1}, []string{"nobody-has-this-name", "@daemon", "bin"}, "may be there: root, nobody-has-this-name, @daemon, bin"},
+		{syscall.Credential{Uid: 1, Gid: 1}, []string{"nobody-has-this-name", "@daemon", "bin"},
+			"may be there: root, nobody-has-this-name, @daemon, bin"},
 	} {
 		path := filepath.Join(dir, fmt.Sprint(i))
 		_, said := start(t, &test.listener, listenVariable, path)
@@ -178,7 +181,9 @@ func TestNames(t *testing.T) {
 	if got := peercred.Names(" a,b @c,,\td "); !slices.Equal(got, []string{"a", "b", "@c", "d"}) {
 		t.Errorf("%q", got)
 	}
-	for _, name := range []string{"nobody-has-this-name", "@nobody-has-this-name", "4294967295", "4294967296", "-1", "@", "0x1"} {
+	for _, name := range []string{
+		"nobody-has-this-name", "@nobody-has-this-name", "4294967295", "4294967296", "-1", "@", "0x1",
+	} {
 		if _, err := peercred.NewSet(name); err == nil {
 			t.Errorf("%q is somebody", name)
 		}
@@ -193,7 +198,10 @@ func TestComplaints(t *testing.T) {
 		after     time.Duration
 		unwritten int
 		due       bool
-	}{{0, 0, true}, {0, 0, false}, {9 * time.Second, 0, false}, {time.Second, 2, true}, {time.Second, 0, false}, {time.Hour, 1, true}, {time.Hour, 0, true}} {
+	}{
+		{0, 0, true}, {0, 0, false}, {9 * time.Second, 0, false}, {time.Second, 2, true}, {time.Second, 0, false},
+		{time.Hour, 1, true}, {time.Hour, 0, true},
+	} {
 		now = now.Add(test.after)
 		if unwritten, due := c.Due(now); unwritten != test.unwritten || due != test.due {
 			t.Errorf("%d: %d, %v", i, unwritten, due)

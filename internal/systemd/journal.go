@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// Stderr returns where a service named name writes its log: stderr as it is, or, when that is the journal, a writer that turns the
-// lines' levels into the journal's. The journal has the program's name already, so it is taken off the front of the text.
-// Each Write is one or more whole lines.
+// Stderr returns where a service named name writes its log: stderr as it is, or, when that is the journal, a
+// writer that turns the lines' levels into the journal's. The journal has the program's name already, so it
+// is taken off the front of the text. Each Write is one or more whole lines.
 func Stderr(stderr *os.File, name string, getenv func(string) string) io.Writer {
 	info, err := stderr.Stat()
 	if err != nil {
@@ -32,7 +32,10 @@ type writer struct {
 var levels = []struct {
 	prefix   []byte
 	severity int
-}{{[]byte("CRIT: "), 2}, {[]byte("ERR: "), 3}, {[]byte("WARN: "), 4}, {[]byte("NOTICE: "), 5}, {[]byte("INFO: "), 6}, {[]byte("DEBUG: "), 7}}
+}{
+	{[]byte("CRIT: "), 2}, {[]byte("ERR: "), 3}, {[]byte("WARN: "), 4},
+	{[]byte("NOTICE: "), 5}, {[]byte("INFO: "), 6}, {[]byte("DEBUG: "), 7},
+}
 
 // Write passes the lines on in one write; it reports p as written or not at all.
 func (w *writer) Write(p []byte) (int, error) {

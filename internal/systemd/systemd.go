@@ -1,6 +1,6 @@
-// Package systemd is what a service and systemd say to each other: sockets that systemd has opened (sd_listen_fds(3)), the
-// service's state (sd_notify(3)), and log lines with the journal's levels (sd-daemon(3)). Without systemd there are no sockets,
-// nobody is told, and lines stay as they are.
+// Package systemd is what a service and systemd say to each other: sockets that systemd has opened
+// (sd_listen_fds(3)), the service's state (sd_notify(3)), and log lines with the journal's levels
+// (sd-daemon(3)). Without systemd there are no sockets, nobody is told, and lines stay as they are.
 package systemd
 
 import (
@@ -20,9 +20,10 @@ const (
 	Metrics Kind = "metrics" // where Prometheus asks
 )
 
-// Sockets returns the listening sockets that systemd has opened for this process, the caller's to close, and takes their
-// variables out of the environment. A socket without one of the names above is for metrics when its type is not that of the
-// service's own socket, service (unix.SOCK_STREAM, ...); systemd's default for the name is that of the unit.
+// Sockets returns the listening sockets that systemd has opened for this process, the caller's to close, and
+// takes their variables out of the environment. A socket without one of the names above is for metrics when
+// its type is not that of the service's own socket, service (unix.SOCK_STREAM, ...); systemd's default for
+// the name is that of the unit.
 func Sockets(service int) map[Kind][]*os.File {
 	sockets := make(map[Kind][]*os.File)
 	for _, f := range activation.Files(true) {

@@ -50,6 +50,7 @@ func TestSockets(t *testing.T) {
 		defer f.Close()
 		files = append(files, f)
 	}
+	program := fmt.Sprintf("/proc/%d/exe", os.Getpid())
 	for names, want := range map[string][]string{
 		"LISTEN_FDNAMES=socket:metrics":                {"metrics unix b", "socket unixpacket a"},
 		"LISTEN_FDNAMES=metrics:socket":                {"metrics unixpacket a", "socket unix b"},
@@ -58,7 +59,7 @@ func TestSockets(t *testing.T) {
 		"LISTEN_PID=1":                                 nil, // meant for another process
 		"LISTEN_FDNAMES=socket:socket NOTIFY_SOCKET=x": {"socket unix b", "socket unixpacket a"},
 	} {
-		cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=${LISTEN_PID-$$} exec /proc/`+fmt.Sprint(os.Getpid())+`/exe`)
+		cmd := exec.Command("/bin/sh", "-c", "exec "+program)
 		cmd.Env = append(strings.Fields(names), childVariable+"=1", "LISTEN_FDS=2")
 		if !strings.Contains(names, "LISTEN_PID") {
 			cmd.Args[2] = "export LISTEN_PID=$$; " + cmd.Args[2]

@@ -56,9 +56,9 @@ func openRoot() (*dir, error) {
 	return d, nil
 }
 
-// openDir opens a directory by its absolute path, one name after the other. The last name must not be a link. Links in front of
-// it are followed where nobody but root and this process's user can have put them: /var/run is one. An error of the last name
-// alone comes with its parent, open.
+// openDir opens a directory by its absolute path, one name after the other. The last name must not be a link.
+// Links in front of it are followed where nobody but root and this process's user can have put them: /var/run
+// is one. An error of the last name alone comes with its parent, open.
 func openDir(path string) (d, parent *dir, err error) {
 	if !filepath.IsAbs(path) {
 		return nil, nil, fmt.Errorf("%s: not an absolute path", path)
@@ -84,7 +84,8 @@ func openDir(path string) (d, parent *dir, err error) {
 		case next.kind() != unix.S_IFLNK || len(rest) == 0 || !d.alone(os.Geteuid()) || links == maxLinks:
 			next.close()
 			d.close()
-			return nil, nil, fmt.Errorf("%s: not a directory but a link or a file, or a link that others can replace", next.path)
+			return nil, nil, fmt.Errorf("%s: not a directory but a link or a file, or a link that others can replace",
+				next.path)
 		}
 		links++
 		target, err := readLink(next)

@@ -4,10 +4,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-
-	"golang.org/x/sys/unix"
-
-	"mailproxy/internal/unixsocket"
 )
 
 // socketVariable makes this test binary a service that makes the socket named, and says what came of it.
@@ -15,7 +11,7 @@ const socketVariable = "UNIXSOCKET_TEST"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(socketVariable); path != "" {
-		l, err := (&unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: 0o660, User: service, MakeDir: true}).Listen()
+		l, err := stream(path, true).Listen()
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(0)

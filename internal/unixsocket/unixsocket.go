@@ -1,10 +1,11 @@
 // Package unixsocket makes the unix sockets that a service listens on when systemd has made none.
 //
-// A service that root starts, to become a user of its own, works on paths in directories that this user or somebody else may be
-// able to write to: there a link or a rename in the right moment has root create, give away or open a file of the attacker's
-// choice. So nothing here is done by a path's name. The directory is opened without following links and looked at; the socket is
-// bound relative to it, with its mode from the beginning, and appears under its name when it listens. Where the directory is the
-// service's own, its user's rights are what the file system is asked with.
+// A service that root starts, to become a user of its own, works on paths in directories that this user or
+// somebody else may be able to write to: there a link or a rename in the right moment has root create, give
+// away or open a file of the attacker's choice. So nothing here is done by a path's name. The directory is
+// opened without following links and looked at; the socket is bound relative to it, with its mode from the
+// beginning, and appears under its name when it listens. Where the directory is the service's own, its user's
+// rights are what the file system is asked with.
 package unixsocket
 
 import (
@@ -26,7 +27,8 @@ type User struct{ UID, GID int }
 
 // Socket says what to make.
 type Socket struct {
-	// Path of the socket. Its directory must belong to root, to this process's user or to User, and nobody else may write to it.
+	// Path of the socket. Its directory must belong to root, to this process's user or to User, and nobody
+	// else may write to it.
 	Path string
 	// Type is unix.SOCK_STREAM or unix.SOCK_SEQPACKET.
 	Type int
@@ -47,11 +49,12 @@ type Listener struct {
 	user *User
 }
 
-// backlog is how many callers wait, as in the units of systemd. The kernel takes no more than net.core.somaxconn.
+// backlog is how many callers wait, as in the units of systemd. The kernel takes no more than
+// net.core.somaxconn.
 const backlog = 1024
 
-// Listen makes the socket. One that nobody listens on any more is replaced; ErrInUse is the error for one that somebody listens
-// on. Anything else that has the path's name is left alone, an error.
+// Listen makes the socket. One that nobody listens on any more is replaced; ErrInUse is the error for one
+// that somebody listens on. Anything else that has the path's name is left alone, an error.
 func (s *Socket) Listen() (*Listener, error) {
 	name := filepath.Base(s.Path)
 	d, err := s.directory()
@@ -91,14 +94,14 @@ func (s *Socket) directory() (*dir, error) {
 		if euid == 0 && s.User != nil {
 			who = fmt.Sprintf("root or user %d", s.User.UID)
 		}
-		return nil, fmt.Errorf("directory %s belongs to user %d and has mode %04o: it must belong to %s, and nobody else may write to it",
-			path, d.stat.Uid, d.stat.Mode&0o7777, who)
+		return nil, fmt.Errorf("directory %s belongs to user %d and has mode %04o: "+
+			"it must belong to %s, and nobody else may write to it", path, d.stat.Uid, d.stat.Mode&0o7777, who)
 	}
 	return d, nil
 }
 
-// mkdir makes the directory: as root's and for the service's group where root is alone in the parent; else with the rights of the
-// service's user, whose own it then is.
+// mkdir makes the directory: as root's and for the service's group where root is alone in the parent; else
+// with the rights of the service's user, whose own it then is.
 func (s *Socket) mkdir(parent *dir, name string) (d *dir, err error) {
 	var as, group *User
 	switch euid := os.Geteuid(); {
@@ -108,7 +111,8 @@ func (s *Socket) mkdir(parent *dir, name string) (d *dir, err error) {
 	case euid == 0 && s.User != nil:
 		as = s.User
 	default:
-		return nil, fmt.Errorf("%s is not there, and is not made in %s, which others can write to", name, parent.path)
+		return nil, fmt.Errorf("%s is not there, and is not made in %s, which others can write to",
+			name, parent.path)
 	}
 	err = as.do(func() error {
 		err := makeAt(parent, name, group)
@@ -212,8 +216,9 @@ func (l *Listener) vacant(kind int) error {
 	return os.NewSyscallError("connect", err)
 }
 
-// Remove removes the socket's file, unless another one has taken its place, and closes the listener's directory. A service that
-// has given up root can remove it from a directory of its own only; elsewhere the next one replaces it.
+// Remove removes the socket's file, unless another one has taken its place, and closes the listener's
+// directory. A service that has given up root can remove it from a directory of its own only; elsewhere the
+// next one replaces it.
 func (l *Listener) Remove() {
 	var now unix.Stat_t
 	_ = l.user.do(func() error {
@@ -226,8 +231,9 @@ func (l *Listener) Remove() {
 	l.dir.close()
 }
 
-// do calls f with the rights that the user has in the file system, setfsuid(2), as far as this process is root; without a user it
-// just calls f. Only the calling thread is concerned, and root's capabilities over files are gone with it.
+// do calls f with the rights that the user has in the file system, setfsuid(2), as far as this process is
+// root; without a user it just calls f. Only the calling thread is concerned, and root's capabilities over
+// files are gone with it.
 func (u *User) do(f func() error) error {
 	if u == nil || os.Geteuid() != 0 {
 		return f()
@@ -244,7 +250,8 @@ func (u *User) do(f func() error) error {
 	return err
 }
 
-// setFS changes the thread's ids for the file system. The kernel tells only the ids of before: it is asked again.
+// setFS changes the thread's ids for the file system. The kernel tells only the ids of before: it is asked
+// again.
 func (u *User) setFS() error {
 	if err := unix.Setfsgid(u.GID); err != nil {
 		return os.NewSyscallError("setfsgid", err)

@@ -20,6 +20,11 @@ import (
 // service is the user that the service under test becomes.
 var service = &unixsocket.User{UID: 40001, GID: 40002}
 
+// stream is a socket of that service.
+func stream(path string, mkdir bool) *unixsocket.Socket {
+	return &unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: 0o777, User: service, MakeDir: mkdir}
+}
+
 // place is a directory that is its owner's alone, below one that everybody may enter.
 func place(t *testing.T, uid int, mode os.FileMode) string {
 	t.Helper()
@@ -97,7 +102,8 @@ func TestListen(t *testing.T) {
 				c.Close()
 			}
 			for _, again := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET} {
-				if _, err := (&unixsocket.Socket{Path: path, Type: again, Mode: 0o660, User: test.user}).Listen(); !errors.Is(err, unixsocket.ErrInUse) {
+				second := &unixsocket.Socket{Path: path, Type: again, Mode: 0o660, User: test.user}
+				if _, err := second.Listen(); !errors.Is(err, unixsocket.ErrInUse) {
 					t.Errorf("%s: a second service: %v", name, err)
 				}
 			}
@@ -115,7 +121,8 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// TestMakeDir: a directory is made for the service's group where root is alone, with the service's rights where it may write.
+// TestMakeDir: a directory is made for the service's group where root is alone, with the service's rights
+// where it may write.
 func TestMakeDir(t *testing.T) {
 	for name, test := range map[string]struct {
 		parent string
@@ -126,7 +133,7 @@ func TestMakeDir(t *testing.T) {
 		"in somebody else's": {place(t, 40003, 0o755), -1},
 	} {
 		dir := filepath.Join(test.parent, "new")
-		l, err := (&unixsocket.Socket{Path: filepath.Join(dir, "socket"), Type: unix.SOCK_STREAM, Mode: 0o777, User: service, MakeDir: true}).Listen()
+		l, err := stream(filepath.Join(dir, "socket"), true).Listen()
 		if test.uid < 0 {
 			if err == nil {
 				t.Errorf("%s: made", name)
@@ -153,7 +160,8 @@ func TestLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := place(t, service.UID, 0o755)
-	for name, target := range map[string]string{"dir": victim, "link": file, "dangling": filepath.Join(victim, "new")} {
+	dangling := filepath.Join(victim, "new")
+	for name, target := range map[string]string{"dir": victim, "link": file, "dangling": dangling} {
 		if err := os.Symlink(target, filepath.Join(own, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -161,9 +169,10 @@ func TestLinks(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(own, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"dir/socket", "link", "dangling", "file", "file/socket", "dir/deeper/socket", "new/../dir/socket"} {
+	for _, path := range []string{"dir/socket", "link", "dangling", "file", "file/socket", "dir/deeper/socket",
+		"new/../dir/socket"} {
 		for _, mkdir := range []bool{false, true} {
-			l, err := (&unixsocket.Socket{Path: filepath.Join(own, path), Type: unix.SOCK_STREAM, Mode: 0o777, User: service, MakeDir: mkdir}).Listen()
+			l, err := stream(filepath.Join(own, path), mkdir).Listen()
 			if err == nil {
 				l.Close()
 				t.Errorf("%s: listens", path)
@@ -187,7 +196,7 @@ func TestLinks(t *testing.T) {
 	if err := os.Symlink(victim, filepath.Join(roots, "run")); err != nil {
 		t.Fatal(err)
 	}
-	l, err := (&unixsocket.Socket{Path: filepath.Join(roots, "run/sub/socket"), Type: unix.SOCK_STREAM, Mode: 0o777, User: service}).Listen()
+	l, err := stream(filepath.Join(roots, "run/sub/socket"), false).Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,8 +204,8 @@ func TestLinks(t *testing.T) {
 	l.Remove()
 }
 
-// TestRace: the directory's owner exchanges the socket's names, and the directory, for links as fast as it can. Root changes, makes
-// and removes nothing outside.
+// TestRace: the directory's owner exchanges the socket's names, and the directory, for links as fast as it
+// can. Root changes, makes and removes nothing outside.
 func TestRace(t *testing.T) {
 	victim := place(t, 0, 0o700)
 	for _, name := range []string{"socket", "file"} {
@@ -230,7 +239,7 @@ func TestRace(t *testing.T) {
 	}
 	made := 0
 	for range 3000 {
-		l, err := (&unixsocket.Socket{Path: filepath.Join(dir, "socket"), Type: unix.SOCK_STREAM, Mode: 0o777, User: service, MakeDir: true}).Listen()
+		l, err := stream(filepath.Join(dir, "socket"), true).Listen()
 		if err == nil {
 			made++
 			l.Close()
@@ -274,11 +283,12 @@ func TestUnprivileged(t *testing.T) {
 	for _, test := range []struct{ dir, want string }{
 		{place(t, service.UID, 0o755), "made\n"},
 		{place(t, 0, 0o755), "belongs to user 0 and has mode 0755: it must belong to this process's user"},
-		{place(t, service.UID, 0o775), "has mode 0775: it must belong to this process's user, and nobody else may write to it"},
+		{place(t, service.UID, 0o775), "it must belong to this process's user, and nobody else may write to it"},
 	} {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = []string{socketVariable + "=" + filepath.Join(test.dir, "socket")}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(service.UID), Gid: uint32(service.GID)}}
+		who := &syscall.Credential{Uid: uint32(service.UID), Gid: uint32(service.GID)}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), test.want) {
 			t.Errorf("%v\n%s\nwant %q", err, out, test.want)

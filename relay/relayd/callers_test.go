@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestAllow: root, the service's own user, and the users and groups of -allow are served; others are not, and named in the log, once
-// for many.
+// TestAllow: root, the service's own user, and the users and groups of -allow are served; others are not, and
+// named in the log, once for many.
 func TestAllow(t *testing.T) {
 	for _, test := range []struct {
 		allow  string
@@ -61,8 +61,8 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-// TestOwnSocket: relayd makes no socket in a folder that others can write to, and a socket for metrics that it cannot make is no reason
-// to serve no sessions.
+// TestOwnSocket: relayd makes no socket in a folder that others can write to, and a socket for metrics that
+// it cannot make is no reason to serve no sessions.
 func TestOwnSocket(t *testing.T) {
 	dir := t.TempDir()
 	shared := filepath.Join(dir, "shared")

@@ -21,7 +21,8 @@ type inherited struct {
 	remove  []func()      // the files of sockets that were made here
 }
 
-// inheritVariable names descriptors from 3 on, for a relayd that takes over: "handoff,socket" or "handoff,socket,metrics".
+// inheritVariable names descriptors from 3 on, for a relayd that takes over: "handoff,socket" or
+// "handoff,socket,metrics".
 const inheritVariable = "RELAYD_INHERIT"
 
 // inherit takes the sockets that systemd or the relayd before us has left open.

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// reach tries from within a unit what somebody who has taken the program over would try next: it prints the name of everything that
-// worked.
+// reach tries from within a unit what somebody who has taken the program over would try next: it prints the
+// name of everything that worked.
 const reach = `
 import os, socket
 etc, run = "/etc/mailproxy/", "/run/mailproxy/"
@@ -27,9 +27,11 @@ def make(path):
     s = socket.socket(socket.AF_UNIX)
     s.bind(path)
     os.unlink(path)
-tries = {"ask-authdaemond": lambda: ask(socket.SOCK_STREAM, run + "authdaemon/socket", b"PRE . imap ann@example.com\n"),
+lookup = b"PRE . imap ann@example.com\n"
+tries = {"ask-authdaemond": lambda: ask(socket.SOCK_STREAM, run + "authdaemon/socket", lookup),
     "ask-relayd": lambda: ask(socket.SOCK_SEQPACKET, run + "relayd/socket", b"WHO\n\n")}
-for name in "imapd", "imapd-ssl", "imapd.pem", "pop3d", "relayd", "authdaemonrc", "authmysqlrc", "authpgsqlrc", "authldaprc", "userdb":
+for name in ("imapd", "imapd-ssl", "imapd.pem", "pop3d", "relayd", "authdaemonrc", "authmysqlrc",
+    "authpgsqlrc", "authldaprc", "userdb"):
     tries["read-" + name] = lambda path=etc + name: read(path)
 for name in "authdaemon", "relayd":
     tries["replace-" + name] = lambda path=run + name + "/socket": replace(path)
@@ -45,22 +47,25 @@ for name, what in tries.items():
 print("end")
 `
 
-// testReach: what somebody who takes over one of the processes can reach: only what that process is there for.
+// testReach: what somebody who takes over one of the processes can reach: only what that process is there
+// for.
 func (m *machine) testReach(t *testing.T) {
 	m.run(t, "systemctl", "start", "mailproxy-authdaemond.service", "mailproxy-relayd.service")
 	write(t, m.path("/usr/local/lib/reach.py"), reach, 0o644)
 	const python = "/usr/bin/python3 /usr/local/lib/reach.py"
 	const login = "/usr/bin/setpriv --reuid=mailproxy-login --regid=mailproxy-login --clear-groups "
-	everything := strings.Fields("read-imapd read-imapd-ssl read-imapd.pem read-pop3d read-relayd read-authdaemonrc read-authmysqlrc read-authpgsqlrc " +
-		"read-authldaprc read-userdb ask-authdaemond ask-relayd replace-authdaemon replace-folder-authdaemon replace-relayd replace-folder-relayd " +
-		"make-in- make-in-authdaemon/ make-in-relayd/ make-in-authdaemon-metrics/ make-in-relayd-metrics/")
+	const accounts = "read-authdaemonrc read-authmysqlrc read-authpgsqlrc read-authldaprc read-userdb"
+	const everything = "read-imapd read-imapd-ssl read-imapd.pem read-pop3d read-relayd " + accounts +
+		" ask-authdaemond ask-relayd" +
+		" replace-authdaemon replace-folder-authdaemon replace-relayd replace-folder-relayd" +
+		" make-in- make-in-authdaemon/ make-in-relayd/ make-in-authdaemon-metrics/ make-in-relayd-metrics/"
 	for _, p := range []struct{ name, unit, program, want string }{
 		{"relayd", "mailproxy-relayd.service", python, "ask-relayd read-relayd make-in-relayd-metrics/"},
-		{"authdaemond", "mailproxy-authdaemond.service", python, "ask-authdaemond read-authdaemonrc read-authmysqlrc read-authpgsqlrc read-authldaprc " +
-			"read-userdb make-in-authdaemon-metrics/"},
+		{"authdaemond", "mailproxy-authdaemond.service", python,
+			"ask-authdaemond make-in-authdaemon-metrics/ " + accounts},
 		{"front end after login", "imapd-proxy@.service", login + python, ""},
 		{"front end after login, POP3", "pop3d-proxy@.service", login + python, ""},
-		{"front end before login", "imapd-proxy@.service", python, strings.Join(everything, " ")},
+		{"front end before login", "imapd-proxy@.service", python, everything},
 	} {
 		// The filter of system calls is tested elsewhere; here the file system has to say no without it.
 		got := m.inUnit(t, p.unit, p.program, `SystemCall\w+`)
@@ -77,18 +82,19 @@ func (m *machine) testReach(t *testing.T) {
 	}
 }
 
-// inUnit runs a program in the place of a unit's own, with the unit's user and restrictions, but for the settings that without
-// fits, and returns the lines of its output.
+// inUnit runs a program in the place of a unit's own, with the unit's user and restrictions, but for the
+// settings that without fits, and returns the lines of its output.
 func (m *machine) inUnit(t *testing.T, unit, program, without string) []string {
 	t.Helper()
-	tag := "probe-" + strings.NewReplacer("@", "", ".", "").Replace(unit) + "-" + strings.Trim(regexp.MustCompile(`\W+`).ReplaceAllString(program, "-"), "-")
+	tag := "probe-" + strings.Trim(regexp.MustCompile(`\W+`).ReplaceAllString(unit+" "+program, "-"), "-")
 	text := m.read(t, "/usr/lib/systemd/system/"+unit)
 	drop := `ExecStart|ExecReload|ExitType|Standard\w+|Type|NotifyAccess|Restart|Requires`
 	if without != "" {
 		drop += "|" + without
 	}
 	text = regexp.MustCompile(`(?m)^(`+drop+`)=.*\n`).ReplaceAllString(text, "")
-	text = strings.Replace(text, "[Service]\n", "[Service]\nType=oneshot\nExecStart="+program+"\nStandardOutput=journal\n", 1)
+	own := "[Service]\nType=oneshot\nStandardOutput=journal\nExecStart=" + program + "\n"
+	text = strings.Replace(text, "[Service]\n", own, 1)
 	text = regexp.MustCompile(`(?m)^SyslogIdentifier=.*$`).ReplaceAllString(text, "SyslogIdentifier="+tag)
 	write(t, m.path("/run/systemd/system/probe.service"), text, 0o644)
 	m.run(t, "systemctl", "daemon-reload")

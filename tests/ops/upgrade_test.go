@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,8 +12,12 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// TestUpgrade: a machine as the last release leaves it, where relayd, authdaemond and front ends after the login are one user, mailproxy,
-// who may write to the sockets' folders, becomes one with three users. Sessions go on, and so do logins.
+// asOldUser begins a command of the user that all services were.
+var asOldUser = []string{"setpriv", "--reuid=mailproxy", "--regid=mailproxy", "--clear-groups"}
+
+// TestUpgrade: a machine as the last release leaves it, where relayd, authdaemond and front ends after the
+// login are one user, mailproxy, who may write to the sockets' folders, becomes one with three users.
+// Sessions go on, and so do logins.
 func TestUpgrade(t *testing.T) {
 	m := installed(t)
 	m.becomeOld(t)
@@ -27,11 +32,13 @@ func TestUpgrade(t *testing.T) {
 	for _, pid := range old {
 		m.wantUser(t, pid, "mailproxy")
 	}
-	// What the old user could do to the folder of a service that is none of its business: the socket of the metrics is a link.
+	// What the old user could do to the folder of a service that is none of its business: the socket of the
+	// metrics is a link.
 	victim := "/srv/victim"
 	write(t, m.path(victim), "root's\n", 0o600)
-	m.run(t, "setpriv", "--reuid=mailproxy", "--regid=mailproxy", "--clear-groups", "ln", "-s", victim, "/run/mailproxy/authdaemon/metrics")
-	m.run(t, "setpriv", "--reuid=mailproxy", "--regid=mailproxy", "--clear-groups", "ln", "-s", victim, "/run/mailproxy/relayd/metrics")
+	for _, service := range []string{"authdaemon", "relayd"} {
+		m.run(t, append(slices.Clone(asOldUser), "ln", "-s", victim, "/run/mailproxy/"+service+"/metrics")...)
+	}
 
 	m.dpkg(t, "-i", m.copyIn(t, nextVersion(t, builtPackage(t))))
 	m.wantFiles(t)
@@ -71,7 +78,8 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("%s: %s", e.Identifier, e.Message)
 	}
 
-	// A listener in the place of authdaemond, made while the folder was the old user's: the next run of the script puts systemd's there.
+	// A listener in the place of authdaemond, made while the folder was the old user's: the next run of the
+	// script puts systemd's there.
 	m.run(t, "chmod", "0770", "/run/mailproxy/authdaemon")
 	m.run(t, "chgrp", "mailproxy", "/run/mailproxy/authdaemon")
 	const listen = `
@@ -85,7 +93,7 @@ while True:
     print("told", c.recv(4096), flush=True)
     c.close()
 `
-	thief := harness.Start(t, m.command("setpriv", "--reuid=mailproxy", "--regid=mailproxy", "--clear-groups", "/usr/bin/python3", "-c", listen))
+	thief := harness.Start(t, m.command(append(slices.Clone(asOldUser), "/usr/bin/python3", "-c", listen)...))
 	if !harness.Eventually(func() bool {
 		return strings.HasPrefix(m.run(t, "stat", "-c", "%U", "/run/mailproxy/authdaemon/socket"), "mailproxy")
 	}) {
@@ -96,9 +104,11 @@ while True:
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	(&transcript.Runner{Conn: conn}).MustPlay(t, "S* \\* OK .*\nC: a LOGIN ann@example.com secret\nS* a NO \\[UNAVAILABLE\\].*\n")
+	const dialogue = "S* \\* OK .*\nC: a LOGIN ann@example.com secret\nS* a NO \\[UNAVAILABLE\\].*\n"
+	(&transcript.Runner{Conn: conn}).MustPlay(t, dialogue)
 	m.waitJournal(t, "line about the listener", func(e entry) bool {
-		return strings.Contains(e.Message, "(mailproxy)") && strings.Contains(e.Message, "AUTHDAEMON_USER") && e.Priority <= "3"
+		stranger := strings.Contains(e.Message, "(mailproxy)") && strings.Contains(e.Message, "AUTHDAEMON_USER")
+		return stranger && e.Priority == "3"
 	}, "-t", "imapd")
 	m.run(t, "/var/lib/dpkg/info/mailproxy.postinst", "configure")
 	m.visit(t, "143", "ann@example.com").leave(t)
@@ -107,10 +117,12 @@ while True:
 	}
 }
 
-// becomeOld takes the machine back to what the last release's package makes of it: one user, and folders that its group may write to.
+// becomeOld takes the machine back to what the last release's package makes of it: one user, and folders that
+// its group may write to.
 func (m *machine) becomeOld(t *testing.T) {
 	t.Helper()
-	m.run(t, "systemctl", "stop", "mailproxy-authdaemond.socket", "mailproxy-relayd.socket", "mailproxy-authdaemond.service", "mailproxy-relayd.service")
+	m.run(t, "systemctl", "stop", "mailproxy-authdaemond.socket", "mailproxy-relayd.socket",
+		"mailproxy-authdaemond.service", "mailproxy-relayd.service")
 	units, err := filepath.Glob(m.path("/usr/lib/systemd/system/*proxy*"))
 	if err != nil || len(units) == 0 {
 		t.Fatal(units, err)
@@ -120,8 +132,9 @@ func (m *machine) becomeOld(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, unit, strings.NewReplacer("User=mailproxy-auth", "User=mailproxy", "SocketGroup=mailproxy-auth", "SocketGroup=mailproxy",
-			"-metrics\n", "\n", "FileDescriptorName=socket\n", "").Replace(string(text)), 0o644)
+		old := strings.NewReplacer("User=mailproxy-auth", "User=mailproxy", "SocketGroup=mailproxy-auth",
+			"SocketGroup=mailproxy", "-metrics\n", "\n", "FileDescriptorName=socket\n", "")
+		write(t, unit, old.Replace(string(text)), 0o644)
 	}
 	m.run(t, "sh", "-e", "-c", `
 cd /etc/mailproxy
