@@ -18,8 +18,12 @@ import (
 	"mailproxy/authlib/sqlaccount"
 )
 
-// connectTimeout is how long connecting and logging in may take.
-const connectTimeout = 5 * time.Second
+// Time limits: of connecting and logging in, and of waiting for the server's next word, which is what limits a query. The driver
+// also takes contexts, but watches each with a goroutine, for a quarter of the daemon's processor time.
+const (
+	connectTimeout = 5 * time.Second
+	readTimeout    = 8 * time.Second
+)
 
 // New returns the module authmysql, configured by file, with at most conns connections. It does not fail: a file that
 // cannot be used is logged by logf, one line each, and requests fail until it can.
@@ -34,8 +38,9 @@ func New(file string, conns int, logf func(format string, args ...any)) *sqlacco
 
 // backend is one server as the settings describe it.
 type backend struct {
-	db    *sql.DB
-	conns int
+	db *sql.DB
+	// slots has an element for each request that has a connection.
+	slots chan struct{}
 	modes modes
 }
 
@@ -44,17 +49,15 @@ func open(s *rcfile.Settings, conns int, warnf func(format string, args ...any))
 	if err != nil {
 		return nil, err
 	}
-	cfg.Timeout = connectTimeout
-	// What ends a query that nothing is heard of is its context; this ends a connection whose server has vanished even so.
-	cfg.WriteTimeout = time.Minute
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = connectTimeout, readTimeout, readTimeout
 	c, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{conns: max(conns, 1), modes: modes{charset: charset}}
+	b := &backend{slots: make(chan struct{}, max(conns, 1)), modes: modes{charset: charset}}
 	b.db = sql.OpenDB(&connector{c, &b.modes})
-	b.db.SetMaxOpenConns(b.conns)
-	b.db.SetMaxIdleConns(b.conns)
+	b.db.SetMaxOpenConns(cap(b.slots))
+	b.db.SetMaxIdleConns(cap(b.slots))
 	return b, nil
 }
 
@@ -207,15 +210,24 @@ func (s *statement) args(v *sqlaccount.Values) []any {
 	return args
 }
 
-// again calls try once more when the server has ended the connection, but for that it has not answered with a row.
-func (b *backend) again(ctx context.Context, v *sqlaccount.Values, try func() (begun bool, err error)) error {
-	begun, err := try()
+// do calls try when one of the connections is free, and once more when the server has ended it meanwhile, unless rows have been
+// passed on already (begun).
+func (b *backend) do(ctx context.Context, v *sqlaccount.Values, try func(context.Context) (begun bool, err error)) error {
+	select {
+	case b.slots <- struct{}{}:
+		defer func() { <-b.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("all %d connections are busy: %w", cap(b.slots), ctx.Err())
+	}
+	start := time.Now()
+	ctx = context.WithoutCancel(ctx)
+	begun, err := try(ctx)
 	if gone(err) {
 		// The others are probably dead, too.
 		b.db.SetMaxIdleConns(0)
-		b.db.SetMaxIdleConns(b.conns)
-		if !begun && ctx.Err() == nil {
-			_, err = try()
+		b.db.SetMaxIdleConns(cap(b.slots))
+		if !begun && time.Since(start) < readTimeout {
+			_, err = try(ctx)
 		}
 	}
 	return classify(err, v)
@@ -224,7 +236,7 @@ func (b *backend) again(ctx context.Context, v *sqlaccount.Values, try func() (b
 // Query implements sqlaccount.Backend.
 func (b *backend) Query(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, row func([]string) (bool, error)) error {
 	var own error // row's error is not the database's
-	err := b.again(ctx, v, func() (begun bool, err error) {
+	err := b.do(ctx, v, func(ctx context.Context) (begun bool, err error) {
 		rows, err := b.query(ctx, t, v)
 		if err != nil {
 			return false, err
@@ -286,7 +298,7 @@ func each(rows *sql.Rows, row func([]string) (stop bool)) (begun bool, err error
 
 // Exec implements sqlaccount.Backend.
 func (b *backend) Exec(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values) (n int64, err error) {
-	err = b.again(ctx, v, func() (begun bool, err error) {
+	err = b.do(ctx, v, func(ctx context.Context) (begun bool, err error) {
 		s, err := b.statement(ctx, t)
 		if err != nil {
 			return false, err

@@ -21,7 +21,8 @@ import (
 // rows.
 const queryTimeout = 10 * time.Second
 
-// Backend is a database as the settings describe it. Its methods end with their context. Their error is [ErrValue] when no row
+// Backend is a database as the settings describe it. Its methods wait for a connection no longer than their context, and for the
+// server's next word no longer than that, or than a time limit of their own. Their error is [ErrValue] when no row
 // can have the value, an error of row, or else one that says why the question could not be answered.
 type Backend interface {
 	// Query passes each row of the answer, columns in order, NULL as "", to row until that says stop. The slice is valid until
