@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"mailproxy/authlib"
@@ -266,13 +265,6 @@ func (a *asker) enumerate(ctx context.Context, begin func(module string) error, 
 // answer returns the bytes that answer a request other than ENUMERATE. An error means that the connection is closed
 // without an answer, the protocol's way to say "not now".
 func (a *asker) answer(ctx context.Context, req authlib.Request, dst []byte) (out []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			// One client's request must not take the others' daemon.
-			a.log.print("CRIT", "a request of type %T broke the daemon's rules: %v: %s", req, p, debug.Stack())
-			out, err = nil, fmt.Errorf("panic")
-		}
-	}()
 	var account *authlib.Account
 	var module string
 	switch r := req.(type) {

@@ -135,7 +135,7 @@ const courierGroup = "@courier"
 
 // refuse logs a client that may not ask.
 func (s *server) refuse(err error) {
-	s.metrics.denied.Add(1)
+	s.metrics.denied.Inc()
 	unwritten, due := s.complaints.Due(time.Now())
 	if !due {
 		return

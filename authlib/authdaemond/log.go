@@ -31,6 +31,12 @@ func (l *logger) print(level, format string, args ...any) {
 	_, _ = io.WriteString(l.out, line)
 }
 
+// line writes a line that begins with its level; what is one line here may come with the lines of a stack.
+func (l *logger) line(text string) {
+	level, text, _ := strings.Cut(text, ": ")
+	l.print(level, "%s", strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", " | "))
+}
+
 func (l *logger) debugf(format string, args ...any) { l.print("DEBUG", format, args...) }
 func (l *logger) infof(format string, args ...any)  { l.print("INFO", format, args...) }
 func (l *logger) warnf(format string, args ...any)  { l.print("WARN", format, args...) }

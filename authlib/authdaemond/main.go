@@ -39,6 +39,12 @@ const (
 	exitFailure = 111
 )
 
+// How long after SIGTERM requests under way are waited for, and after which time the program ends in any case.
+const (
+	drainTime = 4 * time.Second
+	stopTime  = 4800 * time.Millisecond
+)
+
 // Where the files are unless the command line says: where Courier has them, or else this project.
 var folders = []string{"/etc/courier", "/etc/mailproxy"}
 
@@ -50,6 +56,8 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	// Whatever it does: nobody waits longer than that.
+	context.AfterFunc(ctx, func() { time.AfterFunc(stopTime, func() { os.Exit(exitFailure) }) })
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	p := &program{getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: standardError(os.Stderr, os.Getenv), reload: reload, now: time.Now}
@@ -254,7 +262,7 @@ func (p *program) serve(ctx context.Context, srv *server, listeners []*net.UnixL
 	for _, l := range listeners {
 		l.Close()
 	}
-	drain, cancelDrain := context.WithTimeout(context.Background(), requestTime+writeTime)
+	drain, cancelDrain := context.WithTimeout(context.Background(), drainTime)
 	defer cancelDrain()
 	if err := srv.drain(drain); err != nil {
 		p.log.warnf("ends with requests unanswered: %v", err)

@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"strings"
-	"sync/atomic"
 	"time"
 
-	"mailproxy/authlib"
-)
+	"github.com/VictoriaMetrics/metrics"
 
-// Counters and durations in Prometheus' text format. The few lines of HTTP that a scraper needs are here: net/http would double
-// the daemon's start-up time and memory, which one-shot mode pays for each login.
+	"mailproxy/authlib"
+	scrape "mailproxy/internal/metrics"
+)
 
 // kind and result label a request.
 type (
@@ -40,15 +36,32 @@ const (
 // bounds are the upper limits of the histogram's buckets, in seconds.
 var bounds = [...]float64{0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10}
 
-// metrics counts. Its zero value is ready.
-type metrics struct {
-	requests [kinds][results]atomic.Int64
-	buckets  [kinds][len(bounds) + 1]atomic.Int64
-	nanos    [kinds]atomic.Int64
+// numbers are the daemon's counters and histograms.
+type numbers struct {
+	set      *metrics.Set
+	requests [kinds][results]*metrics.Counter
+	seconds  [kinds]*metrics.PrometheusHistogram
 	// turnedAway counts requests that found the queue full or waited too long in it, silent those that never came.
-	turnedAway, silent atomic.Int64
+	turnedAway, silent *metrics.Counter
 	// denied counts clients that are not among those of -allow.
-	denied atomic.Int64
+	denied *metrics.Counter
+}
+
+// newNumbers returns numbers that are all 0; waiting and underWay are asked for when they are shown.
+func newNumbers(waiting, underWay func() float64) *numbers {
+	n := &numbers{set: metrics.NewSet()}
+	for k, request := range [kinds]string{"auth", "lookup", "password", "enumerate"} {
+		for r, result := range [results]string{"ok", "refused", "temporary"} {
+			n.requests[k][r] = n.set.NewCounter(fmt.Sprintf("authdaemond_requests_total{request=%q,result=%q}", request, result))
+		}
+		n.seconds[k] = n.set.NewPrometheusHistogramExt(fmt.Sprintf("authdaemond_request_seconds{request=%q}", request), bounds[:])
+	}
+	n.turnedAway = n.set.NewCounter("authdaemond_turned_away_total")
+	n.silent = n.set.NewCounter("authdaemond_silent_total")
+	n.denied = n.set.NewCounter("authdaemond_denied_total")
+	n.set.NewGauge("authdaemond_waiting_clients", waiting)
+	n.set.NewGauge("authdaemond_requests_under_way", underWay)
+	return n
 }
 
 // kindOf labels a request.
@@ -75,89 +88,13 @@ func resultOf(answer []byte, err error) result {
 	return resultOK
 }
 
-// count counts a request that took d.
-func (m *metrics) count(k kind, r result, d time.Duration) {
-	m.requests[k][r].Add(1)
-	m.nanos[k].Add(int64(d))
-	i := 0
-	for i < len(bounds) && d.Seconds() > bounds[i] {
-		i++
-	}
-	m.buckets[k][i].Add(1)
-}
-
-// write writes everything in Prometheus' text format.
-func (m *metrics) write(w io.Writer, waiting, busy int64) {
-	names := [kinds]string{"auth", "lookup", "password", "enumerate"}
-	fmt.Fprint(w, "# HELP authdaemond_requests_total Requests by kind and result.\n# TYPE authdaemond_requests_total counter\n")
-	for k, name := range names {
-		for r, result := range [results]string{"ok", "refused", "temporary"} {
-			fmt.Fprintf(w, "authdaemond_requests_total{request=%q,result=%q} %d\n", name, result, m.requests[k][r].Load())
-		}
-	}
-	fmt.Fprint(w, "# HELP authdaemond_request_seconds Time from a request's last byte to its answer.\n# TYPE authdaemond_request_seconds histogram\n")
-	for k, name := range names {
-		var sum int64
-		for i := range m.buckets[k] {
-			sum += m.buckets[k][i].Load()
-			bound := "+Inf"
-			if i < len(bounds) {
-				bound = fmt.Sprint(bounds[i])
-			}
-			fmt.Fprintf(w, "authdaemond_request_seconds_bucket{request=%q,le=%q} %d\n", name, bound, sum)
-		}
-		fmt.Fprintf(w, "authdaemond_request_seconds_sum{request=%q} %g\n", name, float64(m.nanos[k].Load())/1e9)
-		fmt.Fprintf(w, "authdaemond_request_seconds_count{request=%q} %d\n", name, sum)
-	}
-	for _, c := range []struct {
-		name, kind, help string
-		value            int64
-	}{
-		{"authdaemond_turned_away_total", "counter", "Requests closed because too many were under way.", m.turnedAway.Load()},
-		{"authdaemond_silent_total", "counter", "Clients that sent no request in time, or none that can be understood.", m.silent.Load()},
-		{"authdaemond_denied_total", "counter", "Clients that may not ask.", m.denied.Load()},
-		{"authdaemond_waiting_clients", "gauge", "Clients that have not sent their request yet.", waiting},
-		{"authdaemond_requests_under_way", "gauge", "Requests that are being answered.", busy},
-	} {
-		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s %d\n", c.name, c.help, c.name, c.kind, c.name, c.value)
-	}
+// count counts a request that began at a time.
+func (n *numbers) count(k kind, r result, began time.Time) {
+	n.requests[k][r].Inc()
+	n.seconds[k].UpdateDuration(began)
 }
 
 // serveMetrics answers every HTTP request on l with the numbers, until ctx ends.
 func (s *server) serveMetrics(ctx context.Context, l net.Listener) {
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		// One after the other: a scraper is one client, and must not become many.
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-		if s.scrape(c) != nil {
-			s.debugf("metrics: a request that is not HTTP")
-		}
-		c.Close()
-	}
-}
-
-// scrape answers one HTTP request.
-func (s *server) scrape(c net.Conn) error {
-	r := bufio.NewReader(io.LimitReader(c, 16<<10))
-	first, err := r.ReadString('\n')
-	if err != nil {
-		return err
-	}
-	for line := first; strings.TrimRight(line, "\r\n") != ""; {
-		if line, err = r.ReadString('\n'); err != nil {
-			return err
-		}
-	}
-	if !strings.HasPrefix(first, "GET ") {
-		_, err = io.WriteString(c, "HTTP/1.0 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n")
-		return err
-	}
-	var body strings.Builder
-	s.metrics.write(&body, s.waiting.Load(), s.underWay.Load())
-	_, err = fmt.Fprintf(c, "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n%s", body.Len(), body.String())
-	return err
+	scrape.Serve(ctx, l, s.metrics.set.WritePrometheus, s.log.line)
 }

@@ -50,7 +50,7 @@ func TestMetrics(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	for _, want := range []string{
-		"HTTP/1.0 200 OK\r\n", "Content-Type: text/plain; version=0.0.4\r\n",
+		"HTTP/1.1 200 OK\r\n", "Content-Type: text/plain; version=0.0.4\r\n",
 		"# TYPE authdaemond_requests_total counter\n",
 		`authdaemond_requests_total{request="auth",result="ok"} 2` + "\n",
 		`authdaemond_requests_total{request="auth",result="refused"} 1` + "\n",
@@ -58,13 +58,16 @@ func TestMetrics(t *testing.T) {
 		`authdaemond_requests_total{request="lookup",result="ok"} 0` + "\n",
 		`authdaemond_request_seconds_bucket{request="auth",le="+Inf"} 6` + "\n",
 		`authdaemond_request_seconds_bucket{request="auth",le="0.0001"} `,
+		"# TYPE authdaemond_request_seconds histogram\n",
+		`authdaemond_request_seconds_sum{request="lookup"} 0` + "\n", "authdaemond_requests_under_way ",
+		"authdaemond_turned_away_total 0\n", "authdaemond_silent_total 0\n",
 		"authdaemond_waiting_clients 0\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("not there: %q in\n%s", want, text)
 		}
 	}
-	if got := get("POST / HTTP/1.1\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.0 405") {
+	if got := get("POST / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 405") {
 		t.Errorf("POST: %q", got)
 	}
 	for _, where := range []string{"0.0.0.0:9143", "192.0.2.1:9143", "localhost:9143", "9143", "relative/path"} {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/guard"
 	"mailproxy/internal/peercred"
 )
 
@@ -57,7 +58,7 @@ type server struct {
 	waiting atomic.Int64 // clients that have not sent their request yet
 	// underWay is the number of busy requests, for the metrics.
 	underWay atomic.Int64
-	metrics  metrics
+	metrics  *numbers
 	buffers  pool
 	// busy counts requests from their last byte to the end of the answer.
 	busy sync.WaitGroup
@@ -100,6 +101,7 @@ func (p *pool) put(b *[]byte) {
 func newServer(a *asker) *server {
 	s := &server{log: a.log, allowed: peercred.Own(), silent: silentTime, request: requestTime, write: writeTime, work: make(chan job),
 		drained: make(chan struct{})}
+	s.metrics = newNumbers(func() float64 { return float64(s.waiting.Load()) }, func() float64 { return float64(s.underWay.Load()) })
 	s.use(a)
 	return s
 }
@@ -178,11 +180,12 @@ func (s *server) hand(ctx context.Context, fd int) {
 	select {
 	case s.work <- job{ctx, fd}:
 	default:
-		go s.worker(job{ctx, fd})
+		guard.Go(s.log.line, "a connection", func() { s.worker(job{ctx, fd}) })
 	}
 }
 
-// worker serves connections, one after the other, until enough others are idle.
+// worker serves connections, one after the other, until enough others are idle. A panic ends it, and the connection that it
+// serves without an answer.
 func (s *server) worker(j job) {
 	for {
 		s.client(j.ctx, j.fd)
@@ -208,7 +211,7 @@ func (s *server) client(ctx context.Context, fd int) {
 	}
 	req, ok := s.receive(ctx, &c)
 	if !ok {
-		s.metrics.silent.Add(1)
+		s.metrics.silent.Inc()
 		return
 	}
 	began := time.Now()
@@ -218,16 +221,16 @@ func (s *server) client(ctx context.Context, fd int) {
 	defer s.underWay.Add(-1)
 	g := s.hold()
 	defer g.users.Done()
-	limit := &timeLimit{Context: context.Background(), end: began.Add(s.request)}
-	defer limit.cancel()
+	limit, cancel := context.WithDeadline(context.Background(), began.Add(s.request))
+	defer cancel()
 	if !g.enter(limit) {
-		s.metrics.turnedAway.Add(1)
+		s.metrics.turnedAway.Inc()
 		return
 	}
 	defer g.leave()
 	if _, ok := req.(*authlib.EnumerateRequest); ok {
 		err := s.list(g, &c)
-		s.metrics.count(kindEnumerate, resultOf(nil, err), time.Since(began))
+		s.metrics.count(kindEnumerate, resultOf(nil, err), began)
 		return
 	}
 	buf := s.buffers.get()
@@ -237,7 +240,7 @@ func (s *server) client(ctx context.Context, fd int) {
 	if err == nil {
 		_, _ = c.Write(out)
 	}
-	s.metrics.count(kindOf(req), resultOf(out, err), time.Since(began))
+	s.metrics.count(kindOf(req), resultOf(out, err), began)
 }
 
 // receive reads a request. ok is false for clients that get no answer.

@@ -68,7 +68,7 @@ func TestModulesInOrder(t *testing.T) {
 	for want, times := range map[string]int{
 		"ERR: b: cannot answer, clients are told to come back later: database is down\n": 1,
 		"INFO: b: answers again after 0 s, 2 requests failed\n":                          1,
-		"CRIT: a request of type *authlib.AuthRequest broke the daemon's rules: boom":    1,
+		"ERR: panic in a connection, which ends: boom | goroutine ":                      1,
 	} {
 		if strings.Count(text, want) != times {
 			t.Errorf("log has not %d times %q:\n%s", times, want, text)

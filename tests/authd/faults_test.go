@@ -1,0 +1,118 @@
+package authd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/authlib"
+	"mailproxy/tests/harness"
+)
+
+// TestNoDescriptors: a time without file descriptors is a pause for logins and for the metrics, and the end of neither.
+func TestNoDescriptors(t *testing.T) {
+	const metrics = "127.0.20.1:9143"
+	ann(t, "authuserdb", harness.Env{"AUTH_METRICS": metrics})
+	p := daemon(t, harness.Bin(t, "authdaemond"))
+	client := &authlib.Client{ReadTimeout: 5 * time.Second}
+	scrape := func() string {
+		c := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		answer, err := c.Get("http://" + metrics + "/metrics")
+		if err != nil {
+			return err.Error()
+		}
+		defer answer.Body.Close()
+		text, _ := io.ReadAll(answer.Body)
+		return string(text)
+	}
+	if got := scrape(); login(client) != "ann " || !strings.Contains(got, "authdaemond_requests_total") {
+		t.Fatalf("before: %s", got)
+	}
+	limit := func(n uint64) {
+		t.Helper()
+		if err := unix.Prlimit(p.Cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: 1024}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		limit(3) // those that are open stay open, and there are no new ones
+		var clients []net.Conn
+		for _, address := range [][2]string{{"unix", harness.CourierAuthSocket}, {"tcp", metrics}} {
+			c, err := net.DialTimeout(address[0], address[1], time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			clients = append(clients, c)
+		}
+		p.Log.Wait(t, `ERR: accept: too many open files`)
+		p.Log.Wait(t, `ERR: metrics: accept .*too many open files`)
+		if got := scrape(); !strings.Contains(got, "Timeout") && !strings.Contains(got, "deadline") {
+			t.Errorf("a scrape without descriptors: %s", got)
+		}
+		limit(1024)
+		if got := login(client); got != "ann " {
+			t.Errorf("login afterwards: %s", got)
+		}
+		if got := scrape(); !strings.Contains(got, `authdaemond_requests_total{request="auth",result="ok"}`) {
+			t.Errorf("scrape afterwards: %s", got)
+		}
+		for _, c := range clients {
+			c.Close()
+		}
+	}
+	if n := len(p.Log.Find(`too many open files`)); n > 2 {
+		t.Errorf("%d lines in a few seconds", n)
+	}
+}
+
+// TestStopWhileWaiting: SIGTERM ends the daemon within five seconds, with requests under way that no database answers.
+func TestStopWhileWaiting(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.20.2:389")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	text := "##NAME: MARKER:0\nLDAP_URI ldap://127.0.20.2\nLDAP_BASEDN dc=example\nLDAP_TIMEOUT 60\nLDAP_CLEARPW x\nLDAP_INITBIND 1\nLDAP_BINDDN cn=x\n"
+	harness.Authdaemonrc(t, "authldap", nil)
+	if err := os.WriteFile("/etc/courier/authldaprc", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := daemon(t, harness.Bin(t, "authdaemond"), "-user", "")
+	done := make(chan error, 10)
+	for i := range cap(done) {
+		go func() {
+			_, err := (&authlib.Client{}).Lookup(context.Background(), &authlib.LookupRequest{Service: "imap", User: fmt.Sprint("user", i)})
+			done <- err
+		}()
+	}
+	c, err := mute.Accept() // somebody waits for an answer
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	start := time.Now()
+	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.Wait(t)
+	if took := time.Since(start); took > 5500*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+	for range cap(done) {
+		if err := <-done; err == nil {
+			t.Error("an answer of a mute database")
+		}
+	}
+	if _, err := os.Stat(harness.CourierAuthSocket); err == nil {
+		t.Error("the socket is still there")
+	}
+}
