@@ -1,0 +1,211 @@
+package sqlaccount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mailproxy/authlib"
+	"mailproxy/authlib/password"
+	"mailproxy/authlib/rcfile"
+)
+
+// memory is a database that has rows for names, and remembers what was asked.
+type memory struct {
+	rows   map[string][][]string
+	err    error
+	asked  []string
+	closed int
+}
+
+func (m *memory) Query(_ context.Context, t *Template, v *Values, row func([]string) (bool, error)) error {
+	q, err := t.Compile(Dialect{})
+	if err != nil {
+		return err
+	}
+	sql, err := q.SQL(v)
+	if err != nil {
+		return err
+	}
+	m.asked = append(m.asked, sql)
+	if m.err != nil {
+		return m.err
+	}
+	key := "*"
+	if q.NumParams() > 0 {
+		key = q.Param(0, v)
+	}
+	for _, r := range m.rows[key] {
+		if stop, err := row(slices.Clone(r)); stop || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *memory) Exec(_ context.Context, t *Template, v *Values) (int64, error) {
+	q, err := t.Compile(Dialect{})
+	if err != nil {
+		return 0, err
+	}
+	for i := range q.NumParams() {
+		m.asked = append(m.asked, q.Param(i, v))
+	}
+	return int64(len(m.rows[v.User])), m.err
+}
+
+func (m *memory) Close() { m.closed++ }
+
+// module returns a module over the database, with settings behind those that there must be.
+func module(t *testing.T, m *memory, settings ...string) *Module {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rc")
+	text := "##NAME: MARKER:0\nX_USER_TABLE passwd\nX_CRYPT_PWFIELD crypt\nX_CLEAR_PWFIELD clear\n" + strings.Join(settings, "\n") + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mod := New("authx", "X_", path, func(*rcfile.Settings) (Backend, error) { return m, nil }, t.Logf)
+	t.Cleanup(func() {
+		if err := mod.Close(); err != nil || m.closed != 1 {
+			t.Errorf("close: %v, closed %d times", err, m.closed)
+		}
+	})
+	return mod
+}
+
+// outcome is an answer on one line.
+func outcome(a *authlib.Account, err error) string {
+	var unusable *authlib.AccountError
+	switch {
+	case errors.Is(err, authlib.ErrRefused):
+		return "refused"
+	case errors.As(err, &unusable):
+		return unusable.Reason
+	case err != nil:
+		return "error: " + err.Error()
+	}
+	return fmt.Sprintf("%s %d/%d %s %s %s", a.Address, *a.UID, *a.GID, a.Home, a.ClearPassword, a.Options)
+}
+
+func login(m *Module, user, pw string) string {
+	return outcome(m.Authenticate(context.Background(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: user, Password: pw}))
+}
+
+func TestAuthenticate(t *testing.T) {
+	sha, err := password.Hash("{SHA}", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := func(login, crypt, clear, uid, gid, home string) []string {
+		return []string{login, crypt, clear, uid, gid, home, "", "", "Ann, Office", "mailhost=h"}
+	}
+	db := &memory{rows: map[string][][]string{
+		"ann":    {row("ann", sha, "", "5", "6", "/a")},
+		"clear":  {row("clear", "", "secret", "5", "6", "/c")},
+		"both":   {row("both", sha, "other", "5", "6", "/b")},
+		"none":   {row("none", "", "", "5", "6", "/n")},
+		"locked": {row("locked", "!"+sha, "secret", "5", "6", "/l")},
+		"foo":    {row("foo", "{FOO}x", "", "5", "6", "/f")},
+		"root":   {row("root", sha, "", "0", "6", "/r")},
+		"minus1": {row("minus1", sha, "", "5", "4294967295", "/m")},
+		"text":   {row("text", sha, "", "5001x", "6", "/t")},
+		"null":   {row("null", sha, "", "", "6", "/t")},
+		"nohome": {row("nohome", sha, "", "5", "6", "")},
+		"twin":   {row("twin", sha, "", "5", "6", "/1"), row("twin", sha, "", "5", "6", "/2")},
+		"same":   {row("same", sha, "", "5", "6", "/s"), row("same", sha, "", "5", "6", "/s")},
+		"short":  {{"short", sha, "", "5", "6"}},
+		"six":    {{"six", sha, "", "5", "6", "/six"}},
+	}}
+	m := module(t, db)
+	for _, test := range []struct{ user, pw, want string }{
+		{"ann", "secret", "ann 5/6 /a secret mailhost=h"}, {"ann", "wrong", "refused"}, {"ann", "", "refused"},
+		{"clear", "secret", "clear 5/6 /c secret mailhost=h"}, {"clear", "wrong", "refused"},
+		{"both", "secret", "both 5/6 /b secret mailhost=h"}, {"both", "other", "refused"},
+		{"none", "", "refused"}, {"locked", "secret", "refused"}, {"nobody", "secret", "refused"},
+		{"foo", "x", "unknown password scheme {FOO}"},
+		{"root", "secret", `uid="0": not a decimal number from 1 to 4294967294`},
+		{"minus1", "secret", `gid="4294967295": not a decimal number from 1 to 4294967294`},
+		{"text", "secret", `uid="5001x": not a decimal number from 1 to 4294967294`},
+		{"null", "secret", "no uid"}, {"nohome", "secret", "no home"},
+		{"twin", "secret", "more than one row of that name"}, {"same", "secret", "same 5/6 /s secret mailhost=h"},
+		{"short", "secret", "error: authx: the query returns 5 columns, six at least are needed"},
+		{"six", "secret", "six 5/6 /six secret "},
+	} {
+		if got := login(m, test.user, test.pw); got != test.want {
+			t.Errorf("%s %q: %s, want %s", test.user, test.pw, got, test.want)
+		}
+	}
+	db.err = errors.New("down")
+	if got := login(m, "ann", "secret"); got != "error: authx: down" {
+		t.Error(got)
+	}
+	db.err = fmt.Errorf("no such number: %w", ErrValue)
+	if got := login(m, "ann", "secret"); got != "refused" {
+		t.Error(got)
+	}
+}
+
+func TestDomain(t *testing.T) {
+	row := []string{"x", "", "secret", "5", "6", "/x"}
+	db := &memory{rows: map[string][][]string{"ann@default.org": {row}, "bob@": {row}}}
+	m := module(t, db, "DEFAULT_DOMAIN default.org")
+	for user, want := range map[string]string{"ann": "x 5/6", "ann@default.org": "x 5/6", "bob@": "x 5/6", "bob": "refused", "ann@other": "refused"} {
+		if got := login(m, user, "secret"); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", user, got, want)
+		}
+	}
+}
+
+func TestChangePassword(t *testing.T) {
+	old, err := password.Hash("{SSHA256}", "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := &memory{rows: map[string][][]string{"ann": {{"ann", old, "", "5", "6", "/a"}}}}
+	m := module(t, db)
+	change := func(old, new string) string {
+		db.asked = nil
+		err := m.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "ann", OldPassword: old, NewPassword: new})
+		if err != nil {
+			return outcome(nil, err)
+		}
+		return "ok"
+	}
+	if got := change("wrong", "new"); got != "refused" || len(db.asked) != 1 {
+		t.Errorf("wrong password: %s, %q", got, db.asked)
+	}
+	if got := change("old", strings.Repeat("x", password.MaxLength+1)); got != "refused" || len(db.asked) != 1 {
+		t.Errorf("long password: %s, %q", got, db.asked)
+	}
+	if got := change("old", "new"); got != "ok" || len(db.asked) != 4 {
+		t.Fatalf("%s, %q", got, db.asked)
+	}
+	if hash := db.asked[1]; !strings.HasPrefix(hash, "{SSHA256}") || db.asked[2] != "new" || db.asked[3] != "ann" {
+		t.Errorf("stored %q", db.asked[1:])
+	}
+}
+
+func TestEnumerate(t *testing.T) {
+	db := &memory{rows: map[string][][]string{"*": {
+		{"ann", "5", "6", "/a", "M", "o=1"}, {"root", "0", "0", "/root"}, {"minus1", "5", "4294967295", "/m"}, {"nohome", "5", "6", ""},
+		{"bob", "7", "8", "/b"},
+	}}}
+	m := module(t, db)
+	var got []string
+	err := m.Enumerate(context.Background(), func(a *authlib.Account) error {
+		got = append(got, outcome(a, nil))
+		return nil
+	})
+	if want := []string{"ann 5/6 /a  o=1", "bob 7/8 /b  "}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+	enough := errors.New("enough")
+	if err := m.Enumerate(context.Background(), func(*authlib.Account) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("got %v", err)
+	}
+}
