@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -13,8 +14,8 @@ import (
 	"mailproxy/authlib/password"
 )
 
-// find returns the only account of that name, with its stored passwords, and the name of its entry.
-func (d *directory) find(ctx context.Context, user, service string) (*authlib.Account, string, error) {
+// find returns the only account of that name, with its first stored passwords, and its entry.
+func (d *directory) find(ctx context.Context, user, service string) (*authlib.Account, *goldap.Entry, error) {
 	attribute, key := d.mail, user
 	if d.domain != "" && !strings.Contains(user, "@") {
 		key += "@" + d.domain
@@ -22,22 +23,22 @@ func (d *directory) find(ctx context.Context, user, service string) (*authlib.Ac
 	if d.emailmap != "" {
 		handle, err := d.handle(ctx, user)
 		if err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 		attribute, key = d.emailmapMail, handle
 	}
 	e, err := d.entry(ctx, &query{base: d.base, filter: and(d.filter, equal(attribute, key)), attributes: d.attributes})
 	if errors.Is(err, errSeveral) {
-		return nil, "", authlib.Unusable(user, "more than one entry with %s=%q below %s", attribute, key, d.base)
+		return nil, nil, authlib.Unusable(user, "more than one entry with %s=%q below %s", attribute, key, d.base)
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	a, err := d.account(e, user, service) // what the user typed
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
-	return a, e.DN, nil
+	return a, e, nil
 }
 
 // entry returns the only entry that matches; the error is authlib.ErrRefused when there is none, errSeveral when there are more.
@@ -126,21 +127,62 @@ func (d *directory) id(e *goldap.Entry, attribute, all, setting string) (value, 
 	return all, attribute
 }
 
-// matches returns authlib.ErrRefused unless a clear password is the account's: the stored clear password decides alone when there is one.
-func matches(a *authlib.Account, clear string) error {
-	switch {
-	case a.ClearPassword != "":
-		if subtle.ConstantTimeCompare([]byte(a.ClearPassword), []byte(clear)) == 1 {
+// matches returns authlib.ErrRefused unless a clear password is one of the entry's: stored clear passwords decide alone when there are
+// some, else any of the hashes. The account then has the one that matched.
+func (d *directory) matches(a *authlib.Account, e *goldap.Entry, clear string) error {
+	stored := values(e, d.clearPW)
+	for _, v := range stored {
+		if subtle.ConstantTimeCompare([]byte(v), []byte(clear)) == 1 {
 			return nil
 		}
-	case a.CryptPassword != "":
-		return password.Check(a.Address, a.CryptPassword, clear)
 	}
-	return authlib.ErrRefused
+	if len(stored) > 0 {
+		return authlib.ErrRefused
+	}
+	var result error
+	for _, hash := range values(e, d.cryptPW) {
+		err := password.Check(a.Address, hash, clear)
+		if err == nil {
+			a.CryptPassword = hash
+			return nil
+		}
+		// One that cannot be used matters when there is no other.
+		if result == nil || errors.Is(err, authlib.ErrRefused) {
+			result = err
+		}
+	}
+	if result == nil {
+		return authlib.ErrRefused
+	}
+	return result
 }
 
-func cramMatches(a *authlib.Account, req *authlib.AuthRequest) bool {
-	return a.ClearPassword != "" && password.VerifyCRAM(a.ClearPassword, req.Type, req.Challenge, req.Response)
+// values returns the values of an attribute that are not empty.
+func values(e *goldap.Entry, attribute string) []string {
+	if attribute == "" {
+		return nil
+	}
+	all := slices.Clone(e.GetEqualFoldAttributeValues(attribute))
+	return slices.DeleteFunc(all, func(v string) bool { return v == "" })
+}
+
+// cramMatches tells whether the answer to a challenge was made with one of the entry's clear passwords, which the account then has.
+func (d *directory) cramMatches(a *authlib.Account, e *goldap.Entry, req *authlib.AuthRequest) bool {
+	all := values(e, d.clearPW)
+	if len(all) == 0 {
+		for _, hash := range values(e, d.cryptPW) {
+			if clear := password.Clear(hash); clear != "" {
+				all = append(all, clear)
+			}
+		}
+	}
+	for _, clear := range all {
+		if password.VerifyCRAM(clear, req.Type, req.Challenge, req.Response) {
+			a.ClearPassword = clear
+			return true
+		}
+	}
+	return false
 }
 
 // declined turns the answer to a change that a policy for passwords did not let pass into authlib.ErrRefused. That the rights
@@ -160,11 +202,12 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 		return err
 	}
 	defer release()
-	a, dn, err := d.find(ctx, req.User, req.Service)
+	a, e, err := d.find(ctx, req.User, req.Service)
 	if err != nil {
 		return err
 	}
-	if err := check(ctx, d, a, dn, req.OldPassword); err != nil {
+	dn := e.DN
+	if err := d.check(ctx, a, e, req.OldPassword); err != nil {
 		return err
 	}
 	changes := make(map[string]string)

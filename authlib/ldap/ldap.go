@@ -110,17 +110,17 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 		}
 		user = string(req.Response[:i])
 	}
-	a, dn, err := d.find(ctx, user, req.Service)
+	a, e, err := d.find(ctx, user, req.Service)
 	if err != nil {
 		return nil, err
 	}
 	if req.Type != authlib.AuthLogin {
-		if !cramMatches(a, req) {
+		if !d.cramMatches(a, e, req) {
 			return nil, authlib.ErrRefused
 		}
 		return a, nil
 	}
-	if err := check(ctx, d, a, dn, req.Password); err != nil {
+	if err := d.check(ctx, a, e, req.Password); err != nil {
 		return nil, err
 	}
 	a.ClearPassword = req.Password
@@ -128,15 +128,15 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 }
 
 // check tells whether a clear password is the account's, by asking the server if LDAP_AUTHBIND says so.
-func check(ctx context.Context, d *directory, a *authlib.Account, dn, clear string) error {
+func (d *directory) check(ctx context.Context, a *authlib.Account, e *goldap.Entry, clear string) error {
 	if !d.authBind {
-		return matches(a, clear)
+		return d.matches(a, e, clear)
 	}
 	// Servers take an empty one for an anonymous bind, and say yes (RFC 4513 section 5.1.2); long ones keep their CPU busy.
 	if clear == "" || len(clear) > password.MaxLength {
 		return authlib.ErrRefused
 	}
-	return temporary(d.binds.do(ctx, func(c *conn) error { return refused(c.bind(ctx, dn, clear)) }))
+	return temporary(d.binds.do(ctx, func(c *conn) error { return refused(c.bind(ctx, e.DN, clear)) }))
 }
 
 // refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused.

@@ -55,16 +55,17 @@ func alone[T any](f func() T) T {
 // cryptSchemes lists the crypt(3) formats that a prefix tells apart.
 func cryptSchemes() []scheme {
 	return []scheme{
-		{prefix: "$1$", verify: verifyMD5, hash: hashMD5},
-		{prefix: "$2a$", verify: verifyBcrypt, hash: hashBcrypt},
-		{prefix: "$2b$", verify: verifyBcrypt, hash: hashBcrypt},
-		{prefix: "$2y$", verify: verifyBcrypt, hash: hashBcrypt},
+		{name: "$1$", verify: verifyMD5, hash: hashMD5},
+		{name: "$2a$", verify: verifyBcrypt, hash: hashBcrypt},
+		{name: "$2b$", verify: verifyBcrypt, hash: hashBcrypt},
+		{name: "$2y$", verify: verifyBcrypt, hash: hashBcrypt},
 		shaCrypt("$5$", sha256.New, 43),
 		shaCrypt("$6$", sha512.New, 86),
-		{prefix: "$y$", verify: verifyYescrypt, hash: hashYescrypt},
-		{prefix: "$argon2d$", verify: verifyArgon2, hash: hashArgon2},
-		{prefix: "$argon2i$", verify: verifyArgon2, hash: hashArgon2},
-		{prefix: "$argon2id$", verify: verifyArgon2, hash: hashArgon2},
+		{name: "$y$", verify: verifyYescrypt, hash: hashYescrypt},
+		{name: "$7$", verify: verifyScrypt, hash: hashScrypt},
+		{name: "$argon2d$", verify: verifyArgon2, hash: hashArgon2},
+		{name: "$argon2i$", verify: verifyArgon2, hash: hashArgon2},
+		{name: "$argon2id$", verify: verifyArgon2, hash: hashArgon2},
 	}
 }
 
@@ -109,7 +110,7 @@ func shaCrypt(prefix string, f func() hash.Hash, digest int) scheme {
 		return max(n, minSHARounds), true, after
 	}
 	return scheme{
-		prefix: prefix,
+		name: prefix,
 		verify: func(hash, clear string) (bool, bool) {
 			n, _, rest := rounds(hash[len(prefix):])
 			salt, stored, ok := strings.Cut(rest, "$")

@@ -1,15 +1,15 @@
 // Package password tells whether a clear password belongs to a stored hash, or to a stored CRAM secret, and makes new
-// ones. It takes what Courier's databases hold: crypt(3) formats with or without the prefix {CRYPT}, and base64 or hex
-// digests with a {SCHEME} prefix. What it does not know it names, without showing the hash.
+// ones. It takes what the tables of Courier and Dovecot hold: crypt(3) formats, and digests, key derivations and clear passwords
+// with a {SCHEME} prefix. What it does not know it names, without showing the hash.
 //
-// Of crypt(3) it lacks the formats that no mail system writes: $sha1$, $md5$, $7$, $gy$, $3$, BSDi's _.
+// Of crypt(3) it lacks the formats that no mail system writes: $sha1$, $md5$, $gy$, $3$, BSDi's _; of Dovecot's schemes those that
+// are made for one mechanism: CRAM-MD5, HMAC-MD5, DIGEST-MD5, OTP; and PLAIN-MD4, PLAIN-TRUNC.
 package password
 
 import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"mailproxy/authlib"
 )
@@ -36,92 +36,20 @@ func (e *UnknownSchemeError) Error() string {
 	return "unknown password scheme " + e.Scheme
 }
 
-// scheme is one way to store passwords.
-type scheme struct {
-	// prefix of the stored hash; in lower case if it begins with a brace.
-	prefix string
-	// verify compares in constant time; ok is false for a damaged hash. The hash comes with its prefix if that is one of
-	// crypt(3), else without.
-	verify func(hash, clear string) (match, ok bool)
-	// hash makes a new one with the costs of like, which may also be the prefix alone or empty.
-	hash func(like, clear string) (string, error)
-}
-
-// schemes and crypts are the known ones and those of crypt(3), made when they are first asked for. No prefix is the beginning
-// of another.
-var (
-	crypts  = sync.OnceValue(cryptSchemes)
-	schemes = sync.OnceValue(func() []scheme { return append(digestSchemes(), crypts()...) })
-)
-
-// find returns the scheme of a stored hash, and the hash as that scheme's functions want it. before is what they must not
-// see: "{SSHA}", "{crypt}", or nothing.
-func find(hash string) (s scheme, before, rest string, err error) {
-	rest = hash
-	if strings.HasPrefix(hash, "{") {
-		end := strings.IndexByte(hash, '}')
-		if end < 0 {
-			return s, "", "", &UnknownSchemeError{Scheme: "{ without }"}
-		}
-		before, rest = hash[:end+1], hash[end+1:]
-		if name := strings.ToLower(before); name != "{crypt}" {
-			for _, s := range schemes() {
-				if s.prefix == name {
-					return s, before, rest, nil
-				}
-			}
-			return s, "", "", &UnknownSchemeError{Scheme: printable(before)}
-		}
-	}
-	for _, s := range crypts() {
-		if s.prefix != "" && strings.HasPrefix(rest, s.prefix) {
-			return s, before, rest, nil
-		}
-	}
-	switch {
-	case strings.HasPrefix(rest, "$"):
-		// The name only: what follows the second dollar is the hash.
-		name, _, ok := strings.Cut(rest[1:], "$")
-		if !ok {
-			return s, "", "", &UnknownSchemeError{Scheme: "$ without a second $"}
-		}
-		return s, "", "", &UnknownSchemeError{Scheme: printable("$" + name + "$")}
-	case isDES(rest):
-		return scheme{prefix: "DES", verify: verifyDES, hash: hashDES}, before, rest, nil
-	case rest == "":
-		return s, "", "", &UnknownSchemeError{Scheme: "(empty)"}
-	}
-	return s, "", "", &UnknownSchemeError{Scheme: "(none)"}
-}
-
-// printable cuts a scheme's name to what may stand in a log.
-func printable(name string) string {
-	b := []byte(name)
-	if len(b) > 20 {
-		b = append(b[:20], "..."...)
-	}
-	for i, c := range b {
-		if c < 0x20 || c > 0x7e {
-			b[i] = '?'
-		}
-	}
-	return string(b)
-}
-
 // Verify tells whether clear is the password of the stored hash, in time that does not depend on where they differ. The
 // error is an [*UnknownSchemeError] for a hash of a kind that is not known, or that is damaged. A password longer than
 // [MaxLength] is nobody's: it is not looked at.
 func Verify(hash, clear string) (bool, error) {
-	s, _, rest, err := find(hash)
+	f, err := find(hash)
 	if err != nil {
 		return false, err
 	}
 	if len(clear) > MaxLength {
 		return false, nil
 	}
-	match, ok := s.verify(rest, clear)
+	match, ok := f.verify(f.stored, clear)
 	if !ok {
-		return false, &UnknownSchemeError{Scheme: strings.ToUpper(s.prefix), Damaged: true}
+		return false, &UnknownSchemeError{Scheme: strings.ToUpper(f.name), Damaged: true}
 	}
 	return match, nil
 }
@@ -162,13 +90,17 @@ func Hash(like, clear string) (string, error) {
 	if len(clear) > MaxLength {
 		return "", ErrTooLong
 	}
-	s, before, rest, err := find(like)
+	f, err := find(like)
+	var unknown *UnknownSchemeError
+	if errors.As(err, &unknown) && unknown.Damaged && f.hash != nil {
+		err = nil // the scheme alone
+	}
 	if err != nil {
 		return "", err
 	}
-	hash, err := s.hash(rest, clear)
+	hash, err := f.hash(f.stored, clear)
 	if err != nil {
 		return "", err
 	}
-	return before + hash, nil
+	return f.before + f.encode(hash), nil
 }

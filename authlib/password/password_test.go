@@ -87,6 +87,36 @@ var vectors = []struct{ hash, clear string }{
 	{"{CRYPT}$1$OmZMhZv7$9suXBOyWtBXo5YsbkQDXJ.", "secret"}, // Courier's prefix
 	{"{crypt}H6kMHNu/vsBNI", "secret"},                      // userdbpw
 	{"{sha}5en6G6MezRroT3XKqkdPOmY/BfQ", "secret"},          // without padding
+	// doveadm pw -s SCHEME
+	{`{BLF-CRYPT}$2y$05$Ui1jXYCp0Lp3pYTMM0o9bu0z9aqsg75Zaqb6hzwampUbGTUdql/W2`, `pässwörd`},
+	{`{SHA512-CRYPT}$6$2U1xeM6wstXue5TZ$sLeilgV5Zagon9HOOum1iKnq4Ul.P91kP5kNf7i8vd6oEa6Gvm.eOt.Yc0wknKN14HRPPyxTynyc5dhuWKg0x.`, `pässwörd`},
+	{`{SHA256-CRYPT}$5$biV3njhrExKvnL8b$VAXRx6hgVws7HMhBFv2yj.emVcB4RPXjWmcnw7VFsTD`, `pässwörd`},
+	{`{md5-crypt}$1$Q0CzwqIO$D5MoBKuetAbojkksRT8DL0`, `pässwörd`},
+	{`{DES-CRYPT}IyJ1hXQ3F4DrU`, `pässwörd`},
+	{`{CRYPT}$2y$05$7VzqO2/siRnGkEU9V9.CHuO0hnPMQ6hccECOjPnk/vj4tlNTHV1Vq`, `pässwörd`},
+	{`{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$+sAL7zvBiOwC+ZYoI4aZmw$e5y/1hc29fZ/phn0fDvN/Hf4Ly/ILqO6TxyOsGLkmaE`, `pässwörd`},
+	{`{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$IV88o+bvGiC3lbTUGrJqNQ$IZc2fDnCHprz9LdYdnLh8dKxnUvVOOd8WDnyRSMiP/8`, `pässwörd`},
+	{`{PBKDF2}$1$CnTcOCLrlmzlRnnM$5000$cca6f1e106fb1df0103d3c3bcf0b5a7de10c2913`, `pässwörd`},
+	{`{PLAIN}pässwörd`, `pässwörd`},
+	{`{Clear}pässwörd`, `pässwörd`},
+	{`{CLEARTEXT}{x}`, `{x}`},
+	{`{PLAIN-MD5}12841e4ba5e37d2fbfc78458c6714ade`, `pässwörd`},
+	{`{LDAP-MD5}EoQeS6XjfS+/x4RYxnFK3g==`, `pässwörd`},
+	{`{SMD5}xAeLhqetR8vOoU5q2eAgXKv5xc0=`, `pässwörd`},
+	{`{MD5}$1$oGvy3SCo$aVcE7wCfaihMmIv6oAP0X.`, `pässwörd`},
+	{`{SHA1}9Rfd8dMqES/xrVXGbRsSyzjn6Pc=`, `pässwörd`},
+	{`{SCRAM-SHA-1}4096,f78kT4wJ9OX8HXGedx/RAQ==,uJuZ0QM+q48A33A+/n0oD1sFgNA=,d96HUZsiDmsRS/7Tmfy8CfD5NJ8=`, `pässwörd`},
+	{`{SCRAM-SHA-256}4096,KcyCXySG0RFnuXF5XgZoyw==,hYcuzjzEA2U2SDq674R1Y5412XZAuCEXxmJWJHzvJ7Y=,/Q7OpA7Uc3LW5ESMcK86iN6I5TZ+NltAhn/xKeSrx4Y=`, `pässwörd`},
+	{`{SSHA256.HEX}5f9d9a62880ab73a2fe6842af91716cb7f6dddaef9b3056b25d9f74d7e01d87861753bd1`, `pässwörd`},
+	{`{SHA512.B64}csf+G9M7eFdGqclPm4DSWRzTjzwTyKpD91N/MqKoxfm10c7ha2nwIS4OOalNg/V7zzomuud2AHzrsB8NYxEnPg==`, `pässwörd`},
+	{`{PLAIN.BASE64}cMOkc3N3w7ZyZA==`, `pässwörd`},
+	{`{sha.hex}f517ddf1d32a112ff1ad55c66d1b12cb38e7e8f7`, `pässwörd`},
+	{`{SHA}F517ddf1d32a112ff1ad55c66d1b12cb38e7e8f7`, `pässwörd`},
+	{`{CRYPT.B64}JDJ5JDA1JEN5UktEU3Qwb0FVMnBpVDdZZ3NJQk9Jako4ZVpncnFqZE9aYnJlZ3F0V3FHdGlsd3I2WXo2`, `pässwörd`},
+	{`{PLAIN-MD5.B64}EoQeS6XjfS+/x4RYxnFK3g==`, `pässwörd`},
+	{`{SMD5.HEX}c006a2422a14be00a876d04fe4f07f5eff04b097`, `pässwörd`},
+	{`{PBKDF2.HEX}243124365249462f476d2f3765754474656c6f24353030302466396530363337383237633130633739373366353235636532303435313433353434613335316533`, `pässwörd`},
+	{`$7$C6..../....SodiumChloride$KnaT/KYqe0Wkw8JJxj5dtK/JH3wZT3jEZzX4iCRKXQ0`, `secret`}, // crypt(3)
 }
 
 func TestVerify(t *testing.T) {
@@ -125,7 +155,15 @@ func TestVerifyUnknown(t *testing.T) {
 		"$argon2id$v=19$m=4294967295,t=3,p=1$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5": "damaged password hash of scheme $ARGON2ID$",
 		"$argon2id$v=19$m=64,t=0,p=1$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5bTY":      "damaged password hash of scheme $ARGON2ID$",
 		"$argon2id$v=19$m=64,t=1,p=0$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5bTY":      "damaged password hash of scheme $ARGON2ID$",
-		long: "unknown password scheme {AAAAAAAAAAAAAAAAAAA...",
+		"{SHA.FOO}secrethash":                                     "unknown password scheme {SHA.FOO}",
+		"{PLAIN.HEX}secrethash":                                   "damaged password hash of scheme {PLAIN.HEX}",
+		"{PBKDF2}$1$salt$99999999$secrethash":                     "damaged password hash of scheme {PBKDF2}",
+		"{PBKDF2}$2$salt$1$" + strings.Repeat("0", 40):            "damaged password hash of scheme {PBKDF2}",
+		"{SCRAM-SHA-1}4096,secrethash":                            "damaged password hash of scheme {SCRAM-SHA-1}",
+		"$7$Z6..../....SodiumChloride$" + strings.Repeat("a", 43): "damaged password hash of scheme $7$",
+		"$7$C.........." + strings.Repeat("a", 43):                "damaged password hash of scheme $7$",
+		"{DIGEST-MD5}secrethash":                                  "unknown password scheme {DIGEST-MD5}",
+		long:                                                      "unknown password scheme {AAAAAAAAAAAAAAAAAAA...",
 	} {
 		ok, err := Verify(hash, "x")
 		var unknown *UnknownSchemeError
@@ -229,6 +267,7 @@ func FuzzVerify(f *testing.F) {
 		f.Add(v.hash, v.clear)
 	}
 	f.Add("{CRYPT}{SHA}", "")
+	f.Add("{PLAIN}x", "x")
 	f.Add("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAA", "x")
 	f.Fuzz(func(t *testing.T, hash, clear string) {
 		if strings.Contains(hash, "argon2") && len(hash) > 0 {
@@ -237,8 +276,8 @@ func FuzzVerify(f *testing.F) {
 				return
 			}
 		}
-		for _, slow := range []string{"rounds=", "$2a$", "$2b$", "$2y$", "$y$"} {
-			if strings.Contains(hash, slow) {
+		for _, slow := range []string{"rounds=", "$2a$", "$2b$", "$2y$", "$y$", "$7$", "pbkdf2", "scram"} {
+			if strings.Contains(strings.ToLower(hash), slow) {
 				return
 			}
 		}

@@ -89,6 +89,9 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 		return nil, err
 	}
 	if req.Type != authlib.AuthLogin {
+		if a.ClearPassword == "" {
+			a.ClearPassword = password.Clear(a.CryptPassword)
+		}
 		if a.ClearPassword == "" || !password.VerifyCRAM(a.ClearPassword, req.Type, req.Challenge, req.Response) {
 			return nil, authlib.ErrRefused
 		}

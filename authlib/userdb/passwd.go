@@ -133,10 +133,19 @@ func (r record) change(req *authlib.PasswordRequest) (record, error) {
 	return r.replace(values), nil
 }
 
-// keep returns what a new hash is to be like. Courier writes $1$ always; what is stronger stays as it is.
+// keep returns what a new hash is to be like. Courier writes $1$ always; what is stronger, or clear on purpose, stays as it is.
 func keep(old string) string {
-	for _, strong := range [...]string{"$2", "$5$", "$6$", "$y$", "$argon2"} {
-		if strings.HasPrefix(old, strong) {
+	name, rest := "", old
+	if strings.HasPrefix(old, "{") {
+		name, rest, _ = strings.Cut(strings.ToUpper(old), "}")
+		name, _, _ = strings.Cut(name, ".")
+	}
+	switch name {
+	case "{PBKDF2", "{SCRAM-SHA-1", "{SCRAM-SHA-256", "{PLAIN", "{CLEAR", "{CLEARTEXT":
+		return old
+	}
+	for _, strong := range [...]string{"$2", "$5$", "$6$", "$7$", "$y$", "$argon2"} {
+		if strings.HasPrefix(strings.ToLower(rest), strong) {
 			return old
 		}
 	}

@@ -140,3 +140,15 @@ func TestChangePasswordFolder(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestKeep(t *testing.T) {
+	for old, want := range map[string]string{
+		"$6$x$y": "$6$x$y", "{SHA512-CRYPT}$6$x$y": "{SHA512-CRYPT}$6$x$y", "{blf-crypt}$2y$05$x": "{blf-crypt}$2y$05$x", "{PLAIN}x": "{PLAIN}x",
+		"{pbkdf2.hex}00": "{pbkdf2.hex}00", "{ARGON2ID}$argon2id$x": "{ARGON2ID}$argon2id$x",
+		"H6kMHNu/vsBNI": "$1$", "{SHA}x": "$1$", "$1$a$b": "$1$", "{MD5}x": "$1$", "": "$1$",
+	} {
+		if got := keep(old); got != want {
+			t.Errorf("keep(%q) = %q, want %q", old, got, want)
+		}
+	}
+}

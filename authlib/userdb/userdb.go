@@ -121,9 +121,16 @@ func (m *Module) Authenticate(_ context.Context, req *authlib.AuthRequest) (*aut
 	name := cramField(req.Type)
 	secret, ok := r.get(req.Service + "-" + name)
 	if !ok {
-		if secret, ok = r.get(name); !ok {
+		secret, ok = r.get(name)
+	}
+	if !ok {
+		_, hash, _ := r.password(req.Service)
+		clear := password.Clear(hash)
+		if clear == "" || !password.VerifyCRAM(clear, req.Type, req.Challenge, req.Response) {
 			return nil, authlib.ErrRefused
 		}
+		a.ClearPassword = clear
+		return a, nil
 	}
 	ok, err = password.VerifyCRAMSecret(secret, req.Type, req.Challenge, req.Response)
 	switch {
