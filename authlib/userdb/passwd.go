@@ -57,6 +57,13 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 			return nil
 		}
 	}
+	r, err := m.find(req.User)
+	if err != nil {
+		return err
+	}
+	if _, err := r.account(req.User); err != nil {
+		return err
+	}
 	return authlib.ErrRefused
 }
 

@@ -44,6 +44,9 @@ func cramField(t authlib.AuthType) string {
 
 // account returns the account without anything that concerns its password. The error is an *authlib.AccountError.
 func (r record) account(name string) (*authlib.Account, error) {
+	if r == noTab {
+		return nil, authlib.Unusable(name, "a blank, not a TAB, behind the name in userdb")
+	}
 	a := &authlib.Account{Address: name}
 	a.Home, _ = r.get("home")
 	uid, _ := r.get("uid")

@@ -26,13 +26,28 @@ type source interface {
 	close() error
 }
 
-// splitLine splits a line into name and fields; ok is false for comments and whatever else is no account.
+// noTab is the record of a line with a blank where the TAB belongs: an account that cannot be used.
+const noTab record = " no TAB"
+
+// splitLine splits a line into name and fields, at the TAB, or else at the first blank (see fieldsOf); ok is false for comments
+// and whatever else is no account.
 func splitLine(line string) (name, fields string, ok bool) {
 	if line == "" || line[0] == '#' {
 		return "", "", false
 	}
-	name, fields, ok = strings.Cut(line, "\t")
-	return name, fields, ok && name != ""
+	if name, fields, ok = strings.Cut(line, "\t"); ok {
+		return name, fields, name != ""
+	}
+	name, fields, ok = strings.Cut(line, " ")
+	return name, fields, ok && name != "" && strings.Contains(fields, "=")
+}
+
+// fieldsOf returns the record of a line that was split.
+func fieldsOf(line, name, fields string) record {
+	if line[len(name)] != '\t' {
+		return noTab
+	}
+	return record(fields)
 }
 
 // textFiles returns the path itself, or all files below it in the order of their names. Files and folders whose names
@@ -131,7 +146,7 @@ type index struct {
 	table    []uint32
 }
 
-// place is where an account is in index.text: name, tab, fields.
+// place is where an account is in index.text: name, tab (or blank), fields.
 type place struct{ name, fields, end uint32 }
 
 // loadIndex reads a text file or folder into memory.
@@ -203,17 +218,20 @@ func (x *index) find(name string) (record, bool, error) {
 	if !ok {
 		return "", false, nil
 	}
-	p := x.accounts[x.table[slot]-1]
-	return record(x.text[p.fields:p.end]), true, nil
+	return x.record(x.accounts[x.table[slot]-1]), true, nil
 }
 
 func (x *index) each(yield func(string, record) error) error {
 	for _, p := range x.accounts {
-		if err := yield(x.text[p.name:p.fields-1], record(x.text[p.fields:p.end])); err != nil {
+		if err := yield(x.text[p.name:p.fields-1], x.record(p)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (x *index) record(p place) record {
+	return fieldsOf(x.text[p.name:p.end], x.text[p.name:p.fields-1], x.text[p.fields:p.end])
 }
 
 func (x *index) close() error { return nil }
@@ -225,8 +243,8 @@ var errFound = errors.New("found")
 
 func (s scan) find(name string) (r record, ok bool, err error) {
 	err = openText(s.path, func(f *os.File) error {
-		return eachLine(f, name, func(_, fields string) error {
-			r, ok = record(fields), true
+		return eachLine(f, name, func(_ string, fields record) error {
+			r, ok = fields, true
 			return errFound
 		})
 	})
@@ -239,12 +257,12 @@ func (s scan) find(name string) (r record, ok bool, err error) {
 func (s scan) each(yield func(string, record) error) error {
 	seen := make(map[string]bool)
 	return openText(s.path, func(f *os.File) error {
-		return eachLine(f, "", func(name, fields string) error {
+		return eachLine(f, "", func(name string, fields record) error {
 			if seen[name] {
 				return nil
 			}
 			seen[name] = true
-			return yield(name, record(fields))
+			return yield(name, fields)
 		})
 	})
 }
@@ -252,18 +270,21 @@ func (s scan) each(yield func(string, record) error) error {
 func (s scan) close() error { return nil }
 
 // eachLine calls yield for every account in r, or for those named only if that is not empty, and ends with its first error.
-func eachLine(r io.Reader, only string, yield func(name, fields string) error) error {
+func eachLine(r io.Reader, only string, yield func(name string, fields record) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 32<<10), maxLine)
 	for lines.Scan() {
-		line := lines.Bytes()
-		if only != "" && (len(line) <= len(only) || line[len(only)] != '\t' || string(line[:len(only)]) != only) {
+		raw := lines.Bytes()
+		if only != "" && (len(raw) <= len(only) || raw[len(only)] != '\t' && raw[len(only)] != ' ' || string(raw[:len(only)]) != only) {
 			continue
 		}
-		if name, fields, ok := splitLine(string(line)); ok {
-			if err := yield(name, fields); err != nil {
-				return err
-			}
+		line := string(raw)
+		name, fields, ok := splitLine(line)
+		if !ok || only != "" && name != only {
+			continue
+		}
+		if err := yield(name, fieldsOf(line, name, fields)); err != nil {
+			return err
 		}
 	}
 	return lines.Err()

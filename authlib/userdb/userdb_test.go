@@ -148,6 +148,34 @@ func TestHostileIDs(t *testing.T) {
 	}
 }
 
+// TestBlankForTab: the account is there, and the log says what is wrong with its line.
+func TestBlankForTab(t *testing.T) {
+	const text = "ann uid=5|gid=5|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nbob     uid=5|gid=5|home=/h\n" +
+		"with blank\tuid=5|gid=5|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nno account\n"
+	path := filepath.Join(t.TempDir(), "userdb")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, oneShot := range []bool{false, true} {
+		m := New(Config{Path: path, OneShot: oneShot})
+		for user, want := range map[string]string{
+			"ann": `error account "ann" cannot be used: a blank, not a TAB, behind the name in userdb`, "bob": `error account "bob" cannot be used: a blank`,
+			"with": "refused", "no": "refused", "with blank": "5/5 /h with blank",
+		} {
+			if got := login(m, "imap", user, "secret"); !strings.HasPrefix(got, want) {
+				t.Errorf("%v, %s: %s, want %s", oneShot, user, got, want)
+			}
+		}
+		err := m.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "ann", OldPassword: "secret", NewPassword: "x"})
+		if got := show(nil, err); !strings.HasPrefix(got, `error account "ann" cannot be used`) {
+			t.Errorf("change of password: %s", got)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestLookup(t *testing.T) {
 	for _, kind := range kinds {
 		m, _ := install(t, kind.dat, kind.config)
@@ -352,12 +380,13 @@ func TestConcurrent(t *testing.T) {
 func FuzzText(f *testing.F) {
 	f.Add("a\tuid=1|gid=2|home=/h\n# c\n\nb\tuid=x\r\na\ttwice", "a", "uid")
 	f.Add("\n\t\n\tx=\n|=|", "", "")
+	f.Add("a uid=1|gid=2\na b\tuid=1\nc d\n", "a", "uid")
 	f.Fuzz(func(t *testing.T, text, name, field string) {
 		x := parseIndex(text)
 		byScan := make(map[string]string)
-		err := eachLine(strings.NewReader(text), "", func(n, fields string) error {
+		err := eachLine(strings.NewReader(text), "", func(n string, fields record) error {
 			if _, twice := byScan[n]; !twice {
-				byScan[n] = fields
+				byScan[n] = string(fields)
 			}
 			return nil
 		})
