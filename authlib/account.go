@@ -32,6 +32,18 @@ type Account struct {
 	Options Options
 }
 
+// Spelling returns how a database spells the name that somebody typed: the first of its values that is the same but for case and
+// blanks around it, or the name as typed where none is, so that an alias does not log in as somebody else. Limits, caches and
+// mailhosts then see one user for Ann@x and ann@X.
+func Spelling(typed string, values ...string) string {
+	for _, v := range values {
+		if strings.EqualFold(strings.TrimSpace(v), strings.TrimSpace(typed)) {
+			return v
+		}
+	}
+	return typed
+}
+
 // Options is a list "key=value,key=value" as it stands in the database, order kept. A key without "=" has the value "".
 type Options string
 

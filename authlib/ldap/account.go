@@ -17,10 +17,11 @@ import (
 // find returns the only account of that name, with its first stored passwords, and its entry.
 func (d *directory) find(ctx context.Context, user, service string) (*authlib.Account, *goldap.Entry, error) {
 	attribute, key := d.mail, user
-	if d.domain != "" && !strings.Contains(user, "@") {
+	whole := strings.Contains(user, "@")
+	if d.domain != "" && !whole {
 		key += "@" + d.domain
 	}
-	if d.emailmap != "" {
+	if d.emailmap != "" && whole { // the map has whole addresses only
 		handle, err := d.handle(ctx, user)
 		if err != nil {
 			return nil, nil, err
@@ -34,7 +35,7 @@ func (d *directory) find(ctx context.Context, user, service string) (*authlib.Ac
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := d.account(e, user, service) // what the user typed
+	a, err := d.account(e, authlib.Spelling(user, values(e, d.mail)...), service)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -57,10 +58,7 @@ func (d *directory) entry(ctx context.Context, q *query) (*goldap.Entry, error) 
 
 // handle looks the address up in the e-mail map.
 func (d *directory) handle(ctx context.Context, address string) (string, error) {
-	local, realm, ok := strings.Cut(address, "@")
-	if !ok {
-		return "", authlib.ErrRefused // the map has whole addresses only
-	}
+	local, realm, _ := strings.Cut(address, "@")
 	e, err := d.entry(ctx, &query{base: d.emailmapBase, filter: d.mapFilter(local, realm), attributes: []string{d.emailmapAttr}})
 	if errors.Is(err, errSeveral) {
 		return "", authlib.Unusable(address, "more than one entry in LDAP_EMAILMAP's tree %s", d.emailmapBase)

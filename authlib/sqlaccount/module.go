@@ -146,8 +146,13 @@ func (m *Module) find(ctx context.Context, user, service string) (*authlib.Accou
 			return false, nil
 		}
 		first = slices.Clone(columns)
-		a, err = account(columns)
-		return err != nil, err
+		if a, err = account(columns); err != nil {
+			return true, err
+		}
+		if authlib.Spelling(v.User, a.Address) != a.Address {
+			a.Address = authlib.Spelling(user, a.Address)
+		}
+		return false, nil
 	})
 	var unusable *authlib.AccountError
 	switch {

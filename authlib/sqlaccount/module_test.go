@@ -151,10 +151,12 @@ func TestAuthenticate(t *testing.T) {
 }
 
 func TestDomain(t *testing.T) {
-	row := []string{"x", "", "secret", "5", "6", "/x"}
-	db := &memory{rows: map[string][][]string{"ann@default.org": {row}, "bob@": {row}}}
+	row := func(name string) []string { return []string{name, "", "secret", "5", "6", "/x"} }
+	db := &memory{rows: map[string][][]string{"ann@default.org": {row("Ann@default.org")}, "bob@": {row("Bob@")}, "alias@x": {row("ann@x")},
+		"ANN@X": {row("ann@x")}}}
 	m := module(t, db, "DEFAULT_DOMAIN default.org")
-	for user, want := range map[string]string{"ann": "x 5/6", "ann@default.org": "x 5/6", "bob@": "x 5/6", "bob": "refused", "ann@other": "refused"} {
+	for user, want := range map[string]string{"ann": "Ann@default.org 5/6", "ann@default.org": "Ann@default.org 5/6",
+		"bob@": "Bob@ 5/6", "alias@x": "alias@x 5/6", "ANN@X": "ann@x 5/6", "bob": "refused", "ann@other": "refused"} {
 		if got := login(m, user, "secret"); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s, want %s", user, got, want)
 		}
