@@ -110,8 +110,8 @@ func (a *asker) judge(m *served, err error) error {
 	case errors.Is(err, authlib.ErrRefused):
 		m.success(a.log, m.Name(), a.now)
 		a.debugf("%s: REJECT - try next module", m.Name())
-		if err != authlib.ErrRefused {
-			// Refused for a reason that the administrator can do something about, such as an unknown hash.
+		if err != authlib.ErrRefused && a.complaints.due(err.Error(), a.now()) {
+			// Refused for a reason that the administrator can do something about, such as a locked account.
 			a.log.infof("%s: %v", m.Name(), err)
 		}
 	case errors.Is(err, context.Canceled):

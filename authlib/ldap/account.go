@@ -233,7 +233,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 		return temporary(d.searches.do(ctx, func(c *conn) error { return declined(c.change(ctx, dn, changes)) }))
 	}
 	return temporary(d.binds.do(ctx, func(c *conn) error {
-		if err := refused(c.bind(ctx, dn, req.OldPassword)); err != nil {
+		if err := refused(a.Address, c.bind(ctx, dn, req.OldPassword)); err != nil {
 			return err
 		}
 		return declined(c.change(ctx, dn, changes))

@@ -136,17 +136,34 @@ func (d *directory) check(ctx context.Context, a *authlib.Account, e *goldap.Ent
 	if clear == "" || len(clear) > password.MaxLength {
 		return authlib.ErrRefused
 	}
-	return temporary(d.binds.do(ctx, func(c *conn) error { return refused(c.bind(ctx, e.DN, clear)) }))
+	return temporary(d.binds.do(ctx, func(c *conn) error { return refused(a.Address, c.bind(ctx, e.DN, clear)) }))
 }
 
-// refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused.
-func refused(err error) error {
-	if goldap.IsErrorAnyOf(err, goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInappropriateAuthentication,
+// refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused. Where the reason is another than a
+// wrong password it stands behind that, for the log.
+func refused(name string, err error) error {
+	if !goldap.IsErrorAnyOf(err, goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInappropriateAuthentication,
 		goldap.LDAPResultNoSuchObject, goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultInsufficientAccessRights,
 		goldap.LDAPResultConstraintViolation, goldap.LDAPResultInvalidDNSyntax) {
-		return authlib.ErrRefused
+		return err
 	}
-	return err
+	if !goldap.IsErrorWithCode(err, goldap.LDAPResultInvalidCredentials) {
+		return fmt.Errorf("%w: account %q: %w", authlib.ErrRefused, name, err)
+	}
+	for code, reason := range activeDirectory {
+		if strings.Contains(err.Error(), ", data "+code+",") {
+			return fmt.Errorf("%w: account %q: %s: %w", authlib.ErrRefused, name, reason, err)
+		}
+	}
+	return authlib.ErrRefused
+}
+
+// activeDirectory are the codes in the text of its invalidCredentials that mean something else, from Microsoft's list of
+// "LDAP bind error codes".
+var activeDirectory = map[string]string{
+	"530": "may not log in at this time", "531": "may not log in at this machine", "532": "the password has expired",
+	"533": "the account is disabled", "701": "the account has expired", "773": "the password must be changed first",
+	"775": "the account is locked",
 }
 
 func temporary(err error) error {

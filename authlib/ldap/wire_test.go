@@ -13,6 +13,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"mailproxy/authlib"
 )
 
 // TestFilter reads filters back: whatever a name holds, it is one value.
@@ -192,6 +194,33 @@ func TestOne(t *testing.T) {
 				runtime.Gosched()
 			}
 		})
+	}
+}
+
+// TestRefused: a bind that is refused for another reason than the password says why in the log, and is refused all the same.
+func TestRefused(t *testing.T) {
+	for _, test := range []struct {
+		code uint16
+		text string
+		want string // "" = not refused
+	}{
+		{goldap.LDAPResultInvalidCredentials, "", "no such account, or wrong password"},
+		{goldap.LDAPResultInvalidCredentials, "80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 52e, v2580",
+			"no such account, or wrong password"},
+		{goldap.LDAPResultInvalidCredentials, "80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 532, v2580",
+			`no such account, or wrong password: account "ann": the password has expired: LDAP Result Code 49 "Invalid Credentials": 8009`},
+		{goldap.LDAPResultInvalidCredentials, "AcceptSecurityContext error, data 775, v2580",
+			`no such account, or wrong password: account "ann": the account is locked: `},
+		{goldap.LDAPResultUnwillingToPerform, "account inactivated", `no such account, or wrong password: account "ann": LDAP Result Code 53 `},
+		{goldap.LDAPResultOther, "", ""}, {goldap.LDAPResultUnavailable, "", ""},
+	} {
+		err := refused("ann", goldap.NewError(test.code, errors.New(test.text)))
+		if errors.Is(err, authlib.ErrRefused) != (test.want != "") || test.want != "" && !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("%d %q: %v", test.code, test.text, err)
+		}
+	}
+	if err := refused("ann", nil); err != nil {
+		t.Error(err)
 	}
 }
 
