@@ -1,0 +1,167 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mailproxy/internal/peercred"
+)
+
+// Kind is how the value of a setting is written.
+type Kind string
+
+// The kinds. Blanks around a value never count, except in a Text, and every value may be empty, which means
+// the default.
+const (
+	Switch    Kind = "switch"    // see ParseSwitch
+	Number    Kind = "number"    // decimal
+	Seconds   Kind = "seconds"   // whole seconds, decimal
+	Octal     Kind = "octal"     // a file mode creation mask
+	Text      Kind = "text"      // as it stands
+	Words     Kind = "words"     // separated by blanks, commas or colons
+	Choice    Kind = "choice"    // one of Setting.Values, in any case
+	Users     Kind = "users"     // separated by blanks or commas, no groups
+	Addresses Kind = "addresses" // IP addresses and prefixes, separated by blanks or commas
+)
+
+// ParseSwitch reads a switch: yes, true or on, no, false or off, y or n, in any case, or a decimal number, of
+// which 0 is off. ok is false for everything else, so also for an empty text.
+func ParseSwitch(text string) (on, ok bool) {
+	text = strings.TrimSpace(text)
+	switch strings.ToLower(text) {
+	case "yes", "true", "on", "y":
+		return true, true
+	case "no", "false", "off", "n":
+		return false, true
+	}
+	digits := strings.TrimLeft(text, "+-")
+	if digits == "" || len(text)-len(digits) > 1 || strings.Trim(digits, "0123456789") != "" {
+		return false, false
+	}
+	return strings.Trim(digits, "0") != "", true
+}
+
+// maxSeconds bounds every time limit to ten years, far below what overflows a time.Duration.
+const maxSeconds = 10 * 366 * 24 * 3600
+
+// The functions below make the table's entries; to finds the field of a Config.
+
+func switchOf(name string, def string, to func(*Config) *bool) Setting {
+	return Setting{Name: name, Kind: Switch, Default: def, set: func(c *Config, text string) error {
+		on, ok := ParseSwitch(text)
+		if !ok {
+			return errors.New("must be yes, no, true, false, on, off, 1 or 0")
+		}
+		*to(c) = on
+		return nil
+	}}
+}
+
+func number(name, def string, least, most int, to func(*Config) *int) Setting {
+	return Setting{Name: name, Kind: Number, Default: def, set: func(c *Config, text string) error {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < least || n > most {
+			return fmt.Errorf("must be a number from %d to %d", least, most)
+		}
+		*to(c) = n
+		return nil
+	}}
+}
+
+func seconds(name, def string, least int, to func(*Config) *time.Duration) Setting {
+	return Setting{Name: name, Kind: Seconds, Default: def, Unit: "s", set: func(c *Config, text string) error {
+		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
+		if err != nil || n < uint64(least) || n > maxSeconds {
+			return fmt.Errorf("must be a number of seconds from %d to %d", least, maxSeconds)
+		}
+		*to(c) = time.Duration(n) * time.Second
+		return nil
+	}}
+}
+
+func octal(name string, to func(*Config) *int) Setting {
+	return Setting{Name: name, Kind: Octal, set: func(c *Config, text string) error {
+		n, err := strconv.ParseUint(strings.TrimSpace(text), 8, 9)
+		if err != nil {
+			return errors.New("must be an octal number from 0 to 777")
+		}
+		*to(c) = int(n)
+		return nil
+	}}
+}
+
+func text(name, def string, to func(*Config) *string) Setting {
+	return Setting{Name: name, Kind: Text, Default: def, set: func(c *Config, text string) error {
+		*to(c) = text
+		return nil
+	}}
+}
+
+// trimmed is a text of which blanks around it are no part.
+func trimmed(name, def string, to func(*Config) *string) Setting {
+	s := text(name, def, to)
+	s.set = func(c *Config, text string) error {
+		*to(c) = strings.TrimSpace(text)
+		return nil
+	}
+	return s
+}
+
+func words(name string, to func(*Config) *[]string) Setting {
+	return Setting{Name: name, Kind: Words, set: func(c *Config, text string) error {
+		*to(c) = strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t,:", r) })
+		return nil
+	}}
+}
+
+// users takes users who may listen on a socket. Groups are none: the kernel tells of a listener the user, and anybody in a
+// group could put a listener there.
+func users(name, def string, to func(*Config) *[]string) Setting {
+	return Setting{Name: name, Kind: Users, Default: def, set: func(c *Config, text string) error {
+		names := peercred.Names(text)
+		isGroup := func(name string) bool { return strings.HasPrefix(name, "@") }
+		if len(names) == 0 || slices.ContainsFunc(names, isGroup) {
+			return errors.New("must be users, not groups")
+		}
+		*to(c) = names
+		return nil
+	}}
+}
+
+// choice takes one of values, in any case. What switches off is also NO or 0, what switches on YES or 1, if
+// it is among them.
+func choice[T ~string](name string, def T, to func(*Config) *T, values ...T) Setting {
+	s := Setting{Name: name, Kind: Choice, Default: string(def)}
+	for _, v := range values {
+		s.Values = append(s.Values, string(v))
+	}
+	s.set = func(c *Config, text string) error {
+		meant := []string{strings.TrimSpace(text)}
+		switch on, ok := ParseSwitch(text); {
+		case ok && on:
+			meant = append(meant, "YES", "1")
+		case ok:
+			meant = append(meant, "NO", "0")
+		}
+		for _, word := range meant {
+			for _, v := range values {
+				if strings.EqualFold(word, string(v)) {
+					*to(c) = v
+					return nil
+				}
+			}
+		}
+		return errors.New("must be " + orList(s.Values))
+	}
+	return s
+}
+
+// orList joins words for a sentence.
+func orList(list []string) string {
+	last := len(list) - 1
+	return strings.Join(list[:last], ", ") + " or " + list[last]
+}

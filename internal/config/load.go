@@ -1,0 +1,152 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"mailproxy/internal/haproxy"
+)
+
+// Load reads the settings of one front end from configuration files, in order, and from the environment,
+// which wins. The error joins one error for each line, and for each value, that is not understood, with its
+// place and name.
+func Load(files, environ []string, p Protocol) (*Config, error) {
+	raw, err := Read(files, environ)
+	if err != nil {
+		// What settings need of each other is not asked: the line with the other one may be among those.
+		_, errs := parse(raw, p)
+		return nil, joinErrors(append([]error{err}, errs...))
+	}
+	return New(raw, p)
+}
+
+// New makes a Config of settings that are read already. raw is kept and must not change any more.
+func New(raw Raw, p Protocol) (*Config, error) {
+	c, errs := parse(raw, p)
+	if len(errs) == 0 {
+		errs = c.finish()
+	}
+	if len(errs) > 0 {
+		return nil, joinErrors(errs)
+	}
+	return c, nil
+}
+
+// parse reads each setting of the table by itself.
+func parse(raw Raw, p Protocol) (c *Config, errs []error) {
+	c = &Config{Protocol: p, Umask: -1, AuthServices: map[string]string{}, raw: raw}
+	table := slices.DeleteFunc(All(), func(s Setting) bool { return s.set == nil || s.For != "" && s.For != p })
+	for _, s := range table {
+		if s.Default == "" {
+			continue
+		}
+		if err := s.set(c, s.Default); err != nil {
+			errs = append(errs, fmt.Errorf("default of %s: %w", s.Name, err))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(raw)) {
+		if port, ok := authServicePort(name); ok {
+			table = append(table, authServiceOf(name, port))
+		}
+	}
+	var bad []badValue
+	for _, s := range table {
+		value, isSet := raw[s.Name]
+		isEmpty := value.Text == "" || s.Kind != Text && strings.TrimSpace(value.Text) == ""
+		if !isSet || isEmpty && !s.evenEmpty {
+			continue
+		}
+		err := clean(value.Text)
+		if err == nil {
+			err = s.set(c, value.Text)
+		}
+		if err != nil {
+			bad = append(bad, badValue{value, fmt.Errorf("%s: %s=%s: %w", value.Source(), s.Name, shown(value.Text), err)})
+		}
+	}
+	slices.SortStableFunc(bad, func(a, b badValue) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	for _, b := range bad {
+		errs = append(errs, b.err)
+	}
+	return c, errs
+}
+
+// badValue is a value with what is wrong with it, to be reported in the order of files and lines.
+type badValue struct {
+	Value
+	err error
+}
+
+// finish does what depends on several settings.
+func (c *Config) finish() (errs []error) {
+	needs := func(name, other string) {
+		errs = append(errs, fmt.Errorf("%s: %s needs %s", c.raw[name].Source(), name, other))
+	}
+	if c.MasterUser != "" && c.MasterFile == "" {
+		needs("PROXY_MASTER_USER", "PROXY_MASTER_PASSWORD_FILE")
+	}
+	if c.MasterFile != "" && c.MasterUser == "" {
+		needs("PROXY_MASTER_PASSWORD_FILE", "PROXY_MASTER_USER")
+	}
+	if c.MaxUnauthPerIP > 0 && c.ThrottleFile == "" {
+		needs("MAXUNAUTHPERIP", "THROTTLE_FILE, where the front ends count together")
+	}
+	if !c.haproxy {
+		c.Balancers = nil
+	}
+	if c.DomainSep == "" && c.DefDomain != "" {
+		_, size := utf8.DecodeRuneInString(c.DefDomain)
+		c.DomainSep = c.DefDomain[:size]
+	}
+	return errs
+}
+
+// clean refuses control characters: what a setting says is sent to clients and mailhosts and written to the
+// log.
+func clean(text string) error {
+	for _, c := range []byte(text) {
+		if c < 0x20 && c != '\t' || c == 0x7f {
+			return fmt.Errorf("control character %q", c)
+		}
+	}
+	return nil
+}
+
+// shown is a value as it stands in an error, with an end.
+func shown(text string) string {
+	const most = 100
+	if len(text) > most {
+		return strconv.Quote(text[:most]) + "..."
+	}
+	return strconv.Quote(text)
+}
+
+func setBalancers(c *Config, text string) (err error) {
+	c.Balancers, err = haproxy.ParseSources(text)
+	if err == nil && len(c.Balancers) == 0 {
+		err = errors.New("must be addresses and prefixes")
+	}
+	return err
+}
+
+// setAddressSpace reads LOCAL_ULIMIT_V as the shell's ulimit -v does.
+func setAddressSpace(c *Config, text string) error {
+	if text = strings.TrimSpace(text); strings.EqualFold(text, "unlimited") {
+		c.AddressSpace = 0
+		return nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n <= 0 || n > 1<<50 {
+		return errors.New("must be a number of KiB from 1 on or unlimited")
+	}
+	c.AddressSpace = int(n)
+	return nil
+}

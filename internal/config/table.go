@@ -1,0 +1,205 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"mailproxy/internal/haproxy"
+	"mailproxy/internal/throttle"
+)
+
+// Status is what becomes of a setting.
+type Status int
+
+// The ways.
+const (
+	Used     Status = iota // a field of Config, or part of one
+	Launcher               // what the launcher says about one connection; package inetd reads it
+	Ignored                // it means nothing to the front ends, see Setting.Why
+	Passed                 // it is for the start script or the local server, which gets the whole environment
+)
+
+// Setting is one entry of the table.
+type Setting struct {
+	Name string
+	Kind Kind
+	// Default is what counts when the setting is not set, as it would be written; empty = nothing, or see the
+	// manual page.
+	Default string
+	// Unit is of numbers: "s", "KiB".
+	Unit string
+	// Values are what a Choice may be.
+	Values []string
+	// For is the front end that reads it; empty = both.
+	For    Protocol
+	Status Status
+	// Why says why it is ignored.
+	Why string
+
+	// evenEmpty: set to nothing is not the same as not set.
+	evenEmpty bool
+	set       func(c *Config, text string) error
+}
+
+// only is the same setting for one protocol.
+func (s Setting) only(p Protocol) Setting {
+	s.For = p
+	return s
+}
+
+// even is the same setting, for which set to nothing counts.
+func (s Setting) even() Setting {
+	s.evenEmpty = true
+	return s
+}
+
+// All returns the table: every setting that a front end reads, and those of Courier's files that it does not.
+func All() []Setting {
+	return slices.Concat(dialogue(), accounts(), places(), connection(), launcher(), ignored(), passed())
+}
+
+// Find returns the setting of that name. AUTHSERVICE with any port is AUTHSERVICE143.
+func Find(name string) (Setting, bool) {
+	if _, ok := authServicePort(name); ok {
+		name = authService + "143"
+	}
+	for _, s := range All() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Setting{}, false
+}
+
+const authService = "AUTHSERVICE"
+
+// authServicePort returns the port of AUTHSERVICE143 and the like.
+func authServicePort(name string) (port string, ok bool) {
+	port, ok = strings.CutPrefix(name, authService)
+	return port, ok && port != "" && strings.Trim(port, "0123456789") == ""
+}
+
+func authServiceOf(name, port string) Setting {
+	return Setting{Name: name, Kind: Text, set: func(c *Config, text string) error {
+		c.AuthServices[port] = text
+		return nil
+	}}
+}
+
+// dialogue: the dialogue before login.
+func dialogue() []Setting {
+	return []Setting{
+		text("IMAP_CAPABILITY", "IMAP4rev1", func(c *Config) *string { return &c.IMAP.Capability }).only(IMAP),
+		text("IMAP_CAPABILITY_TLS", "", func(c *Config) *string { return &c.IMAP.CapabilityTLS }).only(IMAP),
+		switchOf("IMAP_ACL", "0", func(c *Config) *bool { return &c.IMAP.ACL }).only(IMAP),
+		{Name: "IMAP_ID_FIELDS", Kind: Number, For: IMAP, evenEmpty: true, set: setID},
+		text("OUTBOX", "", func(c *Config) *string { return &c.IMAP.Outbox }).only(IMAP),
+		switchOf("IMAP_MOVE_EXPUNGE_TO_TRASH", "0", func(c *Config) *bool { return &c.IMAP.Trash }).only(IMAP),
+		text("POP3AUTH", "", func(c *Config) *string { return &c.POP3.Auth }).only(POP3),
+		text("POP3AUTH_TLS", "", func(c *Config) *string { return &c.POP3.AuthTLS }).only(POP3),
+		seconds("LOGIN_TIMEOUT", "60", 1, func(c *Config) *time.Duration { return &c.LoginTimeout }),
+		seconds("LOGIN_FAIL_DELAY", "5", 0, func(c *Config) *time.Duration { return &c.FailDelay }),
+		text("THROTTLE_FILE", "", func(c *Config) *string { return &c.ThrottleFile }),
+		seconds("LOGIN_FAIL_DELAY_MAX", "30", 0, func(c *Config) *time.Duration { return &c.FailDelayMax }),
+		number("MAXUNAUTHPERIP", "0", 0, throttle.MaxConnections, func(c *Config) *int { return &c.MaxUnauthPerIP }),
+	}
+}
+
+// setID reads IMAP_ID_FIELDS, which offers ID also when it is set to nothing.
+func setID(c *Config, text string) error {
+	c.IMAP.ID = true
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
+	const all = 1<<16 - 1 // Courier has more bits than are answered here
+	return number("", "", 0, all, func(c *Config) *int { return &c.IMAP.IDFields }).set(c, text)
+}
+
+// accounts: names and the auth module.
+func accounts() []Setting {
+	return []Setting{
+		text("DEFDOMAIN", "", func(c *Config) *string { return &c.DefDomain }),
+		text("DOMAINSEP", "", func(c *Config) *string { return &c.DomainSep }),
+		{Name: authService + "143", Kind: Text}, // and of any other port, see parse
+		text("AUTHDAEMON_SOCKET", "/run/courier/authdaemon/socket", func(c *Config) *string { return &c.AuthSocket }),
+		users("AUTHDAEMON_USER", "", func(c *Config) *[]string { return &c.AuthUsers }),
+		text("AUTHDAEMON_PROGRAM", "", func(c *Config) *string { return &c.AuthProgram }),
+		text("AUTHDAEMON_CONFIG", "", func(c *Config) *string { return &c.AuthFolder }),
+		seconds("TIMEOUT_SOCK", "10", 1, func(c *Config) *time.Duration { return &c.AuthConnect }),
+		seconds("TIMEOUT_WRITE", "10", 1, func(c *Config) *time.Duration { return &c.AuthWrite }),
+		seconds("TIMEOUT_READ", "30", 1, func(c *Config) *time.Duration { return &c.AuthRead }),
+		switchOf("DEBUG_LOGIN", "0", func(c *Config) *bool { return &c.Debug }),
+	}
+}
+
+// places: here or there.
+func places() []Setting {
+	return []Setting{
+		switchOf("IMAP_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(IMAP),
+		switchOf("POP3_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(POP3),
+		text("PROXY_HOSTNAME", "", func(c *Config) *string { return &c.Hostname }),
+		choice("IMAP_PROXY_FOREIGN", ForeignHidden, func(c *Config) *Foreign { return &c.IMAP.Foreign },
+			ForeignHidden, ForeignAnswer, ForeignCode).only(IMAP),
+		seconds("PROXY_CONNECT_TIMEOUT", "30", 1, func(c *Config) *time.Duration { return &c.ConnectTimeout }),
+		seconds("PROXY_LOGIN_TIMEOUT", "30", 1, func(c *Config) *time.Duration { return &c.MailhostTimeout }),
+		seconds("PROXY_KEEPALIVE", "300", 0, func(c *Config) *time.Duration { return &c.Keepalive }),
+		seconds("PROXY_HALFCLOSE_TIMEOUT", "300", 1, func(c *Config) *time.Duration { return &c.HalfClosed }),
+		choice("PROXY_TLS", ModeClear, func(c *Config) *Mode { return &c.Mailhost.Mode },
+			ModeClear, ModeStartTLS, ModeTLS),
+		choice("PROXY_TLS_VERIFYPEER", VerifyPeer, func(c *Config) *Verify { return &c.Mailhost.Verify },
+			VerifyNone, VerifyPeer, VerifyRequire),
+		trimmed("PROXY_TLS_TRUSTCERTS", "", func(c *Config) *string { return &c.Mailhost.TrustCerts }),
+		text("PROXY_MASTER_USER", "", func(c *Config) *string { return &c.MasterUser }),
+		text("PROXY_MASTER_PASSWORD_FILE", "", func(c *Config) *string { return &c.MasterFile }),
+		choice("PROXY_FORWARD_CLIENT", ForwardNone, func(c *Config) *Forward { return &c.Forward },
+			ForwardNone, ForwardID, ForwardXCLIENT, ForwardPROXY1, ForwardPROXY2),
+		text("PROXY_USER", "", func(c *Config) *string { return &c.RelayUser }),
+		text("RELAY_SOCKET", "/run/mailproxy/relayd/socket", func(c *Config) *string { return &c.RelaySocket }).even(),
+		users("RELAY_USER", "mailproxy", func(c *Config) *[]string { return &c.RelaydUsers }),
+		text("AUTH_MKHOMEDIR_SKEL", "", func(c *Config) *string { return &c.Skeleton }),
+		{Name: "LOCAL_ULIMIT_V", Kind: Number, Default: "unlimited", Unit: "KiB", set: setAddressSpace},
+		octal("IMAP_UMASK", func(c *Config) *int { return &c.Umask }).only(IMAP),
+		octal("POP3_UMASK", func(c *Config) *int { return &c.Umask }).only(POP3),
+	}
+}
+
+// connection: the client's connection.
+func connection() []Setting {
+	list := []Setting{
+		switchOf("HAPROXY", "0", func(c *Config) *bool { return &c.haproxy }),
+		{Name: "HAPROXY_ALLOW", Kind: Addresses, Default: haproxy.DefaultSources, set: setBalancers},
+		// The file's own name, which Courier's start script changes into the next one, counts for less.
+		switchOf("IMAPDSTARTTLS", "NO", func(c *Config) *bool { return &c.StartTLS }).only(IMAP),
+	}
+	for _, p := range []Protocol{IMAP, POP3} {
+		list = append(list,
+			switchOf(string(p)+"_STARTTLS", "NO", func(c *Config) *bool { return &c.StartTLS }).only(p),
+			switchOf(string(p)+"_TLS", "0", func(c *Config) *bool { return &c.Encrypted }).only(p),
+			switchOf(string(p)+"_TLS_REQUIRED", "0", func(c *Config) *bool { return &c.TLSRequired }).only(p))
+	}
+	return append(list,
+		trimmed("TLS_CERTFILE", "", func(c *Config) *string { return &c.TLS.CertFile }),
+		trimmed("TLS_PRIVATE_KEYFILE", "", func(c *Config) *string { return &c.TLS.KeyFile }),
+		trimmed("TLS_PROTOCOL", "", func(c *Config) *string { return &c.TLS.Protocol }),
+		trimmed("TLS_STARTTLS_PROTOCOL", "", func(c *Config) *string { return &c.TLS.StartTLSProtocol }),
+		trimmed("TLS_CIPHER_LIST", "", func(c *Config) *string { return &c.TLS.CipherList }),
+		choice("TLS_VERIFYPEER", VerifyNone, func(c *Config) *Verify { return &c.TLS.Verify },
+			VerifyNone, VerifyPeer, VerifyRequire),
+		trimmed("TLS_TRUSTCERTS", "", func(c *Config) *string { return &c.TLS.TrustCerts }),
+		trimmed("TLS_EXTERNAL", "", func(c *Config) *string { return &c.TLS.External }),
+		words("TLS_ALPN", func(c *Config) *[]string { return &c.TLS.ALPN }),
+		trimmed("TLS_CACHEFILE", "", func(c *Config) *string { return &c.TLS.CacheFile }),
+		seconds("TLS_HANDSHAKE_TIMEOUT", "30", 1, func(c *Config) *time.Duration { return &c.TLS.Handshake }))
+}
+
+// launcher: what launchers say about the connection.
+func launcher() (list []Setting) {
+	for _, name := range []string{
+		"TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT", // couriertcpd, tcpserver, tcpsvd
+		"REMOTE_ADDR", "REMOTE_PORT", // systemd, xinetd
+	} {
+		list = append(list, Setting{Name: name, Kind: Text, Status: Launcher})
+	}
+	return list
+}
