@@ -5,6 +5,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"mailproxy/internal/config"
 )
 
 // settings reports what is odd about the settings themselves.
@@ -16,32 +18,33 @@ func (c *Check) settings() {
 		}
 		return
 	}
-	r.ok("settings", "%d settings from %s", len(known)-c.unset(), strings.Join(c.Sources, ", "))
+	r.ok("settings", "%d settings from %s", c.count(), strings.Join(c.Sources, ", "))
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		c.setting(name)
 	}
 	c.dangers()
 }
 
-// unset counts the known settings that are not set.
-func (c *Check) unset() int {
-	n := 0
-	for name := range known {
-		if _, ok := c.Session.Settings.Lookup(name); !ok {
+// count is how many of the settings that are read are set.
+func (c *Check) count() (n int) {
+	for _, setting := range config.All() {
+		if _, ok := c.Session.Settings.Lookup(setting.Name); ok && isRead(setting) {
 			n++
 		}
 	}
 	return n
 }
 
+// isRead says whether the front ends make anything of a setting.
+func isRead(s config.Setting) bool { return s.Status == config.Used || s.Status == config.Launcher }
+
 // setting looks at one name. The environment is full of names that are none of ours, so only those that nearly are
 // one, and those that Courier has and we do not, are worth a word.
 func (c *Check) setting(name string) {
-	if why, ok := ignored[name]; ok && c.Session.Settings.Get(name) != "" {
-		c.Report.info("settings", "%s is ignored: %s", name, why)
-		return
-	}
-	if isKnown(name) {
+	if s, known := config.Find(name); known {
+		if s.Status == config.Ignored && c.Session.Settings.Get(name) != "" {
+			c.Report.info("settings", "%s is ignored: %s", name, s.Why)
+		}
 		return
 	}
 	if near := nearest(name); near != "" {
@@ -85,25 +88,16 @@ func (c *Check) dangers() {
 	}
 }
 
-// isKnown says whether a front end reads the setting.
-func isKnown(name string) bool {
-	if _, ok := known[name]; ok {
-		return true
-	}
-	_, foreign := ignored[name]
-	return foreign || others[name] || strings.HasPrefix(name, "AUTHSERVICE") && strings.Trim(name[len("AUTHSERVICE"):], "0123456789") == ""
-}
-
 // nearest returns the setting that name differs from by one or two letters, or "". Short names are left alone: in an
 // environment there is always one that is near to something.
 func nearest(name string) string {
 	best, least := "", 3
-	for _, candidate := range slices.Sorted(maps.Keys(known)) {
-		if len(candidate) < 7 {
+	for _, candidate := range config.All() {
+		if !isRead(candidate) || len(candidate.Name) < 7 {
 			continue
 		}
-		if d := distance(name, candidate, least); d < least {
-			best, least = candidate, d
+		if d := distance(name, candidate.Name, least); d < least {
+			best, least = candidate.Name, d
 		}
 	}
 	return best
