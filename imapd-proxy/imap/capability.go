@@ -19,18 +19,15 @@ func (d *dialogue) capability(ctx context.Context, tag string) error {
 // administrator has written it down, and what can be done before the login. IMAP_KEYWORDS has no part in it: Courier
 // advertises keywords only along with its own SMAP protocol, which is not spoken here.
 func (d *dialogue) capabilities() string {
-	settings := d.s.Settings
-	list := settings.Get("IMAP_CAPABILITY")
-	if list == "" {
-		list = "IMAP4rev1"
+	c := &d.s.Config.IMAP
+	list := c.Capability
+	if d.s.TLS && c.CapabilityTLS != "" {
+		list = c.CapabilityTLS
 	}
-	if with := settings.Get("IMAP_CAPABILITY_TLS"); d.s.TLS && with != "" {
-		list = with
-	}
-	if settings.Number("IMAP_ACL") != 0 {
+	if c.ACL {
 		list += " ACL ACL2=UNION"
 	}
-	if _, ok := settings.Lookup("IMAP_ID_FIELDS"); ok {
+	if c.ID {
 		list += " ID"
 	}
 	switch {
@@ -42,10 +39,10 @@ func (d *dialogue) capabilities() string {
 	case d.s.ExternalName() != "":
 		list += " AUTH=EXTERNAL"
 	}
-	if outbox := settings.Get("OUTBOX"); outbox != "" {
-		list += " XCOURIEROUTBOX=INBOX" + outbox
+	if c.Outbox != "" {
+		list += " XCOURIEROUTBOX=INBOX" + c.Outbox
 	}
-	if settings.Number("IMAP_MOVE_EXPUNGE_TO_TRASH") != 0 {
+	if c.Trash {
 		list += " XMAGICTRASH"
 	}
 	return list + " ENABLE UTF8=ACCEPT"

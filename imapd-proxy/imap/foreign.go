@@ -5,23 +5,17 @@ import (
 	"fmt"
 	"strings"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
-)
-
-// The values of IMAP_PROXY_FOREIGN: how a client learns what the mailhost can do after the login, which may differ from
-// what we have advertised before it.
-const (
-	foreignAnswer = 1 // the mailhost's answer to CAPABILITY is passed on, as the answer to the login (Courier)
-	foreignCode   = 2 // our own tagged OK carries the mailhost's list as its code (RFC 3501 section 7.1)
 )
 
 // follow asks a mailhost for its capabilities after the login if IMAP_PROXY_FOREIGN wants them.
 func (u *upstream) follow(context.Context) error {
 	u.step = frontend.StepFollow
-	switch u.m.Settings.Number("IMAP_PROXY_FOREIGN") {
-	case foreignAnswer:
+	switch u.m.Config.IMAP.Foreign {
+	case config.ForeignAnswer:
 		return u.passAnswer()
-	case foreignCode:
+	case config.ForeignCode:
 		return u.passCode()
 	}
 	return nil
@@ -31,12 +25,12 @@ func (u *upstream) follow(context.Context) error {
 // its list along with the login and IMAP_PROXY_FOREIGN does not pass that list on. With DEBUG_LOGIN only: one line a login is
 // for finding out, not for every day. What concerns the time before the login has ended with it.
 func (u *upstream) warnOfMissing() {
-	s := u.m.Settings
-	if u.learned == "" || s.Number("DEBUG_LOGIN") == 0 || s.Number("IMAP_PROXY_FOREIGN") != 0 {
+	c := u.m.Config
+	if u.learned == "" || !c.Debug || c.IMAP.Foreign != config.ForeignHidden {
 		return
 	}
 	var missing []string
-	for word := range strings.FieldsSeq(s.Get("IMAP_CAPABILITY")) {
+	for word := range strings.FieldsSeq(c.IMAP.Capability) {
 		upper := strings.ToUpper(word)
 		if !strings.HasPrefix(upper, "AUTH=") && upper != "SASL-IR" && !hasCapability(u.learned, word) {
 			missing = append(missing, word)

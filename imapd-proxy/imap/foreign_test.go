@@ -14,19 +14,18 @@ func TestWarnOfMissing(t *testing.T) {
 	promised := "IMAP4rev1 IDLE THREAD=REFERENCES AUTH=PLAIN SASL-IR"
 	const warning = "WARN: mail.example (192.0.2.1:143) does not have what IMAP_CAPABILITY promises: THREAD=REFERENCES\n"
 	for name, c := range map[string]struct {
-		settings inetd.Settings
+		settings []string
 		answer   string
 		want     string
 	}{
-		"missing":         {inetd.Settings{"DEBUG_LOGIN": "1"}, "a1 OK [CAPABILITY IMAP4REV1 idle UIDPLUS] in", warning},
-		"all there":       {inetd.Settings{"DEBUG_LOGIN": "1"}, "a1 OK [CAPABILITY IMAP4rev1 IDLE THREAD=REFERENCES] in", ""},
-		"not told":        {inetd.Settings{"DEBUG_LOGIN": "1"}, "a1 OK in", ""},
-		"nobody looks":    {inetd.Settings{}, "a1 OK [CAPABILITY IMAP4rev1] in", ""},
-		"it is passed on": {inetd.Settings{"DEBUG_LOGIN": "1", "IMAP_PROXY_FOREIGN": "2"}, "a1 OK [CAPABILITY IMAP4rev1] in", ""},
+		"missing":         {[]string{"DEBUG_LOGIN=1"}, "a1 OK [CAPABILITY IMAP4REV1 idle UIDPLUS] in", warning},
+		"all there":       {[]string{"DEBUG_LOGIN=1"}, "a1 OK [CAPABILITY IMAP4rev1 IDLE THREAD=REFERENCES] in", ""},
+		"not told":        {[]string{"DEBUG_LOGIN=1"}, "a1 OK in", ""},
+		"nobody looks":    {nil, "a1 OK [CAPABILITY IMAP4rev1] in", ""},
+		"it is passed on": {[]string{"DEBUG_LOGIN=1", "IMAP_PROXY_FOREIGN=2"}, "a1 OK [CAPABILITY IMAP4rev1] in", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.settings["IMAP_CAPABILITY"] = promised
-			m, theirs := testMailhost(t, c.settings)
+			m, theirs := testMailhost(t, append(c.settings, "IMAP_CAPABILITY="+promised)...)
 			var log bytes.Buffer
 			m.Log = inetd.NewLog(&log)
 			done := make(chan error, 1)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 )
 
@@ -13,7 +14,7 @@ import (
 // believes when its login_trusted_networks names us. PROXY_FORWARD_CLIENT=ID asks for it. A mailhost that calls itself one of
 // our own kind is told in any case how many proxies may still follow: see Session.LimitHops.
 func (u *upstream) forwardClient(context.Context) error {
-	forward := strings.EqualFold(u.m.Settings.Get("PROXY_FORWARD_CLIENT"), "ID")
+	forward := u.m.Config.Forward == config.ForwardID
 	if !forward && !u.proxy {
 		return nil
 	}

@@ -20,7 +20,7 @@ type idField struct{ name, value string }
 // id is RFC 2971, for those who ask before they log in; Courier answers only afterwards. IMAP_ID_FIELDS is the sum of 1
 // (our version), 2 (operating system); the name is told in any case.
 func (d *dialogue) id(ctx context.Context, tag string) error {
-	_, answered := d.s.Settings.Lookup("IMAP_ID_FIELDS")
+	answered := d.s.Config.IMAP.ID
 	if !answered {
 		// Only a proxy is listened to, and a client that is going to be refused is asked for no literal.
 		proceed := d.cmd.proceed
@@ -45,7 +45,7 @@ func (d *dialogue) id(ctx context.Context, tag string) error {
 		d.s.Log.Infof("ID, ip=[%s], port=[%s], %s", d.s.Peer.RemoteIP, d.s.Peer.RemotePort, strings.Join(text, ", "))
 	}
 	fields := `"name" "imapd-proxy"`
-	bits := d.s.Settings.Number("IMAP_ID_FIELDS")
+	bits := d.s.Config.IMAP.IDFields
 	if bits&1 != 0 {
 		fields += ` "version" ` + quote(version.Version)
 	}

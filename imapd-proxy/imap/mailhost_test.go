@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/inetd"
@@ -16,23 +17,27 @@ import (
 )
 
 // testMailhost returns a Mailhost on one end of a socketpair, and the other end.
-func testMailhost(t testing.TB, settings inetd.Settings) (*frontend.Mailhost, inetd.Conn) {
+func testMailhost(t testing.TB, settings ...string) (*frontend.Mailhost, inetd.Conn) {
+	t.Helper()
+	c, err := config.Load(nil, settings, config.IMAP)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ours, theirs := fronttest.Socketpair(t)
 	ours.SetDeadline(time.Now().Add(20 * time.Second))
 	return &frontend.Mailhost{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:143", Tag: "a1", User: "ann@example.com", Password: "sec ret",
-		Client:   inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "2001:db8::1", LocalPort: "143"},
-		Settings: settings, Log: inetd.NewSilentLog(),
+		Client: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "2001:db8::1", LocalPort: "143"},
+		Config: c, Log: inetd.NewSilentLog(),
 	}, theirs
 }
 
 func TestLoginAtMailhost(t *testing.T) {
 	vars := map[string]string{"megabyte": strings.Repeat("x", 1<<20)}
-	foreign1, foreign2 := inetd.Settings{"IMAP_PROXY_FOREIGN": "1"}, inetd.Settings{"IMAP_PROXY_FOREIGN": "2"}
-	forward := inetd.Settings{"PROXY_FORWARD_CLIENT": "ID"}
+	const foreign1, foreign2, forward = "IMAP_PROXY_FOREIGN=1", "IMAP_PROXY_FOREIGN=2", "PROXY_FORWARD_CLIENT=ID"
 	cases := []struct {
 		name     string
-		settings inetd.Settings
+		setting  string
 		change   func(m *frontend.Mailhost)
 		server   string
 		rejected bool          // RejectedError
@@ -235,20 +240,20 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: * OK ready`,
 			step: "login", cause: "malformed"},
 
-		{name: "forwarded client", settings: forward, server: `
+		{name: "forwarded client", setting: forward, server: `
 			S: * OK ready
 			C: I1 ID ("x-originating-ip" "192.0.2.7" "x-originating-port" "4711" "x-connected-ip" "2001:db8::1" "x-connected-port" "143")
 			S: * ID ("name" "Dovecot")
 			S: I1 OK fine
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "forwarded client, not understood", settings: forward, server: `
+		{name: "forwarded client, not understood", setting: forward, server: `
 			S: * OK ready
 			C~ I1 ID .*
 			S: I1 BAD what?
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "forwarded client, unknown", settings: forward, change: func(m *frontend.Mailhost) {
+		{name: "forwarded client, unknown", setting: forward, change: func(m *frontend.Mailhost) {
 			m.Client = inetd.Peer{RemoteIP: `"); drop`, RemotePort: "N/A"}
 		}, server: `
 			S: * OK ready
@@ -260,18 +265,18 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: I1 NO Error in IMAP command received by server.
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "forwarded client and hops", settings: forward, change: func(m *frontend.Mailhost) { m.Hops = 4 }, server: `
+		{name: "forwarded client and hops", setting: forward, change: func(m *frontend.Mailhost) { m.Hops = 4 }, server: `
 			S: * OK ready
 			C~ I1 ID .* "x-connected-port" "143" "x-proxy-ttl" "4"\)
 			S: I1 OK fine
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "forwarded client, closes", settings: forward, server: `
+		{name: "forwarded client, closes", setting: forward, server: `
 			S: * OK ready
 			C~ I1 ID .*`,
 			step: "forward", cause: "EOF"},
 
-		{name: "foreign 1", settings: foreign1, server: `
+		{name: "foreign 1", setting: foreign1, server: `
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK [CAPABILITY X] fine
@@ -279,31 +284,31 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: * CAPABILITY IMAP4rev1 X Y
 			S= "a1 OK done\r\n* 1 EXISTS\r\n"`,
 			reply: "* CAPABILITY IMAP4rev1 X Y\r\na1 OK done\r\n", rest: "* 1 EXISTS\r\n"},
-		{name: "foreign 1 refused", settings: foreign1, server: `
+		{name: "foreign 1 refused", setting: foreign1, server: `
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine
 			C: a1 CAPABILITY
 			S: a1 BAD what?`},
-		{name: "foreign 1 garbage", settings: foreign1, server: `
+		{name: "foreign 1 garbage", setting: foreign1, server: `
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine
 			C: a1 CAPABILITY
 			S: garbage`,
 			step: "capability", cause: "garbage"},
-		{name: "foreign 2 by code", settings: foreign2, server: `
+		{name: "foreign 2 by code", setting: foreign2, server: `
 			S: * OK [CAPABILITY before] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK [CAPABILITY IMAP4rev1 X Y] fine`,
 			reply: "a1 OK [CAPABILITY IMAP4rev1 X Y] connected to proxy server.\r\n"},
-		{name: "foreign 2 untagged", settings: foreign2, server: `
+		{name: "foreign 2 untagged", setting: foreign2, server: `
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: * CAPABILITY IMAP4rev1  X 
 			S: a1 OK fine`,
 			reply: "a1 OK [CAPABILITY IMAP4rev1 X] connected to proxy server.\r\n"},
-		{name: "foreign 2 asked", settings: foreign2, server: `
+		{name: "foreign 2 asked", setting: foreign2, server: `
 			S: * OK [CAPABILITY before] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine
@@ -311,7 +316,7 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: * CAPABILITY IMAP4rev1 Z
 			S: C1 OK done`,
 			reply: "a1 OK [CAPABILITY IMAP4rev1 Z] connected to proxy server.\r\n"},
-		{name: "foreign 2 with nothing to tell", settings: foreign2, server: `
+		{name: "foreign 2 with nothing to tell", setting: foreign2, server: `
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine
@@ -322,7 +327,7 @@ func TestLoginAtMailhost(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			m, theirs := testMailhost(t, c.settings)
+			m, theirs := testMailhost(t, c.setting)
 			if c.change != nil {
 				c.change(m)
 			}
@@ -417,7 +422,7 @@ func TestMailhostStartTLS(t *testing.T) {
 			S: S1 OK begin`, handshake: errors.New("wrong name"), step: "tls", cause: "wrong name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, theirs := testMailhost(t, nil)
+			m, theirs := testMailhost(t)
 			encrypted, behindTLS := fronttest.Socketpair(t)
 			begun := make(chan bool, 1)
 			m.StartTLS = func(context.Context) error {
@@ -467,7 +472,7 @@ func FuzzMailhost(f *testing.F) {
 		if len(said) > 20_000 {
 			return // does not fit into the socket
 		}
-		m, theirs := testMailhost(t, inetd.Settings{"IMAP_PROXY_FOREIGN": string('0' + rune(kind%3))})
+		m, theirs := testMailhost(t, "IMAP_PROXY_FOREIGN="+string('0'+rune(kind%3)))
 		m.Hops = 2
 		switch kind / 3 % 3 {
 		case 1:

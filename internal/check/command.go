@@ -5,10 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"strings"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/inetd"
 )
@@ -42,29 +42,20 @@ func Command(ctx context.Context, p *frontend.Program, d Dialect, args, environ 
 		Report: report, Dialect: d, User: flags.Arg(0), Sources: configs,
 		Password: AskPassword(stdin, stderr),
 	}
-	settings, err := inetd.ReadSettings(configs, environ)
+	loaded, err := config.Load(configs, environ, config.Protocol(p.Protocol.Name))
 	if err != nil {
 		c.SettingsError = err
-		c.Session = &frontend.Session{Settings: settings, Protocol: p.Protocol}
 		return c.Run(ctx)
 	}
+	c.Raw = loaded.Raw()
 	if len(configs) == 0 {
 		c.Sources = []string{"the environment (-config FILE reads the files that the start script reads)"}
 	}
 	// Warnings of the steps themselves are part of the report.
 	log := inetd.NewLog(logLines{report})
-	session, err := p.Inspect(settings, log, nil)
-	if err != nil {
-		c.SettingsError = err
-		c.Session = &frontend.Session{Settings: settings, Protocol: p.Protocol}
-		return c.Run(ctx)
-	}
-	c.Session = session
+	c.Session = p.Inspect(loaded, log, nil)
 	c.Advertised = func(tls bool) []string {
-		shown, err := p.Inspect(maps.Clone(settings), inetd.NewSilentLog(), nil)
-		if err != nil {
-			return nil // the same settings were good a moment ago
-		}
+		shown := p.Inspect(loaded, inetd.NewSilentLog(), nil)
 		shown.TLS = tls
 		return p.Capabilities(shown)
 	}

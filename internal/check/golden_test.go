@@ -119,7 +119,7 @@ func program(d Dialect) *frontend.Program {
 		Name:     "imapd-proxy",
 		Protocol: &frontend.Protocol{Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993"},
 		Capabilities: func(s *frontend.Session) []string {
-			return strings.Fields(s.Settings.Get("IMAP_CAPABILITY"))
+			return strings.Fields(s.Config.IMAP.Capability)
 		},
 	}
 }

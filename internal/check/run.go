@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 )
 
@@ -16,6 +17,8 @@ type Check struct {
 	Report *Report
 	// Session is made from the settings as for a connection, but without one.
 	Session *frontend.Session
+	// Raw is the settings as they were read.
+	Raw config.Raw
 	// Sources names where the settings came from: files, or the environment.
 	Sources []string
 	// SettingsError is what was wrong with the settings, when something was.
@@ -60,7 +63,7 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		}
 		return nil
 	}
-	login := s.Config.LoginName(c.User)
+	login := s.LoginName(c.User)
 	req := &authlib.LookupRequest{Service: s.Protocol.Service, User: login}
 	began := time.Now()
 	account, err := s.Auth.Lookup(ctx, req)
@@ -155,7 +158,7 @@ func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.
 	}
 	c.Report.ok("mailhost", "%s has the address %s", host, strings.Join(texts, ", "))
 	for _, addr := range addrs {
-		m := &frontend.Mailhost{Host: host.Name, Addr: addr.String(), Settings: c.Session.Settings}
+		m := &frontend.Mailhost{Host: host.Name, Addr: addr.String(), Config: c.Session.Config}
 		c.visit(ctx, m, addr, account)
 	}
 }

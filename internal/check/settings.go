@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"mailproxy/authlib"
 	"mailproxy/internal/config"
 )
 
 // settings reports what is odd about the settings themselves.
 func (c *Check) settings() {
-	r, s := c.Report, c.Session.Settings
+	r := c.Report
 	if c.SettingsError != nil {
 		for _, text := range strings.Split(c.SettingsError.Error(), "\n") {
 			r.fail("settings", "%s", text)
@@ -19,7 +20,7 @@ func (c *Check) settings() {
 		return
 	}
 	r.ok("settings", "%d settings from %s", c.count(), strings.Join(c.Sources, ", "))
-	for _, name := range slices.Sorted(maps.Keys(s)) {
+	for _, name := range slices.Sorted(maps.Keys(c.Raw)) {
 		c.setting(name)
 	}
 	c.dangers()
@@ -28,7 +29,7 @@ func (c *Check) settings() {
 // count is how many of the settings that are read are set.
 func (c *Check) count() (n int) {
 	for _, setting := range config.All() {
-		if _, ok := c.Session.Settings.Lookup(setting.Name); ok && isRead(setting) {
+		if _, ok := c.Raw.Lookup(setting.Name); ok && isRead(setting) {
 			n++
 		}
 	}
@@ -42,7 +43,7 @@ func isRead(s config.Setting) bool { return s.Status == config.Used || s.Status 
 // one, and those that Courier has and we do not, are worth a word.
 func (c *Check) setting(name string) {
 	if s, known := config.Find(name); known {
-		if s.Status == config.Ignored && c.Session.Settings.Get(name) != "" {
+		if s.Status == config.Ignored && c.Raw.Get(name) != "" {
 			c.Report.info("settings", "%s is ignored: %s", name, s.Why)
 		}
 		return
@@ -54,37 +55,40 @@ func (c *Check) setting(name string) {
 
 // dangers warns about what is allowed but unwise.
 func (c *Check) dangers() {
-	r, s := c.Report, c.Session.Settings
-	protocol := c.Session.Protocol.Name
-	if s.Number("DEBUG_LOGIN") > 1 {
-		r.warn("settings", "DEBUG_LOGIN=%s: Courier's auth daemon writes passwords to its log", s.Get("DEBUG_LOGIN"))
+	r, s, protocol := c.Report, c.Session.Config, c.Session.Protocol.Name
+	if level := c.Raw.Get("DEBUG_LOGIN"); authlib.Atoi(level) > 1 {
+		r.warn("settings", "DEBUG_LOGIN=%s: Courier's auth daemon writes passwords to its log", level)
 	}
-	encrypts := s.Yes(protocol+"_STARTTLS") || s.Number(protocol+"_TLS") != 0 || protocol == "IMAP" && s.Yes("IMAPDSTARTTLS")
+	encrypts := s.StartTLS || s.Encrypted
 	if !encrypts {
 		r.warn("settings", "neither %s_STARTTLS=YES nor %s_TLS=1: clients send their passwords in clear text", protocol, protocol)
-	} else if s.Number(protocol+"_TLS_REQUIRED") == 0 && s.Number(protocol+"_TLS") == 0 {
+	} else if !s.TLSRequired && !s.Encrypted {
 		r.info("settings", "%s_TLS_REQUIRED=0: clients may log in without TLS", protocol)
 	}
-	if s.Number("HAPROXY") != 0 && s.Get("HAPROXY_ALLOW") == "" {
+	if s.Balancers != nil && c.Raw.Get("HAPROXY_ALLOW") == "" {
 		r.info("settings", "HAPROXY=1 without HAPROXY_ALLOW: only this machine's own balancer is believed")
 	}
-	for _, name := range []string{"TLS_CERTFILE", "TLS_PRIVATE_KEYFILE", "PROXY_MASTER_PASSWORD_FILE"} {
-		path := s.Get(name)
-		if path == "" {
-			continue
-		}
-		st, err := os.Stat(path)
-		switch {
-		case err != nil && !encrypts && name != "PROXY_MASTER_PASSWORD_FILE":
-			r.info("settings", "%s: %v; without TLS nobody needs it", name, err)
-		case err != nil:
-			r.fail("settings", "%s: %v", name, err)
-		case st.Mode().Perm()&0o004 != 0:
-			r.warn("settings", "%s=%s can be read by everybody: chmod 600 %s", name, path, path)
-		}
+	c.secret("TLS_CERTFILE", s.TLS.CertFile, encrypts)
+	c.secret("TLS_PRIVATE_KEYFILE", s.TLS.KeyFile, encrypts)
+	c.secret("PROXY_MASTER_PASSWORD_FILE", s.MasterFile, true)
+	if s.Proxy && s.RelaySocket == "" {
+		r.info("settings", "RELAY_SOCKET is empty: each session keeps a process of its own while it lasts")
 	}
-	if c.Session.Config.Proxy && s.Get("RELAY_SOCKET") == "" {
-		r.info("settings", "RELAY_SOCKET is not set: each session keeps a process of its own while it lasts")
+}
+
+// secret looks at the file of a setting that nobody but its owner should read.
+func (c *Check) secret(name, path string, isNeeded bool) {
+	if path == "" {
+		return
+	}
+	st, err := os.Stat(path)
+	switch {
+	case err != nil && !isNeeded:
+		c.Report.info("settings", "%s: %v; without TLS nobody needs it", name, err)
+	case err != nil:
+		c.Report.fail("settings", "%s: %v", name, err)
+	case st.Mode().Perm()&0o004 != 0:
+		c.Report.warn("settings", "%s=%s can be read by everybody: chmod 600 %s", name, path, path)
 	}
 }
 

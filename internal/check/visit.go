@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/tlsconf"
@@ -71,7 +72,7 @@ func (c *Check) startTLS(ctx context.Context, m *frontend.Mailhost, w *wire) (*w
 func (c *Check) tellTLS(m *frontend.Mailhost) {
 	facts, encrypted := tlsFacts(m.Conn)
 	switch {
-	case encrypted && strings.EqualFold(strings.TrimSpace(c.Session.Settings.Get("PROXY_TLS_VERIFYPEER")), "NONE"):
+	case encrypted && c.Session.Config.Mailhost.Verify == config.VerifyNone:
 		c.Report.warn("tls", "%s, but the certificate is not verified (PROXY_TLS_VERIFYPEER=NONE): anybody in between can read passwords", facts)
 	case encrypted:
 		c.Report.ok("tls", "%s, the certificate is good for %s", facts, m.Host)
@@ -103,7 +104,7 @@ func (c *Check) login(ctx context.Context, w *wire, addr netip.AddrPort, account
 	}
 	s := c.Session
 	proven, err := s.Auth.Authenticate(ctx, &authlib.AuthRequest{
-		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.Config.LoginName(c.User), Password: password,
+		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.LoginName(c.User), Password: password,
 	})
 	switch {
 	case errors.Is(err, authlib.ErrRefused):

@@ -11,6 +11,7 @@
 package config
 
 import (
+	"maps"
 	"time"
 
 	"mailproxy/internal/haproxy"
@@ -131,6 +132,9 @@ type Config struct {
 
 // Environ is the environment and the files in one, as an environment for another program, sorted by name.
 func (c *Config) Environ() []string { return c.raw.Environ() }
+
+// Raw is a copy of the environment and the files in one.
+func (c *Config) Raw() Raw { return maps.Clone(c.raw) }
 
 // TLS is how connections with clients are encrypted.
 type TLS struct {

@@ -9,16 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/config"
 )
 
 // authClient asks the auth daemon; when there is none it starts one for each question.
 func (s *Session) authClient(environ []string, stderr *os.File) *authlib.Client {
 	c := &authlib.Client{
-		Socket: s.Config.AuthSocket, Users: s.Config.AuthUsers,
+		Socket: s.Config.AuthSocket, Users: authUsers(s.Config),
 		ConnectTimeout: s.Config.AuthConnect, WriteTimeout: s.Config.AuthWrite, ReadTimeout: s.Config.AuthRead,
 	}
 	c.OneShot = func(ctx context.Context) (net.Conn, error) {
-		program := s.Config.authProgram()
+		program := authProgram(s.Config)
 		if program == "" {
 			return nil, authlib.ErrNoProgram
 		}
@@ -32,7 +33,7 @@ func (s *Session) authClient(environ []string, stderr *os.File) *authlib.Client 
 }
 
 // authProgram is AUTHDAEMON_PROGRAM, or the authdaemond that is installed beside this program; empty when there is none.
-func (c *Config) authProgram() string {
+func authProgram(c *config.Config) string {
 	if c.AuthProgram != "" {
 		return c.AuthProgram
 	}

@@ -2,39 +2,16 @@ package frontend
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/line"
 	"mailproxy/internal/tlsconf"
 )
-
-// readAddresses reads the settings about the client's address: who may say what it is, and who is told.
-func (c *Config) readAddresses(s inetd.Settings) error {
-	var errs []error
-	if s.Number("HAPROXY") != 0 {
-		allow := s.Get("HAPROXY_ALLOW")
-		if allow == "" {
-			allow = haproxy.DefaultSources
-		}
-		var err error
-		if c.Balancers, err = haproxy.ParseSources(allow); err != nil {
-			errs = append(errs, fmt.Errorf("HAPROXY_ALLOW: %w", err))
-		}
-	}
-	c.ForwardClient = strings.ToUpper(s.Get("PROXY_FORWARD_CLIENT"))
-	switch c.ForwardClient {
-	case "", "NO", "ID", "XCLIENT", "PROXY1", "PROXY2":
-	default:
-		errs = append(errs, fmt.Errorf("PROXY_FORWARD_CLIENT=%q: must be NO, ID, XCLIENT, PROXY1 or PROXY2", s.Get("PROXY_FORWARD_CLIENT")))
-	}
-	return errors.Join(errs...)
-}
 
 // acceptHeader takes the PROXY header off the connection when HAPROXY=1 and a balancer of HAPROXY_ALLOW has connected,
 // and makes the client it names the peer. Everybody else is taken for a client of his own. It is called before anything
@@ -67,7 +44,7 @@ func (s *Session) acceptHeader() error {
 	s.Settings["TCPLOCALIP"], s.Settings["TCPLOCALPORT"] = s.Peer.LocalIP, s.Peer.LocalPort
 	if h.TLS {
 		tlsconf.ClearVariables(s.Settings)
-		s.Settings[s.setting("_TLS")] = "1"
+		s.TLS = true
 		s.Settings[tlsconf.ConnectedVariable] = "TLS"
 		if h.TLSVersion != "" {
 			s.Settings[tlsconf.ConnectedVariable] = h.TLSVersion
@@ -86,7 +63,7 @@ func (s *Session) logNoHeader(err error) {
 
 // announce sends a PROXY header in front of everything else when PROXY_FORWARD_CLIENT says so.
 func (s *Session) announce(m *Mailhost) error {
-	version, ok := map[string]int{"PROXY1": 1, "PROXY2": 2}[s.Config.ForwardClient]
+	version, ok := map[config.Forward]int{config.ForwardPROXY1: 1, config.ForwardPROXY2: 2}[s.Config.Forward]
 	if !ok {
 		return nil
 	}

@@ -4,13 +4,14 @@ import (
 	"context"
 	"net/netip"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
 )
 
 // The methods below show single steps of Login, for a program that explains them.
 
 // LoginName returns the name that the auth module is asked for when a client says user.
-func (c *Config) LoginName(user string) string { return c.login(user) }
+func (s *Session) LoginName(user string) string { return loginName(s.Config, user) }
 
 // IsHere says whether a mailhost is this host.
 func (s *Session) IsHere(host Host) (bool, error) { return s.isHere(host) }
@@ -40,6 +41,6 @@ func (s *Session) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort)
 }
 
 // Inspect makes a session without a connection from settings: enough for the methods above and for Auth.
-func (p *Program) Inspect(settings inetd.Settings, log *inetd.Log, args []string) (*Session, error) {
-	return p.session(&inetd.Launch{Settings: settings, Log: log}, args, nil)
+func (p *Program) Inspect(c *config.Config, log *inetd.Log, args []string) *Session {
+	return p.session(&inetd.Launch{Log: log}, c, args, nil)
 }

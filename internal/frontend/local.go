@@ -2,7 +2,6 @@ package frontend
 
 import (
 	"errors"
-	"strconv"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/inetd"
@@ -84,16 +83,4 @@ func (s *Session) localEnviron(account *authlib.Account, tag string, extraEnv []
 		e[s.setting("_TLS_REQUIRED")] = "0"
 	}
 	return append(e.Environ(), extraEnv...)
-}
-
-// umask reads IMAP_UMASK, which Courier's start script applies before it starts anything. Negative = not set.
-func umask(text string) (int, error) {
-	if text == "" {
-		return -1, nil
-	}
-	n, err := strconv.ParseUint(text, 8, 9)
-	if err != nil {
-		return 0, errors.New("must be an octal number from 0 to 777")
-	}
-	return int(n), nil
 }

@@ -85,7 +85,7 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 // databases take an empty password for an anonymous login (RFC 4513 section 5.1.2).
 func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Account, error) {
 	service := s.service()
-	user := s.Config.login(c.User)
+	user := loginName(s.Config, c.User)
 	var account *authlib.Account
 	var err error
 	switch {
@@ -106,7 +106,7 @@ func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Ac
 			return nil, authlib.ErrRefused
 		}
 		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be completed.
-		user = s.Config.login(string(name))
+		user = loginName(s.Config, string(name))
 		account, err = s.Auth.Authenticate(ctx, &authlib.AuthRequest{
 			Service: service, Type: c.Type, Challenge: c.Challenge,
 			Response: []byte(user + " " + string(digest)), RemoteIP: s.Peer.RemoteIP})
@@ -128,7 +128,7 @@ func (s *Session) service() string {
 	if port == "" {
 		port = s.Protocol.Port
 	}
-	if service := s.Settings.Get("AUTHSERVICE" + port); service != "" {
+	if service := s.Config.AuthServices[port]; service != "" {
 		return service
 	}
 	return s.Protocol.Service

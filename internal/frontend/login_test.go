@@ -93,7 +93,7 @@ func TestLoginHere(t *testing.T) {
 	}{
 		{nil, "mailhost=elsewhere", nil},
 		{[]string{"IMAP_PROXY=0"}, "mailhost=elsewhere", nil},
-		{[]string{"IMAP_PROXY=YES"}, "mailhost=elsewhere", nil},
+		{[]string{"IMAP_PROXY=off"}, "mailhost=elsewhere", nil},
 		{[]string{"IMAP_PROXY=1"}, "", []string{"WARN: proxy enabled, but no proxy host defined for bob"}},
 		{[]string{"IMAP_PROXY=1"}, "mailhost=", []string{"WARN: proxy enabled, but no proxy host defined for bob"}},
 		{[]string{"IMAP_PROXY=1"}, "mailhost=pROXY.example.com", nil},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/version"
 )
@@ -44,7 +45,7 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 	defer stop()
 	launch, openErr := inetd.Open(inetd.Request{
 		// In syslog the program goes by the name of Courier's service, imapd or pop3d: fail2ban's filters look for it.
-		Name: strings.TrimSuffix(p.Name, "-proxy"), Configs: command.configs, Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
+		Name: strings.TrimSuffix(p.Name, "-proxy"), Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
 	})
 	if launch.Conn != nil {
 		defer launch.Conn.Close()
@@ -60,13 +61,14 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 		launch.Log.Critf("%v", openErr)
 		return p.giveUp(launch, p.Unavailable)
 	}
-	s, err := p.session(launch, command.args, stderr)
+	c, err := config.Load(command.configs, environ, config.Protocol(p.Protocol.Name))
 	if err != nil {
 		for text := range strings.SplitSeq(err.Error(), "\n") {
 			launch.Log.Critf("%s", text)
 		}
 		return p.giveUp(launch, p.Unavailable)
 	}
+	s := p.session(launch, c, command.args, stderr)
 	defer s.Begin(ctx)()
 	if err := s.acceptHeader(); err != nil {
 		return status(ctx)
@@ -126,17 +128,13 @@ func (p *Program) giveUp(launch *inetd.Launch, text string) int {
 }
 
 // session puts together what the dialogue needs.
-func (p *Program) session(launch *inetd.Launch, args []string, stderr *os.File) (*Session, error) {
-	config, err := NewConfig(launch.Settings, p.Protocol)
-	if err != nil {
-		return nil, err
-	}
+func (p *Program) session(launch *inetd.Launch, c *config.Config, args []string, stderr *os.File) *Session {
 	system := RealSystem()
 	system.Start = func(stdio syscall.Conn, l *inetd.Local) (*os.Process, error) { return inetd.Start(stdio, stderr, l) }
 	s := &Session{
-		Conn: launch.Conn, Peer: launch.Peer, Settings: launch.Settings, Config: config, Log: launch.Log,
+		Conn: launch.Conn, Peer: launch.Peer, Settings: inetd.NewSettings(c.Environ()), Config: c, Log: launch.Log,
 		Protocol: p.Protocol, Args: args, System: system,
 	}
-	s.Auth = s.authClient(s.Settings.Environ(), stderr)
-	return s, nil
+	s.Auth = s.authClient(c.Environ(), stderr)
+	return s
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
 )
 
@@ -62,7 +63,7 @@ func (s *Session) isHere(host Host) (bool, error) {
 
 // template is what every attempt to log an account in has in common.
 func (s *Session) template(c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
-	m := &Mailhost{Tag: tag, Client: s.Peer, Hops: s.hopsLeft(), UTF8: c.UTF8, Settings: s.Settings, Log: s.Log}
+	m := &Mailhost{Tag: tag, Client: s.Peer, Hops: s.hopsLeft(), UTF8: c.UTF8, Config: s.Config, Log: s.Log}
 	m.User, m.Password = account.Address, account.ClearPassword
 	if s.Config.MasterUser != "" {
 		secret, err := readSecret(s.Config.MasterFile)
@@ -168,7 +169,7 @@ func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, err
 
 // mailhostPort is the port of a mailhost whose option names none.
 func (s *Session) mailhostPort() string {
-	if s.Config.TLS == proxyTLSPort {
+	if s.Config.Mailhost.Mode == config.ModeTLS {
 		return s.Protocol.TLSPort
 	}
 	return s.Protocol.Port

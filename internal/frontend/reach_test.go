@@ -117,7 +117,7 @@ func TestReachTemplate(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.User != test.want.User || got.Password != test.want.Password || got.Authzid != test.want.Authzid ||
-			got.Tag != "tag" || !got.UTF8 || got.Client != w.Peer || got.Host != "127.0.1.1" || got.StartTLS != nil || got.Settings == nil {
+			got.Tag != "tag" || !got.UTF8 || got.Client != w.Peer || got.Host != "127.0.1.1" || got.StartTLS != nil || got.Config != w.Config {
 			t.Errorf("%+v", got)
 		}
 		w.wantLog(t)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/throttle"
 )
@@ -61,8 +62,8 @@ type Mailhost struct {
 	Hops int
 	// UTF8 says that a POP3 client has sent UTF8.
 	UTF8 bool
-	// Settings are the session's, for the dialogue's own ones (IMAP_PROXY_FOREIGN).
-	Settings inetd.Settings
+	// Config is the session's.
+	Config *config.Config
 	// Log is the session's.
 	Log *inetd.Log
 	// Answer is the dialogue's own: what it wants to pass to the client later (foreign capabilities).
@@ -153,10 +154,11 @@ type Session struct {
 	// Conn is the connection to the client. STARTTLS replaces it by SetConn.
 	Conn inetd.Conn
 	// TLS says that the connection is encrypted, by us or by couriertls in front of us.
-	TLS      bool
-	Peer     inetd.Peer
+	TLS    bool
+	Peer   inetd.Peer
+	Config *config.Config
+	// Settings are the environment and the files in one, for the local server, with what became of TLS.
 	Settings inetd.Settings
-	Config   *Config
 	Log      *inetd.Log
 	Auth     AuthModule
 	Protocol *Protocol
@@ -172,8 +174,9 @@ type Session struct {
 	interrupted bool            // ctx has ended
 	released    bool            // the login is over, Conn belongs to the relay
 
-	throttle *throttle.Table // opened when first needed
-	leave    func() error    // undoes enter; nil when there is nothing to undo
+	throttle   *throttle.Table // opened when first needed
+	noThrottle bool            // it cannot be used, which is logged
+	leave      func() error    // undoes enter; nil when there is nothing to undo
 
 	startTLS startTLSState // what OffersStartTLS found out
 	tally    tally         // of the login under way, for relayd's counters

@@ -152,7 +152,7 @@ func TestExecLocal(t *testing.T) {
 	err := w.ExecLocal(&Outcome{Account: account}, "a1", "UTF8=1")
 	l := w.execed
 	if !errors.Is(err, ErrTemporary) || l.Path != "/usr/bin/imapd" || !slices.Equal(l.Args, []string{"Maildir"}) || l.Home != "/home/bob" ||
-		*l.UID != 1000 || *l.GID != 1001 || l.SystemUser != "" || !l.NonBlocking || l.Skeleton != "/skel" || l.AddressSpace != "1000" || l.Umask != 0o027 {
+		*l.UID != 1000 || *l.GID != 1001 || l.SystemUser != "" || !l.NonBlocking || l.Skeleton != "/skel" || l.AddressSpace != 1000 || l.Umask != 0o027 {
 		t.Errorf("%v, %+v", err, l)
 	}
 	want := []string{

@@ -1,27 +1,11 @@
 package frontend
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
-	"mailproxy/internal/inetd"
 	"mailproxy/internal/throttle"
 )
-
-// readThrottle reads the settings about clients that fail to log in.
-func (c *Config) readThrottle(s inetd.Settings) error {
-	c.ThrottleFile = s.Get("THROTTLE_FILE")
-	c.MaxUnauthPerIP = s.Number("MAXUNAUTHPERIP")
-	switch {
-	case c.MaxUnauthPerIP < 0 || c.MaxUnauthPerIP > throttle.MaxConnections:
-		return fmt.Errorf("MAXUNAUTHPERIP=%q: must be a number from 0 to %d", s.Get("MAXUNAUTHPERIP"), throttle.MaxConnections)
-	case c.MaxUnauthPerIP > 0 && c.ThrottleFile == "":
-		return errors.New("MAXUNAUTHPERIP needs THROTTLE_FILE, where the front ends count together")
-	}
-	return nil
-}
 
 // enter counts this connection among those of its client that have not logged in, and says whether there is room for
 // it. Without THROTTLE_FILE there always is; so there is when the table does not work, which is logged.
@@ -74,14 +58,14 @@ func (s *Session) failDelay(refused bool) time.Duration {
 // openThrottle opens the table when it is first needed, and returns the client's address.
 func (s *Session) openThrottle() (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(s.Peer.RemoteIP)
-	if err != nil || s.Config.ThrottleFile == "" {
+	if err != nil || s.Config.ThrottleFile == "" || s.noThrottle {
 		return netip.Addr{}, false
 	}
 	if s.throttle == nil {
 		table, err := throttle.Open(s.Config.ThrottleFile)
 		if err != nil {
 			s.logThrottle(err)
-			s.Config.ThrottleFile = ""
+			s.noThrottle = true
 			return netip.Addr{}, false
 		}
 		s.throttle = table

@@ -7,17 +7,18 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
 )
 
 func throttled(t *testing.T, path string, log *bytes.Buffer) *Session {
 	t.Helper()
-	config, err := NewConfig(inetd.Settings{"THROTTLE_FILE": path, "MAXUNAUTHPERIP": "2"}, &Protocol{Name: "POP3"})
+	c, err := config.Load(nil, []string{"THROTTLE_FILE=" + path, "MAXUNAUTHPERIP=2"}, config.POP3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &Session{
-		Config: config, Log: inetd.NewLog(log), System: RealSystem(),
+		Config: c, Log: inetd.NewLog(log), System: RealSystem(),
 		Peer: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
 	}
 }
@@ -58,7 +59,7 @@ func TestEnterLimitsConnections(t *testing.T) {
 	}
 }
 
-// TestThrottleBroken: a table that can not be used is said once, and stops nobody.
+// TestThrottleBroken: a table that cannot be used is said once, and stops nobody.
 func TestThrottleBroken(t *testing.T) {
 	var log bytes.Buffer
 	s := throttled(t, t.TempDir(), &log)

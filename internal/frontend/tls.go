@@ -17,7 +17,7 @@ func (s *Session) setting(suffix string) string { return s.Protocol.Name + suffi
 // (port 993 and 995 without couriertls). It is called once, before the greeting. An error ends the session without a word: it is
 // logged, and the client would not understand clear text.
 func (s *Session) BeginTLS(ctx context.Context) error {
-	s.TLS = s.Settings.Number(s.setting("_TLS")) != 0
+	s.TLS = s.TLS || s.Config.Encrypted
 	if !s.TLS || s.tlsInFront() {
 		return nil
 	}
@@ -38,7 +38,7 @@ func (s *Session) tlsInFront() bool {
 // OffersStartTLS says whether STARTTLS (STLS) is to be advertised and accepted: the setting says yes, the connection is
 // not encrypted yet, and there is a certificate. What is missing is logged the first time.
 func (s *Session) OffersStartTLS() bool {
-	if s.TLS || !s.startTLSWanted() {
+	if s.TLS || !s.Config.StartTLS {
 		return false
 	}
 	if s.startTLS == 0 {
@@ -51,15 +51,6 @@ func (s *Session) OffersStartTLS() bool {
 	return s.startTLS == startTLSReady
 }
 
-// startTLSWanted reads IMAP_STARTTLS or POP3_STARTTLS. Courier's imapd-ssl calls the former IMAPDSTARTTLS and its start
-// script renames it; without that script the file's own name counts.
-func (s *Session) startTLSWanted() bool {
-	if _, set := s.Settings.Lookup(s.setting("_STARTTLS")); !set && s.Protocol.Name == "IMAP" {
-		return s.Settings.Yes("IMAPDSTARTTLS")
-	}
-	return s.Settings.Yes(s.setting("_STARTTLS"))
-}
-
 // startTLSState remembers what OffersStartTLS found out.
 type startTLSState int
 
@@ -70,7 +61,7 @@ const (
 
 // NeedsTLS says that logins must be refused until the connection is encrypted (IMAP_TLS_REQUIRED, POP3_TLS_REQUIRED).
 func (s *Session) NeedsTLS() bool {
-	return !s.TLS && s.Settings.Number(s.setting("_TLS_REQUIRED")) != 0
+	return !s.TLS && s.Config.TLSRequired
 }
 
 // StartTLS makes the handshake, after the dialogue has said that it may begin. Whatever the client sent behind its command
@@ -87,7 +78,7 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 	}
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, s.Config.HandshakeTimeout)
+	ctx, cancel = context.WithTimeout(ctx, s.Config.TLS.Handshake)
 	defer cancel()
 	conn, err := server.Handshake(ctx, s.Conn)
 	if err != nil {

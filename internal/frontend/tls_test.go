@@ -109,14 +109,3 @@ func TestTLSFailureLines(t *testing.T) {
 		}
 	}
 }
-
-func TestProxyTLS(t *testing.T) {
-	for value, want := range map[string]proxyTLS{"": proxyTLSOff, "NO": proxyTLSOff, "no": proxyTLSOff, "STARTTLS": proxyTLSStart, "yes": proxyTLSPort} {
-		if got, err := parseProxyTLS(map[string]string{"PROXY_TLS": value}); got != want || err != nil {
-			t.Errorf("%q: %v %v", value, got, err)
-		}
-	}
-	if _, err := parseProxyTLS(map[string]string{"PROXY_TLS": "maybe"}); err == nil {
-		t.Error("PROXY_TLS=maybe")
-	}
-}

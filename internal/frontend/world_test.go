@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
 	"mailproxy/tests/testlog"
 )
@@ -65,7 +66,7 @@ var errRefusedByKernel = errors.New("nobody listens")
 func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	t.Helper()
 	s := inetd.NewSettings(settings)
-	config, err := NewConfig(s, &protocol)
+	c, err := config.Load(nil, settings, config.Protocol(protocol.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	}
 	w.Session = &Session{
 		Conn: conn, Peer: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port},
-		Settings: s, Config: config, Log: inetd.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
+		Settings: s, Config: c, Log: inetd.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
 		Args: []string{"/usr/bin/imapd", "Maildir"},
 	}
 	real := RealSystem()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -28,8 +29,8 @@ type Local struct {
 	NonBlocking bool
 	// Skeleton, when not empty, is the folder that a missing home is made from.
 	Skeleton string
-	// AddressSpace, when not empty, is the limit on its address space as the shell's "ulimit -v" takes it (KiB).
-	AddressSpace string
+	// AddressSpace, when not 0, is the limit on its address space as the shell's "ulimit -v" takes it (KiB).
+	AddressSpace int
 	// Umask is its file mode creation mask; negative = ours.
 	Umask int
 }
@@ -163,11 +164,11 @@ func (l *Local) prepare() (*identity, error) {
 // command returns the path to exec and behind it argv. A limit on the address space is set by the shell: a Go process
 // could set it only for itself, far below what it uses already, and then not be sure of the memory for its last steps.
 func (l *Local) command() []string {
-	if l.AddressSpace == "" {
+	if l.AddressSpace == 0 {
 		return append([]string{l.Path, l.Path}, l.Args...)
 	}
 	const shell = "/bin/sh"
-	return append([]string{shell, shell, "-c", `ulimit -v "$0" && exec "$@"`, l.AddressSpace, l.Path}, l.Args...)
+	return append([]string{shell, shell, "-c", `ulimit -v "$0" && exec "$@"`, strconv.Itoa(l.AddressSpace), l.Path}, l.Args...)
 }
 
 // standardStreams makes conn standard input and output, in the mode asked for.

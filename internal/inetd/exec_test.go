@@ -33,9 +33,11 @@ read line; echo "read=$line"
 
 // local is what the helper programs exec. args: uid, gid, user, home, skeleton, address space, "nonblocking" or not.
 func local(args []string) *Local {
+	addressSpace, _ := strconv.Atoi(args[5]) // nothing is 0
 	l := &Local{
 		Path: "/bin/dash", Args: []string{"-c", report, "report", "one", "two"}, Environ: []string{"ONLY=this"},
-		SystemUser: args[2], Home: args[3], Skeleton: args[4], AddressSpace: args[5], NonBlocking: args[6] == "nonblocking", Umask: 0o027,
+		SystemUser: args[2], Home: args[3], Skeleton: args[4], AddressSpace: addressSpace,
+		NonBlocking: args[6] == "nonblocking", Umask: 0o027,
 	}
 	if args[0] != "" {
 		uid, _ := strconv.ParseUint(args[0], 10, 32)

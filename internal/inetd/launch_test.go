@@ -211,24 +211,6 @@ func TestOpenListening(t *testing.T) {
 	}
 }
 
-func TestOpenBadConfig(t *testing.T) {
-	conn, file := socketPair(t)
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	l, err := Open(Request{Name: "t", Configs: []string{"/nonexistent/imapd"}, Stdin: file, Stdout: file, Stderr: null})
-	if err == nil || l.Conn == nil {
-		t.Fatalf("%+v, %v", l, err)
-	}
-	fmt.Fprint(l.Conn, "BYE")
-	l.Conn.Close()
-	if text, err := io.ReadAll(conn); string(text) != "BYE" || err != nil {
-		t.Errorf("%q, %v", text, err)
-	}
-}
-
 // Deadlines have to work on pipes and to end a read that has begun.
 func TestPipeDeadline(t *testing.T) {
 	inR, inW, _ := os.Pipe()

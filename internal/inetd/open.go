@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net"
 	"os"
 	"strconv"
@@ -26,9 +25,7 @@ type Conn interface {
 type Request struct {
 	// Name is the program's name in syslog.
 	Name string
-	// Configs are configuration files, read in order; a later setting of a name counts.
-	Configs []string
-	// Environ is the environment. What it sets wins over every file.
+	// Environ is the environment.
 	Environ []string
 	// Stdin, Stdout and Stderr are the descriptors the launcher gave. Open takes the first two over: afterwards they are
 	// /dev/null, so that nothing but Conn can reach the client. When Stderr is the connection itself it leads to the syslog
@@ -65,37 +62,8 @@ func Open(req Request) (*Launch, error) {
 	if err := closeOnExec(); err != nil {
 		return l, err
 	}
-	settings, err := withFiles(req.Configs, l.Settings)
-	if err != nil {
-		return l, err
-	}
-	l.Settings = settings
 	l.Peer = NewPeer(l.Settings, conn)
 	return l, nil
-}
-
-// ReadSettings returns the settings of configuration files and of an environment, which wins. With an error it returns the
-// environment's alone.
-func ReadSettings(configs, environ []string) (Settings, error) {
-	environment := NewSettings(environ)
-	settings, err := withFiles(configs, environment)
-	if err != nil {
-		return environment, err
-	}
-	return settings, nil
-}
-
-// withFiles adds the settings of configuration files to those of an environment; without files they are the environment's.
-func withFiles(configs []string, environment Settings) (Settings, error) {
-	if len(configs) == 0 {
-		return environment, nil
-	}
-	settings, err := readConfigs(configs, environment)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(settings, environment)
-	return settings, nil
 }
 
 // openConn finds the connection: systemd's descriptor 3, or standard input and output.

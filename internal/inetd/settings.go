@@ -7,12 +7,8 @@
 package inetd
 
 import (
-	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	"mailproxy/authlib"
 )
 
 // Settings are the environment and the configuration files in one: name to value. A name that is set to nothing is in
@@ -40,37 +36,6 @@ func (s Settings) Get(name string) string { return s[name] }
 func (s Settings) Lookup(name string) (string, bool) {
 	value, ok := s[name]
 	return value, ok
-}
-
-// Number returns a setting as Courier reads it, with C's atoi: "YES" is 0.
-func (s Settings) Number(name string) int { return authlib.Atoi(s[name]) }
-
-// Yes says whether a setting begins with y or Y, which is how Courier reads its YES/NO settings.
-func (s Settings) Yes(name string) bool {
-	return strings.HasPrefix(s[name], "y") || strings.HasPrefix(s[name], "Y")
-}
-
-// maxSeconds bounds every time limit to ten years, far below what overflows a time.Duration.
-const maxSeconds = 10 * 366 * 24 * 3600
-
-// Seconds returns a time limit given as a whole number of seconds, def when it is not set or empty. Anything else than
-// decimal digits is an error that names the setting.
-func (s Settings) Seconds(name string, def time.Duration) (time.Duration, error) {
-	value := s[name]
-	if value == "" {
-		return def, nil
-	}
-	n := 0
-	for _, c := range []byte(value) {
-		if c < '0' || c > '9' || n > maxSeconds {
-			return 0, fmt.Errorf("%s=%q: must be a number of seconds from 0 to %d", name, value, maxSeconds)
-		}
-		n = n*10 + int(c-'0')
-	}
-	if n > maxSeconds {
-		return 0, fmt.Errorf("%s=%q: must be a number of seconds from 0 to %d", name, value, maxSeconds)
-	}
-	return time.Duration(n) * time.Second, nil
 }
 
 // Environ returns the settings as an environment for another program, sorted by name.

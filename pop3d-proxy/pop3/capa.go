@@ -36,9 +36,10 @@ func (d *dialogue) capabilities() []string {
 // mechanisms returns what CAPA says about SASL: POP3AUTH_TLS under TLS when it is set, else POP3AUTH, and EXTERNAL for a
 // client whose certificate names a user. AUTH takes every mechanism there is, listed or not, as Courier does.
 func (d *dialogue) mechanisms() string {
-	list := d.s.Settings.Get("POP3AUTH")
-	if tls := d.s.Settings.Get("POP3AUTH_TLS"); d.s.TLS && tls != "" {
-		list = tls
+	c := &d.s.Config.POP3
+	list := c.Auth
+	if d.s.TLS && c.AuthTLS != "" {
+		list = c.AuthTLS
 	}
 	names := strings.Fields(strings.ToUpper(list))
 	if d.s.ExternalName() != "" {

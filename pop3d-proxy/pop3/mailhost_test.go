@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/inetd"
@@ -21,9 +22,9 @@ func testMailhost(t testing.TB, log io.Writer) (*frontend.Mailhost, *net.UnixCon
 	return &frontend.Mailhost{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:110",
 		User: "ann@example.com", Password: "sec ret",
-		Client:   inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
-		Settings: inetd.Settings{},
-		Log:      inetd.NewLog(log),
+		Client: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
+		Config: &config.Config{},
+		Log:    inetd.NewLog(log),
 	}, theirs
 }
 
@@ -154,7 +155,7 @@ func TestMailhost(t *testing.T) {
 			S: -ERR no`},
 		{name: "master, NUL in the account", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", "a\x00b" },
 			step: frontend.StepLogin, server: "S: +OK"},
-		{name: "xclient", change: func(m *frontend.Mailhost) { m.Settings["PROXY_FORWARD_CLIENT"], m.Hops = "XCLIENT", 4 }, server: `
+		{name: "xclient", change: func(m *frontend.Mailhost) { m.Config.Forward, m.Hops = config.ForwardXCLIENT, 4 }, server: `
 			S: +OK
 			C: XCLIENT ADDR=192.0.2.7 PORT=4711 TTL=4
 			S: +OK Updated
@@ -163,7 +164,7 @@ func TestMailhost(t *testing.T) {
 			C: PASS sec ret
 			S: +OK`},
 		{name: "xclient not believed", change: func(m *frontend.Mailhost) {
-			m.Settings["PROXY_FORWARD_CLIENT"] = "id"
+			m.Config.Forward = config.ForwardID
 			m.Client = inetd.Peer{RemoteIP: "2001:db8::1%eth0", RemotePort: "N/A"}
 		}, log: "WARN: mail.example did not take the client's address (XCLIENT): answered \"-ERR not trusted\"\n", server: `
 			S: +OK
@@ -174,7 +175,7 @@ func TestMailhost(t *testing.T) {
 			C: PASS sec ret
 			S: +OK`},
 		{name: "client not known", change: func(m *frontend.Mailhost) {
-			m.Settings["PROXY_FORWARD_CLIENT"], m.Client = "XCLIENT", inetd.Peer{RemoteIP: "x\r\nDELE 1"}
+			m.Config.Forward, m.Client = config.ForwardXCLIENT, inetd.Peer{RemoteIP: "x\r\nDELE 1"}
 		}, server: `
 			S: +OK
 			C: USER ann@example.com

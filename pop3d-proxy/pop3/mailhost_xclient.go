@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"strconv"
-	"strings"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/inetd"
 )
@@ -14,8 +14,8 @@ import (
 // IMAP name): Dovecot's XCLIENT command, which it takes from login_trusted_networks. A mailhost that does not believe us
 // is no reason to keep the user out: that is a line in the log.
 func (h *mailhost) forwardClient() error {
-	switch strings.ToUpper(h.m.Settings.Get("PROXY_FORWARD_CLIENT")) {
-	case "XCLIENT", "ID":
+	switch h.m.Config.Forward {
+	case config.ForwardXCLIENT, config.ForwardID:
 	default:
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/inetd"
 	"mailproxy/tests/harness"
 )
 
@@ -40,20 +39,6 @@ func install(t *testing.T) (etc string) {
 		}
 	}
 	return etc
-}
-
-// The sample files say what is in force without them: a program that reads them does what it does without.
-func TestSampleDefaults(t *testing.T) {
-	etc := filepath.Join(harness.Root(t), "etc")
-	for _, name := range []string{"imapd", "imapd-ssl", "pop3d", "pop3d-ssl"} {
-		s := inetd.Settings{}
-		if err := inetd.ParseConfig(name, read(t, filepath.Join(etc, name)), nil, s); err != nil {
-			t.Error(err)
-		}
-		if len(s) < 10 {
-			t.Errorf("%s holds %d settings", name, len(s))
-		}
-	}
 }
 
 // xinetd with the entries of etc/xinetd.d as they are, on both ports.

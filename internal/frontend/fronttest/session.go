@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/inetd"
 	"mailproxy/tests/testlog"
@@ -59,7 +60,7 @@ func (f *Front) Begin(t testing.TB, o Options) *Session {
 	p := program.Protocol
 	settings := inetd.Settings{p.Name + "_PROXY": "1", "TLS_EXTERNAL": "emailaddress"}
 	maps.Copy(settings, o.Settings)
-	config, err := frontend.NewConfig(settings, p)
+	config, err := config.Load(nil, settings.Environ(), config.Protocol(p.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
