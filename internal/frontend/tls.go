@@ -110,7 +110,7 @@ func (s *Session) ExternalName() string {
 	if !s.TLS {
 		return ""
 	}
-	return tlsconf.External(s.Settings)
+	return tlsconf.External(s.Config.TLS.External, s.Settings)
 }
 
 // doesTLS says whether this process itself encrypts the connection.
@@ -121,7 +121,7 @@ func doesTLS(conn inetd.Conn) bool {
 
 func (s *Session) tlsOptions(startTLS bool) tlsconf.Options {
 	return tlsconf.Options{
-		Settings: s.Settings,
+		TLS:      s.Config.TLS,
 		LocalIP:  s.Peer.LocalIP,
 		StartTLS: startTLS,
 		Warn:     s.Log.Warnf,

@@ -11,7 +11,7 @@ import (
 // certificate must be for m.Host. Whatever fails makes the server unusable: nothing is ever said to it in clear text instead.
 func (s *Session) encryptMailhost(ctx context.Context, m *Mailhost) error {
 	start := func(ctx context.Context) error {
-		c, err := tlsconf.NewClient(s.tlsOptions(false), m.Host)
+		c, err := tlsconf.NewClient(s.Config.Mailhost, m.Host)
 		if err != nil {
 			return &StepError{StepTLS, err}
 		}

@@ -55,7 +55,7 @@ const emptyKeywords = " LOW EXP EXPORT EXPORT40 EXPORT56 NULL eNULL aNULL ADH AE
 // understood draw one warning for all of them. A list that leaves nothing is an error: to speak with other suites than
 // the ones asked for would be worse.
 func (o *Options) cipherSuites() ([]uint16, error) {
-	list := o.get("TLS_CIPHER_LIST")
+	list := o.TLS.CipherList
 	if list == "" {
 		return nil, nil
 	}

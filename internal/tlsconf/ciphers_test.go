@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mailproxy/internal/config"
 )
 
 func TestParseProtocol(t *testing.T) {
@@ -36,7 +38,7 @@ func TestParseProtocol(t *testing.T) {
 }
 
 func TestStartTLSProtocol(t *testing.T) {
-	o := Options{Settings: map[string]string{"TLS_PROTOCOL": "TLSv1.3", "TLS_STARTTLS_PROTOCOL": "TLSv1.1"}}
+	o := Options{TLS: config.TLS{Protocol: "TLSv1.3", StartTLSProtocol: "TLSv1.1"}}
 	if v := o.minVersion(); v != tls.VersionTLS13 {
 		t.Errorf("TLS_PROTOCOL: %x", v)
 	}
@@ -44,7 +46,7 @@ func TestStartTLSProtocol(t *testing.T) {
 	if v := o.minVersion(); v != tls.VersionTLS11 {
 		t.Errorf("TLS_STARTTLS_PROTOCOL: %x", v)
 	}
-	o.Settings["TLS_STARTTLS_PROTOCOL"] = ""
+	o.TLS.StartTLSProtocol = ""
 	if v := o.minVersion(); v != tls.VersionTLS13 {
 		t.Errorf("empty TLS_STARTTLS_PROTOCOL: %x", v)
 	}
@@ -92,11 +94,11 @@ func TestCipherList(t *testing.T) {
 
 func TestCipherListOneWarning(t *testing.T) {
 	var warnings int
-	o := Options{Settings: map[string]string{"TLS_CIPHER_LIST": "FOO:BAR:HIGH"}, Warn: func(string, ...any) { warnings++ }}
+	o := Options{TLS: config.TLS{CipherList: "FOO:BAR:HIGH"}, Warn: func(string, ...any) { warnings++ }}
 	if _, err := o.cipherSuites(); err != nil || warnings != 1 {
 		t.Errorf("err %v, %d warnings", err, warnings)
 	}
-	o.Settings["TLS_CIPHER_LIST"] = "FOO"
+	o.TLS.CipherList = "FOO"
 	if _, err := o.cipherSuites(); err == nil {
 		t.Error("a list that selects nothing is accepted")
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/tlsconf/testcert"
 )
 
@@ -21,7 +22,7 @@ func TestMailhostCertificate(t *testing.T) {
 		name   string
 		pair   *testcert.Pair
 		host   string
-		verify string
+		verify config.Verify
 		trust  string
 		ok     bool
 	}{
@@ -36,9 +37,9 @@ func TestMailhostCertificate(t *testing.T) {
 		{"unknown CA", other, "mail.example", "PEER", trust, false},
 		{"system roots", good, "mail.example", "PEER", "", false},
 		{"no verification", other, "evil.example", "NONE", trust, true},
-		{"folder", good, "mail.example", "peer", dir, true},
+		{"folder", good, "mail.example", "PEER", dir, true},
 	} {
-		cfg, err := NewClient(Options{Settings: map[string]string{"PROXY_TLS_VERIFYPEER": c.verify, "PROXY_TLS_TRUSTCERTS": c.trust}}, c.host)
+		cfg, err := NewClient(config.MailhostTLS{Verify: c.verify, TrustCerts: c.trust}, c.host)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -54,13 +55,9 @@ func TestMailhostCertificate(t *testing.T) {
 			t.Errorf("%s: %v, want ok=%v", c.name, err, c.ok)
 		}
 	}
-	for _, s := range []map[string]string{
-		{"PROXY_TLS_VERIFYPEER": "maybe"},
-		{"PROXY_TLS_TRUSTCERTS": "/nonexistent"},
-		{"PROXY_TLS_TRUSTCERTS": testcert.Write(t, filepath.Join(dir, "empty.pem"), nil)},
-	} {
-		if _, err := NewClient(Options{Settings: s}, "x"); err == nil {
-			t.Errorf("%v: accepted", s)
+	for _, path := range []string{"/nonexistent", testcert.Write(t, filepath.Join(dir, "empty.pem"), nil)} {
+		if _, err := NewClient(config.MailhostTLS{TrustCerts: path}, "x"); err == nil {
+			t.Errorf("%s: accepted", path)
 		}
 	}
 }
@@ -72,19 +69,23 @@ func FuzzSettings(f *testing.F) {
 	f.Add("TLSv1.2", "HIGH", "NONE", "", "imap", "emailaddress", "127.0.0.1", "www.example.com")
 	f.Add("SSL3", "!", "PEER", cert, ":,", "\x00", "fe80::1%eth0", "../../etc/passwd")
 	f.Fuzz(func(t *testing.T, protocol, ciphers, verify, trust, alpn, external, ip, sni string) {
-		settings := map[string]string{"TLS_CERTFILE": cert, "TLS_PROTOCOL": protocol, "TLS_CIPHER_LIST": ciphers, "TLS_VERIFYPEER": verify,
-			"TLS_ALPN": alpn, "TLS_EXTERNAL": external}
+		settings := []string{"TLS_CERTFILE=" + cert, "TLS_PROTOCOL=" + protocol, "TLS_CIPHER_LIST=" + ciphers,
+			"TLS_VERIFYPEER=" + verify, "TLS_ALPN=" + alpn, "TLS_EXTERNAL=" + external}
 		if trust == cert {
-			settings["TLS_TRUSTCERTS"] = trust
+			settings = append(settings, "TLS_TRUSTCERTS="+trust)
 		}
-		s, err := NewServer(Options{Settings: settings, LocalIP: ip})
+		c, err := config.Load(nil, settings, config.IMAP)
+		if err != nil {
+			return
+		}
+		s, err := NewServer(Options{TLS: c.TLS, LocalIP: ip})
 		if err != nil {
 			return
 		}
 		if _, err := s.store.get(&tls.ClientHelloInfo{ServerName: sni}); err != nil {
 			t.Errorf("no certificate for name %q at %q: %v", sni, ip, err)
 		}
-		if name := External(settings); name != "" {
+		if name := External(c.TLS.External, map[string]string{}); name != "" {
 			t.Errorf("EXTERNAL name %q out of nothing", name)
 		}
 	})
@@ -106,7 +107,7 @@ func FuzzPEM(f *testing.F) {
 
 func BenchmarkCheck(b *testing.B) {
 	p := testcert.CA(b, "x").Issue(b, testcert.Spec{Name: "y", RSA: true})
-	o := Options{Settings: map[string]string{"TLS_CERTFILE": testcert.Write(b, filepath.Join(b.TempDir(), "c"), p.PEM(b))}}
+	o := Options{TLS: config.TLS{CertFile: testcert.Write(b, filepath.Join(b.TempDir(), "c"), p.PEM(b))}}
 	for b.Loop() {
 		if err := Check(o); err != nil {
 			b.Fatal(err)

@@ -58,7 +58,7 @@ const everybody = 0o004
 
 // baseFiles are TLS_CERTFILE and TLS_PRIVATE_KEYFILE.
 func (o *Options) baseFiles() (files, error) {
-	cert, key := o.get("TLS_CERTFILE"), o.get("TLS_PRIVATE_KEYFILE")
+	cert, key := o.TLS.CertFile, o.TLS.KeyFile
 	if cert == "" {
 		return files{}, errors.New("TLS_CERTFILE is not set")
 	}

@@ -19,14 +19,14 @@ var protocolVersions = map[string]uint16{
 // minVersion is the lowest protocol version to speak with clients: what TLS_STARTTLS_PROTOCOL or TLS_PROTOCOL names,
 // TLS 1.2 when nothing or nothing known is named (RFC 8996). Of a list of names the lowest counts.
 func (o *Options) minVersion() uint16 {
-	name := "TLS_PROTOCOL"
-	if o.StartTLS && o.get("TLS_STARTTLS_PROTOCOL") != "" {
-		name = "TLS_STARTTLS_PROTOCOL"
+	name, value := "TLS_PROTOCOL", o.TLS.Protocol
+	if o.StartTLS && o.TLS.StartTLSProtocol != "" {
+		name, value = "TLS_STARTTLS_PROTOCOL", o.TLS.StartTLSProtocol
 	}
-	if p := o.get("TLS_PRIORITY"); p != "" && !strings.EqualFold(p, "NORMAL") {
+	if p := o.TLS.Priority; p != "" && !strings.EqualFold(p, "NORMAL") {
 		o.warn("TLS_PRIORITY is a setting of GnuTLS and is ignored: use TLS_PROTOCOL and TLS_CIPHER_LIST")
 	}
-	version, unknown := parseProtocol(o.get(name))
+	version, unknown := parseProtocol(value)
 	if len(unknown) > 0 {
 		o.warn("%s: no such protocol version: %q", name, strings.Join(unknown, " "))
 	}

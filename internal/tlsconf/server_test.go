@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/tlsconf/testcert"
 )
 
@@ -88,7 +89,7 @@ func newFixture(t testing.TB) *fixture {
 	dir := t.TempDir()
 	ca := testcert.CA(t, "Test CA")
 	file := testcert.Write(t, filepath.Join(dir, "cert.pem"), ca.Issue(t, testcert.Spec{Name: "default.example", RSA: true}).PEM(t))
-	return &fixture{dir, ca, Options{Settings: map[string]string{"TLS_CERTFILE": file}}}
+	return &fixture{dir, ca, Options{TLS: config.TLS{CertFile: file}}}
 }
 
 func TestCertificateByNameAndAddress(t *testing.T) {
@@ -148,9 +149,9 @@ func TestCheck(t *testing.T) {
 		{"cut key", append(rsa.CertPEM(), "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"...), nil, "tls: failed to parse private key"},
 		{"pass phrase", append(rsa.CertPEM(), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"...), nil, ErrEncrypted.Error()},
 	} {
-		o := Options{Settings: map[string]string{"TLS_CERTFILE": testcert.Write(t, filepath.Join(t.TempDir(), "c"), c.cert)}}
+		o := Options{TLS: config.TLS{CertFile: testcert.Write(t, filepath.Join(t.TempDir(), "c"), c.cert)}}
 		if c.key != nil {
-			o.Settings["TLS_PRIVATE_KEYFILE"] = testcert.Write(t, filepath.Join(t.TempDir(), "k"), c.key)
+			o.TLS.KeyFile = testcert.Write(t, filepath.Join(t.TempDir(), "k"), c.key)
 		}
 		// Check looks at the files, the handshake at the key.
 		err := Check(o)
@@ -165,7 +166,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	for _, file := range []string{"", "/nonexistent/x", "/dev/null", f.dir} {
-		if Check(Options{Settings: map[string]string{"TLS_CERTFILE": file}}) == nil {
+		if Check(Options{TLS: config.TLS{CertFile: file}}) == nil {
 			t.Errorf("%q passes", file)
 		}
 	}
@@ -173,7 +174,7 @@ func TestCheck(t *testing.T) {
 
 func TestOpenKeyFileWarns(t *testing.T) {
 	f := newFixture(t)
-	os.Chmod(f.opts.Settings["TLS_CERTFILE"], 0o644)
+	os.Chmod(f.opts.TLS.CertFile, 0o644)
 	r := shake(t, f.opts, &tls.Config{InsecureSkipVerify: true})
 	if r.err != nil || !strings.Contains(r.warned, "cert.pem holds a private key and can be read by everybody") {
 		t.Errorf("%v, warned %q", r.err, r.warned)
@@ -191,17 +192,18 @@ func TestClientCertificates(t *testing.T) {
 	spec.Age = time.Hour
 	expired := f.ca.Issue(t, spec)
 	for _, c := range []struct {
-		level, trust string
-		pair         *testcert.Pair
-		ok           bool
+		level config.Verify
+		trust string
+		pair  *testcert.Pair
+		ok    bool
 	}{
 		{"NONE", trust, nil, true}, {"NONE", "/nonexistent", other, true},
-		{"PEER", trust, nil, true}, {"PEER", trust, good, true}, {"peer", folder, good, true}, {"PEER", trust, other, false}, {"PEER", trust, expired, false},
+		{"PEER", trust, nil, true}, {"PEER", trust, good, true}, {"PEER", folder, good, true}, {"PEER", trust, other, false}, {"PEER", trust, expired, false},
 		{"REQUIREPEER", trust, nil, false}, {"REQUIREPEER", trust, good, true}, {"REQUIREPEER", trust, expired, false},
-		{"PEER", "", good, false}, {"PEER", "/nonexistent", nil, false}, {"REQUIRE", trust, good, false},
+		{"PEER", "", good, false}, {"PEER", "/nonexistent", nil, false}, {"", trust, other, true},
 	} {
 		o := f.opts
-		o.Settings = map[string]string{"TLS_CERTFILE": f.opts.Settings["TLS_CERTFILE"], "TLS_VERIFYPEER": c.level, "TLS_TRUSTCERTS": c.trust}
+		o.TLS.Verify, o.TLS.TrustCerts = c.level, c.trust
 		cfg := &tls.Config{InsecureSkipVerify: true}
 		if c.pair != nil {
 			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -217,12 +219,11 @@ func TestClientCertificates(t *testing.T) {
 		}
 		state := r.server.ConnectionState()
 		vars := Variables(&state)
-		vars["TLS_EXTERNAL"] = "emailaddress"
 		want := "hans@example.com"
-		if c.level == "NONE" {
+		if c.level == config.VerifyNone || c.level == "" {
 			want = ""
 		}
-		if got := External(vars); got != want {
+		if got := External("emailaddress", vars); got != want {
 			t.Errorf("%s: EXTERNAL name %q, want %q of %v", c.level, got, want, vars)
 		}
 		if want != "" && (vars["TLS_SUBJECT_CN"] != "Hans Müller" || vars["TLS_SUBJECT_O"] != "Example") {
@@ -251,7 +252,7 @@ func TestVersionsAndALPN(t *testing.T) {
 		{"", "imap", 0, nil, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
 	} {
 		o := f.opts
-		o.Settings = map[string]string{"TLS_CERTFILE": f.opts.Settings["TLS_CERTFILE"], "TLS_PROTOCOL": c.protocol, "TLS_ALPN": c.alpn}
+		o.TLS.Protocol, o.TLS.ALPN = c.protocol, strings.Fields(c.alpn)
 		r := shake(t, o, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: c.max, NextProtos: c.offer})
 		if (r.err == nil) != c.ok {
 			t.Errorf("%+v: %v", c, r.err)
@@ -268,7 +269,7 @@ func TestVersionsAndALPN(t *testing.T) {
 
 func TestResumption(t *testing.T) {
 	f := newFixture(t)
-	f.opts.Settings["TLS_CACHEFILE"] = filepath.Join(f.dir, "cache")
+	f.opts.TLS.CacheFile = filepath.Join(f.dir, "cache")
 	for _, max := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		cfg := &tls.Config{InsecureSkipVerify: true, MaxVersion: max, ClientSessionCache: tls.NewLRUClientSessionCache(1), ServerName: "x"}
 		if r := shake(t, f.opts, cfg); r.err != nil || r.client.ConnectionState().DidResume {
@@ -277,12 +278,12 @@ func TestResumption(t *testing.T) {
 		if r := shake(t, f.opts, cfg); r.err != nil || !r.client.ConnectionState().DidResume {
 			t.Errorf("version %x: not resumed by the next process (%v) %s", max, r.err, r.warned)
 		}
-		os.Remove(f.opts.Settings["TLS_CACHEFILE"] + TicketSuffix)
+		os.Remove(f.opts.TLS.CacheFile + TicketSuffix)
 		if r := shake(t, f.opts, cfg); r.err != nil || r.client.ConnectionState().DidResume {
 			t.Errorf("version %x: resumed with lost keys (%v)", max, r.err)
 		}
 	}
-	f.opts.Settings["TLS_CACHEFILE"] = "/nonexistent/cache"
+	f.opts.TLS.CacheFile = "/nonexistent/cache"
 	if r := shake(t, f.opts, &tls.Config{InsecureSkipVerify: true}); r.err != nil || !strings.Contains(r.warned, "no TLS session resumption") {
 		t.Errorf("%v, warned %q", r.err, r.warned)
 	}

@@ -39,7 +39,7 @@ var (
 // tickets sets the keys that session tickets are encrypted with. Without a key file that this process shares with its
 // successors tickets are not given out: nobody could ever read them.
 func (o *Options) tickets(cfg *tls.Config) {
-	cache := o.get("TLS_CACHEFILE")
+	cache := o.TLS.CacheFile
 	if cache == "" {
 		cfg.SessionTicketsDisabled = true
 		return
@@ -60,8 +60,8 @@ func (o *Options) tickets(cfg *tls.Config) {
 // ticketPolicy is what a ticket must not outlive: a session that was let in under one set of trusted certificates is
 // not resumed under another.
 func (o *Options) ticketPolicy() string {
-	policy := "verify=" + o.get("TLS_VERIFYPEER") + " trust=" + o.get("TLS_TRUSTCERTS")
-	if st, err := os.Stat(o.get("TLS_TRUSTCERTS")); err == nil {
+	policy := "verify=" + string(o.TLS.Verify) + " trust=" + o.TLS.TrustCerts
+	if st, err := os.Stat(o.TLS.TrustCerts); err == nil {
 		policy += " " + strconv.FormatInt(st.ModTime().UnixNano(), 10) + " " + strconv.FormatInt(st.Size(), 10)
 	}
 	return policy

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mailproxy/internal/config"
 )
 
 func quiet(string, ...any) {}
@@ -107,10 +109,10 @@ func TestTicketKeysRefused(t *testing.T) {
 }
 
 func TestTicketKeysBoundToPolicy(t *testing.T) {
-	o := Options{Settings: map[string]string{"TLS_VERIFYPEER": "NONE"}}
+	o := Options{TLS: config.TLS{Verify: config.VerifyNone}}
 	k := ticketKey{}
 	none := bind(k.secret, o.ticketPolicy())
-	o.Settings["TLS_VERIFYPEER"] = "REQUIREPEER"
+	o.TLS.Verify = config.VerifyRequire
 	if bind(k.secret, o.ticketPolicy()) == none {
 		t.Error("a session without a client certificate could be resumed where one is required")
 	}

@@ -9,44 +9,40 @@ import (
 	"path/filepath"
 	"strings"
 
+	"mailproxy/internal/config"
 	"mailproxy/internal/smallfile"
 )
 
-// clientCertificates sets what TLS_VERIFYPEER asks for: NONE (and no setting) no certificate from the client, PEER one
-// that is good if there is one, REQUIREPEER a good one. The trusted certificates are only read when they are needed: to
-// load a public bundle costs more than the rest of a login.
+// clientCertificates sets what TLS_VERIFYPEER asks for: NONE (and no setting) no certificate from the client,
+// PEER one that is good if there is one, REQUIREPEER a good one. The trusted certificates are only read when
+// they are needed: to load a public bundle costs more than the rest of a login.
 func (o *Options) clientCertificates(cfg *tls.Config) (err error) {
-	if cfg.ClientAuth, err = o.clientAuth(); err != nil || cfg.ClientAuth == tls.NoClientCert {
-		return err
+	if cfg.ClientAuth = o.clientAuth(); cfg.ClientAuth == tls.NoClientCert {
+		return nil
 	}
-	path := o.get("TLS_TRUSTCERTS")
-	if path == "" {
-		return fmt.Errorf("TLS_VERIFYPEER=%s needs TLS_TRUSTCERTS", o.get("TLS_VERIFYPEER"))
+	if o.TLS.TrustCerts == "" {
+		return fmt.Errorf("TLS_VERIFYPEER=%s needs TLS_TRUSTCERTS", o.TLS.Verify)
 	}
-	pool, err := loadTrust(path)
-	if err != nil {
+	if cfg.ClientCAs, err = loadTrust(o.TLS.TrustCerts); err != nil {
 		return fmt.Errorf("TLS_TRUSTCERTS: %w", err)
 	}
-	cfg.ClientCAs = pool
 	return nil
 }
 
 // clientAuth is TLS_VERIFYPEER for crypto/tls.
-func (o *Options) clientAuth() (tls.ClientAuthType, error) {
-	switch level := o.get("TLS_VERIFYPEER"); strings.ToUpper(level) {
-	case "", "NONE":
-		return tls.NoClientCert, nil
-	case "PEER":
-		return tls.VerifyClientCertIfGiven, nil
-	case "REQUIREPEER":
-		return tls.RequireAndVerifyClientCert, nil
+func (o *Options) clientAuth() tls.ClientAuthType {
+	switch o.TLS.Verify {
+	case "", config.VerifyNone:
+		return tls.NoClientCert
+	case config.VerifyPeer:
+		return tls.VerifyClientCertIfGiven
 	default:
-		return 0, fmt.Errorf("TLS_VERIFYPEER=%q: want NONE, PEER or REQUIREPEER", level)
+		return tls.RequireAndVerifyClientCert
 	}
 }
 
-// loadTrust reads the trusted certificates of a PEM file, or of all files of a folder (OpenSSL's c_rehash layout
-// needs no special care: its links are files like the others).
+// loadTrust reads the trusted certificates of a PEM file, or of all files of a folder (OpenSSL's c_rehash
+// layout needs no special care: its links are files like the others).
 func loadTrust(path string) (*x509.CertPool, error) {
 	st, err := os.Stat(path)
 	if err != nil {
