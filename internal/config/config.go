@@ -133,6 +133,9 @@ type Config struct {
 // Environ is the environment and the files in one, as an environment for another program, sorted by name.
 func (c *Config) Environ() []string { return c.raw.Environ() }
 
+// Texts is the same by name. The caller may change it.
+func (c *Config) Texts() map[string]string { return c.raw.Texts() }
+
 // Raw is a copy of the environment and the files in one.
 func (c *Config) Raw() Raw { return maps.Clone(c.raw) }
 

@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 		"A=$FROM_ENV$FROM_ENV.${FROM_ENV}x": {"A": "environmentenvironment.environmentx"},
 	} {
 		got := Raw{}
-		if err := Parse("f", text, environment, got); err != nil || !maps.Equal(texts(got), want) {
+		if err := Parse("f", text, environment, got); err != nil || !maps.Equal(got.Texts(), want) {
 			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
 		}
 	}
@@ -131,15 +131,6 @@ func TestFilesInOrder(t *testing.T) {
 	}
 }
 
-// texts leaves out where settings come from.
-func texts(raw Raw) map[string]string {
-	m := make(map[string]string, len(raw))
-	for name, value := range raw {
-		m[name] = value.Text
-	}
-	return m
-}
-
 // What we take means to the shell what it means to us.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
@@ -187,8 +178,8 @@ func sameAsShell(t *testing.T, text string) {
 	}
 	theirs := Environment(strings.Split(string(out), "\x00"))
 	delete(theirs, "PWD")
-	if !maps.Equal(texts(ours), texts(theirs)) {
-		t.Errorf("%q:\nours   %q\nshell's %q", text, texts(ours), texts(theirs))
+	if !maps.Equal(ours.Texts(), theirs.Texts()) {
+		t.Errorf("%q:\nours   %q\nshell's %q", text, ours.Texts(), theirs.Texts())
 	}
 }
 

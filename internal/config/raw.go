@@ -53,6 +53,15 @@ func (r Raw) Lookup(name string) (string, bool) {
 	return value.Text, ok
 }
 
+// Texts returns the settings without where they come from.
+func (r Raw) Texts() map[string]string {
+	texts := make(map[string]string, len(r))
+	for name, value := range r {
+		texts[name] = value.Text
+	}
+	return texts
+}
+
 // Environ returns the settings as an environment for another program, sorted by name.
 func (r Raw) Environ() []string {
 	environ := make([]string, 0, len(r))

@@ -29,8 +29,8 @@ func TestAcceptHeader(t *testing.T) {
 	told := inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}
 	cases := []struct {
 		name, allow, sent string
-		env               map[string]string // what the launcher said
-		peer              *inetd.Peer       // nil = as the socket says
+		env               []string    // what the launcher said
+		peer              *inetd.Peer // nil = as the socket says
 		left              string
 		log               string // part of the one line that ends the session; empty = it goes on
 	}{
@@ -39,7 +39,7 @@ func TestAcceptHeader(t *testing.T) {
 		{name: "health check", allow: haproxy.DefaultSources, sent: "PROXY UNKNOWN\r\na NOOP\r\n", left: "a NOOP\r\n"},
 		{name: "missing", allow: haproxy.DefaultSources, sent: "a LOGIN joe secret\r\n", log: "WARN: HAPROXY=1, but no PROXY header from 127.0.0.1:"},
 		{name: "the launcher took it", allow: haproxy.DefaultSources, sent: "a NOOP\r\n", left: "a NOOP\r\n",
-			env: map[string]string{"TCPREMOTEIP": "::ffff:192.0.2.7", "TCPREMOTEPORT": "4711", "TCPLOCALIP": "::ffff:192.0.2.1", "TCPLOCALPORT": "143"}, peer: &told},
+			env: []string{"TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=4711", "TCPLOCALIP=::ffff:192.0.2.1", "TCPLOCALPORT=143"}, peer: &told},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -49,18 +49,15 @@ func TestAcceptHeader(t *testing.T) {
 			}
 			theirs.CloseWrite()
 			var log bytes.Buffer
-			settings := inetd.Settings{"HAPROXY": "1", "HAPROXY_ALLOW": c.allow}
-			for name, value := range c.env {
-				settings[name] = value
-			}
+			environ := append([]string{"HAPROXY=1", "HAPROXY_ALLOW=" + c.allow}, c.env...)
 			protocol := &Protocol{Name: "IMAP", Service: "imap", Port: "143"}
-			loaded, err := config.Load(nil, settings.Environ(), config.IMAP)
+			loaded, err := config.Load(nil, environ, config.IMAP)
 			if err != nil {
 				t.Fatal(err)
 			}
 			s := &Session{
-				Conn: ours, Settings: settings, Config: loaded, Log: inetd.NewLog(&log), Protocol: protocol,
-				Peer: inetd.NewPeer(settings, ours),
+				Conn: ours, Settings: loaded.Texts(), Config: loaded, Log: inetd.NewLog(&log), Protocol: protocol,
+				Peer: inetd.NewPeer(loaded.Raw(), ours),
 			}
 			want := s.Peer
 			if c.peer != nil {
@@ -94,20 +91,20 @@ func TestAcceptHeaderTLS(t *testing.T) {
 	if _, err := theirs.Write(append(header, body...)); err != nil {
 		t.Fatal(err)
 	}
-	settings := inetd.Settings{"HAPROXY": "1", "TLS_SUBJECT_O": "forged"}
+	environ := []string{"HAPROXY=1", "TLS_SUBJECT_O=forged"}
 	protocol := &Protocol{Name: "IMAP", Service: "imap", Port: "143"}
-	loaded, err := config.Load(nil, settings.Environ(), config.IMAP)
+	loaded, err := config.Load(nil, environ, config.IMAP)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &Session{
-		Conn: ours, Settings: settings, Config: loaded, Log: inetd.NewSilentLog(), Protocol: protocol,
-		Peer: inetd.NewPeer(settings, ours),
+		Conn: ours, Settings: loaded.Texts(), Config: loaded, Log: inetd.NewSilentLog(), Protocol: protocol,
+		Peer: inetd.NewPeer(loaded.Raw(), ours),
 	}
 	if err := s.acceptHeader(); err != nil {
 		t.Fatal(err)
 	}
-	if !s.TLS || s.Settings.Get("TLS_CONNECTED_PROTOCOL") != "TLSv1.3" || s.Settings.Get("TLS_SUBJECT_CN") != "joe" || s.Settings.Get("TLS_SUBJECT_O") != "" {
+	if !s.TLS || s.Settings["TLS_CONNECTED_PROTOCOL"] != "TLSv1.3" || s.Settings["TLS_SUBJECT_CN"] != "joe" || s.Settings["TLS_SUBJECT_O"] != "" {
 		t.Errorf("settings %v", s.Settings)
 	}
 	if err := s.BeginTLS(t.Context()); err != nil || !s.TLS {

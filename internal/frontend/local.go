@@ -2,6 +2,8 @@ package frontend
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/inetd"
@@ -57,7 +59,7 @@ func (s *Session) local(account *authlib.Account, tag string, extraEnv []string)
 // localEnviron is the local server's environment: everything that we were given, the client's address, who logged in, and
 // what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
 func (s *Session) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
-	e := inetd.NewSettings(s.Settings.Environ())
+	e := maps.Clone(s.Settings)
 	for _, name := range []string{
 		"HOME", "MAILDIR", "MAILDIRQUOTA", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
 	} {
@@ -82,5 +84,9 @@ func (s *Session) localEnviron(account *authlib.Account, tag string, extraEnv []
 		e[s.setting("_STARTTLS")] = "NO"
 		e[s.setting("_TLS_REQUIRED")] = "0"
 	}
-	return append(e.Environ(), extraEnv...)
+	environ := make([]string, 0, len(e)+len(extraEnv))
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		environ = append(environ, name+"="+e[name])
+	}
+	return append(environ, extraEnv...)
 }

@@ -132,7 +132,7 @@ func (p *Program) session(launch *inetd.Launch, c *config.Config, args []string,
 	system := RealSystem()
 	system.Start = func(stdio syscall.Conn, l *inetd.Local) (*os.Process, error) { return inetd.Start(stdio, stderr, l) }
 	s := &Session{
-		Conn: launch.Conn, Peer: launch.Peer, Settings: inetd.NewSettings(c.Environ()), Config: c, Log: launch.Log,
+		Conn: launch.Conn, Peer: launch.Peer, Settings: c.Texts(), Config: c, Log: launch.Log,
 		Protocol: p.Protocol, Args: args, System: system,
 	}
 	s.Auth = s.authClient(c.Environ(), stderr)

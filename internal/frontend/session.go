@@ -158,7 +158,7 @@ type Session struct {
 	Peer   inetd.Peer
 	Config *config.Config
 	// Settings are the environment and the files in one, for the local server, with what became of TLS.
-	Settings inetd.Settings
+	Settings map[string]string
 	Log      *inetd.Log
 	Auth     AuthModule
 	Protocol *Protocol

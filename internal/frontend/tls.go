@@ -28,7 +28,7 @@ func (s *Session) BeginTLS(ctx context.Context) error {
 // in TLS_CONNECTED_PROTOCOL; whoever else stands between us and the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What
 // remains, a TCP socket under IMAP_TLS=1, is the client's own.
 func (s *Session) tlsInFront() bool {
-	if s.Settings.Get(tlsconf.ConnectedVariable) != "" {
+	if s.Settings[tlsconf.ConnectedVariable] != "" {
 		return true
 	}
 	_, tcp := s.Conn.RemoteAddr().(*net.TCPAddr)

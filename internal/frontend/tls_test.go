@@ -46,7 +46,7 @@ func TestBeginTLS(t *testing.T) {
 		if err := w.BeginTLS(t.Context()); err != nil || w.TLS != c.tls || doesTLS(w.Conn) != c.shake {
 			t.Errorf("%s: %v, TLS %v, by us %v", c.name, err, w.TLS, doesTLS(w.Conn))
 		}
-		if c.shake && (w.Settings.Get("TLS_CONNECTED_PROTOCOL") == "" || w.ExternalName() != "") {
+		if c.shake && (w.Settings["TLS_CONNECTED_PROTOCOL"] == "" || w.ExternalName() != "") {
 			t.Errorf("%s: %v, external %q", c.name, w.Settings, w.ExternalName())
 		}
 		w.wantLog(t)
@@ -67,7 +67,7 @@ func TestStartTLS(t *testing.T) {
 		t.Errorf("offered %v, needed %v, TLS %v", w.OffersStartTLS(), w.NeedsTLS(), w.TLS)
 	}
 	for name, want := range map[string]string{"IMAP_TLS": "1", "IMAP_STARTTLS": "NO", "IMAP_TLS_REQUIRED": "0"} {
-		if got := w.Settings.Get(name); got != want {
+		if got := w.Settings[name]; got != want {
 			t.Errorf("%s=%q, want %q", name, got, want)
 		}
 	}

@@ -65,7 +65,6 @@ var errRefusedByKernel = errors.New("nobody listens")
 
 func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	t.Helper()
-	s := inetd.NewSettings(settings)
 	c, err := config.Load(nil, settings, config.Protocol(protocol.Name))
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +79,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	}
 	w.Session = &Session{
 		Conn: conn, Peer: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port},
-		Settings: s, Config: c, Log: inetd.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
+		Settings: c.Texts(), Config: c, Log: inetd.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
 		Args: []string{"/usr/bin/imapd", "Maildir"},
 	}
 	real := RealSystem()

@@ -1,3 +1,9 @@
+// Package inetd turns what a launcher (couriertcpd, tcpserver, tcpsvd, systemd, xinetd) hands to a program into values:
+// the connection, the peer's address, a log; and it becomes the account's user and runs the local server on that
+// connection.
+//
+// It takes what launchers say from the environment that it is given. It deliberately knows nothing of IMAP, POP3, settings,
+// account databases or TLS.
 package inetd
 
 import (
@@ -11,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/config"
 )
 
 // Conn is a connection whose two directions can be ended one by one: *net.TCPConn, *net.UnixConn, *tls.Conn, and the pair
@@ -35,10 +43,9 @@ type Request struct {
 
 // Launch is what the launcher handed over.
 type Launch struct {
-	Conn     Conn
-	Peer     Peer
-	Settings Settings
-	Log      *Log
+	Conn Conn
+	Peer Peer
+	Log  *Log
 }
 
 // ErrListening says that the launcher passed a listening socket where one connection was expected.
@@ -50,10 +57,10 @@ const firstListenFD = 3
 // Open makes a Launch of a Request. With an error the Launch still has the Log, and the Conn when there is one, so that
 // the program can say so at both ends. The caller closes Conn.
 func Open(req Request) (*Launch, error) {
-	l := &Launch{Settings: NewSettings(req.Environ), Log: NewSilentLog()}
-	taken := !isPassed(l.Settings) && isTaken(req)
-	l.Log = openLog(req, l.Settings, taken)
-	conn, err := openConn(req, l.Settings, taken)
+	environment, l := config.Environment(req.Environ), &Launch{Log: NewSilentLog()}
+	taken := !isPassed(environment) && isTaken(req)
+	l.Log = openLog(req, environment, taken)
+	conn, err := openConn(req, environment, taken)
 	if err != nil {
 		return l, err
 	}
@@ -62,14 +69,14 @@ func Open(req Request) (*Launch, error) {
 	if err := closeOnExec(); err != nil {
 		return l, err
 	}
-	l.Peer = NewPeer(l.Settings, conn)
+	l.Peer = NewPeer(environment, conn)
 	return l, nil
 }
 
 // openConn finds the connection: systemd's descriptor 3, or standard input and output.
-func openConn(req Request, s Settings, taken bool) (Conn, error) {
-	if isPassed(s) {
-		if n := s.Get("LISTEN_FDS"); n != "1" {
+func openConn(req Request, environment config.Raw, taken bool) (Conn, error) {
+	if isPassed(environment) {
+		if n := environment.Get("LISTEN_FDS"); n != "1" {
 			return nil, fmt.Errorf("LISTEN_FDS=%s: exactly one connection was expected", n)
 		}
 		file := os.NewFile(firstListenFD, "connection")
@@ -190,7 +197,7 @@ func Pair() (near Conn, far *os.File, err error) {
 }
 
 // openLog decides where log lines go. Standard error is the log, unless it is the connection itself, as under xinetd.
-func openLog(req Request, s Settings, taken bool) *Log {
+func openLog(req Request, environment config.Raw, taken bool) *Log {
 	info, err := req.Stderr.Stat()
 	if err != nil {
 		return NewSyslog(req.Name)
@@ -204,7 +211,7 @@ func openLog(req Request, s Settings, taken bool) *Log {
 		return NewSyslog(req.Name)
 	}
 	stderr := os.NewFile(uintptr(fd), "standard error")
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && s.Get("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && environment.Get("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
 		return NewJournalLog(stderr)
 	}
 	return NewLog(stderr)
@@ -226,8 +233,8 @@ func isTaken(req Request) bool {
 }
 
 // isPassed says whether systemd has passed us descriptors beside the standard ones, sd_listen_fds(3).
-func isPassed(s Settings) bool {
-	return s.Get("LISTEN_PID") == strconv.Itoa(os.Getpid()) && s.Get("LISTEN_FDS") != ""
+func isPassed(environment config.Raw) bool {
+	return environment.Get("LISTEN_PID") == strconv.Itoa(os.Getpid()) && environment.Get("LISTEN_FDS") != ""
 }
 
 // toDevNull puts /dev/null in the place of open files, which keep their descriptor numbers.

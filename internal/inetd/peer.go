@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+
+	"mailproxy/internal/config"
 )
 
 // Peer is the two ends of the client's connection, as text. IPv4 addresses that this package finds out by itself are
@@ -17,18 +19,18 @@ type Peer struct {
 
 // NewPeer finds out who is at the other end: what couriertcpd, tcpserver or tcpsvd wrote into the environment
 // (TCPREMOTEIP and so on), what systemd did (REMOTE_ADDR, REMOTE_PORT), and for the rest what the socket says.
-func NewPeer(s Settings, conn net.Conn) Peer {
+func NewPeer(environment config.Raw, conn net.Conn) Peer {
 	remoteIP, remotePort := endpoint(conn.RemoteAddr())
 	localIP, localPort := endpoint(conn.LocalAddr())
 	systemdIP := ""
-	if addr, err := netip.ParseAddr(s.Get("REMOTE_ADDR")); err == nil {
+	if addr, err := netip.ParseAddr(environment.Get("REMOTE_ADDR")); err == nil {
 		systemdIP = AddressText(addr)
 	}
 	return Peer{
-		RemoteIP:   first(s.Get("TCPREMOTEIP"), systemdIP, remoteIP, "127.0.0.1"),
-		RemotePort: first(s.Get("TCPREMOTEPORT"), s.Get("REMOTE_PORT"), remotePort, "N/A"),
-		LocalIP:    first(s.Get("TCPLOCALIP"), localIP),
-		LocalPort:  first(s.Get("TCPLOCALPORT"), localPort),
+		RemoteIP:   first(environment.Get("TCPREMOTEIP"), systemdIP, remoteIP, "127.0.0.1"),
+		RemotePort: first(environment.Get("TCPREMOTEPORT"), environment.Get("REMOTE_PORT"), remotePort, "N/A"),
+		LocalIP:    first(environment.Get("TCPLOCALIP"), localIP),
+		LocalPort:  first(environment.Get("TCPLOCALPORT"), localPort),
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+
+	"mailproxy/internal/config"
 )
 
 type addressed struct {
@@ -22,27 +24,27 @@ func TestPeer(t *testing.T) {
 	none := addressed{local: pipeAddr("in"), remote: pipeAddr("out")}
 	for _, test := range []struct {
 		name string
-		s    Settings
+		s    []string
 		conn net.Conn
 		want Peer
 	}{
-		{"couriertcpd", Settings{"TCPREMOTEIP": "::ffff:192.0.2.9", "TCPREMOTEPORT": "1", "TCPLOCALIP": "::ffff:192.0.2.8", "TCPLOCALPORT": "2"},
+		{"couriertcpd", []string{"TCPREMOTEIP=::ffff:192.0.2.9", "TCPREMOTEPORT=1", "TCPLOCALIP=::ffff:192.0.2.8", "TCPLOCALPORT=2"},
 			none, Peer{"::ffff:192.0.2.9", "1", "::ffff:192.0.2.8", "2"}},
-		{"tcpserver", Settings{"TCPREMOTEIP": "192.0.2.9", "TCPREMOTEPORT": "1"},
+		{"tcpserver", []string{"TCPREMOTEIP=192.0.2.9", "TCPREMOTEPORT=1"},
 			v4, Peer{"192.0.2.9", "1", "::ffff:192.0.2.1", "143"}},
-		{"systemd", Settings{"REMOTE_ADDR": "192.0.2.9", "REMOTE_PORT": "1"},
+		{"systemd", []string{"REMOTE_ADDR=192.0.2.9", "REMOTE_PORT=1"},
 			v4, Peer{"::ffff:192.0.2.9", "1", "::ffff:192.0.2.1", "143"}},
-		{"systemd v6", Settings{"REMOTE_ADDR": "2001:db8::9", "REMOTE_PORT": "1"},
+		{"systemd v6", []string{"REMOTE_ADDR=2001:db8::9", "REMOTE_PORT=1"},
 			v6, Peer{"2001:db8::9", "1", "2001:db8::1", "143"}},
-		{"xinetd's REMOTE_HOST is not ours", Settings{"REMOTE_ADDR": "garbage"},
+		{"xinetd's REMOTE_HOST is not ours", []string{"REMOTE_ADDR=garbage"},
 			v4, Peer{"::ffff:192.0.2.7", "5000", "::ffff:192.0.2.1", "143"}},
 		{"socket", nil, v4, Peer{"::ffff:192.0.2.7", "5000", "::ffff:192.0.2.1", "143"}},
 		{"socket v6", nil, v6, Peer{"fe80::7", "5000", "2001:db8::1", "143"}},
 		{"socket mapped", nil, mapped, Peer{"::ffff:192.0.2.7", "5000", "::ffff:192.0.2.1", "143"}},
 		{"nothing", nil, none, Peer{"127.0.0.1", "N/A", "", ""}},
-		{"empty variables", Settings{"TCPREMOTEIP": "", "TCPREMOTEPORT": ""}, none, Peer{"127.0.0.1", "N/A", "", ""}},
+		{"empty variables", []string{"TCPREMOTEIP=", "TCPREMOTEPORT="}, none, Peer{"127.0.0.1", "N/A", "", ""}},
 	} {
-		if got := NewPeer(test.s, test.conn); got != test.want {
+		if got := NewPeer(config.Environment(test.s), test.conn); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 	}

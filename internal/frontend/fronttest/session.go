@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/netip"
 	"runtime"
@@ -58,15 +57,18 @@ func (f *Front) Begin(t testing.TB, o Options) *Session {
 	ours.SetDeadline(time.Time{})
 	program := f.Program()
 	p := program.Protocol
-	settings := inetd.Settings{p.Name + "_PROXY": "1", "TLS_EXTERNAL": "emailaddress"}
-	maps.Copy(settings, o.Settings)
-	config, err := config.Load(nil, settings.Environ(), config.Protocol(p.Name))
+	var environ []string
+	for name, value := range o.Settings {
+		environ = append(environ, name+"="+value)
+	}
+	environ = append(environ, p.Name+"_PROXY=1", "TLS_EXTERNAL=emailaddress") // the first of a name counts
+	c, err := config.Load(nil, environ, config.Protocol(p.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := &testlog.Log{}
 	s := &frontend.Session{
-		Conn: ours, Settings: settings, Config: config, Log: inetd.NewLog(log), Protocol: p,
+		Conn: ours, Settings: c.Texts(), Config: c, Log: inetd.NewLog(log), Protocol: p,
 		Peer: inetd.Peer{RemoteIP: clientIP, RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: p.Port},
 		Auth: auth{service: p.Service}, Args: f.Args,
 		System: f.system(t, o),
