@@ -52,8 +52,8 @@ type Config struct {
 	// AuthSocket (AUTHDAEMON_SOCKET) is where the auth daemon listens, AuthProgram (AUTHDAEMON_PROGRAM) what
 	// is started for one request when nobody does; empty = the program beside ours, if it is there.
 	AuthSocket, AuthProgram string
-	// AuthUsers (AUTHDAEMON_USER) may listen on AuthSocket besides root; empty = the package's user, and Courier's where
-	// the socket is Courier's. Whoever else could would be told passwords.
+	// AuthUsers (AUTHDAEMON_USER) may listen on AuthSocket besides root; empty = the package's user, and
+	// Courier's where the socket is Courier's. Whoever else could would be told passwords.
 	AuthUsers []string
 	// AuthFolder (AUTHDAEMON_CONFIG) is the directory where that program finds authdaemonrc and the
 	// databases' files; empty = its own default.
@@ -236,7 +236,8 @@ type Foreign string
 // The ways. No setting is ForeignHidden.
 const (
 	ForeignHidden Foreign = "0"
-	// ForeignAnswer passes the mailhost's answer to CAPABILITY on, as the answer to the login, as Courier does.
+	// ForeignAnswer passes the mailhost's answer to CAPABILITY on, as the answer to the login, as Courier
+	// does.
 	ForeignAnswer Foreign = "1"
 	// ForeignCode has our own tagged OK carry the mailhost's list as its code (RFC 3501 section 7.1).
 	ForeignCode Foreign = "2"

@@ -8,14 +8,10 @@ func ignored() (list []Setting) {
 		{"COURIERTLS", "TLS is our own; no other program is started for it"},
 		{"TLS_DHPARAMS", "finite-field Diffie-Hellman is not used"},
 		{"TLS_CACHESIZE", "sessions are resumed from tickets, whose keys are in TLS_CACHEFILE.keys"},
-		{"TLS_PRIORITY", "it is GnuTLS's; TLS_CIPHER_LIST takes OpenSSL's names"},
 		{"RELAY_TLS", "it no longer has a meaning: front ends make their TLS handshakes themselves"},
 		{"TLS_COMPRESSION", "TLS compression is not safe and not offered"},
 	} {
-		list = append(list, Setting{Name: s.name, Kind: Text, Status: Ignored, Why: s.why})
-		if s.name == "TLS_PRIORITY" { // for the warning in the log
-			list[len(list)-1].set = trimmed(s.name, "", func(c *Config) *string { return &c.TLS.Priority }).set
-		}
+		list = append(list, Setting{Name: s.name, Kind: Text}.ignored(s.why))
 	}
 	return list
 }

@@ -117,8 +117,8 @@ func TestFilesInOrder(t *testing.T) {
 	write(t, first, "A=first\nB=first\nC=first\n")
 	write(t, second, "B=second\nD=$A\nE=$C\n")
 	got, err := Read([]string{first, second}, []string{"C=environment"})
-	want := Raw{"A": {"first", first, 1}, "B": {"second", second, 1}, "C": {Text: "environment"}, "D": {"first", second, 2},
-		"E": {"environment", second, 3}}
+	want := Raw{"A": {"first", first, 1}, "B": {"second", second, 1}, "C": {Text: "environment"},
+		"D": {"first", second, 2}, "E": {"environment", second, 3}}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v\n%s", err, d)
 	}
@@ -126,7 +126,8 @@ func TestFilesInOrder(t *testing.T) {
 		t.Error("a missing file is no error")
 	}
 	write(t, second, "x")
-	if _, err := Read([]string{first, second}, nil); err == nil || !strings.HasPrefix(err.Error(), second+":1: ") {
+	_, err = Read([]string{first, second}, nil)
+	if err == nil || !strings.HasPrefix(err.Error(), second+":1: ") {
 		t.Errorf("error %v does not name the file", err)
 	}
 }
@@ -134,7 +135,8 @@ func TestFilesInOrder(t *testing.T) {
 // What we take means to the shell what it means to us.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
-		"A=1\n", "A='x y'\nB=\"$A z\"\n", `A=a\ b"\$"`, "A=$B${A}", "#x\nA=#", "A=\"\\a\"", "A=x#y #z", "A=''\"\"", "A=!*[a]{b,c}",
+		"A=1\n", "A='x y'\nB=\"$A z\"\n", `A=a\ b"\$"`, "A=$B${A}", "#x\nA=#",
+		"A=\"\\a\"", "A=x#y #z", "A=''\"\"", "A=!*[a]{b,c}",
 	} {
 		f.Add(seed)
 	}
@@ -155,13 +157,15 @@ func FuzzParse(f *testing.F) {
 
 func shellOwn(name string) bool {
 	switch name {
-	case "OPTIND", "PATH", "IFS", "PWD", "_", "PS1", "PS2", "PS4", "MAIL", "MAILPATH", "MAILCHECK", "LINENO", "PPID", "LC_ALL", "LANG":
+	case "OPTIND", "PATH", "IFS", "PWD", "_", "PS1", "PS2", "PS4",
+		"MAIL", "MAILPATH", "MAILCHECK", "LINENO", "PPID", "LC_ALL", "LANG":
 		return true
 	}
 	return strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "LD_")
 }
 
-// sameAsShell compares our reading of a file with what dash exports after sourcing it, as Courier's start scripts do.
+// sameAsShell compares our reading of a file with what dash exports after sourcing it, as Courier's start
+// scripts do.
 func sameAsShell(t *testing.T, text string) {
 	t.Helper()
 	ours := Raw{}

@@ -118,8 +118,8 @@ func words(name string, to func(*Config) *[]string) Setting {
 	}}
 }
 
-// users takes users who may listen on a socket. Groups are none: the kernel tells of a listener the user, and anybody in a
-// group could put a listener there.
+// users takes users who may listen on a socket. Groups are none: the kernel tells of a listener the user, and
+// anybody in a group could put a listener there.
 func users(name, def string, to func(*Config) *[]string) Setting {
 	return Setting{Name: name, Kind: Users, Default: def, set: func(c *Config, text string) error {
 		names := peercred.Names(text)

@@ -7,10 +7,12 @@ import (
 
 func TestParseSwitch(t *testing.T) {
 	for text, want := range map[string]string{
-		"1": "on", "0": "off", "2": "on", "007": "on", "00": "off", "-1": "on", "+0": "off", " 1 ": "on", "10": "on",
-		"99999999999999999999999": "on", "yes": "on", "Yes": "on", "YES": "on", "y": "on", "no": "off", "N": "off", "true": "on",
-		"False": "off", "ON": "on", "off": "off", " no\t": "off",
-		"": "", " ": "", "maybe": "", "yess": "", "12x": "", "0x1": "", "1.0": "", "+-1": "", "+": "", "-": "", "yes no": "",
+		"1": "on", "0": "off", "2": "on", "007": "on", "00": "off", "-1": "on", "+0": "off",
+		" 1 ": "on", "10": "on", "99999999999999999999999": "on", "yes": "on", "Yes": "on",
+		"YES": "on", "y": "on", "no": "off", "N": "off",
+		"true": "on", "False": "off", "ON": "on", "off": "off", " no\t": "off",
+		"": "", " ": "", "maybe": "", "yess": "", "12x": "", "0x1": "", "1.0": "",
+		"+-1": "", "+": "", "-": "", "yes no": "",
 	} {
 		on, ok := ParseSwitch(text)
 		got := ""
@@ -41,7 +43,8 @@ func FuzzParseSwitch(f *testing.F) {
 
 func TestSecondsBounds(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"0": 0, "30": 30 * time.Second, "0030": 30 * time.Second, " 1 ": time.Second, "316224000": maxSeconds * time.Second,
+		"0": 0, "30": 30 * time.Second, "0030": 30 * time.Second, " 1 ": time.Second,
+		"316224000": maxSeconds * time.Second,
 	} {
 		c := &Config{}
 		s := seconds("X", "7", 0, func(c *Config) *time.Duration { return &c.Keepalive })
@@ -54,7 +57,7 @@ func TestSecondsBounds(t *testing.T) {
 // What switches on or off is also understood where there is more than on and off.
 func TestChoiceWords(t *testing.T) {
 	for setting, words := range map[string]map[string]string{
-		"PROXY_TLS":            {"yes": "YES", "1": "YES", "On": "YES", "0": "NO", "false": "NO", "starttls": "STARTTLS"},
+		"PROXY_TLS":            {"yes": "YES", "1": "YES", "On": "YES", "0": "NO", "starttls": "STARTTLS"},
 		"IMAP_PROXY_FOREIGN":   {"yes": "1", "1": "1", "2": "2", "3": "1", "off": "0", "00": "0"},
 		"PROXY_FORWARD_CLIENT": {"0": "NO", "proxy1": "PROXY1", "id": "ID"},
 		"TLS_VERIFYPEER":       {"none": "NONE", " Peer ": "PEER"},
@@ -65,8 +68,10 @@ func TestChoiceWords(t *testing.T) {
 				t.Error(err)
 				continue
 			}
-			got := map[string]string{"PROXY_TLS": string(c.Mailhost.Mode), "IMAP_PROXY_FOREIGN": string(c.IMAP.Foreign),
-				"PROXY_FORWARD_CLIENT": string(c.Forward), "TLS_VERIFYPEER": string(c.TLS.Verify)}[setting]
+			got := map[string]string{
+				"PROXY_TLS": string(c.Mailhost.Mode), "IMAP_PROXY_FOREIGN": string(c.IMAP.Foreign),
+				"PROXY_FORWARD_CLIENT": string(c.Forward), "TLS_VERIFYPEER": string(c.TLS.Verify),
+			}[setting]
 			if got != want {
 				t.Errorf("%s=%s: %s, want %s", setting, word, got, want)
 			}

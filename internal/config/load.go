@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,25 +40,24 @@ func New(raw Raw, p Protocol) (*Config, error) {
 // parse reads each setting of the table by itself.
 func parse(raw Raw, p Protocol) (c *Config, errs []error) {
 	c = &Config{Protocol: p, Umask: -1, AuthServices: map[string]string{}, raw: raw}
-	table := slices.DeleteFunc(All(), func(s Setting) bool { return s.set == nil || s.For != "" && s.For != p })
-	for _, s := range table {
-		if s.Default == "" {
+	table := append(parsed(), authServices(raw)...)
+	isOurs := func(s *Setting) bool { return s.set != nil && (s.For == "" || s.For == p) }
+	// All defaults come first: some fields have two names.
+	for i := range table {
+		s := &table[i]
+		if s.Default == "" || !isOurs(s) {
 			continue
 		}
 		if err := s.set(c, s.Default); err != nil {
 			errs = append(errs, fmt.Errorf("default of %s: %w", s.Name, err))
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		if port, ok := authServicePort(name); ok {
-			table = append(table, authServiceOf(name, port))
-		}
-	}
 	var bad []badValue
-	for _, s := range table {
+	for i := range table {
+		s := &table[i]
 		value, isSet := raw[s.Name]
 		isEmpty := value.Text == "" || s.Kind != Text && strings.TrimSpace(value.Text) == ""
-		if !isSet || isEmpty && !s.evenEmpty {
+		if !isSet || !isOurs(s) || isEmpty && !s.evenEmpty {
 			continue
 		}
 		err := clean(value.Text)
@@ -67,7 +65,8 @@ func parse(raw Raw, p Protocol) (c *Config, errs []error) {
 			err = s.set(c, value.Text)
 		}
 		if err != nil {
-			bad = append(bad, badValue{value, fmt.Errorf("%s: %s=%s: %w", value.Source(), s.Name, shown(value.Text), err)})
+			err = fmt.Errorf("%s: %s=%s: %w", value.Source(), s.Name, shown(value.Text), err)
+			bad = append(bad, badValue{value, err})
 		}
 	}
 	slices.SortStableFunc(bad, func(a, b badValue) int {

@@ -29,10 +29,12 @@ var same = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateEmpty(
 func defaults(p Protocol) Config {
 	return Config{
 		Protocol: p, LoginTimeout: time.Minute, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
-		AuthSocket: authlib.DefaultSocket, AuthConnect: authlib.DefaultConnectTimeout, AuthWrite: authlib.DefaultWriteTimeout,
-		AuthRead: authlib.DefaultReadTimeout, ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second,
+		AuthSocket: authlib.DefaultSocket, AuthConnect: authlib.DefaultConnectTimeout,
+		AuthWrite: authlib.DefaultWriteTimeout, AuthRead: authlib.DefaultReadTimeout,
+		ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second,
 		Mailhost: MailhostTLS{Mode: ModeClear, Verify: VerifyPeer}, Forward: ForwardNone,
-		RelaySocket: relay.DefaultSocket, RelaydUsers: []string{relay.DefaultUser}, Keepalive: 5 * time.Minute, HalfClosed: relay.DefaultHalfClosed, Umask: -1,
+		RelaySocket: relay.DefaultSocket, Keepalive: 5 * time.Minute, HalfClosed: relay.DefaultHalfClosed,
+		Umask: -1, RelaydUsers: []string{relay.DefaultUser},
 		TLS: TLS{Verify: VerifyNone, Handshake: 30 * time.Second},
 	}
 }
@@ -69,6 +71,11 @@ func TestDefaults(t *testing.T) {
 // Each setting reaches its field, and no other.
 func TestEverySetting(t *testing.T) {
 	sources := haproxy.Sources{netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::/32")}
+	ownHost, err := haproxy.ParseSources(haproxy.DefaultSources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := map[string]string{"143": "a", "2000": "b"}
 	second := time.Second
 	tests := map[string]func(c *Config){
 		"LOGIN_TIMEOUT=1":                      func(c *Config) { c.LoginTimeout = second },
@@ -78,7 +85,7 @@ func TestEverySetting(t *testing.T) {
 		"MAXUNAUTHPERIP=32 THROTTLE_FILE=/t":   func(c *Config) { c.MaxUnauthPerIP, c.ThrottleFile = 32, "/t" },
 		"DEFDOMAIN=@d":                         func(c *Config) { c.DefDomain, c.DomainSep = "@d", "@" },
 		"DOMAINSEP=%@":                         func(c *Config) { c.DomainSep = "%@" },
-		"AUTHSERVICE143=a AUTHSERVICE2000=b":   func(c *Config) { c.AuthServices = map[string]string{"143": "a", "2000": "b"} },
+		"AUTHSERVICE143=a AUTHSERVICE2000=b":   func(c *Config) { c.AuthServices = ports },
 		"AUTHSERVICE=a AUTHSERVICEx=b":         func(*Config) {},
 		"AUTHDAEMON_SOCKET=/s":                 func(c *Config) { c.AuthSocket = "/s" },
 		"AUTHDAEMON_USER=a,b":                  func(c *Config) { c.AuthUsers = []string{"a", "b"} },
@@ -108,7 +115,7 @@ func TestEverySetting(t *testing.T) {
 		"LOCAL_ULIMIT_V=unlimited":             func(*Config) {},
 		"IMAP_UMASK=077":                       func(c *Config) { c.Umask = 0o077 },
 		"POP3_UMASK=077":                       func(*Config) {},
-		"HAPROXY=1":                            func(c *Config) { c.Balancers, _ = haproxy.ParseSources(haproxy.DefaultSources) },
+		"HAPROXY=1":                            func(c *Config) { c.Balancers = ownHost },
 		"HAPROXY_ALLOW=192.0.2.1":              func(*Config) {},
 		"IMAP_STARTTLS=YES":                    func(c *Config) { c.StartTLS = true },
 		"IMAPDSTARTTLS=YES":                    func(c *Config) { c.StartTLS = true },
@@ -166,8 +173,9 @@ func TestEverySetting(t *testing.T) {
 			t.Errorf("%s is not tried", s.Name)
 		}
 	}
-	got, err := Load(nil, strings.Fields("POP3AUTH=PLAIN POP3AUTH_TLS=LOGIN POP3_PROXY=1 POP3_UMASK=7 POP3_STARTTLS=y POP3_TLS=1 "+
-		"POP3_TLS_REQUIRED=true IMAP_PROXY_FOREIGN=maybe IMAP_CAPABILITY=X"), POP3)
+	got, err := Load(nil, strings.Fields("POP3AUTH=PLAIN POP3AUTH_TLS=LOGIN POP3_PROXY=1 POP3_UMASK=7 "+
+		"POP3_STARTTLS=y "+
+		"POP3_TLS=1 POP3_TLS_REQUIRED=true IMAP_PROXY_FOREIGN=maybe IMAP_CAPABILITY=X"), POP3)
 	want := defaults(POP3)
 	want.POP3 = POP3Dialogue{"PLAIN", "LOGIN"}
 	want.Proxy, want.Umask, want.StartTLS, want.Encrypted, want.TLSRequired = true, 7, true, true, true
@@ -176,8 +184,9 @@ func TestEverySetting(t *testing.T) {
 	}
 }
 
-// TestGolden loads broken configurations. Each file of testdata/bad is an archive: configuration files in their order,
-// "environment" (NAME=value lines, which Go's %q may write), "protocol" (IMAP unless it says POP3), and "want", the error.
+// TestGolden loads broken configurations. Each file of testdata/bad is an archive: configuration files in
+// their order, "environment" (NAME=value lines, which Go's %q may write), "protocol" (IMAP unless it says
+// POP3), and "want", the error.
 func TestGolden(t *testing.T) {
 	paths, err := filepath.Glob("testdata/bad/*.txtar")
 	if err != nil || len(paths) < 20 {

@@ -12,8 +12,8 @@ import (
 // item is a setting as the manual page has it.
 type item struct{ name, fallback string }
 
-// pageItems returns the settings that the manual page describes. Several settings of one item share what is said of its
-// default, or have one each, separated by commas.
+// pageItems returns the settings that the manual page describes. Several settings of one item share what is
+// said of its default, or have one each, separated by commas.
 func pageItems(t *testing.T) (items []item) {
 	t.Helper()
 	page, err := os.ReadFile("../../man/mailproxy.5")
@@ -40,8 +40,9 @@ func pageItems(t *testing.T) (items []item) {
 	return items
 }
 
-// The page describes the settings that are read, and no others, with the defaults that are in force: "default VALUE" is
-// the table's (more may follow, after a comma or a colon), "default: words" stands where the table has none.
+// The page describes the settings that are read, and no others, with the defaults that are in force: "default
+// VALUE" is the table's (more may follow, after a comma or a colon), "default: words" stands where the table
+// has none.
 func TestManual(t *testing.T) {
 	var want, got []string
 	for _, s := range All() {

@@ -25,7 +25,9 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestSource(t *testing.T) {
-	for want, v := range map[string]Value{"environment": {Text: "x"}, "/etc/x:7": {Text: "x", File: "/etc/x", Line: 7}} {
+	for want, v := range map[string]Value{
+		"environment": {Text: "x"}, "/etc/x:7": {Text: "x", File: "/etc/x", Line: 7},
+	} {
 		if got := v.Source(); got != want {
 			t.Errorf("%+v: %q, want %q", v, got, want)
 		}

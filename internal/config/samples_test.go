@@ -11,15 +11,16 @@ import (
 
 // different are the settings of the samples that are not what counts without them. Their comments say so.
 var different = []string{
-	"IMAP_CAPABILITY", "POP3AUTH", "THROTTLE_FILE", "MAXUNAUTHPERIP", "AUTHDAEMON_SOCKET", "AUTHDAEMON_CONFIG", "IMAP_PROXY",
-	"POP3_PROXY", "TLS_CERTFILE",
+	"IMAP_CAPABILITY", "POP3AUTH", "THROTTLE_FILE", "MAXUNAUTHPERIP", "AUTHDAEMON_SOCKET", "AUTHDAEMON_CONFIG",
+	"IMAP_PROXY", "POP3_PROXY", "TLS_CERTFILE",
 }
 
-// unsaid are the settings of the manual page that the samples leave out: launchers say them, or they are second names.
+// unsaid are the settings of the manual page that the samples leave out: launchers say them, or they are
+// second names.
 var unsaid = []string{"IMAPDSTARTTLS", "IMAP_TLS", "POP3_TLS"}
 
-// The files in etc/ load, hold every setting of their protocol, if only behind a "#", and apart from a few say what is in
-// force without them.
+// The files in etc/ load, hold every setting of their protocol, if only behind a "#", and apart from a few
+// say what is in force without them.
 func TestSamples(t *testing.T) {
 	for p, base := range map[Protocol]string{IMAP: "../../etc/imapd", POP3: "../../etc/pop3d"} {
 		files := []string{base, base + "-ssl"}

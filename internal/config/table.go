@@ -48,6 +48,12 @@ func (s Setting) only(p Protocol) Setting {
 	return s
 }
 
+// ignored is the same setting, of which nothing is made.
+func (s Setting) ignored(why string) Setting {
+	s.Status, s.Why = Ignored, why
+	return s
+}
+
 // even is the same setting, for which set to nothing counts.
 func (s Setting) even() Setting {
 	s.evenEmpty = true
@@ -55,9 +61,10 @@ func (s Setting) even() Setting {
 }
 
 // All returns the table: every setting that a front end reads, and those of Courier's files that it does not.
-func All() []Setting {
-	return slices.Concat(dialogue(), accounts(), places(), connection(), launcher(), ignored(), passed())
-}
+func All() []Setting { return slices.Concat(parsed(), launcher(), ignored(), passed()) }
+
+// parsed is the part of the table that has a place in Config.
+func parsed() []Setting { return slices.Concat(dialogue(), accounts(), places(), connection()) }
 
 // Find returns the setting of that name. AUTHSERVICE with any port is AUTHSERVICE143.
 func Find(name string) (Setting, bool) {
@@ -80,11 +87,18 @@ func authServicePort(name string) (port string, ok bool) {
 	return port, ok && port != "" && strings.Trim(port, "0123456789") == ""
 }
 
-func authServiceOf(name, port string) Setting {
-	return Setting{Name: name, Kind: Text, set: func(c *Config, text string) error {
-		c.AuthServices[port] = text
-		return nil
-	}}
+// authServices are the settings of that kind that are set.
+func authServices(raw Raw) (list []Setting) {
+	for name := range raw {
+		if port, ok := authServicePort(name); ok {
+			list = append(list, Setting{Name: name, Kind: Text, set: func(c *Config, text string) error {
+				c.AuthServices[port] = text
+				return nil
+			}})
+		}
+	}
+	slices.SortFunc(list, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) })
+	return list
 }
 
 // dialogue: the dialogue before login.
@@ -102,7 +116,8 @@ func dialogue() []Setting {
 		seconds("LOGIN_FAIL_DELAY", "5", 0, func(c *Config) *time.Duration { return &c.FailDelay }),
 		text("THROTTLE_FILE", "", func(c *Config) *string { return &c.ThrottleFile }),
 		seconds("LOGIN_FAIL_DELAY_MAX", "30", 0, func(c *Config) *time.Duration { return &c.FailDelayMax }),
-		number("MAXUNAUTHPERIP", "0", 0, throttle.MaxConnections, func(c *Config) *int { return &c.MaxUnauthPerIP }),
+		number("MAXUNAUTHPERIP", "0", 0, throttle.MaxConnections,
+			func(c *Config) *int { return &c.MaxUnauthPerIP }),
 	}
 }
 
@@ -122,7 +137,8 @@ func accounts() []Setting {
 		text("DEFDOMAIN", "", func(c *Config) *string { return &c.DefDomain }),
 		text("DOMAINSEP", "", func(c *Config) *string { return &c.DomainSep }),
 		{Name: authService + "143", Kind: Text}, // and of any other port, see parse
-		text("AUTHDAEMON_SOCKET", "/run/courier/authdaemon/socket", func(c *Config) *string { return &c.AuthSocket }),
+		text("AUTHDAEMON_SOCKET", "/run/courier/authdaemon/socket",
+			func(c *Config) *string { return &c.AuthSocket }),
 		users("AUTHDAEMON_USER", "", func(c *Config) *[]string { return &c.AuthUsers }),
 		text("AUTHDAEMON_PROGRAM", "", func(c *Config) *string { return &c.AuthProgram }),
 		text("AUTHDAEMON_CONFIG", "", func(c *Config) *string { return &c.AuthFolder }),
@@ -155,7 +171,8 @@ func places() []Setting {
 		choice("PROXY_FORWARD_CLIENT", ForwardNone, func(c *Config) *Forward { return &c.Forward },
 			ForwardNone, ForwardID, ForwardXCLIENT, ForwardPROXY1, ForwardPROXY2),
 		text("PROXY_USER", "", func(c *Config) *string { return &c.RelayUser }),
-		text("RELAY_SOCKET", "/run/mailproxy/relayd/socket", func(c *Config) *string { return &c.RelaySocket }).even(),
+		text("RELAY_SOCKET", "/run/mailproxy/relayd/socket",
+			func(c *Config) *string { return &c.RelaySocket }).even(),
 		users("RELAY_USER", "mailproxy", func(c *Config) *[]string { return &c.RelaydUsers }),
 		text("AUTH_MKHOMEDIR_SKEL", "", func(c *Config) *string { return &c.Skeleton }),
 		{Name: "LOCAL_ULIMIT_V", Kind: Number, Default: "unlimited", Unit: "KiB", set: setAddressSpace},
@@ -190,7 +207,10 @@ func connection() []Setting {
 		trimmed("TLS_EXTERNAL", "", func(c *Config) *string { return &c.TLS.External }),
 		words("TLS_ALPN", func(c *Config) *[]string { return &c.TLS.ALPN }),
 		trimmed("TLS_CACHEFILE", "", func(c *Config) *string { return &c.TLS.CacheFile }),
-		seconds("TLS_HANDSHAKE_TIMEOUT", "30", 1, func(c *Config) *time.Duration { return &c.TLS.Handshake }))
+		seconds("TLS_HANDSHAKE_TIMEOUT", "30", 1, func(c *Config) *time.Duration { return &c.TLS.Handshake }),
+		// Only a warning in the log is made of it.
+		trimmed("TLS_PRIORITY", "", func(c *Config) *string { return &c.TLS.Priority }).
+			ignored("it is GnuTLS's; TLS_CIPHER_LIST takes OpenSSL's names"))
 }
 
 // launcher: what launchers say about the connection.
