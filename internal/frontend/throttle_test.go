@@ -62,11 +62,15 @@ func TestEnterLimitsConnections(t *testing.T) {
 // TestThrottleBroken: a table that cannot be used is said once, and stops nobody.
 func TestThrottleBroken(t *testing.T) {
 	var log bytes.Buffer
-	s := throttled(t, t.TempDir(), &log)
+	path := t.TempDir()
+	s := throttled(t, path, &log)
 	if !s.enter() || s.failDelay(true) != 5*time.Second {
 		t.Error("a broken table stopped a client")
 	}
 	s.left()
+	if s.Config.ThrottleFile != path {
+		t.Error("one session has changed the settings")
+	}
 	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.HasPrefix(log.String(), "WARN: THROTTLE_FILE: ") {
 		t.Errorf("log %q", log.String())
 	}

@@ -119,7 +119,7 @@ func TestBadSettings(t *testing.T) {
 		args []string
 		log  string
 	}{
-		{harness.Env{"PROXY_KEEPALIVE": "off", "LOGIN_TIMEOUT": "x"}, nil, `^CRIT: LOGIN_TIMEOUT="x": must be a number`},
+		{harness.Env{"PROXY_KEEPALIVE": "off", "LOGIN_TIMEOUT": "x"}, nil, `^CRIT: environment: LOGIN_TIMEOUT="x": must be a number`},
 		{nil, []string{"-config", broken}, `^CRIT: ` + broken + `:2: IMAP_CAPABILITY: "IDLE" after the value: a value with blanks has to be quoted`},
 		{nil, []string{"-config", "/nonexistent/imapd"}, `^CRIT: open /nonexistent/imapd: no such file or directory`},
 	} {

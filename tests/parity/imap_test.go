@@ -120,7 +120,7 @@ func TestIMAP(t *testing.T) {
 		{"login", proxy},
 		{"sasl", proxy},
 		{"better", proxy},
-		{"bare", harness.Env{"IMAP_PROXY": "0", "IMAP_CAPABILITY": "", "IMAP_ACL": "YES"}},
+		{"bare", harness.Env{"IMAP_PROXY": "0", "IMAP_CAPABILITY": "", "IMAP_ACL": "no"}},
 		{"capability", harness.Env{
 			"IMAP_ACL": "1", "IMAP_KEYWORDS": "1", "IMAP_ID_FIELDS": "", "OUTBOX": ".Out", "IMAP_MOVE_EXPUNGE_TO_TRASH": "1",
 			"SMAP_CAPABILITY": "SMAP1", "IMAP_CAPABILITY_TLS": "NOT-THIS",
