@@ -168,7 +168,7 @@ func (d *dialogue) linger() {
 
 // leave ends a session that err, an error of the connection or of the frontend, has made an end of.
 func (d *dialogue) leave(ctx context.Context, err error) int {
-	if errors.Is(err, errFlood) {
+	if errors.Is(err, errFlood) || errors.Is(err, line.ErrEndless) {
 		d.s.Farewell("* BYE " + textFlood + crlf)
 		d.s.LogDisconnected(frontend.EndClosed)
 		return exitFailed

@@ -87,12 +87,12 @@ func TestConfigErrors(t *testing.T) {
 		"IMAP_UMASK=1777":             `IMAP_UMASK="1777": must be an octal number from 0 to 777`,
 	} {
 		_, err := NewConfig(inetd.NewSettings([]string{setting}), &imap)
-		if got := text(err); got != want {
+		if got := errorText(err); got != want {
 			t.Errorf("%s: error %q, want %q", setting, got, want)
 		}
 	}
 	_, err := NewConfig(inetd.Settings{"LOGIN_TIMEOUT": "x", "TIMEOUT_READ": "y"}, &imap)
-	if got := text(err); !strings.Contains(got, "LOGIN_TIMEOUT") || !strings.Contains(got, "TIMEOUT_READ") {
+	if got := errorText(err); !strings.Contains(got, "LOGIN_TIMEOUT") || !strings.Contains(got, "TIMEOUT_READ") {
 		t.Errorf("not every bad setting is named: %s", got)
 	}
 }
@@ -115,7 +115,7 @@ func TestLoginName(t *testing.T) {
 	}
 }
 
-func text(err error) string {
+func errorText(err error) string {
 	if err == nil {
 		return ""
 	}

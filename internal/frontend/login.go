@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"strings"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/text"
 )
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its mailhost.
@@ -90,19 +90,19 @@ func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Ac
 	var err error
 	switch {
 	case c.External:
-		if !cleanText(c.User) || c.User == "" {
+		if !text.PlainName(c.User) || c.User == "" {
 			return nil, authlib.ErrRefused
 		}
 		account, err = s.Auth.Lookup(ctx, &authlib.LookupRequest{Service: service, User: user, RemoteIP: s.Peer.RemoteIP})
 	case c.Type == authlib.AuthLogin:
-		if !cleanText(c.User) || !cleanText(c.Password) || c.User == "" || c.Password == "" {
+		if !text.PlainName(c.User) || !text.Plain(c.Password) || c.User == "" || c.Password == "" {
 			return nil, authlib.ErrRefused
 		}
 		account, err = s.Auth.Authenticate(ctx, &authlib.AuthRequest{
 			Service: service, Type: c.Type, User: user, Password: c.Password, RemoteIP: s.Peer.RemoteIP})
 	default:
 		name, digest, ok := cutLast(c.Response, ' ')
-		if !ok || !cleanText(string(c.Response)) || len(name) == 0 {
+		if !ok || !text.PlainName(string(c.Response)) || len(name) == 0 {
 			return nil, authlib.ErrRefused
 		}
 		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be completed.
@@ -164,12 +164,6 @@ func (s *Session) mailhosts(account *authlib.Account) ([]Host, error) {
 		s.logNoMailhost(account.Address)
 	}
 	return hosts, nil
-}
-
-// cleanText says whether text has no control characters: RFC 5321 and RFC 3501 know none in names, and a CR or LF would
-// end the command at the mailhost and begin another.
-func cleanText(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r == 0x7f })
 }
 
 func cutLast(b []byte, sep byte) (before, after []byte, found bool) {

@@ -14,6 +14,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/text"
 )
 
 // reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, ErrRefused
@@ -76,7 +77,7 @@ func (s *Session) template(c *Credentials, account *authlib.Account, tag string)
 	case m.Password == "":
 		s.logNoPassword(account.Address)
 		return nil, ErrRefused
-	case !cleanText(m.User) || !cleanText(m.Password) || !cleanText(m.Authzid):
+	case !text.PlainName(m.User) || !text.Plain(m.Password) || !text.PlainName(m.Authzid):
 		s.logBadAccount(account.Address, errors.New("control character in its address or password"))
 		return nil, ErrTemporary
 	}
@@ -97,13 +98,13 @@ func readSecret(name string) (string, error) {
 	case info.Mode().Perm()&0o007 != 0:
 		return "", fmt.Errorf("%s: everybody may use it (mode %04o): chmod it to 0600", name, info.Mode().Perm())
 	}
-	text, err := os.ReadFile(name)
+	content, err := os.ReadFile(name)
 	if err != nil {
 		return "", err
 	}
-	first, _, _ := strings.Cut(string(text), "\n")
+	first, _, _ := strings.Cut(string(content), "\n")
 	first = strings.TrimSuffix(first, "\r")
-	if first == "" || !cleanText(first) {
+	if first == "" || !text.Plain(first) {
 		return "", fmt.Errorf("%s: no password in its first line, or one with control characters", name)
 	}
 	return first, nil
@@ -136,11 +137,11 @@ func temporary(err error) error { return fmt.Errorf("%w: %w", ErrTemporary, err)
 
 // resolve returns the addresses of a server with their port.
 func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, error) {
-	text := host.Port
-	if text == "" {
-		text = s.mailhostPort()
+	number := host.Port
+	if number == "" {
+		number = s.mailhostPort()
 	}
-	port, err := strconv.ParseUint(text, 10, 16)
+	port, err := strconv.ParseUint(number, 10, 16)
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,8 @@ import (
 	"log/syslog"
 	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
+
+	"mailproxy/internal/text"
 )
 
 // Level is a log line's weight. Its number is syslog's severity (RFC 5424 section 6.2.1).
@@ -127,41 +127,11 @@ func (l *Log) Line(line string) {
 const maxLine = 2048
 
 func (l *Log) line(level Level, format string, args []any) {
-	text := Visible(fmt.Sprintf(format, args...))
-	if len(text) > maxLine {
-		text = strings.ToValidUTF8(text[:maxLine], "") + "..."
+	line := text.Visible(fmt.Sprintf(format, args...))
+	if len(line) > maxLine {
+		line = strings.ToValidUTF8(line[:maxLine], "") + "..."
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = l.write(level, text)
+	_ = l.write(level, line)
 }
-
-// Visible returns s with control characters, bytes that are not UTF-8 and invisible line separators written as \ooo,
-// byte by byte.
-func Visible(s string) string {
-	clean := true
-	for _, r := range s {
-		if hidden(r) || r == utf8.RuneError {
-			clean = false
-			break
-		}
-	}
-	if clean {
-		return s
-	}
-	var b strings.Builder
-	for s != "" {
-		r, n := utf8.DecodeRuneInString(s)
-		if hidden(r) || r == utf8.RuneError && n <= 1 {
-			for _, c := range []byte(s[:n]) {
-				fmt.Fprintf(&b, "\\%03o", c)
-			}
-		} else {
-			b.WriteString(s[:n])
-		}
-		s = s[n:]
-	}
-	return b.String()
-}
-
-func hidden(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }

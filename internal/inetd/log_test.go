@@ -47,35 +47,3 @@ func TestLogLongLine(t *testing.T) {
 		t.Errorf("a line of %d bytes: %q", n, got.got[0][max(0, n-20):])
 	}
 }
-
-func TestVisible(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                     "",
-		"plain, text [1] \\":   "plain, text [1] \\",
-		"a\r\nb\tc\x00":        `a\015\012b\011c\000`,
-		"gr\u00fc\u00df":       "gr\u00fc\u00df",
-		"\xff\xfe":             `\377\376`,
-		"\u0085\u2028x":        `\302\205\342\200\250x`,
-		"\ufffd":               "\ufffd",
-		"\x1b[31mred":          `\033[31mred`,
-		"half \xc3":            `half \303`,
-		"half \xe2\x82 within": `half \342\202 within`,
-	} {
-		if got := Visible(in); got != want {
-			t.Errorf("Visible(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func FuzzVisible(f *testing.F) {
-	f.Add("a\nb\xff")
-	f.Fuzz(func(t *testing.T, s string) {
-		got := Visible(s)
-		if !utf8.ValidString(got) || strings.ContainsFunc(got, hidden) {
-			t.Errorf("Visible(%q) = %q", s, got)
-		}
-		if Visible(got) != got {
-			t.Errorf("Visible is not stable for %q", s)
-		}
-	})
-}

@@ -16,6 +16,13 @@ import (
 // with the error, so that a protocol can still see which command or answer it was.
 var ErrTooLong = errors.New("line too long")
 
+// maxEndless is how many bytes of a line that is too long are consumed in search of its end.
+const maxEndless = 2 << 20
+
+// ErrEndless reports a line that is too long and does not end within maxEndless bytes either. Where the next line begins is not
+// known, so the connection is of no more use.
+var ErrEndless = errors.New("line without end")
+
 // Reader reads lines and counted bytes from a connection and holds no byte back. On a socket it looks ahead with
 // MSG_PEEK; elsewhere (a pipe, a TLS connection, which buffers by itself) it reads byte by byte.
 // Deadlines are the connection's.
@@ -41,12 +48,13 @@ func NewReader(conn net.Conn) *Reader {
 func (r *Reader) Count() int64 { return r.n }
 
 // ReadLine returns the next line without its LF or CRLF. A line of more than limit bytes (without its end) is
-// consumed and reported as ErrTooLong, along with its first limit bytes. A line that the end of the stream cut short is io.ErrUnexpectedEOF, nothing at
-// all is io.EOF. NUL and other control characters are the caller's to refuse.
+// consumed and reported as ErrTooLong, along with its first limit bytes; one that does not end at all as ErrEndless. A line that the
+// end of the stream cut short is io.ErrUnexpectedEOF, nothing at all is io.EOF. NUL and other control characters are the caller's to
+// refuse.
 func (r *Reader) ReadLine(limit int) ([]byte, error) {
 	var line []byte
 	long, started := false, false
-	for {
+	for begin := r.n; ; {
 		chunk, err := r.upToLF(limit + 2)
 		started = started || len(chunk) > 0
 		if !long {
@@ -62,6 +70,8 @@ func (r *Reader) ReadLine(limit int) ([]byte, error) {
 		switch {
 		case ended && long:
 			return line, ErrTooLong
+		case long && r.n-begin > maxEndless:
+			return nil, ErrEndless
 		case ended:
 			return line, nil
 		case errors.Is(err, io.EOF) && started:
