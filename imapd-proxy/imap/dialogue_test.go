@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/internal/inetd"
 	"mailproxy/tests/transcript"
 )
 
@@ -106,6 +107,15 @@ func TestMailhostTalksAtOnce(t *testing.T) {
 		if status := s.Wait(t); status != 0 {
 			t.Errorf("status %d\n%s", status, s.Log)
 		}
+	}
+}
+
+// A process that is neither root nor another user for good serves nobody any more.
+func TestHalfChanged(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{DropRoot: inetd.ErrChanged})
+	transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN bob geheim\nS: * BYE Temporary problem, please try again later\nS-")
+	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
+		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
 }
 

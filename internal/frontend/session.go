@@ -114,8 +114,8 @@ var (
 	ErrRefused = errors.New("login refused")
 	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again later.
 	ErrTemporary = errors.New("temporary failure")
-	// ErrHome: the account's home can not be entered, or the local server did not begin after this process had become the
-	// account's user; the session must end with a temporary failure.
+	// ErrHome: the account's home can not be entered, or the local server or the relaying did not begin after this process had become
+	// another user, or half of it; the session must end with a temporary failure.
 	ErrHome = errors.New("home directory can not be entered")
 	// ErrBroken: a session that was logged in has been cut off.
 	ErrBroken = errors.New("session cut off")

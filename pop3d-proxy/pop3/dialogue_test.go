@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/internal/inetd"
 	"mailproxy/tests/transcript"
 )
 
@@ -263,4 +264,13 @@ func FuzzSession(f *testing.F) {
 			t.Errorf("answer %q", answer)
 		}
 	})
+}
+
+// A process that is neither root nor another user for good serves nobody any more.
+func TestHalfChanged(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{DropRoot: inetd.ErrChanged})
+	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+replyTemporary+"\nS-")
+	if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
+		t.Errorf("status %d, log\n%s", status, s.Log)
+	}
 }
