@@ -16,39 +16,46 @@ import (
 type Config struct {
 	// LoginTimeout (LOGIN_TIMEOUT, 60 s) is the time a client has from connecting to having logged in.
 	LoginTimeout time.Duration
-	// ConnectTimeout (PROXY_CONNECT_TIMEOUT, 30 s) is for finding a mailhost's addresses, and for connecting to each of them.
+	// ConnectTimeout (PROXY_CONNECT_TIMEOUT, 30 s) is for finding a mailhost's addresses, and for connecting
+	// to each of them.
 	ConnectTimeout time.Duration
-	// MailhostTimeout (PROXY_LOGIN_TIMEOUT, 30 s) is for the dialogue with a mailhost, from its greeting to its answer.
+	// MailhostTimeout (PROXY_LOGIN_TIMEOUT, 30 s) is for the dialogue with a mailhost, from its greeting to
+	// its answer.
 	MailhostTimeout time.Duration
-	// HandshakeTimeout (TLS_HANDSHAKE_TIMEOUT, 30 s) is for a TLS handshake with a client, within LoginTimeout.
+	// HandshakeTimeout (TLS_HANDSHAKE_TIMEOUT, 30 s) is for a TLS handshake with a client, within
+	// LoginTimeout.
 	HandshakeTimeout time.Duration
-	// Keepalive (PROXY_KEEPALIVE, 300 s; 0 = off) is the TCP keepalive time of both sides of a relayed session.
+	// Keepalive (PROXY_KEEPALIVE, 300 s; 0 = off) is the TCP keepalive time of both sides of a relayed
+	// session.
 	Keepalive time.Duration
-	// HalfClosed (PROXY_HALFCLOSE_TIMEOUT, 300 s) is how long a relayed session of which one side has ended may go on without a
-	// byte moved.
+	// HalfClosed (PROXY_HALFCLOSE_TIMEOUT, 300 s) is how long a relayed session of which one side has ended
+	// may go on without a byte moved.
 	HalfClosed time.Duration
-	// FailDelay (LOGIN_FAIL_DELAY, 5 s) is waited before a failed login is answered.
+	// FailDelay (LOGIN_FAIL_DELAY, 5 s): a failed login is answered at a multiple of it after the credentials
+	// came.
 	FailDelay time.Duration
 
-	// AuthSocket (AUTHDAEMON_SOCKET) is where the auth daemon listens, AuthProgram (AUTHDAEMON_PROGRAM) what is started
-	// for one request when nobody does; empty = the program beside ours, if it is there.
+	// AuthSocket (AUTHDAEMON_SOCKET) is where the auth daemon listens, AuthProgram (AUTHDAEMON_PROGRAM) what
+	// is started for one request when nobody does; empty = the program beside ours, if it is there.
 	AuthSocket, AuthProgram string
 	// AuthUsers (AUTHDAEMON_USER; mailproxy-auth, and courier where the socket is Courier's) may listen on AuthSocket besides root.
 	AuthUsers []string
 	// AuthFolder (AUTHDAEMON_CONFIG) is where that program finds authdaemonrc and the databases' files; empty = its own default.
 	AuthFolder string
-	// AuthConnect, AuthWrite and AuthRead (TIMEOUT_SOCK 10 s, TIMEOUT_WRITE 10 s, TIMEOUT_READ 30 s) are towards it.
+	// AuthConnect, AuthWrite and AuthRead (TIMEOUT_SOCK 10 s, TIMEOUT_WRITE 10 s, TIMEOUT_READ 30 s) are
+	// towards it.
 	AuthConnect, AuthWrite, AuthRead time.Duration
 
-	// RelaySocket (RELAY_SOCKET, relay.DefaultSocket) is where relayd listens. Empty, or nobody there: this process relays.
+	// RelaySocket (RELAY_SOCKET, relay.DefaultSocket) is where relayd listens. Empty, or nobody there: this
+	// process relays.
 	RelaySocket string
 	// RelaydUsers (RELAY_USER, mailproxy) may listen on RelaySocket besides root.
 	RelaydUsers []string
 	// RelayUser (PROXY_USER) is the user that a proxied session runs as; empty = the first of DefaultUsers that exists.
 	RelayUser string
 
-	// DefDomain (DEFDOMAIN) is appended to a login without any of the characters in DomainSep (DOMAINSEP; empty = the
-	// first of DefDomain).
+	// DefDomain (DEFDOMAIN) is appended to a login without any of the characters in DomainSep (DOMAINSEP;
+	// empty = the first of DefDomain).
 	DefDomain, DomainSep string
 	// Proxy (IMAP_PROXY, POP3_PROXY) says that accounts may live elsewhere.
 	Proxy bool
@@ -56,27 +63,32 @@ type Config struct {
 	Hostname string
 	// TLS (PROXY_TLS) is how connections to mailhosts are encrypted.
 	TLS proxyTLS
-	// MasterUser (PROXY_MASTER_USER) logs in at mailhosts on behalf of the accounts, with the first line of MasterFile
-	// (PROXY_MASTER_PASSWORD_FILE). Empty = each account logs in with its own password.
+	// MasterUser (PROXY_MASTER_USER) logs in at mailhosts on behalf of the accounts, with the first line of
+	// MasterFile (PROXY_MASTER_PASSWORD_FILE). Empty = each account logs in with its own password.
 	MasterUser, MasterFile string
 	// Skeleton (AUTH_MKHOMEDIR_SKEL) is the folder that the missing home of a local account is made from.
 	Skeleton string
-	// AddressSpace (LOCAL_ULIMIT_V, KiB as for ulimit -v) limits the local server's address space; empty = as we are.
+	// AddressSpace (LOCAL_ULIMIT_V, KiB as for ulimit -v) limits the local server's address space; empty = as
+	// we are.
 	AddressSpace string
 	// Umask (IMAP_UMASK, octal) is the local server's file mode creation mask; negative = as we are.
 	Umask int
-	// Balancers (HAPROXY_ALLOW, where HAPROXY=1) are who may say in a PROXY header who the client is; nil = nobody.
+	// Balancers (HAPROXY_ALLOW, where HAPROXY=1) are who may say in a PROXY header who the client is; nil =
+	// nobody.
 	Balancers haproxy.Sources
-	// ForwardClient (PROXY_FORWARD_CLIENT) is how the mailhost is told who the client is: NO, ID, XCLIENT, PROXY1, PROXY2.
+	// ForwardClient (PROXY_FORWARD_CLIENT) is how the mailhost is told who the client is: NO, ID, XCLIENT,
+	// PROXY1, PROXY2.
 	ForwardClient string
-	// ThrottleFile (THROTTLE_FILE) is the memory that all front ends share of who failed to log in; empty = none. With it
-	// a failed login waits FailDelay for each failure of its address, at most FailDelayMax (LOGIN_FAIL_DELAY_MAX, 30 s), and
-	// an address may have MaxUnauthPerIP (MAXUNAUTHPERIP; 0 = any number) connections that have not logged in.
+	// ThrottleFile (THROTTLE_FILE) is the memory that all front ends share of who failed to log in; empty =
+	// none. With it a failed login waits FailDelay for each failure of its address or name, at most
+	// FailDelayMax (LOGIN_FAIL_DELAY_MAX, 30 s), and an address may have MaxUnauthPerIP (MAXUNAUTHPERIP; 0 =
+	// any number) connections that have not logged in.
 	ThrottleFile   string
 	FailDelayMax   time.Duration
 	MaxUnauthPerIP int
 
-	// Debug (DEBUG_LOGIN) writes the steps of a login to the log. Passwords are never written, whatever its value.
+	// Debug (DEBUG_LOGIN) writes the steps of a login to the log. Passwords are never written, whatever its
+	// value.
 	Debug bool
 }
 

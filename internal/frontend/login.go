@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/text"
@@ -11,7 +12,7 @@ import (
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its mailhost.
 // tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary or ErrEnd, by then logged and, but for
-// ErrEnd, delayed by Config.FailDelay. The delay does not end when the client hangs up: who guesses passwords would
+// ErrEnd, delayed to a multiple of Config.FailDelay after the call. The delay does not end when the client hangs up: who guesses passwords would
 // otherwise have his next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	ctx, cancel := s.limited(ctx)
@@ -42,9 +43,14 @@ func (s *Session) refuse(ctx context.Context, err error) error {
 	return s.failed(ctx, err)
 }
 
-// failed delays the answer to a failed login.
+// failed delays the answer to a failed login, to a multiple of Config.FailDelay after the credentials came.
 func (s *Session) failed(ctx context.Context, err error) error {
-	s.System.Sleep(ctx, s.failDelay(errors.Is(err, ErrRefused)))
+	delay := s.failDelay(errors.Is(err, ErrRefused))
+	took := time.Duration(0)
+	if !s.tally.began.IsZero() {
+		took = s.System.Now().Sub(s.tally.began)
+	}
+	s.System.Sleep(ctx, answerAfter(took, delay, s.Config.FailDelay)-took)
 	if ctx.Err() != nil {
 		return ErrEnd
 	}
@@ -86,6 +92,7 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Account, error) {
 	service := s.service()
 	user := s.Config.login(c.User)
+	s.tally.name = user
 	var account *authlib.Account
 	var err error
 	switch {
@@ -107,6 +114,7 @@ func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Ac
 		}
 		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be completed.
 		user = s.Config.login(string(name))
+		s.tally.name = user
 		account, err = s.Auth.Authenticate(ctx, &authlib.AuthRequest{
 			Service: service, Type: c.Type, Challenge: c.Challenge,
 			Response: []byte(user + " " + string(digest)), RemoteIP: s.Peer.RemoteIP})

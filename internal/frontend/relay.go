@@ -53,14 +53,13 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 		s.logRelayd(err)
 	}
 	s.reportLogin(o, nil)
-	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
+	if err := s.dropRoot(); err != nil {
 		s.logDropRoot(err)
 		if errors.Is(err, inetd.ErrChanged) {
 			return ErrHome
 		}
 		return s.refuse(ctx, ErrTemporary)
 	}
-	s.left()
 	s.logLogin(o.Account.Address)
 	defer s.Conn.Close()
 	return s.join(ctx, o, options)
