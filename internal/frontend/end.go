@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"syscall"
 	"time"
 
+	"mailproxy/internal/facts"
 	"mailproxy/internal/inetd"
 	"mailproxy/relay"
 )
@@ -38,6 +40,8 @@ func (s *Session) Begin(ctx context.Context) (end func()) {
 	if s.Started.IsZero() {
 		s.Started = s.System.Now()
 	}
+	s.Settings = maps.Clone(s.Settings)
+	s.facts = facts.Take(s.Settings)
 	s.ctx = ctx
 	noDelay(s.Conn)
 	_ = s.Conn.SetDeadline(s.Started.Add(s.Config.LoginTimeout))

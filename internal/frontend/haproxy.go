@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 
+	"mailproxy/internal/facts"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/line"
-	"mailproxy/internal/tlsconf"
 )
 
 // readAddresses reads the settings about the client's address: who may say what it is, and who is told.
@@ -36,9 +36,10 @@ func (c *Config) readAddresses(s inetd.Settings) error {
 	return errors.Join(errs...)
 }
 
-// acceptHeader takes the PROXY header off the connection when HAPROXY=1 and a balancer of HAPROXY_ALLOW has connected,
-// and makes the client it names the peer. Everybody else is taken for a client of his own. It is called before anything
-// else is read. After an error, which is logged, the connection is to be closed without a word.
+// acceptHeader takes the PROXY header off the connection when HAPROXY=1 and a balancer of HAPROXY_ALLOW has
+// connected, and makes the client it names the peer. Everybody else is taken for a client of his own. It is
+// called before anything else is read. After an error, which is logged, the connection is to be closed
+// without a word.
 func (s *Session) acceptHeader() error {
 	if s.Config.Balancers == nil {
 		return nil
@@ -63,20 +64,17 @@ func (s *Session) acceptHeader() error {
 		RemoteIP: inetd.AddressText(h.Client.Addr()), RemotePort: strconv.Itoa(int(h.Client.Port())),
 		LocalIP: inetd.AddressText(h.Server.Addr()), LocalPort: strconv.Itoa(int(h.Server.Port())),
 	}
-	s.Settings["TCPREMOTEIP"], s.Settings["TCPREMOTEPORT"] = s.Peer.RemoteIP, s.Peer.RemotePort
-	s.Settings["TCPLOCALIP"], s.Settings["TCPLOCALPORT"] = s.Peer.LocalIP, s.Peer.LocalPort
-	if h.TLS {
-		tlsconf.ClearVariables(s.Settings)
-		s.Settings[s.setting("_TLS")] = "1"
-		s.Settings[tlsconf.ConnectedVariable] = "TLS"
-		if h.TLSVersion != "" {
-			s.Settings[tlsconf.ConnectedVariable] = h.TLSVersion
-		}
-		if h.CommonName != "" {
-			s.Settings["TLS_SUBJECT_CN"] = h.CommonName
-		}
-	}
+	s.facts, s.tlsAtBalancer = headerFacts(h), h.TLS
 	return nil
+}
+
+// headerFacts are what a balancer says of the client's TLS. Without TLS there is nothing to say, whatever the
+// launcher has said: that was about the balancer's own connection.
+func headerFacts(h *haproxy.Header) facts.TLS {
+	if !h.TLS {
+		return facts.TLS{}
+	}
+	return facts.Over(h.TLSVersion).With("CN", h.CommonName)
 }
 
 // logNoHeader says why a balancer's connection is closed.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailproxy/authlib"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/inetd"
 	"mailproxy/relay/relaytest"
@@ -100,11 +101,17 @@ func TestAcceptHeaderTLS(t *testing.T) {
 	if err := s.acceptHeader(); err != nil {
 		t.Fatal(err)
 	}
-	if s.Settings.Get("IMAP_TLS") != "1" || s.Settings.Get("TLS_CONNECTED_PROTOCOL") != "TLSv1.3" || s.Settings.Get("TLS_SUBJECT_CN") != "joe" || s.Settings.Get("TLS_SUBJECT_O") != "" {
-		t.Errorf("settings %v", s.Settings)
-	}
 	if err := s.BeginTLS(t.Context()); err != nil || !s.TLS {
 		t.Errorf("TLS in front of us is not recognised: %v, %v", s.TLS, err)
+	}
+	// Nothing of it is a setting; the local server gets it by the names that couriertls uses.
+	if len(s.Settings) != 2 {
+		t.Errorf("settings %v", s.Settings)
+	}
+	e := inetd.NewSettings(s.localEnviron(&authlib.Account{}, "a", nil))
+	if e["IMAP_TLS"] != "1" || e["TLS_CONNECTED_PROTOCOL"] != "TLSv1.3" || e["TLS_SUBJECT_CN"] != "joe" || e["TLS_SUBJECT_O"] != "" ||
+		e["TCPREMOTEIP"] != "::ffff:192.0.2.7" || e["TCPREMOTEPORT"] != "4711" {
+		t.Errorf("the local server's environment %v", e)
 	}
 }
 

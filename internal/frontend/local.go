@@ -2,9 +2,11 @@ package frontend
 
 import (
 	"errors"
+	"maps"
 	"strconv"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/facts"
 	"mailproxy/internal/inetd"
 )
 
@@ -59,6 +61,8 @@ func (s *Session) local(account *authlib.Account, tag string, extraEnv []string)
 // what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
 func (s *Session) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
 	e := inetd.NewSettings(s.Settings.Environ())
+	facts.Take(e)
+	maps.Copy(e, s.facts.Variables())
 	for _, name := range []string{
 		"HOME", "MAILDIR", "MAILDIRQUOTA", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
 	} {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/facts"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/throttle"
 )
@@ -171,6 +172,9 @@ type Session struct {
 	mu          sync.Mutex      // of Conn while SIGTERM may interrupt it, and of the two below
 	interrupted bool            // ctx has ended
 	released    bool            // the login is over, Conn belongs to the relay
+
+	facts         facts.TLS // what is known of the client's TLS; Begin takes them from the launcher's environment
+	tlsAtBalancer bool      // the PROXY header says that the balancer has decrypted the connection
 
 	throttle *throttle.Table // opened when first needed
 	leave    func() error    // undoes enter; nil when there is nothing to undo
