@@ -125,7 +125,7 @@ func TestTimeIsUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
 			io.WriteString(s.Conn, said)
 			if name == "busy" {
 				go s.Repeat("a NOOP\r\n")
@@ -186,7 +186,7 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
-		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
 		go io.WriteString(s.Conn, strings.Repeat("a CAPABILITY\r\n", 50000))
 		s.Wait(t)
 	})
@@ -212,4 +212,26 @@ func FuzzSession(f *testing.F) {
 			t.Errorf("answer %q", answer)
 		}
 	})
+}
+
+// Good commands and bad ones, right and wrong: one too many ends the session, and the log names the setting.
+func TestTooManyCommands(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_MAX_COMMANDS": "4"}})
+	transcript.Play(t, s.Conn, "S* .*\nC: a NOOP\nS* .*\nC: x y\nS* .*\nC: =\nS* .*\nC: a LOGIN ann x\nS* a NO.*\n"+
+		"C: a NOOP\nS: * BYE [ALERT] Fatal error: too many commands without a login\nS-")
+	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
+	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), want) {
+		t.Errorf("status %d, log\n%s", status, s.Log)
+	}
+}
+
+// Of many IDs the first is logged, and not all of it.
+func TestLogIDOnce(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_ID_FIELDS": ""}})
+	field := `("name" "` + strings.Repeat("n", 5000) + `")`
+	transcript.Play(t, s.Conn, "S* .*\n"+strings.Repeat("C: a ID "+field+"\nS* .*\nS* a OK .*\n", 20)+"C-\nS-")
+	s.Wait(t)
+	if log := s.Log.String(); strings.Count(log, "ID, ip=") != 1 || len(log) > 600 {
+		t.Errorf("%d bytes of log:\n%.1000s", len(log), log)
+	}
 }

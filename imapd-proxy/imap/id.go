@@ -42,8 +42,9 @@ func (d *dialogue) id(ctx context.Context, tag string) error {
 	if !answered {
 		return errSyntax
 	}
-	if len(words) > 0 {
-		d.s.Log.Infof("ID, ip=[%s], port=[%s], %s", d.s.Peer.RemoteIP, d.s.Peer.RemotePort, strings.Join(words, ", "))
+	if len(words) > 0 && !d.identified {
+		d.identified = true
+		d.s.Log.Infof("ID, ip=[%s], port=[%s], %s", d.s.Peer.RemoteIP, d.s.Peer.RemotePort, text.Shorten(strings.Join(words, ", ")))
 	}
 	fields := `"name" "imapd-proxy"`
 	bits := d.s.Settings.Number("IMAP_ID_FIELDS")

@@ -7,7 +7,7 @@ var known = map[string]string{
 	"IMAP_CAPABILITY": "IMAP4rev1", "IMAP_CAPABILITY_TLS": "", "IMAP_ACL": "0", "IMAP_ID_FIELDS": "", "OUTBOX": "",
 	"IMAP_MOVE_EXPUNGE_TO_TRASH": "0",
 	"POP3AUTH":                   "", "POP3AUTH_TLS": "",
-	"LOGIN_TIMEOUT": "60", "LOGIN_FAIL_DELAY": "5", "LOGIN_FAIL_DELAY_MAX": "30",
+	"LOGIN_TIMEOUT": "60", "LOGIN_MAX_COMMANDS": "100", "LOGIN_FAIL_DELAY": "5", "LOGIN_FAIL_DELAY_MAX": "30",
 	"THROTTLE_FILE": "", "MAXUNAUTHPERIP": "0",
 
 	// Names and the auth module.

@@ -16,6 +16,8 @@ import (
 type Config struct {
 	// LoginTimeout (LOGIN_TIMEOUT, 60 s) is the time a client has from connecting to having logged in.
 	LoginTimeout time.Duration
+	// MaxCommands (LOGIN_MAX_COMMANDS, 100) is how many commands a client may say before it has logged in.
+	MaxCommands int
 	// ConnectTimeout (PROXY_CONNECT_TIMEOUT, 30 s) is for finding a mailhost's addresses, and for connecting
 	// to each of them.
 	ConnectTimeout time.Duration
@@ -150,6 +152,9 @@ func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
 	}
 	if strings.Trim(c.AddressSpace, "0123456789") != "" {
 		errs = append(errs, fmt.Errorf("LOCAL_ULIMIT_V=%q: must be a number of KiB or unlimited", c.AddressSpace))
+	}
+	if c.MaxCommands, err = maxCommands(s); err != nil {
+		errs = append(errs, err)
 	}
 	if (c.MasterUser == "") != (c.MasterFile == "") {
 		errs = append(errs, errors.New("PROXY_MASTER_USER and PROXY_MASTER_PASSWORD_FILE: both or none must be set"))

@@ -20,7 +20,7 @@ func TestConfigDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		LoginTimeout: time.Minute, ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second, HandshakeTimeout: 30 * time.Second,
+		LoginTimeout: time.Minute, MaxCommands: 100, ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second, HandshakeTimeout: 30 * time.Second,
 		Keepalive: 300 * time.Second, HalfClosed: 300 * time.Second, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
 		AuthConnect: 10 * time.Second, AuthWrite: 10 * time.Second, AuthRead: 30 * time.Second, RelaySocket: relay.DefaultSocket, Umask: -1,
 		AuthUsers: []string{"mailproxy-auth", "courier"}, RelaydUsers: []string{"mailproxy"},
@@ -32,7 +32,7 @@ func TestConfigDefaults(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	s := inetd.Settings{
-		"LOGIN_TIMEOUT": "1", "PROXY_CONNECT_TIMEOUT": "2", "PROXY_LOGIN_TIMEOUT": "3", "TLS_HANDSHAKE_TIMEOUT": "7", "PROXY_KEEPALIVE": "0", "PROXY_HALFCLOSE_TIMEOUT": "7", "LOGIN_FAIL_DELAY": "0",
+		"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "7", "PROXY_CONNECT_TIMEOUT": "2", "PROXY_LOGIN_TIMEOUT": "3", "TLS_HANDSHAKE_TIMEOUT": "7", "PROXY_KEEPALIVE": "0", "PROXY_HALFCLOSE_TIMEOUT": "7", "LOGIN_FAIL_DELAY": "0",
 		"AUTHDAEMON_SOCKET": "/s", "AUTHDAEMON_PROGRAM": "/p", "TIMEOUT_SOCK": "4", "TIMEOUT_WRITE": "5", "TIMEOUT_READ": "6",
 		"AUTHDAEMON_USER": "a,b", "RELAY_USER": "c d", "RELAY_SOCKET": "/r", "PROXY_USER": "u", "DEFDOMAIN": "@d", "DOMAINSEP": "@%", "POP3_PROXY": "1", "PROXY_HOSTNAME": "h",
 		"PROXY_TLS": "starttls", "PROXY_MASTER_USER": "m", "PROXY_MASTER_PASSWORD_FILE": "/f", "AUTH_MKHOMEDIR_SKEL": "/k",
@@ -43,7 +43,7 @@ func TestConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		LoginTimeout: time.Second, ConnectTimeout: 2 * time.Second, MailhostTimeout: 3 * time.Second, HandshakeTimeout: 7 * time.Second, HalfClosed: 7 * time.Second,
+		LoginTimeout: time.Second, MaxCommands: 7, ConnectTimeout: 2 * time.Second, MailhostTimeout: 3 * time.Second, HandshakeTimeout: 7 * time.Second, HalfClosed: 7 * time.Second,
 		AuthSocket: "/s", AuthProgram: "/p", AuthConnect: 4 * time.Second, AuthWrite: 5 * time.Second, AuthRead: 6 * time.Second,
 		AuthUsers: []string{"a", "b"}, RelaydUsers: []string{"c", "d"}, RelaySocket: "/r", RelayUser: "u", DefDomain: "@d", DomainSep: "@%", Proxy: true, Hostname: "h",
 		TLS: proxyTLSStart, MasterUser: "m", MasterFile: "/f", Skeleton: "/k", AddressSpace: "131072", Umask: -1, FailDelayMax: 30 * time.Second, Debug: true,

@@ -9,52 +9,53 @@ import (
 	"mailproxy/internal/text"
 )
 
-// Every log line of a session, in Courier's words where it has any: log parsers and fail2ban read them.
+// Every log line of a session, in Courier's words where it has any: log parsers and fail2ban read them. Those
+// that are written in any case, whatever the client has done to use the log's limit up, say so by Always.
 
 // LogConnection writes the line that begins a session.
-func (s *Session) LogConnection() { s.Log.Debugf("Connection, %s", s.where()) }
+func (s *Session) LogConnection() { s.Log.Always().Debugf("Connection, %s", s.where()) }
 
-// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in. rcvd and sent are bytes; Courier
-// counts them for IMAP only.
+// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in. rcvd and sent are bytes;
+// Courier counts them for IMAP only.
 func (s *Session) LogLogout(rcvd, sent int64) {
 	if s.Protocol.Name == "IMAP" {
-		s.Log.Infof("LOGOUT, %s, rcvd=%d, sent=%d", s.where(), rcvd, sent)
+		s.Log.Always().Infof("LOGOUT, %s, rcvd=%d, sent=%d", s.where(), rcvd, sent)
 		return
 	}
-	s.Log.Infof("LOGOUT, %s", s.where())
+	s.Log.Always().Infof("LOGOUT, %s", s.where())
 }
 
 // LogDisconnected writes the line of a session that ended before a login.
 func (s *Session) LogDisconnected(end End) {
 	switch {
 	case end == EndShutdown:
-		s.Log.Noticef("Disconnected during shutdown by signal, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+		s.Log.Always().Noticef("Disconnected during shutdown by signal, %s, time=%d%s", s.where(), s.age(), s.overTLS())
 	case end == EndTimeout:
-		s.Log.Infof("TIMEOUT, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+		s.Log.Always().Infof("TIMEOUT, %s, time=%d%s", s.where(), s.age(), s.overTLS())
 	case s.Protocol.Name == "IMAP":
-		s.Log.Debugf("Disconnected, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+		s.Log.Always().Debugf("Disconnected, %s, time=%d%s", s.where(), s.age(), s.overTLS())
 	default:
-		s.Log.Debugf("Disconnected, %s", s.where())
+		s.Log.Always().Debugf("Disconnected, %s", s.where())
 	}
 }
 
 // logLogin: a proxied login succeeded. For local ones the local server writes it.
 func (s *Session) logLogin(address string) {
-	s.Log.Infof("LOGIN, user=%s, %s, protocol=%s%s", text.Field(address), s.where(), s.Protocol.Name, s.overTLS())
+	s.Log.Always().Infof("LOGIN, user=%s, %s, protocol=%s%s", text.Field(address), s.where(), s.Protocol.Name, s.overTLS())
 }
 
 // logFailed: the one line that fail2ban counts. Never for a failure that is not the client's.
 func (s *Session) logFailed(c *Credentials) {
 	if c.SASL {
-		s.Log.Infof("LOGIN FAILED, method=%s, %s", text.Field(c.Mechanism), s.where())
+		s.Log.Always().Infof("LOGIN FAILED, method=%s, %s", text.Field(c.Mechanism), s.where())
 		return
 	}
-	s.Log.Infof("LOGIN FAILED, user=%s, %s", text.Field(c.User), s.where())
+	s.Log.Always().Infof("LOGIN FAILED, user=%s, %s", text.Field(c.User), s.where())
 }
 
 // logDisabled: the account may not use this service. Not a LOGIN FAILED: the password was right.
 func (s *Session) logDisabled(address, option string) {
-	s.Log.Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", text.Field(address), s.where(), s.Protocol.Name, option)
+	s.Log.Always().Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", text.Field(address), s.where(), s.Protocol.Name, option)
 }
 
 func (s *Session) logAuthError(err error) {
@@ -134,7 +135,8 @@ func (s *Session) logLocal(address string, err error) {
 // logDropRoot: a session must not go on with root rights.
 func (s *Session) logDropRoot(err error) { s.Log.Errf("giving up root rights: %v", err) }
 
-// logRelayLimit: the client is refused as by a temporary problem, and is not taken for somebody who guesses passwords.
+// logRelayLimit: the client is refused as by a temporary problem, and is not taken for somebody who guesses
+// passwords.
 func (s *Session) logRelayLimit(address string, err error) {
 	s.Log.Warnf("%s, user=%s, %s", err, text.Field(address), s.where())
 }

@@ -181,5 +181,6 @@ type Session struct {
 
 	startTLS startTLSState // what OffersStartTLS found out
 	tally    tally         // of the login under way, for relayd's counters
+	commands int           // that the client has said
 	hopsGone int           // proxies that the session has come through
 }

@@ -112,7 +112,7 @@ func (s *Session) logThrottle(err error) {
 }
 
 func (s *Session) logTooMany() {
-	s.Log.Noticef("Maximum of %d connections without a login reached, %s", s.Config.MaxUnauthPerIP, s.where())
+	s.Log.Always().Noticef("Maximum of %d connections without a login reached, %s", s.Config.MaxUnauthPerIP, s.where())
 }
 
 // closeThrottle closes the table before root is given up: who takes over a process that relays must not be

@@ -47,3 +47,21 @@ func TestLogLongLine(t *testing.T) {
 		t.Errorf("a line of %d bytes: %q", n, got.got[0][max(0, n-20):])
 	}
 }
+
+// A log with a limit writes no more than that, says so once, and keeps back nothing that always is to be written.
+func TestLogLimit(t *testing.T) {
+	var got lines
+	all := NewLog(&got)
+	limited := all.Limit(120, func() string { return "enough" })
+	for range 50 {
+		limited.Warnf("%s", strings.Repeat("x", 29))
+	}
+	limited.Infof("short") // what has been left out is not followed by what would fit
+	limited.Errf("broken")
+	limited.Always().Infof("always")
+	all.Always().Infof("all")
+	want := strings.Repeat("WARN: "+strings.Repeat("x", 29)+"\n", 3) + "NOTICE: enough\nERR: broken\nINFO: always\nINFO: all\n"
+	if text := strings.Join(got.got, ""); text != want {
+		t.Errorf("got  %q\nwant %q", text, want)
+	}
+}

@@ -102,7 +102,7 @@ func TestTimeIsUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
 			start := time.Now()
 			io.WriteString(s.Conn, said)
 			if name == "always the same" {
@@ -177,7 +177,7 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("too many errors", func(t *testing.T) {
 		t.Parallel()
-		s := front().Begin(t, fronttest.Options{})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_MAX_COMMANDS": "1000"}})
 		go io.WriteString(s.Conn, strings.Repeat("x\r\n", 98)+"CAPA\r\n"+strings.Repeat("x\r\n", 10000))
 		said, _ := io.ReadAll(s.Conn)
 		s.Wait(t)
@@ -190,7 +190,7 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
-		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
 		io.WriteString(s.Conn, strings.Repeat("CAPA\r\n", 5000))
 		s.Wait(t)
 	})
@@ -271,6 +271,17 @@ func TestHalfChanged(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{DropRoot: inetd.ErrChanged})
 	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+replyTemporary+"\nS-")
 	if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
+		t.Errorf("status %d, log\n%s", status, s.Log)
+	}
+}
+
+// Good commands and bad ones, right and wrong: one too many ends the session, and the log names the setting.
+func TestTooManyCommands(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_MAX_COMMANDS": "4"}})
+	transcript.Play(t, s.Conn, "S* .*\nC: LANG\nS* .*\nC: x\nS* -ERR.*\nC: USER ann\nS* .*\nC: PASS x\nS* -ERR.*\n"+
+		"C: LANG\nS: -ERR Too many commands without a login.\nS-")
+	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
+	if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), want) {
 		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
 }

@@ -1,0 +1,46 @@
+package frontend
+
+import (
+	"fmt"
+	"strconv"
+
+	"mailproxy/internal/inetd"
+)
+
+const (
+	defaultMaxCommands = 100
+	mostCommands       = 1_000_000
+)
+
+// maxLog bounds what a client can have written to the log before it has logged in, in bytes, besides what
+// always is written: its failed logins, which MaxCommands bounds, and how the session begins and ends.
+const maxLog = 8 << 10
+
+// maxCommands reads LOGIN_MAX_COMMANDS.
+func maxCommands(s inetd.Settings) (int, error) {
+	value := s.Get("LOGIN_MAX_COMMANDS")
+	if value == "" {
+		return defaultMaxCommands, nil
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > mostCommands {
+		return 0, fmt.Errorf("LOGIN_MAX_COMMANDS=%q: must be a number from 1 to %d", value, mostCommands)
+	}
+	return n, nil
+}
+
+// CountCommand counts a command, be it a good one or not, and says whether the client may say it. When it may
+// not, that is logged, and the session is to end.
+func (s *Session) CountCommand() bool {
+	s.commands++
+	if s.commands <= s.Config.MaxCommands {
+		return true
+	}
+	s.Log.Always().Noticef("TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=%d), %s", s.Config.MaxCommands, s.where())
+	return false
+}
+
+// limitLog bounds the log until the client has logged in.
+func (s *Session) limitLog() {
+	s.Log = s.Log.Limit(maxLog, func() string { return "further log lines before the login are left out, " + s.where() })
+}
