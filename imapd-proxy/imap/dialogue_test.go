@@ -1,11 +1,13 @@
 package imap
 
 import (
+	"encoding/base64"
 	"io"
 	"net"
 	"strings"
 	"testing"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/inetd"
 	"mailproxy/tests/transcript"
@@ -233,5 +235,18 @@ func TestLogIDOnce(t *testing.T) {
 	s.Wait(t)
 	if log := s.Log.String(); strings.Count(log, "ID, ip=") != 1 || len(log) > 600 {
 		t.Errorf("%d bytes of log:\n%.1000s", len(log), log)
+	}
+}
+
+// A password that is too long is refused by every command alike, and nobody is asked.
+func TestLongPassword(t *testing.T) {
+	long := strings.Repeat("p", sasl.MaxPassword+1)
+	s := front().Begin(t, fronttest.Options{})
+	transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN ann "+long+"\nS* a NO .AUTHENTICATIONFAILED.*\n"+
+		"C: b AUTHENTICATE PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+long))+"\nS* b NO .AUTHENTICATIONFAILED.*\n"+
+		"C: c LOGIN carl \""+long+"\"\nS* c NO .AUTHENTICATIONFAILED.*\nC: d LOGOUT\nS* .*\nS* d .*\nS-") // carl's database is down
+	s.Wait(t)
+	if log := s.Log.String(); strings.Count(log, "LOGIN FAILED") != 3 || strings.Contains(log, "authentication error") {
+		t.Errorf("log\n%s", log)
 	}
 }

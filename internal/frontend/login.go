@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/text"
 )
 
-// Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its mailhost.
-// tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary or ErrEnd, by then logged and, but for
-// ErrEnd, delayed to a multiple of Config.FailDelay after the call. The delay does not end when the client hangs up: who guesses passwords would
-// otherwise have his next connection at once.
+// Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its
+// mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary or ErrEnd, by then
+// logged and, but for ErrEnd, delayed to a multiple of Config.FailDelay after the call. The delay does not
+// end when the client hangs up: who guesses passwords would otherwise have his next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
@@ -86,25 +87,27 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	return &Outcome{Account: account, Mailhost: m}, nil
 }
 
-// authenticate asks the auth module. Names and passwords with control characters are refused without asking: no account
-// has them, and neither the auth module's protocol nor the mailhost's could carry them. So are empty ones: some
-// databases take an empty password for an anonymous login (RFC 4513 section 5.1.2).
+// authenticate asks the auth module. Names and passwords with control characters, or too long, are refused
+// without asking, by whatever command they came: no account has them, and neither the auth module's protocol
+// nor the mailhost's could carry them. So are empty ones: some databases take an empty password for an
+// anonymous login (RFC 4513 section 5.1.2).
 func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Account, error) {
 	service := s.service()
 	user := s.Config.login(c.User)
-	s.tally.name = user
 	var account *authlib.Account
 	var err error
 	switch {
 	case c.External:
-		if !text.PlainName(c.User) || c.User == "" {
+		if sasl.Check(c.User, "") != nil {
 			return nil, authlib.ErrRefused
 		}
+		s.tally.name = user
 		account, err = s.Auth.Lookup(ctx, &authlib.LookupRequest{Service: service, User: user, RemoteIP: s.Peer.RemoteIP})
 	case c.Type == authlib.AuthLogin:
-		if !text.PlainName(c.User) || !text.Plain(c.Password) || c.User == "" || c.Password == "" {
+		if sasl.Check(c.User, c.Password) != nil || c.Password == "" {
 			return nil, authlib.ErrRefused
 		}
+		s.tally.name = user
 		account, err = s.Auth.Authenticate(ctx, &authlib.AuthRequest{
 			Service: service, Type: c.Type, User: user, Password: c.Password, RemoteIP: s.Peer.RemoteIP})
 	default:
@@ -112,7 +115,8 @@ func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Ac
 		if !ok || !text.PlainName(string(c.Response)) || len(name) == 0 {
 			return nil, authlib.ErrRefused
 		}
-		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be completed.
+		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be
+		// completed.
 		user = s.Config.login(string(name))
 		s.tally.name = user
 		account, err = s.Auth.Authenticate(ctx, &authlib.AuthRequest{
@@ -142,8 +146,8 @@ func (s *Session) service() string {
 	return s.Protocol.Service
 }
 
-// disabled returns the account's option that forbids this session, if any. A connection without TLS from the machine
-// itself counts as insecure too, as in Courier.
+// disabled returns the account's option that forbids this session, if any. A connection without TLS from the
+// machine itself counts as insecure too, as in Courier.
 func (s *Session) disabled(account *authlib.Account) string {
 	options := []string{"disable" + s.Protocol.Service}
 	if !s.TLS {

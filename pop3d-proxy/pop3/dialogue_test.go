@@ -1,12 +1,14 @@
 package pop3
 
 import (
+	"encoding/base64"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/inetd"
 	"mailproxy/tests/transcript"
@@ -283,5 +285,18 @@ func TestTooManyCommands(t *testing.T) {
 	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
 	if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), want) {
 		t.Errorf("status %d, log\n%s", status, s.Log)
+	}
+}
+
+// A password that is too long is refused by every command alike, and nobody is asked.
+func TestLongPassword(t *testing.T) {
+	long := strings.Repeat("p", sasl.MaxPassword+1)
+	s := front().Begin(t, fronttest.Options{})
+	transcript.Play(t, s.Conn, "S* .*\nC: USER ann\nS* .*\nC: PASS "+long+"\nS: -ERR [AUTH] Login failed.\n"+
+		"C: AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+long))+"\nS: -ERR [AUTH] Authentication failed.\n"+
+		"C: USER carl\nS* .*\nC: PASS "+long+"\nS: -ERR [AUTH] Login failed.\nC: QUIT\nS* .*\nS-") // carl's database is down
+	s.Wait(t)
+	if log := s.Log.String(); strings.Count(log, "LOGIN FAILED") != 3 || strings.Contains(log, "authentication error") {
+		t.Errorf("log\n%s", log)
 	}
 }
