@@ -80,6 +80,9 @@ func (c *Check) dangers() {
 			r.warn("settings", "%s=%s can be read by everybody: chmod 600 %s", name, path, path)
 		}
 	}
+	if s.Get("PROXY_MASTER_USER") != "" && c.Session.Config.Mailhosts.Empty() {
+		r.warn("settings", "PROXY_MASTER_USER without PROXY_MAILHOSTS: the master password is sent to whatever mailhost an account names")
+	}
 	if c.Session.Config.Proxy && s.Get("RELAY_SOCKET") == "" {
 		r.info("settings", "RELAY_SOCKET is not set: each session keeps a process of its own while it lasts")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/haproxy"
+	"mailproxy/internal/hostlist"
 	"mailproxy/internal/inetd"
 	"mailproxy/relay"
 )
@@ -63,6 +64,8 @@ type Config struct {
 	Proxy bool
 	// Hostname (PROXY_HOSTNAME) is a name that this host is known by as a mailhost, besides its own.
 	Hostname string
+	// Mailhosts (PROXY_MAILHOSTS) are where accounts may be sent; empty = anywhere.
+	Mailhosts hostlist.List
 	// TLS (PROXY_TLS) is how connections to mailhosts are encrypted.
 	TLS proxyTLS
 	// MasterUser (PROXY_MASTER_USER) logs in at mailhosts on behalf of the accounts, with the first line of
@@ -158,6 +161,9 @@ func NewConfig(s inetd.Settings, p *Protocol) (*Config, error) {
 	}
 	if (c.MasterUser == "") != (c.MasterFile == "") {
 		errs = append(errs, errors.New("PROXY_MASTER_USER and PROXY_MASTER_PASSWORD_FILE: both or none must be set"))
+	}
+	if c.Mailhosts, err = hostlist.Parse(s.Get("PROXY_MAILHOSTS")); err != nil {
+		errs = append(errs, fmt.Errorf("PROXY_MAILHOSTS: %w", err))
 	}
 	if c.TLS, err = parseProxyTLS(s); err != nil {
 		errs = append(errs, err)

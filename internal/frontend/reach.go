@@ -113,6 +113,10 @@ func readSecret(name string) (string, error) {
 // tryHost tries each address of a server. Its errors are those of reach.
 func (s *Session) tryHost(ctx context.Context, host Host, template *Mailhost) (*Mailhost, error) {
 	addrs, err := s.resolve(ctx, host)
+	if errors.Is(err, errNotAllowed) {
+		s.logNotAllowed(template.account(), host)
+		return nil, ErrTemporary
+	}
 	if err != nil {
 		s.logUnusable(template, StepResolve, err)
 		return nil, temporary(err)
@@ -135,7 +139,7 @@ func (s *Session) tryHost(ctx context.Context, host Host, template *Mailhost) (*
 // temporary is ErrTemporary with its cause, which a dialogue may want to know more about.
 func temporary(err error) error { return fmt.Errorf("%w: %w", ErrTemporary, err) }
 
-// resolve returns the addresses of a server with their port.
+// resolve returns the addresses of a server with their port, those to which accounts may be sent.
 func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, error) {
 	number := host.Port
 	if number == "" {
@@ -144,6 +148,9 @@ func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, err
 	port, err := strconv.ParseUint(number, 10, 16)
 	if err != nil {
 		return nil, err
+	}
+	if !s.mayBeAllowed(host) {
+		return nil, errNotAllowed
 	}
 	ips := []netip.Addr{}
 	if ip, err := netip.ParseAddr(host.Name); err == nil {
@@ -159,6 +166,9 @@ func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, err
 	ips = slices.DeleteFunc(ips, netip.Addr.IsUnspecified)
 	if len(ips) == 0 {
 		return nil, errors.New("the name has no address")
+	}
+	if ips = s.allowed(host, ips); len(ips) == 0 {
+		return nil, errNotAllowed
 	}
 	addrs := make([]netip.AddrPort, 0, len(ips))
 	for _, ip := range ips {
