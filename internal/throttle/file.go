@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	mathrand "math/rand/v2"
 	"os"
 	"time"
 
@@ -188,7 +189,7 @@ func (t *Table) change(in tableKind, id uint64, now time.Time, do func(b *bucket
 func (t *Table) locked(start, length int64, fn func() error) error {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: start, Len: length}
 	end := time.Now().Add(lockWait)
-	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
+	for pause := 100 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		err := error(unix.EAGAIN)
 		if t.mu.TryLock() {
 			if err = unix.FcntlFlock(t.f.Fd(), unix.F_OFD_SETLK, &lock); err == nil {
@@ -202,7 +203,7 @@ func (t *Table) locked(start, length int64, fn func() error) error {
 		if time.Now().After(end) {
 			return ErrBusy
 		}
-		time.Sleep(pause)
+		time.Sleep(pause/2 + mathrand.N(pause)) // not all at the same time again
 	}
 	defer func() {
 		lock.Type = unix.F_UNLCK
