@@ -1,6 +1,7 @@
 module mailproxy
 
-go 1.26.0
+// Older versions of Go have holes in crypto/tls, crypto/x509 and net that matter to programs which speak TLS with strangers.
+go 1.26.8
 
 require (
 	github.com/google/go-cmp v0.7.0

@@ -6,9 +6,9 @@ package relay
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
+	"mailproxy/internal/text"
 	"mailproxy/relay/internal/pump"
 )
 
@@ -68,18 +68,12 @@ type Stats struct {
 }
 
 // EndLine returns the log line that ends a relayed session, without a line end. rcvd counts what the client sent, sent
-// what it was given, time is in whole seconds. Control characters in the names are shown as '?'.
+// what it was given, time is in whole seconds. No name can pass for a field of the line, or for a line.
 func EndLine(i Info, s Stats) string {
 	return fmt.Sprintf("INFO: LOGOUT, user=%s, ip=[%s], port=[%s], mailhost=%s, rcvd=%d, sent=%d, time=%d, protocol=%s",
-		visible(i.User), visible(i.RemoteIP), visible(i.RemotePort), visible(i.Mailhost),
-		s.FromClient, s.FromMailhost, int64(s.Duration/time.Second), visible(i.Protocol))
+		text.Field(i.User), text.Field(i.RemoteIP), text.Field(i.RemotePort), text.Field(i.Mailhost),
+		s.FromClient, s.FromMailhost, int64(s.Duration/time.Second), text.Field(i.Protocol))
 }
 
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
-}
+// visible is a value as a message to relayd may carry it.
+func visible(s string) string { return text.Visible(s) }

@@ -12,8 +12,8 @@ func TestEndLine(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	i.User = "ann\r\nINFO: \x7f"
-	if got := EndLine(i, Stats{}); got != "INFO: LOGOUT, user=ann??INFO: ?, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1.example.com:143, rcvd=0, sent=0, time=0, protocol=IMAP" {
+	i.User = "ann\r\nINFO: \x7f\u0085"
+	if got := EndLine(i, Stats{}); got != "INFO: LOGOUT, user=ann\\015\\012INFO: \\177\\302\\205, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1.example.com:143, rcvd=0, sent=0, time=0, protocol=IMAP" {
 		t.Errorf("control characters in the log: %q", got)
 	}
 }

@@ -57,7 +57,7 @@ func TestReport(t *testing.T) {
 			Failures: []Failure{{"mail1", "connect"}, {"2001:db8::1", "tls"}}},
 			"REPORT\nFAILED=mail1/connect,2001:db8::1/tls\nLOGIN_US=1500\nMAILHOST=mail2\nPROTOCOL=POP3\nRESULT=ok\n\n"},
 		{Report{Protocol: "IMAP", Result: LoginLocal, Mailhost: "a\nRESULT=ok", Took: -time.Second},
-			"REPORT\nLOGIN_US=0\nMAILHOST=a?RESULT=ok\nPROTOCOL=IMAP\nRESULT=local\n\n"},
+			"REPORT\nLOGIN_US=0\nMAILHOST=a\\012RESULT=ok\nPROTOCOL=IMAP\nRESULT=local\n\n"},
 	} {
 		if err := tc.r.Send(path); err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
+	"mailproxy/internal/text"
 )
 
 // asker asks the modules in order: success ends it, "not mine" goes on to the next, a failure ends it without an answer.
@@ -149,7 +150,8 @@ func (a *asker) debugAccount(account *authlib.Account) {
 func (a *asker) authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, string, error) {
 	if a.settings.debug > 0 {
 		user, _ := req.Login()
-		a.log.debugf("received auth request, service=%s, authtype=%s, user=%s, ip=[%s]", req.Service, req.Type, user, req.RemoteIP)
+		a.log.debugf("received auth request, service=%s, authtype=%s, user=%s, ip=[%s]",
+			text.Field(req.Service), text.Field(string(req.Type)), text.Field(user), text.Field(req.RemoteIP))
 		if a.settings.debug > 1 && req.Type == authlib.AuthLogin {
 			a.log.debugf("received auth request, passwd=%s", req.Password)
 		}
@@ -228,7 +230,7 @@ func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest
 		a.debugf("%s: trying this module", m.Name())
 		err := a.judge(m, m.ChangePassword(ctx, req))
 		if err == nil {
-			a.log.infof("password changed, user=%s, module=%s, ip=[%s]", req.User, m.Name(), req.RemoteIP)
+			a.log.infof("password changed, user=%s, module=%s, ip=[%s]", text.Field(req.User), m.Name(), text.Field(req.RemoteIP))
 			return m.Name(), nil
 		}
 		if !errors.Is(err, authlib.ErrRefused) {

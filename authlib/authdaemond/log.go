@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/text"
 )
 
 // logger writes one line per event with the prefixes that courierlogger turns into syslog levels.
@@ -20,21 +21,16 @@ type logger struct {
 
 // print writes a line. Control characters become visible.
 func (l *logger) print(level, format string, args ...any) {
-	line := level + ": " + strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, fmt.Sprintf(format, args...)) + "\n"
+	line := level + ": " + text.Visible(fmt.Sprintf(format, args...)) + "\n"
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, _ = io.WriteString(l.out, line)
 }
 
 // line writes a line that begins with its level; what is one line here may come with the lines of a stack.
-func (l *logger) line(text string) {
-	level, text, _ := strings.Cut(text, ": ")
-	l.print(level, "%s", strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", " | "))
+func (l *logger) line(line string) {
+	level, rest, _ := strings.Cut(line, ": ")
+	l.print(level, "%s", strings.ReplaceAll(strings.TrimRight(rest, "\n"), "\n", " | "))
 }
 
 func (l *logger) debugf(format string, args ...any) { l.print("DEBUG", format, args...) }
@@ -90,13 +86,18 @@ func describe(a *authlib.Account) string {
 		}
 		return fmt.Sprint(*n)
 	}
-	text := func(s string) string {
+	value := func(s string) string {
 		if s == "" {
 			return "<null>"
 		}
-		return s
+		return text.Field(s)
 	}
-	return fmt.Sprintf("sysusername=%s, sysuserid=%s, sysgroupid=%s, homedir=%s, address=%s, fullname=%s, maildir=%s, quota=%s, options=%s",
-		text(a.SystemUser), id(a.UID), id(a.GID), text(a.Home), text(a.Address), text(a.FullName), text(a.Maildir), text(a.Quota),
-		text(string(a.Options)))
+	options := string(a.Options) // its commas separate the options
+	if options == "" {
+		options = value("")
+	}
+	return fmt.Sprintf("sysusername=%s, sysuserid=%s, sysgroupid=%s, homedir=%s, address=%s, fullname=%s, maildir=%s, quota=%s, "+
+		"options=%s",
+		value(a.SystemUser), id(a.UID), id(a.GID), value(a.Home), value(a.Address), value(a.FullName), value(a.Maildir),
+		value(a.Quota), options)
 }

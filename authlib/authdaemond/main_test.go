@@ -148,9 +148,9 @@ func TestOnce(t *testing.T) {
 func TestDebugLogin(t *testing.T) {
 	for level, want := range []string{
 		"",
-		"DEBUG: received auth request, service=imap, authtype=login, user=a?nn, ip=[1.2.3.4]\nDEBUG: a: trying this module\nDEBUG: a: REJECT - try next module\n" +
+		"DEBUG: received auth request, service=imap, authtype=login, user=a\\012nn, ip=[1.2.3.4]\nDEBUG: a: trying this module\nDEBUG: a: REJECT - try next module\n" +
 			"DEBUG: FAIL, all modules rejected\n",
-		"DEBUG: received auth request, service=imap, authtype=login, user=a?nn, ip=[1.2.3.4]\nDEBUG: received auth request, passwd=geheim\n" +
+		"DEBUG: received auth request, service=imap, authtype=login, user=a\\012nn, ip=[1.2.3.4]\nDEBUG: received auth request, passwd=geheim\n" +
 			"DEBUG: a: trying this module\nDEBUG: a: REJECT - try next module\nDEBUG: FAIL, all modules rejected\n",
 	} {
 		a, log := fakeAsker(t, "DEBUG_LOGIN="+string(rune('0'+level)), &fake{name: "a", users: []string{"ann"}})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/text"
 )
 
 // plain is RFC 4616: one message, authzid NUL authcid NUL password.
@@ -39,7 +40,7 @@ func PlainResponse(authzid, user, password string) ([]byte, error) {
 	if err := Check(user, password); err != nil {
 		return nil, err
 	}
-	if len(authzid) > MaxUser || hasControl(authzid) {
+	if len(authzid) > MaxUser || !text.PlainName(authzid) {
 		return nil, ErrMalformed
 	}
 	return []byte(authzid + "\x00" + user + "\x00" + password), nil

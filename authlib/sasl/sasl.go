@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/text"
 )
 
 // The longest user name and password, in bytes, that [Check] lets pass. Together with the service name they fit into
@@ -90,12 +91,8 @@ func New(mechanism string, opts Options) (Exchange, error) {
 // long, a control character in one of them (a line break would become a second command at a mailhost or a second field
 // at the auth module). Bytes above 0x7f pass, valid UTF-8 or not: old accounts have Latin-1 passwords.
 func Check(user, password string) error {
-	if user == "" || len(user) > MaxUser || len(password) > MaxPassword || hasControl(user) || hasControl(password) {
+	if user == "" || len(user) > MaxUser || len(password) > MaxPassword || !text.PlainName(user) || !text.Plain(password) {
 		return ErrMalformed
 	}
 	return nil
-}
-
-func hasControl(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
 }

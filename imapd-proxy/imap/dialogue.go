@@ -29,6 +29,8 @@ type dialogue struct {
 	errors int
 	// rcvd and sent count the bytes before STARTTLS (rcvd) and in all (sent).
 	rcvd, sent int64
+	// identified is set when an ID has been logged.
+	identified bool
 }
 
 // command is one entry of the command table. run parses its arguments, acts and replies; it returns errSyntax and the
@@ -94,6 +96,9 @@ func (d *dialogue) listen() {
 // next reads one command and runs it. The error ends the session.
 func (d *dialogue) next(ctx context.Context) error {
 	tag, err := d.cmd.begin()
+	if (err == nil || errors.Is(err, errSyntax) || errors.Is(err, errTooLong)) && !d.s.CountCommand() {
+		return d.bye(textCommands)
+	}
 	if err == nil {
 		err = d.dispatch(ctx, tag)
 	}
@@ -129,7 +134,7 @@ func (d *dialogue) dispatch(ctx context.Context, tag string) error {
 func (d *dialogue) protocolError(tag string, err error) error {
 	d.errors++
 	if d.errors == maxErrors {
-		d.s.Log.Errf("TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, ip=[%s], port=[%s]", d.s.Peer.RemoteIP, d.s.Peer.RemotePort)
+		d.s.Log.Always().Errf("TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, ip=[%s], port=[%s]", d.s.Peer.RemoteIP, d.s.Peer.RemotePort)
 		return d.bye(textViolations)
 	}
 	reply := ""
@@ -168,7 +173,7 @@ func (d *dialogue) linger() {
 
 // leave ends a session that err, an error of the connection or of the frontend, has made an end of.
 func (d *dialogue) leave(ctx context.Context, err error) int {
-	if errors.Is(err, errFlood) {
+	if errors.Is(err, errFlood) || errors.Is(err, line.ErrEndless) {
 		d.s.Farewell("* BYE " + textFlood + crlf)
 		d.s.LogDisconnected(frontend.EndClosed)
 		return exitFailed

@@ -1,12 +1,15 @@
 package imap
 
 import (
+	"encoding/base64"
 	"io"
 	"net"
 	"strings"
 	"testing"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/internal/inetd"
 	"mailproxy/tests/transcript"
 )
 
@@ -109,13 +112,22 @@ func TestMailhostTalksAtOnce(t *testing.T) {
 	}
 }
 
+// A process that is neither root nor another user for good serves nobody any more.
+func TestHalfChanged(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{DropRoot: inetd.ErrChanged})
+	transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN bob geheim\nS: * BYE Temporary problem, please try again later\nS-")
+	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
+		t.Errorf("status %d, log\n%s", status, s.Log)
+	}
+}
+
 func TestTimeIsUp(t *testing.T) {
 	for name, said := range map[string]string{
 		"silent": "", "in a line": "a LOGIN an", "in a literal": "a LOGIN {5+}\r\nan", "in SASL": "a AUTHENTICATE PLAIN\r\n", "busy": "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
 			io.WriteString(s.Conn, said)
 			if name == "busy" {
 				go s.Repeat("a NOOP\r\n")
@@ -176,7 +188,7 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
-		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
 		go io.WriteString(s.Conn, strings.Repeat("a CAPABILITY\r\n", 50000))
 		s.Wait(t)
 	})
@@ -202,4 +214,39 @@ func FuzzSession(f *testing.F) {
 			t.Errorf("answer %q", answer)
 		}
 	})
+}
+
+// Good commands and bad ones, right and wrong: one too many ends the session, and the log names the setting.
+func TestTooManyCommands(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_MAX_COMMANDS": "4"}})
+	transcript.Play(t, s.Conn, "S* .*\nC: a NOOP\nS* .*\nC: x y\nS* .*\nC: =\nS* .*\nC: a LOGIN ann x\nS* a NO.*\n"+
+		"C: a NOOP\nS: * BYE [ALERT] Fatal error: too many commands without a login\nS-")
+	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
+	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), want) {
+		t.Errorf("status %d, log\n%s", status, s.Log)
+	}
+}
+
+// Of many IDs the first is logged, and not all of it.
+func TestLogIDOnce(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_ID_FIELDS": ""}})
+	field := `("name" "` + strings.Repeat("n", 5000) + `")`
+	transcript.Play(t, s.Conn, "S* .*\n"+strings.Repeat("C: a ID "+field+"\nS* .*\nS* a OK .*\n", 20)+"C-\nS-")
+	s.Wait(t)
+	if log := s.Log.String(); strings.Count(log, "ID, ip=") != 1 || len(log) > 600 {
+		t.Errorf("%d bytes of log:\n%.1000s", len(log), log)
+	}
+}
+
+// A password that is too long is refused by every command alike, and nobody is asked.
+func TestLongPassword(t *testing.T) {
+	long := strings.Repeat("p", sasl.MaxPassword+1)
+	s := front().Begin(t, fronttest.Options{})
+	transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN ann "+long+"\nS* a NO .AUTHENTICATIONFAILED.*\n"+
+		"C: b AUTHENTICATE PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+long))+"\nS* b NO .AUTHENTICATIONFAILED.*\n"+
+		"C: c LOGIN carl \""+long+"\"\nS* c NO .AUTHENTICATIONFAILED.*\nC: d LOGOUT\nS* .*\nS* d .*\nS-") // carl's database is down
+	s.Wait(t)
+	if log := s.Log.String(); strings.Count(log, "LOGIN FAILED") != 3 || strings.Contains(log, "authentication error") {
+		t.Errorf("log\n%s", log)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 
+	"mailproxy/internal/text"
 	"mailproxy/internal/version"
 )
 
@@ -31,18 +32,19 @@ func (d *dialogue) id(ctx context.Context, tag string) error {
 	if err != nil {
 		return err
 	}
-	var text []string
+	var words []string
 	for _, f := range said {
 		if strings.EqualFold(f.name, hopsField) {
 			d.s.LimitHops(f.value)
 		}
-		text = append(text, forLog(f.name)+"="+forLog(f.value))
+		words = append(words, forLog(f.name)+"="+forLog(f.value))
 	}
 	if !answered {
 		return errSyntax
 	}
-	if len(text) > 0 {
-		d.s.Log.Infof("ID, ip=[%s], port=[%s], %s", d.s.Peer.RemoteIP, d.s.Peer.RemotePort, strings.Join(text, ", "))
+	if len(words) > 0 && !d.identified {
+		d.identified = true
+		d.s.Log.Infof("ID, ip=[%s], port=[%s], %s", d.s.Peer.RemoteIP, d.s.Peer.RemotePort, text.Shorten(strings.Join(words, ", ")))
 	}
 	fields := `"name" "imapd-proxy"`
 	bits := d.s.Config.IMAP.IDFields
@@ -88,10 +90,9 @@ func (p *parser) idFields() ([]idField, error) {
 	}
 }
 
-// forLog makes a client's word harmless in a log line: it can not look like fields of the line. The log itself makes
-// control characters visible.
+// forLog is text.Field for names and values that the client chooses both: they can not look like another field's name or address.
 func forLog(value string) string {
-	return strings.NewReplacer(",", `\054`, "=", `\075`, "[", `\133`, "]", `\135`).Replace(value)
+	return strings.NewReplacer("=", `\075`, "[", `\133`, "]", `\135`).Replace(text.Field(value))
 }
 
 // idString reads one string or NIL of the list, up to the blank or the parenthesis behind it.

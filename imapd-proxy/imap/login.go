@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"mailproxy/authlib"
-	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend"
 )
 
@@ -25,11 +24,7 @@ func (d *dialogue) login(ctx context.Context, tag string) error {
 	if err := d.cmd.end(); err != nil {
 		return err
 	}
-	c := &frontend.Credentials{Mechanism: "LOGIN", User: user}
-	if sasl.Check(user, password) == nil {
-		c.Type, c.Password = authlib.AuthLogin, password
-	}
-	return d.tryLogin(ctx, tag, c)
+	return d.tryLogin(ctx, tag, &frontend.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password})
 }
 
 func (d *dialogue) refuseWithoutTLS(tag string) error {

@@ -9,6 +9,7 @@ const (
 	textTooLong    = "NO [ALERT] IMAP command too long."
 	textLiteral    = "+ OK"
 	textViolations = "[ALERT] Fatal error: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS: "
+	textCommands   = "[ALERT] Fatal error: too many commands without a login"
 	textFlood      = "[ALERT] Fatal error: literal too long"
 	textLoggingOut = "Courier-IMAP server shutting down"
 	textShutdown   = "Courier-IMAP server shut down by signal."

@@ -6,7 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
+
+	"mailproxy/internal/text"
 )
 
 // Level is how a step went.
@@ -50,7 +51,7 @@ func (r *Report) fail(topic, format string, args ...any) { r.add(Failed, topic, 
 
 func (r *Report) add(level Level, topic, format string, args []any) {
 	r.failed = r.failed || level == Failed
-	step := Step{level, topic, visible(fmt.Sprintf(format, args...))}
+	step := Step{level, topic, text.Visible(fmt.Sprintf(format, args...))}
 	if r.JSON {
 		b, err := json.Marshal(step)
 		if err == nil {
@@ -66,13 +67,3 @@ func (r *Report) add(level Level, topic, format string, args []any) {
 }
 
 var colors = map[Level]string{OK: "\x1b[32m", Info: "\x1b[36m", Warning: "\x1b[33m", Failed: "\x1b[31m"}
-
-// visible keeps what a server says from moving the terminal's cursor.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
-}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mailproxy/internal/haproxy"
+	"mailproxy/internal/hostlist"
 )
 
 // Protocol is what a front end speaks. Many settings begin with it.
@@ -33,10 +34,13 @@ type Config struct {
 
 	// LoginTimeout (LOGIN_TIMEOUT, 60 s) is the time a client has from connecting to having logged in.
 	LoginTimeout time.Duration
-	// FailDelay (LOGIN_FAIL_DELAY, 5 s; 0 = none) is waited before a failed login is answered.
+	// MaxCommands (LOGIN_MAX_COMMANDS, 100) is how many commands a client may say before it has logged in.
+	MaxCommands int
+	// FailDelay (LOGIN_FAIL_DELAY, 5 s; 0 = none): a failed login is answered at a multiple of it after the
+	// credentials came.
 	FailDelay time.Duration
 	// ThrottleFile (THROTTLE_FILE) is the memory that all front ends share of who failed to log in; empty =
-	// none. With it a failed login waits FailDelay for each failure of its address, at most FailDelayMax
+	// none. With it a failed login waits FailDelay for each failure of its address or name, at most FailDelayMax
 	// (LOGIN_FAIL_DELAY_MAX, 30 s), and an address may have MaxUnauthPerIP (MAXUNAUTHPERIP; 0 = any number)
 	// connections that have not logged in.
 	ThrottleFile   string
@@ -69,6 +73,8 @@ type Config struct {
 	Proxy bool
 	// Hostname (PROXY_HOSTNAME) is a name that this host is known by as a mailhost, besides its own.
 	Hostname string
+	// Mailhosts (PROXY_MAILHOSTS) are where accounts may be sent; empty = anywhere.
+	Mailhosts hostlist.List
 	// ConnectTimeout (PROXY_CONNECT_TIMEOUT, 30 s) is for finding a mailhost's addresses, and for connecting
 	// to each of them.
 	ConnectTimeout time.Duration

@@ -26,6 +26,7 @@ const (
 	Choice    Kind = "choice"    // one of Setting.Values, in any case
 	Users     Kind = "users"     // separated by blanks or commas, no groups
 	Addresses Kind = "addresses" // IP addresses and prefixes, separated by blanks or commas
+	Hosts     Kind = "hosts"     // host names, *.patterns, addresses and networks, separated likewise
 )
 
 // ParseSwitch reads a switch: yes, true or on, no, false or off, y or n, in any case, or a decimal number, of

@@ -17,18 +17,19 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/haproxy"
+	"mailproxy/internal/hostlist"
 	"mailproxy/relay"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-var same = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateEmpty(),
+var same = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmp.AllowUnexported(hostlist.List{}), cmpopts.EquateEmpty(),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
 
 // defaults is what the manual page says counts when nothing is set.
 func defaults(p Protocol) Config {
 	return Config{
-		Protocol: p, LoginTimeout: time.Minute, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
+		Protocol: p, LoginTimeout: time.Minute, MaxCommands: 100, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
 		AuthSocket: authlib.DefaultSocket, AuthConnect: authlib.DefaultConnectTimeout,
 		AuthWrite: authlib.DefaultWriteTimeout, AuthRead: authlib.DefaultReadTimeout,
 		ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second,
@@ -75,10 +76,16 @@ func TestEverySetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mailhosts, err := hostlist.Parse("*.example.com ::/8")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ports := map[string]string{"143": "a", "2000": "b"}
 	second := time.Second
 	tests := map[string]func(c *Config){
 		"LOGIN_TIMEOUT=1":                      func(c *Config) { c.LoginTimeout = second },
+		"LOGIN_MAX_COMMANDS=7":                 func(c *Config) { c.MaxCommands = 7 },
+		"PROXY_MAILHOSTS=*.example.com,::/8":   func(c *Config) { c.Mailhosts = mailhosts },
 		"LOGIN_FAIL_DELAY=0":                   func(c *Config) { c.FailDelay = 0 },
 		"LOGIN_FAIL_DELAY_MAX=2":               func(c *Config) { c.FailDelayMax = 2 * second },
 		"THROTTLE_FILE=/t":                     func(c *Config) { c.ThrottleFile = "/t" },

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mailproxy/internal/haproxy"
+	"mailproxy/internal/hostlist"
 	"mailproxy/internal/throttle"
 )
 
@@ -113,6 +114,7 @@ func dialogue() []Setting {
 		text("POP3AUTH", "", func(c *Config) *string { return &c.POP3.Auth }).only(POP3),
 		text("POP3AUTH_TLS", "", func(c *Config) *string { return &c.POP3.AuthTLS }).only(POP3),
 		seconds("LOGIN_TIMEOUT", "60", 1, func(c *Config) *time.Duration { return &c.LoginTimeout }),
+		number("LOGIN_MAX_COMMANDS", "100", 1, 1_000_000, func(c *Config) *int { return &c.MaxCommands }),
 		seconds("LOGIN_FAIL_DELAY", "5", 0, func(c *Config) *time.Duration { return &c.FailDelay }),
 		text("THROTTLE_FILE", "", func(c *Config) *string { return &c.ThrottleFile }),
 		seconds("LOGIN_FAIL_DELAY_MAX", "30", 0, func(c *Config) *time.Duration { return &c.FailDelayMax }),
@@ -155,6 +157,10 @@ func places() []Setting {
 		switchOf("IMAP_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(IMAP),
 		switchOf("POP3_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(POP3),
 		text("PROXY_HOSTNAME", "", func(c *Config) *string { return &c.Hostname }),
+		{Name: "PROXY_MAILHOSTS", Kind: Hosts, set: func(c *Config, text string) (err error) {
+			c.Mailhosts, err = hostlist.Parse(text)
+			return err
+		}},
 		choice("IMAP_PROXY_FOREIGN", ForeignHidden, func(c *Config) *Foreign { return &c.IMAP.Foreign },
 			ForeignHidden, ForeignAnswer, ForeignCode).only(IMAP),
 		seconds("PROXY_CONNECT_TIMEOUT", "30", 1, func(c *Config) *time.Duration { return &c.ConnectTimeout }),

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"syscall"
 	"time"
 
+	"mailproxy/internal/facts"
 	"mailproxy/internal/inetd"
 	"mailproxy/relay"
 )
@@ -29,8 +31,8 @@ const (
 // past is a deadline that ends every wait.
 func past() time.Time { return time.Unix(1, 0) }
 
-// Begin sets the deadlines of the client's connection and has it interrupted when ctx ends. The function it returns
-// undoes that. Programs need not call it, Program.Run does; tests of a dialogue do.
+// Begin sets the deadlines of the client's connection and has it interrupted when ctx ends. The function it
+// returns undoes that. Programs need not call it, Program.Run does; tests of a dialogue do.
 func (s *Session) Begin(ctx context.Context) (end func()) {
 	if s.System == nil {
 		s.System = RealSystem()
@@ -38,6 +40,9 @@ func (s *Session) Begin(ctx context.Context) (end func()) {
 	if s.Started.IsZero() {
 		s.Started = s.System.Now()
 	}
+	s.limitLog()
+	s.Settings = maps.Clone(s.Settings)
+	s.facts = facts.Take(s.Settings)
 	s.ctx = ctx
 	noDelay(s.Conn)
 	_ = s.Conn.SetDeadline(s.Started.Add(s.Config.LoginTimeout))
@@ -52,7 +57,8 @@ func (s *Session) Begin(ctx context.Context) (end func()) {
 	return func() { stop() }
 }
 
-// SetConn replaces the connection after STARTTLS. Deadlines and the interrupt by SIGTERM apply to the new one.
+// SetConn replaces the connection after STARTTLS. Deadlines and the interrupt by SIGTERM apply to the new
+// one.
 func (s *Session) SetConn(conn inetd.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,16 +69,17 @@ func (s *Session) SetConn(conn inetd.Conn) {
 	}
 }
 
-// release takes the limits of the time before the login off the connection.
+// release takes the limits of the time before the login off the connection and the log.
 func (s *Session) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.released = true
+	s.Log = s.Log.Always()
 	_ = s.Conn.SetDeadline(time.Time{})
 }
 
-// Why says what an error of reading from or writing to the client means, and what ErrEnd does. ctx is the one that the
-// dialogue was given.
+// Why says what an error of reading from or writing to the client means, and what ErrEnd does. ctx is the one
+// that the dialogue was given.
 func (s *Session) Why(ctx context.Context, err error) End {
 	switch {
 	case ctx.Err() != nil:
@@ -83,8 +90,8 @@ func (s *Session) Why(ctx context.Context, err error) End {
 	return EndClosed
 }
 
-// Farewell writes a last text to the client, even when the session's time is over. A client that does not take it within
-// a second does not get it: a line fits into any connection that is read at all.
+// Farewell writes a last text to the client, even when the session's time is over. A client that does not
+// take it within a second does not get it: a line fits into any connection that is read at all.
 func (s *Session) Farewell(text string) {
 	_ = s.Conn.SetWriteDeadline(s.System.Now().Add(time.Second))
 	_, _ = io.WriteString(s.Conn, text)

@@ -3,59 +3,59 @@ package frontend
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"mailproxy/internal/inetd"
 	"mailproxy/internal/peercred"
+	"mailproxy/internal/text"
 )
 
-// Every log line of a session, in Courier's words where it has any: log parsers and fail2ban read them.
+// Every log line of a session, in Courier's words where it has any: log parsers and fail2ban read them. Those
+// that are written in any case, whatever the client has done to use the log's limit up, say so by Always.
 
 // LogConnection writes the line that begins a session.
-func (s *Session) LogConnection() { s.Log.Debugf("Connection, %s", s.where()) }
+func (s *Session) LogConnection() { s.Log.Always().Debugf("Connection, %s", s.where()) }
 
-// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in. rcvd and sent are bytes; Courier
-// counts them for IMAP only.
+// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in. rcvd and sent are bytes;
+// Courier counts them for IMAP only.
 func (s *Session) LogLogout(rcvd, sent int64) {
 	if s.Protocol.Name == "IMAP" {
-		s.Log.Infof("LOGOUT, %s, rcvd=%d, sent=%d", s.where(), rcvd, sent)
+		s.Log.Always().Infof("LOGOUT, %s, rcvd=%d, sent=%d", s.where(), rcvd, sent)
 		return
 	}
-	s.Log.Infof("LOGOUT, %s", s.where())
+	s.Log.Always().Infof("LOGOUT, %s", s.where())
 }
 
 // LogDisconnected writes the line of a session that ended before a login.
 func (s *Session) LogDisconnected(end End) {
 	switch {
 	case end == EndShutdown:
-		s.Log.Noticef("Disconnected during shutdown by signal, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+		s.Log.Always().Noticef("Disconnected during shutdown by signal, %s, time=%d%s", s.where(), s.age(), s.overTLS())
 	case end == EndTimeout:
-		s.Log.Infof("TIMEOUT, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+		s.Log.Always().Infof("TIMEOUT, %s, time=%d%s", s.where(), s.age(), s.overTLS())
 	case s.Protocol.Name == "IMAP":
-		s.Log.Debugf("Disconnected, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+		s.Log.Always().Debugf("Disconnected, %s, time=%d%s", s.where(), s.age(), s.overTLS())
 	default:
-		s.Log.Debugf("Disconnected, %s", s.where())
+		s.Log.Always().Debugf("Disconnected, %s", s.where())
 	}
 }
 
 // logLogin: a proxied login succeeded. For local ones the local server writes it.
 func (s *Session) logLogin(address string) {
-	s.Log.Infof("LOGIN, user=%s, %s, protocol=%s%s", field(address), s.where(), s.Protocol.Name, s.overTLS())
+	s.Log.Always().Infof("LOGIN, user=%s, %s, protocol=%s%s", text.Field(address), s.where(), s.Protocol.Name, s.overTLS())
 }
 
 // logFailed: the one line that fail2ban counts. Never for a failure that is not the client's.
 func (s *Session) logFailed(c *Credentials) {
 	if c.SASL {
-		s.Log.Infof("LOGIN FAILED, method=%s, %s", field(c.Mechanism), s.where())
+		s.Log.Always().Infof("LOGIN FAILED, method=%s, %s", text.Field(c.Mechanism), s.where())
 		return
 	}
-	s.Log.Infof("LOGIN FAILED, user=%s, %s", field(c.User), s.where())
+	s.Log.Always().Infof("LOGIN FAILED, user=%s, %s", text.Field(c.User), s.where())
 }
 
 // logDisabled: the account may not use this service. Not a LOGIN FAILED: the password was right.
 func (s *Session) logDisabled(address, option string) {
-	s.Log.Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", field(address), s.where(), s.Protocol.Name, option)
+	s.Log.Always().Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", text.Field(address), s.where(), s.Protocol.Name, option)
 }
 
 func (s *Session) logAuthError(err error) {
@@ -67,16 +67,16 @@ func (s *Session) logAuthError(err error) {
 }
 
 func (s *Session) logNoMailhost(address string) {
-	s.Log.Warnf("proxy enabled, but no proxy host defined for %s", field(address))
+	s.Log.Warnf("proxy enabled, but no proxy host defined for %s", text.Field(address))
 }
 
 func (s *Session) logNoPassword(address string) {
-	s.Log.Warnf("proxy enabled, but no password for %s", field(address))
+	s.Log.Warnf("proxy enabled, but no password for %s", text.Field(address))
 }
 
 // logBadAccount: the account database holds something that can not be used.
 func (s *Session) logBadAccount(address string, err error) {
-	s.Log.Warnf("account %s can not be proxied: %v", field(address), err)
+	s.Log.Warnf("account %s can not be proxied: %v", text.Field(address), err)
 }
 
 func (s *Session) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err) }
@@ -87,27 +87,28 @@ func (s *Session) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE:
 func (s *Session) logLoop(m *Mailhost, why string) {
 	s.tally.failed(m, StepConnect)
 	s.Log.Warnf("Login to %s failed, address=%s, step=%s, user=%s: %s: proxying loop refused",
-		m.Host, m.Addr, StepConnect, field(m.account()), why)
+		m.Host, m.Addr, StepConnect, text.Field(m.account()), why)
 }
 
 // logUnusable: a mailhost could not be used now.
 func (s *Session) logUnusable(m *Mailhost, step Step, err error) {
 	s.tally.failed(m, step)
 	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
-		words(m.Host, step), orNone(m.Addr), step, field(m.account()), m.Redact(cause(err)))
+		words(m.Host, step), orNone(m.Addr), step, text.Field(m.account()), text.Field(m.Redact(cause(err))))
 }
 
 // logRejected: a mailhost said no.
 func (s *Session) logRejected(m *Mailhost, r *RejectedError) {
 	s.tally.failed(m, stepRejected)
-	text := fmt.Sprintf("Login to %s failed", m.Host)
+	what := fmt.Sprintf("Login to %s failed", m.Host)
 	switch r.Step {
 	case StepUser:
-		text = "Login userid rejected by " + m.Host
+		what = "Login userid rejected by " + m.Host
 	case StepPassword:
-		text = "Login password rejected by " + m.Host
+		what = "Login password rejected by " + m.Host
 	}
-	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s", text, m.Addr, r.Step, field(m.account()), shorten(m.Redact(r.Text)))
+	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
+		what, m.Addr, r.Step, text.Field(m.account()), text.Field(m.Redact(r.Text)))
 }
 
 func (s *Session) logConnected(m *Mailhost) {
@@ -118,7 +119,7 @@ func (s *Session) logConnected(m *Mailhost) {
 
 // logHome: the local account's home can not be entered.
 func (s *Session) logHome(address, home string, err error) {
-	s.Log.Warnf("%s: chdir(%s) failed!!: %v", field(address), home, err)
+	s.Log.Warnf("%s: chdir(%s) failed!!: %v", text.Field(address), home, err)
 }
 
 // logExec: the local server can not be run.
@@ -128,15 +129,16 @@ func (s *Session) logExec(program string, err error) {
 
 // logLocal: the local account can not be served.
 func (s *Session) logLocal(address string, err error) {
-	s.Log.Errf("local account %s: %v", field(address), err)
+	s.Log.Errf("local account %s: %v", text.Field(address), err)
 }
 
 // logDropRoot: a session must not go on with root rights.
 func (s *Session) logDropRoot(err error) { s.Log.Errf("giving up root rights: %v", err) }
 
-// logRelayLimit: the client is refused as by a temporary problem, and is not taken for somebody who guesses passwords.
+// logRelayLimit: the client is refused as by a temporary problem, and is not taken for somebody who guesses
+// passwords.
 func (s *Session) logRelayLimit(address string, err error) {
-	s.Log.Warnf("%s, user=%s, %s", err, field(address), s.where())
+	s.Log.Warnf("%s, user=%s, %s", err, text.Field(address), s.where())
 }
 
 func (s *Session) logRelayd(err error) {
@@ -155,7 +157,7 @@ func isStranger(err error) bool {
 
 // where names the client in every line.
 func (s *Session) where() string {
-	return fmt.Sprintf("ip=[%s], port=[%s]", field(s.Peer.RemoteIP), field(s.Peer.RemotePort))
+	return fmt.Sprintf("ip=[%s], port=[%s]", text.Field(s.Peer.RemoteIP), text.Field(s.Peer.RemotePort))
 }
 
 func (s *Session) overTLS() string {
@@ -179,21 +181,6 @@ func words(host string, step Step) string {
 		return "Did not receive greeting from " + host
 	}
 	return "Login to " + host + " failed"
-}
-
-// field makes a value safe inside a line of "name=value, name=value": with its commas left in, a user name such as
-// "x, ip=[192.0.2.1]" would have fail2ban ban an address of the attacker's choice.
-func field(value string) string {
-	return strings.ReplaceAll(inetd.Visible(shorten(value)), ",", `\054`)
-}
-
-// shorten cuts a client's or a mailhost's text to what a log line can bear.
-func shorten(text string) string {
-	const limit = 300
-	if len(text) > limit {
-		return strings.ToValidUTF8(text[:limit], "") + "..."
-	}
-	return text
 }
 
 func orNone(s string) string {

@@ -7,10 +7,10 @@ import (
 	"strconv"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/facts"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/line"
-	"mailproxy/internal/tlsconf"
 )
 
 // acceptHeader takes the PROXY header off the connection when HAPROXY=1 and a balancer of HAPROXY_ALLOW has connected,
@@ -40,20 +40,17 @@ func (s *Session) acceptHeader() error {
 		RemoteIP: inetd.AddressText(h.Client.Addr()), RemotePort: strconv.Itoa(int(h.Client.Port())),
 		LocalIP: inetd.AddressText(h.Server.Addr()), LocalPort: strconv.Itoa(int(h.Server.Port())),
 	}
-	s.Settings["TCPREMOTEIP"], s.Settings["TCPREMOTEPORT"] = s.Peer.RemoteIP, s.Peer.RemotePort
-	s.Settings["TCPLOCALIP"], s.Settings["TCPLOCALPORT"] = s.Peer.LocalIP, s.Peer.LocalPort
-	if h.TLS {
-		tlsconf.ClearVariables(s.Settings)
-		s.TLS = true
-		s.Settings[tlsconf.ConnectedVariable] = "TLS"
-		if h.TLSVersion != "" {
-			s.Settings[tlsconf.ConnectedVariable] = h.TLSVersion
-		}
-		if h.CommonName != "" {
-			s.Settings["TLS_SUBJECT_CN"] = h.CommonName
-		}
-	}
+	s.facts, s.tlsAtBalancer = headerFacts(h), h.TLS
 	return nil
+}
+
+// headerFacts are what a balancer says of the client's TLS. Without TLS there is nothing to say, whatever the
+// launcher has said: that was about the balancer's own connection.
+func headerFacts(h *haproxy.Header) facts.TLS {
+	if !h.TLS {
+		return facts.TLS{}
+	}
+	return facts.Over(h.TLSVersion).With("CN", h.CommonName)
 }
 
 // logNoHeader says why a balancer's connection is closed.

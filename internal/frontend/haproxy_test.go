@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/inetd"
@@ -104,11 +105,21 @@ func TestAcceptHeaderTLS(t *testing.T) {
 	if err := s.acceptHeader(); err != nil {
 		t.Fatal(err)
 	}
-	if !s.TLS || s.Settings["TLS_CONNECTED_PROTOCOL"] != "TLSv1.3" || s.Settings["TLS_SUBJECT_CN"] != "joe" || s.Settings["TLS_SUBJECT_O"] != "" {
-		t.Errorf("settings %v", s.Settings)
-	}
 	if err := s.BeginTLS(t.Context()); err != nil || !s.TLS {
 		t.Errorf("TLS in front of us is not recognised: %v, %v", s.TLS, err)
+	}
+	// Nothing of it is a setting; the local server gets it by the names that couriertls uses.
+	if len(s.Settings) != 2 {
+		t.Errorf("settings %v", s.Settings)
+	}
+	e := map[string]string{}
+	for _, entry := range s.localEnviron(&authlib.Account{}, "a", nil) {
+		name, value, _ := strings.Cut(entry, "=")
+		e[name] = value
+	}
+	if e["IMAP_TLS"] != "1" || e["TLS_CONNECTED_PROTOCOL"] != "TLSv1.3" || e["TLS_SUBJECT_CN"] != "joe" || e["TLS_SUBJECT_O"] != "" ||
+		e["TCPREMOTEIP"] != "::ffff:192.0.2.7" || e["TCPREMOTEPORT"] != "4711" {
+		t.Errorf("the local server's environment %v", e)
 	}
 }
 

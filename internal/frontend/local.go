@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/facts"
 	"mailproxy/internal/inetd"
 )
 
@@ -60,6 +61,8 @@ func (s *Session) local(account *authlib.Account, tag string, extraEnv []string)
 // what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
 func (s *Session) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
 	e := maps.Clone(s.Settings)
+	facts.Take(e)
+	maps.Copy(e, s.facts.Variables())
 	for _, name := range []string{
 		"HOME", "MAILDIR", "MAILDIRQUOTA", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
 	} {

@@ -4,15 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"strings"
+	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
+	"mailproxy/internal/text"
 )
 
-// Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its mailhost.
-// tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary or ErrEnd, by then logged and, but for
-// ErrEnd, delayed by Config.FailDelay. The delay does not end when the client hangs up: who guesses passwords would
-// otherwise have his next connection at once.
+// Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its
+// mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary or ErrEnd, by then
+// logged and, but for ErrEnd, delayed to a multiple of Config.FailDelay after the call. The delay does not
+// end when the client hangs up: who guesses passwords would otherwise have his next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
@@ -42,9 +44,14 @@ func (s *Session) refuse(ctx context.Context, err error) error {
 	return s.failed(ctx, err)
 }
 
-// failed delays the answer to a failed login.
+// failed delays the answer to a failed login, to a multiple of Config.FailDelay after the credentials came.
 func (s *Session) failed(ctx context.Context, err error) error {
-	s.System.Sleep(ctx, s.failDelay(errors.Is(err, ErrRefused)))
+	delay := s.failDelay(errors.Is(err, ErrRefused))
+	took := time.Duration(0)
+	if !s.tally.began.IsZero() {
+		took = s.System.Now().Sub(s.tally.began)
+	}
+	s.System.Sleep(ctx, answerAfter(took, delay, s.Config.FailDelay)-took)
 	if ctx.Err() != nil {
 		return ErrEnd
 	}
@@ -80,9 +87,10 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	return &Outcome{Account: account, Mailhost: m}, nil
 }
 
-// authenticate asks the auth module. Names and passwords with control characters are refused without asking: no account
-// has them, and neither the auth module's protocol nor the mailhost's could carry them. So are empty ones: some
-// databases take an empty password for an anonymous login (RFC 4513 section 5.1.2).
+// authenticate asks the auth module. Names and passwords with control characters, or too long, are refused
+// without asking, by whatever command they came: no account has them, and neither the auth module's protocol
+// nor the mailhost's could carry them. So are empty ones: some databases take an empty password for an
+// anonymous login (RFC 4513 section 5.1.2).
 func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Account, error) {
 	service := s.service()
 	user := loginName(s.Config, c.User)
@@ -90,23 +98,27 @@ func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Ac
 	var err error
 	switch {
 	case c.External:
-		if !cleanText(c.User) || c.User == "" {
+		if sasl.Check(c.User, "") != nil {
 			return nil, authlib.ErrRefused
 		}
+		s.tally.name = user
 		account, err = s.Auth.Lookup(ctx, &authlib.LookupRequest{Service: service, User: user, RemoteIP: s.Peer.RemoteIP})
 	case c.Type == authlib.AuthLogin:
-		if !cleanText(c.User) || !cleanText(c.Password) || c.User == "" || c.Password == "" {
+		if sasl.Check(c.User, c.Password) != nil || c.Password == "" {
 			return nil, authlib.ErrRefused
 		}
+		s.tally.name = user
 		account, err = s.Auth.Authenticate(ctx, &authlib.AuthRequest{
 			Service: service, Type: c.Type, User: user, Password: c.Password, RemoteIP: s.Peer.RemoteIP})
 	default:
 		name, digest, ok := cutLast(c.Response, ' ')
-		if !ok || !cleanText(string(c.Response)) || len(name) == 0 {
+		if !ok || !text.PlainName(string(c.Response)) || len(name) == 0 {
 			return nil, authlib.ErrRefused
 		}
-		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be completed.
+		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be
+		// completed.
 		user = loginName(s.Config, string(name))
+		s.tally.name = user
 		account, err = s.Auth.Authenticate(ctx, &authlib.AuthRequest{
 			Service: service, Type: c.Type, Challenge: c.Challenge,
 			Response: []byte(user + " " + string(digest)), RemoteIP: s.Peer.RemoteIP})
@@ -134,8 +146,8 @@ func (s *Session) service() string {
 	return s.Protocol.Service
 }
 
-// disabled returns the account's option that forbids this session, if any. A connection without TLS from the machine
-// itself counts as insecure too, as in Courier.
+// disabled returns the account's option that forbids this session, if any. A connection without TLS from the
+// machine itself counts as insecure too, as in Courier.
 func (s *Session) disabled(account *authlib.Account) string {
 	options := []string{"disable" + s.Protocol.Service}
 	if !s.TLS {
@@ -164,12 +176,6 @@ func (s *Session) mailhosts(account *authlib.Account) ([]Host, error) {
 		s.logNoMailhost(account.Address)
 	}
 	return hosts, nil
-}
-
-// cleanText says whether text has no control characters: RFC 5321 and RFC 3501 know none in names, and a CR or LF would
-// end the command at the mailhost and begin another.
-func cleanText(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r == 0x7f })
 }
 
 func cutLast(b []byte, sep byte) (before, after []byte, found bool) {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mailproxy/internal/text"
 )
 
 func TestParseMailhosts(t *testing.T) {
@@ -77,14 +79,14 @@ func FuzzParseMailhosts(f *testing.F) {
 		if err != nil {
 			return
 		}
-		texts := make([]string, len(hosts))
+		fields := make([]string, len(hosts))
 		for i, h := range hosts {
-			texts[i] = h.String()
-			if !cleanText(texts[i]) || strings.ContainsAny(texts[i], " ;,") || h.Name == "" {
-				t.Errorf("%q: host %q", option, texts[i])
+			fields[i] = h.String()
+			if !text.PlainName(fields[i]) || strings.ContainsAny(fields[i], " ;,") || h.Name == "" {
+				t.Errorf("%q: host %q", option, fields[i])
 			}
 		}
-		again, err := ParseMailhosts(strings.Join(texts, ";"))
+		again, err := ParseMailhosts(strings.Join(fields, ";"))
 		if err != nil || !slices.Equal(again, hosts) {
 			t.Errorf("%q: %v, then %v, %v", option, hosts, again, err)
 		}

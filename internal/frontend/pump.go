@@ -31,7 +31,7 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string)
 	if s.pumpedByRelayd(ctx, ours, address) {
 		return ErrServed
 	}
-	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
+	if err := s.dropRoot(); err != nil {
 		s.logDropRoot(err)
 		return ErrServed
 	}

@@ -15,6 +15,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/text"
 )
 
 // reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, ErrRefused
@@ -77,7 +78,7 @@ func (s *Session) template(c *Credentials, account *authlib.Account, tag string)
 	case m.Password == "":
 		s.logNoPassword(account.Address)
 		return nil, ErrRefused
-	case !cleanText(m.User) || !cleanText(m.Password) || !cleanText(m.Authzid):
+	case !text.PlainName(m.User) || !text.Plain(m.Password) || !text.PlainName(m.Authzid):
 		s.logBadAccount(account.Address, errors.New("control character in its address or password"))
 		return nil, ErrTemporary
 	}
@@ -98,13 +99,13 @@ func readSecret(name string) (string, error) {
 	case info.Mode().Perm()&0o007 != 0:
 		return "", fmt.Errorf("%s: everybody may use it (mode %04o): chmod it to 0600", name, info.Mode().Perm())
 	}
-	text, err := os.ReadFile(name)
+	content, err := os.ReadFile(name)
 	if err != nil {
 		return "", err
 	}
-	first, _, _ := strings.Cut(string(text), "\n")
+	first, _, _ := strings.Cut(string(content), "\n")
 	first = strings.TrimSuffix(first, "\r")
-	if first == "" || !cleanText(first) {
+	if first == "" || !text.Plain(first) {
 		return "", fmt.Errorf("%s: no password in its first line, or one with control characters", name)
 	}
 	return first, nil
@@ -113,6 +114,10 @@ func readSecret(name string) (string, error) {
 // tryHost tries each address of a server. Its errors are those of reach.
 func (s *Session) tryHost(ctx context.Context, host Host, template *Mailhost) (*Mailhost, error) {
 	addrs, err := s.resolve(ctx, host)
+	if errors.Is(err, errNotAllowed) {
+		s.logNotAllowed(template.account(), host)
+		return nil, ErrTemporary
+	}
 	if err != nil {
 		s.logUnusable(template, StepResolve, err)
 		return nil, temporary(err)
@@ -135,15 +140,18 @@ func (s *Session) tryHost(ctx context.Context, host Host, template *Mailhost) (*
 // temporary is ErrTemporary with its cause, which a dialogue may want to know more about.
 func temporary(err error) error { return fmt.Errorf("%w: %w", ErrTemporary, err) }
 
-// resolve returns the addresses of a server with their port.
+// resolve returns the addresses of a server with their port, those to which accounts may be sent.
 func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, error) {
-	text := host.Port
-	if text == "" {
-		text = s.mailhostPort()
+	number := host.Port
+	if number == "" {
+		number = s.mailhostPort()
 	}
-	port, err := strconv.ParseUint(text, 10, 16)
+	port, err := strconv.ParseUint(number, 10, 16)
 	if err != nil {
 		return nil, err
+	}
+	if !s.mayBeAllowed(host) {
+		return nil, errNotAllowed
 	}
 	ips := []netip.Addr{}
 	if ip, err := netip.ParseAddr(host.Name); err == nil {
@@ -159,6 +167,9 @@ func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, err
 	ips = slices.DeleteFunc(ips, netip.Addr.IsUnspecified)
 	if len(ips) == 0 {
 		return nil, errors.New("the name has no address")
+	}
+	if ips = s.allowed(host, ips); len(ips) == 0 {
+		return nil, errNotAllowed
 	}
 	addrs := make([]netip.AddrPort, 0, len(ips))
 	for _, ip := range ips {

@@ -31,10 +31,11 @@ func (s *Session) relayOptions() relay.Options {
 	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Users: s.Config.RelaydUsers}
 }
 
-// Relay tells the client answer, that it is logged in, and joins it and the mailhost until both are done; when relayd takes the session,
-// it returns at once. Nothing is relayed with root rights. Errors: ErrTemporary and ErrEnd as from Login, when the client has been told
-// nothing and its connection is as it was; ErrBroken when the session was cut off, by then logged. The mailhost's connection is closed in
-// any case, after nil and ErrBroken the client's as well.
+// Relay tells the client answer, that it is logged in, and joins it and the mailhost until both are done;
+// when relayd takes the session, it returns at once. Nothing is relayed with root rights. Errors:
+// ErrTemporary and ErrEnd as from Login, when the client has been told nothing and its connection is as it
+// was; ErrHome when this process must not serve anybody else; ErrBroken when the session was cut off, by then
+// logged. The mailhost's connection is closed in any case, after nil and ErrBroken the client's as well.
 func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 	defer o.Mailhost.Conn.Close()
 	options := s.relayOptions()
@@ -52,11 +53,13 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 		s.logRelayd(err)
 	}
 	s.reportLogin(o, nil)
-	if err := s.System.DropRoot(s.Config.RelayUser); err != nil {
+	if err := s.dropRoot(); err != nil {
 		s.logDropRoot(err)
+		if errors.Is(err, inetd.ErrChanged) {
+			return ErrHome
+		}
 		return s.refuse(ctx, ErrTemporary)
 	}
-	s.left()
 	s.logLogin(o.Account.Address)
 	defer s.Conn.Close()
 	return s.join(ctx, o, options)
@@ -65,8 +68,9 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 // errNoRelayd says that there is no relayd to ask.
 var errNoRelayd = errors.New("no relayd")
 
-// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a front end. Where relayd takes it
-// this process only ends: to give up root in every thread would be a twentieth of its work.
+// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a front
+// end. Where relayd takes it this process only ends: to give up root in every thread would be a twentieth of
+// its work.
 func (s *Session) handOver(ctx context.Context, o *Outcome, options relay.Options) error {
 	if !s.relaydThere() {
 		return errNoRelayd
@@ -94,8 +98,8 @@ func (s *Session) join(ctx context.Context, o *Outcome, options relay.Options) e
 	return err
 }
 
-// hangUp closes a connection after a session that was cut off. Over TLS that is without close_notify: the end that one
-// side did not say must not be told to the other.
+// hangUp closes a connection after a session that was cut off. Over TLS that is without close_notify: the end
+// that one side did not say must not be told to the other.
 func hangUp(conn inetd.Conn) {
 	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		over.NetConn().Close()

@@ -11,9 +11,10 @@ import (
 // not work and users who mistype are to be told apart.
 const stepRejected Step = "rejected"
 
-// tally collects what relayd is told of one login. Its zero value is ready.
+// tally collects what is to be known of one login: by relayd, and by the memory of failed logins. Its zero value is ready.
 type tally struct {
-	began    time.Time
+	began    time.Time // the credentials came
+	name     string    // the account's, as the auth module is asked for it; "" = there was none
 	failures []relay.Failure
 	disabled bool // why the login is refused
 	told     bool // relayd knows

@@ -14,6 +14,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
+	"mailproxy/internal/facts"
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/throttle"
 )
@@ -115,8 +116,8 @@ var (
 	ErrRefused = errors.New("login refused")
 	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again later.
 	ErrTemporary = errors.New("temporary failure")
-	// ErrHome: the account's home can not be entered, or the local server did not begin after this process had become the
-	// account's user; the session must end with a temporary failure.
+	// ErrHome: the account's home can not be entered, or the local server or the relaying did not begin after this process had become
+	// another user, or half of it; the session must end with a temporary failure.
 	ErrHome = errors.New("home directory can not be entered")
 	// ErrBroken: a session that was logged in has been cut off.
 	ErrBroken = errors.New("session cut off")
@@ -174,11 +175,15 @@ type Session struct {
 	interrupted bool            // ctx has ended
 	released    bool            // the login is over, Conn belongs to the relay
 
+	facts         facts.TLS // what is known of the client's TLS; Begin takes them from the launcher's environment
+	tlsAtBalancer bool      // the PROXY header says that the balancer has decrypted the connection
+
 	throttle   *throttle.Table // opened when first needed
 	noThrottle bool            // it cannot be used, which is logged
 	leave      func() error    // undoes enter; nil when there is nothing to undo
 
 	startTLS startTLSState // what OffersStartTLS found out
 	tally    tally         // of the login under way, for relayd's counters
+	commands int           // that the client has said
 	hopsGone int           // proxies that the session has come through
 }

@@ -2,11 +2,16 @@ package frontend
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
 )
@@ -74,4 +79,134 @@ func TestThrottleBroken(t *testing.T) {
 	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.HasPrefix(log.String(), "WARN: THROTTLE_FILE: ") {
 		t.Errorf("log %q", log.String())
 	}
+}
+
+// When refusals are answered does not tell how long anybody took to find out.
+func TestAnswerAfter(t *testing.T) {
+	const s, ms = time.Second, time.Millisecond
+	for _, test := range []struct{ took, delay, unit, want time.Duration }{
+		{0, 5 * s, 5 * s, 5 * s},
+		{1, 5 * s, 5 * s, 5 * s},
+		{200 * ms, 5 * s, 5 * s, 5 * s},
+		{5 * s, 5 * s, 5 * s, 5 * s},
+		{5*s + 1, 5 * s, 5 * s, 10 * s},
+		{31 * s, 5 * s, 5 * s, 35 * s},
+		{200 * ms, 15 * s, 5 * s, 15 * s},
+		{16 * s, 15 * s, 5 * s, 20 * s},
+		{3 * s, 0, 0, 0},
+	} {
+		if got := answerAfter(test.took, test.delay, test.unit); got != test.want {
+			t.Errorf("%+v: %v", test, got)
+		}
+	}
+}
+
+// An unknown user, a slow hash, a slow mailhost and a database that hangs: answered at the same time or a multiple of it.
+func TestRefusalsTakeTheSameTime(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		takes time.Duration
+		want  time.Duration // until the answer
+	}{
+		{"unknown", 0, 5 * time.Second}, {"slow hash", 190 * time.Millisecond, 5 * time.Second}, {"slow", 7 * time.Second, 10 * time.Second},
+	} {
+		for _, user := range []string{"eve", "bob", "carl"} {
+			w := newWorld(t, imap, "IMAP_PROXY=1")
+			now := time.Now()
+			w.System.Now = func() time.Time { return now }
+			work := func() { now = now.Add(test.takes) }
+			w.account("carl", "mailhost=127.0.0.2")
+			w.servers["127.0.0.2:143"] = func(context.Context, *Mailhost) error {
+				work()
+				return &RejectedError{StepLogin, "no"}
+			}
+			w.Session.Auth = slowAuth{w.auth, work}
+			start := now
+			w.System.Sleep = func(_ context.Context, d time.Duration) { now = now.Add(d) }
+			w.Login(t.Context(), password(user, "secret"), "a1")
+			took := now.Sub(start)
+			if user == "carl" && test.takes > 5*time.Second {
+				test.want = 15 * time.Second // both were slow
+			}
+			if took != test.want {
+				t.Errorf("%s, %s: answered after %v, want %v", test.name, user, took, test.want)
+			}
+		}
+	}
+}
+
+// slowAuth takes its time to answer.
+type slowAuth struct {
+	*fakeAuth
+	work func()
+}
+
+func (a slowAuth) Authenticate(ctx context.Context, r *authlib.AuthRequest) (*authlib.Account, error) {
+	a.work()
+	return a.fakeAuth.Authenticate(ctx, r)
+}
+
+// Guesses at one account from many addresses are slowed, up to the limit; the right password is not.
+func TestNameThrottled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "throttle")
+	for i, want := range []time.Duration{5, 10, 15, 20, 25, 30, 30} {
+		w := newWorld(t, imap, "THROTTLE_FILE="+path, "DEFDOMAIN=@example.com")
+		w.account("bob@example.com", "")
+		w.Peer.RemoteIP = fmt.Sprintf("192.0.2.%d", i+1)
+		if _, err := w.Login(t.Context(), password([]string{"bob", "BOB", "bob@example.com"}[i%3], "x"), "a1"); err == nil {
+			t.Fatal("logged in")
+		}
+		if !slices.Equal(w.slept, []time.Duration{want * time.Second}) {
+			t.Errorf("guess %d from another address: slept %v, want %v s", i+1, w.slept, want)
+		}
+	}
+	w := newWorld(t, imap, "THROTTLE_FILE="+path, "DEFDOMAIN=@example.com")
+	w.account("bob@example.com", "")
+	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); err != nil || len(w.slept) != 0 {
+		t.Errorf("the right password: %v, slept %v", err, w.slept)
+	}
+}
+
+// A process that gives up root has closed the table by then.
+func TestThrottleClosedBeforeDropRoot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "throttle")
+	w := newWorld(t, imap, "THROTTLE_FILE="+path, "MAXUNAUTHPERIP=1", "LOGIN_FAIL_DELAY=1")
+	w.account("bob", "")
+	if !w.enter() || !isOpen(t, path) {
+		t.Fatal("the table is not open, which proves nothing")
+	}
+	w.Login(t.Context(), password("bob", "x"), "a1")
+	dropped := false
+	w.System.DropRoot = func(string) error {
+		dropped = true
+		if isOpen(t, path) {
+			t.Error("the table is open when root is given up")
+		}
+		return nil
+	}
+	mailhost, conn := tcpPair(t)
+	mailhost.Close()
+	w.client.Close()
+	w.Relay(t.Context(), &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}, "a1 OK\r\n")
+	if !dropped {
+		t.Error("root was not given up")
+	}
+	if next := newWorld(t, imap, "THROTTLE_FILE="+path, "MAXUNAUTHPERIP=1"); !next.enter() {
+		t.Error("a session that has logged in still counts")
+	}
+}
+
+// isOpen says whether this process has a file open.
+func isOpen(t *testing.T, path string) bool {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if name, _ := os.Readlink("/proc/self/fd/" + entry.Name()); name == path {
+			return true
+		}
+	}
+	return false
 }

@@ -17,7 +17,7 @@ func (s *Session) setting(suffix string) string { return s.Protocol.Name + suffi
 // (port 993 and 995 without couriertls). It is called once, before the greeting. An error ends the session without a word: it is
 // logged, and the client would not understand clear text.
 func (s *Session) BeginTLS(ctx context.Context) error {
-	s.TLS = s.TLS || s.Config.Encrypted
+	s.TLS = s.Config.Encrypted || s.tlsAtBalancer
 	if !s.TLS || s.tlsInFront() {
 		return nil
 	}
@@ -25,10 +25,10 @@ func (s *Session) BeginTLS(ctx context.Context) error {
 }
 
 // tlsInFront tells a connection that somebody else decrypts for us from one that carries TLS itself. couriertls says so
-// in TLS_CONNECTED_PROTOCOL; whoever else stands between us and the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What
+// in our environment, a balancer in its PROXY header; whoever else stands between us and the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What
 // remains, a TCP socket under IMAP_TLS=1, is the client's own.
 func (s *Session) tlsInFront() bool {
-	if s.Settings[tlsconf.ConnectedVariable] != "" {
+	if s.facts.Encrypted() {
 		return true
 	}
 	_, tcp := s.Conn.RemoteAddr().(*net.TCPAddr)
@@ -85,12 +85,10 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 		return s.tlsFailed(s.Log.Infof, err) // scanners cause it by the dozen
 	}
 	state := conn.ConnectionState()
-	variables := tlsconf.Variables(&state)
+	s.facts = tlsconf.Facts(&state)
 	s.SetConn(conn)
-	s.Settings = maps.Clone(s.Settings)
-	tlsconf.ClearVariables(s.Settings)
-	maps.Copy(s.Settings, variables)
 	if startTLS {
+		s.Settings = maps.Clone(s.Settings)
 		s.Settings[s.setting("_TLS")] = "1"
 		s.Settings[s.setting("_STARTTLS")] = "NO"
 		s.Settings[s.setting("_TLS_REQUIRED")] = "0"
@@ -110,7 +108,7 @@ func (s *Session) ExternalName() string {
 	if !s.TLS {
 		return ""
 	}
-	return tlsconf.External(s.Config.TLS.External, s.Settings)
+	return s.facts.External(s.Config.TLS.External)
 }
 
 // doesTLS says whether this process itself encrypts the connection.

@@ -46,7 +46,7 @@ func TestBeginTLS(t *testing.T) {
 		if err := w.BeginTLS(t.Context()); err != nil || w.TLS != c.tls || doesTLS(w.Conn) != c.shake {
 			t.Errorf("%s: %v, TLS %v, by us %v", c.name, err, w.TLS, doesTLS(w.Conn))
 		}
-		if c.shake && (w.Settings["TLS_CONNECTED_PROTOCOL"] == "" || w.ExternalName() != "") {
+		if c.shake && (!w.facts.Encrypted() || w.ExternalName() != "") {
 			t.Errorf("%s: %v, external %q", c.name, w.Settings, w.ExternalName())
 		}
 		w.wantLog(t)

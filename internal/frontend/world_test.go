@@ -84,8 +84,9 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	}
 	real := RealSystem()
 	w.System = &System{
-		Now:      real.Now,
-		Sleep:    func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d) },
+		Now: real.Now,
+		// What is slept counts from when the credentials came, microseconds ago.
+		Sleep:    func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d.Round(time.Second)) },
 		Hostname: func() (string, error) { return "Proxy.example.com", nil },
 		Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
 			var addrs []netip.Addr

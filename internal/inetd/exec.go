@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/identity"
 )
 
 // Local is the local server to run, and who it runs as.
@@ -38,14 +40,14 @@ type Local struct {
 // The ways in which Exec and Start fail, besides system errors.
 var (
 	// ErrRoot says that an account belongs to root: no mail session runs as root.
-	ErrRoot = errors.New("the account belongs to root")
+	ErrRoot = identity.ErrRoot
 	// ErrNotRoot says that we can not become the account's user because we are not root ourselves.
 	ErrNotRoot = errors.New("not started as root, so local accounts can not be served")
 	// ErrHome says that the home directory can not be entered.
 	ErrHome = errors.New("home directory can not be entered")
 	// ErrProgram says that the program can not be run.
 	ErrProgram = errors.New("program can not be run")
-	// ErrChanged says that Exec failed after it had begun to make this process somebody else: it has to end.
+	// ErrChanged says that Exec or DropRoot failed after it had begun to make this process somebody else: it has to end.
 	ErrChanged = errors.New("this process is no longer what it was")
 )
 
@@ -66,7 +68,7 @@ type changedError struct{ error }
 func (e *changedError) Unwrap() []error { return []error{ErrChanged, e.error} }
 
 // execAs is the part of Exec from which there is no way back.
-func execAs(conn Conn, l *Local, id *identity) error {
+func execAs(conn Conn, l *Local, id *principal) error {
 	// Rights and signal mask are those of the thread that execs. (So is the timer slack, which every thread has from the launcher.)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -96,7 +98,9 @@ func execAs(conn Conn, l *Local, id *identity) error {
 }
 
 // Start is Exec in a child process, with stdio as its standard input and output: for a process that has to stay, because
-// it does the session's TLS. stdio is the caller's to close. The child's working directory and rights are as with Exec.
+// it does the session's TLS. stdio is the caller's to close. The child's working directory and rights are as with Exec: a child whose
+// change of user fails does not exec, which is the error here; and StartProcess returns only after the exec, so that what /proc
+// says of the child then is what the program runs as. A child that is somebody else is killed. (A set-user-ID program is one.)
 func Start(stdio, stderr syscall.Conn, l *Local) (*os.Process, error) {
 	id, err := l.prepare()
 	if err != nil {
@@ -129,7 +133,7 @@ func Start(stdio, stderr syscall.Conn, l *Local) (*os.Process, error) {
 	})
 	switch {
 	case err == nil:
-		return os.FindProcess(pid)
+		return verified(pid, id)
 	case unix.Access(l.Path, unix.X_OK) == nil:
 		// The child says only that it failed. The program is there, so it was the folder.
 		return nil, fmt.Errorf("%w: %s: %w", ErrHome, l.Home, err)
@@ -137,9 +141,23 @@ func Start(stdio, stderr syscall.Conn, l *Local) (*os.Process, error) {
 	return nil, fmt.Errorf("%w: %w", ErrProgram, err)
 }
 
+// verified returns a child that has become the user, and kills any other.
+func verified(pid int, id *principal) (*os.Process, error) {
+	process, err := os.FindProcess(pid)
+	if err != nil || !id.change {
+		return process, err
+	}
+	if err = identity.VerifyProcess(pid, id.uid, id.gid, id.groups); err != nil {
+		_ = process.Kill()
+		_, _ = process.Wait()
+		return nil, err
+	}
+	return process, nil
+}
+
 // prepare checks all that can be checked before the process changes, makes the home if asked, and sets the file mode
 // creation mask.
-func (l *Local) prepare() (*identity, error) {
+func (l *Local) prepare() (*principal, error) {
 	id, err := l.identity()
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -241,6 +242,27 @@ func TestExecErrors(t *testing.T) {
 			t.Errorf("%q: log %q, answer %q", test.args, log, answer)
 		}
 	}
+	// Ids that nobody has, by number and by name, for both ways of running a local server.
+	const none = "4294967295"
+	passwd := passwdFileOf(t)
+	for _, way := range []string{"exec", "start"} {
+		for _, test := range []struct{ uid, gid, user, want string }{
+			{"0", "4321", "", "ERR: the account belongs to root\n"},
+			{"1234", "0", "", "ERR: the account belongs to root\n"},
+			{none, "4321", "", "ERR: uid or gid 4294967295 is nobody's\n"},
+			{"1234", none, "", "ERR: uid or gid 4294967295 is nobody's\n"},
+			{none, none, "", "ERR: uid or gid 4294967295 is nobody's\n"},
+			{"", "", "uid-root", "ERR: the account belongs to root\n"},
+			{"", "", "gid-root", "ERR: the account belongs to root\n"},
+			{"", "", "uid-none", "ERR: uid or gid 4294967295 is nobody's\n"},
+			{"", "", "gid-none", "ERR: uid or gid 4294967295 is nobody's\n"},
+		} {
+			answer, log := become(t, "passwd", passwd, way, test.uid, test.gid, test.user, home, "", "", "")
+			if log != test.want || strings.Join(answer, "") != "" {
+				t.Errorf("%s %+v: log %q, answer %q", way, test, log, answer)
+			}
+		}
+	}
 	// What comes after the change of user says so, whether or not the program then could be found.
 	answer, log := become(t, "exec", "1234", "4321", "", home, "", "", "", notProgram(t))
 	if want := "ERR: changed: program can not be run: exec format error\n"; log != want || strings.Join(answer, "") != "" {
@@ -249,6 +271,46 @@ func TestExecErrors(t *testing.T) {
 	_, log = become(t, "start", "1234", "4321", "", "/root", "", "", "")
 	if want := "ERR: home directory can not be entered: /root: "; !strings.HasPrefix(log, want) {
 		t.Errorf("start: log %q, want %q...", log, want)
+	}
+}
+
+// passwdFileOf is a passwd(5) with users whose ids no session may have.
+func passwdFileOf(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "passwd")
+	must(t, os.WriteFile(name, []byte("root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nuid-root:x:0:100::/:/bin/false\n"+
+		"gid-root:x:100:0::/:/bin/false\nuid-none:x:4294967295:100::/:/bin/false\ngid-none:x:100:4294967295::/:/bin/false\n"), 0o644))
+	return name
+}
+
+// passwdProgram becomes the program args[1] with the file args[0] as /etc/passwd.
+func passwdProgram(args []string) int {
+	runtime.LockOSThread()
+	err := unix.Unshare(unix.CLONE_NEWNS)
+	if err == nil {
+		err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	}
+	if err == nil {
+		err = unix.Mount(args[0], passwdFile, "", unix.MS_BIND, "")
+	}
+	if err == nil {
+		err = syscall.Exec("/proc/self/exe", append([]string{"test"}, args[2:]...), []string{"INETD_TEST_PROGRAM=" + args[1]})
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 5
+}
+
+// A user whose ids no session may have is none to drop root for, and the process stays what it was.
+func TestDropRootRefuses(t *testing.T) {
+	passwd := passwdFileOf(t)
+	for user, want := range map[string]string{
+		"uid-root": "has uid 0 and gid 100", "gid-root": "has uid 100 and gid 0",
+		"uid-none": "has uid 4294967295 and gid 100", "gid-none": "has uid 100 and gid 4294967295",
+	} {
+		out, err := program(t, "passwd", passwd, "drop", user).Output()
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v, %q; want %q", user, err, out, want)
+		}
 	}
 }
 
@@ -280,7 +342,7 @@ func TestDropRoot(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"root": `system user "root" is root`, "no-such-user": `system user "no-such-user": user: unknown user no-such-user`,
+		"root": `system user "root" has uid 0 and gid 0, which no session may have`, "no-such-user": `system user "no-such-user": user: unknown user no-such-user`,
 	} {
 		if out, err := program(t, "drop", name).Output(); err == nil || strings.TrimSpace(string(out)) != want {
 			t.Errorf("%s: %v, %q; want %q", name, err, out, want)

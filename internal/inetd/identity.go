@@ -11,11 +11,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/identity"
 	"mailproxy/internal/smallfile"
 )
 
-// identity is who a process runs as.
-type identity struct {
+// principal is who a process runs as.
+type principal struct {
 	uid, gid uint32
 	groups   []uint32
 	// change is false when this process is that user already and may not change.
@@ -24,8 +25,8 @@ type identity struct {
 
 // identity finds out who the account's session runs as. Users are looked for in /etc/passwd and /etc/group only: a
 // static program has no NSS.
-func (l *Local) identity() (*identity, error) {
-	id := &identity{change: os.Geteuid() == 0}
+func (l *Local) identity() (*principal, error) {
+	id := &principal{change: os.Geteuid() == 0}
 	switch {
 	case l.SystemUser != "":
 		found, err := lookupUser(l.SystemUser)
@@ -39,8 +40,8 @@ func (l *Local) identity() (*identity, error) {
 	default:
 		id.uid, id.gid, id.groups = *l.UID, *l.GID, []uint32{*l.GID}
 	}
-	if id.uid == 0 || id.gid == 0 {
-		return nil, ErrRoot
+	if err := identity.Check(id.uid, id.gid, id.groups); err != nil {
+		return nil, err
 	}
 	if !id.change && (int(id.uid) != os.Geteuid() || int(id.gid) != os.Getegid()) {
 		return nil, ErrNotRoot
@@ -49,8 +50,11 @@ func (l *Local) identity() (*identity, error) {
 }
 
 // become changes the groups, gid and uid of the calling thread, which must be locked and exec: of all threads, and their
-// rights, only this one is left then.
-func (id *identity) become() error {
+// rights, only this one is left then. What it has become is read back: after an error nothing may be run in this process.
+func (id *principal) become() error {
+	if err := identity.Check(id.uid, id.gid, id.groups); err != nil {
+		return err
+	}
 	if !id.change {
 		return nil
 	}
@@ -64,12 +68,16 @@ func (id *identity) become() error {
 	if err := unix.Setresgid(int(id.gid), int(id.gid), int(id.gid)); err != nil {
 		return os.NewSyscallError("setresgid", err)
 	}
-	return os.NewSyscallError("setresuid", unix.Setresuid(int(id.uid), int(id.uid), int(id.uid)))
+	if err := unix.Setresuid(int(id.uid), int(id.uid), int(id.uid)); err != nil {
+		return os.NewSyscallError("setresuid", err)
+	}
+	return identity.Verify(id.uid, id.gid, id.groups)
 }
 
 // leave changes the gid and uid of every thread, for good, and gives up all supplementary groups. Each of the three costs a
-// system call in every thread, so groups that there are not, as below most launchers, are not given up.
-func (id *identity) leave() error {
+// system call in every thread, so groups that there are not, as below most launchers, are not given up. The runtime ends the
+// process when threads get different answers, so it is enough to read back who one of them is.
+func (id *principal) leave() error {
 	if groups, err := unix.Getgroups(); err != nil || len(groups) > 0 {
 		if err := syscall.Setgroups(nil); err != nil {
 			return os.NewSyscallError("setgroups", err)
@@ -78,11 +86,14 @@ func (id *identity) leave() error {
 	if err := syscall.Setgid(int(id.gid)); err != nil {
 		return os.NewSyscallError("setgid", err)
 	}
-	return os.NewSyscallError("setuid", syscall.Setuid(int(id.uid)))
+	if err := syscall.Setuid(int(id.uid)); err != nil {
+		return os.NewSyscallError("setuid", err)
+	}
+	return identity.Verify(id.uid, id.gid, nil)
 }
 
 // lookupUser returns a system user with all groups.
-func lookupUser(name string) (*identity, error) {
+func lookupUser(name string) (*principal, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		return nil, fmt.Errorf("system user %q: %w", name, err)
@@ -99,7 +110,7 @@ func lookupUser(name string) (*identity, error) {
 		}
 		numbers = append(numbers, uint32(n))
 	}
-	return &identity{uid: numbers[0], gid: numbers[1], groups: numbers[2:]}, nil
+	return &principal{uid: numbers[0], gid: numbers[1], groups: numbers[2:]}, nil
 }
 
 // NoCore keeps this process's memory, where passwords are, out of core files and away from debuggers of the same user. The
@@ -113,7 +124,8 @@ func NoCore() error {
 var relayUsers = [...]string{"mailproxy-login", "mailproxy", "courier", "nobody"}
 
 // DropRoot gives up root rights for good: the process becomes the user named, or the first one of mailproxy-login, mailproxy, courier
-// and nobody that the system has, with that user's own group and no other. Without root rights it does nothing.
+// and nobody that the system has, with that user's own group and no other. Without root rights it does nothing. After
+// ErrChanged the process may have given up a part of its rights: it has to end.
 func DropRoot(name string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -126,10 +138,13 @@ func DropRoot(name string) error {
 	if err != nil {
 		return err
 	}
-	if id.uid == 0 {
-		return fmt.Errorf("system user %q is root", name)
+	if err := identity.Check(id.uid, id.gid, nil); err != nil {
+		return fmt.Errorf("system user %q has uid %d and gid %d, which no session may have", name, id.uid, id.gid)
 	}
-	return id.leave()
+	if err := id.leave(); err != nil {
+		return &changedError{err}
+	}
+	return nil
 }
 
 const (
@@ -139,7 +154,7 @@ const (
 
 // firstUser returns the first of the names that is in the file, a passwd(5), with its uid and gid. It reads the file once, since
 // this is on the way of every login; os/user would read it twice for each name.
-func firstUser(file string, names []string) (string, *identity, error) {
+func firstUser(file string, names []string) (string, *principal, error) {
 	text, _, err := smallfile.Read(file, maxPasswd)
 	if err != nil {
 		return "", nil, err
@@ -159,7 +174,7 @@ func firstUser(file string, names []string) (string, *identity, error) {
 			if err = errors.Join(err, gerr); err != nil {
 				return "", nil, fmt.Errorf("system user %q: %w", name, err)
 			}
-			return name, &identity{uid: uint32(uid), gid: uint32(gid)}, nil
+			return name, &principal{uid: uint32(uid), gid: uint32(gid)}, nil
 		}
 	}
 	var errs []error

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 
 var programs = map[string]func(args []string) int{
 	"echo": echoProgram, "exec": execProgram, "start": startProgram, "drop": dropProgram,
+	"passwd": passwdProgram,
 }
 
 // open is Open with what a program really has.

@@ -6,8 +6,8 @@ import (
 	"log/syslog"
 	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
+
+	"mailproxy/internal/text"
 )
 
 // Level is a log line's weight. Its number is syslog's severity (RFC 5424 section 6.2.1).
@@ -40,12 +40,36 @@ func (l Level) String() string {
 	return "DEBUG"
 }
 
-// Log takes one line a call. Where the lines go was decided when it was made. Control characters, and bytes that are
-// not UTF-8, are written as \ooo, so that no user name can begin a line of its own. A line that can not be written is
-// lost: no session ends because a log is full. Its methods may be called by several goroutines.
+// Log takes one line a call. Where the lines go was decided when it was made. Control characters, and bytes
+// that are not UTF-8, are written as \ooo, so that no user name can begin a line of its own. A line that can
+// not be written is lost: no session ends because a log is full. Its methods may be called by several
+// goroutines.
 type Log struct {
-	mu    sync.Mutex
-	write func(Level, string) error
+	mu     sync.Mutex
+	write  func(Level, string) error
+	budget *budget // nil = unlimited
+}
+
+// budget bounds what is written to a log, in bytes.
+type budget struct {
+	of   *Log // where the lines go
+	left int
+	more func() string // the line that is written once when nothing is left
+	over bool
+}
+
+// Limit returns a log that writes at most so many bytes to l, and then, once, the line that more returns, as
+// a NOTICE. Lines of level ERR and CRIT are written in any case: they are about the installation.
+func (l *Log) Limit(bytes int, more func() string) *Log {
+	return &Log{budget: &budget{of: l, left: bytes, more: more}}
+}
+
+// Always returns the log without its limit.
+func (l *Log) Always() *Log {
+	if l.budget == nil {
+		return l
+	}
+	return l.budget.of
 }
 
 // NewLog returns a log that writes "LEVEL: text" lines to w, each with one Write: what courierlogger reads.
@@ -56,7 +80,8 @@ func NewLog(w io.Writer) *Log {
 	}}
 }
 
-// NewJournalLog returns a log for standard error that systemd's journal reads: the level as "<6>", no prefix besides.
+// NewJournalLog returns a log for standard error that systemd's journal reads: the level as "<6>", no prefix
+// besides.
 func NewJournalLog(w io.Writer) *Log {
 	return &Log{write: func(level Level, text string) error {
 		_, err := fmt.Fprintf(w, "<%d>%s\n", level, text)
@@ -64,8 +89,8 @@ func NewJournalLog(w io.Writer) *Log {
 	}}
 }
 
-// NewSyslog returns a log that goes to the local syslog service, facility mail, under the program's name. Without a
-// syslog service it is silent.
+// NewSyslog returns a log that goes to the local syslog service, facility mail, under the program's name.
+// Without a syslog service it is silent.
 func NewSyslog(name string) *Log {
 	w, err := syslog.New(syslog.LOG_MAIL|syslog.LOG_INFO, name)
 	if err != nil {
@@ -111,8 +136,8 @@ func (l *Log) Errf(format string, args ...any) { l.line(Err, format, args) }
 // Critf writes a line of level CRIT.
 func (l *Log) Critf(format string, args ...any) { l.line(Crit, format, args) }
 
-// Line writes a line that carries its level in front, "INFO: text", as relay.EndLine makes it. A line without a known
-// level is of level INFO.
+// Line writes a line that carries its level in front, "INFO: text", as relay.EndLine makes it. A line without
+// a known level is of level INFO.
 func (l *Log) Line(line string) {
 	for _, level := range []Level{Crit, Err, Warn, Notice, Info, Debug} {
 		if text, ok := strings.CutPrefix(line, level.String()+": "); ok {
@@ -127,41 +152,25 @@ func (l *Log) Line(line string) {
 const maxLine = 2048
 
 func (l *Log) line(level Level, format string, args []any) {
-	text := Visible(fmt.Sprintf(format, args...))
-	if len(text) > maxLine {
-		text = strings.ToValidUTF8(text[:maxLine], "") + "..."
+	line := text.Visible(fmt.Sprintf(format, args...))
+	if len(line) > maxLine {
+		line = strings.ToValidUTF8(line[:maxLine], "") + "..."
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_ = l.write(level, text)
+	if l.budget != nil {
+		l.budget.line(level, line)
+		return
+	}
+	_ = l.write(level, line)
 }
 
-// Visible returns s with control characters, bytes that are not UTF-8 and invisible line separators written as \ooo,
-// byte by byte.
-func Visible(s string) string {
-	clean := true
-	for _, r := range s {
-		if hidden(r) || r == utf8.RuneError {
-			clean = false
-			break
-		}
+func (b *budget) line(level Level, line string) {
+	switch b.left -= len("NOTICE: ") + len(line) + 1; {
+	case b.left >= 0 && !b.over || level <= Err:
+		b.of.line(level, "%s", []any{line})
+	case !b.over:
+		b.over = true
+		b.of.line(Notice, "%s", []any{b.more()})
 	}
-	if clean {
-		return s
-	}
-	var b strings.Builder
-	for s != "" {
-		r, n := utf8.DecodeRuneInString(s)
-		if hidden(r) || r == utf8.RuneError && n <= 1 {
-			for _, c := range []byte(s[:n]) {
-				fmt.Fprintf(&b, "\\%03o", c)
-			}
-		} else {
-			b.WriteString(s[:n])
-		}
-		s = s[n:]
-	}
-	return b.String()
 }
-
-func hidden(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }

@@ -48,34 +48,20 @@ func TestLogLongLine(t *testing.T) {
 	}
 }
 
-func TestVisible(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                     "",
-		"plain, text [1] \\":   "plain, text [1] \\",
-		"a\r\nb\tc\x00":        `a\015\012b\011c\000`,
-		"gr\u00fc\u00df":       "gr\u00fc\u00df",
-		"\xff\xfe":             `\377\376`,
-		"\u0085\u2028x":        `\302\205\342\200\250x`,
-		"\ufffd":               "\ufffd",
-		"\x1b[31mred":          `\033[31mred`,
-		"half \xc3":            `half \303`,
-		"half \xe2\x82 within": `half \342\202 within`,
-	} {
-		if got := Visible(in); got != want {
-			t.Errorf("Visible(%q) = %q, want %q", in, got, want)
-		}
+// A log with a limit writes no more than that, says so once, and keeps back nothing that always is to be written.
+func TestLogLimit(t *testing.T) {
+	var got lines
+	all := NewLog(&got)
+	limited := all.Limit(120, func() string { return "enough" })
+	for range 50 {
+		limited.Warnf("%s", strings.Repeat("x", 29))
 	}
-}
-
-func FuzzVisible(f *testing.F) {
-	f.Add("a\nb\xff")
-	f.Fuzz(func(t *testing.T, s string) {
-		got := Visible(s)
-		if !utf8.ValidString(got) || strings.ContainsFunc(got, hidden) {
-			t.Errorf("Visible(%q) = %q", s, got)
-		}
-		if Visible(got) != got {
-			t.Errorf("Visible is not stable for %q", s)
-		}
-	})
+	limited.Infof("short") // what has been left out is not followed by what would fit
+	limited.Errf("broken")
+	limited.Always().Infof("always")
+	all.Always().Infof("all")
+	want := strings.Repeat("WARN: "+strings.Repeat("x", 29)+"\n", 3) + "NOTICE: enough\nERR: broken\nINFO: always\nINFO: all\n"
+	if text := strings.Join(got.got, ""); text != want {
+		t.Errorf("got  %q\nwant %q", text, want)
+	}
 }

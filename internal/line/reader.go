@@ -1,5 +1,6 @@
-// Package line reads protocol lines from a connection without ever taking a byte beyond them, so that whatever a peer
-// pipelined after a line still stands in the connection for the program that is given it next.
+// Package line reads protocol lines from a connection without ever taking a byte beyond them, so that
+// whatever a peer pipelined after a line still stands in the connection for the program that is given it
+// next.
 package line
 
 import (
@@ -12,12 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrTooLong reports a line longer than the limit. The line is consumed up to and including its LF; its beginning comes
-// with the error, so that a protocol can still see which command or answer it was.
+// ErrTooLong reports a line longer than the limit. The line is consumed up to and including its LF; its
+// beginning comes with the error, so that a protocol can still see which command or answer it was.
 var ErrTooLong = errors.New("line too long")
 
-// Reader reads lines and counted bytes from a connection and holds no byte back. On a socket it looks ahead with
-// MSG_PEEK; elsewhere (a pipe, a TLS connection, which buffers by itself) it reads byte by byte.
+// maxEndless is how many bytes of a line that is too long are consumed in search of its end.
+const maxEndless = 2 << 20
+
+// ErrEndless reports a line that is too long and does not end within maxEndless bytes either. Where the next
+// line begins is not known, so the connection is of no more use.
+var ErrEndless = errors.New("line without end")
+
+// Reader reads lines and counted bytes from a connection and holds no byte back. On a socket it looks ahead
+// with MSG_PEEK; elsewhere (a pipe, a TLS connection, which buffers by itself) it reads byte by byte.
 // Deadlines are the connection's.
 type Reader struct {
 	conn net.Conn
@@ -41,12 +49,13 @@ func NewReader(conn net.Conn) *Reader {
 func (r *Reader) Count() int64 { return r.n }
 
 // ReadLine returns the next line without its LF or CRLF. A line of more than limit bytes (without its end) is
-// consumed and reported as ErrTooLong, along with its first limit bytes. A line that the end of the stream cut short is io.ErrUnexpectedEOF, nothing at
-// all is io.EOF. NUL and other control characters are the caller's to refuse.
+// consumed and reported as ErrTooLong, along with its first limit bytes; one that does not end at all as
+// ErrEndless. A line that the end of the stream cut short is io.ErrUnexpectedEOF, nothing at all is io.EOF.
+// NUL and other control characters are the caller's to refuse.
 func (r *Reader) ReadLine(limit int) ([]byte, error) {
 	var line []byte
 	long, started := false, false
-	for {
+	for begin := r.n; ; {
 		chunk, err := r.upToLF(limit + 2)
 		started = started || len(chunk) > 0
 		if !long {
@@ -62,6 +71,8 @@ func (r *Reader) ReadLine(limit int) ([]byte, error) {
 		switch {
 		case ended && long:
 			return line, ErrTooLong
+		case long && r.n-begin > maxEndless:
+			return nil, ErrEndless
 		case ended:
 			return line, nil
 		case errors.Is(err, io.EOF) && started:
@@ -72,8 +83,8 @@ func (r *Reader) ReadLine(limit int) ([]byte, error) {
 	}
 }
 
-// Pending says whether bytes have come that nobody has consumed, as far as that can be told without waiting: on
-// anything but a socket never.
+// Pending says whether bytes have come that nobody has consumed, as far as that can be told without waiting:
+// on anything but a socket never.
 func (r *Reader) Pending() bool {
 	if r.sock == nil {
 		return false
@@ -92,7 +103,8 @@ func (r *Reader) ReadFull(p []byte) error {
 	return err
 }
 
-// upToLF consumes at least one byte and at most limit bytes, none of them after the first LF. They are overwritten by the next call.
+// upToLF consumes at least one byte and at most limit bytes, none of them after the first LF. They are
+// overwritten by the next call.
 func (r *Reader) upToLF(limit int) ([]byte, error) {
 	const most = 4096
 	if r.buf == nil {

@@ -116,3 +116,25 @@ func TestPending(t *testing.T) {
 		t.Error("the end of the stream is pending")
 	}
 }
+
+// A line without end is given up, however long the peer goes on: memory and time stay bounded.
+func TestReadLineEndless(t *testing.T) {
+	for _, socket := range []bool{true, false} {
+		ours, theirs := pair(t, socket)
+		go func() {
+			chunk := []byte(strings.Repeat("x", 1<<16))
+			for {
+				if _, err := theirs.Write(chunk); err != nil {
+					return
+				}
+			}
+		}()
+		r := NewReader(ours)
+		if _, err := r.ReadLine(100); !errors.Is(err, ErrEndless) {
+			t.Errorf("socket %v: %v", socket, err)
+		}
+		if n := r.Count(); n > maxEndless+1<<16 {
+			t.Errorf("socket %v: %d bytes consumed", socket, n)
+		}
+	}
+}

@@ -1,30 +1,24 @@
-// Package throttle remembers, for all front ends of a machine together, which client addresses failed to log in lately
-// and how many of their connections have not logged in yet.
+// Package throttle remembers, for all front ends of a machine together, which client addresses failed to log
+// in lately, under which account names, and how many connections of an address have not logged in yet.
 //
-// Each front end is a process of its own, so the memory is a file: a fixed table of buckets, each read, changed and
-// written under a lock on its own bytes. A process that is killed leaves nothing behind but an entry that expires.
-// IPv6 clients are counted by their /64, which is what one customer is given.
+// Each front end is a process of its own, so the memory is a file: fixed tables of buckets, each read,
+// changed and written under a lock on its own bytes. A process that is killed leaves nothing behind but an
+// entry that expires.
+//
+// IPv6 clients are counted by their /64, which is what one customer is given, and a second time by their /48,
+// which one customer may be given too: who has a /48 has 65536 of the former. Whatever a /48 does takes a
+// bounded part of one bucket, so that it pushes nobody else out. Failures, connections and names have tables
+// of their own. Which bucket an address belongs to depends on a key that is made with the file, so that
+// nobody can choose addresses which share a bucket with a victim's.
 package throttle
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
-	"io/fs"
 	"net/netip"
 	"os"
+	"strings"
+	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
-)
-
-const (
-	buckets    = 1024
-	perBucket  = 64 // entries; when all are in use the one that expires first makes room
-	entrySize  = 32
-	bucketSize = perBucket * entrySize
 )
 
 // MaxConnections is the highest limit that Enter can enforce.
@@ -33,89 +27,93 @@ const MaxConnections = perBucket / 2
 // Window is how long a failed login counts.
 const Window = 15 * time.Minute
 
-// Entry layout, little-endian: 16 bytes address, 8 bytes expiry (Unix seconds), 4 bytes count, 4 bytes kind.
-type entry struct {
-	addr    [16]byte
-	expires int64
-	count   uint32
-	kind    kind
-}
-
-type kind uint32
-
 const (
-	unused kind = iota
-	failures
-	connection
+	// networkShare is how many failures of a /48 weigh as much as one of an address.
+	networkShare = 8
+	// networkConnections is how many times the limit of one address a /48 may have.
+	networkConnections = 4
+	// networkAddresses is how many addresses of a /48 are remembered one by one.
+	networkAddresses = 16
+	// maxCount is where a count stays.
+	maxCount = 1 << 20
+	// maxLifetime bounds how long a connection counts, and what is believed of a file.
+	maxLifetime = 24 * time.Hour
 )
 
 // Table is the shared memory. Its methods may be called by several goroutines.
-type Table struct{ f *os.File }
+type Table struct {
+	f   *os.File
+	mu  sync.Mutex // see locked
+	key [keySize]byte
+}
 
-// Open opens the table at path, creating it with mode 0600. A file that belongs to someone else than the caller, or
-// that others may write, is refused: they could lock out addresses of their choice.
+// Open opens the table at path, creating it with mode 0600. A file of an older version is emptied. A file
+// that belongs to someone else than the caller, that others may write, that has a second name, or that is no
+// table at all is refused.
 func Open(path string) (*Table, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	t, err := open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open throttle table: %w", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		f.Close()
 		return nil, fmt.Errorf("open throttle table %s: %w", path, err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || fs.FileMode(st.Mode)&0o022 != 0 {
-		f.Close()
-		return nil, fmt.Errorf("open throttle table %s: it must be a file of uid %d that nobody else may write", path, os.Geteuid())
-	}
-	return &Table{f: f}, nil
+	return t, nil
 }
 
 // Close closes the table. Connections that were not left expire by themselves.
 func (t *Table) Close() error { return t.f.Close() }
 
-// Failed counts one more failed login of addr and returns how many there were within Window, this one included.
+// Failed counts one more failed login of addr and returns what Delay makes a delay of: how many there were
+// within Window, this one included; or an eighth of those of its /48, where that is more.
 func (t *Table) Failed(addr netip.Addr, now time.Time) (int, error) {
-	n := uint32(0)
-	err := t.change(addr, func(b *bucket, key [16]byte) {
-		e := b.find(key, failures, now)
+	who, n := t.whose(addr), uint32(0)
+	err := t.change(tableFailures, who.network, now, func(b *bucket) {
+		network := b.find(kindNetwork, who.network, 0)
+		if who.shared {
+			if network == nil {
+				network = b.add(entry{kind: kindNetwork, network: who.network})
+			}
+			network.more(now)
+			n = network.count / networkShare
+		}
+		own := b.find(kindAddress, who.network, who.address)
+		if own == nil && (!who.shared || b.number(kindAddress, who.network, anyAddress) < networkAddresses) {
+			own = b.add(entry{kind: kindAddress, network: who.network, address: who.address})
+		}
+		if own != nil {
+			own.more(now)
+			n = max(n, own.count)
+		}
+		n = max(n, 1)
+	})
+	return int(n), err
+}
+
+// FailedName counts one more failed login under an account name, from anywhere, and returns how many there
+// were within Window. Upper and lower case are one name.
+func (t *Table) FailedName(name string, now time.Time) (int, error) {
+	id, n := t.hash(domainName, []byte(strings.ToLower(name))), uint32(0)
+	err := t.change(tableNames, id, now, func(b *bucket) {
+		e := b.find(kindName, id, 0)
 		if e == nil {
-			e = b.room(now)
-			*e = entry{addr: key, kind: failures}
+			e = b.add(entry{kind: kindName, network: id})
 		}
-		if e.count < 1<<20 {
-			e.count++
-		}
-		e.expires = now.Add(Window).Unix()
+		e.more(now)
 		n = e.count
 	})
 	return int(n), err
 }
 
-// Failures returns how many logins of addr failed within Window.
-func (t *Table) Failures(addr netip.Addr, now time.Time) (int, error) {
-	n := uint32(0)
-	err := t.change(addr, func(b *bucket, key [16]byte) {
-		if e := b.find(key, failures, now); e != nil {
-			n = e.count
-		}
-	})
-	return int(n), err
-}
-
-// Enter counts a connection of addr that has not logged in, for at most lifetime, unless limit of them are there
-// already. The limit is at most MaxConnections. Leave undoes it; without Leave the connection counts until expiry.
+// Enter counts a connection of addr that has not logged in, for at most lifetime, unless limit of them are
+// there already, or four times as many, or MaxConnections, of its /48. The limit is at most MaxConnections.
+// Leave undoes it; without Leave the connection counts until expiry.
 func (t *Table) Enter(addr netip.Addr, limit int, lifetime time.Duration, now time.Time) (entered bool, leave func() error, err error) {
-	expires := now.Add(lifetime).Unix()
-	err = t.change(addr, func(b *bucket, key [16]byte) {
-		n := 0
-		for i := range b {
-			if b[i].kind == connection && b[i].addr == key && b[i].expires > now.Unix() {
-				n++
-			}
-		}
-		if n < min(limit, MaxConnections) {
-			*b.room(now) = entry{addr: key, kind: connection, expires: expires}
+	who := t.whose(addr)
+	e := entry{kind: kindConnection, network: who.network, address: who.address}
+	e.expires = now.Add(min(lifetime, maxLifetime)).Unix()
+	limit = min(limit, MaxConnections)
+	err = t.change(tableConnections, who.network, now, func(b *bucket) {
+		own, all := b.number(kindConnection, who.network, who.address), b.number(kindConnection, who.network, anyAddress)
+		if own < limit && (!who.shared || all < min(networkConnections*limit, MaxConnections)) {
+			b.add(e)
 			entered = true
 		}
 	})
@@ -123,123 +121,35 @@ func (t *Table) Enter(addr netip.Addr, limit int, lifetime time.Duration, now ti
 		if !entered {
 			return nil
 		}
-		return t.change(addr, func(b *bucket, key [16]byte) {
-			for i := range b {
-				if b[i].kind == connection && b[i].addr == key && b[i].expires == expires {
-					b[i] = entry{}
-					return
-				}
-			}
-		})
+		return t.change(tableConnections, who.network, now, func(b *bucket) { b.remove(e) })
 	}
 	return entered, leave, err
 }
 
-// Delay is what a client waits after its n-th failed login within Window: n times base, at most limit.
+// Delay is what a client waits after its n-th failed login within Window: n times base, but no more than the
+// highest multiple of base within limit, and at least base.
 func Delay(n int, base, limit time.Duration) time.Duration {
-	if n < 1 {
-		n = 1
+	if base <= 0 {
+		return 0
 	}
-	if n > int(limit/max(base, 1)) {
-		return max(base, limit)
-	}
-	return time.Duration(n) * base
+	return base * time.Duration(max(1, min(int64(n), int64(limit/base))))
 }
 
-// change reads the bucket of addr, lets do change it, and writes it back, all under the bucket's lock.
-func (t *Table) change(addr netip.Addr, do func(b *bucket, key [16]byte)) error {
-	key := keyOf(addr)
-	h := fnv.New32a()
-	h.Write(key[:])
-	offset := int64(h.Sum32()%buckets) * bucketSize
-	// Open file description locks, unlike flock, cover a range, and unlike fcntl's older locks are not shared by the
-	// process's other descriptors of the file.
-	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: offset, Len: bucketSize}
-	if err := fcntlLock(t.f.Fd(), unix.F_OFD_SETLKW, &lock); err != nil {
-		return fmt.Errorf("lock throttle table %s: %w", t.f.Name(), err)
-	}
-	defer func() {
-		lock.Type = unix.F_UNLCK
-		_ = fcntlLock(t.f.Fd(), unix.F_OFD_SETLK, &lock) // closing the file unlocks as well
-	}()
-	var raw, before [bucketSize]byte
-	if _, err := t.f.ReadAt(raw[:], offset); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read throttle table: %w", err)
-	}
-	before = raw
-	var b bucket
-	b.decode(&raw)
-	do(&b, key)
-	b.encode(&raw)
-	if raw == before {
-		return nil
-	}
-	if _, err := t.f.WriteAt(raw[:], offset); err != nil {
-		return fmt.Errorf("write throttle table: %w", err)
-	}
-	return nil
+// owner is who an entry belongs to.
+type owner struct {
+	network, address uint64
+	// shared says that the network has many addresses: IPv6.
+	shared bool
 }
 
-func fcntlLock(fd uintptr, cmd int, lock *unix.Flock_t) error {
-	for {
-		if err := unix.FcntlFlock(fd, cmd, lock); err != unix.EINTR {
-			return err
-		}
-	}
-}
-
-// keyOf is the address that entries are kept under: IPv4 as it is, of IPv6 the first 64 bits.
-func keyOf(addr netip.Addr) [16]byte {
+// whose returns the owner of an address: IPv4 as it is, of IPv6 the first 48 and 64 bits.
+func (t *Table) whose(addr netip.Addr) owner {
 	addr = addr.Unmap()
-	key := addr.As16()
-	if addr.Is6() {
-		clear(key[8:])
+	if addr.Is4() {
+		bytes := addr.As4()
+		id := t.hash(domainIPv4, bytes[:])
+		return owner{network: id, address: id}
 	}
-	return key
-}
-
-type bucket [perBucket]entry
-
-// find returns the live entry of that kind, or nil.
-func (b *bucket) find(key [16]byte, k kind, now time.Time) *entry {
-	for i := range b {
-		if b[i].kind == k && b[i].addr == key && b[i].expires > now.Unix() {
-			return &b[i]
-		}
-	}
-	return nil
-}
-
-// room returns a free or expired entry, else the one that expires first.
-func (b *bucket) room(now time.Time) *entry {
-	first := &b[0]
-	for i := range b {
-		if b[i].kind == unused || b[i].expires <= now.Unix() {
-			return &b[i]
-		}
-		if b[i].expires < first.expires {
-			first = &b[i]
-		}
-	}
-	return first
-}
-
-func (b *bucket) decode(raw *[bucketSize]byte) {
-	for i := range b {
-		p := raw[i*entrySize:]
-		copy(b[i].addr[:], p)
-		b[i].expires = int64(binary.LittleEndian.Uint64(p[16:]))
-		b[i].count = binary.LittleEndian.Uint32(p[24:])
-		b[i].kind = kind(binary.LittleEndian.Uint32(p[28:]))
-	}
-}
-
-func (b *bucket) encode(raw *[bucketSize]byte) {
-	for i := range b {
-		p := raw[i*entrySize:]
-		copy(p, b[i].addr[:])
-		binary.LittleEndian.PutUint64(p[16:], uint64(b[i].expires))
-		binary.LittleEndian.PutUint32(p[24:], b[i].count)
-		binary.LittleEndian.PutUint32(p[28:], uint32(b[i].kind))
-	}
+	bytes := addr.As16()
+	return owner{network: t.hash(domainNetwork, bytes[:6]), address: t.hash(domainIPv6, bytes[:8]), shared: true}
 }

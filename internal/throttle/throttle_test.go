@@ -1,17 +1,24 @@
 package throttle
 
 import (
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var now = time.Unix(1_800_000_000, 0)
 
-func open(t *testing.T, path string) *Table {
+func openTable(t testing.TB, path string) *Table {
 	t.Helper()
 	table, err := Open(path)
 	if err != nil {
@@ -21,22 +28,39 @@ func open(t *testing.T, path string) *Table {
 	return table
 }
 
+func newTable(t testing.TB) *Table { return openTable(t, filepath.Join(t.TempDir(), "table")) }
+
+// failures is what one more failure of addr counts, without keeping it.
+func failures(t *testing.T, table *Table, addr string, now time.Time) int {
+	t.Helper()
+	who, n := table.whose(netip.MustParseAddr(addr)), uint32(0)
+	err := table.change(tableFailures, who.network, now, func(b *bucket) {
+		if e := b.find(kindAddress, who.network, who.address); e != nil {
+			n = e.count
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
+}
+
 func TestFailedCountsAcrossTables(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "table")
-	a, b := open(t, path), open(t, path)
+	a, b := openTable(t, path), openTable(t, path)
 	addr := netip.MustParseAddr("192.0.2.7")
 	for want, table := range []*Table{a, b, a} {
 		if n, err := table.Failed(addr, now); err != nil || n != want+1 {
 			t.Fatalf("failure %d counted as %d, %v", want+1, n, err)
 		}
 	}
-	if n, _ := b.Failures(netip.MustParseAddr("::ffff:192.0.2.7"), now); n != 3 {
+	if n := failures(t, b, "::ffff:192.0.2.7", now); n != 3 {
 		t.Errorf("the mapped address has %d failures, want 3", n)
 	}
-	if n, _ := b.Failures(netip.MustParseAddr("192.0.2.8"), now); n != 0 {
+	if n := failures(t, b, "192.0.2.8", now); n != 0 {
 		t.Errorf("a neighbour has %d failures", n)
 	}
-	if n, _ := b.Failures(addr, now.Add(Window-time.Second)); n != 3 {
+	if n := failures(t, b, "192.0.2.7", now.Add(Window-time.Second)); n != 3 {
 		t.Errorf("%d failures just before the window ends, want 3", n)
 	}
 	if n, _ := b.Failed(addr, now.Add(Window)); n != 1 {
@@ -45,18 +69,111 @@ func TestFailedCountsAcrossTables(t *testing.T) {
 }
 
 func TestIPv6CountsByNetwork(t *testing.T) {
-	table := open(t, filepath.Join(t.TempDir(), "table"))
+	table := newTable(t)
 	table.Failed(netip.MustParseAddr("2001:db8:0:1::1"), now)
 	if n, _ := table.Failed(netip.MustParseAddr("2001:db8:0:1:ffff::2"), now); n != 2 {
-		t.Errorf("second host of the network: %d, want 2", n)
+		t.Errorf("second host of the /64: %d, want 2", n)
 	}
 	if n, _ := table.Failed(netip.MustParseAddr("2001:db8:0:2::1"), now); n != 1 {
-		t.Errorf("another network: %d, want 1", n)
+		t.Errorf("another /64: %d, want 1", n)
+	}
+	// A /48 that uses another /64 for each guess is slowed down all the same.
+	last := 0
+	for i := range 200 {
+		last, _ = table.Failed(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)), now)
+	}
+	if last != 200/networkShare {
+		t.Errorf("200 failures of a /48 weigh %d, want %d", last, 200/networkShare)
+	}
+}
+
+// A whole /48 pushes no address out, neither among the failures nor among the connections.
+func TestNetworkPushesNobodyOut(t *testing.T) {
+	table := newTable(t)
+	const victims = 300
+	for i := range victims {
+		addr := netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})
+		if _, err := table.Failed(addr, now); err != nil {
+			t.Fatal(err)
+		}
+		if ok, _, err := table.Enter(addr, 1, time.Minute, now); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	for i := range 1 << 16 {
+		addr := netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i))
+		if i%16 == 0 { // Enter is slow only here: it would take the test a minute
+			if _, _, err := table.Enter(addr, MaxConnections, time.Hour, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := table.Failed(addr, now.Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range victims {
+		addr := netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})
+		if n := failures(t, table, addr.String(), now); n != 1 {
+			t.Errorf("%v has %d failures, want 1", addr, n)
+		}
+		if ok, _, _ := table.Enter(addr, 1, time.Minute, now); ok {
+			t.Errorf("%v has a second connection", addr)
+		}
+	}
+}
+
+// Connections push out no failures, and failures no connections, however many.
+func TestFloodsApart(t *testing.T) {
+	table := newTable(t)
+	addr := netip.MustParseAddr("192.0.2.7")
+	table.Failed(addr, now)
+	table.FailedName("ann", now)
+	if ok, _, err := table.Enter(addr, 1, time.Minute, now); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	flood := func(in tableKind, e entry) {
+		for id := uint64(1); id < 2*buckets*perBucket; id += 2 { // each bucket 64 times
+			e.network, e.address, e.expires = id, id, now.Add(time.Minute).Unix()
+			if err := table.change(in, id, now, func(b *bucket) { b.add(e) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	flood(tableConnections, entry{kind: kindConnection})
+	if n := failures(t, table, "192.0.2.7", now); n != 1 {
+		t.Errorf("%d failures after a flood of connections", n)
+	}
+	if n, err := table.FailedName("ann", now); n != 2 || err != nil {
+		t.Errorf("name: %d, %v", n, err)
+	}
+	// Who has failed often stays even in a full table of those who failed once.
+	for range 5 {
+		table.Failed(addr, now)
+	}
+	flood(tableFailures, entry{kind: kindAddress, count: 1})
+	flood(tableFailures, entry{kind: kindAddress, count: 1})
+	if n := failures(t, table, "192.0.2.7", now); n != 6 {
+		t.Errorf("%d failures after a flood of failures, want 6", n)
+	}
+}
+
+func TestFailedName(t *testing.T) {
+	table := newTable(t)
+	for want, name := range []string{"ann@example.com", "Ann@Example.COM", "ann@example.com"} {
+		if n, err := table.FailedName(name, now); n != want+1 || err != nil {
+			t.Errorf("%s: %d, %v, want %d", name, n, err, want+1)
+		}
+	}
+	if n, _ := table.FailedName("bob@example.com", now); n != 1 {
+		t.Errorf("another name: %d", n)
+	}
+	if n, _ := table.FailedName("ann@example.com", now.Add(Window)); n != 1 {
+		t.Errorf("after the window: %d", n)
 	}
 }
 
 func TestEnter(t *testing.T) {
-	table := open(t, filepath.Join(t.TempDir(), "table"))
+	table := newTable(t)
 	addr := netip.MustParseAddr("192.0.2.7")
 	var leaves []func() error
 	for i := range 3 {
@@ -81,14 +198,35 @@ func TestEnter(t *testing.T) {
 	if ok, _, _ := table.Enter(addr, 3, time.Minute, now.Add(time.Minute)); !ok {
 		t.Error("refused although the killed processes' entries have expired")
 	}
-	if n, _ := table.Failures(addr, now); n != 0 {
+	if n := failures(t, table, "192.0.2.7", now); n != 0 {
 		t.Errorf("connections counted as %d failures", n)
 	}
 }
 
-// TestFull: a bucket that is full forgets what expires first, and never fails.
+// A /48 has four times as many connections as an address.
+func TestEnterNetwork(t *testing.T) {
+	table := newTable(t)
+	entered := 0
+	for i := range 50 {
+		ok, _, err := table.Enter(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)), 3, time.Minute, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			entered++
+		}
+	}
+	if entered != 3*networkConnections {
+		t.Errorf("%d connections of a /48, want %d", entered, 3*networkConnections)
+	}
+	if ok, _, _ := table.Enter(netip.MustParseAddr("2001:db8:2::1"), 3, time.Minute, now); !ok {
+		t.Error("another /48 was refused")
+	}
+}
+
+// TestFull: a bucket that is full forgets something, and never fails; the file does not grow.
 func TestFull(t *testing.T) {
-	table := open(t, filepath.Join(t.TempDir(), "table"))
+	table := newTable(t)
 	for i := range 40_000 {
 		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 		if n, err := table.Failed(addr, now.Add(time.Duration(i)*time.Microsecond)); err != nil || n != 1 {
@@ -96,20 +234,35 @@ func TestFull(t *testing.T) {
 		}
 	}
 	st, err := os.Stat(table.f.Name())
-	if err != nil || st.Size() > buckets*bucketSize {
+	if err != nil || st.Size() > headerStart+headerSize+3*tableSize {
 		t.Errorf("the table grew to %d bytes, %v", st.Size(), err)
 	}
 }
 
+// Goroutines that share a Table, and Tables of their own, in the process and in others.
 func TestConcurrent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "table")
 	addr := netip.MustParseAddr("192.0.2.7")
+	var commands []*exec.Cmd
+	for range 4 { // they make the file
+		command := exec.Command("/proc/self/exe")
+		command.Env = []string{"THROTTLE_TEST_TABLE=" + path}
+		command.Stderr = os.Stderr
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		commands = append(commands, command)
+	}
+	shared := openTable(t, path)
 	var wg sync.WaitGroup
-	for range 8 {
-		table := open(t, path)
+	for i := range 8 {
+		table := shared
+		if i%2 == 0 {
+			table = openTable(t, path)
+		}
 		wg.Go(func() {
 			for range 200 {
-				if _, err := table.Failed(addr, now); err != nil {
+				if err := patient(func() error { _, err := table.Failed(addr, now); return err }); err != nil {
 					t.Error(err)
 					return
 				}
@@ -117,43 +270,155 @@ func TestConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n, _ := open(t, path).Failures(addr, now); n != 1600 {
-		t.Errorf("%d failures counted, want 1600", n)
+	for _, command := range commands {
+		if err := command.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := failures(t, shared, "192.0.2.7", now); n != 8*200+4*200 {
+		t.Errorf("%d failures counted, want %d", n, 8*200+4*200)
+	}
+}
+
+// patient tries again where a dozen that want the same lock at once have kept it from one for too long.
+func patient(try func() error) error {
+	for {
+		if err := try(); !errors.Is(err, ErrBusy) {
+			return err
+		}
+	}
+}
+
+// TestMain also is a process that counts failures.
+func TestMain(m *testing.M) {
+	path := os.Getenv("THROTTLE_TEST_TABLE")
+	if path == "" {
+		os.Exit(m.Run())
+	}
+	for i := range 200 {
+		var table *Table
+		err := patient(func() (err error) { table, err = Open(path); return err })
+		if err == nil {
+			err = patient(func() error { _, err := table.Failed(netip.MustParseAddr("192.0.2.7"), now); return err })
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, i, err)
+			os.Exit(1)
+		}
+		table.Close()
+	}
+	os.Exit(0)
+}
+
+// A process that keeps a lock keeps nobody waiting for longer than lockWait.
+func TestLockHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "table")
+	table, holder := openTable(t, path), openTable(t, path)
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(holder.f.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
+		t.Fatal(err)
+	}
+	for name, use := range map[string]func() error{
+		"Enter": func() error {
+			_, _, err := table.Enter(netip.MustParseAddr("192.0.2.7"), 1, time.Minute, now)
+			return err
+		},
+		"Failed": func() error { _, err := table.Failed(netip.MustParseAddr("192.0.2.7"), now); return err },
+		"Open":   func() error { _, err := Open(path); return err },
+	} {
+		start := time.Now()
+		err := use()
+		if took := time.Since(start); err == nil || !strings.Contains(err.Error(), ErrBusy.Error()) || took < lockWait || took > 50*lockWait {
+			t.Errorf("%s: %v after %v", name, err, took)
+		}
+	}
+	holder.Close()
+	if _, err := table.Failed(netip.MustParseAddr("192.0.2.7"), now); err != nil {
+		t.Errorf("after the lock has gone: %v", err)
 	}
 }
 
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "table")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
+	for name, prepare := range map[string]func(path string) error{
+		"everybody may write": func(path string) error {
+			return firstError(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666))
+		},
+		"another's": func(path string) error { return firstError(os.WriteFile(path, nil, 0o600), os.Chown(path, 1234, 1234)) },
+		"link":      func(path string) error { return os.Symlink(filepath.Join(dir, "target"), path) },
+		"hard link": func(path string) error {
+			return firstError(os.WriteFile(path+"2", nil, 0o600), os.Link(path+"2", path))
+		},
+		"folder":        func(path string) error { return os.Mkdir(path, 0o700) },
+		"pipe":          func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"text":          func(path string) error { return os.WriteFile(path, []byte("garbage that is no table"), 0o600) },
+		"a page":        func(path string) error { return os.WriteFile(path, []byte(strings.Repeat("text", 512)), 0o600) },
+		"a big file":    func(path string) error { return os.WriteFile(path, make([]byte, headerStart+headerSize), 0o600) },
+		"half a bucket": func(path string) error { return os.WriteFile(path, make([]byte, bucketSize/2), 0o600) },
+	} {
+		path := filepath.Join(dir, name)
+		if err := prepare(path); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if table, err := Open(path); err == nil {
+			table.Close()
+			t.Errorf("%s was opened", name)
+		}
+		if after, err := os.Stat(path); before.Mode().IsRegular() && (err != nil || after.Size() != before.Size()) {
+			t.Errorf("%s was changed", name)
+		}
+	}
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A file of the first version, and one of a version to come, becomes a new table with a key of its own; this version's is kept.
+func TestVersions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "table")
+	old := make([]byte, 3*bucketSize)
+	binary.LittleEndian.PutUint32(old[bucketSize+28:], 1)
+	binary.LittleEndian.PutUint32(old[2*bucketSize+60:], version1Kind)
+	if err := os.WriteFile(path, old, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(path, 0o666); err != nil {
+	first := openTable(t, path)
+	if first.key == [keySize]byte{} {
+		t.Error("no key")
+	}
+	if n, err := first.Failed(netip.MustParseAddr("192.0.2.7"), now); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+	// What a process of the first version still writes goes into the hole.
+	if _, err := first.f.WriteAt(old, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path); err == nil {
-		t.Error("a file that everybody may write was opened")
+	second := openTable(t, path)
+	if second.key != first.key || failures(t, second, "192.0.2.7", now) != 1 {
+		t.Error("the table was made anew")
 	}
-	os.Chmod(path, 0o600)
-	link := filepath.Join(dir, "link")
-	os.Symlink(path, link)
-	if _, err := Open(link); err == nil {
-		t.Error("a symbolic link was followed")
-	}
-	if _, err := Open(dir); err == nil {
-		t.Error("a folder was opened")
-	}
-	if err := os.WriteFile(path, []byte("garbage that is no table"), 0o600); err != nil {
+	if _, err := first.f.WriteAt([]byte{version + 1}, headerStart+int64(len(magic))); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := open(t, path).Failed(netip.MustParseAddr("192.0.2.7"), now); err != nil || n != 1 {
-		t.Errorf("over garbage: %d, %v", n, err)
+	third := openTable(t, path)
+	if third.key == first.key || failures(t, third, "192.0.2.7", now) != 0 {
+		t.Error("another version's table was used")
 	}
 }
 
 func TestDelay(t *testing.T) {
-	const base, limit = 5 * time.Second, 30 * time.Second
-	for n, want := range map[int]time.Duration{0: base, 1: base, 2: 2 * base, 6: limit, 7: limit, 1 << 20: limit} {
+	const base, limit = 5 * time.Second, 33 * time.Second
+	for n, want := range map[int]time.Duration{-1: base, 0: base, 1: base, 2: 2 * base, 6: 30 * time.Second, 7: 30 * time.Second, 1 << 20: 30 * time.Second} {
 		if got := Delay(n, base, limit); got != want {
 			t.Errorf("Delay(%d) = %v, want %v", n, got, want)
 		}
@@ -161,7 +426,38 @@ func TestDelay(t *testing.T) {
 	if got := Delay(3, 5*time.Second, time.Second); got != 5*time.Second {
 		t.Errorf("a limit below the base: %v", got)
 	}
-	if got := Delay(3, 0, time.Second); got != 0 && got != time.Second {
+	if got := Delay(3, 0, time.Second); got != 0 {
 		t.Errorf("no base: %v", got)
 	}
+}
+
+// FuzzCorrupt: whatever a bucket holds, it stops nobody, and no count is out of bounds.
+func FuzzCorrupt(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte(strings.Repeat("\xff", bucketSize)))
+	f.Add([]byte(strings.Repeat("\x01", bucketSize)))
+	table := newTable(f)
+	addr := netip.MustParseAddr("2001:db8::1")
+	f.Fuzz(func(t *testing.T, content []byte) {
+		content = content[:min(len(content), bucketSize)]
+		for _, in := range []tableKind{tableFailures, tableConnections} {
+			offset := headerStart + headerSize + int64(in)*tableSize + int64(table.whose(addr).network>>1%buckets)*bucketSize
+			if _, err := table.f.WriteAt(make([]byte, bucketSize), offset); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := table.f.WriteAt(content, offset); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := table.Failed(addr, now); err != nil || n < 1 || n > maxCount+2 {
+			t.Errorf("Failed: %d, %v", n, err)
+		}
+		ok, leave, err := table.Enter(addr, 2, time.Minute, now)
+		if err != nil || !ok {
+			t.Errorf("Enter: %v, %v", ok, err)
+		}
+		if err := leave(); err != nil {
+			t.Error(err)
+		}
+	})
 }

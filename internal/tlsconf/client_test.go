@@ -85,9 +85,6 @@ func FuzzSettings(f *testing.F) {
 		if _, err := s.store.get(&tls.ClientHelloInfo{ServerName: sni}); err != nil {
 			t.Errorf("no certificate for name %q at %q: %v", sni, ip, err)
 		}
-		if name := External(c.TLS.External, map[string]string{}); name != "" {
-			t.Errorf("EXTERNAL name %q out of nothing", name)
-		}
 	})
 }
 

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"mailproxy/internal/facts"
+	"mailproxy/internal/text"
 )
 
 // subjectFields are the parts of a subject, by object identifier, in couriertls's spelling.
@@ -17,29 +20,21 @@ var subjectFields = []struct{ oid, name string }{
 	{"1.2.840.113549.1.9.1", "EMAILADDRESS"},
 }
 
-// Variables are the facts about a connection as couriertls puts them into the environment of the program it starts:
-// TLS_CONNECTED_PROTOCOL, and TLS_SUBJECT_<FIELD> for each field of the subject of the client's verified certificate (of several equal
-// fields the last counts), plus TLS_SUBJECT_SUBJECTALTNAME for its first e-mail address there. Values with control characters are left
-// out: they end up in environments and as user names.
-func Variables(state *tls.ConnectionState) map[string]string {
-	vars := map[string]string{ConnectedVariable: protocolName(state)}
+// Facts are the protocol, the fields of the subject of the client's verified certificate, and the first e-mail address among its
+// alternative names.
+func Facts(state *tls.ConnectionState) facts.TLS {
+	told := facts.Over(protocolName(state))
 	if len(state.VerifiedChains) == 0 {
-		return vars
+		return told
 	}
 	leaf := state.PeerCertificates[0]
 	for _, atv := range leaf.Subject.Names {
 		if name := fieldName(atv); name != "" {
-			if value, ok := atv.Value.(string); ok && IsClean(value) {
-				vars[SubjectPrefix+name] = value
-			} else {
-				delete(vars, SubjectPrefix+name)
-			}
+			value, _ := atv.Value.(string) // another type: none
+			told = told.With(name, value)
 		}
 	}
-	if mail := firstMail(leaf); mail != "" {
-		vars[AltNameVariable] = mail
-	}
-	return vars
+	return told.With(facts.AltName, firstMail(leaf))
 }
 
 func fieldName(atv pkix.AttributeTypeAndValue) string {
@@ -53,7 +48,7 @@ func fieldName(atv pkix.AttributeTypeAndValue) string {
 }
 
 func firstMail(leaf *x509.Certificate) string {
-	if i := slices.IndexFunc(leaf.EmailAddresses, func(m string) bool { return m != "" && IsClean(m) }); i >= 0 {
+	if i := slices.IndexFunc(leaf.EmailAddresses, func(m string) bool { return m != "" && text.PlainName(m) }); i >= 0 {
 		return leaf.EmailAddresses[i]
 	}
 	return ""

@@ -218,16 +218,16 @@ func TestClientCertificates(t *testing.T) {
 			continue
 		}
 		state := r.server.ConnectionState()
-		vars := Variables(&state)
+		told := Facts(&state)
 		want := "hans@example.com"
 		if c.level == config.VerifyNone || c.level == "" {
 			want = ""
 		}
-		if got := External("emailaddress", vars); got != want {
-			t.Errorf("%s: EXTERNAL name %q, want %q of %v", c.level, got, want, vars)
+		if got := told.External("emailaddress"); got != want {
+			t.Errorf("%s: EXTERNAL name %q, want %q of %v", c.level, got, want, told)
 		}
-		if want != "" && (vars["TLS_SUBJECT_CN"] != "Hans Müller" || vars["TLS_SUBJECT_O"] != "Example") {
-			t.Errorf("%v", vars)
+		if want != "" && (told.External("CN") != "Hans Müller" || told.External("o") != "Example") {
+			t.Errorf("%v", told)
 		}
 	}
 }
@@ -261,7 +261,7 @@ func TestVersionsAndALPN(t *testing.T) {
 			continue
 		}
 		state := r.server.ConnectionState()
-		if got := Variables(&state)[ConnectedVariable]; got != c.said && !strings.Contains(c.said, "TLS1.3") {
+		if got := Facts(&state).Variables()["TLS_CONNECTED_PROTOCOL"]; got != c.said && !strings.Contains(c.said, "TLS1.3") {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}

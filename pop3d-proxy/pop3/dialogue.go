@@ -100,11 +100,16 @@ func (d *dialogue) open() error {
 // next reads one command and runs it.
 func (d *dialogue) next(ctx context.Context) error {
 	text, err := d.in.ReadLine(maxLine)
-	if errors.Is(err, line.ErrTooLong) {
-		return d.bad("-ERR Line too long.")
+	if err != nil && !errors.Is(err, line.ErrTooLong) {
+		return err
+	}
+	if !d.s.CountCommand() {
+		d.end(exitFail)
+		d.s.LogDisconnected(frontend.EndClosed)
+		return d.reply("-ERR Too many commands without a login.")
 	}
 	if err != nil {
-		return err
+		return d.bad("-ERR Line too long.")
 	}
 	name, arg, ok := parseLine(text)
 	if !ok {

@@ -1,13 +1,16 @@
 package pop3
 
 import (
+	"encoding/base64"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/internal/inetd"
 	"mailproxy/tests/transcript"
 )
 
@@ -101,7 +104,7 @@ func TestTimeIsUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
 			start := time.Now()
 			io.WriteString(s.Conn, said)
 			if name == "always the same" {
@@ -176,7 +179,7 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("too many errors", func(t *testing.T) {
 		t.Parallel()
-		s := front().Begin(t, fronttest.Options{})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_MAX_COMMANDS": "1000"}})
 		go io.WriteString(s.Conn, strings.Repeat("x\r\n", 98)+"CAPA\r\n"+strings.Repeat("x\r\n", 10000))
 		said, _ := io.ReadAll(s.Conn)
 		s.Wait(t)
@@ -189,7 +192,7 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
-		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1"}})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
 		io.WriteString(s.Conn, strings.Repeat("CAPA\r\n", 5000))
 		s.Wait(t)
 	})
@@ -263,4 +266,37 @@ func FuzzSession(f *testing.F) {
 			t.Errorf("answer %q", answer)
 		}
 	})
+}
+
+// A process that is neither root nor another user for good serves nobody any more.
+func TestHalfChanged(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{DropRoot: inetd.ErrChanged})
+	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+replyTemporary+"\nS-")
+	if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
+		t.Errorf("status %d, log\n%s", status, s.Log)
+	}
+}
+
+// Good commands and bad ones, right and wrong: one too many ends the session, and the log names the setting.
+func TestTooManyCommands(t *testing.T) {
+	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_MAX_COMMANDS": "4"}})
+	transcript.Play(t, s.Conn, "S* .*\nC: LANG\nS* .*\nC: x\nS* -ERR.*\nC: USER ann\nS* .*\nC: PASS x\nS* -ERR.*\n"+
+		"C: LANG\nS: -ERR Too many commands without a login.\nS-")
+	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
+	if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), want) {
+		t.Errorf("status %d, log\n%s", status, s.Log)
+	}
+}
+
+// A password that is too long is refused by every command alike, and nobody is asked.
+func TestLongPassword(t *testing.T) {
+	long := strings.Repeat("p", sasl.MaxPassword+1)
+	s := front().Begin(t, fronttest.Options{})
+	transcript.Play(t, s.Conn, "S* .*\nC: USER ann\nS* .*\nC: PASS "+long+"\nS: -ERR [AUTH] Login failed.\n"+
+		"C: AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+long))+"\nS: -ERR [AUTH] Authentication failed.\n"+
+		"C: USER carl\nS* .*\nC: PASS "+long+"\nS: -ERR [AUTH] Login failed.\nC: QUIT\nS* .*\nS-") // carl's database is down
+	s.Wait(t)
+	if log := s.Log.String(); strings.Count(log, "LOGIN FAILED") != 3 || strings.Contains(log, "authentication error") {
+		t.Errorf("log\n%s", log)
+	}
 }

@@ -25,6 +25,9 @@ func (d *dialogue) login(ctx context.Context, failed string, c *frontend.Credent
 	case errors.Is(err, frontend.ErrBroken):
 		d.end(exitFail)
 		return nil
+	case errors.Is(err, frontend.ErrHome):
+		d.end(exitFail)
+		return d.reply(replyTemporary)
 	case errors.Is(err, frontend.ErrRefused):
 		return d.reply("-ERR [AUTH] " + failed)
 	case errors.Is(err, frontend.ErrTemporary):

@@ -40,6 +40,8 @@ type Options struct {
 	Mailhost func(conn *net.UnixConn)
 	// Sleep is waited in place of the delay after a failed login.
 	Sleep time.Duration
+	// DropRoot is what giving up root rights ends with.
+	DropRoot error
 }
 
 // Session is one client's session.
@@ -122,7 +124,7 @@ func (f *Front) system(t testing.TB, o Options) *frontend.System {
 			}()
 			return ours, nil
 		},
-		DropRoot: func(string) error { return nil },
+		DropRoot: func(string) error { return o.DropRoot },
 		// Like the real one it does not come back: the dialogue's goroutine ends here.
 		Exec: func(conn inetd.Conn, l *inetd.Local) error {
 			fmt.Fprint(conn, f.Greeting(l))

@@ -1,0 +1,70 @@
+// Package text makes text that somebody else has chosen fit for a log line, and says whether it has control
+// characters. Every program's log and every check of a name or password for control characters uses it.
+package text
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Visible returns s with control characters (C0, DEL, and the C1 controls U+0080 to U+009F), line separators
+// and bytes that are not UTF-8 written as \ooo, byte by byte. What it returns is one line, and Visible leaves
+// it as it is.
+func Visible(s string) string {
+	clean := true
+	for _, r := range s {
+		if hidden(r) || r == utf8.RuneError {
+			clean = false
+			break
+		}
+	}
+	if clean {
+		return s
+	}
+	var b strings.Builder
+	for s != "" {
+		r, n := utf8.DecodeRuneInString(s)
+		if hidden(r) || r == utf8.RuneError && n <= 1 {
+			for _, c := range []byte(s[:n]) {
+				fmt.Fprintf(&b, "\\%03o", c)
+			}
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
+func hidden(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+
+// MaxField bounds a value in a log line, in bytes before it is escaped.
+const MaxField = 300
+
+// Field makes a value safe inside a line of "name=value, name=value": it is Visible, its commas are written
+// as \054, and it is cut at MaxField bytes. With its commas left in, a user name such as "x, ip=[192.0.2.1]"
+// would have fail2ban ban an address of the client's choice.
+func Field(value string) string {
+	return strings.ReplaceAll(Visible(Shorten(value)), ",", `\054`)
+}
+
+// Shorten cuts s at MaxField bytes, not within a character, and marks the cut by "...".
+func Shorten(s string) string {
+	if len(s) <= MaxField {
+		return s
+	}
+	return strings.ToValidUTF8(s[:MaxField], "") + "..."
+}
+
+// Plain says whether s has no control character below U+0020 and no DEL: what a password may hold, which may
+// be in any encoding, and the least that every protocol here asks for, as CR or LF would end a command and
+// begin another.
+func Plain(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+}
+
+// PlainName is Plain for names, which are shown to people and written to logs: no C1 controls and no line
+// separators either. Bytes that are not UTF-8 pass, as old accounts have names in other encodings.
+func PlainName(s string) bool { return !strings.ContainsFunc(s, hidden) }
