@@ -40,7 +40,7 @@ func TestSignalStatus(t *testing.T) {
 						t.Fatalf("%s: %q %v", s.name, line, err)
 					}
 				} else {
-					waitForConnection(t, file.Fd())
+					waitForConnection(t, file)
 				}
 				file.Close()
 				if err := command.Process.Signal(signal); err != nil {
@@ -93,12 +93,17 @@ func begin(t *testing.T, s side, env ...string) (net.Conn, *os.File, *exec.Cmd, 
 }
 
 // waitForConnection returns when the program has taken its connection over, which it makes non-blocking: it listens for
-// signals then. fd is a copy of the connection.
-func waitForConnection(t *testing.T, fd uintptr) {
+// signals then. file is a copy of the connection.
+func waitForConnection(t *testing.T, file *os.File) {
 	t.Helper()
+	raw, err := file.SyscallConn() // Fd would make the connection blocking again, the program's, too
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !harness.Eventually(func() bool {
-		flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
-		return err == nil && flags&unix.O_NONBLOCK != 0
+		flags := 0
+		cerr := raw.Control(func(fd uintptr) { flags, err = unix.FcntlInt(fd, unix.F_GETFL, 0) })
+		return cerr == nil && err == nil && flags&unix.O_NONBLOCK != 0
 	}) {
 		t.Fatal("the program does not take its connection")
 	}
