@@ -38,7 +38,6 @@ func TestCourierTools(t *testing.T) {
 			run("", "authtest", "-s", "pop3", "svc", "imapsecret"),
 			run("", "authtest", "a@x.org", "secret"),
 			run("", "authtest", "nobody"),
-			run("", "authtest", "root0"),
 			run("", "authtest", "ünï", "secret"),
 			run("", "authenumerate"),
 			run("", "authenumerate", "-o"),
@@ -52,8 +51,8 @@ func TestCourierTools(t *testing.T) {
 			t.Errorf("Courier:\n%s\nours:\n%s", theirs[i], ours[i])
 		}
 	}
-	if !strings.Contains(theirs[0], "Authentication succeeded") || strings.Count(theirs[9], "\n") < 400 {
-		t.Errorf("Courier's tools do not work here:\n%s\n%s", theirs[0], theirs[9])
+	if !strings.Contains(theirs[0], "Authentication succeeded") || strings.Count(theirs[8], "\n") < 400 {
+		t.Errorf("Courier's tools do not work here:\n%s\n%s", theirs[0], theirs[8])
 	}
 }
 

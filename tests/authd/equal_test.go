@@ -40,7 +40,12 @@ func both(t *testing.T, settings harness.Env, ask func(t *testing.T) []string) (
 
 // tolerated are the answers that differ, and why.
 var tolerated = map[string]string{
-	"baduid": "Courier takes uid=abc for uid 0, root; ours refuses the account and logs why",
+	"baduid":  "Courier takes uid=abc for uid 0, root; ours is a temporary failure, and logs why",
+	"root0":   "Courier lets root log in; ours does not, and logs why",
+	"uidzero": "as root0",
+	"nouid":   "Courier takes an account without a uid for none; ours is a temporary failure, and logs why",
+	"nogid":   "as nouid",
+	"nohome":  "as nouid",
 }
 
 // TestEqualAnswers asks both daemons about every account in every way and compares every field.

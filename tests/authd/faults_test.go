@@ -86,7 +86,9 @@ func TestStopWhileWaiting(t *testing.T) {
 	if err := os.WriteFile("/etc/courier/authldaprc", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := daemon(t, harness.Bin(t, "authdaemond"), "-user", "")
+	harness.Run(t, "", "chown", "root:courier", "/etc/courier/authldaprc")
+	harness.Run(t, "", "chmod", "640", "/etc/courier/authldaprc")
+	p := daemon(t, harness.Bin(t, "authdaemond"))
 	done := make(chan error, 10)
 	for i := range cap(done) {
 		go func() {
