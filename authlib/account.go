@@ -1,16 +1,17 @@
-// Package authlib asks the auth module for mail accounts: the account that it returns, the requests it takes, and the
-// authdaemon protocol that carries both over a unix socket.
+// Package authlib asks the auth module for mail accounts: the account that it returns, the requests it takes,
+// and the authdaemon protocol that carries both over a unix socket.
 //
-// The package links no database driver. The account databases live in packages below it (userdb, mysql, pgsql, ldap),
-// implement [Module], and are linked by authdaemond only.
+// The package links no database driver. The account databases live in packages below it (userdb, mysql,
+// pgsql, ldap), implement [Module], and are linked by authdaemond only.
 package authlib
 
 import "strings"
 
-// Account is what the auth module knows about one mail account. Empty strings stand for values that were not given.
+// Account is what the auth module knows about one mail account. Empty strings stand for values that were not
+// given.
 type Account struct {
-	// SystemUser (USERNAME on the wire) names the system user whose uid, gid and groups the account uses. When it is
-	// set it wins over UID and GID.
+	// SystemUser (USERNAME on the wire) names the system user whose uid, gid and groups the account uses. When
+	// it is set it wins over UID and GID.
 	SystemUser string
 	// UID and GID are nil when the module did not give them, so that the zero Account is nobody, not root.
 	UID, GID *uint32
@@ -32,9 +33,9 @@ type Account struct {
 	Options Options
 }
 
-// Spelling returns how a database spells the name that somebody typed: the first of its values that is the same but for case and
-// blanks around it, or the name as typed where none is, so that an alias does not log in as somebody else. Limits, caches and
-// mailhosts then see one user for Ann@x and ann@X.
+// Spelling returns how a database spells the name that somebody typed: the first of its values that is the
+// same but for case and blanks around it, or the name as typed where none is, so that an alias does not log
+// in as somebody else. Limits, caches and mailhosts then see one user for Ann@x and ann@X.
 func Spelling(typed string, values ...string) string {
 	for _, v := range values {
 		if strings.EqualFold(strings.TrimSpace(v), strings.TrimSpace(typed)) {
@@ -44,7 +45,8 @@ func Spelling(typed string, values ...string) string {
 	return typed
 }
 
-// Options is a list "key=value,key=value" as it stands in the database, order kept. A key without "=" has the value "".
+// Options is a list "key=value,key=value" as it stands in the database, order kept. A key without "=" has the
+// value "".
 type Options string
 
 // Get returns the value of the first option named key, and whether there is one.
@@ -81,8 +83,8 @@ func (o Options) Merge(defaults Options) Options {
 	return Options(merged)
 }
 
-// Atoi reads a leading decimal number as C's atoi does (blanks, a sign, digits; the rest is ignored), which is how
-// Courier reads every numeric setting. Numbers beyond the int32 range are cut to it.
+// Atoi reads a leading decimal number as C's atoi does (blanks, a sign, digits; the rest is ignored), which
+// is how Courier reads every numeric setting. Numbers beyond the int32 range are cut to it.
 func Atoi(s string) int {
 	s = strings.TrimLeft(s, " \t\n\v\f\r")
 	sign := 1

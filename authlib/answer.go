@@ -19,8 +19,8 @@ const (
 	AnswerEnd  = ".\n"
 )
 
-// AppendAccount appends the account as the answer to AUTH or PRE, final "." included. A value with a control character
-// cannot be carried: the error, an [*AccountError], names its key.
+// AppendAccount appends the account as the answer to AUTH or PRE, final "." included. A value with a control
+// character cannot be carried: the error, an [*AccountError], names its key.
 func AppendAccount(dst []byte, a *Account) ([]byte, error) {
 	start := len(dst)
 	bad := ""
@@ -57,9 +57,9 @@ func AppendAccount(dst []byte, a *Account) ([]byte, error) {
 	return append(dst, AnswerEnd...), nil
 }
 
-// ReadAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL; io.ErrUnexpectedEOF when the
-// connection ended without an answer, which is the daemon's way to say "not now"; [ErrProtocol] for garbage; an
-// [*AccountError] for ids that no account may have; or r's own.
+// ReadAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL; io.ErrUnexpectedEOF when
+// the connection ended without an answer, which is the daemon's way to say "not now"; [ErrProtocol] for
+// garbage; an [*AccountError] for ids that no account may have; or r's own.
 func ReadAccount(r io.Reader) (*Account, error) {
 	buf := make([]byte, 0, 1024)
 	for {
@@ -142,8 +142,8 @@ func parseAccount(buf []byte) (*Account, error) {
 	}
 }
 
-// setWireIDs sets the ids that an answer holds; "" = it does not. Courier's daemon writes GID=0 for accounts of a system user,
-// whose ids come from the system.
+// setWireIDs sets the ids that an answer holds; "" = it does not. Courier's daemon writes GID=0 for accounts
+// of a system user, whose ids come from the system.
 func (a *Account) setWireIDs(uid, gid string) error {
 	if a.SystemUser != "" && gid == "0" {
 		gid = ""
@@ -164,8 +164,8 @@ func (a *Account) setWireIDs(uid, gid string) error {
 	return nil
 }
 
-// AppendListing appends one line of an enumeration: name, uid, gid, home, maildir and options, separated by tabs.
-// Accounts with control characters in them cannot be listed.
+// AppendListing appends one line of an enumeration: name, uid, gid, home, maildir and options, separated by
+// tabs. Accounts with control characters in them cannot be listed.
 func AppendListing(dst []byte, a *Account) ([]byte, error) {
 	for _, v := range [...]string{a.Address, a.Home, a.Maildir, string(a.Options)} {
 		if HasControl(v) {
@@ -183,9 +183,9 @@ func AppendListing(dst []byte, a *Account) ([]byte, error) {
 	return append(append(dst, string(a.Options)...), '\n'), nil
 }
 
-// ReadListing reads an enumeration to its end and calls yield for each account, but for those with ids that no account may
-// have. It ends with yield's first error, with
-// io.ErrUnexpectedEOF for a list that was cut short, with [ErrProtocol] for garbage, or with r's own error.
+// ReadListing reads an enumeration to its end and calls yield for each account, but for those with ids that
+// no account may have. It ends with yield's first error, with io.ErrUnexpectedEOF for a list that was cut
+// short, with [ErrProtocol] for garbage, or with r's own error.
 func ReadListing(r io.Reader, yield func(*Account) error) error {
 	lines := bufio.NewReaderSize(r, maxAnswer)
 	for {
@@ -221,7 +221,8 @@ func ReadListing(r io.Reader, yield func(*Account) error) error {
 	}
 }
 
-// parseListing parses one line of an enumeration, in which the options may be missing. The error is ErrProtocol, or ErrID.
+// parseListing parses one line of an enumeration, in which the options may be missing. The error is
+// ErrProtocol, or ErrID.
 func parseListing(line string) (*Account, error) {
 	f := strings.Split(line, "\t")
 	if len(f) < 5 || len(f) > 6 || f[0] == "" {

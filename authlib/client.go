@@ -37,8 +37,9 @@ const maxClientWait = time.Hour
 
 // Client asks an authdaemon, one connection a request. It may be used by many goroutines at once.
 //
-// Its methods return an error that is [ErrRefused] when the answer was no; every other error means that there was no
-// answer: tell the user to come back later. Errors name the socket and the step; they never hold a password.
+// Its methods return an error that is [ErrRefused] when the answer was no; every other error means that there
+// was no answer: tell the user to come back later. Errors name the socket and the step; they never hold a
+// password.
 type Client struct {
 	// Socket is the path of the daemon's socket; empty = [DefaultSocket].
 	Socket string
@@ -49,8 +50,8 @@ type Client struct {
 	Users []string
 	// Dial, if not nil, connects to the daemon's socket in place of package net, within limit.
 	Dial func(ctx context.Context, socket string, limit time.Duration) (net.Conn, error)
-	// OneShot, if not nil, returns a connection to a daemon started for one request. It is called when nobody listens on
-	// Socket: no such file, or connection refused. See [Starter].
+	// OneShot, if not nil, returns a connection to a daemon started for one request. It is called when nobody
+	// listens on Socket: no such file, or connection refused. See [Starter].
 	OneShot func(ctx context.Context) (net.Conn, error)
 }
 
@@ -64,7 +65,8 @@ func (c *Client) Lookup(ctx context.Context, req *LookupRequest) (*Account, erro
 	return c.account(ctx, req)
 }
 
-// ChangePassword changes a password; [ErrRefused] when the old one is wrong or the account's module cannot change it.
+// ChangePassword changes a password; [ErrRefused] when the old one is wrong or the account's module cannot
+// change it.
 func (c *Client) ChangePassword(ctx context.Context, req *PasswordRequest) error {
 	return c.ask(ctx, req, func(r io.Reader) error {
 		var answer [8]byte
@@ -89,8 +91,8 @@ func (c *Client) ChangePassword(ctx context.Context, req *PasswordRequest) error
 	})
 }
 
-// Enumerate calls yield for each account of each module and ends with yield's first error. Only Address, UID, GID, Home,
-// Maildir and Options are filled in. ReadTimeout limits each step of the list, not the whole.
+// Enumerate calls yield for each account of each module and ends with yield's first error. Only Address, UID,
+// GID, Home, Maildir and Options are filled in. ReadTimeout limits each step of the list, not the whole.
 func (c *Client) Enumerate(ctx context.Context, yield func(*Account) error) error {
 	return c.ask(ctx, &EnumerateRequest{}, func(r io.Reader) error { return ReadListing(r, yield) })
 }

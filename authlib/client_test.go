@@ -187,7 +187,8 @@ func TestClientNobodyListens(t *testing.T) {
 
 func TestStarter(t *testing.T) {
 	answers := &Starter{Program: "/bin/sh", Args: []string{"-c", "ignored"}}
-	// "sh -once ..." is no valid call: the program ends at once, which is a temporary failure and leaves no child.
+	// "sh -once ..." is no valid call: the program ends at once, which is a temporary failure and leaves no
+	// child.
 	c := &Client{Socket: "/nonexistent/socket", OneShot: answers.Start}
 	if _, err := c.Authenticate(context.Background(), ann); err == nil || errors.Is(err, ErrRefused) {
 		t.Errorf("got %v", err)

@@ -5,8 +5,9 @@ import (
 	"errors"
 )
 
-// ErrRefused says that the auth module knows no such account, or that the password is wrong. It does not say which.
-// Every other error of this package's functions is temporary: the question could not be asked or not be answered.
+// ErrRefused says that the auth module knows no such account, or that the password is wrong. It does not say
+// which. Every other error of this package's functions is temporary: the question could not be asked or not
+// be answered.
 var ErrRefused = errors.New("no such account, or wrong password")
 
 // AuthType is the kind of proof in an AuthRequest, as the authdaemon protocol names it.
@@ -27,8 +28,8 @@ type AuthRequest struct {
 	Type    AuthType
 	// User and Password are the proof of AuthLogin.
 	User, Password string
-	// Challenge is the decoded text that was sent to the client, Response the decoded answer: "user SPACE hex-digest".
-	// They are the proof of the CRAM types.
+	// Challenge is the decoded text that was sent to the client, Response the decoded answer: "user SPACE
+	// hex-digest". They are the proof of the CRAM types.
 	Challenge, Response []byte
 	// RemoteIP is the client's address for the module's log; empty = not known.
 	RemoteIP string
@@ -48,17 +49,17 @@ type PasswordRequest struct {
 	RemoteIP                                string
 }
 
-// Module is one account database. Its methods are called by many goroutines at once. They return ErrRefused for an
-// account that is not theirs or a proof that does not hold, and any other error when they could not tell: the daemon
-// then stops asking and the client is told to come back later.
+// Module is one account database. Its methods are called by many goroutines at once. They return ErrRefused
+// for an account that is not theirs or a proof that does not hold, and any other error when they could not
+// tell: the daemon then stops asking and the client is told to come back later.
 type Module interface {
 	// Name is the name in authmodulelist, such as "authuserdb".
 	Name() string
 	Authenticate(ctx context.Context, req *AuthRequest) (*Account, error)
 	Lookup(ctx context.Context, req *LookupRequest) (*Account, error)
 	ChangePassword(ctx context.Context, req *PasswordRequest) error
-	// Enumerate calls yield for each account in no particular order and stops at yield's first error. Only Address,
-	// UID, GID, Home, Maildir and Options of an Account are filled in.
+	// Enumerate calls yield for each account in no particular order and stops at yield's first error. Only
+	// Address, UID, GID, Home, Maildir and Options of an Account are filled in.
 	Enumerate(ctx context.Context, yield func(*Account) error) error
 	// Close releases connections and files. Requests under way end with an error.
 	Close() error

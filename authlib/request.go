@@ -20,8 +20,8 @@ const (
 	MaxRequest = 4 * 8192
 )
 
-// ErrProtocol says that the other end did not speak the authdaemon protocol, or broke one of its limits. The daemon
-// closes such a connection without an answer.
+// ErrProtocol says that the other end did not speak the authdaemon protocol, or broke one of its limits. The
+// daemon closes such a connection without an answer.
 var ErrProtocol = errors.New("not an authdaemon message")
 
 // errIncomplete says that a message goes on after the bytes at hand.
@@ -33,11 +33,12 @@ type EnumerateRequest struct {
 	RemoteIP string
 }
 
-// Request is what a client may ask an authdaemon: *AuthRequest, *LookupRequest, *PasswordRequest or *EnumerateRequest.
+// Request is what a client may ask an authdaemon: *AuthRequest, *LookupRequest, *PasswordRequest or
+// *EnumerateRequest.
 type Request any
 
-// Login returns the user name of the request: User, or for the CRAM types the name in the Response. ok is false when a
-// Response has no blank, or when the type is none of the known ones.
+// Login returns the user name of the request: User, or for the CRAM types the name in the Response. ok is
+// false when a Response has no blank, or when the type is none of the known ones.
 func (r *AuthRequest) Login() (user string, ok bool) {
 	switch r.Type {
 	case AuthLogin:
@@ -52,7 +53,8 @@ func (r *AuthRequest) Login() (user string, ok bool) {
 	return "", false
 }
 
-// HasControl tells whether s holds a byte below 0x20, which no value in the line-oriented authdaemon protocol may.
+// HasControl tells whether s holds a byte below 0x20, which no value in the line-oriented authdaemon protocol
+// may.
 func HasControl(s string) bool {
 	for i := range len(s) {
 		if s[i] < 0x20 {
@@ -62,8 +64,9 @@ func HasControl(s string) bool {
 	return false
 }
 
-// AppendRequest appends the request as it goes over the wire. The error wraps [ErrRefused] when a value cannot be
-// carried: control characters, a blank in a PRE service, or more than the daemon takes. No account is named so.
+// AppendRequest appends the request as it goes over the wire. The error wraps [ErrRefused] when a value
+// cannot be carried: control characters, a blank in a PRE service, or more than the daemon takes. No account
+// is named so.
 func AppendRequest(dst []byte, req Request) ([]byte, error) {
 	switch r := req.(type) {
 	case *AuthRequest:
@@ -167,9 +170,10 @@ func checkValues(values ...string) error {
 // refused returns an error that is an [ErrRefused] with a reason.
 func refused(why string) error { return fmt.Errorf("%s: %w", why, ErrRefused) }
 
-// ReadRequest reads one request from r, which gets no more reads once the request is complete. buf is working space: a
-// slice with some capacity saves an allocation; the request returned does not refer to it. The error is [ErrProtocol]
-// for anything unintelligible or too long, io.ErrUnexpectedEOF or io.EOF for a client that went away, or r's own.
+// ReadRequest reads one request from r, which gets no more reads once the request is complete. buf is working
+// space: a slice with some capacity saves an allocation; the request returned does not refer to it. The error
+// is [ErrProtocol] for anything unintelligible or too long, io.ErrUnexpectedEOF or io.EOF for a client that
+// went away, or r's own.
 func ReadRequest(r io.Reader, buf []byte) (Request, error) {
 	buf = buf[:0]
 	for {
@@ -201,8 +205,9 @@ func ReadRequest(r io.Reader, buf []byte) (Request, error) {
 // Incomplete tells whether err, from [ParseRequest], asks for more bytes.
 func Incomplete(err error) bool { return err == errIncomplete }
 
-// ParseRequest parses the request at the start of buf. The request does not refer to buf afterwards. When buf does not
-// hold all of it yet, [Incomplete] is true of the error; [ErrProtocol] means that no further byte will help.
+// ParseRequest parses the request at the start of buf. The request does not refer to buf afterwards. When buf
+// does not hold all of it yet, [Incomplete] is true of the error; [ErrProtocol] means that no further byte
+// will help.
 func ParseRequest(buf []byte) (Request, error) {
 	remoteIP := ""
 	for {

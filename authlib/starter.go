@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Starter starts an authdaemond for one request over a socket pair, for hosts without a resident one. Its Start is a
-// [Client.OneShot].
+// Starter starts an authdaemond for one request over a socket pair, for hosts without a resident one. Its
+// Start is a [Client.OneShot].
 type Starter struct {
 	// Program is the path of authdaemond, Args what follows "authdaemond -once".
 	Program string
@@ -22,9 +22,10 @@ type Starter struct {
 	Stderr *os.File
 }
 
-// Start starts the program with its end of the pair as standard input and output. Closing the connection waits for the
-// program, and kills it if it does not end by itself within two seconds, so that no child outlives the question: the
-// process may become another program, which does not expect children. The end of ctx kills the program.
+// Start starts the program with its end of the pair as standard input and output. Closing the connection
+// waits for the program, and kills it if it does not end by itself within two seconds, so that no child
+// outlives the question: the process may become another program, which does not expect children. The end of
+// ctx kills the program.
 func (s *Starter) Start(ctx context.Context) (net.Conn, error) {
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"mailproxy/internal/text"
 )
 
-// asker asks the modules in order: success ends it, "not mine" goes on to the next, a failure ends it without an answer.
-// It may be used by many goroutines at once.
+// asker asks the modules in order: success ends it, "not mine" goes on to the next, a failure ends it without
+// an answer. It may be used by many goroutines at once.
 type asker struct {
 	log      *logger
 	settings *settings
@@ -32,8 +32,8 @@ type served struct {
 	*watch
 }
 
-// newAsker opens the modules of s, taking those that are open already from old, which may be nil, unless they would now be
-// opened with other settings.
+// newAsker opens the modules of s, taking those that are open already from old, which may be nil, unless they
+// would now be opened with other settings.
 func newAsker(s *settings, su setup, old *asker, now func() time.Time) *asker {
 	a := &asker{log: su.log, settings: s, setup: su, now: now, complaints: new(complaints)}
 	if old != nil {
@@ -79,7 +79,8 @@ func (a *asker) close(next *asker) {
 	}
 }
 
-// account has each module in turn try, until one says something else than "not mine". It returns that module's name.
+// account has each module in turn try, until one says something else than "not mine". It returns that
+// module's name.
 func (a *asker) account(try func(authlib.Module) (*authlib.Account, error)) (*authlib.Account, string, error) {
 	for _, m := range a.modules {
 		a.debugf("%s: trying this module", m.Name())
@@ -264,8 +265,8 @@ func (a *asker) enumerate(ctx context.Context, begin func(module string) error, 
 	return nil
 }
 
-// answer returns the bytes that answer a request other than ENUMERATE. An error means that the connection is closed
-// without an answer, the protocol's way to say "not now".
+// answer returns the bytes that answer a request other than ENUMERATE. An error means that the connection is
+// closed without an answer, the protocol's way to say "not now".
 func (a *asker) answer(ctx context.Context, req authlib.Request, dst []byte) (out []byte, err error) {
 	var account *authlib.Account
 	var module string

@@ -16,8 +16,8 @@ import (
 // maxCached bounds the number of remembered answers.
 const maxCached = 50000
 
-// cache remembers successful answers for a while (AUTH_CACHE_TTL). Its keys are keyed hashes of the whole question, with a
-// secret that dies with the process; clear passwords are not in it.
+// cache remembers successful answers for a while (AUTH_CACHE_TTL). Its keys are keyed hashes of the whole
+// question, with a secret that dies with the process; clear passwords are not in it.
 type cache struct {
 	ttl time.Duration
 	now func() time.Time
@@ -93,8 +93,8 @@ func (c *cache) get(key [32]byte, clear string) (*authlib.Account, string, bool)
 	return &account, hit.module, true
 }
 
-// put remembers an answer, unless everything was forgotten since the question was asked, or the answer holds a clear
-// password other than that of the question.
+// put remembers an answer, unless everything was forgotten since the question was asked, or the answer holds
+// a clear password other than that of the question.
 func (c *cache) put(key [32]byte, era int, account *authlib.Account, module, clear string) {
 	answer := cached{account: *account, module: module, until: c.now().Add(c.ttl)}
 	if account.ClearPassword != "" {
@@ -131,7 +131,8 @@ func (c *cache) shrink() {
 	}
 }
 
-// clear forgets everything: a password has changed, and the same account may have been asked for under several names.
+// clear forgets everything: a password has changed, and the same account may have been asked for under
+// several names.
 func (c *cache) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -70,7 +70,8 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// TestCacheRace: an answer to a question that was asked before a change of the password is not remembered after it.
+// TestCacheRace: an answer to a question that was asked before a change of the password is not remembered
+// after it.
 func TestCacheRace(t *testing.T) {
 	c := newCache(time.Minute, time.Now)
 	key, era := c.key("login", "imap", "ann", "old")

@@ -10,8 +10,8 @@ import (
 	"mailproxy/authlib"
 )
 
-// The commands test and enumerate ask the databases themselves, without the daemon, and show what it would answer, in the
-// format of Courier's authtest and authenumerate, with the mailhost and the module added.
+// The commands test and enumerate ask the databases themselves, without the daemon, and show what it would
+// answer, in the format of Courier's authtest and authenumerate, with the mailhost and the module added.
 
 // test shows an account, checks its password, or changes it.
 func (p *program) test(ctx context.Context, s *settings, args []string) int {

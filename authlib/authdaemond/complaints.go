@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// complaintPause is how long an account that was complained about is not named again, maxComplaints how many are named in that
-// time: anybody can ask for accounts, and must not fill the log.
+// complaintPause is how long an account that was complained about is not named again, maxComplaints how many
+// are named in that time: anybody can ask for accounts, and must not fill the log.
 const (
 	complaintPause = time.Minute
 	maxComplaints  = 1000

@@ -13,9 +13,9 @@ import (
 	"mailproxy/authlib"
 )
 
-// conn is an accepted connection: a non-blocking descriptor. Most requests are there when the connection is accepted, and
-// their answers fit into the socket's buffer: four system calls in all, and nothing registered with the poller. Only who
-// has to be waited for gets a file that can be waited with.
+// conn is an accepted connection: a non-blocking descriptor. Most requests are there when the connection is
+// accepted, and their answers fit into the socket's buffer: four system calls in all, and nothing registered
+// with the poller. Only who has to be waited for gets a file that can be waited with.
 type conn struct {
 	fd   int
 	file *os.File // nil until somebody waits; then it owns fd
@@ -25,8 +25,9 @@ type conn struct {
 	peeked int
 }
 
-// peek looks for a whole request, which it leaves in the socket's queue until Close. To take it out before the answer is there
-// would wake the client, who waits for just that: the kernel tells a socket's sleepers of all that happens to it.
+// peek looks for a whole request, which it leaves in the socket's queue until Close. To take it out before
+// the answer is there would wake the client, who waits for just that: the kernel tells a socket's sleepers of
+// all that happens to it.
 func (c *conn) peek(buf []byte) (req authlib.Request, done bool, err error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), unix.MSG_PEEK, 0, 0)
 	if errno != 0 || n == 0 {
@@ -40,7 +41,8 @@ func (c *conn) peek(buf []byte) (req authlib.Request, done bool, err error) {
 	return req, true, err
 }
 
-// drop takes what was peeked at out of the queue: a socket closed with something in it would be an error for the client.
+// drop takes what was peeked at out of the queue: a socket closed with something in it would be an error for
+// the client.
 func (c *conn) drop() {
 	var buf [512]byte
 	for c.peeked > 0 {
@@ -137,8 +139,8 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// receive reads a request into buf's capacity, if all of it is there already. done is false when the client has to be
-// waited for; buf is then what there is of it.
+// receive reads a request into buf's capacity, if all of it is there already. done is false when the client
+// has to be waited for; buf is then what there is of it.
 func (c *conn) receive(buf []byte) (req authlib.Request, rest []byte, done bool, err error) {
 	for {
 		if len(buf) == cap(buf) {
@@ -159,8 +161,8 @@ func (c *conn) receive(buf []byte) (req authlib.Request, rest []byte, done bool,
 	}
 }
 
-// await reads a request from a client that has to be waited for, until the deadline. While the client is silent no buffer
-// is held for it, only what it has sent.
+// await reads a request from a client that has to be waited for, until the deadline. While the client is
+// silent no buffer is held for it, only what it has sent.
 func (c *conn) await(have []byte, deadline time.Time, buffers *pool) (authlib.Request, error) {
 	f := c.wait()
 	if err := f.SetReadDeadline(deadline); err != nil {

@@ -1,13 +1,13 @@
-// authdaemond answers who may log in, from Courier's account databases and over Courier's authdaemon protocol. It runs as a
-// resident daemon on a unix socket, or for one request on its standard input.
+// authdaemond answers who may log in, from Courier's account databases and over Courier's authdaemon
+// protocol. It runs as a resident daemon on a unix socket, or for one request on its standard input.
 //
 //	authdaemond [-config FOLDER] [-user NAME] [-allow NAME,@GROUP,...]      resident
 //	authdaemond -once [-config FOLDER]             one request on standard input, a socket
 //	authdaemond [-config FOLDER] test [-s SERVICE] USER [PASSWORD [NEWPASSWORD]]
 //	authdaemond [-config FOLDER] enumerate [-o]
 //
-// SIGHUP reads authdaemonrc again, SIGTERM stops accepting and ends when the requests under way are answered. Exit status: 0;
-// 1 for a refused test; 100 wrong usage; 111 failure of the system or of a database.
+// SIGHUP reads authdaemonrc again, SIGTERM stops accepting and ends when the requests under way are answered.
+// Exit status: 0; 1 for a refused test; 100 wrong usage; 111 failure of the system or of a database.
 package main
 
 import (
@@ -39,7 +39,8 @@ const (
 	exitFailure = 111
 )
 
-// How long after SIGTERM requests under way are waited for, and after which time the program ends in any case.
+// How long after SIGTERM requests under way are waited for, and after which time the program ends in any
+// case.
 const (
 	drainTime = 4 * time.Second
 	stopTime  = 4800 * time.Millisecond
@@ -196,8 +197,8 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 	return p.serve(ctx, srv, socks.clients)
 }
 
-// identity returns the user to become, or nil to stay what we are. Unless -user names one, it is Courier's where Courier's programs
-// ask, else our own, and the other one where there is no such user.
+// identity returns the user to become, or nil to stay what we are. Unless -user names one, it is Courier's
+// where Courier's programs ask, else our own, and the other one where there is no such user.
 func (p *program) identity(courier bool) (id *identity, err error) {
 	if os.Geteuid() != 0 {
 		return nil, nil

@@ -66,7 +66,8 @@ func TestCommands(t *testing.T) {
 		{"-config " + dir + " enumerate", 0, "ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n", ""},
 		{"-config " + dir + " enumerate -o", 0, "ann\t1000\t1001\t/home/ann\tM\tmailhost=m1:144,d=1\tm1:144\tauthuserdb\n" +
 			"odd\t1000\t1001\t/home/odd\t\td=1\t\tauthuserdb\n", ""},
-		// A module that there is not: the first one still answers, who would be asked by it is told to come back later.
+		// A module that there is not: the first one still answers, who would be asked by it is told to come back
+		// later.
 		{"-config " + bad + " test ann secret", 0, strings.Replace(succeeded, ",d=1", "", 1), "ERR: authfoo: no such module: who would be asked by it is told to come back later\n"},
 		{"-config " + bad + " test nobody", 111, "", "Authentication FAILED: temporary failure: authfoo: authfoo: no such module\n"},
 		{"-config " + bad + " enumerate", 111, "ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n", "the list is not complete: authfoo"},

@@ -41,7 +41,8 @@ type numbers struct {
 	set      *metrics.Set
 	requests [kinds][results]*metrics.Counter
 	seconds  [kinds]*metrics.PrometheusHistogram
-	// turnedAway counts requests that found the queue full or waited too long in it, silent those that never came.
+	// turnedAway counts requests that found the queue full or waited too long in it, silent those that never
+	// came.
 	turnedAway, silent *metrics.Counter
 	// denied counts clients that are not among those of -allow.
 	denied *metrics.Counter

@@ -19,7 +19,8 @@ type setup struct {
 	folder string
 	// oneShot: the process answers one request.
 	oneShot bool
-	// conns is the number of connections to each database: as many as Courier has with the same setting of daemons.
+	// conns is the number of connections to each database: as many as Courier has with the same setting of
+	// daemons.
 	conns   int
 	ldapTLS map[string]string
 	log     *logger
@@ -53,7 +54,8 @@ func openers() map[string]func(setup) (authlib.Module, error) {
 	}
 }
 
-// broken stands for a module that cannot serve: whoever would have been asked by it is told to come back later.
+// broken stands for a module that cannot serve: whoever would have been asked by it is told to come back
+// later.
 type broken struct {
 	name string
 	err  error

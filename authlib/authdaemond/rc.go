@@ -38,9 +38,11 @@ type settings struct {
 	debug int
 	// defaults are merged under the options of each account (DEFAULTOPTIONS).
 	defaults authlib.Options
-	// cacheTTL is how long a successful answer may be repeated without asking (AUTH_CACHE_TTL, seconds); 0 = not at all.
+	// cacheTTL is how long a successful answer may be repeated without asking (AUTH_CACHE_TTL, seconds); 0 = not
+	// at all.
 	cacheTTL time.Duration
-	// metrics is where counters are served (AUTH_METRICS): a path, or a loopback address and port; empty = nowhere.
+	// metrics is where counters are served (AUTH_METRICS): a path, or a loopback address and port; empty =
+	// nowhere.
 	metrics string
 	// ldapTLS are the LDAPTLS_ settings.
 	ldapTLS map[string]string
@@ -68,8 +70,8 @@ func readRC(folder string) (*settings, error) {
 	return parseRC(path, string(text))
 }
 
-// parseRC parses the text of an authdaemonrc: NAME=value or NAME="value", one a line, # comments. Of two settings of a
-// name the last counts. A value that cannot be used is an error that names line and setting.
+// parseRC parses the text of an authdaemonrc: NAME=value or NAME="value", one a line, # comments. Of two
+// settings of a name the last counts. A value that cannot be used is an error that names line and setting.
 func parseRC(path, text string) (*settings, error) {
 	s := &settings{daemons: defaultDaemons, folder: defaultVar, ldapTLS: make(map[string]string)}
 	modules := defaultModules

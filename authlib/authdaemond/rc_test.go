@@ -55,8 +55,8 @@ func TestParseRC(t *testing.T) {
 	}
 }
 
-// TestSampleRC: the file in etc/ sets every setting to its default, but for the folder of an installation without Courier,
-// and describes them all.
+// TestSampleRC: the file in etc/ sets every setting to its default, but for the folder of an installation
+// without Courier, and describes them all.
 func TestSampleRC(t *testing.T) {
 	s, err := readRC("../../etc")
 	if err != nil || len(s.warnings) > 0 {

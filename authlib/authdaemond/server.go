@@ -20,15 +20,16 @@ import (
 
 // Limits of the resident daemon.
 const (
-	// slotsPerDaemon: as many requests per configured daemon are under way at once. A worker of Courier waits for its
-	// database alone; here waiting costs no process, so there may be more of it.
+	// slotsPerDaemon: as many requests per configured daemon are under way at once. A worker of Courier waits
+	// for its database alone; here waiting costs no process, so there may be more of it.
 	slotsPerDaemon = 8
-	// queuePerSlot: as many requests per slot wait for one; those beyond are closed at once, a temporary failure.
+	// queuePerSlot: as many requests per slot wait for one; those beyond are closed at once, a temporary
+	// failure.
 	queuePerSlot = 16
 	// silentTime is how long a client may take to send its request.
 	silentTime = 10 * time.Second
-	// requestTime is how long a request may take from its last byte to the answer, waiting for a slot included. Clients
-	// wait 30 s: better an orderly temporary failure than theirs.
+	// requestTime is how long a request may take from its last byte to the answer, waiting for a slot included.
+	// Clients wait 30 s: better an orderly temporary failure than theirs.
 	requestTime = 25 * time.Second
 	// writeTime is how long a client may take to read its answer, or the next piece of it.
 	writeTime = 10 * time.Second
@@ -129,7 +130,8 @@ func (s *server) hold() *generation {
 	return s.now
 }
 
-// serve accepts connections until ctx ends, which it then returns nil for. Requests under way go on: see drain.
+// serve accepts connections until ctx ends, which it then returns nil for. Requests under way go on: see
+// drain.
 func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	// The listener itself gives no access to its descriptor's readiness; a file of the same socket does.
 	f, err := l.File()
@@ -175,7 +177,8 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	}
 }
 
-// hand gives a connection to an idle worker, or to a new one. Workers are kept because their stacks have grown already.
+// hand gives a connection to an idle worker, or to a new one. Workers are kept because their stacks have
+// grown already.
 func (s *server) hand(ctx context.Context, fd int) {
 	select {
 	case s.work <- job{ctx, fd}:
@@ -184,8 +187,8 @@ func (s *server) hand(ctx context.Context, fd int) {
 	}
 }
 
-// worker serves connections, one after the other, until enough others are idle. A panic ends it, and the connection that it
-// serves without an answer.
+// worker serves connections, one after the other, until enough others are idle. A panic ends it, and the
+// connection that it serves without an answer.
 func (s *server) worker(j job) {
 	for {
 		s.client(j.ctx, j.fd)
@@ -286,7 +289,8 @@ func (s *server) debugf(format string, args ...any) {
 
 // list answers ENUMERATE. An error ends the list without its final dot.
 func (s *server) list(g *generation, c *conn) error {
-	// The list of a large installation takes longer than other answers; the limit of each write ends it for who goes away.
+	// The list of a large installation takes longer than other answers; the limit of each write ends it for who
+	// goes away.
 	w := &lister{w: c}
 	err := g.enumerate(context.Background(), w.begin, w.account)
 	if err == nil {

@@ -47,7 +47,8 @@ func TestModulesInOrder(t *testing.T) {
 		{"bob", "bob", "/b own=1,more=2", "a b"},
 		{"cat", "cat", "/c own=1,more=2", "a b c"},
 		{"nobody", "x", "refused", "a b c"},
-		// A module that cannot tell ends it: the next must not be asked, nor the client be told that the password is wrong.
+		// A module that cannot tell ends it: the next must not be asked, nor the client be told that the password
+		// is wrong.
 		{"down", "down", "temporary", "a b"},
 		{"down2", "x", "temporary", "a b"},
 		{"bob", "bob", "/b own=1,more=2", "a b"},
@@ -101,7 +102,8 @@ func TestModulesInOrder(t *testing.T) {
 	}
 }
 
-// TestUnusableAccount: an account with a mistake in its data is no outage and no wrong password; the log names it once a minute.
+// TestUnusableAccount: an account with a mistake in its data is no outage and no wrong password; the log
+// names it once a minute.
 func TestUnusableAccount(t *testing.T) {
 	a, log := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: func(_ context.Context, user string) error {
 		if user != "ann" {

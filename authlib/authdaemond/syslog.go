@@ -12,9 +12,9 @@ import (
 	"mailproxy/internal/systemd"
 )
 
-// standardError returns where the log goes: standard error, in the form of a syslog message when that leads to the syslog service, with the
-// levels of the journal when it is that.
-// A front end under xinetd, whose own standard error is the client, starts us so.
+// standardError returns where the log goes: standard error, in the form of a syslog message when that leads
+// to the syslog service, with the levels of the journal when it is that. A front end under xinetd, whose own
+// standard error is the client, starts us so.
 func standardError(file *os.File, getenv func(string) string) io.Writer {
 	kind, err := unix.GetsockoptInt(int(file.Fd()), unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil || kind != unix.SOCK_DGRAM {
@@ -23,8 +23,8 @@ func standardError(file *os.File, getenv func(string) string) io.Writer {
 	return &syslogWriter{to: file, pid: os.Getpid(), now: time.Now}
 }
 
-// syslogWriter makes a message of facility mail of each of a logger's lines, RFC 3164 section 4.1 without the host name, as the
-// C library's syslog(3) does.
+// syslogWriter makes a message of facility mail of each of a logger's lines, RFC 3164 section 4.1 without the
+// host name, as the C library's syslog(3) does.
 type syslogWriter struct {
 	to  io.Writer
 	pid int

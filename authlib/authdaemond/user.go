@@ -82,9 +82,10 @@ func (id *identity) canRead(info fs.FileInfo) bool {
 	return uint32(info.Mode().Perm())&need == need
 }
 
-// rootOnly returns the configuration file that keeps the daemon from giving up root: one that exists and that the user could
-// not read again when it changes; "" if there is none. Debian's rc files belong to group courier, and pass. userdb is
-// written by root's tools, root's alone, and new with every change: where that module is used, root it is, as with Courier.
+// rootOnly returns the configuration file that keeps the daemon from giving up root: one that exists and that
+// the user could not read again when it changes; "" if there is none. Debian's rc files belong to group
+// courier, and pass. userdb is written by root's tools, root's alone, and new with every change: where that
+// module is used, root it is, as with Courier.
 func rootOnly(id *identity, folder string, modules []string) string {
 	files := []string{"authdaemonrc"}
 	for _, m := range modules {

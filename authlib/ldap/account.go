@@ -42,7 +42,8 @@ func (d *directory) find(ctx context.Context, user, service string) (*authlib.Ac
 	return a, e, nil
 }
 
-// entry returns the only entry that matches; the error is authlib.ErrRefused when there is none, errSeveral when there are more.
+// entry returns the only entry that matches; the error is authlib.ErrRefused when there is none, errSeveral
+// when there are more.
 func (d *directory) entry(ctx context.Context, q *query) (*goldap.Entry, error) {
 	e, err := d.one(ctx, q)
 	switch {
@@ -125,8 +126,8 @@ func (d *directory) id(e *goldap.Entry, attribute, all, setting string) (value, 
 	return all, attribute
 }
 
-// matches returns authlib.ErrRefused unless a clear password is one of the entry's: stored clear passwords decide alone when there are
-// some, else any of the hashes. The account then has the one that matched.
+// matches returns authlib.ErrRefused unless a clear password is one of the entry's: stored clear passwords
+// decide alone when there are some, else any of the hashes. The account then has the one that matched.
 func (d *directory) matches(a *authlib.Account, e *goldap.Entry, clear string) error {
 	stored := values(e, d.clearPW)
 	for _, v := range stored {
@@ -164,7 +165,8 @@ func values(e *goldap.Entry, attribute string) []string {
 	return slices.DeleteFunc(all, func(v string) bool { return v == "" })
 }
 
-// cramMatches tells whether the answer to a challenge was made with one of the entry's clear passwords, which the account then has.
+// cramMatches tells whether the answer to a challenge was made with one of the entry's clear passwords, which
+// the account then has.
 func (d *directory) cramMatches(a *authlib.Account, e *goldap.Entry, req *authlib.AuthRequest) bool {
 	all := values(e, d.clearPW)
 	if len(all) == 0 {
@@ -183,8 +185,8 @@ func (d *directory) cramMatches(a *authlib.Account, e *goldap.Entry, req *authli
 	return false
 }
 
-// declined turns the answer to a change that a policy for passwords did not let pass into authlib.ErrRefused. That the rights
-// do not suffice, or that the server is unwilling, is not the user's fault.
+// declined turns the answer to a change that a policy for passwords did not let pass into authlib.ErrRefused.
+// That the rights do not suffice, or that the server is unwilling, is not the user's fault.
 func declined(err error) error {
 	if goldap.IsErrorWithCode(err, goldap.LDAPResultConstraintViolation) {
 		return fmt.Errorf("%w: new password: %w", authlib.ErrRefused, err)
@@ -192,8 +194,8 @@ func declined(err error) error {
 	return err
 }
 
-// ChangePassword stores a new password after checking the old one: as the administrator, or as the user himself when
-// LDAP_AUTHBIND is set. The hash keeps its scheme.
+// ChangePassword stores a new password after checking the old one: as the administrator, or as the user
+// himself when LDAP_AUTHBIND is set. The hash keeps its scheme.
 func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordRequest) error {
 	d, release, err := m.use()
 	if err != nil {

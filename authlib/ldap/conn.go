@@ -17,7 +17,8 @@ import (
 // conn is one connection: a question, then its answer, by one goroutine at a time.
 type conn struct {
 	ldap *goldap.Conn
-	// net is what ldap reads and writes. Its deadline ends an operation, answers included: when it passes, ldap closes.
+	// net is what ldap reads and writes. Its deadline ends an operation, answers included: when it passes, ldap
+	// closes.
 	net   net.Conn
 	limit time.Duration
 	// used: a request has had it before. begun: the request under way cannot be repeated.
@@ -165,8 +166,8 @@ func newConnections(size int, dial func(context.Context) (*conn, error)) (connec
 	return connections{p}, err
 }
 
-// do calls use with a connection. When the server has ended one that has been used before, it has probably been restarted: use
-// is called once more, with a fresh one.
+// do calls use with a connection. When the server has ended one that has been used before, it has probably
+// been restarted: use is called once more, with a fresh one.
 func (p connections) do(ctx context.Context, use func(*conn) error) error {
 	for again := true; ; again = false {
 		r, err := p.acquire(ctx)

@@ -33,9 +33,9 @@ type directory struct {
 	searches, binds connections
 }
 
-// New returns the module authldap, configured by file, with at most conns connections for searches and as many for binds.
-// It does not fail: a file that cannot be used is logged by logf, one line each, and requests fail until it can. env returns
-// the LDAPTLS_ settings, which are authdaemonrc's.
+// New returns the module authldap, configured by file, with at most conns connections for searches and as
+// many for binds. It does not fail: a file that cannot be used is logged by logf, one line each, and requests
+// fail until it can. env returns the LDAPTLS_ settings, which are authdaemonrc's.
 func New(file string, conns int, env func(name string) string, logf func(format string, args ...any)) *Module {
 	m := &Module{}
 	named := func(format string, args ...any) { logf(moduleName+": "+format, args...) }
@@ -132,15 +132,16 @@ func (d *directory) check(ctx context.Context, a *authlib.Account, e *goldap.Ent
 	if !d.authBind {
 		return d.matches(a, e, clear)
 	}
-	// Servers take an empty one for an anonymous bind, and say yes (RFC 4513 section 5.1.2); long ones keep their CPU busy.
+	// Servers take an empty one for an anonymous bind, and say yes (RFC 4513 section 5.1.2); long ones keep
+	// their CPU busy.
 	if clear == "" || len(clear) > password.MaxLength {
 		return authlib.ErrRefused
 	}
 	return temporary(d.binds.do(ctx, func(c *conn) error { return refused(a.Address, c.bind(ctx, e.DN, clear)) }))
 }
 
-// refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused. Where the reason is another than a
-// wrong password it stands behind that, for the log.
+// refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused. Where the
+// reason is another than a wrong password it stands behind that, for the log.
 func refused(name string, err error) error {
 	if !goldap.IsErrorAnyOf(err, goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInappropriateAuthentication,
 		goldap.LDAPResultNoSuchObject, goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultInsufficientAccessRights,
@@ -158,8 +159,8 @@ func refused(name string, err error) error {
 	return authlib.ErrRefused
 }
 
-// activeDirectory are the codes in the text of its invalidCredentials that mean something else, from Microsoft's list of
-// "LDAP bind error codes".
+// activeDirectory are the codes in the text of its invalidCredentials that mean something else, from
+// Microsoft's list of "LDAP bind error codes".
 var activeDirectory = map[string]string{
 	"530": "may not log in at this time", "531": "may not log in at this machine", "532": "the password has expired",
 	"533": "the account is disabled", "701": "the account has expired", "773": "the password must be changed first",
@@ -184,7 +185,8 @@ func (m *Module) Lookup(ctx context.Context, req *authlib.LookupRequest) (*authl
 	return a, err
 }
 
-// Enumerate lists the accounts, each under every value of the mail attribute, but for those without ids or home.
+// Enumerate lists the accounts, each under every value of the mail attribute, but for those without ids or
+// home.
 func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
 	d, release, err := m.use()
 	if err != nil {

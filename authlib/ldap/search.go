@@ -25,8 +25,8 @@ func and(a, b string) string {
 	return "(&" + a + b + ")"
 }
 
-// mapFilter puts the parts of an address into LDAP_EMAILMAP, escaped. Both placeholders are replaced in one pass, so that a part
-// that looks like one stays what it is.
+// mapFilter puts the parts of an address into LDAP_EMAILMAP, escaped. Both placeholders are replaced in one
+// pass, so that a part that looks like one stays what it is.
 func (c *settings) mapFilter(user, realm string) string {
 	return strings.NewReplacer("@user@", goldap.EscapeFilter(user), "@realm@", goldap.EscapeFilter(realm)).Replace(c.emailmap)
 }
@@ -40,7 +40,8 @@ type query struct {
 // errSeveral says that more than one entry matches.
 var errSeveral = errors.New("more than one entry matches")
 
-// one returns the only entry that matches; nil when there is none. The error is errSeveral, or that of the search.
+// one returns the only entry that matches; nil when there is none. The error is errSeveral, or that of the
+// search.
 func (d *directory) one(ctx context.Context, q *query) (*goldap.Entry, error) {
 	var found *goldap.Entry
 	err := d.searches.do(ctx, func(c *conn) error {
@@ -60,7 +61,8 @@ func (d *directory) one(ctx context.Context, q *query) (*goldap.Entry, error) {
 	return found, err
 }
 
-// each passes all entries on that match the filter, page by page (RFC 2696), and ends with yield's first error.
+// each passes all entries on that match the filter, page by page (RFC 2696), and ends with yield's first
+// error.
 func (d *directory) each(ctx context.Context, filter string, attributes []string, yield func(*goldap.Entry) error) error {
 	paging := goldap.NewControlPaging(pageSize)
 	return d.searches.do(ctx, func(c *conn) error {

@@ -197,7 +197,8 @@ func TestOne(t *testing.T) {
 	}
 }
 
-// TestRefused: a bind that is refused for another reason than the password says why in the log, and is refused all the same.
+// TestRefused: a bind that is refused for another reason than the password says why in the log, and is
+// refused all the same.
 func TestRefused(t *testing.T) {
 	for _, test := range []struct {
 		code uint16
@@ -224,7 +225,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestSilentServer: a server that answers nothing costs each request its time limit, and no connection more than there may be.
+// TestSilentServer: a server that answers nothing costs each request its time limit, and no connection more
+// than there may be.
 func TestSilentServer(t *testing.T) {
 	d := server(t, 2, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	start := time.Now()
@@ -250,8 +252,8 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
-// FuzzMessages lets a server answer a search with anything: no panic, and the connection is given up unless the answer
-// was in order.
+// FuzzMessages lets a server answer a search with anything: no panic, and the connection is given up unless
+// the answer was in order.
 func FuzzMessages(f *testing.F) {
 	f.Add(reply(1, 0))
 	f.Add(reply(1, 0, "a"))

@@ -27,8 +27,8 @@ type silent struct{}
 
 func (silent) Print(...any) {}
 
-// config returns the driver's settings and the connection's character set. As for Courier, the server "localhost" is the
-// unix socket.
+// config returns the driver's settings and the connection's character set. As for Courier, the server
+// "localhost" is the unix socket.
 func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.Config, string, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName = s.Get("MYSQL_USERNAME"), s.Get("MYSQL_PASSWORD"), s.Get("MYSQL_DATABASE")
@@ -70,8 +70,8 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.
 	return cfg, charset, err
 }
 
-// tlsConfig returns nil when neither a CA file nor a CA folder is set. The server's certificate must come from one of
-// those; its name is not looked at, as with libmysqlclient's VERIFY_CA.
+// tlsConfig returns nil when neither a CA file nor a CA folder is set. The server's certificate must come
+// from one of those; its name is not looked at, as with libmysqlclient's VERIFY_CA.
 func tlsConfig(s *rcfile.Settings, server string, warnf func(format string, args ...any)) (*tls.Config, error) {
 	file, folder := s.Get("MYSQL_SSL_CACERT"), s.Get("MYSQL_SSL_CAPATH")
 	if file == "" && folder == "" {
@@ -122,7 +122,8 @@ func tlsConfig(s *rcfile.Settings, server string, warnf func(format string, args
 	return cfg, nil
 }
 
-// ciphers returns the suites of TLS 1.2 that an OpenSSL list names; nil, the library's own choice, when it names none.
+// ciphers returns the suites of TLS 1.2 that an OpenSSL list names; nil, the library's own choice, when it
+// names none.
 func ciphers(list string, warnf func(format string, args ...any)) (ids []uint16) {
 	known := map[string]uint16{
 		"ECDHE-ECDSA-AES128-GCM-SHA256": tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,

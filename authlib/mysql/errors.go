@@ -30,8 +30,8 @@ const (
 	errIdleTooLong      = 4031
 )
 
-// gone tells the errors after which the same question may well be answered on a new connection: not those of making one, and not
-// that time is over.
+// gone tells the errors after which the same question may well be answered on a new connection: not those of
+// making one, and not that time is over.
 func gone(err error) bool {
 	var server *mysql.MySQLError
 	if errors.As(err, &server) {

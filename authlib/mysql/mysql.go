@@ -1,5 +1,6 @@
-// Package mysql serves accounts from a MySQL or MariaDB database as Courier's authmysqlrc describes it. See package
-// sqlaccount for the settings that it shares with PostgreSQL, and config.go for those of the connection.
+// Package mysql serves accounts from a MySQL or MariaDB database as Courier's authmysqlrc describes it. See
+// package sqlaccount for the settings that it shares with PostgreSQL, and config.go for those of the
+// connection.
 package mysql
 
 import (
@@ -18,15 +19,16 @@ import (
 	"mailproxy/authlib/sqlaccount"
 )
 
-// Time limits: of connecting and logging in, and of waiting for the server's next word, which is what limits a query. The driver
-// also takes contexts, but watches each with a goroutine, for a quarter of the daemon's processor time.
+// Time limits: of connecting and logging in, and of waiting for the server's next word, which is what limits
+// a query. The driver also takes contexts, but watches each with a goroutine, for a quarter of the daemon's
+// processor time.
 const (
 	connectTimeout = 5 * time.Second
 	readTimeout    = 8 * time.Second
 )
 
-// New returns the module authmysql, configured by file, with at most conns connections. It does not fail: a file that
-// cannot be used is logged by logf, one line each, and requests fail until it can.
+// New returns the module authmysql, configured by file, with at most conns connections. It does not fail: a
+// file that cannot be used is logged by logf, one line each, and requests fail until it can.
 func New(file string, conns int, logf func(format string, args ...any)) *sqlaccount.Module {
 	const name = "authmysql"
 	return sqlaccount.New(name, "MYSQL_", file, func(s *rcfile.Settings) (sqlaccount.Backend, error) {
@@ -107,8 +109,8 @@ func sqlMode(ctx context.Context, conn driver.Conn) (string, error) {
 	return fmt.Sprintf("%s", value[0]), nil
 }
 
-// modes is how the server reads SQL, and the statements that are made for that. It changes when the server comes back from a
-// restart with another sql_mode.
+// modes is how the server reads SQL, and the statements that are made for that. It changes when the server
+// comes back from a restart with another sql_mode.
 type modes struct {
 	charset string
 
@@ -133,7 +135,8 @@ func (m *modes) set(mode string) {
 	}
 }
 
-// get returns a statement made before; found is false when the server has not been asked yet or the template was not used yet.
+// get returns a statement made before; found is false when the server has not been asked yet or the template
+// was not used yet.
 func (m *modes) get(t *sqlaccount.Template) (s *statement, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -156,7 +159,8 @@ func (m *modes) dialect() (d sqlaccount.Dialect, mode string) {
 	return d, m.mode
 }
 
-// put keeps a statement for later, unless the mode for which it was made has changed. It returns the one to use.
+// put keeps a statement for later, unless the mode for which it was made has changed. It returns the one to
+// use.
 func (m *modes) put(t *sqlaccount.Template, mode string, s *statement) *statement {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -210,8 +214,8 @@ func (s *statement) args(v *sqlaccount.Values) []any {
 	return args
 }
 
-// do calls try when one of the connections is free, and once more when the server has ended it meanwhile, unless rows have been
-// passed on already (begun).
+// do calls try when one of the connections is free, and once more when the server has ended it meanwhile,
+// unless rows have been passed on already (begun).
 func (b *backend) do(ctx context.Context, v *sqlaccount.Values, try func(context.Context) (begun bool, err error)) error {
 	select {
 	case b.slots <- struct{}{}:

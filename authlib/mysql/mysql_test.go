@@ -127,7 +127,8 @@ func ask(ctx context.Context, b *backend, t *sqlaccount.Template) (string, error
 	return got, err
 }
 
-// TestModes: a template is read as the server reads SQL, and anew when the server comes back with another sql_mode.
+// TestModes: a template is read as the server reads SQL, and anew when the server comes back with another
+// sql_mode.
 func TestModes(t *testing.T) {
 	s := &server{}
 	b := s.backend(3)
@@ -183,7 +184,8 @@ func TestAgain(t *testing.T) {
 	}
 }
 
-// TestBounded: there are no more connections than there may be, and nobody waits for one longer than its context.
+// TestBounded: there are no more connections than there may be, and nobody waits for one longer than its
+// context.
 func TestBounded(t *testing.T) {
 	s := &server{hold: make(chan struct{})}
 	b := s.backend(2)

@@ -18,8 +18,8 @@ import (
 // ErrSecret says that a stored CRAM secret is not hex of two hash states of its mechanism.
 var ErrSecret = errors.New("damaged CRAM secret")
 
-// mechanism is what the HMAC of a CRAM mechanism needs. A state is the hash's inner state after one block, big or
-// little endian words as the hash prints them.
+// mechanism is what the HMAC of a CRAM mechanism needs. A state is the hash's inner state after one block,
+// big or little endian words as the hash prints them.
 type mechanism struct {
 	new func() hash.Hash
 	// size of a digest and of a state, in bytes: the three hashes print their whole state.
@@ -43,8 +43,8 @@ func mechanismOf(t authlib.AuthType) (mechanism, bool) {
 	return mechanism{}, false
 }
 
-// digestOf returns the digest in a response "user SPACE hex-digest", hex of either case; nil if there is none of the
-// right size.
+// digestOf returns the digest in a response "user SPACE hex-digest", hex of either case; nil if there is none
+// of the right size.
 func digestOf(response []byte, size int) []byte {
 	i := bytes.LastIndexByte(response, ' ')
 	digest := make([]byte, size)
@@ -57,8 +57,9 @@ func digestOf(response []byte, size int) []byte {
 	return digest
 }
 
-// VerifyCRAM tells whether response ("user SPACE hex-digest", decoded from base64) answers challenge (decoded) with the
-// clear password. It is false for a type that is not CRAM, and for a password longer than [MaxLength].
+// VerifyCRAM tells whether response ("user SPACE hex-digest", decoded from base64) answers challenge
+// (decoded) with the clear password. It is false for a type that is not CRAM, and for a password longer than
+// [MaxLength].
 func VerifyCRAM(clear string, t authlib.AuthType, challenge, response []byte) bool {
 	m, ok := mechanismOf(t)
 	if !ok || len(clear) > MaxLength {
@@ -70,8 +71,8 @@ func VerifyCRAM(clear string, t authlib.AuthType, challenge, response []byte) bo
 	return got != nil && hmac.Equal(got, mac.Sum(nil))
 }
 
-// VerifyCRAMSecret is VerifyCRAM for a stored secret in place of the password: hex of the hash states after the outer
-// key block, then after the inner one, as [CRAMSecret] makes it. The error is [ErrSecret].
+// VerifyCRAMSecret is VerifyCRAM for a stored secret in place of the password: hex of the hash states after
+// the outer key block, then after the inner one, as [CRAMSecret] makes it. The error is [ErrSecret].
 func VerifyCRAMSecret(secret string, t authlib.AuthType, challenge, response []byte) (bool, error) {
 	m, ok := mechanismOf(t)
 	if !ok {
@@ -109,7 +110,8 @@ func CRAMSecret(clear string, t authlib.AuthType) string {
 	return hex.EncodeToString(append(m.state(key, 0x5c), m.state(key, 0x36)...))
 }
 
-// state returns the printed state of the hash after one block of the key with every byte XORed with pad (RFC 2104).
+// state returns the printed state of the hash after one block of the key with every byte XORed with pad (RFC
+// 2104).
 func (m mechanism) state(key []byte, pad byte) []byte {
 	h := m.new()
 	block := make([]byte, h.BlockSize())

@@ -40,9 +40,9 @@ const (
 	defSHARounds    = 5000
 )
 
-// heavy holds a token for each computation that takes much memory (16 MiB for yescrypt, 64 MiB for Argon2, as they come) and all
-// of a CPU. More at a time than there are CPUs would make none of them faster, and a rush of logins would take the machine's
-// memory. It is the one piece of state in this package.
+// heavy holds a token for each computation that takes much memory (16 MiB for yescrypt, 64 MiB for Argon2, as
+// they come) and all of a CPU. More at a time than there are CPUs would make none of them faster, and a rush
+// of logins would take the machine's memory. It is the one piece of state in this package.
 var heavy = make(chan struct{}, runtime.GOMAXPROCS(0))
 
 // alone computes f when few others do.

@@ -120,8 +120,8 @@ func scram(name string, f func() hash.Hash) scheme {
 	}
 }
 
-// scryptSetting is what stands in front of the digest of a crypt(3) scrypt hash: "$7$", log2 of N in one character, r and p in five
-// each, low bits first, and the salt, which is the text itself.
+// scryptSetting is what stands in front of the digest of a crypt(3) scrypt hash: "$7$", log2 of N in one
+// character, r and p in five each, low bits first, and the salt, which is the text itself.
 func scryptSetting(text string) (n, r, p int, salt string, ok bool) {
 	const head = len("$7$")
 	if len(text) < head+11 {

@@ -2,8 +2,8 @@ package password
 
 import "strings"
 
-// Traditional crypt(3): DES with twelve bits of salt, see crypt(5). Only the first eight characters of a password count.
-// It is here because Courier's plain userdbpw still prints it.
+// Traditional crypt(3): DES with twelve bits of salt, see crypt(5). Only the first eight characters of a
+// password count. It is here because Courier's plain userdbpw still prints it.
 
 // isDES tells whether s looks like a traditional hash: two characters of salt, eleven of hash.
 func isDES(s string) bool { return len(s) == 13 && strings.Trim(s, cryptAlphabet) == "" }
@@ -18,8 +18,8 @@ func hashDES(_, clear string) (string, error) {
 	return desCrypt(clear, salt), nil
 }
 
-// The permutations of FIPS 46-3: each entry names, counted from 1 and from the left, the input bit that becomes this
-// output bit.
+// The permutations of FIPS 46-3: each entry names, counted from 1 and from the left, the input bit that
+// becomes this output bit.
 var (
 	desE = [...]uint{
 		32, 1, 2, 3, 4, 5, 4, 5, 6, 7, 8, 9, 8, 9, 10, 11,
@@ -86,8 +86,8 @@ func desKeys(key uint64) (keys [16]uint64) {
 	return keys
 }
 
-// desCrypt returns the traditional hash of clear: zeros encrypted 25 times, with the salt exchanging bits of the
-// expansion's halves. salt is two characters of cryptAlphabet.
+// desCrypt returns the traditional hash of clear: zeros encrypted 25 times, with the salt exchanging bits of
+// the expansion's halves. salt is two characters of cryptAlphabet.
 func desCrypt(clear, salt string) string {
 	var key uint64
 	for i := range 8 {

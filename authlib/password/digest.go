@@ -27,7 +27,8 @@ func sha512Sum(p, s []byte) []byte { d := sha512.Sum512(join(p, s)); return d[:]
 
 func join(p, s []byte) []byte { return append(p[:len(p):len(p)], s...) }
 
-// digestSchemes lists the {SCHEME} digests. {MD5} is Courier's, and Dovecot's too where it is one of crypt(3).
+// digestSchemes lists the {SCHEME} digests. {MD5} is Courier's, and Dovecot's too where it is one of
+// crypt(3).
 func digestSchemes() []scheme {
 	return []scheme{
 		plainDigest("{md5}", md5Sum, md5.Size, false), plainDigest("{ldap-md5}", md5Sum, md5.Size, false),
@@ -82,7 +83,8 @@ func clearSchemes() (list []scheme) {
 	return list
 }
 
-// Clear returns the password that a stored {PLAIN}, {CLEAR} or {CLEARTEXT} holds, which CRAM needs; "" for all others.
+// Clear returns the password that a stored {PLAIN}, {CLEAR} or {CLEARTEXT} holds, which CRAM needs; "" for
+// all others.
 func Clear(hash string) string {
 	f, err := find(hash)
 	if err != nil || Locked(hash) {

@@ -1,9 +1,11 @@
-// Package password tells whether a clear password belongs to a stored hash, or to a stored CRAM secret, and makes new
-// ones. It takes what the tables of Courier and Dovecot hold: crypt(3) formats, and digests, key derivations and clear passwords
-// with a {SCHEME} prefix. What it does not know it names, without showing the hash.
+// Package password tells whether a clear password belongs to a stored hash, or to a stored CRAM secret, and
+// makes new ones. It takes what the tables of Courier and Dovecot hold: crypt(3) formats, and digests, key
+// derivations and clear passwords with a {SCHEME} prefix. What it does not know it names, without showing the
+// hash.
 //
-// Of crypt(3) it lacks the formats that no mail system writes: $sha1$, $md5$, $gy$, $3$, BSDi's _; of Dovecot's schemes those that
-// are made for one mechanism: CRAM-MD5, HMAC-MD5, DIGEST-MD5, OTP; and PLAIN-MD4, PLAIN-TRUNC.
+// Of crypt(3) it lacks the formats that no mail system writes: $sha1$, $md5$, $gy$, $3$, BSDi's _; of
+// Dovecot's schemes those that are made for one mechanism: CRAM-MD5, HMAC-MD5, DIGEST-MD5, OTP; and
+// PLAIN-MD4, PLAIN-TRUNC.
 package password
 
 import (
@@ -14,8 +16,8 @@ import (
 	"mailproxy/authlib"
 )
 
-// MaxLength is the longest password that a hash is computed of, in bytes. The time of most schemes grows with the length, so
-// that somebody who sends long ones would keep a CPU busy.
+// MaxLength is the longest password that a hash is computed of, in bytes. The time of most schemes grows with
+// the length, so that somebody who sends long ones would keep a CPU busy.
 const MaxLength = 512
 
 // ErrTooLong says that a new password is longer than [MaxLength].
@@ -36,9 +38,9 @@ func (e *UnknownSchemeError) Error() string {
 	return "unknown password scheme " + e.Scheme
 }
 
-// Verify tells whether clear is the password of the stored hash, in time that does not depend on where they differ. The
-// error is an [*UnknownSchemeError] for a hash of a kind that is not known, or that is damaged. A password longer than
-// [MaxLength] is nobody's: it is not looked at.
+// Verify tells whether clear is the password of the stored hash, in time that does not depend on where they
+// differ. The error is an [*UnknownSchemeError] for a hash of a kind that is not known, or that is damaged. A
+// password longer than [MaxLength] is nobody's: it is not looked at.
 func Verify(hash, clear string) (bool, error) {
 	f, err := find(hash)
 	if err != nil {
@@ -54,8 +56,9 @@ func Verify(hash, clear string) (bool, error) {
 	return match, nil
 }
 
-// Check is [Verify] for the modules of authlib: nil when clear is the password of the stored hash, [authlib.ErrRefused] when
-// it is not or when the hash is locked (see [Locked]), and an [*authlib.AccountError] for a hash that cannot be used.
+// Check is [Verify] for the modules of authlib: nil when clear is the password of the stored hash,
+// [authlib.ErrRefused] when it is not or when the hash is locked (see [Locked]), and an
+// [*authlib.AccountError] for a hash that cannot be used.
 func Check(account, hash, clear string) error {
 	if Locked(hash) {
 		return authlib.ErrRefused
@@ -73,8 +76,8 @@ func Check(account, hash, clear string) error {
 	return nil
 }
 
-// Locked tells hashes that no password is to match: empty, or beginning with ! or *, as passwd -l and others write them, with or
-// without a {SCHEME} in front.
+// Locked tells hashes that no password is to match: empty, or beginning with ! or *, as passwd -l and others
+// write them, with or without a {SCHEME} in front.
 func Locked(hash string) bool {
 	if strings.HasPrefix(hash, "{") {
 		if _, rest, ok := strings.Cut(hash, "}"); ok {
@@ -84,8 +87,9 @@ func Locked(hash string) bool {
 	return hash == "" || hash[0] == '!' || hash[0] == '*'
 }
 
-// Hash makes a hash of clear of the same kind and cost as like, which is a hash, or only a scheme such as "{SSHA}", "$1$",
-// "$6$". The error is an [*UnknownSchemeError], [ErrTooLong], or the system's for want of randomness.
+// Hash makes a hash of clear of the same kind and cost as like, which is a hash, or only a scheme such as
+// "{SSHA}", "$1$", "$6$". The error is an [*UnknownSchemeError], [ErrTooLong], or the system's for want of
+// randomness.
 func Hash(like, clear string) (string, error) {
 	if len(clear) > MaxLength {
 		return "", ErrTooLong

@@ -11,7 +11,8 @@ import (
 	"mailproxy/authlib"
 )
 
-// x80 is a password longer than any block or limit: bcrypt looks at 72 bytes, DES at 8, HMAC-MD5 hashes beyond 64.
+// x80 is a password longer than any block or limit: bcrypt looks at 72 bytes, DES at 8, HMAC-MD5 hashes
+// beyond 64.
 var x80 = strings.Repeat("x", 80)
 
 // vectors were printed by libxcrypt's crypt(3), doveadm pw, userdbpw and openssl.

@@ -11,8 +11,8 @@ import (
 type scheme struct {
 	// name is the {SCHEME} in lower case, or the prefix that crypt(3) tells it by.
 	name string
-	// bytes: what is stored are bytes, which are written in base64, or in hexadecimal digits when hex is set. size is how many
-	// there are, 0 = it differs. Otherwise what is stored is text.
+	// bytes: what is stored are bytes, which are written in base64, or in hexadecimal digits when hex is set.
+	// size is how many there are, 0 = it differs. Otherwise what is stored is text.
 	bytes, hex bool
 	size       int
 	// verify compares in constant time; ok is false for a damaged hash.
@@ -21,8 +21,8 @@ type scheme struct {
 	hash func(like, clear string) (string, error)
 }
 
-// crypts are the schemes of crypt(3), named those with a name in braces, by name; made when they are first asked for. No prefix
-// of crypt(3) is the beginning of another.
+// crypts are the schemes of crypt(3), named those with a name in braces, by name; made when they are first
+// asked for. No prefix of crypt(3) is the beginning of another.
 var (
 	crypts = sync.OnceValue(cryptSchemes)
 	named  = sync.OnceValue(func() map[string]scheme {

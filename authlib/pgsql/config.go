@@ -12,8 +12,8 @@ import (
 	"mailproxy/authlib/rcfile"
 )
 
-// config reads PGSQL_CONNECTION, a libpq connection string: host lists, sslmode, certificates and target_session_attrs
-// mean what PostgreSQL's documentation says.
+// config reads PGSQL_CONNECTION, a libpq connection string: host lists, sslmode, certificates and
+// target_session_attrs mean what PostgreSQL's documentation says.
 func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*pgxpool.Config, error) {
 	text := s.Get("PGSQL_CONNECTION")
 	if text == "" {

@@ -23,8 +23,8 @@ func code(err error) string {
 	return ""
 }
 
-// isUntyped tells the errors of a statement whose parameters' types the server cannot find out: indeterminate_datatype,
-// ambiguous_parameter, ambiguous_function.
+// isUntyped tells the errors of a statement whose parameters' types the server cannot find out:
+// indeterminate_datatype, ambiguous_parameter, ambiguous_function.
 func isUntyped(err error) bool {
 	switch code(err) {
 	case "42P18", "42P08", "42725":
@@ -33,8 +33,8 @@ func isUntyped(err error) bool {
 	return false
 }
 
-// isPooler tells the errors that come of prepared statements behind a pooler in transaction mode: one that is not there, one
-// that is there already.
+// isPooler tells the errors that come of prepared statements behind a pooler in transaction mode: one that is
+// not there, one that is there already.
 func isPooler(err error) bool {
 	switch code(err) {
 	case "26000", "42P05":
@@ -43,8 +43,8 @@ func isPooler(err error) bool {
 	return false
 }
 
-// isGone tells the errors after which the same question may well be answered on a new connection: not those of making one, and
-// not that time is over.
+// isGone tells the errors after which the same question may well be answered on a new connection: not those
+// of making one, and not that time is over.
 func isGone(err error) bool {
 	if c := code(err); c != "" {
 		return strings.HasPrefix(c, "08") || // connection exception

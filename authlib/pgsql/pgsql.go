@@ -1,5 +1,5 @@
-// Package pgsql serves accounts from a PostgreSQL database as Courier's authpgsqlrc describes it. See package sqlaccount
-// for the settings that it shares with MySQL, and config.go for those of the connection.
+// Package pgsql serves accounts from a PostgreSQL database as Courier's authpgsqlrc describes it. See package
+// sqlaccount for the settings that it shares with MySQL, and config.go for those of the connection.
 package pgsql
 
 import (
@@ -19,8 +19,8 @@ import (
 // connectTimeout is how long connecting to a host may take, unless connect_timeout says less.
 const connectTimeout = 5 * time.Second
 
-// New returns the module authpgsql, configured by file, with at most conns connections. It does not fail: a file that
-// cannot be used is logged by logf, one line each, and requests fail until it can.
+// New returns the module authpgsql, configured by file, with at most conns connections. It does not fail: a
+// file that cannot be used is logged by logf, one line each, and requests fail until it can.
 func New(file string, conns int, logf func(format string, args ...any)) *sqlaccount.Module {
 	const name = "authpgsql"
 	return sqlaccount.New(name, "PGSQL_", file, func(s *rcfile.Settings) (sqlaccount.Backend, error) {
@@ -37,8 +37,8 @@ type backend struct {
 	pool *pgxpool.Pool
 	// unnamed says that prepared statements do not live as long as the connection: there is a pooler in between.
 	unnamed atomic.Bool
-	// statements are the compiled templates, *sqlaccount.Query by statementKey; untyped those whose parameters' types the server
-	// cannot find out.
+	// statements are the compiled templates, *sqlaccount.Query by statementKey; untyped those whose parameters'
+	// types the server cannot find out.
 	statements, untyped sync.Map
 }
 
@@ -100,8 +100,8 @@ func (b *backend) run(ctx context.Context, t *sqlaccount.Template, v *sqlaccount
 			return err
 		}
 	}
-	// pgx sends strings as the text that they are, whatever the parameter's type, and the server reads it as it does the
-	// literals that they replace.
+	// pgx sends strings as the text that they are, whatever the parameter's type, and the server reads it as it
+	// does the literals that they replace.
 	args := make([]any, 0, 2+s.NumParams())
 	args = append(args, b.mode(fixed), pgx.QueryResultFormats{pgx.TextFormatCode})
 	for i := range s.NumParams() {
@@ -127,7 +127,8 @@ func (b *backend) mode(fixed bool) pgx.QueryExecMode {
 	return pgx.QueryExecModeCacheStatement
 }
 
-// do runs a statement, and once more where the answer says that this may help: begun tells whether rows have been passed on.
+// do runs a statement, and once more where the answer says that this may help: begun tells whether rows have
+// been passed on.
 func (b *backend) do(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, read func(pgx.Rows) (begun bool, err error)) error {
 	begun := false
 	once := func() error {

@@ -34,7 +34,8 @@ func askTemplate(b *backend, t *sqlaccount.Template) (string, error) {
 	return got, err
 }
 
-// TestPooler: behind a pooler in transaction mode a prepared statement may be gone: the same question is put without one.
+// TestPooler: behind a pooler in transaction mode a prepared statement may be gone: the same question is put
+// without one.
 func TestPooler(t *testing.T) {
 	s := newServer(t)
 	s.pooler = true

@@ -1,5 +1,5 @@
-// Package rcfile reads Courier's authmysqlrc, authpgsqlrc and authldaprc: lines of a name, blanks and a value. It also
-// keeps what was made of such a file up to date: see [Watcher].
+// Package rcfile reads Courier's authmysqlrc, authpgsqlrc and authldaprc: lines of a name, blanks and a
+// value. It also keeps what was made of such a file up to date: see [Watcher].
 package rcfile
 
 import (
@@ -44,10 +44,10 @@ func (s *Settings) Default(name, def string) string {
 // Number returns a setting as C's atoi reads it: 0 when it is not a number.
 func (s *Settings) Number(name string) int { return authlib.Atoi(s.values[name]) }
 
-// Parse reads the text of a file. A line is a name, blanks, and a value that ends before the line's trailing blanks; a
-// value ending in a backslash goes on in the next line, joined by one blank, the next line's leading blanks dropped. Of
-// two settings of a name the first counts. Lines that begin with # are comments; the end marker must stand in column 0
-// of one of them. LF and CRLF end a line.
+// Parse reads the text of a file. A line is a name, blanks, and a value that ends before the line's trailing
+// blanks; a value ending in a backslash goes on in the next line, joined by one blank, the next line's
+// leading blanks dropped. Of two settings of a name the first counts. Lines that begin with # are comments;
+// the end marker must stand in column 0 of one of them. LF and CRLF end a line.
 func Parse(text string) (*Settings, error) {
 	s := &Settings{values: make(map[string]string)}
 	marked := false

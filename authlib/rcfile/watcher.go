@@ -15,8 +15,8 @@ const pause = 20 * time.Millisecond
 // maxSize bounds what is read of a file, in bytes.
 const maxSize = 1 << 20
 
-// Watcher holds a T made of a settings file and makes a new one when the file has changed. A file that fails to load
-// is logged once, and the T made of its last good state stays.
+// Watcher holds a T made of a settings file and makes a new one when the file has changed. A file that fails
+// to load is logged once, and the T made of its last good state stays.
 type Watcher[T any] struct {
 	path  string
 	build func(*Settings) (T, error)
@@ -64,7 +64,8 @@ func (h *held[T]) release() {
 	}
 }
 
-// loggedError is an error that logf has been told: Logged keeps who gets it with each request from telling it again.
+// loggedError is an error that logf has been told: Logged keeps who gets it with each request from telling it
+// again.
 type loggedError struct{ error }
 
 func (loggedError) Logged() bool    { return true }
@@ -78,17 +79,17 @@ type stamp struct {
 	err   string // of stat
 }
 
-// Watch loads the file and returns its watcher. build makes a T of the settings; drop, which may be nil, is given each T that
-// was replaced, and the last one after Close, when nobody uses it any more. What goes wrong is passed to logf, one line a
-// change of the file.
+// Watch loads the file and returns its watcher. build makes a T of the settings; drop, which may be nil, is
+// given each T that was replaced, and the last one after Close, when nobody uses it any more. What goes wrong
+// is passed to logf, one line a change of the file.
 func Watch[T any](path string, build func(*Settings) (T, error), drop func(T), logf func(format string, args ...any)) *Watcher[T] {
 	w := &Watcher[T]{path: path, build: build, drop: drop, logf: logf, born: time.Now()}
 	w.current() // logged; each request gets the error
 	return w
 }
 
-// Use returns what the file says now, or said 20 ms ago. The value is not dropped before release is called. The error is that
-// of a file that has never been good, or [os.ErrClosed] after Close.
+// Use returns what the file says now, or said 20 ms ago. The value is not dropped before release is called.
+// The error is that of a file that has never been good, or [os.ErrClosed] after Close.
 func (w *Watcher[T]) Use() (value T, release func(), err error) {
 	for {
 		st := w.current()

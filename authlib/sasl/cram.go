@@ -11,8 +11,8 @@ import (
 	"mailproxy/authlib"
 )
 
-// cram is RFC 2195 and the same with other hashes: the answer to a challenge is the user's name and the HMAC of the
-// challenge keyed with the password. The auth module, which has the password, does the sum.
+// cram is RFC 2195 and the same with other hashes: the answer to a challenge is the user's name and the HMAC
+// of the challenge keyed with the password. The auth module, which has the password, does the sum.
 type cram struct {
 	mechanism string
 	authType  authlib.AuthType
@@ -44,8 +44,8 @@ func newCRAM(mechanism string, opts Options) (*cram, error) {
 	return c, nil
 }
 
-// kernelRandom reads from the kernel. crypto/rand does the same, but links half of crypto, which the programs that use this
-// package do without.
+// kernelRandom reads from the kernel. crypto/rand does the same, but links half of crypto, which the programs
+// that use this package do without.
 type kernelRandom struct{}
 
 func (kernelRandom) Read(p []byte) (int, error) {

@@ -2,8 +2,8 @@ package sasl
 
 import "fmt"
 
-// external is RFC 4422 appendix A: the connection has proved who the client is, the client only names whom it wants to
-// act for, which here can be nobody but itself.
+// external is RFC 4422 appendix A: the connection has proved who the client is, the client only names whom it
+// wants to act for, which here can be nobody but itself.
 type external struct {
 	identity string
 	cred     Credentials

@@ -2,7 +2,8 @@ package sasl
 
 import "mailproxy/authlib"
 
-// login asks for name and password one after the other: never standardised (draft-murchison-sasl-login), in wide use.
+// login asks for name and password one after the other: never standardised (draft-murchison-sasl-login), in
+// wide use.
 type login struct {
 	user  string
 	state int
@@ -17,8 +18,8 @@ const (
 
 func (l *login) Credentials() Credentials { return l.cred }
 
-// Next checks the name only when the password has come: a client that sent both at once must not see its password
-// taken for a command.
+// Next checks the name only when the password has come: a client that sent both at once must not see its
+// password taken for a command.
 func (l *login) Next(response []byte) ([]byte, bool, error) {
 	if l.state == loginStart && response == nil {
 		l.state = loginUser

@@ -1,12 +1,14 @@
-// Package sasl holds the server side of the SASL mechanisms (RFC 4422) that mail clients log in with: PLAIN (RFC 4616),
-// LOGIN, CRAM-MD5 (RFC 2195) and its SHA-1 and SHA-256 siblings, EXTERNAL; and the client's side of PLAIN.
+// Package sasl holds the server side of the SASL mechanisms (RFC 4422) that mail clients log in with: PLAIN
+// (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195) and its SHA-1 and SHA-256 siblings, EXTERNAL; and the client's side
+// of PLAIN.
 //
-// An exchange is pure: decoded bytes in, decoded bytes out, no connection and no clock. Base64, the "+" and the "*"
-// that cancels belong to IMAP and POP3. Nothing is authenticated here: a completed exchange yields [Credentials], which
-// the auth module judges.
+// An exchange is pure: decoded bytes in, decoded bytes out, no connection and no clock. Base64, the "+" and
+// the "*" that cancels belong to IMAP and POP3. Nothing is authenticated here: a completed exchange yields
+// [Credentials], which the auth module judges.
 //
-// github.com/emersion/go-sasl is not used: it has no CRAM and no checks for control characters, which is most of what is
-// here, and its other mechanisms bring encoding/json along. The tests let its clients talk to these servers.
+// github.com/emersion/go-sasl is not used: it has no CRAM and no checks for control characters, which is most
+// of what is here, and its other mechanisms bring encoding/json along. The tests let its clients talk to
+// these servers.
 package sasl
 
 import (
@@ -18,8 +20,8 @@ import (
 	"mailproxy/internal/text"
 )
 
-// The longest user name and password, in bytes, that [Check] lets pass. Together with the service name they fit into
-// the 8191 bytes that Courier's authdaemond reads, base64 of CRAM included.
+// The longest user name and password, in bytes, that [Check] lets pass. Together with the service name they
+// fit into the 8191 bytes that Courier's authdaemond reads, base64 of CRAM included.
 const (
 	MaxUser     = 1024
 	MaxPassword = 4096
@@ -28,8 +30,8 @@ const (
 var (
 	// ErrUnknownMechanism is New's answer to a mechanism that it does not have or that opts do not allow.
 	ErrUnknownMechanism = errors.New("unknown SASL mechanism")
-	// ErrMalformed says that a response is not what the mechanism asks for, or holds a name or a password that no
-	// account can have. For the client that is a failed login.
+	// ErrMalformed says that a response is not what the mechanism asks for, or holds a name or a password that
+	// no account can have. For the client that is a failed login.
 	ErrMalformed = errors.New("malformed SASL response")
 )
 
@@ -39,8 +41,8 @@ type Options struct {
 	Hostname string
 	// Random yields the unguessable part of CRAM challenges; nil = the kernel.
 	Random io.Reader
-	// External is the user that the connection itself has authenticated (a client certificate); empty = EXTERNAL is an
-	// unknown mechanism.
+	// External is the user that the connection itself has authenticated (a client certificate); empty = EXTERNAL
+	// is an unknown mechanism.
 	External string
 }
 
@@ -48,7 +50,8 @@ type Options struct {
 type Credentials struct {
 	// Mechanism is the mechanism's name in upper case.
 	Mechanism string
-	// Type says what the auth module is to be asked; it is empty for EXTERNAL, where only the account is looked up.
+	// Type says what the auth module is to be asked; it is empty for EXTERNAL, where only the account is looked
+	// up.
 	Type authlib.AuthType
 	// User is never empty. With CRAM it is the name inside Response.
 	User string
@@ -62,9 +65,10 @@ type Credentials struct {
 
 // Exchange is one attempt to log in. It is used once.
 type Exchange interface {
-	// Next takes the client's response and returns the next challenge, or done, or the reason why the attempt has
-	// failed, after which the exchange must not be used. The first response is nil when the client sent none along with
-	// its command (no initial response); an empty initial response is an empty slice. An empty challenge is to be sent.
+	// Next takes the client's response and returns the next challenge, or done, or the reason why the attempt
+	// has failed, after which the exchange must not be used. The first response is nil when the client sent none
+	// along with its command (no initial response); an empty initial response is an empty slice. An empty
+	// challenge is to be sent.
 	Next(response []byte) (challenge []byte, done bool, err error)
 	// Credentials returns what was learned, once Next has said done.
 	Credentials() Credentials
@@ -87,9 +91,10 @@ func New(mechanism string, opts Options) (Exchange, error) {
 	return nil, ErrUnknownMechanism
 }
 
-// Check reports as ErrMalformed a user name or password that must not go any further: an empty name, one of them too
-// long, a control character in one of them (a line break would become a second command at a mailhost or a second field
-// at the auth module). Bytes above 0x7f pass, valid UTF-8 or not: old accounts have Latin-1 passwords.
+// Check reports as ErrMalformed a user name or password that must not go any further: an empty name, one of
+// them too long, a control character in one of them (a line break would become a second command at a mailhost
+// or a second field at the auth module). Bytes above 0x7f pass, valid UTF-8 or not: old accounts have Latin-1
+// passwords.
 func Check(user, password string) error {
 	if user == "" || len(user) > MaxUser || len(password) > MaxPassword || !text.PlainName(user) || !text.Plain(password) {
 		return ErrMalformed

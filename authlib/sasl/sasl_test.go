@@ -227,8 +227,8 @@ func TestRFC2195(t *testing.T) {
 	}
 }
 
-// FuzzExchange: whatever the client answers, an exchange ends after at most three steps, and what it yields holds a
-// user, no control character and nothing that was not in the answers.
+// FuzzExchange: whatever the client answers, an exchange ends after at most three steps, and what it yields
+// holds a user, no control character and nothing that was not in the answers.
 func FuzzExchange(f *testing.F) {
 	f.Add("PLAIN", true, b("\x00user\x00pass"), b(""), b(""))
 	f.Add("PLAIN", false, b("a\x00user\x00pa\nss"), b("\x00"), b("\xff"))

@@ -7,22 +7,24 @@ import (
 
 // Dialect is how a server reads SQL on one connection.
 type Dialect struct {
-	// MySQL: # comments, "strings" and `names`, character set introducers, ? for a parameter. Otherwise PostgreSQL:
-	// E'...', $tag$...$tag$, "names", nested comments, $1.
+	// MySQL: # comments, "strings" and `names`, character set introducers, ? for a parameter. Otherwise
+	// PostgreSQL: E'...', $tag$...$tag$, "names", nested comments, $1.
 	MySQL bool
 	// Backslash says that a backslash in '...' escapes: MySQL without NO_BACKSLASH_ESCAPES, PostgreSQL with
 	// standard_conforming_strings off.
 	Backslash bool
 	// ANSIQuotes is MySQL's mode in which "..." is a name.
 	ANSIQuotes bool
-	// Text says that PostgreSQL is told that each parameter is text, for statements whose types it cannot find out by itself.
+	// Text says that PostgreSQL is told that each parameter is text, for statements whose types it cannot find
+	// out by itself.
 	Text bool
-	// Multibyte tells the first byte of a two-byte character from others, for a connection in a character set whose second
-	// bytes may look like a quote or a backslash; nil when there are none such, as in UTF-8.
+	// Multibyte tells the first byte of a two-byte character from others, for a connection in a character set
+	// whose second bytes may look like a quote or a backslash; nil when there are none such, as in UTF-8.
 	Multibyte func(lead byte) bool
 }
 
-// Multibyte returns [Dialect.Multibyte] for the character set of a connection, as MySQL or PostgreSQL calls it.
+// Multibyte returns [Dialect.Multibyte] for the character set of a connection, as MySQL or PostgreSQL calls
+// it.
 func Multibyte(charset string) func(lead byte) bool {
 	switch strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(charset)) {
 	case "sjis", "cp932", "shiftjis", "mskanji", "win932", "windows932", "windows31j", "shiftjis2004":

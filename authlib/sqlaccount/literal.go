@@ -51,8 +51,8 @@ func blanked(text string) string {
 	}
 }
 
-// literal reads a quoted token: its decoded text cut at the placeholders, and the token as it is to be written when it
-// holds no known one.
+// literal reads a quoted token: its decoded text cut at the placeholders, and the token as it is to be
+// written when it holds no known one.
 func (c *compiler) literal(quote byte, backslash bool) (l literal, raw string, err error) {
 	var decoded, written strings.Builder
 	start := c.pos

@@ -1,6 +1,6 @@
-// Package sqlaccount is what authmysql and authpgsql have in common: the settings that make the queries, templates that become
-// statements with parameters, so that no value that a client sends can change a query, the rows that make accounts, and the
-// rules that decide about a password.
+// Package sqlaccount is what authmysql and authpgsql have in common: the settings that make the queries,
+// templates that become statements with parameters, so that no value that a client sends can change a query,
+// the rows that make accounts, and the rules that decide about a password.
 package sqlaccount
 
 import (
@@ -17,16 +17,17 @@ import (
 	"mailproxy/authlib/rcfile"
 )
 
-// queryTimeout is how long a question may take, waiting for a connection and making one included; for a list, its next 1,000
-// rows.
+// queryTimeout is how long a question may take, waiting for a connection and making one included; for a list,
+// its next 1,000 rows.
 const queryTimeout = 10 * time.Second
 
-// Backend is a database as the settings describe it. Its methods wait for a connection no longer than their context, and for the
-// server's next word no longer than that, or than a time limit of their own. Their error is [ErrValue] when no row
-// can have the value, an error of row, or else one that says why the question could not be answered.
+// Backend is a database as the settings describe it. Its methods wait for a connection no longer than their
+// context, and for the server's next word no longer than that, or than a time limit of their own. Their error
+// is [ErrValue] when no row can have the value, an error of row, or else one that says why the question could
+// not be answered.
 type Backend interface {
-	// Query passes each row of the answer, columns in order, NULL as "", to row until that says stop. The slice is valid until
-	// row returns.
+	// Query passes each row of the answer, columns in order, NULL as "", to row until that says stop. The slice
+	// is valid until row returns.
 	Query(ctx context.Context, t *Template, v *Values, row func(columns []string) (stop bool, err error)) error
 	// Exec returns how many rows it found.
 	Exec(ctx context.Context, t *Template, v *Values) (rows int64, err error)
@@ -46,8 +47,9 @@ type generation struct {
 	queries *queries
 }
 
-// New returns the module name, configured by file with settings that begin with prefix. It does not fail: a file that
-// cannot be used is logged, and requests fail until it can. open makes the database of the settings.
+// New returns the module name, configured by file with settings that begin with prefix. It does not fail: a
+// file that cannot be used is logged, and requests fail until it can. open makes the database of the
+// settings.
 func New(name, prefix, file string, open func(*rcfile.Settings) (Backend, error), logf func(format string, args ...any)) *Module {
 	m := &Module{name: name}
 	m.watch = rcfile.Watch(file, func(s *rcfile.Settings) (*generation, error) {
@@ -104,7 +106,8 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 	return a, nil
 }
 
-// matches returns authlib.ErrRefused unless a clear password is the account's: a hash decides alone when there is one.
+// matches returns authlib.ErrRefused unless a clear password is the account's: a hash decides alone when
+// there is one.
 func matches(a *authlib.Account, clear string) error {
 	switch {
 	case a.CryptPassword != "":

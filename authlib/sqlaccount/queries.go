@@ -77,7 +77,8 @@ func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
 	return q, q.check()
 }
 
-// check finds mistakes in the templates that no dialect makes good, so that a broken file does not replace a good one.
+// check finds mistakes in the templates that no dialect makes good, so that a broken file does not replace a
+// good one.
 func (q *queries) check() error {
 	for _, t := range []*Template{q.standard, q.courier, q.enumerate, q.change} {
 		if t == nil {
@@ -113,7 +114,8 @@ func (q *queries) find(service string) *Template {
 	return q.standard
 }
 
-// values cuts a login into its parts: the domain begins at the first @, and the default one stands in when there is none.
+// values cuts a login into its parts: the domain begins at the first @, and the default one stands in when
+// there is none.
 func (q *queries) values(user, service string) Values {
 	v := Values{User: user, Service: service}
 	var given bool
@@ -126,8 +128,8 @@ func (q *queries) values(user, service string) Values {
 	return v
 }
 
-// account makes an account of a row: login, crypt, clear, uid, gid, home, and perhaps maildir, quota, name, options. The
-// error is an *authlib.AccountError.
+// account makes an account of a row: login, crypt, clear, uid, gid, home, and perhaps maildir, quota, name,
+// options. The error is an *authlib.AccountError.
 func account(c []string) (*authlib.Account, error) {
 	a := &authlib.Account{Address: c[0], CryptPassword: c[1], ClearPassword: c[2], Home: c[5]}
 	for i, field := range []*string{&a.Maildir, &a.Quota, &a.FullName, (*string)(&a.Options)} {
@@ -139,8 +141,8 @@ func account(c []string) (*authlib.Account, error) {
 	return a, a.SetIDs("uid", c[3], "gid", c[4], "home")
 }
 
-// listed makes an account of a row of an enumeration: login, uid, gid, home, and perhaps maildir, options. The error is an
-// *authlib.AccountError.
+// listed makes an account of a row of an enumeration: login, uid, gid, home, and perhaps maildir, options.
+// The error is an *authlib.AccountError.
 func listed(c []string) (*authlib.Account, error) {
 	a := &authlib.Account{Address: c[0], Home: c[3]}
 	if len(c) > 4 {

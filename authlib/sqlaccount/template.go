@@ -6,12 +6,13 @@ import (
 	"strings"
 )
 
-// A template is SQL with placeholders such as $(local_part). Courier pastes escaped values into the text. Here a string
-// literal that holds a placeholder becomes one parameter as a whole: its fixed text is decoded by the server's rules
-// when the template is compiled, and a value only ever travels beside the statement. A placeholder outside of a literal
-// becomes a parameter as well. Where SQL takes no parameter the value is written so that it cannot end its token: hex
-// digits after a MySQL character set introducer, doubled quotes in a quoted identifier. What is left (a piece of an
-// unquoted name; PostgreSQL's bit, hexadecimal and Unicode strings) is refused as a mistake in the settings.
+// A template is SQL with placeholders such as $(local_part). Courier pastes escaped values into the text.
+// Here a string literal that holds a placeholder becomes one parameter as a whole: its fixed text is decoded
+// by the server's rules when the template is compiled, and a value only ever travels beside the statement. A
+// placeholder outside of a literal becomes a parameter as well. Where SQL takes no parameter the value is
+// written so that it cannot end its token: hex digits after a MySQL character set introducer, doubled quotes
+// in a quoted identifier. What is left (a piece of an unquoted name; PostgreSQL's bit, hexadecimal and
+// Unicode strings) is refused as a mistake in the settings.
 
 // Values are what the placeholders stand for in one request.
 type Values struct {

@@ -127,7 +127,8 @@ func TestValuesThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// FuzzCompile checks that the statement does not depend on the values but for tokens that are closed in themselves.
+// FuzzCompile checks that the statement does not depend on the values but for tokens that are closed in
+// themselves.
 func FuzzCompile(f *testing.F) {
 	for _, sql := range []string{
 		"x='$(local_part)'", `E'\'$(domain)'`, "$q$ $(domain) $q$", "`$(domain)`", `"$(local_part)"`, "_gbk'$(domain)'", "-- $(domain)\n",
@@ -176,8 +177,8 @@ func FuzzCompile(f *testing.F) {
 	})
 }
 
-// closed returns the length of the quoted name or X” that s begins with, by another reading than the compiler's; 0 when
-// there is none.
+// closed returns the length of the quoted name or X” that s begins with, by another reading than the
+// compiler's; 0 when there is none.
 func closed(s string, d Dialect) int {
 	if rest, ok := strings.CutPrefix(s, "X'"); ok {
 		n := strings.IndexByte(rest, '\'')

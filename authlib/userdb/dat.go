@@ -8,14 +8,15 @@ import (
 	"syscall"
 )
 
-// dat is the pair of databases that makeuserdb writes: one with what everybody may know, one with the passwords.
+// dat is the pair of databases that makeuserdb writes: one with what everybody may know, one with the
+// passwords.
 type dat struct {
 	files        [2]*os.File
 	main, shadow *gdbm
 }
 
-// openDat opens path.dat and pathshadow.dat, and reads them into memory if asked to and they are small. The files stay open:
-// makeuserdb replaces them by new ones.
+// openDat opens path.dat and pathshadow.dat, and reads them into memory if asked to and they are small. The
+// files stay open: makeuserdb replaces them by new ones.
 func openDat(path string, load bool) (*dat, error) {
 	d := new(dat)
 	for i, name := range [2]string{path + ".dat", path + "shadow.dat"} {
@@ -55,8 +56,8 @@ func (d *dat) find(name string) (record, bool, error) {
 	return r, err == nil, err
 }
 
-// join adds an account's secrets to its other fields. The first field of a name counts, so a secret can hide no other
-// field, and the public file cannot hide a secret: fields that end in "pw" are not in it.
+// join adds an account's secrets to its other fields. The first field of a name counts, so a secret can hide
+// no other field, and the public file cannot hide a secret: fields that end in "pw" are not in it.
 func (d *dat) join(name, fields string) (record, error) {
 	secrets, _, err := d.shadow.get(name)
 	if err != nil || secrets == "" {
@@ -82,8 +83,8 @@ func (d *dat) close() error {
 // stamp is what changes when a file does.
 type stamp struct {
 	exists bool
-	// time of the last change of the contents and size tell the younger file; changed is the time of the last change of
-	// anything, the mode included.
+	// time of the last change of the contents and size tell the younger file; changed is the time of the last
+	// change of anything, the mode included.
 	time, size, changed int64
 	inode               uint64
 }
@@ -110,7 +111,8 @@ func stampOf(path string) (stamp, fs.FileInfo, error) {
 // state is the stamps of all files of a database.
 type state struct{ text, main, shadow stamp }
 
-// stateOf looks at the files. The stamp of a folder is that of its youngest file, with the sum of the sizes and inodes.
+// stateOf looks at the files. The stamp of a folder is that of its youngest file, with the sum of the sizes
+// and inodes.
 func stateOf(path string) (s state, folder bool, err error) {
 	var errs [3]error
 	var info fs.FileInfo

@@ -7,8 +7,9 @@ import (
 	"io"
 )
 
-// GNU dbm 1.x files, read only, as makeuserdb writes them: "FILE FORMAT" of GDBM's manual. Every number in the file is
-// checked before it is used, so a damaged or hostile file gives an error and never more memory than these limits.
+// GNU dbm 1.x files, read only, as makeuserdb writes them: "FILE FORMAT" of GDBM's manual. Every number in
+// the file is checked before it is used, so a damaged or hostile file gives an error and never more memory
+// than these limits.
 const (
 	gdbmMagic32  = 0x13579acd
 	gdbmMagicOld = 0x13579ace // 32-bit offsets, from before offsets had a size
@@ -91,7 +92,8 @@ func (db *gdbm) offset(b []byte) int64 {
 	return int64(int32(db.order.Uint32(b)))
 }
 
-// elements is where a bucket's element table begins: after the list of available space, the bits and the count.
+// elements is where a bucket's element table begins: after the list of available space, the bits and the
+// count.
 func (db *gdbm) elements() int {
 	if db.wide {
 		return 8 + 6*16 + 8
@@ -132,7 +134,8 @@ func (db *gdbm) load() error {
 	return err
 }
 
-// bucket returns the offset of the bucket in the directory's n-th entry, and the bucket, unless that is at the offset before.
+// bucket returns the offset of the bucket in the directory's n-th entry, and the bucket, unless that is at
+// the offset before.
 func (db *gdbm) bucket(n int64, before int64) (int64, []byte, error) {
 	width := int64(4)
 	if db.wide {

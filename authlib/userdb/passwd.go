@@ -20,9 +20,9 @@ import (
 // cramTypes are the types whose secrets follow a change of the password.
 var cramTypes = [...]authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA1, authlib.AuthCRAMSHA256}
 
-// ChangePassword changes the hash that decides for the service, and those CRAM secrets that belong to the old password,
-// in the text file, which is replaced as a whole. Then makeuserdb runs if .dat files are there; if it fails, the text, being
-// younger, is read from then on.
+// ChangePassword changes the hash that decides for the service, and those CRAM secrets that belong to the old
+// password, in the text file, which is replaced as a whole. Then makeuserdb runs if .dat files are there; if
+// it fails, the text, being younger, is read from then on.
 func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordRequest) error {
 	m.passwd.Lock()
 	defer m.passwd.Unlock()
@@ -140,7 +140,8 @@ func (r record) change(req *authlib.PasswordRequest) (record, error) {
 	return r.replace(values), nil
 }
 
-// keep returns what a new hash is to be like. Courier writes $1$ always; what is stronger, or clear on purpose, stays as it is.
+// keep returns what a new hash is to be like. Courier writes $1$ always; what is stronger, or clear on
+// purpose, stays as it is.
 func keep(old string) string {
 	name, rest := "", old
 	if strings.HasPrefix(old, "{") {
@@ -159,8 +160,8 @@ func keep(old string) string {
 	return "$1$"
 }
 
-// replaceFile replaces a file by the concatenation of parts, keeping owner and mode; whoever reads it sees the old or the
-// new one, whole.
+// replaceFile replaces a file by the concatenation of parts, keeping owner and mode; whoever reads it sees
+// the old or the new one, whole.
 func replaceFile(path string, parts ...[]byte) (err error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -42,7 +42,8 @@ func cramField(t authlib.AuthType) string {
 	return ""
 }
 
-// account returns the account without anything that concerns its password. The error is an *authlib.AccountError.
+// account returns the account without anything that concerns its password. The error is an
+// *authlib.AccountError.
 func (r record) account(name string) (*authlib.Account, error) {
 	if r == noTab {
 		return nil, authlib.Unusable(name, "a blank, not a TAB, behind the name in userdb")

@@ -29,8 +29,8 @@ type source interface {
 // noTab is the record of a line with a blank where the TAB belongs: an account that cannot be used.
 const noTab record = " no TAB"
 
-// splitLine splits a line into name and fields, at the TAB, or else at the first blank (see fieldsOf); ok is false for comments
-// and whatever else is no account.
+// splitLine splits a line into name and fields, at the TAB, or else at the first blank (see fieldsOf); ok is
+// false for comments and whatever else is no account.
 func splitLine(line string) (name, fields string, ok bool) {
 	if line == "" || line[0] == '#' {
 		return "", "", false
@@ -50,8 +50,8 @@ func fieldsOf(line, name, fields string) record {
 	return record(fields)
 }
 
-// textFiles returns the path itself, or all files below it in the order of their names. Files and folders whose names
-// begin with a dot are skipped, as makeuserdb skips them.
+// textFiles returns the path itself, or all files below it in the order of their names. Files and folders
+// whose names begin with a dot are skipped, as makeuserdb skips them.
 func textFiles(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -87,7 +87,8 @@ func private(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// openPrivate opens a regular file that nobody else may access. The folder is what protects the files of a folder.
+// openPrivate opens a regular file that nobody else may access. The folder is what protects the files of a
+// folder.
 func openPrivate(path string, check bool) (*os.File, error) {
 	// Without O_NONBLOCK a FIFO in the folder would be waited for.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -135,13 +136,14 @@ func openText(path string, read func(*os.File) error) error {
 	return nil
 }
 
-// index is a text database in memory: the files as they are, and a hash table of where each account stands in them. It has
-// no pointers but one, so that the garbage collector does not walk it, and takes 8 to 24 bytes an account beside the text.
+// index is a text database in memory: the files as they are, and a hash table of where each account stands in
+// them. It has no pointers but one, so that the garbage collector does not walk it, and takes 8 to 24 bytes
+// an account beside the text.
 type index struct {
 	text string
 	seed maphash.Seed
-	// accounts in the order of the text. table holds their numbers plus one at the hash of their names, open addressing;
-	// 0 = empty. Its length is a power of two.
+	// accounts in the order of the text. table holds their numbers plus one at the hash of their names, open
+	// addressing; 0 = empty. Its length is a power of two.
 	accounts []place
 	table    []uint32
 }
@@ -236,7 +238,8 @@ func (x *index) record(p place) record {
 
 func (x *index) close() error { return nil }
 
-// scan is a text database that is read from the beginning for every question: what a process that answers one wants.
+// scan is a text database that is read from the beginning for every question: what a process that answers one
+// wants.
 type scan struct{ path string }
 
 var errFound = errors.New("found")
@@ -269,7 +272,8 @@ func (s scan) each(yield func(string, record) error) error {
 
 func (s scan) close() error { return nil }
 
-// eachLine calls yield for every account in r, or for those named only if that is not empty, and ends with its first error.
+// eachLine calls yield for every account in r, or for those named only if that is not empty, and ends with
+// its first error.
 func eachLine(r io.Reader, only string, yield func(name string, fields record) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 32<<10), maxLine)

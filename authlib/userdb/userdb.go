@@ -1,8 +1,9 @@
-// Package userdb is the account database that needs no other program: Courier's userdb, a text file or a folder of text
-// files, or the GDBM files that makeuserdb makes of them. See userdb(8) of Courier for the format.
+// Package userdb is the account database that needs no other program: Courier's userdb, a text file or a
+// folder of text files, or the GDBM files that makeuserdb makes of them. See userdb(8) of Courier for the
+// format.
 //
-// The .dat files are read when they exist and are no older than the text, else the text. It lacks Courier's other kinds of
-// .dat files (Berkeley DB).
+// The .dat files are read when they exist and are no older than the text, else the text. It lacks Courier's
+// other kinds of .dat files (Berkeley DB).
 package userdb
 
 import (
@@ -21,9 +22,9 @@ import (
 // DefaultPath is where Courier's tools keep the text.
 const DefaultPath = "/etc/courier/userdb"
 
-// How long nobody looks whether the files changed: quietTime after a look at a folder of text files, which costs a stat of
-// every file, and after files that cannot be read; busyTime after a look at files, which matters under load only, and is
-// shorter than it takes to run makeuserdb.
+// How long nobody looks whether the files changed: quietTime after a look at a folder of text files, which
+// costs a stat of every file, and after files that cannot be read; busyTime after a look at files, which
+// matters under load only, and is shorter than it takes to run makeuserdb.
 const (
 	quietTime = time.Second
 	busyTime  = 20 * time.Millisecond
@@ -35,8 +36,8 @@ type Config struct {
 	Path string
 	// OneShot: the process answers one question. Text is then searched, not kept in memory.
 	OneShot bool
-	// MakeUserDB is the program that makes .dat files, run after a change of a password when they are in use; empty =
-	// "makeuserdb" in /usr/sbin.
+	// MakeUserDB is the program that makes .dat files, run after a change of a password when they are in use;
+	// empty = "makeuserdb" in /usr/sbin.
 	MakeUserDB string
 	// Log gets one line, without newline, about what is wrong but does not stop service; nil = nowhere.
 	Log func(line string)
@@ -44,7 +45,9 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Module is a userdb as an authlib.Module. It sees a change of its files within 20 ms, that of a folder within a second. Files that then cannot be read are reported once, and the accounts stay as they were before.
+// Module is a userdb as an authlib.Module. It sees a change of its files within 20 ms, that of a folder
+// within a second. Files that then cannot be read are reported once, and the accounts stay as they were
+// before.
 type Module struct {
 	config Config
 	born   time.Time
@@ -63,7 +66,8 @@ type Module struct {
 
 var _ authlib.Module = (*Module)(nil)
 
-// New returns a module. It opens nothing: a database that cannot be read is a temporary failure of each question.
+// New returns a module. It opens nothing: a database that cannot be read is a temporary failure of each
+// question.
 func New(c Config) *Module {
 	if c.Path == "" {
 		c.Path = DefaultPath
@@ -221,8 +225,8 @@ func (m *Module) find(name string) (record, error) {
 	return r, nil
 }
 
-// open returns the database as it is now, which stays open until release. src is nil if there are no files: then there
-// are no accounts, which Courier's module does not take for a failure either.
+// open returns the database as it is now, which stays open until release. src is nil if there are no files:
+// then there are no accounts, which Courier's module does not take for a failure either.
 func (m *Module) open() (src source, release func(), err error) {
 	now := m.config.Now()
 	m.mu.RLock()

@@ -19,7 +19,8 @@ import (
 	"mailproxy/authlib"
 )
 
-// install copies the test data into a folder of the test's own, with or without the .dat files, and returns a module.
+// install copies the test data into a folder of the test's own, with or without the .dat files, and returns a
+// module.
 func install(t *testing.T, withDat bool, c Config) (*Module, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "userdb")

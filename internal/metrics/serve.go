@@ -1,5 +1,6 @@
-// Package metrics serves counters and histograms as Prometheus reads them. They are made with VictoriaMetrics/metrics; what is
-// here is the listener, which must outlive a time without file descriptors and must not use them up itself.
+// Package metrics serves counters and histograms as Prometheus reads them. They are made with
+// VictoriaMetrics/metrics; what is here is the listener, which must outlive a time without file descriptors
+// and must not use them up itself.
 package metrics
 
 import (
@@ -27,8 +28,8 @@ const (
 	complaintPause = time.Minute
 )
 
-// Serve answers every GET on l with what write writes, until ctx ends, and closes l. What goes wrong is one line of log, without a
-// newline.
+// Serve answers every GET on l with what write writes, until ctx ends, and closes l. What goes wrong is one
+// line of log, without a newline.
 func Serve(ctx context.Context, l net.Listener, write func(io.Writer), log func(line string)) {
 	metrics.ExposeMetadata(true)
 	srv := &http.Server{
@@ -83,8 +84,8 @@ func newPatient(ctx context.Context, l net.Listener, log func(line string)) *pat
 	return &patient{Listener: l, ctx: ctx, log: log, slots: make(chan struct{}, maxScrapes)}
 }
 
-// Accept implements net.Listener. Without file descriptors or memory it waits until there are some again; its error means that
-// the listener is closed or the context over.
+// Accept implements net.Listener. Without file descriptors or memory it waits until there are some again; its
+// error means that the listener is closed or the context over.
 func (p *patient) Accept() (net.Conn, error) {
 	select {
 	case p.slots <- struct{}{}:

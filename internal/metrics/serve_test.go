@@ -121,7 +121,8 @@ func TestAcceptErrors(t *testing.T) {
 	}
 }
 
-// TestManyScrapers: silent clients take no more connections than there may be, and are in nobody's way for long.
+// TestManyScrapers: silent clients take no more connections than there may be, and are in nobody's way for
+// long.
 func TestManyScrapers(t *testing.T) {
 	s := serve(t, asIs, one)
 	for range maxScrapes {

@@ -13,8 +13,9 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// accounts is the test data of authlib/userdb: all kinds of hashes, fields that are missing, twice, empty or not what they
-// should be, UTF-8 and blanks, service-specific passwords, CRAM secrets, and 400 ordinary accounts.
+// accounts is the test data of authlib/userdb: all kinds of hashes, fields that are missing, twice, empty or
+// not what they should be, UTF-8 and blanks, service-specific passwords, CRAM secrets, and 400 ordinary
+// accounts.
 func accounts(t testing.TB) string {
 	t.Helper()
 	text, err := os.ReadFile(harness.Root(t) + "/authlib/userdb/testdata/userdb")

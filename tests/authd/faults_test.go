@@ -18,7 +18,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// TestNoDescriptors: a time without file descriptors is a pause for logins and for the metrics, and the end of neither.
+// TestNoDescriptors: a time without file descriptors is a pause for logins and for the metrics, and the end
+// of neither.
 func TestNoDescriptors(t *testing.T) {
 	const metrics = "127.0.20.1:9143"
 	ann(t, "authuserdb", harness.Env{"AUTH_METRICS": metrics})
@@ -74,7 +75,8 @@ func TestNoDescriptors(t *testing.T) {
 	}
 }
 
-// TestStopWhileWaiting: SIGTERM ends the daemon within five seconds, with requests under way that no database answers.
+// TestStopWhileWaiting: SIGTERM ends the daemon within five seconds, with requests under way that no database
+// answers.
 func TestStopWhileWaiting(t *testing.T) {
 	mute, err := net.Listen("tcp", "127.0.20.2:389")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package authd tests authdaemond and authlib against the real thing: our daemon under Courier's programs, Courier's daemon
-// under our client, and both asked the same questions.
+// Package authd tests authdaemond and authlib against the real thing: our daemon under Courier's programs,
+// Courier's daemon under our client, and both asked the same questions.
 package authd
 
 import (

@@ -84,7 +84,8 @@ func TestSilentClients(t *testing.T) {
 	}
 }
 
-// TestSignals: SIGHUP reads authdaemonrc again, a broken one changes nothing, SIGTERM ends and removes the socket.
+// TestSignals: SIGHUP reads authdaemonrc again, a broken one changes nothing, SIGTERM ends and removes the
+// socket.
 func TestSignals(t *testing.T) {
 	ann(t, "authuserdb", nil)
 	p := daemon(t, harness.Bin(t, "authdaemond"))
@@ -206,7 +207,8 @@ func TestSystemd(t *testing.T) {
 	}
 }
 
-// TestRights: root is given up when the files let it, and the daemon can still reload and answer; userdb of root keeps it root.
+// TestRights: root is given up when the files let it, and the daemon can still reload and answer; userdb of
+// root keeps it root.
 func TestRights(t *testing.T) {
 	uid := func(p *harness.Process) string {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))

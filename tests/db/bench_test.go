@@ -19,8 +19,9 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// BenchmarkModules compares our modules, without and with the daemon around them, with Courier's whole daemon. It is for profiles; the
-// figures in docs/performance.md are tests/bench's, which measures both daemons.
+// BenchmarkModules compares our modules, without and with the daemon around them, with Courier's whole
+// daemon. It is for profiles; the figures in docs/performance.md are tests/bench's, which measures both
+// daemons.
 func BenchmarkModules(b *testing.B) {
 	all := accounts(b)
 	run := func(name string, etc string, s settings, m authlib.Module) {

@@ -53,7 +53,8 @@ func invalidIn(set string) exceptions {
 	}
 }
 
-// root tells accounts that cannot be used for root's ids, for want of a home, or for a hash of a kind that nobody knows.
+// root tells accounts that cannot be used for root's ids, for want of a home, or for a hash of a kind that
+// nobody knows.
 func root(q question, courier, ours string) string {
 	for _, user := range []string{"uid0@", "gid0@", "nohome@"} {
 		if strings.HasPrefix(q.user, user) && ours == "temporary failure" {

@@ -23,8 +23,8 @@ func injections() (names []string) {
 	return names
 }
 
-// attack asks our daemon for each name in every way; the only answer may be "refused". Then it checks that the table and a
-// harmless login are as they were.
+// attack asks our daemon for each name in every way; the only answer may be "refused". Then it checks that
+// the table and a harmless login are as they were.
 func attack(t *testing.T, c *authlib.Client, failures bool) {
 	t.Helper()
 	for _, name := range injections() {

@@ -1,7 +1,8 @@
-// Package db tests the account databases against real servers, and asks Courier's authdaemond the same questions.
+// Package db tests the account databases against real servers, and asks Courier's authdaemond the same
+// questions.
 //
-// What is not tested here: Windows clients of any kind, MySQL of Oracle's make (Debian has MariaDB), LDAP servers other than
-// OpenLDAP, PgBouncer.
+// What is not tested here: Windows clients of any kind, MySQL of Oracle's make (Debian has MariaDB), LDAP
+// servers other than OpenLDAP, PgBouncer.
 package db
 
 import (

@@ -191,7 +191,8 @@ func TestMute(t *testing.T) {
 	wg.Wait()
 }
 
-// TestSecondServer checks that a mute first server costs its time limit only, and that every connection is bound again.
+// TestSecondServer checks that a mute first server costs its time limit only, and that every connection is
+// bound again.
 func TestSecondServer(t *testing.T) {
 	t.Parallel()
 	all := accounts(t)

@@ -134,7 +134,8 @@ func (p *pair) compare(t *testing.T, questions []question, differ exceptions) {
 	}
 }
 
-// questionsFor asks for the accounts in every way: the right password, wrong ones, the stored clear one, CRAM, PRE.
+// questionsFor asks for the accounts in every way: the right password, wrong ones, the stored clear one,
+// CRAM, PRE.
 func questionsFor(all []account) (list []question) {
 	for _, a := range all {
 		passwords := []string{a.secret, "wrong", "", a.clear, a.crypt, a.secret + "x"}

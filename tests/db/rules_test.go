@@ -27,8 +27,8 @@ func count(t *testing.T, c *authlib.Client) (n int, err error) {
 	return n, err
 }
 
-// TestSettingsFile follows a file through its mistakes: requests fail temporarily until it has been good once, and then the
-// last good state counts; each change has one line in the log.
+// TestSettingsFile follows a file through its mistakes: requests fail temporarily until it has been good
+// once, and then the last good state counts; each change has one line in the log.
 func TestSettingsFile(t *testing.T) {
 	for _, d := range databases(t, "127.0.11") {
 		t.Run(d.module, func(t *testing.T) {
@@ -77,7 +77,8 @@ func TestSettingsFile(t *testing.T) {
 	}
 }
 
-// TestMistakesAreTemporary checks that a query that does not work is nobody's wrong password, in any way of asking.
+// TestMistakesAreTemporary checks that a query that does not work is nobody's wrong password, in any way of
+// asking.
 func TestMistakesAreTemporary(t *testing.T) {
 	for _, d := range databases(t, "127.0.12") {
 		mistakes := map[string]settings{
@@ -109,7 +110,8 @@ func TestMistakesAreTemporary(t *testing.T) {
 	}
 }
 
-// TestConnectionsEndedByServer logs in after the administrator ended the connections, or changed the table under them.
+// TestConnectionsEndedByServer logs in after the administrator ended the connections, or changed the table
+// under them.
 func TestConnectionsEndedByServer(t *testing.T) {
 	list := databases(t, "127.0.13")
 	pg, my := list[0], list[1]

@@ -26,7 +26,8 @@ func doveadm(t testing.TB, args ...string) (string, error) {
 	return strings.TrimSuffix(string(out), "\n"), err
 }
 
-// TestDovecotSchemes takes hashes that doveadm made, in each database, and has doveadm check those that we make.
+// TestDovecotSchemes takes hashes that doveadm made, in each database, and has doveadm check those that we
+// make.
 func TestDovecotSchemes(t *testing.T) {
 	const secret = "pä ss-wörd"
 	var all []account

@@ -29,8 +29,8 @@ var sessionUsers = []account{
 	{login: "cour@example.com", clear: `co"ur\ pw`, mailhost: courierHost, uid: 4000, gid: 4000, home: "/nonexistent", quota: "2"},
 }
 
-// TestSessions reads mail over each protocol, logged in by each mechanism, from accounts in each database, on a real Dovecot
-// and on a real Courier: CRAM too is proxied, with the clear password that the database holds.
+// TestSessions reads mail over each protocol, logged in by each mechanism, from accounts in each database, on
+// a real Dovecot and on a real Courier: CRAM too is proxied, with the clear password that the database holds.
 func TestSessions(t *testing.T) {
 	var boxes []harness.Account
 	for i, a := range sessionUsers {

@@ -27,8 +27,8 @@ var unusable = []struct{ field, value, line string }{
 	{"crypt", "{SHA}geheim", `damaged password hash of scheme {SHA}$`},
 }
 
-// TestUnusable asks for such accounts in every database: a temporary failure with right and with wrong passwords, in every
-// way of asking, and one line that says why.
+// TestUnusable asks for such accounts in every database: a temporary failure with right and with wrong
+// passwords, in every way of asking, and one line that says why.
 func TestUnusable(t *testing.T) {
 	const password = "clear secret"
 	sql := "create table odd (id varchar(128), crypt varchar(255), clear varchar(128), uid varchar(40), gid varchar(40), home varchar(255));\n"
