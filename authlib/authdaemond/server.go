@@ -33,6 +33,8 @@ const (
 	requestTime = 25 * time.Second
 	// writeTime is how long a client may take to read its answer, or the next piece of it.
 	writeTime = 10 * time.Second
+	// drainPause is how often the end of the requests under way is looked for.
+	drainPause = 5 * time.Millisecond
 	// maxIdle is the number of workers that wait for work.
 	maxIdle = 32
 	// maxSilent bounds the clients that are waited for; those beyond are closed.
@@ -57,12 +59,10 @@ type server struct {
 	drained chan struct{}
 
 	waiting atomic.Int64 // clients that have not sent their request yet
-	// underWay is the number of busy requests, for the metrics.
+	// underWay counts requests from their last byte to the end of the answer.
 	underWay atomic.Int64
 	metrics  *numbers
 	buffers  pool
-	// busy counts requests from their last byte to the end of the answer.
-	busy sync.WaitGroup
 }
 
 // job is an accepted connection.
@@ -218,8 +218,6 @@ func (s *server) client(ctx context.Context, fd int) {
 		return
 	}
 	began := time.Now()
-	s.busy.Add(1)
-	defer s.busy.Done()
 	s.underWay.Add(1)
 	defer s.underWay.Add(-1)
 	g := s.hold()
@@ -367,15 +365,12 @@ func (g *generation) overloaded() {
 // drain waits, when serve has returned, for the requests under way, but no longer than ctx.
 func (s *server) drain(ctx context.Context) error {
 	defer close(s.drained)
-	done := make(chan struct{})
-	go func() {
-		s.busy.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for s.underWay.Load() > 0 {
+		select {
+		case <-time.After(drainPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return nil
 }

@@ -65,6 +65,7 @@ func TestModulesInOrder(t *testing.T) {
 		}
 		mu.Unlock()
 	}
+	log.has(t, "ERR: panic in a connection") // written when the connection is closed already
 	text := log.String()
 	for want, times := range map[string]int{
 		"ERR: b: cannot answer, clients are told to come back later: database is down\n": 1,
