@@ -1,6 +1,6 @@
 module mailproxy/packaging
 
-go 1.26.0
+go 1.26.8
 
 tool github.com/goreleaser/nfpm/v2/cmd/nfpm
 
