@@ -49,8 +49,9 @@ func (l *Local) identity() (*principal, error) {
 	return id, nil
 }
 
-// become changes the groups, gid and uid of the calling thread, which must be locked and exec: of all threads, and their
-// rights, only this one is left then. What it has become is read back: after an error nothing may be run in this process.
+// become changes the groups of the calling thread, and the gid and uid of every thread. The calling thread must be
+// locked and exec: it alone is left then, so the groups of the others do not matter. What it has become is read
+// back: after an error nothing may be run in this process.
 func (id *principal) become() error {
 	if err := identity.Check(id.uid, id.gid, id.groups); err != nil {
 		return err
