@@ -21,30 +21,37 @@ type hostile struct {
 	name, protocol string
 	first, again   string
 	reads          bool // else what the server says piles up
+	counted        bool // its commands are counted as they are by default; else a million of them are let pass
 }
 
 var hostiles = []hostile{
-	{"a line without end", "IMAP", "", strings.Repeat("x", 1<<16), true},
-	{"a command line without end", "IMAP", "a LOGIN ", strings.Repeat("x ", 1<<15), true},
-	{"NOOP, and does not read", "IMAP", "", strings.Repeat("a NOOP\r\n", 5000), false},
-	{"CAPABILITY, and does not read", "IMAP", "", strings.Repeat("a CAPABILITY\r\n", 5000), false},
-	{"nine errors and a NOOP", "IMAP", "", strings.Repeat(strings.Repeat("a X\r\n", 9)+"a NOOP\r\n", 500), true},
-	{"literals without end", "IMAP", "a ID (", "{8192+}\r\n" + strings.Repeat("y", 8192) + " ", true},
-	{"large literals", "IMAP", "", "a LOGIN {1000000+}\r\n" + strings.Repeat("z", 1000000) + " {2+}\r\nxx\r\na NOOP\r\n", true},
-	{"a SASL response without end", "IMAP", "a AUTHENTICATE PLAIN\r\n", strings.Repeat("QUJD", 1<<14), true},
-	{"logins, and does not read", "IMAP", "", strings.Repeat("a LOGIN u p\r\n", 5000), false},
-	{"a line without end", "POP3", "", strings.Repeat("x", 1<<16), true},
-	{"CAPA, and does not read", "POP3", "", strings.Repeat("CAPA\r\n", 5000), false},
-	{"long names", "POP3", "", "USER " + strings.Repeat("u", 12000) + "\r\n", true},
-	{"a SASL response without end", "POP3", "AUTH PLAIN\r\n", strings.Repeat("QUJD", 1<<14), true},
-	{"logins, and does not read", "POP3", "", strings.Repeat("USER u\r\nPASS p\r\n", 5000), false},
+	{"a line without end", "IMAP", "", strings.Repeat("x", 1<<16), true, false},
+	{"a command line without end", "IMAP", "a LOGIN ", strings.Repeat("x ", 1<<15), true, false},
+	{"NOOP, and does not read", "IMAP", "", strings.Repeat("a NOOP\r\n", 5000), false, false},
+	{"CAPABILITY, and does not read", "IMAP", "", strings.Repeat("a CAPABILITY\r\n", 5000), false, false},
+	{"nine errors and a NOOP", "IMAP", "", strings.Repeat(strings.Repeat("a X\r\n", 9)+"a NOOP\r\n", 500), true, false},
+	{"literals without end", "IMAP", "a ID (", "{8192+}\r\n" + strings.Repeat("y", 8192) + " ", true, false},
+	{"large literals", "IMAP", "", "a LOGIN {1000000+}\r\n" + strings.Repeat("z", 1000000) + " {2+}\r\nxx\r\na NOOP\r\n", true, false},
+	{"a SASL response without end", "IMAP", "a AUTHENTICATE PLAIN\r\n", strings.Repeat("QUJD", 1<<14), true, false},
+	{"logins, and does not read", "IMAP", "", strings.Repeat("a LOGIN u p\r\n", 5000), false, false},
+	{"ID without end", "IMAP", "", strings.Repeat(`a ID ("name" "`+strings.Repeat("n", 1000)+"\")\r\n", 50), true, false},
+	{"more commands than a client needs", "IMAP", "", "a NOOP\r\n", true, true},
+	{"a line without end", "POP3", "", strings.Repeat("x", 1<<16), true, false},
+	{"CAPA, and does not read", "POP3", "", strings.Repeat("CAPA\r\n", 5000), false, false},
+	{"long names", "POP3", "", "USER " + strings.Repeat("u", 12000) + "\r\n", true, false},
+	{"a SASL response without end", "POP3", "AUTH PLAIN\r\n", strings.Repeat("QUJD", 1<<14), true, false},
+	{"logins, and does not read", "POP3", "", strings.Repeat("USER u\r\nPASS p\r\n", 5000), false, false},
+	{"more commands than a client needs", "POP3", "", "CAPA\r\n", true, true},
 }
 
 // maxMemory is what a process may hold that serves such a client, in bytes: its program, and a few MiB.
 const maxMemory = 24 << 20
 
-// A client before its login can neither make the process grow nor keep it longer than LOGIN_TIMEOUT and a farewell allow. What it
-// leaves is the line about the end.
+// maxLog is what such a client may have written to the log, besides its failed logins, in bytes.
+const maxLog = 10 << 10
+
+// A client before its login can neither make the process grow nor keep it longer than LOGIN_TIMEOUT and a farewell
+// allow, nor fill the log: what it leaves is the line about the end, and a few KiB besides its failed logins.
 func TestHostileClients(t *testing.T) {
 	socket := harness.Dir(t) + "/socket"
 	fakeDaemon(t, socket, answer("FAIL\n", nil))
@@ -72,6 +79,12 @@ func (h hostile) run(t *testing.T, socket string) {
 	// Without the race detector, which needs memory of its own.
 	cmd := exec.Command(harness.PlainBin(t, program), "/bin/true", "Maildir")
 	cmd.Env = []string{"AUTHDAEMON_SOCKET=" + socket, "LOGIN_TIMEOUT=2", "LOGIN_FAIL_DELAY=0", "IMAP_ID_FIELDS=3"}
+	end := "^(DEBUG: Disconnected|INFO: TIMEOUT|NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN), "
+	if h.counted {
+		end = `^NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN \(LOGIN_MAX_COMMANDS=100\), `
+	} else {
+		cmd.Env = append(cmd.Env, "LOGIN_MAX_COMMANDS=1000000")
+	}
 	cmd.Stdin, cmd.Stdout = theirs, theirs
 	p := harness.Start(t, cmd)
 	theirs.Close()
@@ -102,8 +115,17 @@ func (h hostile) run(t *testing.T, socket string) {
 		t.Errorf("grew to %d KiB", most>>10)
 	}
 	t.Logf("%d KiB, %v", most>>10, took.Round(time.Millisecond))
-	if n := len(p.Log.Find("^(DEBUG: Disconnected|INFO: TIMEOUT), ")); n != 1 {
+	if n := len(p.Log.Find(end)); n != 1 {
 		t.Errorf("%d lines about the end:\n%s", n, p.Log)
+	}
+	kept := 0
+	for _, line := range p.Log.Find("^") {
+		if !strings.Contains(line, "LOGIN FAILED") {
+			kept += len(line) + 1
+		}
+	}
+	if kept > maxLog {
+		t.Errorf("%d bytes of log besides the failed logins", kept)
 	}
 }
 
