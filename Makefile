@@ -1,16 +1,22 @@
-# build: static, stripped programs in bin/. test: installs what the tests need, then runs all of them.
+# "make help" lists the targets: each has a line "## ..." above it.
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X mailproxy/internal/version.Version=$(VERSION)
 PROGRAMS := imapd-proxy pop3d-proxy authlib/authdaemond relay/relayd
 
-.PHONY: build test lint bench demo install deb clean
+.PHONY: help build lint test soak bench demo install deb clean
 
+## help: list the targets
+help:
+	@sed -n 's/^## \([a-z]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+## build: static, stripped programs in bin/
 build:
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./,$(PROGRAMS))
 
+## lint: gofmt, vet, staticcheck, and mandoc for the manual pages
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out"; exit 1; }
 	$(GO) vet ./...
@@ -20,17 +26,30 @@ lint:
 
 # Results are not taken from go test's cache: the servers on the machine are part of what is tested. tests/ops installs the
 # package, and has no network to build it.
+#
+## test: install what the tests need (as root), then run all of them with the race detector
 test:
 	tests/install.sh
 	$(MAKE) deb
 	$(GO) vet ./...
 	$(GO) test -race -count=1 -timeout=9m ./...
 
+# The tests named TestVolume, with gigabytes and thousands of sessions where "make test" has little data (the build tag soak).
+#
+## soak: run the tests of bulk data and of many sessions with all the data they are for, which takes long
+soak:
+	tests/install.sh
+	$(GO) vet -tags soak ./tests/...
+	$(GO) test -tags soak -count=1 -timeout=60m -p 1 -run '^TestVolume' ./tests/...
+
+## bench: measure against Courier and other servers; docs/performance.md says what
 bench:
 	tests/install.sh
 	$(GO) test -count=1 -timeout=60m -run '^$$' -bench . -benchtime 1x -p 1 ./tests/bench/...
 
-# Two IMAP servers, an account database with two users, one proxy in front. DEMO_ONCE=1 ends afterwards.
+# DEMO_ONCE=1 ends afterwards.
+#
+## demo: run two IMAP servers, an account database with two users, and one proxy in front
 demo: build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tests/demo
 	@bin/demo -bin bin
@@ -43,6 +62,7 @@ LIBDIR      = $(PREFIX)/lib/mailproxy
 UNITDIR     = $(PREFIX)/lib/systemd/system
 CONFIGS     = imapd imapd-ssl pop3d pop3d-ssl relayd authdaemonrc authmysqlrc authpgsqlrc authldaprc userdb
 
+## install: install programs, manuals, units and samples below DESTDIR and PREFIX
 install: build
 	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/mailproxy
 	install -m 0755 $(addprefix bin/,$(notdir $(PROGRAMS))) $(DESTDIR)$(LIBDIR)
@@ -64,11 +84,11 @@ install: build
 	for file in $(CONFIGS); do target=$(DESTDIR)$(SYSCONFDIR)/mailproxy/$$file; \
 		test -e $$target || install -m 0600 etc/$$file $$target || exit 1; done
 
-# dist/mailproxy_VERSION_ARCH.deb
 DEB_VERSION    ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || echo 0.0.0~$$(git rev-list --count HEAD 2>/dev/null || echo 0))
 DEB_ARCH       ?= $(shell $(GO) env GOARCH)
 DEB_MAINTAINER ?= mailproxy maintainers <mailproxy@example.org>
 
+## deb: build the package dist/mailproxy_VERSION_ARCH.deb
 deb:
 	rm -rf dist && mkdir -p dist
 	$(MAKE) install DESTDIR=dist/root PREFIX=/usr SYSCONFDIR=/etc
@@ -78,5 +98,6 @@ deb:
 	DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' DEB_MAINTAINER='$(DEB_MAINTAINER)' \
 		dist/nfpm package -f packaging/nfpm.yaml -p deb -t dist/
 
+## clean: remove bin and dist
 clean:
 	rm -rf bin dist

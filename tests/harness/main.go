@@ -4,14 +4,17 @@
 //
 //	func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 //
-// and then runs as root in network, mount, process and IPC namespaces of its own: every port is free, only loopback exists
-// (all of 127.0.0.0/8 and ::1), /etc/courier, /run/courier and /run/mailproxy are private, /dev/log can be made, /proc shows the
-// test's own processes only, and whatever was started dies with the test. Tests of one package share the island; packages
-// that run at the same time do not meet.
+// and then runs as root in network, mount, process and IPC namespaces of its own: every port is free, only
+// loopback exists (all of 127.0.0.0/8 and ::1), /etc/courier, /run/courier and /run/mailproxy are private,
+// /dev/log can be made, /proc shows the test's own processes only, and whatever was started dies with the
+// test. Tests of one package share the island; packages that run at the same time do not meet.
 //
-// The starters (Courier's programs, Dovecot, launchers, our own programs) return when the server listens, register its end
-// with t.Cleanup, and show its log when the test fails. Nothing here skips: what is missing is named and fails the test;
-// tests/install.sh installs it.
+// The starters (Courier's programs, Dovecot, launchers, our own programs) return when the server listens,
+// register its end with t.Cleanup, and show its log when the test fails. Nothing here skips: what is missing
+// is named and fails the test; tests/install.sh installs it.
+//
+// A test of whole sessions needs accounts with their servers (Site) and a proxy in front, in every way to run
+// one (EachMode, Mode.Start). How much data it moves depends on who asks (Volume).
 package harness
 
 import (
@@ -30,8 +33,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The test binary runs three times: as itself (builds the programs, makes the namespaces), as process 1 in there (mounts,
-// reaps), and as the test. These variables tell the second and third who they are.
+// The test binary runs three times: as itself (builds the programs, makes the namespaces), as process 1 in
+// there (mounts, reaps), and as the test. These variables tell the second and third who they are.
 const (
 	stageVar = "MAILPROXY_HARNESS_STAGE"
 	dirVar   = "MAILPROXY_HARNESS_DIR"
@@ -58,7 +61,8 @@ func Main(m *testing.M) int {
 	return status
 }
 
-// waitTogether lets parallel tests outnumber the processors unless -parallel was given: most of their time is waiting.
+// waitTogether lets parallel tests outnumber the processors unless -parallel was given: most of their time is
+// waiting.
 func waitTogether() {
 	flag.Parse()
 	given := false
@@ -71,7 +75,10 @@ func waitTogether() {
 // runOutside builds the programs and runs this binary again as process 1 of new namespaces.
 func runOutside() (int, error) {
 	if os.Geteuid() != 0 {
-		return 0, fmt.Errorf("these tests run real servers in private namespaces and need root (this is uid %d)", os.Geteuid())
+		return 0, fmt.Errorf(
+			"these tests run real servers in private namespaces and need root (this is uid %d)",
+			os.Geteuid(),
+		)
 	}
 	root, err := moduleRoot()
 	if err != nil {
@@ -150,7 +157,8 @@ func exitStatus(err error) (int, error) {
 	return 0, err
 }
 
-// forwardSignals passes on what "go test" sends at its time limit, so that the goroutines that hang are shown.
+// forwardSignals passes on what "go test" sends at its time limit, so that the goroutines that hang are
+// shown.
 func forwardSignals(to *os.Process) (stop func()) {
 	c := make(chan os.Signal, 4)
 	signal.Notify(c, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -168,7 +176,8 @@ func moduleRoot() (string, error) {
 		return "", err
 	}
 	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if text, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && strings.HasPrefix(string(text), "module mailproxy\n") {
+		if text, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil &&
+			strings.HasPrefix(string(text), "module mailproxy\n") {
 			return dir, nil
 		}
 	}
@@ -185,8 +194,8 @@ func Root(t testing.TB) string {
 	return root
 }
 
-// Dir returns a new folder with a short name that every user may enter (t.TempDir is 0700 and too long for unix sockets). It
-// is removed after the package's tests.
+// Dir returns a new folder with a short name that every user may enter (t.TempDir is 0700 and too long for
+// unix sockets). It is removed after the package's tests.
 func Dir(t testing.TB) string {
 	t.Helper()
 	Root(t)

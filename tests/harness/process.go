@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,27 +23,47 @@ type Process struct {
 	once sync.Once
 }
 
-// Start starts cmd in a process group of its own. Its output goes to the Log (unless cmd says otherwise), which is shown when
-// the test fails. At the end of the test it gets SIGTERM, and what is left of the group after 3 seconds SIGKILL.
+// Start starts cmd in a process group of its own. Its output goes to the Log (unless cmd says otherwise),
+// which is shown when the test fails. At the end of the test it gets SIGTERM, and what is left of the group
+// after 3 seconds SIGKILL.
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{Cmd: cmd, Log: new(Log), name: filepath.Base(cmd.Path), done: make(chan struct{})}
+	// A pipe of our own: a successor of the program, as relayd has, writes there when the program has long
+	// ended.
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if cmd.Stdout == nil {
-		cmd.Stdout = p.Log
+		cmd.Stdout = out
 	}
 	if cmd.Stderr == nil {
-		cmd.Stderr = p.Log
+		cmd.Stderr = out
 	}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid = true
 	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	out.Close()
+	if err != nil {
+		in.Close()
 		t.Fatalf("start %s (missing? tests/install.sh installs what the tests need): %v", cmd, err)
 	}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		defer in.Close()
+		io.Copy(p.Log, in)
+	}()
 	go func() {
 		cmd.Wait()
+		select { // all that the program wrote is in the log, unless somebody else still has the pipe
+		case <-copied:
+		case <-time.After(time.Second):
+		}
 		close(p.done)
 	}()
 	t.Cleanup(func() {
@@ -77,7 +98,8 @@ func (p *Process) Stop() {
 	})
 }
 
-// Wait waits for the program to end by itself and returns its exit status; it ends the test when it does not in time.
+// Wait waits for the program to end by itself and returns its exit status; it ends the test when it does not
+// in time.
 func (p *Process) Wait(t testing.TB) int {
 	t.Helper()
 	select {
@@ -131,7 +153,14 @@ func Procs(t testing.TB) []Proc {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(folder))
-		procs = append(procs, Proc{pid, strings.TrimSpace(string(comm)), strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")})
+		procs = append(
+			procs,
+			Proc{
+				pid,
+				strings.TrimSpace(string(comm)),
+				strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00"),
+			},
+		)
 	}
 	return procs
 }

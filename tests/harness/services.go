@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -81,4 +83,21 @@ func relayd(t testing.TB, program string, args []string) *Service {
 		return err == nil
 	})
 	return s
+}
+
+// Metric asks relayd for one of its counters, by its name without "mailproxy_".
+func (s *Service) Metric(t testing.TB, name string) int {
+	t.Helper()
+	text := Run(t, "", PlainBin(t, "relayd"), "-socket", s.Socket, "stats")
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, "mailproxy_"+name+" "); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("no %s in\n%s", name, text)
+	return 0
 }

@@ -1,0 +1,154 @@
+package harness
+
+import (
+	"maps"
+	"testing"
+)
+
+// Mode is a way to run the front ends. A test of whole sessions runs in each (EachMode), starts its proxies
+// with Start, and asks the Proxy for what differs.
+type Mode struct {
+	Name   string
+	Relayd *Service // takes over the sessions of this mode's proxies; nil: there is none
+
+	relayd bool // EachMode starts Relayd
+	// listen starts the front ends of one protocol and puts them into p.processes by the names of their ports.
+	listen func(t testing.TB, p *Proxy, protocol string, o ProxyOptions)
+	// idle waits until the front ends serve no session.
+	idle func(t testing.TB, p *Proxy)
+}
+
+// Modes are all there are. Another one is added here, and nowhere else.
+var Modes = []Mode{
+	{Name: "per connection", listen: underCouriertcpd, idle: noFrontEnds},
+	{Name: "per connection with relayd", relayd: true, listen: underCouriertcpd, idle: noFrontEnds},
+}
+
+// EachMode runs a test once in each mode, one after the other: what a run started has ended when the next one
+// begins.
+func EachMode(t *testing.T, test func(t *testing.T, m *Mode)) {
+	for _, mode := range Modes {
+		t.Run(mode.Name, func(t *testing.T) {
+			if mode.relayd {
+				mode.Relayd = Relayd(t)
+			}
+			test(t, &mode)
+		})
+	}
+}
+
+// ProxyOptions say what kind of proxy there shall be.
+type ProxyOptions struct {
+	Addr      string   // loopback address: IMAP on port 143, POP3 on 110, and with TLS 993 and 995
+	Protocols []string // "IMAP", "POP3"; nil: both
+	TLS       bool     // the TLS ports too
+	// Env are settings over these: the account's mailhost is asked (IMAP_PROXY, POP3_PROXY), and a failed login
+	// is answered at once (LOGIN_FAIL_DELAY). A setting that begins with the other protocol's name does no harm.
+	Env         Env
+	LocalServer string // the program for accounts that are here, with the argument Maildir; empty: Courier's
+	Shipped     bool   // the programs as they are shipped, without the race detector: for much data and many sessions
+}
+
+// ports are where a proxy listens, by the names that Proxy's methods take.
+var ports = map[string]int{"IMAP": 143, "POP3": 110, "IMAPS": 993, "POP3S": 995}
+
+// Proxy is our front ends at one address.
+type Proxy struct {
+	Addr      string
+	mode      *Mode
+	processes map[string]*Process
+}
+
+// Start starts our front ends in this mode. They end with the test.
+func (m *Mode) Start(t testing.TB, o ProxyOptions) *Proxy {
+	t.Helper()
+	p := &Proxy{Addr: o.Addr, mode: m, processes: map[string]*Process{}}
+	env := Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
+	if m.Relayd != nil {
+		env["RELAY_SOCKET"] = m.Relayd.Socket
+	}
+	maps.Copy(env, o.Env)
+	o.Env = env
+	if o.Protocols == nil {
+		o.Protocols = []string{"IMAP", "POP3"}
+	}
+	for _, protocol := range o.Protocols {
+		m.listen(t, p, protocol, o)
+	}
+	return p
+}
+
+// underCouriertcpd starts a process for each connection, with the settings in the environment.
+func underCouriertcpd(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
+	t.Helper()
+	front := frontEnds[protocol]
+	bin := Bin
+	if o.Shipped {
+		bin = PlainBin
+	}
+	local := o.LocalServer
+	if local == "" {
+		local = front.local
+	}
+	tcpd := TCPD{Addr: o.Addr, Port: ports[protocol], Config: front.config, Env: o.Env,
+		Program: []string{bin(t, front.program), local, "Maildir"}}
+	p.processes[protocol] = Couriertcpd(t, tcpd)
+	if o.TLS {
+		tcpd.Port, tcpd.Env = ports[protocol+"S"], overTLS(o.Env)
+		p.processes[protocol+"S"] = Couriertcpd(t, tcpd)
+	}
+}
+
+// frontEnds are our program, the file of settings and Courier's local server for each protocol.
+var frontEnds = map[string]struct{ program, config, local string }{
+	"IMAP": {"imapd-proxy", "imapd", CourierIMAPD},
+	"POP3": {"pop3d-proxy", "pop3d", CourierPOP3D},
+}
+
+// overTLS are the settings of the TLS ports, where those of the others are env.
+func overTLS(env Env) Env {
+	env = maps.Clone(env)
+	env["IMAP_TLS"], env["POP3_TLS"] = "1", "1"
+	env["IMAP_STARTTLS"], env["POP3_STARTTLS"] = "NO", "NO"
+	return env
+}
+
+func noFrontEnds(t testing.TB, _ *Proxy) {
+	t.Helper()
+	NoneLeft(t, frontEnds["IMAP"].program, frontEnds["POP3"].program)
+}
+
+// At is the address and number ("ip:port") of the port "IMAP", "POP3", "IMAPS" or "POP3S".
+func (p *Proxy) At(port string) string { return hostPort(p.Addr, ports[port]) }
+
+// Log is the log of the front ends behind a port.
+func (p *Proxy) Log(port string) *Log { return p.processes[port].Log }
+
+// Ends is the log that has the line at the end of each proxied session (LOGOUT): relayd's where it took the
+// session.
+func (p *Proxy) Ends(port string) *Log {
+	if p.mode.Relayd != nil {
+		return p.mode.Relayd.Log
+	}
+	return p.Log(port)
+}
+
+// Idle waits until no front end serves a session. (A session that relayd has is none of theirs.)
+func (p *Proxy) Idle(t testing.TB) {
+	t.Helper()
+	p.mode.idle(t, p)
+}
+
+// Broken expects that n sessions behind a port have been broken off so far for this reason. Front ends write
+// a line about each, with the reason; relayd counts those of all ports.
+func (p *Proxy) Broken(t testing.TB, port string, n int, reason string) {
+	t.Helper()
+	if p.mode.Relayd == nil {
+		p.Log(port).WaitN(t, n, "^INFO: session broken off, .*: "+reason)
+		return
+	}
+	const name = "relayd_sessions_broken_total"
+	if !Eventually(func() bool { return p.mode.Relayd.Metric(t, name) == n }) {
+		t.Errorf("relayd has broken off %d sessions, want %d", p.mode.Relayd.Metric(t, name), n)
+	}
+}

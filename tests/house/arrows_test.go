@@ -1,0 +1,281 @@
+package house
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "mailproxy/"
+
+// leaves may be imported by every package, and import leaves only.
+var leaves = []string{
+	"internal/facts", "internal/guard", "internal/haproxy", "internal/hostlist", "internal/identity",
+	"internal/journal", "internal/limits", "internal/line", "internal/metrics", "internal/peercred",
+	"internal/smallfile", "internal/systemd", "internal/text", "internal/throttle", "internal/unixsocket", "internal/version",
+	"relay/tlsrecord", // needs nothing of relay
+}
+
+// arrows says which packages of this module, besides the leaves, the code of a package may import. "x/..." is
+// x and every package below it. As in the design: mains, imap and pop3, frontend, login, mailhost and local,
+// authlib and relay, leaves; authlib and relay never see each other. A new package gets a line here, or
+// becomes a leaf.
+var arrows = map[string][]string{
+	"imapd-proxy": {
+		"imapd-proxy/imap",
+		"internal/check",
+		"internal/config",
+		"internal/frontend",
+		"internal/launch",
+	},
+	"imapd-proxy/imap": dialogue,
+	"pop3d-proxy": {
+		"pop3d-proxy/pop3",
+		"internal/check",
+		"internal/config",
+		"internal/frontend",
+		"internal/launch",
+	},
+	"pop3d-proxy/pop3": dialogue,
+
+	"internal/check": {
+		"authlib",
+		"internal/config",
+		"internal/frontend",
+		"internal/inetd",
+		"internal/launch",
+		"internal/local",
+		"internal/login",
+		"internal/mailhost",
+		"internal/tlsconf",
+	},
+	"internal/frontend": {
+		"authlib",
+		"authlib/sasl",
+		"internal/config",
+		"internal/inetd",
+		"internal/launch",
+		"internal/local",
+		"internal/login",
+		"internal/mailhost",
+		"internal/maillog",
+		"internal/tlsconf",
+		"relay",
+		"relay/engine",
+		"relay/handoff",
+	},
+	"internal/login": {
+		"authlib",
+		"authlib/sasl",
+		"internal/config",
+		"internal/local",
+		"internal/mailhost",
+		"internal/maillog",
+		"internal/tlsconf",
+		"relay",
+	},
+	"internal/mailhost": {"authlib", "internal/config", "internal/maillog", "internal/tlsconf", "relay"},
+	"internal/local":    {"authlib", "internal/config", "internal/maillog", "relay"},
+	"internal/inetd":    {"authlib", "internal/config"},
+	"internal/launch":   {"internal/config", "internal/maillog", "internal/tlsconf"},
+	"internal/maillog":  {"internal/config"},
+	"internal/tlsconf":  {"internal/config"},
+	"internal/config":   {},
+
+	"authlib":             {},
+	"authlib/authdaemond": {"authlib/..."},
+	"authlib/ldap":        {"authlib", "authlib/password", "authlib/pool", "authlib/rcfile"},
+	"authlib/mysql":       sqlModule,
+	"authlib/password":    {"authlib"},
+	"authlib/pgsql":       sqlModule,
+	"authlib/pool":        {},
+	"authlib/rcfile":      {"authlib"},
+	"authlib/sasl":        {"authlib"},
+	"authlib/sqlaccount":  {"authlib", "authlib/password", "authlib/rcfile", "authlib/sqlquery"},
+	"authlib/sqlquery":    {},
+	"authlib/userdb":      {"authlib", "authlib/password"},
+
+	"relay":               {"relay/internal/..."},
+	"relay/engine":        {"relay", "relay/handoff"},
+	"relay/handoff":       {"relay"},
+	"relay/internal/pump": {},
+	"relay/internal/wire": {},
+	"relay/relayd":        {"relay/..."},
+}
+
+var (
+	// dialogue is the same for both protocols, which do not see each other.
+	dialogue = []string{
+		"authlib",
+		"authlib/sasl",
+		"internal/config",
+		"internal/frontend",
+		"internal/inetd",
+		"internal/launch",
+		"internal/login",
+		"internal/mailhost",
+		"internal/maillog",
+		"internal/tlsconf",
+	}
+	sqlModule = []string{"authlib", "authlib/pool", "authlib/rcfile", "authlib/sqlaccount", "authlib/sqlquery"}
+)
+
+// strangers never see each other.
+var strangers = [][2]string{
+	{"authlib", "relay"},
+	{"relay", "authlib"},
+	{"imapd-proxy", "pop3d-proxy"},
+	{"pop3d-proxy", "imapd-proxy"},
+}
+
+// drivers are what connects to account databases: authdaemond's alone.
+var drivers = []string{
+	"database/sql",
+	"github.com/jackc/pgx/",
+	"github.com/go-sql-driver/",
+	"github.com/go-ldap/",
+}
+
+// Package is what go list tells about a package.
+type Package struct {
+	ImportPath string
+	Imports    []string
+}
+
+func list(t *testing.T, args ...string) (packages []Package) {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports"}, args...)...)
+	cmd.Dir = root
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, &stderr)
+	}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p Package
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// ours returns the path inside the module.
+func ours(importPath string) (name string, ok bool) { return strings.CutPrefix(importPath, module) }
+
+// forTests tells whether the package is there for tests only: what is in tests/, and helpers beside the code
+// that are named after the test or the tested ("relaytest", "testcert").
+func forTests(name string) bool {
+	base := path.Base(name)
+	return strings.HasPrefix(name, "tests/") || strings.HasSuffix(base, "test") ||
+		strings.HasPrefix(base, "test")
+}
+
+// wrongArrow says what is wrong with an import of one of this module's packages by another, or nothing.
+func wrongArrow(from, to string) string {
+	matches := func(pattern string) bool {
+		below, all := strings.CutSuffix(pattern, "/...")
+		return to == pattern || all && (to == below || strings.HasPrefix(to, below+"/"))
+	}
+	allowed, known := arrows[from]
+	switch {
+	case forTests(from):
+		return ""
+	case forTests(to):
+		return "is for tests"
+	case slices.Contains(leaves, to):
+		return ""
+	case slices.Contains(leaves, from):
+		return "is not a leaf, and " + from + " is one"
+	case !known:
+		return "is imported by a package that the table of arrows does not know"
+	case !slices.ContainsFunc(allowed, matches):
+		return "is not in the line of the table of arrows"
+	}
+	return ""
+}
+
+func TestArrows(t *testing.T) {
+	packages := list(t, "./...")
+	if len(packages) < 20 {
+		t.Fatalf("go list shows %d packages", len(packages))
+	}
+	for _, p := range packages {
+		from, _ := ours(p.ImportPath)
+		if _, known := arrows[from]; !known && !slices.Contains(leaves, from) && !forTests(from) {
+			t.Errorf("%s: neither a leaf nor in the table of arrows", from)
+		}
+		for _, i := range p.Imports {
+			if to, ok := ours(i); ok {
+				if wrong := wrongArrow(from, to); wrong != "" {
+					t.Errorf("%s imports %s, which %s", from, to, wrong)
+				}
+			}
+		}
+	}
+}
+
+// The table itself keeps the rules that no line of it may break.
+func TestArrowTable(t *testing.T) {
+	for from, to := range arrows {
+		for _, pattern := range to {
+			for _, side := range strangers {
+				if strings.HasPrefix(from, side[0]) && strings.HasPrefix(pattern, side[1]) {
+					t.Errorf("%s may import %s", from, pattern)
+				}
+			}
+		}
+		if strings.HasPrefix(from, "authlib") || strings.HasPrefix(from, "relay") {
+			for _, pattern := range to {
+				if strings.HasPrefix(pattern, "internal/") {
+					t.Errorf("%s may import %s, which is not a leaf", from, pattern)
+				}
+			}
+		}
+	}
+	for _, c := range []struct {
+		from, to string
+		wrong    bool
+	}{
+		{"authlib", "relay", true}, {"relay/relayd", "authlib", true}, {"relay", "internal/frontend", true},
+		{"internal/line", "authlib", true}, {"internal/frontend", "tests/testlog", true},
+		{"internal/frontend", "relay/relaytest", true},
+		{"internal/mailhost", "internal/login", true}, {"imapd-proxy/imap", "pop3d-proxy/pop3", true},
+		{"internal/new", "authlib", true},
+		{"authlib/authdaemond", "authlib/ldap", false}, {"relay/relayd", "relay/internal/wire", false},
+		{"internal/frontend", "internal/line", false}, {"internal/frontend/fronttest", "tests/testlog", false},
+	} {
+		if got := wrongArrow(c.from, c.to); (got != "") != c.wrong {
+			t.Errorf("%s imports %s: %q", c.from, c.to, got)
+		}
+	}
+}
+
+func TestFrontEndsLinkNoDriver(t *testing.T) {
+	links := func(program string) (found []string) {
+		for _, p := range list(t, "-deps", "./"+program) {
+			for _, driver := range drivers {
+				if p.ImportPath == driver || strings.HasPrefix(p.ImportPath, driver) {
+					found = append(found, p.ImportPath)
+				}
+			}
+		}
+		return found
+	}
+	for _, program := range []string{"imapd-proxy", "pop3d-proxy", "relay/relayd"} {
+		if found := links(program); len(found) > 0 {
+			t.Errorf("%s links %q", program, found)
+		}
+	}
+	if len(links("authlib/authdaemond")) == 0 {
+		t.Error("authdaemond links no driver: the test looks for the wrong names")
+	}
+}
