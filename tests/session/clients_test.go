@@ -8,69 +8,86 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// Every client reads every account through every set-up of the proxy.
+// Every client reads every mailbox.
 func TestClients(t *testing.T) {
-	world(t)
-	each(t, fronts(t), func(t *testing.T, f front) {
-		for _, a := range accounts {
-			for _, c := range clients.All() {
-				got, err := c.Subjects(t, a.at(f))
-				if err != nil {
-					t.Errorf("%s: %v", a.name, err)
-				} else if !slices.Equal(got, a.subjects) {
-					t.Errorf("%s, %s: got %q, want %q", a.name, c.Name, got, a.subjects)
-				}
+	each(t, func(t *testing.T, p *harness.Proxy) {
+		t.Run("mailboxes", func(t *testing.T) {
+			for _, box := range harness.Mailboxes {
+				t.Run(box.Name, func(t *testing.T) {
+					t.Parallel()
+					for _, c := range clients.All() {
+						got, err := c.Subjects(t, at(box, p))
+						if err != nil {
+							t.Error(err)
+						} else if !slices.Equal(got, box.Subjects) {
+							t.Errorf("%s: got %q, want %q", c.Name, got, box.Subjects)
+						}
+					}
+				})
 			}
-		}
-		for _, p := range []*harness.Process{f.imap, f.pop3} {
-			if unhappy := p.Log.Find(`WARN: [^p]|ERR|CRIT|FAILED|panic|DATA RACE`); len(unhappy) > 0 {
+		})
+		for _, port := range []string{"IMAP", "POP3"} {
+			if unhappy := p.Log(port).Find(`WARN: [^p]|ERR|CRIT|FAILED|panic|DATA RACE`); len(unhappy) > 0 {
 				t.Errorf("in the log: %q", unhappy)
 			}
 			// The same warning that Courier writes when it is a proxy and the account is here.
-			if n := len(clients.All()); len(p.Log.Find(`WARN: proxy enabled, but no proxy host defined for here$`)) < n/2 {
-				t.Errorf("no warning for the account without a mailhost in:\n%s", p.Log)
+			warnings := p.Log(port).Find(`WARN: proxy enabled, but no proxy host defined for here$`)
+			if len(warnings) < len(clients.All())/2 {
+				t.Errorf("no warning for the account without a mailhost in:\n%s", p.Log(port))
 			}
 		}
+		p.Idle(t)
+		harness.NoneLeft(t, "imapd", "courierpop3d")
 	})
-	harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy", "imapd", "courierpop3d")
 }
 
-// A client that gives wrong passwords, a wrong name, and then the right ones, in one session.
+// A client that gives wrong passwords, a wrong name, and then the right ones, in one session; with Courier's
+// auth daemon, ours, and ours started for the one question.
 func TestWrongThenRight(t *testing.T) {
-	world(t)
-	each(t, fronts(t), func(t *testing.T, f front) {
-		for _, name := range []string{"here", "on-courier", "on-dovecot"} {
-			password := map[string]string{"here": `"pw here"`, "on-courier": `"p\"w\\courier"`, "on-dovecot": "pw%dovecot"}[name]
-			harness.Dialogue(t, f.addr+":143", `
-				S~ \* OK .*
-				C: a1 LOGIN `+name+` wrong
-				S~ a1 NO .*
-				C: a2 LOGIN nobody wrong
-				S~ a2 NO .*
-				C: a3 LOGIN `+name+` `+password+`
-				S* a3 OK .*
-				C: a4 LOGOUT
-				S* a4 OK .*
-				S-
-			`)
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		harness.Site{Mailboxes: harness.Mailboxes}.Start(t)
+		own := harness.Authdaemond(t, "authuserdb", nil)
+		for name, env := range map[string]harness.Env{
+			"Courier's authdaemond": nil,
+			"authdaemond":           {"AUTHDAEMON_SOCKET": own.Socket},
+			"one-shot":              {"AUTHDAEMON_SOCKET": "/nonexistent/socket"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				wrongThenRight(t, m.Start(t, harness.ProxyOptions{Addr: addr, Env: env}))
+			})
 		}
-		f.imap.Log.WaitN(t, 3, `LOGIN FAILED, user=nobody`)
-		for _, a := range accounts {
-			harness.Dialogue(t, f.addr+":110", `
-				S~ \+OK .*
-				C: USER `+a.name+`
-				S~ \+OK .*
-				C: PASS wrong
-				S~ -ERR .*
-				C: USER `+a.name+`
-				S~ \+OK .*
-				C: PASS `+a.password+`
-				S~ \+OK.*
-				C: QUIT
-				S~ \+OK.*
-				S-
-			`)
-		}
-		f.pop3.Log.WaitN(t, 1, `LOGIN FAILED, user=here`)
 	})
+}
+
+func wrongThenRight(t *testing.T, p *harness.Proxy) {
+	for _, box := range harness.Mailboxes {
+		harness.Dialogue(t, p.At("IMAP"), `
+			S~ \* OK .*
+			C: a1 LOGIN `+box.Name+` wrong
+			S~ a1 NO .*
+			C: a2 LOGIN nobody wrong
+			S~ a2 NO .*
+			C: a3 LOGIN `+box.Name+` `+harness.Quoted(box.Password)+`
+			S* a3 OK .*
+			C: a4 LOGOUT
+			S* a4 OK .*
+			S-
+		`)
+		harness.Dialogue(t, p.At("POP3"), `
+			S~ \+OK .*
+			C: USER `+box.Name+`
+			S~ \+OK .*
+			C: PASS wrong
+			S~ -ERR .*
+			C: USER `+box.Name+`
+			S~ \+OK .*
+			C: PASS `+box.Password+`
+			S~ \+OK.*
+			C: QUIT
+			S~ \+OK.*
+			S-
+		`)
+	}
+	p.Log("IMAP").WaitN(t, len(harness.Mailboxes), `LOGIN FAILED, user=nobody`)
+	p.Log("POP3").WaitN(t, 1, `LOGIN FAILED, user=here`)
 }

@@ -9,32 +9,28 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// 500 sessions at once, in IMAP and in POP3, all alive at the same time.
-func TestManySessions(t *testing.T) {
-	const sessions = 500
-	accounts := []harness.Account{}
+// Many sessions at once, half in IMAP and half in POP3, all alive at the same time.
+func TestVolumeSessions(t *testing.T) {
+	sessions := int(harness.Volume(100, 2000))
+	var boxes []harness.Mailbox
 	for i := range 20 {
-		accounts = append(accounts, harness.Account{Name: fmt.Sprintf("u%d", i), Password: fmt.Sprintf("pw%d", i), Options: "mailhost=" + dovecotHost})
+		account := harness.Account{Name: fmt.Sprintf("u%d", i), Password: fmt.Sprintf("pw%d", i)}
+		boxes = append(boxes, harness.Mailbox{Account: account, Host: harness.DovecotHost})
 	}
-	harness.Userdb(t, accounts...)
-	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	harness.Dovecot(t, harness.DovecotOptions{Addr: dovecotHost, Accounts: accounts})
-	for _, f := range []front{
-		{name: "no relayd", addr: "127.0.1.1"},
-		{name: "relayd", addr: "127.0.1.4", env: harness.Env{"RELAY_SOCKET": harness.Relayd(t).Socket}},
-	} {
-		// The programs as they are shipped: 500 with the race detector would take gigabytes.
-		f.start(t, harness.PlainBin)
-		t.Run(f.name, func(t *testing.T) { manySessions(t, f, sessions) })
-		harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy")
-	}
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		harness.Site{Mailboxes: boxes}.Start(t)
+		// The programs as they are shipped: hundreds with the race detector would take gigabytes.
+		p := m.Start(t, harness.ProxyOptions{Addr: addr, Shipped: true})
+		manySessions(t, p, sessions)
+		p.Idle(t)
+	})
 }
 
-func manySessions(t *testing.T, f front, sessions int) {
+func manySessions(t *testing.T, p *harness.Proxy, sessions int) {
 	runners := make([]*transcript.Runner, sessions)
 	scripts := func(i int) (string, []*transcript.Script) {
 		if i%2 == 0 {
-			return ":143", transcript.MustParse(t, fmt.Sprintf(`
+			return "IMAP", transcript.MustParse(t, fmt.Sprintf(`
 				== login
 				S~ \* OK .*
 				C: a LOGIN u%[1]d pw%[1]d
@@ -49,7 +45,7 @@ func manySessions(t *testing.T, f front, sessions int) {
 				S-
 			`, i%20))
 		}
-		return ":110", transcript.MustParse(t, fmt.Sprintf(`
+		return "POP3", transcript.MustParse(t, fmt.Sprintf(`
 			== login
 			S~ \+OK .*
 			C: USER u%[1]d
@@ -67,9 +63,9 @@ func manySessions(t *testing.T, f front, sessions int) {
 	for phase := range 2 {
 		var all sync.WaitGroup
 		for i := range runners {
-			addr, script := scripts(i)
+			port, script := scripts(i)
 			if phase == 0 {
-				runners[i] = harness.Dial(t, f.addr+addr)
+				runners[i] = harness.Dial(t, p.At(port))
 				runners[i].Timeout = harness.Patience * 2
 			}
 			all.Go(func() {
@@ -82,5 +78,8 @@ func manySessions(t *testing.T, f front, sessions int) {
 		if t.Failed() {
 			t.FailNow()
 		}
+	}
+	for _, r := range runners {
+		r.Conn.Close()
 	}
 }

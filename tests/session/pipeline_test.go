@@ -67,31 +67,31 @@ const pipelinedPOP3 = `
 	S-
 `
 
-func fill(text string, a account) string {
-	imap := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
-	password := a.password
+func fill(text string, box harness.Mailbox) string {
+	password := box.Password
 	if strings.Contains(text, " LOGIN ") {
-		password = `"` + imap.Replace(a.password) + `"`
+		password = harness.Quoted(password)
 	}
-	return strings.NewReplacer("{USER}", a.name, "{PASS}", password, "{SUBJECT}", a.subjects[0],
-		"{COUNT}", fmt.Sprint(len(a.subjects))).Replace(text)
+	return strings.NewReplacer("{USER}", box.Name, "{PASS}", password, "{SUBJECT}", box.Subjects[0],
+		"{COUNT}", fmt.Sprint(len(box.Subjects))).Replace(text)
 }
 
-// What a client sends in one packet with its login reaches the account's server in order, wherever that is: after the
-// greeting, and by a client that does not even wait for the greeting.
+var pipelined = map[string]string{"IMAP": pipelinedIMAP, "POP3": pipelinedPOP3}
+
+// What a client sends in one packet with its login reaches the account's server in order, wherever that is:
+// after the greeting, and by a client that does not even wait for the greeting.
 func TestPipelining(t *testing.T) {
-	world(t)
-	each(t, fronts(t), func(t *testing.T, f front) {
-		for _, a := range accounts {
+	each(t, func(t *testing.T, p *harness.Proxy) {
+		for _, box := range harness.Mailboxes {
 			for _, waits := range []bool{true, false} {
-				for port, text := range map[string]string{":143": pipelinedIMAP, ":110": pipelinedPOP3} {
+				for port, text := range pipelined {
 					greeting := `S~ (\* OK|\+OK) .*`
-					script := greeting + "\n" + fill(text, a)
+					script := greeting + "\n" + fill(text, box)
 					if !waits {
-						said, answers, _ := strings.Cut(fill(text, a), "\n\tS")
+						said, answers, _ := strings.Cut(fill(text, box), "\n\tS")
 						script = said + "\n" + greeting + "\n\tS" + answers
 					}
-					harness.Dialogue(t, f.addr+port, script)
+					harness.Dialogue(t, p.At(port), script)
 				}
 			}
 		}
@@ -100,13 +100,12 @@ func TestPipelining(t *testing.T) {
 
 // A client that sends one byte a packet is served like any other.
 func TestOneByteAtATime(t *testing.T) {
-	world(t)
-	each(t, fronts(t), func(t *testing.T, f front) {
-		for _, a := range accounts {
-			for port, text := range map[string]string{":143": pipelinedIMAP, ":110": pipelinedPOP3} {
-				r := harness.Dial(t, f.addr+port)
+	each(t, func(t *testing.T, p *harness.Proxy) {
+		for _, box := range harness.Mailboxes {
+			for port, text := range pipelined {
+				r := harness.Dial(t, p.At(port))
 				r.Dribble = 1
-				r.MustPlay(t, `S~ (\* OK|\+OK) .*`+"\n"+fill(text, a))
+				r.MustPlay(t, `S~ (\* OK|\+OK) .*`+"\n"+fill(text, box))
 			}
 		}
 	})
