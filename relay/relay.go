@@ -1,26 +1,16 @@
-// Package relay joins two connections, a client's and a mailhost's, until both directions are done; or hands the two to
-// relayd, the service that holds the sessions of many processes. It knows nothing of IMAP or POP3: bytes go through
-// unread, unchanged and in order.
+// Package relay is what front ends know of relaying: a Session that is logged in, the client's connection and the
+// mailhost's, is given to a Carrier, which joins the two until the session is over. There are two carriers, the engine in
+// this process (package engine) and the client of relayd (package handoff); who hands over does not know which.
 package relay
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"mailproxy/internal/text"
-	"mailproxy/relay/internal/pump"
+	"mailproxy/relay/tlsrecord"
 )
-
-// Conn is a stream whose two directions end separately: *net.TCPConn, *net.UnixConn, *tls.Conn. A socket gives its
-// descriptor by syscall.Conn; whether that waits or not is of no importance.
-type Conn interface {
-	io.ReadWriteCloser
-	CloseWrite() error
-	SetDeadline(t time.Time) error
-	SetReadDeadline(t time.Time) error
-	SetWriteDeadline(t time.Time) error
-}
 
 // Info is what a session is called in logs and lists.
 type Info struct {
@@ -33,32 +23,30 @@ type Info struct {
 	Login      *Report   // how its login went, for relayd's counters; nil = not to be counted
 }
 
-// Options are the choices a caller of Join has. The zero value is fit for use.
-type Options struct {
-	KeepAlive time.Duration // idle time before TCP keepalive probes on both sides; 0 = off
-	// HalfClosed ends a session of which one side has ended and in which no byte has moved for so long; 0 = DefaultHalfClosed.
-	HalfClosed time.Duration
-	// First is what the client is sent before anything of the mailhost's, the answer to its login. It is not counted.
-	First string
-	// Users are who relayd may run as, besides root and this process's own user: HandOver asks who listens.
-	Users []string
-}
-
 // DefaultHalfClosed is longer than any server works on a command without a word.
 const DefaultHalfClosed = 5 * time.Minute
 
-// ErrHalfClosed is why such a session ended.
-var ErrHalfClosed = pump.ErrHalfClosed
+// ErrHalfClosed is why a session ended of which one side had ended and the other did nothing any more: it neither sent, nor
+// took what it was sent, nor went away.
+var ErrHalfClosed = errors.New("half-closed for too long")
 
 // ErrTruncated is why a session ended of which one side's TLS stream stopped without close_notify (RFC 8446 section 6.1).
-var ErrTruncated = pump.ErrTruncated
+var ErrTruncated = tlsrecord.ErrTruncated
 
-func (o Options) halfClosed() time.Duration {
-	if o.HalfClosed <= 0 {
-		return DefaultHalfClosed
-	}
-	return o.HalfClosed
-}
+// DefaultSocket is where relayd listens unless it is told otherwise.
+const DefaultSocket = "/run/mailproxy/relayd/socket"
+
+// DefaultUser is the user that relayd runs as unless something else is said.
+const DefaultUser = "mailproxy"
+
+// Errors of a Carrier.
+var (
+	// ErrUnavailable reports that the carrier cannot take the session: another one may.
+	ErrUnavailable = errors.New("relayd unavailable")
+	// ErrLimit reports that a limit that the administrator set is against the session (sessions in all, of one address, of
+	// one user). The client is refused; relaying it all the same would make the limit worthless.
+	ErrLimit = errors.New("too many sessions")
+)
 
 // Stats tell what a session moved. Bytes are counted when the other side's kernel has taken them.
 type Stats struct {
@@ -74,6 +62,3 @@ func EndLine(i Info, s Stats) string {
 		text.Field(i.User), text.Field(i.RemoteIP), text.Field(i.RemotePort), text.Field(i.Mailhost),
 		s.FromClient, s.FromMailhost, int64(s.Duration/time.Second), text.Field(i.Protocol))
 }
-
-// visible is a value as a message to relayd may carry it.
-func visible(s string) string { return text.Visible(s) }

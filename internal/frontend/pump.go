@@ -28,34 +28,23 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string)
 	defer ours.Close()
 	defer s.Conn.Close()
 	_ = server.Release() // this process ends when the session does: nobody waits for the server
-	if s.pumpedByRelayd(ctx, ours, address) {
-		return ErrServed
+	session := s.relaySession(ours, s.localInfo(address))
+	if relayd := s.relayd(); relayd.Available() { // then this process is not needed any more
+		err := relayd.Carry(ctx, session)
+		if err == nil {
+			return ErrServed
+		}
+		s.logRelayd(err)
 	}
 	if err := s.dropRoot(); err != nil {
 		s.logDropRoot(err)
 		return ErrServed
 	}
-	s.release()
-	if _, err := relay.Join(ctx, s.Conn, ours, s.relayOptions()); err != nil {
-		s.logBroken(err)
-		hangUp(s.Conn)
-	}
+	_ = s.carryHere(ctx, session)
 	return ErrServed
 }
 
-// pumpedByRelayd gives relayd, if there is one, our TLS and our end of the socket pair: then this process is not needed any more.
-func (s *Session) pumpedByRelayd(ctx context.Context, ours inetd.Conn, address string) bool {
-	if !s.relaydThere() {
-		return false
-	}
-	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, ours, s.localInfo(address), relay.Options{Users: s.Config.RelaydUsers})
-	if err != nil {
-		s.logRelayd(err)
-	}
-	return err == nil
-}
-
-// localInfo is what relayd calls the session of a local server, which writes its own line at the end.
+// localInfo is what the session of a local server is called, which writes its own line at the end.
 func (s *Session) localInfo(address string) relay.Info {
 	return relay.Info{User: address, RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort, Mailhost: "local", Start: s.System.Now()}
 }

@@ -5,18 +5,17 @@ import (
 	"errors"
 	"net"
 
-	"golang.org/x/sys/unix"
-
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/peercred"
 	"mailproxy/relay"
+	"mailproxy/relay/engine"
+	"mailproxy/relay/handoff"
 )
 
-// relaydThere tells whether it is worth asking.
-func (s *Session) relaydThere() bool {
-	if s.Config.RelaySocket == "" {
-		return false
-	}
-	return unix.Access(s.Config.RelaySocket, unix.F_OK) == nil
+// relayd is the client of the relayd to ask, if there is one.
+func (s *Session) relayd() *handoff.Client {
+	return &handoff.Client{Socket: s.Config.RelaySocket,
+		Trusted: func(c *net.UnixConn) error { return peercred.Listener(c, s.Config.RelaydUsers...) }}
 }
 
 func (s *Session) relayInfo(o *Outcome) relay.Info {
@@ -27,20 +26,21 @@ func (s *Session) relayInfo(o *Outcome) relay.Info {
 	}
 }
 
-func (s *Session) relayOptions() relay.Options {
-	return relay.Options{KeepAlive: s.Config.Keepalive, HalfClosed: s.Config.HalfClosed, Users: s.Config.RelaydUsers}
+// relaySession is what a carrier is given.
+func (s *Session) relaySession(mailhost inetd.Conn, info relay.Info) *relay.Session {
+	return &relay.Session{Client: s.Conn, Mailhost: mailhost, Info: info, KeepAlive: s.Config.Keepalive, HalfClose: s.Config.HalfClosed}
 }
 
-// Relay tells the client answer, that it is logged in, and joins it and the mailhost until both are done;
+// Relay tells the client answer, that it is logged in, and joins it and the mailhost until the session is over;
 // when relayd takes the session, it returns at once. Nothing is relayed with root rights. Errors:
 // ErrTemporary and ErrEnd as from Login, when the client has been told nothing and its connection is as it
 // was; ErrHome when this process must not serve anybody else; ErrBroken when the session was cut off, by then
 // logged. The mailhost's connection is closed in any case, after nil and ErrBroken the client's as well.
 func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 	defer o.Mailhost.Conn.Close()
-	options := s.relayOptions()
-	options.First = answer
-	err := s.handOver(ctx, o, options)
+	session := s.relaySession(o.Mailhost.Conn, s.relayInfo(o))
+	session.First = []byte(answer)
+	err := s.handOver(ctx, session)
 	switch {
 	case err == nil:
 		s.logLogin(o.Account.Address)
@@ -62,45 +62,53 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 	}
 	s.logLogin(o.Account.Address)
 	defer s.Conn.Close()
-	return s.join(ctx, o, options)
+	return s.carryHere(ctx, session)
 }
 
 // errNoRelayd says that there is no relayd to ask.
 var errNoRelayd = errors.New("no relayd")
 
-// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a front
-// end. Where relayd takes it this process only ends: to give up root in every thread would be a twentieth of
-// its work.
-func (s *Session) handOver(ctx context.Context, o *Outcome, options relay.Options) error {
-	if !s.relaydThere() {
+// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a front end. Where
+// relayd takes it this process only ends: to give up root in every thread would be a twentieth of its work.
+func (s *Session) handOver(ctx context.Context, session *relay.Session) error {
+	client := s.relayd()
+	if !client.Available() {
 		return errNoRelayd
 	}
 	s.left() // in time: where relayd takes it, the next one may come at once
-	info := s.relayInfo(o)
-	info.Login = s.reportSoFar()
-	err := relay.HandOver(ctx, s.Config.RelaySocket, s.Conn, o.Mailhost.Conn, info, options)
+	session.Info.Login = s.reportSoFar()
+	err := client.Carry(ctx, session)
 	s.tally.told = err == nil || errors.Is(err, relay.ErrLimit)
 	return err
 }
 
-// join relays the session in this process.
-func (s *Session) join(ctx context.Context, o *Outcome, options relay.Options) error {
+// carryHere relays the session in this process until it is over. The end of ctx (SIGTERM, SIGHUP) ends it in order: what it
+// holds is delivered, and both connections are closed.
+func (s *Session) carryHere(ctx context.Context, session *relay.Session) error {
 	s.release()
-	info := s.relayInfo(o)
-	stats, err := relay.Join(ctx, s.Conn, o.Mailhost.Conn, options)
+	var broken error
+	e, err := engine.New(engine.Config{Log: s.Log.Line, Ended: func(_ relay.Info, _ relay.Stats, err error) { broken = err }})
+	if err == nil {
+		defer e.Shutdown(context.Background())
+		err = e.Carry(ctx, session)
+	}
 	if err != nil {
 		s.logBroken(err)
-		hangUp(s.Conn)
-		hangUp(o.Mailhost.Conn)
-		err = ErrBroken
+		return ErrBroken
 	}
-	s.Log.Line(relay.EndLine(info, stats))
-	return err
+	if e.Wait(ctx) != nil {
+		e.Shutdown(context.Background())
+		return nil
+	}
+	if broken != nil {
+		s.logBroken(broken)
+		return ErrBroken
+	}
+	return nil
 }
 
-// hangUp closes a connection after a session that was cut off. Over TLS that is without close_notify: the end
-// that one side did not say must not be told to the other.
-func hangUp(conn inetd.Conn) {
+// hangUp closes a connection without close_notify where it is TLS.
+func hangUp(conn net.Conn) {
 	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		over.NetConn().Close()
 	}

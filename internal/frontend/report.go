@@ -52,13 +52,14 @@ func (t *tally) last() string {
 // report sends one report for each login. It waits for nothing, and that it does not arrive is nothing that anybody
 // who logs in should notice. To be called while this process still has the rights by which relayd knows a front end.
 func (s *Session) report(result relay.Result, mailhost string) {
-	if s.tally.told || !s.relaydThere() {
+	relayd := s.relayd()
+	if s.tally.told || !relayd.Available() {
 		return
 	}
 	s.tally.told = true
 	r := s.reportSoFar()
 	r.Protocol, r.Result, r.Mailhost = s.Protocol.Name, result, mailhost
-	_ = r.Send(s.Config.RelaySocket, s.Config.RelaydUsers...)
+	_ = relayd.Report(r)
 }
 
 // reportSoFar is what goes with a session: relayd knows the rest.

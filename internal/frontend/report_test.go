@@ -145,7 +145,7 @@ func TestReportSession(t *testing.T) {
 			_ = w.Relay(context.Background(), o, "a1 OK\r\n")
 		}
 		got := r.all(1 + len(test.reports))
-		session := regexp.MustCompile(`^TAKE\nFAILED=down/connect\n(.*\n)*MAILHOST=up\n`)
+		session := regexp.MustCompile(`^CARRY\nFAILED=down/connect\n(.*\n)*MAILHOST=up\n`)
 		if len(got) == 0 || !session.MatchString(got[0]) || !slices.Equal(got[1:], test.reports) {
 			t.Errorf("%s: %q", test.name, got)
 		}

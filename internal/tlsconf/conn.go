@@ -56,6 +56,3 @@ func handshake(ctx context.Context, c *Conn, conn net.Conn) error {
 	}
 	return conn.SetDeadline(time.Time{})
 }
-
-// Below is part of relay.Detacher.
-func (c *Conn) Below() any { return c.NetConn() }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"mailproxy/internal/guard"
 	"mailproxy/relay"
 )
 
@@ -112,7 +113,7 @@ func (c *copiedSession) run(first []byte, log func(string)) error {
 	var running sync.WaitGroup
 	direction := func(n int) {
 		defer running.Done()
-		defer recovered(log, func() {
+		defer guard.Recover(log, "a session", func() {
 			errs[n] = errPanic
 			c.stop(errPanic)
 		})

@@ -193,8 +193,13 @@ func (e *Engine) stopLoops() {
 		for _, l := range e.loops {
 			l.post(func() { l.stopped = true })
 		}
+		late := time.After(stopTime)
 		for _, l := range e.loops {
-			<-l.finished
+			select {
+			case <-l.finished:
+			case <-late: // the program ends all the same
+				return
+			}
 		}
 	})
 }

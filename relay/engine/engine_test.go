@@ -60,12 +60,12 @@ func testInfo(user string) relay.Info {
 	return relay.Info{User: user, Protocol: "IMAP", RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", Mailhost: "mail1", Start: time.Now()}
 }
 
-func testSession(user string, c, m relay.Conn) *relay.Session {
-	return &relay.Session{Client: c.(net.Conn), Mailhost: m.(net.Conn), Info: testInfo(user), HalfClose: relaytest.HalfClosedLimit}
+func testSession(user string, c, m relaytest.Conn) *relay.Session {
+	return &relay.Session{Client: c, Mailhost: m, Info: testInfo(user), HalfClose: relaytest.HalfClosedLimit}
 }
 
 // joiner carries each session by an Engine of its own, as a front end does that serves one connection.
-func joiner(t testing.TB, c, m relay.Conn) func() {
+func joiner(t testing.TB, c, m relaytest.Conn) func() {
 	e := newTestEngine(t, Limits{})
 	if err := e.Carry(t.Context(), testSession("ann", c, m)); err != nil {
 		t.Fatal(err)
@@ -82,9 +82,9 @@ type hidden struct {
 func (h hidden) CloseWrite() error { return h.half() }
 
 func hide(k relaytest.Kind) relaytest.Kind {
-	return relaytest.Kind{Name: "copied-" + k.Name, Orderly: k.Orderly, Make: func(t testing.TB) (relay.Conn, relay.Conn) {
+	return relaytest.Kind{Name: "copied-" + k.Name, Orderly: k.Orderly, Make: func(t testing.TB) (relaytest.Conn, relaytest.Conn) {
 		near, far := k.Make(t)
-		return hidden{near.(net.Conn), near.CloseWrite}, far
+		return hidden{near, near.CloseWrite}, far
 	}}
 }
 
@@ -163,7 +163,7 @@ func TestLimits(t *testing.T) {
 	} {
 		for _, copied := range []bool{false, true} {
 			e := newTestEngine(t, tc.limits)
-			carry := func(i relay.Info) (relay.Conn, error) {
+			carry := func(i relay.Info) (relaytest.Conn, error) {
 				k := relaytest.TLSKinds()[0]
 				if copied {
 					k = hide(relaytest.Kinds()[0])
@@ -205,7 +205,7 @@ func TestLimits(t *testing.T) {
 // TestListAndKick: what administrators see and end.
 func TestListAndKick(t *testing.T) {
 	e := newTestEngine(t, Limits{})
-	var far []relay.Conn
+	var far []relaytest.Conn
 	for i, user := range []string{"ann", "bob", "ann", "ann"} {
 		k := relaytest.Kinds()[0]
 		if i == 3 {
@@ -253,7 +253,7 @@ func TestPanic(t *testing.T) {
 			}
 		})
 	}
-	type pair struct{ c, m relay.Conn }
+	type pair struct{ c, m relaytest.Conn }
 	var all []pair
 	for _, user := range []string{"ann", "mallory", "bob", "carol"} {
 		nc, fc := relaytest.TCP(t, 0)
@@ -276,7 +276,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-func exchange(t testing.TB, a, b relay.Conn) {
+func exchange(t testing.TB, a, b relaytest.Conn) {
 	t.Helper()
 	go func() { _, _ = io.WriteString(a, "exchange") }()
 	buf := make([]byte, 8)

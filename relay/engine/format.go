@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"slices"
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/text"
 	"mailproxy/relay/handoff"
 )
 
@@ -23,6 +27,9 @@ const formatVersion = "2"
 
 // chunk is how much of what a session holds goes into one message.
 const chunk = handoff.MaxPacket / 2
+
+// maxName is a length that every name may have.
+const maxName = 512
 
 // maxHeld bounds what one session may bring along: a pipe, and a read's worth of records, on either side.
 const maxHeld = 16 << 20
@@ -62,7 +69,17 @@ func decode(m *handoff.Message, held []byte, fds []int, now time.Time) (*session
 	if len(fds) != 2 || !handoff.IsStream(fds[0]) || !handoff.IsStream(fds[1]) {
 		return nil, fmt.Errorf("%w: not two stream sockets", handoff.ErrSyntax)
 	}
-	f := m.Fields
+	for _, fd := range fds {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return nil, err
+		}
+	}
+	f := maps.Clone(m.Fields)
+	for _, name := range []string{"USER", "PROTOCOL", "IP", "PORT", "MAILHOST"} {
+		// The last release took names that this one does not, and no name is a reason to lose a session.
+		visible := text.Visible(f[name])
+		f[name] = text.Visible(visible[:min(len(visible), maxName)])
+	}
 	info, err := handoff.ParseInfo(f)
 	if err != nil {
 		return nil, err

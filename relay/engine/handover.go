@@ -49,7 +49,7 @@ func AwaitReady(ctx context.Context, c *net.UnixConn) error {
 
 // HandOver gives all sessions to the process at the other end of c, which AwaitReady has found ready, and returns how many
 // there were. Sessions that cost goroutines, and those that only wait for an alert to be delivered, stay. After an error
-// every session goes on here where it was, once the other process, which kill ends, is gone: it must not return before.
+// every session goes on here where it was; kill has ended the other process then.
 func (e *Engine) HandOver(ctx context.Context, c *net.UnixConn, kill func()) (n int, err error) {
 	end := within(ctx, c, moveTime)
 	frozen := e.freeze()
@@ -64,18 +64,30 @@ func (e *Engine) HandOver(ctx context.Context, c *net.UnixConn, kill func()) (n 
 	if err == nil { // no signal interrupts this: the sessions are on their way
 		_ = c.SetDeadline(time.Now().Add(servingTime))
 		_, err = expect(c, "SERVING")
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			kill()
-			_ = c.SetDeadline(time.Now().Add(servingTime))
-			_, err = expect(c, "SERVING") // it may have said so in the meantime
+	}
+	if err == nil {
+		return frozen.release(), nil
+	}
+	kill()
+	if awaitEnd(c) { // it was slow, not dead: it has touched them
+		return frozen.release(), nil
+	}
+	frozen.resume()
+	return 0, err
+}
+
+// awaitEnd waits until the process at the other end of c, which was killed, is gone, and reports whether it had said that
+// it serves the sessions.
+func awaitEnd(c *net.UnixConn) (served bool) {
+	_ = c.SetDeadline(time.Now().Add(servingTime))
+	for {
+		m, fds, err := handoff.Receive(c)
+		handoff.CloseAll(fds)
+		if err != nil {
+			return served
 		}
+		served = served || m.Verb == "SERVING"
 	}
-	if err != nil {
-		kill()
-		frozen.resume()
-		return 0, err
-	}
-	return frozen.release(), nil
 }
 
 // TakeOver is the other side: it takes the sessions over and starts to serve them. n is how many there were. After an error

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/guard"
 	"mailproxy/relay"
 )
 
@@ -145,7 +146,7 @@ func (l *loop) timeout() int {
 
 // guard calls f for a session, if any. A panic ends that one session.
 func (l *loop) guard(s *session, f func()) {
-	defer recovered(l.log, func() {
+	defer guard.Recover(l.log, "a session", func() {
 		if s != nil && l.slots[s.slot] == s {
 			l.abandon(s)
 		}

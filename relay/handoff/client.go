@@ -26,8 +26,8 @@ const (
 type Client struct {
 	// Socket is where relayd listens.
 	Socket string
-	// Trusted decides whether the user at the other end of Socket is given sessions; nil: every user.
-	Trusted func(uid uint32) error
+	// Trusted decides whether who listens on Socket is given sessions; nil: everybody is.
+	Trusted func(c *net.UnixConn) error
 	// Keep is how many connections to relayd are kept for the next sessions; 0: a program that hands over one.
 	Keep int
 
@@ -115,18 +115,19 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	uc := conn.(*net.UnixConn)
-	if c.Trusted != nil {
-		uid, err := PeerUID(uc)
-		if err == nil {
-			err = c.Trusted(uid)
-		}
-		if err != nil {
-			uc.Close()
-			return nil, fmt.Errorf("%s: %w", c.Socket, err)
-		}
+	return c.trust(conn.(*net.UnixConn))
+}
+
+// trust returns a connection whose other end is trusted.
+func (c *Client) trust(conn *net.UnixConn) (*net.UnixConn, error) {
+	if c.Trusted == nil {
+		return conn, nil
 	}
-	return uc, nil
+	if err := c.Trusted(conn); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("%s: %w", c.Socket, err)
+	}
+	return conn, nil
 }
 
 func (c *Client) put(conn *net.UnixConn) {

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"errors"
+	"net"
 	"strconv"
 	"strings"
 
@@ -39,13 +40,21 @@ func (c *Client) Report(r *relay.Report) error {
 	if err != nil {
 		return err
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Net: "unixpacket", Name: c.Socket})
 	if err != nil {
 		return err
 	}
-	err = unix.Connect(fd, &unix.SockaddrUnix{Name: c.Socket})
-	if err == nil {
-		err = unix.Send(fd, p, unix.MSG_NOSIGNAL)
+	if conn, err = c.trust(conn); err != nil {
+		return err
 	}
-	return errors.Join(err, unix.Close(fd))
+	defer conn.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	werr := raw.Write(func(fd uintptr) bool {
+		err = unix.Sendto(int(fd), p, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
+		return true
+	})
+	return errors.Join(werr, err)
 }

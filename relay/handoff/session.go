@@ -7,12 +7,12 @@ import (
 	"math"
 	"net"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/text"
 	"mailproxy/relay"
 	"mailproxy/relay/tlsrecord"
 )
@@ -240,12 +240,5 @@ func ParseInfo(fields map[string]string) (relay.Info, error) {
 	return i, nil
 }
 
-// visible replaces control characters, which would be something else in a message or a log.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
-}
+// visible is a value as a message may carry it.
+func visible(s string) string { return text.Visible(s) }

@@ -1,7 +1,6 @@
 package handoff
 
 import (
-	"errors"
 	"io"
 	"syscall"
 
@@ -113,20 +112,4 @@ func CloseAll(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd)
 	}
-}
-
-// PeerUID returns the user the process at the other end had when it connected.
-func PeerUID(c syscall.Conn) (uint32, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	cerr := raw.Control(func(fd uintptr) {
-		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err = errors.Join(cerr, err); err != nil {
-		return 0, err
-	}
-	return cred.Uid, nil
 }

@@ -1,25 +1,27 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"mailproxy/relay"
-	"mailproxy/relay/internal/wire"
+	"mailproxy/relay/handoff"
 	"mailproxy/relay/relaytest"
 	"mailproxy/relay/tlsrecord"
 )
 
 // frozen is a session of a fixture: its message, and the bytes that go with it.
 type frozen struct {
-	m    *wire.Message
+	m    *handoff.Message
 	held []byte
 }
 
@@ -35,7 +37,7 @@ func readFrozen(t *testing.T, path string) (all []frozen) {
 		packet, held, ok := strings.Cut(strings.TrimSpace(line), "\" \"")
 		packet, perr := strconv.Unquote(packet + "\"")
 		held, herr := strconv.Unquote("\"" + held)
-		m, merr := wire.Decode([]byte(packet))
+		m, merr := handoff.Decode([]byte(packet))
 		if err := errors.Join(perr, herr, merr); err != nil || !ok {
 			t.Fatalf("%s: %v", line, err)
 		}
@@ -74,7 +76,7 @@ func TestAdoptLastRelease(t *testing.T) {
 	}
 	defer theirs.Close()
 	_ = theirs.SetDeadline(time.Now().Add(20 * time.Second))
-	var near, clients, mailhosts []relay.Conn
+	var near, clients, mailhosts []relaytest.Conn
 	for range sessions {
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
@@ -83,8 +85,8 @@ func TestAdoptLastRelease(t *testing.T) {
 	before := make(chan error, 1)
 	go func() { // the relayd before
 		before <- func() error {
-			if err := expect(theirs, "READY"); err != nil {
-				return err
+			if m, _, err := handoff.Receive(theirs); err != nil || m.Verb != "READY" {
+				return fmt.Errorf("%v %w", m, err)
 			}
 			for i, x := range sessions {
 				c, cerr := near[2*i].(*net.TCPConn).File()
@@ -92,22 +94,31 @@ func TestAdoptLastRelease(t *testing.T) {
 				if err := errors.Join(cerr, merr); err != nil {
 					return err
 				}
-				if err := move(theirs, x.m, x.held, int(c.Fd()), int(m.Fd())); err != nil {
+				if err := handoff.Send(theirs, x.m, int(c.Fd()), int(m.Fd())); err != nil {
 					return err
+				}
+				for part := range slices.Chunk(x.held, handoff.MaxPacket/2) {
+					if err := handoff.Send(theirs, &handoff.Message{Verb: "DATA", Body: part}); err != nil {
+						return err
+					}
 				}
 				for _, f := range []io.Closer{c, m, near[2*i], near[2*i+1]} {
 					f.Close()
 				}
 			}
-			if err := wire.Send(theirs, &wire.Message{Verb: "END"}); err != nil {
+			if err := handoff.Send(theirs, &handoff.Message{Verb: "END"}); err != nil {
 				return err
 			}
-			return expect(theirs, "OK")
+			m, _, err := handoff.Receive(theirs)
+			if err == nil && m.Verb != "OK" {
+				err = errors.New(m.Verb)
+			}
+			return err
 		}()
 	}()
 	s := startChanged(t, func(s *service) {
-		if n, err := s.adopt(ours); err != nil || n != len(sessions) {
-			t.Fatal(n, err)
+		if err := s.takeOver(context.Background(), ours); err != nil || s.counters.taken.Load() != int64(len(sessions)) {
+			t.Fatal(err)
 		}
 	})
 	if err := <-before; err != nil {
@@ -147,7 +158,7 @@ func TestAdoptLastRelease(t *testing.T) {
 			t.Errorf("%q %v", rest, err)
 		}
 	}
-	waitFor(t, func() bool { return s.limits.now() == 0 })
+	waitFor(t, func() bool { return s.engine.Totals().Counted == 0 })
 	s.stop()
 	for _, line := range []string{
 		"INFO: LOGOUT, user=ann@example.com, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1.example.com, rcvd=27, sent=345695, ",

@@ -6,93 +6,101 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"mailproxy/relay/internal/wire"
+	"mailproxy/internal/guard"
+	"mailproxy/relay/handoff"
 )
 
 const (
-	maxTalks    = 512              // front ends in conversation at once; the others wait in the listen queue
-	talkTimeout = 60 * time.Second // a front end that says nothing
+	maxConversations = 512                    // callers served at once; the others wait in the listen queue
+	silence          = 60 * time.Second       // for a caller that says nothing
+	acceptPause      = 100 * time.Millisecond // when descriptors or memory are used up: some may be free soon
 )
 
-// accept serves one listener until it is closed.
-func (s *service) accept(ctx context.Context, l *listener) error {
-	for {
-		s.slots <- struct{}{}
-		c, err := l.accept()
-		if err != nil {
-			<-s.slots
-			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-				return nil
-			}
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				select {
-				case <-s.resume:
-				case <-ctx.Done():
-				}
-				continue
-			}
-			s.log.line(fmt.Sprintf("WARN: relayd: accept: %v", err)) // no descriptors: one may be free soon
-			time.Sleep(100 * time.Millisecond)
+// exhausted reports whether a connection could not be accepted for want of descriptors or memory, which passes.
+func exhausted(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOBUFS) ||
+		errors.Is(err, unix.ECONNABORTED)
+}
+
+// accept serves the callers of a listener until it is closed or ctx ends.
+func (s *service) accept(ctx context.Context, l *net.UnixListener) error {
+	outage := false
+	for ctx.Err() == nil {
+		if !s.conversations.enter(ctx) {
+			return nil
+		}
+		c, err := l.AcceptUnix()
+		if err == nil {
+			outage = false
+			s.conversations.begin()
+			guard.Go(s.log.line, "a conversation", func() {
+				defer s.conversations.leave()
+				defer c.Close()
+				s.converse(ctx, c)
+			})
 			continue
 		}
-		s.talking.Add(1)
-		release := func() { <-s.slots; s.talking.Add(-1) }
-		if talk := s.hear(ctx, c); talk != nil {
-			go func() {
-				defer release()
-				talk()
-			}()
-		} else {
-			release()
+		<-s.conversations.slots
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.conversations.awaitResume(ctx)
+		case exhausted(err):
+			if !outage {
+				s.log.line(fmt.Sprintf("WARN: relayd: accept: %v", err))
+			}
+			outage = true
+			sleep(ctx, acceptPause)
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		default:
+			return fmt.Errorf("accept: %w", err)
 		}
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 
-// soon is how long a caller's first message is waited for before others are heard. It is there in most cases: front ends connect and speak
-// at once.
-const soon = 2 * time.Millisecond
-
-// hear serves a caller whose only message asks for nothing that takes time, as that of a front end does which hands a session over. From
-// any other one it returns the conversation, for a goroutine of its own.
-func (s *service) hear(ctx context.Context, c *wire.Caller) (talk func()) {
+// converse serves one caller: a front end with a session, or with many one after the other; a report; a question.
+func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 	if !s.allowed(c) {
-		c.Close()
-		return nil
+		return
 	}
-	c.Within(ctx, time.Now().Add(soon))
-	m, fds, err := wire.Receive(c)
-	silent := errors.Is(err, os.ErrDeadlineExceeded)
-	if !silent && (err != nil || isBrief(m)) {
-		s.serveOne(c, m, fds, err)
-		c.Close()
-		return nil
-	}
-	var conn *net.UnixConn
-	_ = c.Control(func(fd uintptr) {
-		var copied net.Conn
-		if copied, err = netConn(int(fd)); err == nil {
-			conn = copied.(*net.UnixConn)
+	defer s.conversations.forget(c)
+	for s.conversations.listenTo(c, silence) {
+		m, fds, err := handoff.Receive(c)
+		if err != nil || m.Verb != "CARRY" {
+			handoff.CloseAll(fds)
 		}
-	})
-	c.Close()
-	if err != nil {
-		wire.CloseAll(fds)
-		return nil
-	}
-	return func() {
-		defer conn.Close()
-		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(time.Second)) })
-		defer stop()
-		_ = conn.SetDeadline(time.Now().Add(talkTimeout))
-		if silent {
-			m, fds, err = wire.Receive(conn)
+		_ = c.SetWriteDeadline(time.Now().Add(silence))
+		switch {
+		case errors.Is(err, handoff.ErrFiles):
+			s.counters.full.Add(1)
+			_ = answer(c, "FULL", err.Error())
+		case err != nil:
+			return
+		case m.Verb == "CARRY":
+			s.carry(c, m, fds)
+		case m.Verb == "REPORT":
+			s.report(c, m)
+			return
+		case m.Verb == "WHO", m.Verb == "KICK", m.Verb == "STATS":
+			s.admin(c, m)
+			return
+		default: // SESSION and TAKE are older versions' CARRY
+			_ = answer(c, "FAIL", "unknown request")
 		}
-		s.serveOne(conn, m, fds, err)
 	}
 }
 
@@ -117,40 +125,113 @@ func (s *service) allowed(c syscall.Conn) bool {
 	return false
 }
 
-// isBrief tells a message that is served without waiting for anybody.
-func isBrief(m *wire.Message) bool {
-	return m.Verb == "REPORT" || m.Verb == "TAKE"
+// conversations are those that are going on. They can be paused: then nobody is listened to, so that nothing changes.
+type conversations struct {
+	slots chan struct{}
+
+	mu      sync.Mutex
+	waiting map[*net.UnixConn]struct{} // of which a message is awaited
+	going   int
+	paused  chan struct{} // closed when the pause is over; nil: no pause
+	none    chan struct{} // closed when none is going on any more; nil: nobody waits for that
 }
 
-// serveOne serves a caller that has said one thing, and says no more: a front end with a session, or an administrator with a question.
-func (s *service) serveOne(c syscall.Conn, m *wire.Message, fds []int, err error) {
-	if err != nil || m.Verb != "TAKE" {
-		wire.CloseAll(fds)
+func (v *conversations) init(most int) {
+	v.slots = make(chan struct{}, most)
+	v.waiting = make(map[*net.UnixConn]struct{})
+}
+
+// enter waits for room for one more; false: ctx has ended.
+func (v *conversations) enter(ctx context.Context) bool {
+	select {
+	case v.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	switch {
-	case errors.Is(err, wire.ErrFiles):
-		s.counters.full.Add(1)
-		_ = answer(c, "FULL", err.Error())
-	case err != nil:
+}
+
+// begin counts one for which there is room.
+func (v *conversations) begin() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.going++
+}
+
+func (v *conversations) count() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.going
+}
+
+func (v *conversations) leave() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.going--; v.going == 0 && v.none != nil {
+		close(v.none)
+		v.none = nil
+	}
+	<-v.slots
+}
+
+// listenTo allows the next message of a caller to be awaited; false: there is a pause.
+func (v *conversations) listenTo(c *net.UnixConn, limit time.Duration) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.paused != nil {
+		return false
+	}
+	v.waiting[c] = struct{}{}
+	_ = c.SetReadDeadline(time.Now().Add(limit))
+	return true
+}
+
+func (v *conversations) forget(c *net.UnixConn) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.waiting, c)
+}
+
+// awaitResume waits until a pause is over.
+func (v *conversations) awaitResume(ctx context.Context) {
+	v.mu.Lock()
+	paused := v.paused
+	v.mu.Unlock()
+	if paused == nil {
 		return
-	case m.Verb == "TAKE":
-		s.take(c, m, fds)
-	case m.Verb == "REPORT":
-		s.report(c, m)
-	case m.Verb == "WHO", m.Verb == "KICK", m.Verb == "STATS":
-		s.admin(c, m)
-	default:
-		_ = answer(c, "FAIL", "unknown request")
+	}
+	select {
+	case <-paused:
+	case <-ctx.Done():
 	}
 }
 
-// netConn is a connection of package net on a copy of a descriptor.
-func netConn(fd int) (net.Conn, error) {
-	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, err
+// pause has new callers wait in the listen queue, hangs up on those who are silent, and waits for the answers to those who
+// are not, at most for limit. Until resume is called nobody is listened to.
+func (v *conversations) pause(ctx context.Context, l *net.UnixListener, limit time.Duration) (resume func()) {
+	none := make(chan struct{})
+	paused := make(chan struct{})
+	v.mu.Lock()
+	v.paused, v.none = paused, none
+	_ = l.SetDeadline(time.Unix(1, 0))
+	for c := range v.waiting {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
-	f := os.NewFile(uintptr(own), "connection")
-	defer f.Close()
-	return net.FileConn(f)
+	if v.going == 0 {
+		close(none)
+		v.none = nil
+	}
+	v.mu.Unlock()
+	select {
+	case <-none:
+	case <-ctx.Done():
+	case <-time.After(limit):
+	}
+	return sync.OnceFunc(func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.paused, v.none = nil, nil
+		_ = l.SetDeadline(time.Time{})
+		close(paused)
+	})
 }

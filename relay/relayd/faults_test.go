@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
 	"slices"
@@ -21,7 +20,7 @@ func TestStalledPeers(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var times []time.Duration
-	var stalled []relay.Conn
+	var stalled []relaytest.Conn
 	for i := range 60 {
 		nc, fc := kinds[i%2].Make(t)
 		nm, fm := relaytest.TCP(t, 0)
@@ -70,19 +69,19 @@ func TestStalledPeers(t *testing.T) {
 	for _, c := range stalled {
 		relaytest.Reset(c)
 	}
-	waitFor(t, func() bool { return s.limits.now() == 54 })
+	waitFor(t, func() bool { return s.engine.Totals().Counted == 54 })
 }
 
 // TestFewDescriptors: a relayd that has no descriptors left sends sessions back, keeps those that it has, moves bulk
 // without pipes, and takes new ones when there is room.
 func TestFewDescriptors(t *testing.T) {
 	p := startProcess(t, noFile+"=48")
-	type pair struct{ c, m relay.Conn }
+	type pair struct{ c, m relaytest.Conn }
 	var taken []pair
 	for range 40 {
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
-		err := relay.HandOver(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{})
+		err := handOver(p.socket, nc, nm, info("ann"), "")
 		if err == nil {
 			taken = append(taken, pair{fc, fm})
 		} else if !errors.Is(err, relay.ErrUnavailable) {

@@ -15,7 +15,7 @@ import (
 
 // inherited is what relayd serves on, and what it got from its starter.
 type inherited struct {
-	socket  *listener
+	socket  *net.UnixListener
 	metrics net.Listener
 	handoff *net.UnixConn // to the relayd whose sessions this one takes over; nil at a fresh start
 	remove  []func()      // the files of sockets that were made here
@@ -83,8 +83,8 @@ func (in *inherited) takeAs(name string, f *os.File) error {
 	if !ok || l.Addr().Network() != "unixpacket" {
 		return errors.New("not a unix socket of type SOCK_SEQPACKET")
 	}
-	in.socket, err = listen(ul)
-	return err
+	in.socket = ul
+	return nil
 }
 
 // listen opens what was not inherited.
@@ -95,9 +95,7 @@ func (in *inherited) listen(c *config, log *logger) error {
 		if err != nil {
 			return err
 		}
-		if in.socket, err = listen(l.UnixListener); err != nil {
-			return err
-		}
+		in.socket = l.UnixListener
 		in.remove = append(in.remove, l.Remove)
 	}
 	in.socket.SetUnlinkOnClose(false)

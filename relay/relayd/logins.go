@@ -5,15 +5,15 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"mailproxy/relay"
-	"mailproxy/relay/internal/wire"
+	"mailproxy/relay/handoff"
 )
 
 // What front ends tell of logins: with every session, and in a REPORT message of those that became none.
@@ -48,7 +48,7 @@ type failure struct {
 	step     int
 }
 
-// parseLogin reads the fields of a REPORT message, and those of a TAKE message, whose result the caller knows. Fields
+// parseLogin reads the fields of a REPORT message, and those of a CARRY message, whose result the caller knows. Fields
 // that a login has no use for are of no concern.
 func parseLogin(fields map[string]string, result relay.Result) (*login, error) {
 	l := &login{
@@ -107,8 +107,8 @@ func mailhostLabel(name string) (string, error) {
 	return name, nil
 }
 
-// logins counts. Its zero value is ready. At its largest it is a few hundred kilobytes.
-type logins struct {
+// loginStats counts. Its zero value is ready. At its largest it is a few hundred kilobytes.
+type loginStats struct {
 	mu    sync.Mutex
 	hosts map[string]*mailhostCounts // by label; "" = logins for which none was asked
 	took  [len(loginProtocols)][len(loginResults)]histogram
@@ -124,7 +124,7 @@ type histogram struct {
 	sum     time.Duration
 }
 
-func (c *logins) add(l *login) {
+func (c *loginStats) add(l *login) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.host(l.mailhost).logins[l.protocol][l.result]++
@@ -144,7 +144,7 @@ func (h *histogram) add(took time.Duration) {
 }
 
 // host finds the counters of a mailhost. The first ones that come have their own.
-func (c *logins) host(name string) *mailhostCounts {
+func (c *loginStats) host(name string) *mailhostCounts {
 	if c.hosts == nil {
 		c.hosts = map[string]*mailhostCounts{"": {}, otherMailhosts: {}}
 	}
@@ -161,7 +161,7 @@ func (c *logins) host(name string) *mailhostCounts {
 }
 
 // write writes everything that has been counted in Prometheus' text format.
-func (c *logins) write(w io.Writer) {
+func (c *loginStats) write(w io.Writer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	names := slices.Sorted(maps.Keys(c.hosts))
@@ -221,7 +221,7 @@ func head(w io.Writer, name, kind, help string) {
 }
 
 // report counts a login that became no session. The front end does not wait for an answer; there is one only for nonsense.
-func (s *service) report(c syscall.Conn, m *wire.Message) {
+func (s *service) report(c *net.UnixConn, m *handoff.Message) {
 	s.counters.reported.Add(1)
 	l, err := parseLogin(m.Fields, relay.Result(m.Fields["RESULT"]))
 	if err != nil {
@@ -232,8 +232,8 @@ func (s *service) report(c syscall.Conn, m *wire.Message) {
 	s.counters.logins.add(l)
 }
 
-// countSession counts the login of a TAKE message. Nonsense does not cost the session.
-func (s *service) countSession(m *wire.Message, result relay.Result) {
+// countSession counts the login of a CARRY message. Nonsense does not cost the session.
+func (s *service) countSession(m *handoff.Message, result relay.Result) {
 	if _, told := m.Fields["LOGIN_US"]; !told {
 		return // a front end of before, or none
 	}

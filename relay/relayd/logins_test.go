@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"mailproxy/relay"
-	"mailproxy/relay/internal/wire"
+	"mailproxy/relay/handoff"
 )
 
 // TestReports: what front ends send, over the socket, is what the metrics say.
@@ -27,11 +27,11 @@ func TestReports(t *testing.T) {
 		{Protocol: "IMAP", Result: "odd"},
 		{Protocol: "IMAP", Result: relay.LoginOK, Mailhost: `a"b`},
 	} {
-		if err := r.Send(s.socket); err != nil {
+		if err := (&handoff.Client{Socket: s.socket}).Report(&r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	waitFor(t, func() bool { return s.counters.reported.Load() == 9 && s.talking.Load() == 0 })
+	waitFor(t, func() bool { return s.counters.reported.Load() == 9 && s.conversations.count() == 0 })
 	wantMetrics(t, s, `
 mailproxy_logins_total{protocol="imap",result="refused",mailhost=""} 1
 mailproxy_logins_total{protocol="pop3",result="local",mailhost=""} 1
@@ -76,7 +76,7 @@ func TestSessionsAreLogins(t *testing.T) {
 	}
 	begin(info("silent"))
 	begin(login("odd", "no mailhost"))
-	waitFor(t, func() bool { return s.counters.taken.Load() == 3 && s.talking.Load() == 0 })
+	waitFor(t, func() bool { return s.counters.taken.Load() == 3 && s.conversations.count() == 0 })
 	text := wantMetrics(t, s, `
 mailproxy_logins_total{protocol="imap",result="ok",mailhost="mail1"} 1
 mailproxy_logins_total{protocol="imap",result="limit",mailhost="mail1"} 1
@@ -107,7 +107,7 @@ func TestReportIsAnsweredOnlyWhenWrong(t *testing.T) {
 		{"FAILED", "/tls", "MAILHOST is not a name of 1 to 300 bytes"},
 		{"FAILED", strings.Repeat("a/tls,", 64) + "a/tls", "too many failures"},
 	} {
-		m := &wire.Message{Verb: "REPORT", Fields: map[string]string{}}
+		m := &handoff.Message{Verb: "REPORT", Fields: map[string]string{}}
 		for name, value := range good {
 			m.Fields[name] = value
 		}
@@ -125,7 +125,7 @@ func TestReportIsAnsweredOnlyWhenWrong(t *testing.T) {
 
 // TestMailhostsAreBounded: a million names are no concern.
 func TestMailhostsAreBounded(t *testing.T) {
-	var c logins
+	var c loginStats
 	for i := range maxMailhosts + 5 {
 		c.add(&login{mailhost: fmt.Sprintf("mail%d", i), failures: []failure{{mailhost: fmt.Sprintf("mail%d", i+1)}}})
 	}
@@ -154,7 +154,7 @@ func FuzzReport(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var c logins
+		var c loginStats
 		c.add(l)
 		var out strings.Builder
 		c.write(&out)
@@ -179,7 +179,7 @@ func BenchmarkReport(b *testing.B) {
 	s := startService(b)
 	r := relay.Report{Protocol: "IMAP", Result: relay.LoginRefused, Took: time.Millisecond}
 	for b.Loop() {
-		if err := r.Send(s.socket); err != nil {
+		if err := (&handoff.Client{Socket: s.socket}).Report(&r); err != nil {
 			time.Sleep(time.Microsecond)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 	"mailproxy/relay"
-	"mailproxy/relay/internal/wire"
+	"mailproxy/relay/handoff"
 )
 
 // Exit codes.
@@ -58,14 +58,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return exitOK
 }
 
-func (c *config) question() *wire.Message {
+func (c *config) question() *handoff.Message {
 	switch c.command {
 	case "who":
-		return &wire.Message{Verb: "WHO"}
+		return &handoff.Message{Verb: "WHO"}
 	case "kick":
-		return &wire.Message{Verb: "KICK", Fields: map[string]string{"WHOM": c.whom}}
+		return &handoff.Message{Verb: "KICK", Fields: map[string]string{"WHOM": c.whom}}
 	}
-	return &wire.Message{Verb: "STATS"}
+	return &handoff.Message{Verb: "STATS"}
 }
 
 // serve runs the service until SIGTERM or SIGINT, or until SIGHUP has given all sessions to a new process.
@@ -98,11 +98,9 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, stderr i
 		return err
 	}
 	if in.handoff != nil {
-		n, err := s.adopt(in.handoff)
-		if err != nil {
+		if err := s.takeOver(ctx, in.handoff); err != nil {
 			return fmt.Errorf("taking over: %w", err)
 		}
-		log.line(fmt.Sprintf("INFO: relayd: %d sessions taken over by process %d", n, os.Getpid()))
 	}
 	return s.serve(ctx, in, signals, getenv)
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/relay"
+	"mailproxy/relay/engine"
 	"mailproxy/relay/relaytest"
 	"mailproxy/tests/testlog"
 )
@@ -126,9 +127,9 @@ func (p *process) restart() {
 	})
 }
 
-func (p *process) hand(client, mailhost relay.Conn, user string) {
+func (p *process) hand(client, mailhost relaytest.Conn, user string) {
 	p.t.Helper()
-	if err := relay.HandOver(context.Background(), p.socket, client, mailhost, info(user), relay.Options{}); err != nil {
+	if err := handOver(p.socket, client, mailhost, info(user), ""); err != nil {
 		p.t.Fatal(err)
 	}
 	client.Close()
@@ -198,7 +199,7 @@ func TestRestart(t *testing.T) {
 
 // slow reads in little portions, some of the sessions more slowly than others.
 type slow struct {
-	relay.Conn
+	relaytest.Conn
 	n int
 }
 
@@ -223,8 +224,8 @@ func TestRestartFails(t *testing.T) {
 		s.join(t, nc, nm)
 		exchange(t, fc, fm)
 		s.conf.program = path
-		if n, err := s.restart(context.Background(), s.in, func(string) string { return "" }); err == nil {
-			t.Fatalf("%q took %d sessions", broken, n)
+		if r := s.restart(context.Background(), s.in, func(string) string { return "" }); r.err == nil {
+			t.Fatalf("%q took %d sessions", broken, r.sessions)
 		}
 		exchange(t, fc, fm)
 		exchange(t, fm, fc)
@@ -240,7 +241,7 @@ func keeps(t *testing.T, p *process, kind relaytest.Kind) {
 	t.Helper()
 	nc, fc := kind.Make(t)
 	nm, fm := relaytest.TCP(t, 0)
-	if err := relay.HandOver(context.Background(), p.socket, nc, nm, info("ann"), relay.Options{First: "OK\r\n"}); !errors.Is(err, relay.ErrUnavailable) {
+	if err := handOver(p.socket, nc, nm, info("ann"), "OK\r\n"); !errors.Is(err, relay.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	here(t, nc, nm, fc, fm)
@@ -286,15 +287,22 @@ func TestKilled(t *testing.T) {
 }
 
 // here relays in this process what relayd did not take: the client is told OK and sends a command.
-func here(t *testing.T, nc, nm, fc, fm relay.Conn) {
+func here(t *testing.T, nc, nm, fc, fm relaytest.Conn) {
 	t.Helper()
 	_, _ = io.WriteString(fc, "a NOOP\r\n")
 	wait := make(chan struct{})
 	go func() {
 		defer close(wait)
-		_, _ = relay.Join(context.Background(), nc, nm, relay.Options{First: "OK\r\n"})
-		nc.Close()
-		nm.Close()
+		e, err := engine.New(engine.Config{})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer e.Shutdown(context.Background())
+		if err := e.Carry(context.Background(), &relay.Session{Client: nc, Mailhost: nm, First: []byte("OK\r\n")}); err != nil {
+			t.Error(err)
+		}
+		_ = e.Wait(context.Background())
 	}()
 	buf := make([]byte, 8)
 	if _, err := io.ReadFull(fc, buf[:4]); err != nil || string(buf[:4]) != "OK\r\n" {
@@ -330,7 +338,7 @@ func (p *process) kill() {
 	<-p.exited
 }
 
-func exchange(t *testing.T, a, b relay.Conn) {
+func exchange(t *testing.T, a, b relaytest.Conn) {
 	t.Helper()
 	go func() { _, _ = io.WriteString(a, "exchange") }()
 	buf := make([]byte, 8)

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"mailproxy/relay"
-	"mailproxy/relay/internal/wire"
+	"mailproxy/relay/handoff"
 	"mailproxy/relay/relaytest"
 	"mailproxy/tests/testlog"
 )
@@ -59,7 +59,7 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 	done := make(chan error, 1)
 	go func() {
 		done <- s.serve(ctx, in, make(chan os.Signal), func(string) string { return "" })
-		for s.talking.Load() > 0 {
+		for s.conversations.count() > 0 {
 			time.Sleep(time.Millisecond)
 		}
 		log.close()
@@ -78,15 +78,21 @@ func info(user string) relay.Info {
 	return relay.Info{User: user, Protocol: "IMAP", RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", Mailhost: "mail1"}
 }
 
+// handOver gives a session to a relayd.
+func handOver(socket string, client, mailhost net.Conn, i relay.Info, first string) error {
+	s := &relay.Session{Client: client, Mailhost: mailhost, Info: i, First: []byte(first)}
+	return (&handoff.Client{Socket: socket}).Carry(context.Background(), s)
+}
+
 // join hands a pair over, as a front end does.
-func (s *testService) join(t testing.TB, client, mailhost relay.Conn) func() {
-	if err := relay.HandOver(context.Background(), s.socket, client, mailhost, info("ann"), relay.Options{}); err != nil {
+func (s *testService) join(t testing.TB, client, mailhost relaytest.Conn) func() {
+	if err := handOver(s.socket, client, mailhost, info("ann"), ""); err != nil {
 		t.Fatal(err)
 	}
 	client.Close()
 	mailhost.Close()
 	return func() {
-		for s.limits.now() > 0 {
+		for s.engine.Totals().Counted > 0 {
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -107,10 +113,10 @@ func TestRelaydTLS(t *testing.T) {
 
 func TestRelaydHalfClosed(t *testing.T) {
 	s := startService(t)
-	join := func(t testing.TB, client, mailhost relay.Conn) func() {
-		o := relay.Options{HalfClosed: relaytest.HalfClosedLimit}
+	join := func(t testing.TB, client, mailhost relaytest.Conn) func() {
 		i := info(t.Name())
-		if err := relay.HandOver(context.Background(), s.socket, client, mailhost, i, o); err != nil {
+		x := &relay.Session{Client: client, Mailhost: mailhost, Info: i, HalfClose: relaytest.HalfClosedLimit}
+		if err := (&handoff.Client{Socket: s.socket}).Carry(context.Background(), x); err != nil {
 			t.Fatal(err)
 		}
 		client.Close()
@@ -134,7 +140,7 @@ func TestEndLine(t *testing.T) {
 	nc, fc := relaytest.TCP(t, 0)
 	nm, fm := relaytest.TCP(t, 0)
 	_, _ = io.WriteString(fm, "* early\r\n")
-	if err := relay.HandOver(context.Background(), s.socket, nc, nm, info("ann"), relay.Options{First: "a OK\r\n"}); err != nil {
+	if err := handOver(s.socket, nc, nm, info("ann"), "a OK\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
@@ -144,7 +150,7 @@ func TestEndLine(t *testing.T) {
 	fc.Close()
 	_, _ = io.Copy(io.Discard, fm)
 	fm.Close()
-	waitFor(t, func() bool { return s.limits.now() == 0 })
+	waitFor(t, func() bool { return s.engine.Totals().Counted == 0 })
 	s.stop()
 	want := "INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=5, sent=9, time=0, protocol=IMAP\n"
 	if got := s.log.String(); got != want {
@@ -153,12 +159,12 @@ func TestEndLine(t *testing.T) {
 }
 
 // hand makes a pair and hands it over; what is returned are its far ends.
-func (s *testService) hand(t *testing.T, i relay.Info) (fc, fm relay.Conn, err error) {
+func (s *testService) hand(t *testing.T, i relay.Info) (fc, fm relaytest.Conn, err error) {
 	nc, fc := relaytest.TCP(t, 0)
 	nm, fm := relaytest.TCP(t, 0)
 	defer nc.Close()
 	defer nm.Close()
-	return fc, fm, relay.HandOver(context.Background(), s.socket, nc, nm, i, relay.Options{})
+	return fc, fm, handOver(s.socket, nc, nm, i, "")
 }
 
 // TestLimits: each limit refuses, and frees its place with the session.
@@ -175,7 +181,7 @@ func TestLimits(t *testing.T) {
 		{"-maxperuser", relay.Info{User: "ann", RemoteIP: "2001:db8::1"}, other},
 	} {
 		s := startService(t, tc.flag, "2")
-		var far []relay.Conn
+		var far []relaytest.Conn
 		for range 2 {
 			fc, fm, err := s.hand(t, info("ann"))
 			if err != nil {
@@ -213,37 +219,31 @@ func TestLimitTLS(t *testing.T) {
 		nc, client := kind.Make(t)
 		nm, mailhost := relaytest.TCP(t, 0)
 		hand := func() error {
-			return relay.HandOver(context.Background(), s.socket, nc, nm, info("ann"), relay.Options{First: "a OK\r\n"})
+			return handOver(s.socket, nc, nm, info("ann"), "a OK\r\n")
 		}
 		for range 2 {
 			if err := hand(); !errors.Is(err, relay.ErrLimit) {
 				t.Fatal(err)
 			}
-			d := nc.(relaytest.Detachable)
-			state, err := d.Detach()
-			if err != nil {
-				t.Fatal(err)
-			}
-			own := &relaytest.CodecConn{Conn: d.NetConn(), State: state}
-			_, _ = io.WriteString(own, "to the client")
+			_, _ = io.WriteString(nc, "to the client")
 			expectText(t, client, "to the client")
 			_, _ = io.WriteString(client, "from the client")
-			expectText(t, own, "from the client")
+			expectText(t, nc, "from the client")
 		}
 		fc.Close()
 		fm.Close()
-		waitFor(t, func() bool { return s.limits.now() == 0 })
+		waitFor(t, func() bool { return s.engine.Totals().Counted == 0 })
 		if err := hand(); err != nil {
 			t.Fatal(err)
 		}
 		expectText(t, client, "a OK\r\n")
 		exchange(t, mailhost, client)
-		if n := s.limits.now(); n != 1 {
+		if n := s.engine.Totals().Counted; n != 1 {
 			t.Errorf("%d places", n)
 		}
 		client.Close()
 		mailhost.Close()
-		waitFor(t, func() bool { return s.limits.now() == 0 })
+		waitFor(t, func() bool { return s.engine.Totals().Counted == 0 })
 	}
 }
 
@@ -262,13 +262,13 @@ func TestSilentCaller(t *testing.T) {
 	if _, _, err := s.hand(t, info("ann")); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return s.talking.Load() == 20 })
+	waitFor(t, func() bool { return s.conversations.count() == 20 })
 	for _, c := range silent {
 		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-		if err := wire.Send(c, &wire.Message{Verb: "TAKE"}); err != nil {
+		if err := handoff.Send(c, &handoff.Message{Verb: "CARRY"}); err != nil {
 			t.Fatal(err)
 		}
-		if m, _, err := wire.Receive(c); err != nil || m.Verb != "FAIL" {
+		if m, _, err := handoff.Receive(c); err != nil || m.Verb != "FAIL" {
 			t.Errorf("%v, %v", m, err)
 		}
 	}
@@ -289,17 +289,17 @@ func TestNotAcknowledged(t *testing.T) {
 	if err := c.(*net.UnixConn).CloseRead(); err != nil {
 		t.Fatal(err)
 	}
-	m := &wire.Message{Verb: "TAKE", Body: []byte("a OK\r\n"), Fields: map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x",
-		"PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "FIRST": "6", "VERSION": wire.Version}}
+	m := &handoff.Message{Verb: "CARRY", Body: []byte("a OK\r\n"), Fields: map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x",
+		"PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "HALFCLOSE": "0", "FIRST": "6", "VERSION": handoff.Version}}
 	rawClient, _ := nc.SyscallConn()
 	rawMailhost, _ := nm.SyscallConn()
 	_ = rawClient.Control(func(client uintptr) {
-		_ = rawMailhost.Control(func(mailhost uintptr) { err = wire.Send(c.(*net.UnixConn), m, int(client), int(mailhost)) })
+		_ = rawMailhost.Control(func(mailhost uintptr) { err = handoff.Send(c.(*net.UnixConn), m, int(client), int(mailhost)) })
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return s.talking.Load() == 0 && s.limits.now() == 0 })
+	waitFor(t, func() bool { return s.conversations.count() == 0 && s.engine.Totals().Counted == 0 })
 	expectText(t, nc, "from the client")
 	expectText(t, nm, "from the mailhost")
 	if taken := s.counters.taken.Load(); taken != 0 {
@@ -313,8 +313,8 @@ func TestNotAcknowledged(t *testing.T) {
 func TestBadCallers(t *testing.T) {
 	s := startService(t)
 	files := countFiles(t)
-	good := map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x", "PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "FIRST": "0",
-		"VERSION": wire.Version}
+	good := map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x", "PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "HALFCLOSE": "0", "FIRST": "0",
+		"VERSION": handoff.Version}
 	without := func(name, value string) map[string]string {
 		m := map[string]string{}
 		for k, v := range good {
@@ -333,39 +333,40 @@ func TestBadCallers(t *testing.T) {
 	before := countFiles(t)
 	_ = raw.Control(func(fd uintptr) {
 		for _, tc := range []struct {
-			m    wire.Message
+			m    handoff.Message
 			fds  []int
 			want string
 		}{
-			{wire.Message{Verb: "HELLO"}, nil, "FAIL"},
-			{wire.Message{Verb: "START"}, nil, "FAIL"},
+			{handoff.Message{Verb: "HELLO"}, nil, "FAIL"},
+			{handoff.Message{Verb: "START"}, nil, "FAIL"},
 			// What front ends of earlier releases say.
-			{wire.Message{Verb: "SESSION", Fields: good}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "PLACE", Fields: good}, nil, "FAIL"},
-			{wire.Message{Verb: "ENCRYPT", Fields: good}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: without("VERSION", "")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: without("VERSION", "3")}, []int{int(fd), int(fd)}, "FAIL"}, // of a later one
-			{wire.Message{Verb: "TAKE", Fields: good}, nil, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: good}, []int{int(fd)}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: good}, []int{int(fd), int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: good}, []int{int(fd), int(null.Fd())}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: without("START", "x")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: without("KEEPALIVE", "-1")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: without("USER", "a\x1bb")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: without("FIRST", "")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: without("FIRST", "2"), Body: []byte("x")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "TAKE", Fields: without("CLIENT_TLS", "00")}, []int{int(fd), int(fd)}, "FAIL"},
-			{wire.Message{Verb: "HELLO"}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "SESSION", Fields: good}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "TAKE", Fields: good}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "PLACE", Fields: good}, nil, "FAIL"},
+			{handoff.Message{Verb: "ENCRYPT", Fields: good}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: without("VERSION", "")}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: without("VERSION", "3")}, []int{int(fd), int(fd)}, "FAIL"}, // of a later one
+			{handoff.Message{Verb: "CARRY", Fields: good}, nil, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: good}, []int{int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: good}, []int{int(fd), int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: good}, []int{int(fd), int(null.Fd())}, "FULL"},
+			{handoff.Message{Verb: "CARRY", Fields: without("START", "x")}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: without("KEEPALIVE", "-1")}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: without("USER", "a\x1bb")}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: without("FIRST", "")}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: without("FIRST", "2"), Body: []byte("x")}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: without("CLIENT_TLS", "00")}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "HELLO"}, []int{int(fd), int(fd)}, "FAIL"},
 		} {
 			c, err := net.Dial("unixpacket", s.socket)
 			if err != nil {
 				t.Fatal(err)
 			}
 			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-			if err := wire.Send(c.(*net.UnixConn), &tc.m, tc.fds...); err != nil {
+			if err := handoff.Send(c.(*net.UnixConn), &tc.m, tc.fds...); err != nil {
 				t.Fatal(err)
 			}
-			if m, _, err := wire.Receive(c.(*net.UnixConn)); err != nil || m.Verb != tc.want {
+			if m, _, err := handoff.Receive(c.(*net.UnixConn)); err != nil || m.Verb != tc.want {
 				t.Errorf("%v: %v, %v", tc.m, m, err)
 			}
 			c.Close()
@@ -377,7 +378,7 @@ func TestBadCallers(t *testing.T) {
 	}
 	_, _ = c.Write([]byte("garbage"))
 	c.Close()
-	waitFor(t, func() bool { return countFiles(t) <= before && s.limits.now() == 0 })
+	waitFor(t, func() bool { return countFiles(t) <= before && s.engine.Totals().Counted == 0 })
 	if files == 0 {
 		t.Fatal("no descriptors counted")
 	}
@@ -395,13 +396,13 @@ func TestAdministration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var far []relay.Conn
+	var far []relaytest.Conn
 	for _, user := range []string{"ann", "bob", "ann"} {
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
 		i := info(user)
 		i.Start = time.Unix(1_700_000_000+int64(len(far)), 0)
-		if err := relay.HandOver(context.Background(), s.socket, nc, nm, i, relay.Options{}); err != nil {
+		if err := handOver(s.socket, nc, nm, i, ""); err != nil {
 			t.Fatal(err)
 		}
 		nc.Close()
@@ -504,7 +505,7 @@ func BenchmarkHandOver(b *testing.B) {
 	}
 }
 
-func expectText(t *testing.T, c relay.Conn, text string) {
+func expectText(t *testing.T, c relaytest.Conn, text string) {
 	t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 	buf := make([]byte, len(text))

@@ -6,70 +6,67 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/systemd"
-	"mailproxy/relay/internal/wire"
+	"mailproxy/relay/engine"
+	"mailproxy/relay/handoff"
 )
 
-const (
-	readyTime = 10 * time.Second // for the new process to be ready
-	moveTime  = 60 * time.Second // for passing all sessions on
-	settling  = 3 * time.Second  // for hand-overs in progress
-)
+// pauseTime is how long hand-overs in progress may take before a restart goes on without them: their sessions stay here.
+const pauseTime = 3 * time.Second
 
 // restart starts our program anew, perhaps a new version of it, and passes all sessions on. Nobody notices: connections
-// change hands as descriptors, with the bytes that are held and the keys of TLS. Until the new process has
-// acknowledged, the sessions stand still and are ours; when anything fails they go on here.
-func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (n int, err error) {
+// change hands as descriptors, with the bytes that are held and the keys of TLS. A session leaves this process when the new
+// one has said that it serves it; when anything fails, everything goes on here. The end of ctx is such a failure.
+func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (r restarted) {
+	s.reserve.release()
+	defer s.reserve.fill()
 	child, c, err := s.spawn(in, getenv)
 	if err != nil {
-		return 0, err
+		return restarted{err: err}
 	}
 	defer c.Close()
-	failed := func(err error) (int, error) {
+	kill := sync.OnceFunc(func() {
 		_ = child.Kill()
-		_, _ = child.Wait()
-		return 0, err
+		go func() { _, _ = child.Wait() }()
+	})
+	if err := engine.AwaitReady(ctx, c); err != nil {
+		kill()
+		return restarted{err: fmt.Errorf("the new process is not ready: %w", err)}
 	}
-	_ = c.SetDeadline(time.Now().Add(readyTime))
-	if err := expect(c, "READY"); err != nil {
-		return failed(err)
-	}
-	_ = c.SetDeadline(time.Now().Add(moveTime))
-	s.pause(in.socket)
-	frozen, err := s.moveAll(c)
-	if err == nil {
-		if err = wire.Send(c, &wire.Message{Verb: "END"}); err == nil {
-			err = expect(c, "OK")
-		}
-	}
+	resume := s.conversations.pause(ctx, in.socket, pauseTime)
+	n, err := s.engine.HandOver(ctx, c, kill)
 	if err != nil {
-		for _, x := range frozen {
-			s.loopFor().adopt(x)
-		}
-		_ = in.socket.SetDeadline(time.Time{})
-		select {
-		case s.resume <- struct{}{}:
-		case <-ctx.Done():
-		}
-		return failed(err)
-	}
-	for _, x := range frozen {
-		i := x.info()
-		unix.Close(x.end[client].FD)
-		unix.Close(x.end[mailhost].FD)
-		s.limits.give(i.RemoteIP, i.User)
+		resume()
+		return restarted{err: fmt.Errorf("the new process does not take over: %w", err)}
 	}
 	// Systemd has to know before this process ends: else it takes the service for ended, and stops the new process.
 	_ = systemd.Notify("MAINPID=" + strconv.Itoa(child.Pid))
+	pid := child.Pid
 	_ = child.Release()
-	return len(frozen), nil
+	return restarted{sessions: n, pid: pid}
+}
+
+// takeOver is the new process's side. A signal ends it: then the old process goes on.
+func (s *service) takeOver(ctx context.Context, c *net.UnixConn) error {
+	defer c.Close()
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	n, err := s.engine.TakeOver(ctx, c)
+	if err != nil {
+		return err
+	}
+	s.counters.taken.Add(int64(n))
+	s.log.line(fmt.Sprintf("INFO: relayd: %d sessions taken over by process %d", n, os.Getpid()))
+	return nil
 }
 
 // spawn starts the new process with our sockets and a connection for the sessions. Descriptors are passed by number:
@@ -121,7 +118,7 @@ func withDescriptors(conns []syscall.Conn, fds []uintptr, f func([]uintptr) (int
 
 // unixPair returns two connected SOCK_SEQPACKET connections.
 func unixPair() (a, b *net.UnixConn, err error) {
-	fa, fb, err := wire.Socketpair(unix.SOCK_SEQPACKET)
+	fa, fb, err := handoff.Socketpair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,80 +134,4 @@ func unixPair() (a, b *net.UnixConn, err error) {
 		return nil, nil, err
 	}
 	return ca.(*net.UnixConn), cb.(*net.UnixConn), nil
-}
-
-// pause holds new hand-overs back, in the listen queue, and waits for those in progress.
-func (s *service) pause(l *listener) {
-	_ = l.SetDeadline(time.Unix(1, 0))
-	for end := time.Now().Add(settling); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if s.talking.Load() == 0 {
-			return
-		}
-	}
-}
-
-// moveAll takes every session from its loop and sends it. It returns those taken, whether they were sent or not.
-func (s *service) moveAll(c *net.UnixConn) (frozen []*session, err error) {
-	type packed struct {
-		m    *wire.Message
-		held []byte
-	}
-	for _, l := range s.loops {
-		var all []packed
-		l.call(func() {
-			for _, x := range l.slots {
-				if x == nil {
-					continue
-				}
-				l.remove(x)
-				m, held, ferr := x.freeze(l.shop)
-				err = errors.Join(err, ferr)
-				frozen = append(frozen, x)
-				all = append(all, packed{m, held})
-			}
-		})
-		first := len(frozen) - len(all)
-		for i, p := range all {
-			if err != nil {
-				return frozen, err
-			}
-			x := frozen[first+i]
-			err = move(c, p.m, p.held, x.end[client].FD, x.end[mailhost].FD)
-		}
-	}
-	return frozen, err
-}
-
-// adopt is the new process's side: it takes the sessions and acknowledges. They are served when the loops run.
-func (s *service) adopt(c *net.UnixConn) (int, error) {
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(moveTime))
-	if err := wire.Send(c, &wire.Message{Verb: "READY", Fields: map[string]string{"PID": strconv.Itoa(os.Getpid())}}); err != nil {
-		return 0, err
-	}
-	for {
-		x, err := moved(c)
-		if err != nil {
-			return 0, err
-		}
-		if x == nil {
-			break
-		}
-		i := x.info()
-		s.limits.adopt(i.RemoteIP, i.User)
-		s.adopted = append(s.adopted, x)
-	}
-	return len(s.adopted), answer(c, "OK", "")
-}
-
-func expect(c *net.UnixConn, verb string) error {
-	m, fds, err := wire.Receive(c)
-	wire.CloseAll(fds)
-	if err != nil {
-		return fmt.Errorf("the new process does not say %s: %w", verb, err)
-	}
-	if m.Verb != verb {
-		return fmt.Errorf("the new process says %s instead of %s", m.Verb, verb)
-	}
-	return nil
 }

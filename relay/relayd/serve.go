@@ -4,56 +4,74 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime/debug"
-	"runtime/metrics"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/metrics"
 	"mailproxy/internal/systemd"
 )
 
-// serve runs loops and listeners until a signal says otherwise.
+const (
+	stopTime    = 2 * time.Second // for sessions to be delivered what they hold
+	restartTime = time.Second     // for a restart that a signal interrupts to give up
+)
+
+// serve runs the service until a signal says otherwise. Every wait on the way out is limited: whatever else goes on, the
+// service ends within 5 seconds of the signal.
 func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Signal, getenv func(string) string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := make(chan error, len(s.loops)+2)
-	var running sync.WaitGroup
-	for _, l := range s.loops {
-		running.Go(func() {
-			if err := l.run(); err != nil {
-				failed <- fmt.Errorf("event loop: %w", err)
-			}
-		})
-	}
-	for _, x := range s.adopted {
-		s.start(x)
-	}
-	s.adopted = nil
-	go func() { failed <- s.accept(ctx, in.socket) }()
+	failed := make(chan error, 1)
+	go func() {
+		if err := s.accept(ctx, in.socket); err != nil {
+			failed <- err
+		}
+	}()
 	if in.metrics != nil {
-		go func() { failed <- s.serveMetrics(ctx, in.metrics) }()
+		go metrics.Serve(ctx, in.metrics, s.metrics, s.log.line)
 	}
 	_ = systemd.Notify("READY=1\nMAINPID=" + strconv.Itoa(os.Getpid()))
 	go s.tidy(ctx)
 
 	err := s.wait(ctx, in, signals, failed, getenv)
 	cancel()
+	in.close()
+	s.conversations.pause(ctx, in.socket, 0)
+	end, stop := context.WithTimeout(context.Background(), stopTime)
+	defer stop()
+	s.engine.Shutdown(end)
+	return err
+}
+
+// close stops listening.
+func (in *inherited) close() {
 	in.socket.Close()
 	if in.metrics != nil {
 		in.metrics.Close()
 	}
-	for _, l := range s.loops {
-		l.post(func() { l.stopped = true })
-	}
-	running.Wait()
-	return err
+}
+
+// restarted is what became of a restart.
+type restarted struct {
+	sessions int
+	pid      int // of the new process
+	err      error
 }
 
 // wait returns when the service is to end: nil for an orderly end.
 func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Signal, failed <-chan error, getenv func(string) string) error {
+	var restarting chan restarted // nil: no restart is going on
+	again := false                // another one was asked for meanwhile
+	rctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	begin := func() {
+		restarting = make(chan restarted, 1)
+		go func(done chan<- restarted) {
+			done <- s.restart(rctx, in, getenv)
+		}(restarting)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -61,78 +79,64 @@ func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Sig
 		case err := <-failed:
 			return err
 		case sig := <-signals:
-			if sig != unix.SIGHUP {
-				in.removeFiles()
-				_ = systemd.Notify("STOPPING=1")
+			switch {
+			case sig == unix.SIGHUP && restarting == nil:
+				begin()
+				continue
+			case sig == unix.SIGHUP:
+				again = true
+				continue
+			case restarting != nil:
+				giveUp()
+				select {
+				case r := <-restarting:
+					if r.err == nil { // the service is the new process by now
+						s.passedOn(r.sessions)
+						_ = unix.Kill(r.pid, unix.SIGTERM)
+						return nil
+					}
+				case <-time.After(restartTime):
+				}
+			}
+			in.removeFiles()
+			_ = systemd.Notify("STOPPING=1")
+			return nil
+		case r := <-restarting:
+			restarting = nil
+			if r.err == nil {
+				s.passedOn(r.sessions)
+				in.close()
+				s.linger(ctx, signals)
 				return nil
 			}
-			n, err := s.restart(ctx, in, getenv)
-			if err != nil {
-				s.log.line(fmt.Sprintf("ERR: relayd: restart failed, this process goes on: %v", err))
-				continue
+			s.log.line(fmt.Sprintf("ERR: relayd: restart failed, this process goes on: %v", r.err))
+			if again {
+				again = false
+				begin()
 			}
-			s.log.line(fmt.Sprintf("INFO: relayd: %d sessions passed on", n))
-			in.socket.Close()
-			if in.metrics != nil {
-				in.metrics.Close()
-			}
-			s.drain(ctx, signals)
-			return nil
 		}
 	}
 }
 
-// drain waits for the sessions that could not be passed on, at most the time that was set.
-func (s *service) drain(ctx context.Context, signals <-chan os.Signal) {
-	end := time.After(s.conf.linger)
-	poll := time.NewTicker(time.Second)
-	defer poll.Stop()
-	for s.limits.now() > 0 {
-		select {
-		case <-ctx.Done():
-			return
-		case <-end:
-			return
-		case sig := <-signals:
-			if sig != unix.SIGHUP {
+func (s *service) passedOn(n int) {
+	s.log.line(fmt.Sprintf("INFO: relayd: %d sessions passed on", n))
+}
+
+// linger waits for the sessions that could not be passed on, at most the time that was set.
+func (s *service) linger(ctx context.Context, signals <-chan os.Signal) {
+	ctx, cancel := context.WithTimeout(ctx, s.conf.linger)
+	defer cancel()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
 				return
+			case sig := <-signals:
+				if sig != unix.SIGHUP {
+					cancel()
+				}
 			}
-		case <-poll.C:
 		}
-	}
-}
-
-// tidy returns memory to the system after times of many hand-overs.
-func (s *service) tidy(ctx context.Context) {
-	t := time.NewTicker(2 * time.Second)
-	defer t.Stop()
-	var seen, tidied int64
-	for {
-		collect()
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		now := s.counters.taken.Load() + s.counters.ended.Load() + s.counters.reported.Load()
-		if now == seen && now != tidied {
-			debug.FreeOSMemory()
-			tidied = now
-		}
-		seen = now
-	}
-}
-
-// collect sets how much may be allocated before the next collection: a fifth of what lives, as little is allocated and a small
-// heap matters, but some megabytes in any case: hand-overs by the hundred would else cost a collection each few. What they leave goes
-// back to the system when they pause.
-func collect() {
-	const floor = 8 << 20
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	percent := 400
-	if live[0].Value.Kind() == metrics.KindUint64 {
-		percent = max(20, int(min(400, floor*100/max(live[0].Value.Uint64(), 1))))
-	}
-	debug.SetGCPercent(percent)
+	}()
+	_ = s.engine.Wait(ctx)
 }

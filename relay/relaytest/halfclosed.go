@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"testing"
 	"time"
-
-	"mailproxy/relay"
 )
 
-// HalfClosedLimit is what a Joiner given to HalfClosed has to set as relay.Options.HalfClosed.
+// HalfClosedLimit is what a Joiner given to HalfClosed has to set as relay.Session.HalfClose.
 const HalfClosedLimit = time.Second
 
 // HalfClosed tries that a session of which one side has ended does not outlive the patience with the other side, and does
@@ -36,7 +34,7 @@ func HalfClosed(t *testing.T, clients, mailhosts []Kind, join Joiner) {
 }
 
 // silent: a has gone, the other side keeps its connection and says nothing.
-func silent(s *session, a relay.Conn) {
+func silent(s *session, a Conn) {
 	s.start()
 	send(s, s.client, "a1 LOGOUT\r\n")
 	expect(s, s.mailhost, "a1 LOGOUT\r\n")

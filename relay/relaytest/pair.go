@@ -7,14 +7,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"mailproxy/relay"
 )
+
+// Conn is a stream whose two directions end separately.
+type Conn interface {
+	net.Conn
+	CloseWrite() error
+}
 
 // Kind makes a connected pair of streams: near goes to the relay, far stays with the test.
 type Kind struct {
 	Name string
-	Make func(t testing.TB) (near, far relay.Conn)
+	Make func(t testing.TB) (near, far Conn)
 	// Orderly says that a reset by far arrives as an ordinary end of the stream.
 	Orderly bool
 }
@@ -22,9 +26,9 @@ type Kind struct {
 // Kinds are the transports that every relay is tried on.
 func Kinds() []Kind {
 	return []Kind{
-		{Name: "tcp", Make: func(t testing.TB) (relay.Conn, relay.Conn) { return TCP(t, 0) }},
-		{Name: "tcp-small", Make: func(t testing.TB) (relay.Conn, relay.Conn) { return TCP(t, 64<<10) }},
-		{Name: "unix-small", Orderly: true, Make: func(t testing.TB) (relay.Conn, relay.Conn) { return Unix(t, 4096) }},
+		{Name: "tcp", Make: func(t testing.TB) (Conn, Conn) { return TCP(t, 0) }},
+		{Name: "tcp-small", Make: func(t testing.TB) (Conn, Conn) { return TCP(t, 64<<10) }},
+		{Name: "unix-small", Orderly: true, Make: func(t testing.TB) (Conn, Conn) { return Unix(t, 4096) }},
 	}
 }
 

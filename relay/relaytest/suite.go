@@ -1,5 +1,5 @@
-// Package relaytest holds the tests that everything which joins two connections must pass: relay.Join, relayd, and both
-// with TLS. A test is given the far ends only, so it sees what a mail client and a mailhost see.
+// Package relaytest holds the tests that everything which joins two connections must pass: the engine, relayd, and both with
+// TLS. A test is given the far ends only, so it sees what a mail client and a mailhost see.
 package relaytest
 
 import (
@@ -14,12 +14,10 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"mailproxy/relay"
 )
 
 // Joiner starts joining two connections, which it owns from then on. wait returns when both have been let go.
-type Joiner func(t testing.TB, client, mailhost relay.Conn) (wait func())
+type Joiner func(t testing.TB, client, mailhost Conn) (wait func())
 
 // Size is the number of bytes of the bulk tests, each way.
 const Size = 24 << 20
@@ -33,7 +31,7 @@ func Run(t *testing.T, clients, mailhosts []Kind, join Joiner) {
 					t.Run(tc.name, func(t *testing.T) {
 						nc, fc := ck.Make(t)
 						nm, fm := mk.Make(t)
-						s := &session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join, orderly: map[relay.Conn]bool{fc: ck.Orderly, fm: mk.Orderly}}
+						s := &session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join, orderly: map[Conn]bool{fc: ck.Orderly, fm: mk.Orderly}}
 						tc.run(s)
 					})
 				}
@@ -45,10 +43,10 @@ func Run(t *testing.T, clients, mailhosts []Kind, join Joiner) {
 // session is one test's view of one session.
 type session struct {
 	*testing.T
-	client, mailhost         relay.Conn
-	nearClient, nearMailhost relay.Conn
+	client, mailhost         Conn
+	nearClient, nearMailhost Conn
 	join                     Joiner
-	orderly                  map[relay.Conn]bool // by far end: see Kind
+	orderly                  map[Conn]bool // by far end: see Kind
 	wait                     func()
 }
 
@@ -161,7 +159,7 @@ func closeTogether(s *session) {
 	send(s, s.client, "x")
 	expect(s, s.mailhost, "x")
 	var wg sync.WaitGroup
-	for _, c := range []relay.Conn{s.client, s.mailhost} {
+	for _, c := range []Conn{s.client, s.mailhost} {
 		wg.Add(1)
 		go func() { defer wg.Done(); c.Close() }()
 	}
@@ -179,12 +177,12 @@ func bulk(s *session) {
 
 // Bulk sends size random bytes each way at the same time, half-closes, the mailhost when it has received everything, and
 // compares checksums.
-func Bulk(client, mailhost relay.Conn, size int64) error {
+func Bulk(client, mailhost Conn, size int64) error {
 	errs := make(chan error, 8)
 	received := make(chan struct{})
 	var sent, got [2][]byte
 	var wg sync.WaitGroup
-	for i, c := range []relay.Conn{client, mailhost} {
+	for i, c := range []Conn{client, mailhost} {
 		wg.Add(2)
 		go func() {
 			defer wg.Done()
@@ -330,7 +328,7 @@ func resetByClient(s *session)   { resetBy(s, s.client, s.mailhost) }
 func resetByMailhost(s *session) { resetBy(s, s.mailhost, s.client) }
 
 // resetBy: a breaks off; b is told, and the session ends without b's help.
-func resetBy(s *session, a, b relay.Conn) {
+func resetBy(s *session, a, b Conn) {
 	s.start()
 	send(s, a, "x")
 	expect(s, b, "x")
@@ -362,7 +360,7 @@ func resetInBulk(s *session) {
 }
 
 // Reset closes a TCP connection with RST; anything else is closed.
-func Reset(conn relay.Conn) {
+func Reset(conn Conn) {
 	c := io.Closer(conn)
 	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = t.NetConn()
@@ -373,14 +371,14 @@ func Reset(conn relay.Conn) {
 	c.Close()
 }
 
-func send(s *session, c relay.Conn, text string) {
+func send(s *session, c Conn, text string) {
 	s.Helper()
 	if _, err := io.WriteString(c, text); err != nil {
 		s.Fatal(err)
 	}
 }
 
-func expect(s *session, c relay.Conn, text string) {
+func expect(s *session, c Conn, text string) {
 	s.Helper()
 	buf := make([]byte, len(text))
 	if n, err := io.ReadFull(c, buf); err != nil || string(buf) != text {
@@ -388,7 +386,7 @@ func expect(s *session, c relay.Conn, text string) {
 	}
 }
 
-func ends(s *session, c relay.Conn) {
+func ends(s *session, c Conn) {
 	s.Helper()
 	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		s.Fatalf("got %d bytes, %v, want the end of the stream", n, err)

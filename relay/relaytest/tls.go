@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/relay"
 	"mailproxy/relay/tlsrecord"
 )
 
@@ -34,16 +33,10 @@ func Certificate(t testing.TB) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// Detachable is a TLS connection that can be taken from crypto/tls.
-type Detachable struct{ *tlsrecord.Conn }
-
-// Below is the connection below.
-func (d Detachable) Below() any { return d.NetConn() }
-
 // TLS is a pair with a finished handshake; near is the server's end, as a client's connection comes to a relay. It can be
 // detached if detach is set. id is the cipher suite for TLS 1.2, 0 = any.
 func TLS(version, id uint16, detach bool) Kind {
-	return Kind{Name: fmt.Sprintf("tls%x-%x-%v", version, id, detach), Make: func(t testing.TB) (relay.Conn, relay.Conn) {
+	return Kind{Name: fmt.Sprintf("tls%x-%x-%v", version, id, detach), Make: func(t testing.TB) (Conn, Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
 		cfg := &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MaxVersion: version, MinVersion: version}
@@ -57,7 +50,7 @@ func TLS(version, id uint16, detach bool) Kind {
 			if err := s.CanDetach(); err != nil {
 				t.Fatal(err)
 			}
-			return Detachable{s}, c
+			return s, c
 		}
 		return s.Conn, c
 	}}
@@ -65,7 +58,7 @@ func TLS(version, id uint16, detach bool) Kind {
 
 // TLSMailhost is the same where the relay is the client of a mailhost.
 func TLSMailhost(version uint16) Kind {
-	return Kind{Name: fmt.Sprintf("mailhost%x", version), Make: func(t testing.TB) (relay.Conn, relay.Conn) {
+	return Kind{Name: fmt.Sprintf("mailhost%x", version), Make: func(t testing.TB) (Conn, Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
 		c := tlsrecord.Client(near, &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
@@ -74,7 +67,7 @@ func TLSMailhost(version uint16) Kind {
 		if err := c.CanDetach(); err != nil {
 			t.Fatal(err)
 		}
-		return Detachable{c}, s
+		return c, s
 	}}
 }
 

@@ -5,25 +5,36 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"mailproxy/relay/internal/wire"
 )
+
+// streams returns the two ends of a stream.
+func streams(t *testing.T) (near, far net.Conn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns [2]net.Conn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "socketpair")
+		conns[i], err = net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conns[i].Close() })
+	}
+	return conns[0], conns[1]
+}
 
 // connected returns a server's Conn and its client after the handshake.
 func connected(t *testing.T, version uint16) (server *Conn, client *tls.Conn, below net.Conn) {
 	t.Helper()
-	fa, fb, err := wire.Socketpair(unix.SOCK_STREAM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	near, _ := net.FileConn(fa)
-	far, _ := net.FileConn(fb)
-	fa.Close()
-	fb.Close()
-	t.Cleanup(func() { near.Close(); far.Close() })
+	near, far := streams(t)
 	server = Server(near, &tls.Config{Certificates: []tls.Certificate{testCertificate(t)}, MaxVersion: version})
 	client = tls.Client(far, &tls.Config{InsecureSkipVerify: true})
 	done := make(chan error, 1)

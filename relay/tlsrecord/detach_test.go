@@ -4,25 +4,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"testing"
-
-	"golang.org/x/sys/unix"
-
-	"mailproxy/relay/internal/wire"
 )
 
 // TestDetachInTheMiddle: bytes that crypto/tls has taken already, whole records and a part of one, go with the state.
 func TestDetachInTheMiddle(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		fa, fb, err := wire.Socketpair(unix.SOCK_STREAM)
-		if err != nil {
-			t.Fatal(err)
-		}
-		near, _ := net.FileConn(fa)
-		far, _ := net.FileConn(fb)
-		fa.Close()
-		fb.Close()
+		near, far := streams(t)
 		tap := NewTap(near, false)
 		cfg := &tls.Config{Certificates: []tls.Certificate{testCertificate(t)}, MaxVersion: version}
 		tap.Configure(cfg)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailproxy/relay"
+	"mailproxy/relay/engine"
 	"mailproxy/relay/relaytest"
 	"mailproxy/relay/tlsrecord"
 )
@@ -73,7 +74,7 @@ func TestOpenSSL(t *testing.T) {
 	}
 }
 
-// echo serves one TLS connection through relay.Join.
+// echo serves one TLS connection through an engine.
 func echo(t *testing.T, l net.Listener) {
 	conn, err := l.Accept()
 	if err != nil {
@@ -94,7 +95,16 @@ func echo(t *testing.T, l net.Listener) {
 		_, _ = io.Copy(far, far)
 		_ = far.CloseWrite()
 	}()
-	if _, err := relay.Join(context.Background(), relaytest.Detachable{Conn: s}, near, relay.Options{}); err != nil {
+	e, err := engine.New(engine.Config{})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer e.Shutdown(context.Background())
+	if err := e.Carry(context.Background(), &relay.Session{Client: s, Mailhost: near}); err != nil {
+		t.Error(err)
+	}
+	if err := e.Wait(context.Background()); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,8 +1,9 @@
-package relay_test
+package handoff_test
 
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 
 	"mailproxy/internal/peercred"
 	"mailproxy/relay"
+	"mailproxy/relay/handoff"
 	"mailproxy/relay/relaytest"
 )
 
@@ -69,8 +71,11 @@ func TestStranger(t *testing.T) {
 	client, _ := relaytest.TCP(t, 4096)
 	mailhost, _ := relaytest.TCP(t, 4096)
 	var refused *peercred.Refused
-	o := relay.Options{Users: []string{"bin"}}
-	err := relay.HandOver(context.Background(), path, client, mailhost, relay.Info{User: "ann"}, o)
+	trusting := func(users ...string) *handoff.Client {
+		return &handoff.Client{Socket: path, Trusted: func(c *net.UnixConn) error { return peercred.Listener(c, users...) }}
+	}
+	s := &relay.Session{Client: client, Mailhost: mailhost, Info: relay.Info{User: "ann"}}
+	err := trusting("bin").Carry(context.Background(), s)
 	if !errors.Is(err, relay.ErrUnavailable) || !errors.As(err, &refused) || refused.UID != 1 {
 		t.Errorf("hand-over: %v", err)
 	}
@@ -78,13 +83,13 @@ func TestStranger(t *testing.T) {
 		t.Errorf("the stranger was told %q", got)
 	}
 	report := &relay.Report{Protocol: "IMAP", Result: relay.LoginOK, Took: time.Second}
-	if err := report.Send(path, "bin"); !errors.As(err, &refused) {
+	if err := trusting("bin").Report(report); !errors.As(err, &refused) {
 		t.Errorf("report: %v", err)
 	}
 	if got := heard(); got != "" {
 		t.Errorf("the stranger was told %q", got)
 	}
-	if err := report.Send(path, "bin", "daemon"); err != nil {
+	if err := trusting("bin", "daemon").Report(report); err != nil {
 		t.Errorf("report: %v", err)
 	}
 	if got := heard(); !strings.HasPrefix(got, "REPORT\n") {

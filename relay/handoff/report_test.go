@@ -1,4 +1,4 @@
-package relay
+package handoff
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/relay"
 )
 
 // listenPackets is a relayd's socket with a queue of this length.
@@ -49,25 +51,25 @@ func accepted(t *testing.T, fd int) string {
 func TestReport(t *testing.T) {
 	fd, path := listenPackets(t, 5)
 	for _, tc := range []struct {
-		r    Report
+		r    relay.Report
 		want string
 	}{
-		{Report{Protocol: "IMAP", Result: LoginRefused}, "REPORT\nLOGIN_US=0\nMAILHOST=\nPROTOCOL=IMAP\nRESULT=refused\n\n"},
-		{Report{Protocol: "POP3", Result: LoginOK, Mailhost: "mail2", Took: 1500 * time.Microsecond,
-			Failures: []Failure{{"mail1", "connect"}, {"2001:db8::1", "tls"}}},
+		{relay.Report{Protocol: "IMAP", Result: relay.LoginRefused}, "REPORT\nLOGIN_US=0\nMAILHOST=\nPROTOCOL=IMAP\nRESULT=refused\n\n"},
+		{relay.Report{Protocol: "POP3", Result: relay.LoginOK, Mailhost: "mail2", Took: 1500 * time.Microsecond,
+			Failures: []relay.Failure{{Mailhost: "mail1", Step: "connect"}, {Mailhost: "2001:db8::1", Step: "tls"}}},
 			"REPORT\nFAILED=mail1/connect,2001:db8::1/tls\nLOGIN_US=1500\nMAILHOST=mail2\nPROTOCOL=POP3\nRESULT=ok\n\n"},
-		{Report{Protocol: "IMAP", Result: LoginLocal, Mailhost: "a\nRESULT=ok", Took: -time.Second},
+		{relay.Report{Protocol: "IMAP", Result: relay.LoginLocal, Mailhost: "a\nRESULT=ok", Took: -time.Second},
 			"REPORT\nLOGIN_US=0\nMAILHOST=a\\012RESULT=ok\nPROTOCOL=IMAP\nRESULT=local\n\n"},
 	} {
-		if err := tc.r.Send(path); err != nil {
+		if err := (&Client{Socket: path}).Report(&tc.r); err != nil {
 			t.Fatal(err)
 		}
 		if got := accepted(t, fd); got != tc.want {
 			t.Errorf("got  %q\nwant %q", got, tc.want)
 		}
 	}
-	long := Report{Protocol: "IMAP", Result: LoginTemporary, Failures: make([]Failure, 1000)}
-	if err := long.Send(path); err != nil {
+	long := relay.Report{Protocol: "IMAP", Result: relay.LoginTemporary, Failures: make([]relay.Failure, 1000)}
+	if err := (&Client{Socket: path}).Report(&long); err != nil {
 		t.Fatal(err)
 	}
 	if got := accepted(t, fd); strings.Count(got, "/") != maxFailures {
@@ -77,15 +79,16 @@ func TestReport(t *testing.T) {
 
 // TestReportWaitsForNothing: no relayd, none that answers, and one whose queue is full.
 func TestReportWaitsForNothing(t *testing.T) {
-	r := Report{Protocol: "IMAP", Result: LoginRefused}
+	r := relay.Report{Protocol: "IMAP", Result: relay.LoginRefused}
+	report := func(socket string) error { return (&Client{Socket: socket}).Report(&r) }
 	start := time.Now()
-	if r.Send(filepath.Join(t.TempDir(), "none")) == nil || r.Send(strings.Repeat("x", 200)) == nil || r.Send("") == nil {
+	if report(filepath.Join(t.TempDir(), "none")) == nil || report(strings.Repeat("x", 200)) == nil || report("") == nil {
 		t.Error("a report to nobody has arrived")
 	}
 	_, path := listenPackets(t, 0)
 	full := false
 	for range 3 {
-		full = full || errors.Is(r.Send(path), unix.EAGAIN)
+		full = full || errors.Is(report(path), unix.EAGAIN)
 	}
 	if !full {
 		t.Error("the queue is never full")
@@ -99,7 +102,7 @@ func TestReportWaitsForNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if r.Send(stream) == nil {
+	if report(stream) == nil {
 		t.Error("a report to another kind of socket has arrived")
 	}
 }
