@@ -3,7 +3,6 @@ package frontend
 import (
 	"context"
 	"errors"
-	"net"
 
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/peercred"
@@ -105,12 +104,4 @@ func (s *Session) carryHere(ctx context.Context, session *relay.Session) error {
 		return ErrBroken
 	}
 	return nil
-}
-
-// hangUp closes a connection without close_notify where it is TLS.
-func hangUp(conn net.Conn) {
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		over.NetConn().Close()
-	}
-	conn.Close()
 }

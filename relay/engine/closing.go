@@ -46,8 +46,12 @@ type closingLeg struct {
 // drain ends a session whose mailhost has ended: that is the session's end. The client, which has been told, gets
 // everything that was written to it.
 func (l *loop) drain(s *session) {
-	s.flows[client].stop(l.buffers, nil)
 	m := &s.legs[mailhost]
+	if up := &s.flows[client]; m.tls != nil && !m.shut && up.err == nil && !up.pending(m) {
+		m.out, _ = m.tls.SealEnd(m.out)
+		_, _ = m.flush() // the mailhost may be gone already
+	}
+	s.flows[client].stop(l.buffers, nil)
 	_ = unix.Shutdown(m.fd, unix.SHUT_RDWR)
 	m.out, m.shut = nil, true
 	c := &closing{err: s.flows[mailhost].err, grace: deliverTime, limit: time.Duration(s.limit) * time.Second}
