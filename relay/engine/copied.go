@@ -84,18 +84,26 @@ func (e *Engine) carryCopied(s *relay.Session) error {
 // hangUp closes a connection; after a session that was broken off without close_notify: the end that one side did not say
 // must not be told to the other.
 func hangUp(conn net.Conn, err error) {
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok && err != nil {
-		over.NetConn().Close()
+	if err != nil {
+		bottom(conn).Close()
 	}
 	conn.Close()
 }
 
-// descriptorOf returns the socket of a connection, nil where there is none.
-func descriptorOf(conn net.Conn) syscall.RawConn {
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
+// bottom returns the connection below TLS.
+func bottom(conn net.Conn) net.Conn {
+	for {
+		over, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
 		conn = over.NetConn()
 	}
-	sc, ok := conn.(syscall.Conn)
+}
+
+// descriptorOf returns the socket of a connection, nil where there is none.
+func descriptorOf(conn net.Conn) syscall.RawConn {
+	sc, ok := bottom(conn).(syscall.Conn)
 	if !ok {
 		return nil
 	}
@@ -252,22 +260,23 @@ func (c *copiedSession) mailhostEnded(err error) error {
 }
 
 // deliver ends our direction of a connection, without close_notify where nobody has sent one, and waits until the peer has
-// received everything, at most for limit.
+// received everything, as long as it receives something within limit.
 func (c *copiedSession) deliver(n int, limit time.Duration) {
-	conn := net.Conn(c.conns[n])
-	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = over.NetConn()
-	}
+	conn := bottom(c.conns[n])
 	if half, ok := conn.(halfCloser); ok {
 		_ = half.CloseWrite()
 	}
 	raw := descriptorOf(conn)
 	tick := time.NewTicker(closeTick)
 	defer tick.Stop()
+	left := -1
 	for end := time.Now().Add(limit); raw != nil && time.Now().Before(end); {
 		queued := 0
 		if err := raw.Control(func(fd uintptr) { queued = undelivered(int(fd)) }); err != nil || queued == 0 {
 			return
+		}
+		if queued != left {
+			left, end = queued, time.Now().Add(limit)
 		}
 		select {
 		case <-c.clientDone: // it has gone, or the session was stopped

@@ -22,6 +22,7 @@ type testEngine struct {
 	mu    sync.Mutex
 	lines []string
 	ends  []error
+	stats []relay.Stats
 }
 
 func newTestEngine(t testing.TB, limits Limits) *testEngine {
@@ -32,10 +33,10 @@ func newTestEngine(t testing.TB, limits Limits) *testEngine {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.lines = append(e.lines, line)
-	}, Ended: func(_ relay.Info, _ relay.Stats, err error) {
+	}, Ended: func(_ relay.Info, st relay.Stats, err error) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.ends = append(e.ends, err)
+		e.ends, e.stats = append(e.ends, err), append(e.stats, st)
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -148,6 +148,9 @@ type belowConn struct {
 	ended atomic.Bool
 }
 
+// NetConn returns the connection below.
+func (c *belowConn) NetConn() net.Conn { return c.Conn }
+
 func (c *belowConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if errors.Is(err, io.EOF) {

@@ -9,11 +9,7 @@ import (
 func (c *Codec) Seal(dst, p []byte) ([]byte, error) {
 	var err error
 	if c.version == tls.VersionTLS13 && (c.asked || c.out.seq >= rekeyAfter) {
-		if dst, err = c.seal(dst, typeHandshake, []byte{24, 0, 0, 1, 0}); err != nil {
-			return dst, err
-		}
-		c.asked = false
-		if err := c.next(&c.out); err != nil {
+		if dst, err = c.SealKeyUpdate(dst, false); err != nil {
 			return dst, err
 		}
 	}
@@ -25,6 +21,21 @@ func (c *Codec) Seal(dst, p []byte) ([]byte, error) {
 		p = p[n:]
 	}
 	return dst, nil
+}
+
+// SealKeyUpdate appends a key update of TLS 1.3 and changes our key; ask wants the peer to change its key, too. Seal does so by
+// itself when it is time.
+func (c *Codec) SealKeyUpdate(dst []byte, ask bool) ([]byte, error) {
+	requested := byte(0)
+	if ask {
+		requested = 1
+	}
+	dst, err := c.seal(dst, typeHandshake, []byte{24, 0, 0, 1, requested})
+	if err != nil {
+		return dst, err
+	}
+	c.asked = false
+	return dst, c.next(&c.out)
 }
 
 // Asked reports that the peer waits for a key update, which Seal sends before its data, even without data. It is to be
