@@ -3,6 +3,7 @@ package frontend
 import (
 	"context"
 	"errors"
+	"net"
 
 	"mailproxy/internal/inetd"
 	"mailproxy/internal/peercred"

@@ -91,7 +91,9 @@ func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 		case err != nil:
 			return
 		case m.Verb == "CARRY":
-			s.carry(c, m, fds)
+			if s.carry(c, m, fds) != nil {
+				return
+			}
 		case m.Verb == "REPORT":
 			s.report(c, m)
 			return

@@ -445,7 +445,7 @@ func TestMetrics(t *testing.T) {
 	defer c.Close()
 	_, _ = io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
 	b, err := io.ReadAll(c)
-	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.0 200 OK\r\n") || !strings.Contains(string(b), "\nmailproxy_relayd_sessions 0\n") {
+	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 200 OK\r\n") || !strings.Contains(string(b), "\nmailproxy_relayd_sessions 0\n") {
 		t.Errorf("%v\n%s", err, b)
 	}
 }

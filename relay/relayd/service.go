@@ -56,22 +56,21 @@ func (s *service) ended(_ relay.Info, st relay.Stats, err error) {
 }
 
 // carry serves a CARRY message. The acknowledgement leaves before a connection is touched: when it cannot be sent, the front
-// end has not given the session away.
-func (s *service) carry(c *net.UnixConn, m *handoff.Message, fds []int) {
+// end has not given the session away. The error is that of answering.
+func (s *service) carry(c *net.UnixConn, m *handoff.Message, fds []int) error {
 	h, err := handoff.ParseSession(m)
 	if err == nil && len(fds) != 2 {
 		err = fmt.Errorf("%d descriptors instead of 2", len(fds))
 	}
 	if err != nil {
 		handoff.CloseAll(fds)
-		_ = answer(c, "FAIL", err.Error())
-		return
+		return answer(c, "FAIL", err.Error())
 	}
 	err = s.engine.Take(h, [2]int{fds[0], fds[1]}, func() error { return answer(c, "OK", "") })
 	if err == nil {
 		s.counters.taken.Add(1)
 		s.countSession(m, relay.LoginOK)
-		return
+		return nil
 	}
 	handoff.CloseAll(fds)
 	switch {
@@ -81,11 +80,12 @@ func (s *service) carry(c *net.UnixConn, m *handoff.Message, fds []int) {
 		s.counters.refused.Add(1)
 		s.log.line(fmt.Sprintf("WARN: relayd: session refused, user=%s, ip=[%s], port=[%s]: %s",
 			h.Info.User, h.Info.RemoteIP, h.Info.RemotePort, why))
-		_ = answer(c, "LIMIT", why)
+		return answer(c, "LIMIT", why)
 	case errors.Is(err, relay.ErrUnavailable):
 		s.counters.full.Add(1)
-		_ = answer(c, "FULL", err.Error())
+		return answer(c, "FULL", err.Error())
 	}
+	return err
 }
 
 func answer(c *net.UnixConn, verb, reason string) error {
