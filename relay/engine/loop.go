@@ -195,6 +195,9 @@ func (l *loop) add(s *session) {
 			s.moveFirst(l.buffers)
 		}
 		l.advance(s)
+		if s.half != nil && s.closing == nil && l.slots[s.slot] == s {
+			l.checkEnding(s, time.Now()) // its time may have been over before it came here
+		}
 	})
 }
 

@@ -1,0 +1,355 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/relay/handoff"
+	"mailproxy/relay/relaytest"
+)
+
+// packetPair returns the two ends of the conversation between a process and its successor.
+func packetPair(t testing.TB) (a, b *net.UnixConn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends [2]*net.UnixConn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "handover")
+		c, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends[i] = c.(*net.UnixConn)
+		t.Cleanup(func() { c.Close() })
+	}
+	return ends[0], ends[1]
+}
+
+// scene is sessions of every kind, as their peers see them.
+type scene struct {
+	t        testing.TB
+	talking  [][2]relaytest.Conn
+	half     [2]relaytest.Conn // the client has ended its side
+	stalled  [2]relaytest.Conn // the client does not read what the mailhost has sent
+	sent     int64             // to stalled
+	sessions int
+}
+
+// newScene gives an Engine sessions, plain and TLS, idle, half-closed, and with bytes that the client has not taken.
+func newScene(t testing.TB, e *testEngine) *scene {
+	t.Helper()
+	s := &scene{t: t}
+	tcp := relaytest.Kinds()[0]
+	add := func(user string, ck relaytest.Kind) [2]relaytest.Conn {
+		nc, fc := ck.Make(t)
+		nm, fm := tcp.Make(t)
+		x := testSession(user, nc, nm)
+		x.HalfClose = 30 * time.Second
+		if err := e.Carry(context.Background(), x); err != nil {
+			t.Fatal(err)
+		}
+		s.sessions++
+		return [2]relaytest.Conn{fc, fm}
+	}
+	for i, k := range append(relaytest.TLSKinds()[:2], tcp, relaytest.Kinds()[2]) {
+		p := add(fmt.Sprint("talking", i), k)
+		exchange(t, p[0], p[1])
+		s.talking = append(s.talking, p)
+	}
+	s.half = add("half", tcp)
+	_, _ = io.WriteString(s.half[0], "QUIT\r\n")
+	_ = s.half[0].CloseWrite()
+	if got, err := io.ReadAll(s.half[1]); string(got) != "QUIT\r\n" || err != nil {
+		t.Fatalf("%q %v", got, err)
+	}
+	s.stalled = add("stalled", tcp)
+	_ = s.stalled[1].SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	block := make([]byte, 256<<10)
+	for {
+		for i := range block {
+			block[i] = byte((s.sent + int64(i)) % 251)
+		}
+		n, err := s.stalled[1].Write(block)
+		if s.sent += int64(n); errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = s.stalled[1].SetWriteDeadline(time.Time{})
+	return s
+}
+
+// check finds every session alive and every byte where it belongs.
+func (s *scene) check(e *testEngine) {
+	s.t.Helper()
+	for range 2 {
+		for _, p := range s.talking {
+			exchange(s.t, p[0], p[1])
+			exchange(s.t, p[1], p[0])
+		}
+	}
+	if got := e.Totals(); got.Sessions != s.sessions || got.Counted != s.sessions || got.Waiting != 1 {
+		s.t.Errorf("%+v, want %d sessions, one of them waiting", got, s.sessions)
+	}
+	if err := e.ended(); len(err) > 0 {
+		s.t.Errorf("sessions have ended: %v", err)
+	}
+}
+
+// finish ends every session, with what it has held.
+func (s *scene) finish(e *testEngine) {
+	s.t.Helper()
+	_, _ = io.WriteString(s.half[1], "+OK\r\n")
+	s.half[1].Close()
+	if got, err := io.ReadAll(s.half[0]); string(got) != "+OK\r\n" || err != nil {
+		s.t.Errorf("half-closed: %q %v", got, err)
+	}
+	s.stalled[1].Close()
+	var total int64
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := s.stalled[0].Read(buf)
+		for i, b := range buf[:n] {
+			if b != byte((total+int64(i))%251) {
+				s.t.Fatalf("byte %d is %d", total+int64(i), b)
+			}
+		}
+		if total += int64(n); err == io.EOF {
+			break
+		} else if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if total != s.sent {
+		s.t.Errorf("%d of %d bytes", total, s.sent)
+	}
+	s.stalled[0].Close()
+	for _, p := range s.talking {
+		p[0].Close()
+		p[1].Close()
+	}
+	wait(s.t, "every session has ended", func() bool { return len(e.ended()) == s.sessions && e.Totals().Counted == 0 })
+	if want := fmt.Sprintf("user=stalled, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=0, sent=%d,", s.sent); !strings.Contains(e.log(), want) {
+		s.t.Errorf("no %q in\n%s", want, e.log())
+	}
+}
+
+// relayMessages passes messages on until fault returns true for one, which is not passed on, and hangs up then.
+func relayMessages(from, to *net.UnixConn, fault func(*handoff.Message) bool) {
+	defer from.Close()
+	defer to.Close()
+	for {
+		m, fds, err := handoff.Receive(from)
+		if err == nil && !fault(m) {
+			err = handoff.Send(to, m, fds...)
+		} else if err == nil {
+			err = io.EOF
+		}
+		handoff.CloseAll(fds)
+		if err != nil {
+			return
+		}
+	}
+}
+
+// TestHandOver: all sessions go to the successor, with their bytes and their time.
+func TestHandOver(t *testing.T) {
+	old, next := newTestEngine(t, Limits{}), newTestEngine(t, Limits{})
+	s := newScene(t, old)
+	handOver(t, old, next, s.sessions)
+	if got := old.Totals(); got.Counted != 0 || got.Sessions != 0 || len(old.ended()) != 0 {
+		t.Errorf("the old one has %+v, and these have ended: %v", got, old.ended())
+	}
+	s.check(next)
+	s.finish(next)
+}
+
+func handOver(t testing.TB, old, next *testEngine, want int) {
+	t.Helper()
+	a, b := packetPair(t)
+	done := make(chan error, 1)
+	go func() {
+		n, err := next.TakeOver(context.Background(), b)
+		if err == nil && n != want {
+			err = fmt.Errorf("%d sessions taken over", n)
+		}
+		done <- err
+	}()
+	err := AwaitReady(context.Background(), a)
+	n := 0
+	if err == nil {
+		n, err = old.HandOver(context.Background(), a, func() { t.Error("the new process is killed") })
+	}
+	if err = errors.Join(err, <-done); err != nil || n != want {
+		t.Fatalf("%d of %d sessions, %v", n, want, err)
+	}
+}
+
+// TestHandOverFaults: the successor goes away at each message of the conversation. Every session goes on where it was; a
+// later successor takes them all.
+func TestHandOverFaults(t *testing.T) {
+	e := newTestEngine(t, Limits{})
+	s := newScene(t, e)
+	for n := range 1000 { // the number of messages that arrive
+		next := newTestEngine(t, Limits{})
+		a, b := packetPair(t)
+		c, d := packetPair(t)
+		var left atomic.Int64
+		left.Store(int64(n))
+		last := ""
+		go relayMessages(b, c, func(m *handoff.Message) bool { // from the old process
+			last = m.Verb
+			return left.Add(-1) < 0
+		})
+		go relayMessages(c, b, func(*handoff.Message) bool { return left.Load() < 0 })
+		done := make(chan error, 1)
+		go func() { _, err := next.TakeOver(context.Background(), d); done <- err }()
+		err := AwaitReady(context.Background(), a)
+		killed := false
+		if err == nil {
+			_, err = e.HandOver(context.Background(), a, func() { killed = true; a.CloseWrite() })
+		}
+		terr := <-done
+		if err == nil { // everything has arrived
+			if terr != nil || n < s.sessions || last != "GO" {
+				t.Errorf("%d messages: %v, the last is %s", n, terr, last)
+			}
+			s.check(next)
+			s.finish(next)
+			return
+		}
+		if terr == nil || !killed || next.Totals().Sessions != 0 {
+			t.Fatalf("%d messages: old: %v, new: %v, killed: %v", n, err, terr, killed)
+		}
+		s.check(e)
+	}
+	t.Fatal("the sessions are never handed over")
+}
+
+// TestHandOverInterrupted: a signal ends the attempt, and every session goes on.
+func TestHandOverInterrupted(t *testing.T) {
+	e := newTestEngine(t, Limits{})
+	s := newScene(t, e)
+	a, b := packetPair(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	begun := time.Now()
+	if _, err := e.HandOver(ctx, a, func() { b.Close() }); err == nil {
+		t.Error("somebody has taken the sessions")
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	s.check(e)
+	s.finish(e)
+}
+
+// TestHandOverBusy: 50 successors one after the other while every session is busy, each byte counted.
+func TestHandOverBusy(t *testing.T) {
+	e := newTestEngine(t, Limits{PerUser: 1})
+	const sessions, rounds = 12, 50
+	var stop atomic.Bool
+	var busy sync.WaitGroup
+	var exchanged [sessions]int64
+	kinds := append(relaytest.TLSKinds()[:2], relaytest.Kinds()...)
+	for i := range sessions {
+		nc, fc := kinds[i%len(kinds)].Make(t)
+		nm, fm := relaytest.TCP(t, 0)
+		if err := e.Carry(context.Background(), testSession(fmt.Sprint("user", i), nc, nm)); err != nil {
+			t.Fatal(err)
+		}
+		busy.Go(func() {
+			defer fm.Close()
+			defer fc.Close()
+			out, in := make([]byte, 40_000), make([]byte, 40_000)
+			for ; !stop.Load(); exchanged[i]++ {
+				for n := range out {
+					out[n] = byte(exchanged[i] + int64(n))
+				}
+				from, to := fc, relaytest.Conn(fm)
+				if exchanged[i]%2 == 1 {
+					from, to = to, from
+				}
+				go func() { _, _ = from.Write(out) }()
+				if _, err := io.ReadFull(to, in); err != nil || string(in) != string(out) {
+					t.Errorf("session %d, exchange %d: %v", i, exchanged[i], err)
+					return
+				}
+			}
+		})
+	}
+	for range rounds {
+		next := newTestEngine(t, Limits{PerUser: 1})
+		handOver(t, e, next, sessions)
+		e = next
+	}
+	nc, _ := relaytest.TCP(t, 0)
+	nm, _ := relaytest.TCP(t, 0)
+	if err := e.Carry(context.Background(), testSession("user1", nc, nm)); err == nil {
+		t.Error("limits are forgotten")
+	}
+	stop.Store(true)
+	busy.Wait()
+	wait(t, "every session has ended", func() bool { return len(e.ended()) == sessions && e.Totals().Counted == 0 })
+	for i, n := range exchanged {
+		want := fmt.Sprintf("user=user%d, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=%d, sent=%d,", i, (n+1)/2*40_000, n/2*40_000)
+		if !strings.Contains(e.log(), want) {
+			t.Errorf("no %q", want)
+		}
+	}
+}
+
+// TestHalfClosedKeepsItsLimit: successors do not give a half-closed session more time.
+func TestHalfClosedKeepsItsLimit(t *testing.T) {
+	e := newTestEngine(t, Limits{})
+	nc, fc := relaytest.TCP(t, 0)
+	nm, fm := relaytest.TCP(t, 0)
+	x := testSession("ann", nc, nm)
+	x.HalfClose = 2 * time.Second
+	if err := e.Carry(context.Background(), x); err != nil {
+		t.Fatal(err)
+	}
+	_ = fc.CloseWrite()
+	if got, err := io.ReadAll(fm); len(got) > 0 || err != nil {
+		t.Fatal(got, err)
+	}
+	begun := time.Now()
+	for len(e.ended()) == 0 && time.Since(begun) < 10*time.Second {
+		<-time.After(300 * time.Millisecond)
+		next := newTestEngine(t, Limits{})
+		a, b := packetPair(t)
+		done := make(chan struct{})
+		go func() { defer close(done); _, _ = next.TakeOver(context.Background(), b) }()
+		if err := AwaitReady(context.Background(), a); err != nil {
+			t.Fatal(err)
+		}
+		n, err := e.HandOver(context.Background(), a, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		if n == 0 {
+			break
+		}
+		e = next
+	}
+	if took := time.Since(begun); took < 1800*time.Millisecond || took > 5*time.Second {
+		t.Errorf("with a limit of 2 s it has ended after %v", took)
+	}
+}
