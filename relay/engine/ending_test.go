@@ -228,7 +228,7 @@ func TestKeyUpdatesUnread(t *testing.T) {
 		e.each(func(_ *loop, s *session) { n = cap(s.legs[0].out) + cap(s.legs[0].in) })
 		return n
 	}
-	ask(20_000) // answers fill every buffer on their way
+	ask(5_000) // answers fill every buffer on their way
 	before := held()
 	heap := func() uint64 {
 		var mem runtime.MemStats
@@ -238,7 +238,7 @@ func TestKeyUpdatesUnread(t *testing.T) {
 	}
 	first := heap()
 	for range 5 {
-		ask(20_000)
+		ask(5_000)
 	}
 	wait(t, "no more memory than before", func() bool { return heap() < first+1<<20 })
 	if after := held(); after > before+1024 {

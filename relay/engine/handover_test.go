@@ -77,17 +77,15 @@ func newScene(t testing.TB, e *testEngine) *scene {
 	if got, err := io.ReadAll(s.half[1]); string(got) != "QUIT\r\n" || err != nil {
 		t.Fatalf("%q %v", got, err)
 	}
-	s.stalled = add("stalled", tcp)
-	_ = s.stalled[1].SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	block := make([]byte, 256<<10)
-	for {
+	s.stalled = add("stalled", relaytest.Kinds()[1])
+	block := make([]byte, 64<<10)
+	for e.Totals().Waiting == 0 { // until neither socket takes more, and the session holds some
+		_ = s.stalled[1].SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 		for i := range block {
 			block[i] = byte((s.sent + int64(i)) % 251)
 		}
 		n, err := s.stalled[1].Write(block)
-		if s.sent += int64(n); errors.Is(err, os.ErrDeadlineExceeded) {
-			break
-		} else if err != nil {
+		if s.sent += int64(n); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
 		}
 	}
@@ -212,9 +210,9 @@ func TestHandOverFaults(t *testing.T) {
 		c, d := packetPair(t)
 		var left atomic.Int64
 		left.Store(int64(n))
-		last := ""
+		var last atomic.Value
 		go relayMessages(b, c, func(m *handoff.Message) bool { // from the old process
-			last = m.Verb
+			last.Store(m.Verb)
 			return left.Add(-1) < 0
 		})
 		go relayMessages(c, b, func(*handoff.Message) bool { return left.Load() < 0 })
@@ -227,8 +225,8 @@ func TestHandOverFaults(t *testing.T) {
 		}
 		terr := <-done
 		if err == nil { // everything has arrived
-			if terr != nil || n < s.sessions || last != "GO" {
-				t.Errorf("%d messages: %v, the last is %s", n, terr, last)
+			if terr != nil || n < s.sessions || last.Load() != "GO" {
+				t.Errorf("%d messages: %v, the last is %v", n, terr, last.Load())
 			}
 			s.check(next)
 			s.finish(next)
@@ -286,8 +284,11 @@ func TestHandOverBusy(t *testing.T) {
 				if exchanged[i]%2 == 1 {
 					from, to = to, from
 				}
-				go func() { _, _ = from.Write(out) }()
-				if _, err := io.ReadFull(to, in); err != nil || string(in) != string(out) {
+				written := make(chan struct{})
+				go func() { defer close(written); _, _ = from.Write(out) }()
+				_, err := io.ReadFull(to, in)
+				<-written
+				if err != nil || string(in) != string(out) {
 					t.Errorf("session %d, exchange %d: %v", i, exchanged[i], err)
 					return
 				}
