@@ -79,7 +79,7 @@ func newScene(t testing.TB, e *testEngine) *scene {
 	}
 	s.stalled = add("stalled", relaytest.Kinds()[1])
 	block := make([]byte, 64<<10)
-	for e.Totals().Waiting == 0 { // until neither socket takes more, and the session holds some
+	for full := false; !full; { // until neither socket takes more, and the session holds some
 		_ = s.stalled[1].SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 		for i := range block {
 			block[i] = byte((s.sent + int64(i)) % 251)
@@ -88,6 +88,7 @@ func newScene(t testing.TB, e *testEngine) *scene {
 		if s.sent += int64(n); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
 		}
+		full = n == 0 && e.Totals().Waiting == 1
 	}
 	_ = s.stalled[1].SetWriteDeadline(time.Time{})
 	return s

@@ -26,6 +26,10 @@ import (
 
 // TestMain makes this test binary a relayd when it is called so, which a restart does as well.
 func TestMain(m *testing.M) {
+	if fault := os.Getenv(faultVariable); fault != "" {
+		faultySuccessor(fault)
+		os.Exit(0)
+	}
 	if filepath.Base(os.Args[0]) == "relayd" {
 		if n, err := strconv.ParseUint(os.Getenv(noFile), 10, 64); err == nil {
 			_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n})
