@@ -1,6 +1,7 @@
-// Package relay is what front ends know of relaying: a Session that is logged in, the client's connection and the
-// mailhost's, is given to a Carrier, which joins the two until the session is over. There are two carriers, the engine in
-// this process (package engine) and the client of relayd (package handoff); who hands over does not know which.
+// Package relay is what front ends know of relaying: a Session that is logged in, the client's connection
+// and the mailhost's, is given to a Carrier, which joins the two until the session is over. There are two
+// carriers, the engine in this process (package engine) and the client of relayd (package handoff); who
+// hands over does not know which.
 package relay
 
 import (
@@ -26,11 +27,12 @@ type Info struct {
 // DefaultHalfClosed is longer than any server works on a command without a word.
 const DefaultHalfClosed = 5 * time.Minute
 
-// ErrHalfClosed is why a session ended of which one side had ended and the other did nothing any more: it neither sent, nor
-// took what it was sent, nor went away.
+// ErrHalfClosed is why a session ended of which one side had ended and the other did nothing any more: it
+// neither sent, nor took what it was sent, nor went away.
 var ErrHalfClosed = errors.New("half-closed for too long")
 
-// ErrTruncated is why a session ended of which one side's TLS stream stopped without close_notify (RFC 8446 section 6.1).
+// ErrTruncated is why a session ended of which one side's TLS stream stopped without close_notify (RFC 8446
+// section 6.1).
 var ErrTruncated = tlsrecord.ErrTruncated
 
 // DefaultSocket is where relayd listens unless it is told otherwise.
@@ -43,8 +45,9 @@ const DefaultUser = "mailproxy"
 var (
 	// ErrUnavailable reports that the carrier cannot take the session: another one may.
 	ErrUnavailable = errors.New("relayd unavailable")
-	// ErrLimit reports that a limit that the administrator set is against the session (sessions in all, of one address, of
-	// one user). The client is refused; relaying it all the same would make the limit worthless.
+	// ErrLimit reports that a limit that the administrator set is against the session (sessions in all, of
+	// one address, of one user). The client is refused; relaying it all the same would make the limit
+	// worthless.
 	ErrLimit = errors.New("too many sessions")
 )
 
@@ -55,8 +58,9 @@ type Stats struct {
 	Duration     time.Duration
 }
 
-// EndLine returns the log line that ends a relayed session, without a line end. rcvd counts what the client sent, sent
-// what it was given, time is in whole seconds. No name can pass for a field of the line, or for a line.
+// EndLine returns the log line that ends a relayed session, without a line end. rcvd counts what the client
+// sent, sent what it was given, time is in whole seconds. No name can pass for a field of the line, or for
+// a line.
 func EndLine(i Info, s Stats) string {
 	return fmt.Sprintf("INFO: LOGOUT, user=%s, ip=[%s], port=[%s], mailhost=%s, rcvd=%d, sent=%d, time=%d, protocol=%s",
 		text.Field(i.User), text.Field(i.RemoteIP), text.Field(i.RemotePort), text.Field(i.Mailhost),

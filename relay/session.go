@@ -9,27 +9,31 @@ import (
 
 // Session is one that is logged in: two connections to be joined, and what is to be known of them.
 type Session struct {
-	// Client and Mailhost are *net.TCPConn, *net.UnixConn, a TLS connection that is a tlsrecord.Detacher, or any other
-	// connection with a CloseWrite method, which costs two goroutines for as long as the session lasts. Deadlines must be off.
+	// Client and Mailhost are *net.TCPConn, *net.UnixConn, a TLS connection that is a tlsrecord.Detacher,
+	// or any other connection with a CloseWrite method, which costs two goroutines for as long as the
+	// session lasts. Deadlines must be off.
 	Client, Mailhost net.Conn
 	Info             Info
-	// First is what the client is sent before anything of the mailhost's: the answer to its login. It is not counted.
+	// First is what the client is sent before anything of the mailhost's: the answer to its login. It is
+	// not counted.
 	First []byte
 	// KeepAlive is the idle time before TCP keepalive probes on both sides; 0 = off.
 	KeepAlive time.Duration
-	// HalfClose ends a session of which one side has ended and in which no byte has moved for so long; 0 = DefaultHalfClosed.
+	// HalfClose ends a session of which one side has ended and in which no byte has moved for so long; 0 =
+	// DefaultHalfClosed.
 	HalfClose time.Duration
 }
 
 // Carrier takes sessions over.
 type Carrier interface {
-	// Carry returns nil when the session is the carrier's: it sends First, joins both connections until the session is
-	// over, closes them, and writes the LOGOUT line; the caller must not use them any more, but may close them.
+	// Carry returns nil when the session is the carrier's: it sends First, joins both connections until the
+	// session is over, closes them, and writes the LOGOUT line; the caller must not use them any more, but
+	// may close them.
 	//
-	// After an error the session is still wholly the caller's, nothing has been written to either connection, and both can
-	// be used as before. ErrLimit: a limit that the administrator set is against the session, and the client is to be
-	// refused. ErrUnavailable: this carrier cannot take it; another one may. There is no third case. ctx limits the
-	// hand-over alone, not the session.
+	// After an error the session is still wholly the caller's, nothing has been written to either
+	// connection, and both can be used as before. ErrLimit: a limit that the administrator set is against
+	// the session, and the client is to be refused. ErrUnavailable: this carrier cannot take it; another
+	// one may. There is no third case. ctx limits the hand-over alone, not the session.
 	Carry(ctx context.Context, s *Session) error
 }
 

@@ -8,12 +8,13 @@ import (
 	"mailproxy/relay"
 )
 
-// ErrServed is what ExecLocal returns when the session is over because a local server behind our TLS has served it. Nothing
-// is left to say or to log.
+// ErrServed is what ExecLocal returns when the session is over because a local server behind our TLS has
+// served it. Nothing is left to say or to log.
 var ErrServed = errors.New("served by the local server")
 
-// pumpLocal starts the local server on a socket pair and carries its session through our TLS until both directions are
-// done: then the error is ErrServed. Any other error says that the server did not start; this process has not changed then.
+// pumpLocal starts the local server on a socket pair and carries its session through our TLS until both
+// directions are done: then the error is ErrServed. Any other error says that the server did not start;
+// this process has not changed then.
 func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string) error {
 	ours, theirs, err := inetd.Pair()
 	if err != nil {
@@ -46,5 +47,6 @@ func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string)
 
 // localInfo is what the session of a local server is called, which writes its own line at the end.
 func (s *Session) localInfo(address string) relay.Info {
-	return relay.Info{User: address, RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort, Mailhost: "local", Start: s.System.Now()}
+	return relay.Info{User: address, RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort,
+		Mailhost: "local", Start: s.System.Now()}
 }

@@ -28,14 +28,16 @@ func (s *Session) relayInfo(o *Outcome) relay.Info {
 
 // relaySession is what a carrier is given.
 func (s *Session) relaySession(mailhost inetd.Conn, info relay.Info) *relay.Session {
-	return &relay.Session{Client: s.Conn, Mailhost: mailhost, Info: info, KeepAlive: s.Config.Keepalive, HalfClose: s.Config.HalfClosed}
+	return &relay.Session{Client: s.Conn, Mailhost: mailhost, Info: info,
+		KeepAlive: s.Config.Keepalive, HalfClose: s.Config.HalfClosed}
 }
 
-// Relay tells the client answer, that it is logged in, and joins it and the mailhost until the session is over;
-// when relayd takes the session, it returns at once. Nothing is relayed with root rights. Errors:
+// Relay tells the client answer, that it is logged in, and joins it and the mailhost until the session is
+// over; when relayd takes the session, it returns at once. Nothing is relayed with root rights. Errors:
 // ErrTemporary and ErrEnd as from Login, when the client has been told nothing and its connection is as it
-// was; ErrHome when this process must not serve anybody else; ErrBroken when the session was cut off, by then
-// logged. The mailhost's connection is closed in any case, after nil and ErrBroken the client's as well.
+// was; ErrHome when this process must not serve anybody else; ErrBroken when the session was cut off, by
+// then logged. The mailhost's connection is closed in any case, after nil and ErrBroken the client's as
+// well.
 func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 	defer o.Mailhost.Conn.Close()
 	session := s.relaySession(o.Mailhost.Conn, s.relayInfo(o))
@@ -68,8 +70,9 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 // errNoRelayd says that there is no relayd to ask.
 var errNoRelayd = errors.New("no relayd")
 
-// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a front end. Where
-// relayd takes it this process only ends: to give up root in every thread would be a twentieth of its work.
+// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a
+// front end. Where relayd takes it this process only ends: to give up root in every thread would be a
+// twentieth of its work.
 func (s *Session) handOver(ctx context.Context, session *relay.Session) error {
 	client := s.relayd()
 	if !client.Available() {
@@ -82,12 +85,13 @@ func (s *Session) handOver(ctx context.Context, session *relay.Session) error {
 	return err
 }
 
-// carryHere relays the session in this process until it is over. The end of ctx (SIGTERM, SIGHUP) ends it in order: what it
-// holds is delivered, and both connections are closed.
+// carryHere relays the session in this process until it is over. The end of ctx (SIGTERM, SIGHUP) ends it
+// in order: what it holds is delivered, and both connections are closed.
 func (s *Session) carryHere(ctx context.Context, session *relay.Session) error {
 	s.release()
 	var broken error
-	e, err := engine.New(engine.Config{Log: s.Log.Line, Ended: func(_ relay.Info, _ relay.Stats, err error) { broken = err }})
+	ended := func(_ relay.Info, _ relay.Stats, err error) { broken = err }
+	e, err := engine.New(engine.Config{Log: s.Log.Line, Ended: ended})
 	if err == nil {
 		defer e.Shutdown(context.Background())
 		err = e.Carry(ctx, session)

@@ -7,11 +7,12 @@ import (
 	"mailproxy/relay"
 )
 
-// stepRejected is the step of a mailhost's no in relayd's counters, whichever command it was the answer to: mailhosts that do
-// not work and users who mistype are to be told apart.
+// stepRejected is the step of a mailhost's no in relayd's counters, whichever command it was the answer to:
+// mailhosts that do not work and users who mistype are to be told apart.
 const stepRejected Step = "rejected"
 
-// tally collects what is to be known of one login: by relayd, and by the memory of failed logins. Its zero value is ready.
+// tally collects what is to be known of one login: by relayd, and by the memory of failed logins. Its zero
+// value is ready.
 type tally struct {
 	began    time.Time // the credentials came
 	name     string    // the account's, as the auth module is asked for it; "" = there was none
@@ -20,7 +21,8 @@ type tally struct {
 	told     bool // relayd knows
 }
 
-// failed notes that a mailhost was of no use. It is called where that is logged: the log and the counters show the same.
+// failed notes that a mailhost was of no use. It is called where that is logged: the log and the counters
+// show the same.
 func (t *tally) failed(m *Mailhost, step Step) {
 	t.failures = append(t.failures, relay.Failure{Mailhost: m.Host, Step: string(step)})
 }
@@ -49,8 +51,9 @@ func (t *tally) last() string {
 	return t.failures[len(t.failures)-1].Mailhost
 }
 
-// report sends one report for each login. It waits for nothing, and that it does not arrive is nothing that anybody
-// who logs in should notice. To be called while this process still has the rights by which relayd knows a front end.
+// report sends one report for each login. It waits for nothing, and that it does not arrive is nothing that
+// anybody who logs in should notice. To be called while this process still has the rights by which relayd
+// knows a front end.
 func (s *Session) report(result relay.Result, mailhost string) {
 	relayd := s.relayd()
 	if s.tally.told || !relayd.Available() {

@@ -1,5 +1,5 @@
-// Package guard keeps a fault in what serves one connection from ending the program that serves all: what runs for a
-// connection recovers from a panic, and the log has the stack.
+// Package guard keeps a fault in what serves one connection from ending the program that serves all: what
+// runs for a connection recovers from a panic, and the log has the stack.
 package guard
 
 import (
@@ -15,7 +15,8 @@ func Go(log func(line string), what string, f func()) {
 	}()
 }
 
-// Recover is to be deferred. After a panic it writes one line and the stack, and calls then, if that is not nil.
+// Recover is to be deferred. After a panic it writes one line and the stack, and calls then, if that is not
+// nil.
 func Recover(log func(line string), what string, then func()) {
 	v := recover()
 	if v == nil {

@@ -9,15 +9,16 @@ import (
 	"mailproxy/relay/tlsrecord"
 )
 
-// ErrTruncated is what reading a Conn returns when the peer's stream ends without the close_notify alert, so that it
-// may have been cut (RFC 8446 section 6.1). It is an io.ErrUnexpectedEOF to errors.Is.
+// ErrTruncated is what reading a Conn returns when the peer's stream ends without the close_notify alert,
+// so that it may have been cut (RFC 8446 section 6.1). It is an io.ErrUnexpectedEOF to errors.Is.
 var ErrTruncated = tlsrecord.ErrTruncated
 
-// Conn is a TLS connection after its handshake: a tlsrecord.Conn, which the relay can carry on without crypto/tls.
+// Conn is a TLS connection after its handshake: a tlsrecord.Conn, which the relay can carry on without
+// crypto/tls.
 type Conn struct{ *tlsrecord.Conn }
 
-// Handshake makes the handshake with a client on conn, at most until the deadline of ctx. Afterwards the configuration is
-// forgotten as far as possible: Server serves one connection.
+// Handshake makes the handshake with a client on conn, at most until the deadline of ctx. Afterwards the
+// configuration is forgotten as far as possible: Server serves one connection.
 func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 	c := &Conn{tlsrecord.Server(conn, s.config)}
 	if err := handshake(ctx, c, conn); err != nil {
@@ -39,8 +40,8 @@ func Connect(ctx context.Context, conn net.Conn, cfg *tls.Config) (*Conn, error)
 	return c, nil
 }
 
-// handshake does without tls.Conn.HandshakeContext, which closes conn at the deadline: whoever has the connection may
-// still want to know its peer.
+// handshake does without tls.Conn.HandshakeContext, which closes conn at the deadline: whoever has the
+// connection may still want to know its peer.
 func handshake(ctx context.Context, c *Conn, conn net.Conn) error {
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {

@@ -6,7 +6,8 @@ import (
 	"mailproxy/relay/tlsrecord"
 )
 
-// scratchSize is the number of bytes read at once where splice does not serve; and the beginning of a TLS record before them.
+// scratchSize is the number of bytes read at once where splice does not serve; and the beginning of a TLS
+// record before them.
 const scratchSize = 64<<10 + tlsrecord.MaxRecord
 
 // buffers are what all sessions of a loop share: they hold nothing between two events.

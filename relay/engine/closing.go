@@ -19,14 +19,16 @@ const (
 	discardTurn = 256 << 10             // bytes discarded at once at most
 )
 
-// halfClosed is the time that a session is given of which one side has ended. It is counted from the last byte that moved.
+// halfClosed is the time that a session is given of which one side has ended. It is counted from the last
+// byte that moved.
 type halfClosed struct {
 	moved int64
 	since time.Time
 }
 
-// closing is a session that is over but for what its peers have not received. What they send is discarded meanwhile: a
-// connection that is closed with bytes to be read is reset, and a reset takes away what the peer has not read.
+// closing is a session that is over but for what its peers have not received. What they send is discarded
+// meanwhile: a connection that is closed with bytes to be read is reset, and a reset takes away what the
+// peer has not read.
 type closing struct {
 	err   error
 	grace time.Duration // for a peer to close its side when everything has been delivered
@@ -43,8 +45,8 @@ type closingLeg struct {
 	delivered time.Time
 }
 
-// drain ends a session whose mailhost has ended: that is the session's end. The client, which has been told, gets
-// everything that was written to it.
+// drain ends a session whose mailhost has ended: that is the session's end. The client, which has been
+// told, gets everything that was written to it.
 func (l *loop) drain(s *session) {
 	m := &s.legs[mailhost]
 	if up := &s.flows[client]; m.tls != nil && !m.shut && up.err == nil && !up.pending(m) {
@@ -59,7 +61,8 @@ func (l *loop) drain(s *session) {
 	l.startClosing(s, c)
 }
 
-// refuse ends a session whose leg n broke the TLS protocol: both sides are told that the end is no orderly one.
+// refuse ends a session whose leg n broke the TLS protocol: both sides are told that the end is no orderly
+// one.
 func (l *loop) refuse(s *session, n int) {
 	err := s.flows[n].err
 	for i := range s.legs {
@@ -114,8 +117,9 @@ func (c *closing) step(b *buffers, s *session, now time.Time) (over bool) {
 	return true
 }
 
-// stepLeg delivers what is held for a leg, ends our direction, discards what the peer sends, and reports whether nothing
-// is left to be done: the peer has all of it, and has closed its side or had its time to do so.
+// stepLeg delivers what is held for a leg, ends our direction, discards what the peer sends, and reports
+// whether nothing is left to be done: the peer has all of it, and has closed its side or had its time to do
+// so.
 func (c *closing) stepLeg(b *buffers, s *session, n int, now time.Time) (settled bool) {
 	state, g, f := &c.legs[n], &s.legs[n], &s.flows[1-n]
 	if f.pending(g) {

@@ -81,8 +81,8 @@ func (e *Engine) carryCopied(s *relay.Session) error {
 	return nil
 }
 
-// hangUp closes a connection; after a session that was broken off without close_notify: the end that one side did not say
-// must not be told to the other.
+// hangUp closes a connection; after a session that was broken off without close_notify: the end that one
+// side did not say must not be told to the other.
 func hangUp(conn net.Conn, err error) {
 	if err != nil {
 		bottom(conn).Close()
@@ -189,8 +189,8 @@ func (c *copiedSession) arm(n int) {
 	}
 }
 
-// copyOne copies what leg n sends until it ends, then ends the other's writing side. When either fails the other direction
-// is ended too: its reader would wait for a peer who is gone.
+// copyOne copies what leg n sends until it ends, then ends the other's writing side. When either fails the
+// other direction is ended too: its reader would wait for a peer who is gone.
 func (c *copiedSession) copyOne(n int, pool *sync.Pool) error {
 	src, dst := c.conns[n], c.conns[1-n]
 	small := make([]byte, smallCopy)
@@ -259,8 +259,8 @@ func (c *copiedSession) mailhostEnded(err error) error {
 	return err
 }
 
-// deliver ends our direction of a connection, without close_notify where nobody has sent one, and waits until the peer has
-// received everything, as long as it receives something within limit.
+// deliver ends our direction of a connection, without close_notify where nobody has sent one, and waits
+// until the peer has received everything, as long as it receives something within limit.
 func (c *copiedSession) deliver(n int, limit time.Duration) {
 	conn := bottom(c.conns[n])
 	if half, ok := conn.(halfCloser); ok {
@@ -289,7 +289,8 @@ func (c *copiedSession) deliver(n int, limit time.Duration) {
 	}
 }
 
-// discard forgets what the client sends after the mailhost's end, until the client ends too or its time is over.
+// discard forgets what the client sends after the mailhost's end, until the client ends too or its time is
+// over.
 func (c *copiedSession) discard(src net.Conn, err error) error {
 	for buf := make([]byte, smallCopy); err == nil; {
 		_, err = src.Read(buf)
@@ -298,7 +299,8 @@ func (c *copiedSession) discard(src net.Conn, err error) error {
 }
 
 func (c *copiedSession) stats(now time.Time) relay.Stats {
-	return relay.Stats{FromClient: c.moved[client].Load(), FromMailhost: c.moved[mailhost].Load(), Duration: now.Sub(c.begun)}
+	return relay.Stats{FromClient: c.moved[client].Load(), FromMailhost: c.moved[mailhost].Load(),
+		Duration: now.Sub(c.begun)}
 }
 
 func (c *copiedSessions) each(f func(*copiedSession)) {
@@ -310,7 +312,9 @@ func (c *copiedSessions) each(f func(*copiedSession)) {
 }
 
 func (c *copiedSessions) list(now time.Time) (all []State) {
-	c.each(func(s *copiedSession) { all = append(all, State{Info: s.info, Stats: s.stats(now), Copied: true}) })
+	c.each(func(s *copiedSession) {
+		all = append(all, State{Info: s.info, Stats: s.stats(now), Copied: true})
+	})
 	return all
 }
 

@@ -27,8 +27,8 @@ func endingKinds() []relaytest.Kind {
 		hide(relaytest.Kinds()[0]), relaytest.TLS(tls.VersionTLS12, 0, false)}
 }
 
-// TestMailhostEnds: the mailhost's end is the session's end. A slow client that keeps sending, and that never closes its side,
-// gets every byte, the end of the stream, and no reset.
+// TestMailhostEnds: the mailhost's end is the session's end. A slow client that keeps sending, and that
+// never closes its side, gets every byte, the end of the stream, and no reset.
 func TestMailhostEnds(t *testing.T) {
 	for _, kind := range slices.DeleteFunc(endingKinds(), func(k relaytest.Kind) bool { return strings.HasPrefix(k.Name, "copied-") }) {
 		t.Run(kind.Name, func(t *testing.T) {
@@ -89,7 +89,8 @@ func TestMailhostEnds(t *testing.T) {
 	}
 }
 
-// TestShutdown: nothing is written into a stream, what a session holds is delivered, and both sides are closed.
+// TestShutdown: nothing is written into a stream, what a session holds is delivered, and both sides are
+// closed.
 func TestShutdown(t *testing.T) {
 	for _, kind := range endingKinds() {
 		t.Run(kind.Name, func(t *testing.T) {
@@ -121,7 +122,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestShutdownDelivers: what was read from one side and not taken by the other is delivered when it is taken in time.
+// TestShutdownDelivers: what was read from one side and not taken by the other is delivered when it is
+// taken in time.
 func TestShutdownDelivers(t *testing.T) {
 	e := newTestEngine(t, Limits{})
 	nc, fc := relaytest.TCP(t, 64<<10)
@@ -154,8 +156,9 @@ func TestShutdownDelivers(t *testing.T) {
 	}
 }
 
-// TestForgedRecord: a record that does not authenticate ends the session with a fatal alert in both directions, after what
-// came before it. Without TLS the other side is reset: nobody is told of an orderly end.
+// TestForgedRecord: a record that does not authenticate ends the session with a fatal alert in both
+// directions, after what came before it. Without TLS the other side is reset: nobody is told of an orderly
+// end.
 func TestForgedRecord(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, mailhostTLS := range []bool{false, true} {
@@ -205,8 +208,8 @@ func remote(err error) error {
 	return err
 }
 
-// TestKeyUpdatesUnread: a peer that asks for key updates and reads nothing, between data so that no limit on records without
-// data is met, makes the session hold no more than before, however often it asks.
+// TestKeyUpdatesUnread: a peer that asks for key updates and reads nothing, between data so that no limit
+// on records without data is met, makes the session hold no more than before, however often it asks.
 func TestKeyUpdatesUnread(t *testing.T) {
 	e := newTestEngine(t, Limits{})
 	near, far := relaytest.TCP(t, 0)

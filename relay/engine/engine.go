@@ -1,14 +1,15 @@
-// Package engine is the event loops that move the bytes of sessions: the only code that does. An Engine is a
-// relay.Carrier in this process, for one session or for thousands: in a front end that serves one connection, in one that
-// serves all, and in relayd.
+// Package engine is the event loops that move the bytes of sessions: the only code that does. An Engine is
+// a relay.Carrier in this process, for one session or for thousands: in a front end that serves one
+// connection, in one that serves all, and in relayd.
 //
-// It keeps to these rules. The end of the client's direction is passed on while the mailhost's goes on; the mailhost's end
-// is the session's end, after everything has been delivered to the client. A session of which one side has ended has a time
-// limit. An end that a peer did not say in order (TLS without close_notify, a bad record) is not told to the other as an
-// orderly one. A panic ends one session. An idle session holds no buffer: ten thousand cost a few megabytes.
+// It keeps to these rules. The end of the client's direction is passed on while the mailhost's goes on; the
+// mailhost's end is the session's end, after everything has been delivered to the client. A session of
+// which one side has ended has a time limit. An end that a peer did not say in order (TLS without
+// close_notify, a bad record) is not told to the other as an orderly one. A panic ends one session. An idle
+// session holds no buffer: ten thousand cost a few megabytes.
 //
-// Sockets, and TLS that package tlsrecord can carry on, are served by the loops; whatever else has the methods of a net.Conn
-// and CloseWrite (pipes, TLS 1.1, CBC cipher suites) costs two goroutines.
+// Sockets, and TLS that package tlsrecord can carry on, are served by the loops; whatever else has the
+// methods of a net.Conn and CloseWrite (pipes, TLS 1.1, CBC cipher suites) costs two goroutines.
 //
 // It deliberately lacks any knowledge of IMAP and POP3: bytes go through unread, unchanged and in order.
 package engine
@@ -32,10 +33,11 @@ import (
 type Config struct {
 	Loops  int // threads; 0 = 1
 	Limits Limits
-	// Log writes one line, without a line end, and must not wait for anybody; nil: no log. It gets the LOGOUT lines of
-	// sessions that have a protocol, and faults.
+	// Log writes one line, without a line end, and must not wait for anybody; nil: no log. It gets the
+	// LOGOUT lines of sessions that have a protocol, and faults.
 	Log func(line string)
-	// Ended, if not nil, is told of every session that has ended, and why; nil is an orderly end. It must not wait either.
+	// Ended, if not nil, is told of every session that has ended, and why; nil is an orderly end. It must
+	// not wait either.
 	Ended func(relay.Info, relay.Stats, error)
 }
 
@@ -110,9 +112,9 @@ func duplicate(r syscall.RawConn) (fd int, err error) {
 	return fd, errors.Join(cerr, err)
 }
 
-// Take is Carry for a session whose two sockets are descriptors, which are the Engine's when it returns nil. acknowledge, if
-// not nil, is called when nothing is against the session and before anything of it is touched; its error means that the
-// session is not taken.
+// Take is Carry for a session whose two sockets are descriptors, which are the Engine's when it returns
+// nil. acknowledge, if not nil, is called when nothing is against the session and before anything of it is
+// touched; its error means that the session is not taken.
 func (e *Engine) Take(h *handoff.Session, fds [2]int, acknowledge func() error) error {
 	for _, fd := range fds {
 		if !handoff.IsStream(fd) {
@@ -168,9 +170,9 @@ func (e *Engine) Wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Shutdown ends all sessions: nothing is added to their streams, what they hold is delivered, at most for a second and not
-// beyond the end of ctx, both connections of each are closed, and the Engine's threads end. Nothing can be carried
-// afterwards.
+// Shutdown ends all sessions: nothing is added to their streams, what they hold is delivered, at most for a
+// second and not beyond the end of ctx, both connections of each are closed, and the Engine's threads end.
+// Nothing can be carried afterwards.
 func (e *Engine) Shutdown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*stopTime)
 	defer cancel()

@@ -111,7 +111,8 @@ func TestHalfClosed(t *testing.T) {
 	relaytest.HalfClosed(t, relaytest.TLSKinds()[:1], tcp, joiner)
 }
 
-// TestCounts: bytes are counted where they come from, the answer to the login is not, and nothing is left open.
+// TestCounts: bytes are counted where they come from, the answer to the login is not, and nothing is left
+// open.
 func TestCounts(t *testing.T) {
 	e := newTestEngine(t, Limits{})
 	before := openFiles(t)

@@ -23,9 +23,9 @@ const (
 	turn     = 1 << 20  // bytes moved by one call of run at most
 )
 
-// flow is one direction of a session. The zero value is ready for use. It keeps no buffer while nothing is on the way; small
-// messages go through the buffers that a loop shares, bulk goes through a pipe with splice(2), and TLS records are opened and
-// sealed in the shared buffers.
+// flow is one direction of a session. The zero value is ready for use. It keeps no buffer while nothing is
+// on the way; small messages go through the buffers that a loop shares, bulk goes through a pipe with
+// splice(2), and TLS records are opened and sealed in the shared buffers.
 type flow struct {
 	moved      int64 // bytes that the destination has taken; of TLS, what it carries
 	err        error // why the flow died, nil after an orderly end
@@ -40,10 +40,11 @@ type flow struct {
 // ended reports whether the source has ended, also while what it has sent is still being passed on.
 func (f *flow) ended() bool { return f.eof || f.done }
 
-// refused reports whether the flow is done because its source broke the TLS protocol, or said that we did. Then nobody is
-// told of an orderly end.
+// refused reports whether the flow is done because its source broke the TLS protocol, or said that we did.
+// Then nobody is told of an orderly end.
 func (f *flow) refused() bool {
-	return f.done && f.err != nil && (errors.Is(f.err, tlsrecord.ErrRecord) || errors.Is(f.err, tlsrecord.ErrAlert))
+	return f.done && f.err != nil &&
+		(errors.Is(f.err, tlsrecord.ErrRecord) || errors.Is(f.err, tlsrecord.ErrAlert))
 }
 
 // truncated reports whether the flow is done because its source's TLS stream stopped without close_notify.
@@ -52,8 +53,8 @@ func (f *flow) truncated() bool { return f.done && errors.Is(f.err, tlsrecord.Er
 // pending reports whether bytes have been read and not yet been written to dst.
 func (f *flow) pending(dst *leg) bool { return len(dst.out) > 0 || f.pipe != nil && f.pipe.held > 0 }
 
-// run moves what can be moved from src to dst without waiting, in order: what is held first, then what src has, at most
-// about a MiB. When src has ended and all has been written, dst is shut down for writing.
+// run moves what can be moved from src to dst without waiting, in order: what is held first, then what src
+// has, at most about a MiB. When src has ended and all has been written, dst is shut down for writing.
 func (f *flow) run(b *buffers, src, dst *leg) status {
 	for budget := turn; ; {
 		if f.done {
@@ -139,7 +140,8 @@ func (f *flow) drain(dst *leg) (n int, err error) {
 	return n, nil
 }
 
-// fill reads once and writes what can be written at once. again is false when the source has nothing else for now.
+// fill reads once and writes what can be written at once. again is false when the source has nothing else
+// for now.
 func (f *flow) fill(b *buffers, src, dst *leg) (n int, again bool) {
 	if src.tls == nil && dst.tls == nil && f.bulk && f.pipe == nil {
 		f.pipe = b.pipes.get()

@@ -18,9 +18,10 @@ import (
 	"mailproxy/relay/handoff"
 )
 
-// A session on its way to another process is a MOVE message with its names, its state and its two descriptors, and DATA
-// messages with the bytes that it holds: of each leg what was read and not decrypted, then what is to be written. Version 1,
-// of mailproxy 1.x's last release, is the same without the fields IDLE and CLOSING; it is read.
+// A session on its way to another process is a MOVE message with its names, its state and its two
+// descriptors, and DATA messages with the bytes that it holds: of each leg what was read and not decrypted,
+// then what is to be written. Version 1, of mailproxy 1.x's last release, is the same without the fields
+// IDLE and CLOSING; it is read.
 
 // formatVersion is that of what is written.
 const formatVersion = "2"
@@ -88,7 +89,8 @@ func decode(m *handoff.Message, held []byte, fds []int, now time.Time) (*session
 	if err != nil || limit < 0 {
 		return nil, fmt.Errorf("%w: HALFCLOSED=%q", handoff.ErrSyntax, f["HALFCLOSED"])
 	}
-	s := newSession(&handoff.Session{Info: info, HalfClose: time.Duration(limit) * time.Second}, [2]int{fds[0], fds[1]})
+	h := &handoff.Session{Info: info, HalfClose: time.Duration(limit) * time.Second}
+	s := newSession(h, [2]int{fds[0], fds[1]})
 	for i := range s.flows {
 		fl, g, n := &s.flows[i], &s.legs[i], strconv.Itoa(i)
 		moved, merr := strconv.ParseInt(f["MOVED"+n], 10, 64)
@@ -170,7 +172,8 @@ func sendMoved(c *net.UnixConn, s *session, now time.Time) error {
 	return nil
 }
 
-// receiveMoved reads the rest of a session whose MOVE message is m. The descriptors are the session's, or closed.
+// receiveMoved reads the rest of a session whose MOVE message is m. The descriptors are the session's, or
+// closed.
 func receiveMoved(c *net.UnixConn, m *handoff.Message, fds []int, now time.Time) (*session, error) {
 	held, err := receiveHeld(c, m)
 	var s *session

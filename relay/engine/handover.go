@@ -25,8 +25,9 @@ import (
 //	old: GO                 the old one does not touch them any more
 //	new: SERVING            it serves them now; the old one lets go of its copies
 //
-// Whatever happens before SERVING, the old process goes on exactly where the sessions were: a new one that has not said it
-// has touched nothing. The last release says neither STATE nor GO: it sends MOVE after READY, and expects OK after END.
+// Whatever happens before SERVING, the old process goes on exactly where the sessions were: a new one that
+// has not said it has touched nothing. The last release says neither STATE nor GO: it sends MOVE after
+// READY, and expects OK after END.
 
 const (
 	readyTime   = 10 * time.Second // for the new process to be ready
@@ -34,7 +35,8 @@ const (
 	servingTime = 10 * time.Second // from GO to SERVING
 )
 
-// AwaitReady waits until the process at the other end of c is ready to take sessions over. Sessions are served meanwhile.
+// AwaitReady waits until the process at the other end of c is ready to take sessions over. Sessions are
+// served meanwhile.
 func AwaitReady(ctx context.Context, c *net.UnixConn) error {
 	defer within(ctx, c, readyTime)()
 	m, err := expect(c, "READY")
@@ -42,14 +44,15 @@ func AwaitReady(ctx context.Context, c *net.UnixConn) error {
 		return err
 	}
 	if v := m.Fields["VERSION"]; v != formatVersion {
-		return fmt.Errorf("the new process reads sessions of version %q, this one writes %q", v, formatVersion)
+		return fmt.Errorf("the new process reads version %q, this one writes %q", v, formatVersion)
 	}
 	return nil
 }
 
-// HandOver gives all sessions to the process at the other end of c, which AwaitReady has found ready, and returns how many
-// there were. Sessions that cost goroutines, and those that only wait for an alert to be delivered, stay. After an error
-// every session goes on here where it was; kill has ended the other process then.
+// HandOver gives all sessions to the process at the other end of c, which AwaitReady has found ready, and
+// returns how many there were. Sessions that cost goroutines, and those that only wait for an alert to be
+// delivered, stay. After an error every session goes on here where it was; kill has ended the other process
+// then.
 func (e *Engine) HandOver(ctx context.Context, c *net.UnixConn, kill func()) (n int, err error) {
 	end := within(ctx, c, moveTime)
 	frozen := e.freeze()
@@ -76,8 +79,8 @@ func (e *Engine) HandOver(ctx context.Context, c *net.UnixConn, kill func()) (n 
 	return 0, err
 }
 
-// awaitEnd waits until the process at the other end of c, which was killed, is gone, and reports whether it had said that
-// it serves the sessions.
+// awaitEnd waits until the process at the other end of c, which was killed, is gone, and reports whether it
+// had said that it serves the sessions.
 func awaitEnd(c *net.UnixConn) (served bool) {
 	_ = c.SetDeadline(time.Now().Add(servingTime))
 	for {
@@ -90,11 +93,12 @@ func awaitEnd(c *net.UnixConn) (served bool) {
 	}
 }
 
-// TakeOver is the other side: it takes the sessions over and starts to serve them. n is how many there were. After an error
-// none is touched, and the process is to end.
+// TakeOver is the other side: it takes the sessions over and starts to serve them. n is how many there
+// were. After an error none is touched, and the process is to end.
 func (e *Engine) TakeOver(ctx context.Context, c *net.UnixConn) (n int, err error) {
 	defer within(ctx, c, moveTime)()
-	ready := &handoff.Message{Verb: "READY", Fields: map[string]string{"PID": strconv.Itoa(os.Getpid()), "VERSION": formatVersion}}
+	ready := &handoff.Message{Verb: "READY", Fields: map[string]string{"VERSION": formatVersion,
+		"PID": strconv.Itoa(os.Getpid())}}
 	if err := handoff.Send(c, ready); err != nil {
 		return 0, err
 	}
@@ -112,14 +116,15 @@ func (e *Engine) TakeOver(ctx context.Context, c *net.UnixConn) (n int, err erro
 	return len(all), nil
 }
 
-// receiveAll returns the sessions when they are ours to serve. With an error it returns those that were received before it.
+// receiveAll returns the sessions when they are ours to serve. With an error it returns those that were
+// received before it.
 func (e *Engine) receiveAll(c *net.UnixConn) (all []*session, err error) {
 	m, fds, err := handoff.Receive(c)
 	lastRelease := err == nil && m.Verb != "STATE"
 	if err == nil && !lastRelease {
 		handoff.CloseAll(fds)
 		if v := m.Fields["VERSION"]; v != formatVersion {
-			return nil, fmt.Errorf("the old process writes sessions of version %q, this one reads %q", v, formatVersion)
+			return nil, fmt.Errorf("the old process writes version %q, this one reads %q", v, formatVersion)
 		}
 		m, fds, err = handoff.Receive(c)
 	}
@@ -195,7 +200,8 @@ func (e *Engine) freeze() *frozen {
 	return f
 }
 
-// movable reports whether another process can go on with a session: not with one that is about to be reset or stopped.
+// movable reports whether another process can go on with a session: not with one that is about to be reset
+// or stopped.
 func (s *session) movable() bool {
 	return s.closing == nil || !s.closing.reset && !errors.Is(s.closing.err, relay.ErrStopped)
 }
@@ -224,7 +230,8 @@ func (f *frozen) send(c *net.UnixConn) error {
 		for _, s := range sessions {
 			err := sendMoved(c, s, time.Now())
 			for tries := 0; errors.Is(err, unix.ETOOMANYREFS) && tries < 1000; tries++ {
-				time.Sleep(5 * time.Millisecond) // descriptors under way are limited: the other process is reading
+				// Descriptors under way are limited, and the other process is reading.
+				time.Sleep(5 * time.Millisecond)
 				err = sendMoved(c, s, time.Now())
 			}
 			if err != nil {

@@ -50,7 +50,8 @@ type scene struct {
 	sessions int
 }
 
-// newScene gives an Engine sessions, plain and TLS, idle, half-closed, and with bytes that the client has not taken.
+// newScene gives an Engine sessions, plain and TLS, idle, half-closed, and with bytes that the client has
+// not taken.
 func newScene(t testing.TB, e *testEngine) *scene {
 	t.Helper()
 	s := &scene{t: t}
@@ -149,7 +150,8 @@ func (s *scene) finish(e *testEngine) {
 	}
 }
 
-// relayMessages passes messages on until fault returns true for one, which is not passed on, and hangs up then.
+// relayMessages passes messages on until fault returns true for one, which is not passed on, and hangs up
+// then.
 func relayMessages(from, to *net.UnixConn, fault func(*handoff.Message) bool) {
 	defer from.Close()
 	defer to.Close()
@@ -200,8 +202,8 @@ func handOver(t testing.TB, old, next *testEngine, want int) {
 	}
 }
 
-// TestHandOverFaults: the successor goes away at each message of the conversation. Every session goes on where it was; a
-// later successor takes them all.
+// TestHandOverFaults: the successor goes away at each message of the conversation. Every session goes on
+// where it was; a later successor takes them all.
 func TestHandOverFaults(t *testing.T) {
 	e := newTestEngine(t, Limits{})
 	s := newScene(t, e)

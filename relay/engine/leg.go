@@ -43,8 +43,8 @@ func (l *leg) gone() bool {
 	return err == nil && n == 1 && p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
-// flush writes out; done when nothing is left. Then, and only then, a key update that the peer of a TLS connection has
-// asked for is sent: one who asks and does not read gets one answer in all.
+// flush writes out; done when nothing is left. Then, and only then, a key update that the peer of a TLS
+// connection has asked for is sent: one who asks and does not read gets one answer in all.
 func (l *leg) flush() (n int, err error) {
 	for {
 		for len(l.out) > 0 {
@@ -76,8 +76,8 @@ func (l *leg) answer() error {
 	return nil
 }
 
-// put sends the pieces of p; what follows the last byte that could be sent is kept in out, which must be empty. A TLS
-// connection takes one piece only. sealed is scratch, and so is p afterwards.
+// put sends the pieces of p; what follows the last byte that could be sent is kept in out, which must be
+// empty. A TLS connection takes one piece only. sealed is scratch, and so is p afterwards.
 func (l *leg) put(p [][]byte, sealed []byte) error {
 	if l.tls != nil {
 		raw, err := l.tls.Seal(sealed[:0], p[0])
@@ -114,8 +114,8 @@ func (l *leg) queue(plain []byte) (err error) {
 	return err
 }
 
-// open decrypts the whole records of raw in place, and lists what they carry in list, up to its capacity: further data are
-// gathered behind the last piece. rest is the beginning of a record that is not whole yet.
+// open decrypts the whole records of raw in place, and lists what they carry in list, up to its capacity:
+// further data are gathered behind the last piece. rest is the beginning of a record that is not whole yet.
 func (l *leg) open(raw []byte, list [][]byte) (data [][]byte, rest []byte, err error) {
 	data = list[:0]
 	for rest = raw; !l.ended; {

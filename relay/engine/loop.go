@@ -58,8 +58,8 @@ func newLoop(over func(*session, error), log func(string)) (*loop, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("event loop: %w", err)
 	}
-	return &loop{epoll: ep, wake: ev, buffers: &buffers{pipes: pipeStock{limit: pipesPerLoop}}, over: over, log: log,
-		finished: make(chan struct{})}, nil
+	return &loop{epoll: ep, wake: ev, over: over, log: log, finished: make(chan struct{}),
+		buffers: &buffers{pipes: pipeStock{limit: pipesPerLoop}}}, nil
 }
 
 // post has f called by the loop's thread, in order; false: the loop has ended.
@@ -176,7 +176,8 @@ func (l *loop) calls() {
 	}
 }
 
-// add takes a session, which may hold bytes and may have ended halfway. When epoll cannot take it, it is over at once.
+// add takes a session, which may hold bytes and may have ended halfway. When epoll cannot take it, it is
+// over at once.
 func (l *loop) add(s *session) {
 	if n := len(l.free); n > 0 {
 		s.slot, l.free = l.free[n-1], l.free[:n-1]
@@ -225,7 +226,8 @@ func (l *loop) advance(s *session) {
 			l.end(s, errors.Join(up.err, down.err))
 			return
 		case up.done && up.err != nil && s.legs[client].gone():
-			// After a reset nobody reads what the mailhost may still send. It may come between an event and the reading.
+			// After a reset nobody reads what the mailhost may still send. It may come between an event and
+			// the reading.
 			l.end(s, up.err)
 			return
 		case down.done && !down.unwritable:
@@ -239,7 +241,8 @@ func (l *loop) advance(s *session) {
 	l.update(s)
 }
 
-// update tells epoll what a session waits for now. An idle session's answer never changes, so it costs no system call.
+// update tells epoll what a session waits for now. An idle session's answer never changes, so it costs no
+// system call.
 func (l *loop) update(s *session) {
 	for n := range s.legs {
 		g, mask := &s.legs[n], s.want(n)
@@ -253,7 +256,8 @@ func (l *loop) update(s *session) {
 		case mask == 0: // EPOLLHUP cannot be masked: a leg that waits for nothing must not be watched
 			op = unix.EPOLL_CTL_DEL
 		}
-		if err := unix.EpollCtl(l.epoll, op, g.fd, &unix.EpollEvent{Events: mask, Fd: s.slot, Pad: int32(n)}); err != nil {
+		ev := unix.EpollEvent{Events: mask, Fd: s.slot, Pad: int32(n)}
+		if err := unix.EpollCtl(l.epoll, op, g.fd, &ev); err != nil {
 			l.end(s, err)
 			return
 		}
@@ -324,7 +328,8 @@ func (l *loop) checkEnding(s *session, now time.Time) {
 	}
 }
 
-// restAll puts the sessions that had traffic to rest, once a second. One that is still at it takes a pipe again.
+// restAll puts the sessions that had traffic to rest, once a second. One that is still at it takes a pipe
+// again.
 func (l *loop) restAll() {
 	for _, s := range l.busy {
 		s.busy = false

@@ -4,8 +4,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipeSize is asked for with F_SETPIPE_SZ: the system's usual limit for a process without rights. The kernel may grant
-// less (fs.pipe-user-pages-soft), which costs CPU time and nothing else.
+// pipeSize is asked for with F_SETPIPE_SZ: the system's usual limit for a process without rights. The
+// kernel may grant less (fs.pipe-user-pages-soft), which costs CPU time and nothing else.
 const pipeSize = 1 << 20
 
 // pipe carries bytes from socket to socket inside the kernel.
@@ -15,7 +15,8 @@ type pipe struct {
 	size int
 }
 
-// pipeStock is a stock of pipes for bulk transfers, for use by one thread at a time. The zero value hands out none.
+// pipeStock is a stock of pipes for bulk transfers, for use by one thread at a time. The zero value hands
+// out none.
 type pipeStock struct {
 	limit int // pipes in existence at most
 	made  int

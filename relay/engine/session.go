@@ -10,8 +10,8 @@ import (
 	"mailproxy/relay/handoff"
 )
 
-// session is two connections being joined by a loop. While it idles this struct is all that is held of it, so it is kept
-// small: the names are one string.
+// session is two connections being joined by a loop. While it idles this struct is all that is held of it,
+// so it is kept small: the names are one string.
 type session struct {
 	flows   [2]flow // flows[i] reads leg i and writes the other
 	legs    [2]leg
@@ -37,8 +37,8 @@ func newSession(h *handoff.Session, fds [2]int) *session {
 	return s
 }
 
-// prime gives the session the bytes that come first: what the client is told, which is not counted, and what was read from
-// either connection before.
+// prime gives the session the bytes that come first: what the client is told, which is not counted, and
+// what was read from either connection before.
 func (s *session) prime(h *handoff.Session) {
 	for n, early := range [2][]byte{client: h.Legs[client].Plain, mailhost: h.Legs[mailhost].Plain} {
 		f, dst := &s.flows[n], &s.legs[1-n]
@@ -58,11 +58,13 @@ func (s *session) prime(h *handoff.Session) {
 
 func (s *session) info() relay.Info {
 	n := strings.SplitN(s.names, "\x00", 5)
-	return relay.Info{User: n[0], Protocol: n[1], RemoteIP: n[2], RemotePort: n[3], Mailhost: n[4], Start: time.Unix(s.start, 0)}
+	return relay.Info{User: n[0], Protocol: n[1], RemoteIP: n[2], RemotePort: n[3], Mailhost: n[4],
+		Start: time.Unix(s.start, 0)}
 }
 
 func (s *session) stats(now time.Time) relay.Stats {
-	return relay.Stats{FromClient: s.flows[client].moved, FromMailhost: s.flows[mailhost].moved, Duration: now.Sub(time.Unix(s.start, 0))}
+	return relay.Stats{FromClient: s.flows[client].moved, FromMailhost: s.flows[mailhost].moved,
+		Duration: now.Sub(time.Unix(s.start, 0))}
 }
 
 // waiting reports whether a peer does not take what is held for it.
@@ -81,7 +83,8 @@ func (s *session) move(b *buffers, n int, events uint32) {
 	}
 }
 
-// moveFirst is move for what waits for no event: bytes that the session brought along, a TLS stream that has ended already.
+// moveFirst is move for what waits for no event: bytes that the session brought along, a TLS stream that
+// has ended already.
 func (s *session) moveFirst(b *buffers) {
 	for n := range s.flows {
 		f, src, dst := &s.flows[n], &s.legs[n], &s.legs[1-n]

@@ -47,8 +47,8 @@ func splice(from, to, n int) (int, error) {
 	}
 }
 
-// undelivered returns how many bytes a socket's peer has not acknowledged (of a unix socket: not read). 0 where the kernel
-// does not tell.
+// undelivered returns how many bytes a socket's peer has not acknowledged (of a unix socket: not read). 0
+// where the kernel does not tell.
 func undelivered(fd int) int {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
@@ -57,8 +57,8 @@ func undelivered(fd int) int {
 	return n
 }
 
-// tune sets TCP_NODELAY and, when keepAlive is not 0, TCP keepalive after that idle time: four probes a minute apart
-// decide. A descriptor that is not TCP is left as it is.
+// tune sets TCP_NODELAY and, when keepAlive is not 0, TCP keepalive after that idle time: four probes a
+// minute apart decide. A descriptor that is not TCP is left as it is.
 func tune(fd int, keepAlive time.Duration) {
 	if unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) != nil {
 		return

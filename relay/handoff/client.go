@@ -18,8 +18,8 @@ import (
 
 const (
 	answerTime = 5 * time.Second      // for relayd to take a session
-	queuePause = 5 * time.Millisecond // while its listen queue is full, of which nothing tells when it no longer is
-	attempts   = 3                    // a relayd that is being replaced hangs up; the next one listens on the same socket
+	queuePause = 5 * time.Millisecond // while its listen queue is full: nothing tells when it no longer is
+	attempts   = 3                    // a relayd that is being replaced hangs up
 )
 
 // Client is the relay.Carrier that gives sessions to relayd. It is for use by any number of goroutines.
@@ -28,7 +28,8 @@ type Client struct {
 	Socket string
 	// Trusted decides whether who listens on Socket is given sessions; nil: everybody is.
 	Trusted func(c *net.UnixConn) error
-	// Keep is how many connections to relayd are kept for the next sessions; 0: a program that hands over one.
+	// Keep is how many connections to relayd are kept for the next sessions; 0: a program that hands over
+	// one.
 	Keep int
 
 	mu   sync.Mutex
@@ -66,7 +67,8 @@ func (c *Client) Close() {
 	c.idle, c.Keep = nil, 0
 }
 
-// ask sends a message and returns the answer. An error says that relayd has not acknowledged the message, and never will.
+// ask sends a message and returns the answer. An error says that relayd has not acknowledged the message,
+// and never will.
 func (c *Client) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (answer *Message, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -87,7 +89,8 @@ func (c *Client) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (a
 	return nil, err
 }
 
-// hungUp reports whether the other end has closed the connection, and with it forgotten what it had not answered.
+// hungUp reports whether the other end has closed the connection, and with it forgotten what it had not
+// answered.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
@@ -140,8 +143,8 @@ func (c *Client) put(conn *net.UnixConn) {
 	c.idle = append(c.idle, conn)
 }
 
-// exchange sends a message with two descriptors and waits for the answer. When the wait ends without one, it makes sure
-// that there is none: relayd acknowledges before it touches a connection.
+// exchange sends a message with two descriptors and waits for the answer. When the wait ends without one,
+// it makes sure that there is none: relayd acknowledges before it touches a connection.
 func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscall.RawConn) (*Message, error) {
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)

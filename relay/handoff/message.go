@@ -1,10 +1,10 @@
-// Package handoff is the protocol in which a session is given to relayd by a front end (Session, Client), and to a program
-// by the one that it replaces (package engine). One packet of a unix SOCK_SEQPACKET socket is one message, file descriptors
-// travel with it (SCM_RIGHTS). A message is text, so that strace shows what goes on: a verb, NAME=value lines, an empty
-// line, and a body of any bytes.
+// Package handoff is the protocol in which a session is given to relayd by a front end (Session, Client),
+// and to a program by the one that it replaces (package engine). One packet of a unix SOCK_SEQPACKET socket
+// is one message, file descriptors travel with it (SCM_RIGHTS). A message is text, so that strace shows
+// what goes on: a verb, NAME=value lines, an empty line, and a body of any bytes.
 //
-// It deliberately lacks anything about logins but how long they took and what failed on the way: no password and no private
-// key is ever part of a message. The traffic keys of a session are.
+// It deliberately lacks anything about logins but how long they took and what failed on the way: no
+// password and no private key is ever part of a message. The traffic keys of a session are.
 package handoff
 
 import (
@@ -38,7 +38,8 @@ type Message struct {
 	Body   []byte
 }
 
-// Encode returns the packet. Names and values with a line end or NUL are an error: they would be something else when read.
+// Encode returns the packet. Names and values with a line end or NUL are an error: they would be something
+// else when read.
 func (m *Message) Encode() ([]byte, error) {
 	if !isName(m.Verb) {
 		return nil, fmt.Errorf("%w: verb %q", ErrSyntax, m.Verb)

@@ -29,8 +29,8 @@ func putReport(fields map[string]string, r *relay.Report) {
 	}
 }
 
-// Report tells relayd how a login went that became no session. It waits for nothing: not for a place in a listen queue that
-// is full, and for no answer. The error is informational; mostly there is no relayd.
+// Report tells relayd how a login went that became no session. It waits for nothing: not for a place in a
+// listen queue that is full, and for no answer. The error is informational; mostly there is no relayd.
 func (c *Client) Report(r *relay.Report) error {
 	m := &Message{Verb: "REPORT", Fields: map[string]string{
 		"PROTOCOL": visible(r.Protocol), "RESULT": string(r.Result), "MAILHOST": visible(r.Mailhost),

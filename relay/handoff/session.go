@@ -48,9 +48,9 @@ type Leg struct {
 
 var legNames = [2]string{ClientLeg: "CLIENT_", MailhostLeg: "MAILHOST_"}
 
-// Describe detaches the TLS of a session and returns what another party needs to go on with it, and the two sockets. An
-// error says that only this process can go on with it; then, and as long as nobody has used what is returned, the
-// connections can be used as before.
+// Describe detaches the TLS of a session and returns what another party needs to go on with it, and the two
+// sockets. An error says that only this process can go on with it; then, and as long as nobody has used
+// what is returned, the connections can be used as before.
 func Describe(s *relay.Session) (*Session, [2]syscall.RawConn, error) {
 	var raw [2]syscall.RawConn
 	h := &Session{Info: s.Info, KeepAlive: s.KeepAlive, HalfClose: s.HalfClose, First: s.First}
@@ -220,7 +220,8 @@ func PutInfo(fields map[string]string, i relay.Info) {
 		start = time.Now()
 	}
 	fields["USER"], fields["PROTOCOL"] = visible(i.User), visible(i.Protocol)
-	fields["IP"], fields["PORT"], fields["MAILHOST"] = visible(i.RemoteIP), visible(i.RemotePort), visible(i.Mailhost)
+	fields["IP"], fields["PORT"] = visible(i.RemoteIP), visible(i.RemotePort)
+	fields["MAILHOST"] = visible(i.Mailhost)
 	fields["START"] = strconv.FormatInt(start.Unix(), 10)
 }
 
@@ -230,8 +231,8 @@ func ParseInfo(fields map[string]string) (relay.Info, error) {
 	if err != nil || start < 0 || start > math.MaxInt32*1000 {
 		return relay.Info{}, fmt.Errorf("%w: START is not a time", ErrSyntax)
 	}
-	i := relay.Info{User: fields["USER"], Protocol: fields["PROTOCOL"], RemoteIP: fields["IP"], RemotePort: fields["PORT"],
-		Mailhost: fields["MAILHOST"], Start: time.Unix(start, 0)}
+	i := relay.Info{User: fields["USER"], Protocol: fields["PROTOCOL"], RemoteIP: fields["IP"],
+		RemotePort: fields["PORT"], Mailhost: fields["MAILHOST"], Start: time.Unix(start, 0)}
 	for _, f := range []string{i.User, i.Protocol, i.RemoteIP, i.RemotePort, i.Mailhost} {
 		if len(f) > 1024 || f != visible(f) {
 			return relay.Info{}, fmt.Errorf("%w: a name that cannot be logged", ErrSyntax)

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Send writes one message with descriptors, which stay the caller's. c is a *net.UnixConn; its deadline applies.
+// Send writes one message with descriptors, which stay the caller's. c is a *net.UnixConn; its deadline
+// applies.
 func Send(c syscall.Conn, m *Message, fds ...int) error {
 	p, err := m.Encode()
 	if err != nil {
@@ -30,8 +31,8 @@ func Send(c syscall.Conn, m *Message, fds ...int) error {
 	return first(werr, err)
 }
 
-// Receive waits for one message. The descriptors are close-on-exec and the caller's to close, also when there is an error
-// beside them. io.EOF when the other end has closed.
+// Receive waits for one message. The descriptors are close-on-exec and the caller's to close, also when
+// there is an error beside them. io.EOF when the other end has closed.
 func Receive(c syscall.Conn) (m *Message, fds []int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -46,8 +47,8 @@ func Receive(c syscall.Conn) (m *Message, fds []int, err error) {
 
 // receive takes one packet, unix.EAGAIN when there is none.
 func receive(fd int) (*Message, []int, error) {
-	// A buffer for the longest packet, for every answer of two letters, would keep the garbage collector busier than all
-	// the rest of a hand-over.
+	// A buffer for the longest packet, for every answer of two letters, would keep the garbage collector
+	// busier than all the rest of a hand-over.
 	var n, on, flags int
 	err := retry(func() (err error) {
 		n, _, err = unix.Recvfrom(fd, nil, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT)

@@ -39,9 +39,12 @@ func (s *service) admin(c *net.UnixConn, m *handoff.Message) {
 	_ = handoff.Send(c, &handoff.Message{Verb: "END"})
 }
 
-// writeSessions lists sessions, the oldest first: user, address, protocol, mailhost, since when, bytes from and to the client.
+// writeSessions lists sessions, the oldest first: user, address, protocol, mailhost, since when, bytes from
+// and to the client.
 func writeSessions(w io.Writer, all []engine.State) {
-	slices.SortStableFunc(all, func(a, b engine.State) int { return cmp.Compare(a.Info.Start.Unix(), b.Info.Start.Unix()) })
+	slices.SortStableFunc(all, func(a, b engine.State) int {
+		return cmp.Compare(a.Info.Start.Unix(), b.Info.Start.Unix())
+	})
 	for _, x := range all {
 		i := x.Info
 		fmt.Fprintf(w, "%s\t[%s]:%s\t%s\t%s\t%s\t%d\t%d\n", i.User, i.RemoteIP, i.RemotePort, i.Protocol, i.Mailhost,
@@ -62,8 +65,8 @@ func (s *service) kick(whom string) int {
 // errClosed is what relayd says to those who may not ask.
 var errClosed = errors.New("relayd closed the connection: may this user ask it?")
 
-// question is the other end of admin: it asks the relayd on socket, which root, this process's user or one of users must have started,
-// and copies the answer to w.
+// question is the other end of admin: it asks the relayd on socket, which root, this process's user or one
+// of users must have started, and copies the answer to w.
 func question(ctx context.Context, socket string, users []string, m *handoff.Message, w io.Writer) error {
 	d := net.Dialer{Timeout: 5 * time.Second}
 	nc, err := d.DialContext(ctx, "unixpacket", socket)

@@ -25,8 +25,8 @@ type frozen struct {
 	held []byte
 }
 
-// readFrozen reads what an earlier release has sent to its successor: a line for each session, with the MOVE packet and the
-// bytes of its DATA messages, both as Go strings.
+// readFrozen reads what an earlier release has sent to its successor: a line for each session, with the
+// MOVE packet and the bytes of its DATA messages, both as Go strings.
 func readFrozen(t *testing.T, path string) (all []frozen) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -49,7 +49,8 @@ func readFrozen(t *testing.T, path string) (all []frozen) {
 	return all
 }
 
-// peerOf is the other end of the TLS connection that a relayd has the state of: what is in for one is out for the other.
+// peerOf is the other end of the TLS connection that a relayd has the state of: what is in for one is out
+// for the other.
 func peerOf(t *testing.T, state string, below *relaytest.CodecConn) {
 	t.Helper()
 	b, err := hex.DecodeString(state)
@@ -66,8 +67,8 @@ func peerOf(t *testing.T, state string, below *relaytest.CodecConn) {
 	below.State = &tlsrecord.Detached{Codec: codec}
 }
 
-// TestAdoptLastRelease: sessions that the relayd of the release before TLS went back into the front ends has passed on are
-// carried on, with the bytes and the TLS state that it held.
+// TestAdoptLastRelease: sessions that the relayd of the release before TLS went back into the front ends
+// has passed on are carried on, with the bytes and the TLS state that it held.
 func TestAdoptLastRelease(t *testing.T) {
 	sessions := readFrozen(t, "testdata/sessions-before-one-house")
 	ours, theirs, err := unixPair()

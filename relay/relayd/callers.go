@@ -22,10 +22,15 @@ const (
 	acceptPause      = 100 * time.Millisecond // when descriptors or memory are used up: some may be free soon
 )
 
-// exhausted reports whether a connection could not be accepted for want of descriptors or memory, which passes.
+// exhausted reports whether a connection could not be accepted for want of descriptors or memory, which
+// passes.
 func exhausted(err error) bool {
-	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOBUFS) ||
-		errors.Is(err, unix.ECONNABORTED)
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // accept serves the callers of a listener until it is closed or ctx ends.
@@ -72,7 +77,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// converse serves one caller: a front end with a session, or with many one after the other; a report; a question.
+// converse serves one caller: a front end with a session, or with many one after the other; a report; a
+// question.
 func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 	if !s.allowed(c) {
 		return
@@ -127,7 +133,8 @@ func (s *service) allowed(c syscall.Conn) bool {
 	return false
 }
 
-// conversations are those that are going on. They can be paused: then nobody is listened to, so that nothing changes.
+// conversations are those that are going on. They can be paused: then nobody is listened to, so that
+// nothing changes.
 type conversations struct {
 	slots chan struct{}
 
@@ -208,8 +215,8 @@ func (v *conversations) awaitResume(ctx context.Context) {
 	}
 }
 
-// pause has new callers wait in the listen queue, hangs up on those who are silent, and waits for the answers to those who
-// are not, at most for limit. Until resume is called nobody is listened to.
+// pause has new callers wait in the listen queue, hangs up on those who are silent, and waits for the
+// answers to those who are not, at most for limit. Until resume is called nobody is listened to.
 func (v *conversations) pause(ctx context.Context, l *net.UnixListener, limit time.Duration) (resume func()) {
 	none := make(chan struct{})
 	paused := make(chan struct{})

@@ -126,7 +126,8 @@ func lookup(name string) (uid, gid int, err error) {
 	return uid, gid, errors.Join(uerr, gerr)
 }
 
-// capacity is the number of sessions for which there are descriptors, pipes and conversations in progress set aside.
+// capacity is the number of sessions for which there are descriptors, pipes and conversations in progress
+// set aside.
 func capacity() int {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<30 {

@@ -57,7 +57,8 @@ func (l *logger) line(s string) {
 	}
 }
 
-// close waits until what is queued is written, at most a second: a reader that has stopped reading does not keep the program.
+// close waits until what is queued is written, at most a second: a reader that has stopped reading does not
+// keep the program.
 func (l *logger) close() {
 	l.once.Do(func() { close(l.stop) })
 	select {

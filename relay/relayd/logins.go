@@ -48,8 +48,8 @@ type failure struct {
 	step     int
 }
 
-// parseLogin reads the fields of a REPORT message, and those of a CARRY message, whose result the caller knows. Fields
-// that a login has no use for are of no concern.
+// parseLogin reads the fields of a REPORT message, and those of a CARRY message, whose result the caller
+// knows. Fields that a login has no use for are of no concern.
 func parseLogin(fields map[string]string, result relay.Result) (*login, error) {
 	l := &login{
 		protocol: slices.Index(loginProtocols[:], strings.ToLower(fields["PROTOCOL"])),
@@ -92,8 +92,8 @@ func parseLogin(fields map[string]string, result relay.Result) (*login, error) {
 	return l, nil
 }
 
-// mailhostLabel is a host name or an address as the label of a metric: one spelling, and no byte that could be anything else
-// there.
+// mailhostLabel is a host name or an address as the label of a metric: one spelling, and no byte that could
+// be anything else there.
 func mailhostLabel(name string) (string, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if name == "" || len(name) > 300 {
@@ -220,7 +220,8 @@ func head(w io.Writer, name, kind, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }
 
-// report counts a login that became no session. The front end does not wait for an answer; there is one only for nonsense.
+// report counts a login that became no session. The front end does not wait for an answer; there is one
+// only for nonsense.
 func (s *service) report(c *net.UnixConn, m *handoff.Message) {
 	s.counters.reported.Add(1)
 	l, err := parseLogin(m.Fields, relay.Result(m.Fields["RESULT"]))

@@ -54,8 +54,8 @@ mailproxy_mailhost_failures_total{mailhost="mail2",step="rejected"} 1
 mailproxy_relayd_reports_malformed_total 3`)
 }
 
-// TestSessionsAreLogins: a session tells of its login itself, whether it is taken or refused by a limit; one that says
-// nothing of it or nonsense is a session all the same.
+// TestSessionsAreLogins: a session tells of its login itself, whether it is taken or refused by a limit;
+// one that says nothing of it or nonsense is a session all the same.
 func TestSessionsAreLogins(t *testing.T) {
 	s := startService(t, "-maxperuser", "1")
 	login := func(user, mailhost string) relay.Info {
@@ -143,7 +143,8 @@ func TestMailhostsAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzReport: what is not refused is counted once, under labels that are known, and the output stays well-formed.
+// FuzzReport: what is not refused is counted once, under labels that are known, and the output stays
+// well-formed.
 func FuzzReport(f *testing.F) {
 	f.Add("IMAP", "ok", "mail1.example.com", "1500", "mail0/connect,2001:db8::1%eth0/rejected")
 	f.Add("POP3", "temporary", "", "0", "")

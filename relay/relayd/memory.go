@@ -28,9 +28,9 @@ func (s *service) tidy(ctx context.Context) {
 	}
 }
 
-// collect sets how much may be allocated before the next collection: a fifth of what lives, as little is allocated and a small
-// heap matters, but some megabytes in any case: hand-overs by the hundred would else cost a collection each few. What they leave goes
-// back to the system when they pause.
+// collect sets how much may be allocated before the next collection: a fifth of what lives, as little is
+// allocated and a small heap matters, but some megabytes in any case: hand-overs by the hundred would else
+// cost a collection each few. What they leave goes back to the system when they pause.
 func collect() {
 	const floor = 8 << 20
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}

@@ -32,9 +32,9 @@ var (
 	metricBound  = regexp.MustCompile(`,le="([^"]+)"\}$`)
 )
 
-// lintMetrics checks the text against the rules of Prometheus' text format 0.0.4: each metric has its HELP and TYPE once and
-// before its samples, which stand together and are all different; a histogram's buckets do not fall, and the last is its
-// count. It returns the samples.
+// lintMetrics checks the text against the rules of Prometheus' text format 0.0.4: each metric has its HELP
+// and TYPE once and before its samples, which stand together and are all different; a histogram's buckets
+// do not fall, and the last is its count. It returns the samples.
 func lintMetrics(t *testing.T, text string) map[string]float64 {
 	t.Helper()
 	samples, types := map[string]float64{}, map[string]string{}

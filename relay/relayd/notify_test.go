@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNotifyBeforeTheEnd: after a restart systemd hears of the new main process from the old one. What the new one says itself may
-// come after the old one's end, which systemd would take for the end of the service.
+// TestNotifyBeforeTheEnd: after a restart systemd hears of the new main process from the old one. What the
+// new one says itself may come after the old one's end, which systemd would take for the end of the
+// service.
 func TestNotifyBeforeTheEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})

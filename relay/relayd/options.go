@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// optionsName is the setting in the file of -options, which is like an environment file of systemd: NAME="value" lines without
-// expansions, and comments. Of several the last counts.
+// optionsName is the setting in the file of -options, which is like an environment file of systemd:
+// NAME="value" lines without expansions, and comments. Of several the last counts.
 const optionsName = "RELAYD_OPTIONS="
 
-// optionsFrom reads options, separated by blanks, from a file; a file that is not there has none. Each start reads it, so that a
-// restart by SIGHUP has the new ones.
+// optionsFrom reads options, separated by blanks, from a file; a file that is not there has none. Each
+// start reads it, so that a restart by SIGHUP has the new ones.
 func optionsFrom(path string) ([]string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -140,8 +140,8 @@ func (p *process) hand(client, mailhost relaytest.Conn, user string) {
 	mailhost.Close()
 }
 
-// TestRestart: megabytes each way through three processes one after the other, not a byte lost, plain and with TLS, with
-// readers that are slow, and sessions that idle or are half closed meanwhile.
+// TestRestart: megabytes each way through three processes one after the other, not a byte lost, plain and
+// with TLS, with readers that are slow, and sessions that idle or are half closed meanwhile.
 func TestRestart(t *testing.T) {
 	p := startProcess(t)
 	kinds := append(relaytest.TLSKinds()[:2], relaytest.Kinds()...)

@@ -134,7 +134,8 @@ func TestRelaydHalfClosed(t *testing.T) {
 	})
 }
 
-// The client reads the answer to its login before anything of the mailhost's, and it is not counted among the mailhost's bytes.
+// The client reads the answer to its login before anything of the mailhost's, and it is not counted among
+// the mailhost's bytes.
 func TestEndLine(t *testing.T) {
 	s := startService(t)
 	nc, fc := relaytest.TCP(t, 0)
@@ -247,7 +248,8 @@ func TestLimitTLS(t *testing.T) {
 	}
 }
 
-// TestSilentCaller: somebody who says nothing, or not at once, keeps nobody waiting, and is heard when he does.
+// TestSilentCaller: somebody who says nothing, or not at once, keeps nobody waiting, and is heard when he
+// does.
 func TestSilentCaller(t *testing.T) {
 	s := startService(t)
 	var silent []*net.UnixConn
@@ -274,7 +276,8 @@ func TestSilentCaller(t *testing.T) {
 	}
 }
 
-// TestNotAcknowledged: a session whose front end can not be told that it is taken is not touched, so that the front end still has it.
+// TestNotAcknowledged: a session whose front end can not be told that it is taken is not touched, so that
+// the front end still has it.
 func TestNotAcknowledged(t *testing.T) {
 	s := startService(t)
 	nc, fc := relaytest.TCP(t, 0)
@@ -309,7 +312,8 @@ func TestNotAcknowledged(t *testing.T) {
 	exchange(t, nm, fm)
 }
 
-// TestBadCallers: nonsense is answered or dropped, leaves no descriptor and no place behind, and hurts nobody.
+// TestBadCallers: nonsense is answered or dropped, leaves no descriptor and no place behind, and hurts
+// nobody.
 func TestBadCallers(t *testing.T) {
 	s := startService(t)
 	files := countFiles(t)

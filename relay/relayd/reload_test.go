@@ -86,7 +86,8 @@ func faultyProgram(t *testing.T, fault string) string {
 	return path
 }
 
-// TestReloadFaults: a successor that fails in any way leaves every session where it was, and new ones are taken.
+// TestReloadFaults: a successor that fails in any way leaves every session where it was, and new ones are
+// taken.
 func TestReloadFaults(t *testing.T) {
 	s := startService(t)
 	var far [][2]relaytest.Conn
@@ -122,8 +123,8 @@ func TestReloadFaults(t *testing.T) {
 	}
 }
 
-// TestStopDuringReload: SIGTERM ends the service within 5 seconds while a successor says nothing, and while one that is ready
-// hangs in the middle.
+// TestStopDuringReload: SIGTERM ends the service within 5 seconds while a successor says nothing, and while
+// one that is ready hangs in the middle.
 func TestStopDuringReload(t *testing.T) {
 	for _, fault := range []string{"silent", "hangs when ready"} {
 		t.Run(fault, func(t *testing.T) {
@@ -219,8 +220,8 @@ func (x *traffic) start(t *testing.T, p *process, n int, busy bool) {
 	}
 }
 
-// TestFiftyReloads: 50 reloads in a row of an idle and of a busy service, with all conversations taken, and with descriptors
-// used up. No session ends, no byte is lost, and limits and counters are right afterwards.
+// TestFiftyReloads: 50 reloads in a row of an idle and of a busy service, with all conversations taken, and
+// with descriptors used up. No session ends, no byte is lost, and limits and counters are right afterwards.
 func TestFiftyReloads(t *testing.T) {
 	for _, tc := range []struct {
 		name    string

@@ -20,12 +20,14 @@ import (
 	"mailproxy/relay/handoff"
 )
 
-// pauseTime is how long hand-overs in progress may take before a restart goes on without them: their sessions stay here.
+// pauseTime is how long hand-overs in progress may take before a restart goes on without them: their
+// sessions stay here.
 const pauseTime = 3 * time.Second
 
-// restart starts our program anew, perhaps a new version of it, and passes all sessions on. Nobody notices: connections
-// change hands as descriptors, with the bytes that are held and the keys of TLS. A session leaves this process when the new
-// one has said that it serves it; when anything fails, everything goes on here. The end of ctx is such a failure.
+// restart starts our program anew, perhaps a new version of it, and passes all sessions on. Nobody notices:
+// connections change hands as descriptors, with the bytes that are held and the keys of TLS. A session
+// leaves this process when the new one has said that it serves it; when anything fails, everything goes on
+// here. The end of ctx is such a failure.
 func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (r restarted) {
 	s.reserve.release()
 	defer s.reserve.fill()
@@ -48,7 +50,8 @@ func (s *service) restart(ctx context.Context, in *inherited, getenv func(string
 		resume()
 		return restarted{err: fmt.Errorf("the new process does not take over: %w", err)}
 	}
-	// Systemd has to know before this process ends: else it takes the service for ended, and stops the new process.
+	// Systemd has to know before this process ends: else it takes the service for ended, and stops the new
+	// process.
 	_ = systemd.Notify("MAINPID=" + strconv.Itoa(child.Pid))
 	pid := child.Pid
 	_ = child.Release()
@@ -69,8 +72,8 @@ func (s *service) takeOver(ctx context.Context, c *net.UnixConn) error {
 	return nil
 }
 
-// spawn starts the new process with our sockets and a connection for the sessions. Descriptors are passed by number:
-// os/exec would make them blocking, which both processes would share.
+// spawn starts the new process with our sockets and a connection for the sessions. Descriptors are passed
+// by number: os/exec would make them blocking, which both processes would share.
 func (s *service) spawn(in *inherited, getenv func(string) string) (*os.Process, *net.UnixConn, error) {
 	ours, theirs, err := unixPair()
 	if err != nil {

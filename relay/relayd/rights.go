@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropRights leaves root for c.user and makes sure that nothing gives rights back. It is called when the sockets are open.
+// dropRights leaves root for c.user and makes sure that nothing gives rights back. It is called when the
+// sockets are open.
 func (c *config) dropRights() error {
 	if c.user != "" && os.Getuid() == 0 {
 		uid, gid, err := lookup(c.user)

@@ -18,9 +18,10 @@ const (
 	restartTime = time.Second     // for a restart that a signal interrupts to give up
 )
 
-// serve runs the service until a signal says otherwise. Every wait on the way out is limited: whatever else goes on, the
-// service ends within 5 seconds of the signal.
-func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Signal, getenv func(string) string) error {
+// serve runs the service until a signal says otherwise. Every wait on the way out is limited: whatever else
+// goes on, the service ends within 5 seconds of the signal.
+func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Signal,
+	getenv func(string) string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failed := make(chan error, 1)
@@ -61,7 +62,8 @@ type restarted struct {
 }
 
 // wait returns when the service is to end: nil for an orderly end.
-func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Signal, failed <-chan error, getenv func(string) string) error {
+func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Signal, failed <-chan error,
+	getenv func(string) string) error {
 	var restarting chan restarted // nil: no restart is going on
 	again := false                // another one was asked for meanwhile
 	rctx, giveUp := context.WithCancel(ctx)

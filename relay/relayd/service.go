@@ -55,8 +55,8 @@ func (s *service) ended(_ relay.Info, st relay.Stats, err error) {
 	s.counters.fromMailhost.Add(st.FromMailhost)
 }
 
-// carry serves a CARRY message. The acknowledgement leaves before a connection is touched: when it cannot be sent, the front
-// end has not given the session away. The error is that of answering.
+// carry serves a CARRY message. The acknowledgement leaves before a connection is touched: when it cannot
+// be sent, the front end has not given the session away. The error is that of answering.
 func (s *service) carry(c *net.UnixConn, m *handoff.Message, fds []int) error {
 	h, err := handoff.ParseSession(m)
 	if err == nil && len(fds) != 2 {

@@ -8,15 +8,15 @@ import (
 	"mailproxy/relay/tlsrecord"
 )
 
-// CodecConn reads and writes a detached connection without crypto/tls: the peer of a session of which only the
-// state is known. It is for use by one goroutine at a time.
+// CodecConn reads and writes a detached connection without crypto/tls: the peer of a session of which only
+// the state is known. It is for use by one goroutine at a time.
 type CodecConn struct {
 	net.Conn // the connection that carries the records
 	State    *tlsrecord.Detached
 }
 
-// Read returns what the peer has sent; io.EOF after its close_notify, tlsrecord.ErrTruncated where the stream ends without it. Not a
-// byte behind a record that has begun is taken from the connection below.
+// Read returns what the peer has sent; io.EOF after its close_notify, tlsrecord.ErrTruncated where the
+// stream ends without it. Not a byte behind a record that has begun is taken from the connection below.
 func (c *CodecConn) Read(p []byte) (int, error) {
 	for len(c.State.Plain) == 0 {
 		if c.State.Ended {

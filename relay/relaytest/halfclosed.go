@@ -9,8 +9,8 @@ import (
 // HalfClosedLimit is what a Joiner given to HalfClosed has to set as relay.Session.HalfClose.
 const HalfClosedLimit = time.Second
 
-// HalfClosed tries that a session of which one side has ended does not outlive the patience with the other side, and does
-// not end as long as bytes move.
+// HalfClosed tries that a session of which one side has ended does not outlive the patience with the other
+// side, and does not end as long as bytes move.
 func HalfClosed(t *testing.T, clients, mailhosts []Kind, join Joiner) {
 	for _, ck := range clients {
 		for _, mk := range mailhosts {

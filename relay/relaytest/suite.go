@@ -1,5 +1,6 @@
-// Package relaytest holds the tests that everything which joins two connections must pass: the engine, relayd, and both with
-// TLS. A test is given the far ends only, so it sees what a mail client and a mailhost see.
+// Package relaytest holds the tests that everything which joins two connections must pass: the engine,
+// relayd, and both with TLS. A test is given the far ends only, so it sees what a mail client and a
+// mailhost see.
 package relaytest
 
 import (
@@ -99,7 +100,8 @@ func byteByByte(s *session) {
 	s.over()
 }
 
-// halfCloseMailhost: the mailhost's end is the session's end. The client gets everything, and then its own end is the last.
+// halfCloseMailhost: the mailhost's end is the session's end. The client gets everything, and then its own
+// end is the last.
 func halfCloseMailhost(s *session) {
 	s.start()
 	answer := bytes.Repeat([]byte("0123456789abcdef"), 20000)
@@ -175,8 +177,8 @@ func bulk(s *session) {
 	s.over()
 }
 
-// Bulk sends size random bytes each way at the same time, half-closes, the mailhost when it has received everything, and
-// compares checksums.
+// Bulk sends size random bytes each way at the same time, half-closes, the mailhost when it has received
+// everything, and compares checksums.
 func Bulk(client, mailhost Conn, size int64) error {
 	errs := make(chan error, 8)
 	received := make(chan struct{})
@@ -290,8 +292,8 @@ func bursts(s *session) {
 	s.over()
 }
 
-// afterBulk: the odd end of a bulk transfer, and one byte that follows in the same direction, wait for nothing: neither for
-// more bytes nor for the relay's rounds of tidying up, a second apart.
+// afterBulk: the odd end of a bulk transfer, and one byte that follows in the same direction, wait for
+// nothing: neither for more bytes nor for the relay's rounds of tidying up, a second apart.
 func afterBulk(s *session) {
 	s.start()
 	const late = 400 * time.Millisecond

@@ -33,8 +33,8 @@ func Certificate(t testing.TB) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// TLS is a pair with a finished handshake; near is the server's end, as a client's connection comes to a relay. It can be
-// detached if detach is set. id is the cipher suite for TLS 1.2, 0 = any.
+// TLS is a pair with a finished handshake; near is the server's end, as a client's connection comes to a
+// relay. It can be detached if detach is set. id is the cipher suite for TLS 1.2, 0 = any.
 func TLS(version, id uint16, detach bool) Kind {
 	return Kind{Name: fmt.Sprintf("tls%x-%x-%v", version, id, detach), Make: func(t testing.TB) (Conn, Conn) {
 		t.Helper()

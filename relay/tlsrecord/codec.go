@@ -25,8 +25,9 @@ const (
 	maxSecret  = 48
 	rekeyAfter = 1 << 24 // records under one AES-GCM key at most (RFC 8446 section 5.5)
 
-	// maxEmpty is how many records in a row may carry no data: key updates, empty records, tickets, warnings. Each costs
-	// as much as one with data, and a peer that sends nothing else moves no session forward.
+	// maxEmpty is how many records in a row may carry no data: key updates, empty records, tickets,
+	// warnings. Each costs as much as one with data, and a peer that sends nothing else moves no session
+	// forward.
 	maxEmpty = 16
 )
 
@@ -42,8 +43,8 @@ type half struct {
 	iv     []byte
 }
 
-// Codec opens what the peer of a TLS connection sealed and seals what is for the peer. It is for use by one goroutine at
-// a time.
+// Codec opens what the peer of a TLS connection sealed and seals what is for the peer. It is for use by one
+// goroutine at a time.
 type Codec struct {
 	version, id uint16
 	skip        uint32 // bytes left of a handshake message that is ignored
@@ -100,7 +101,8 @@ func (c *Codec) next(h *half) error {
 	return nil
 }
 
-// nonce returns the nonce of the next record, and for AES-GCM in TLS 1.2 how many of its bytes are on the wire.
+// nonce returns the nonce of the next record, and for AES-GCM in TLS 1.2 how many of its bytes are on the
+// wire.
 func (c *Codec) nonce(h *half, explicit []byte) (n [12]byte) {
 	if len(h.iv) == 4 { // RFC 5288 section 3
 		copy(n[:], h.iv)
@@ -132,9 +134,9 @@ func (c *Codec) Split(raw []byte) (int, error) {
 	return n, nil
 }
 
-// Open decrypts one whole record in place. data is what it carries for the application (a part of rec, empty for other
-// records); ended is the peer's close_notify. After an error (ErrRecord, ErrAlert) the connection is of no more use but
-// for SealAlert.
+// Open decrypts one whole record in place. data is what it carries for the application (a part of rec,
+// empty for other records); ended is the peer's close_notify. After an error (ErrRecord, ErrAlert) the
+// connection is of no more use but for SealAlert.
 func (c *Codec) Open(rec []byte) (data []byte, ended bool, err error) {
 	kind, plain, err := c.open(rec)
 	if err != nil {

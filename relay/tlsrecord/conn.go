@@ -15,7 +15,8 @@ type Detacher interface {
 	net.Conn
 	// CanDetach returns nil when Detach will succeed on a sound connection.
 	CanDetach() error
-	// Detach returns the state to go on with. Until Release the connection can still be used, and then the state cannot.
+	// Detach returns the state to go on with. Until Release the connection can still be used, and then the
+	// state cannot.
 	Detach() (*Detached, error)
 	// Release closes the connection without a word to the peer: somebody else goes on with the state.
 	Release() error
@@ -23,8 +24,9 @@ type Detacher interface {
 	NetConn() net.Conn
 }
 
-// Conn is a TLS connection of crypto/tls that can be carried on without it. Unlike tls.Conn it tells a stream that was cut
-// between two records (ErrTruncated) from one that was ended, and CloseWrite ends the stream below, too.
+// Conn is a TLS connection of crypto/tls that can be carried on without it. Unlike tls.Conn it tells a
+// stream that was cut between two records (ErrTruncated) from one that was ended, and CloseWrite ends the
+// stream below, too.
 type Conn struct {
 	*tls.Conn
 	tap   *Tap
@@ -36,8 +38,8 @@ type Conn struct {
 	released bool
 }
 
-// Server returns a connection whose handshake with a client is yet to be made. It changes cfg, which must serve this one
-// connection only.
+// Server returns a connection whose handshake with a client is yet to be made. It changes cfg, which must
+// serve this one connection only.
 func Server(conn net.Conn, cfg *tls.Config) *Conn {
 	c := newConn(conn, cfg, false)
 	c.Conn = tls.Server(c.tap, cfg)

@@ -45,7 +45,8 @@ func connected(t *testing.T, version uint16) (server *Conn, client *tls.Conn, be
 	return server, client, near
 }
 
-// TestRestore: a connection whose Detach came to nothing goes on as if nothing had happened, and can be detached again.
+// TestRestore: a connection whose Detach came to nothing goes on as if nothing had happened, and can be
+// detached again.
 func TestRestore(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		s, c, below := connected(t, version)

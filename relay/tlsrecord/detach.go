@@ -38,8 +38,8 @@ func (t *Tap) Established(c *tls.Conn) {
 	}
 }
 
-// ticketsSent tells how many of the handshake's records were sealed with the key for application data: session tickets,
-// which a server may send before or after it has seen the client's Finished.
+// ticketsSent tells how many of the handshake's records were sealed with the key for application data:
+// session tickets, which a server may send before or after it has seen the client's Finished.
 func (t *Tap) ticketsSent(cs *tls.ConnectionState) uint64 {
 	c, err := t.codec(cs)
 	if err != nil {
@@ -102,9 +102,9 @@ func (t *Tap) ready(c *tls.Conn) (*Codec, error) {
 	return codec, t.check(codec)
 }
 
-// Detach returns what another party needs to go on with c, which stands on this Tap. From then on c must not be used,
-// unless Restore is called before anybody has used the state. After ErrUnfit c goes on as if nothing had happened. Called
-// again, it returns the same state.
+// Detach returns what another party needs to go on with c, which stands on this Tap. From then on c must
+// not be used, unless Restore is called before anybody has used the state. After ErrUnfit c goes on as if
+// nothing had happened. Called again, it returns the same state.
 func (t *Tap) Detach(c *tls.Conn) (*Detached, error) {
 	if t.taken != nil {
 		return t.taken, nil
@@ -136,12 +136,12 @@ func (t *Tap) Detach(c *tls.Conn) (*Detached, error) {
 	}
 }
 
-// Restore gives the connection back to crypto/tls after a Detach that came to nothing. Detached.Plain, which crypto/tls
-// takes for read, is the caller's to deliver.
+// Restore gives the connection back to crypto/tls after a Detach that came to nothing. Detached.Plain,
+// which crypto/tls takes for read, is the caller's to deliver.
 func (t *Tap) Restore() { t.cut, t.taken = false, nil }
 
-// check opens the last record that crypto/tls has read once more: keys and counters are right, and the peer has not
-// changed its key.
+// check opens the last record that crypto/tls has read once more: keys and counters are right, and the peer
+// has not changed its key.
 func (t *Tap) check(codec *Codec) error {
 	if t.need == 0 || len(t.rec) < t.need {
 		// A record has begun, the last whole one is gone. With nothing read so far there is nothing to check.

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestDetachInTheMiddle: bytes that crypto/tls has taken already, whole records and a part of one, go with the state.
+// TestDetachInTheMiddle: bytes that crypto/tls has taken already, whole records and a part of one, go with
+// the state.
 func TestDetachInTheMiddle(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		near, far := streams(t)

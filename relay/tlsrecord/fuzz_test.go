@@ -54,8 +54,9 @@ func FuzzUnmarshal(f *testing.F) {
 	})
 }
 
-// FuzzMessages: a peer that has the keys and sends whatever it likes, one record for each 2 bytes and their number of
-// bytes after them, never has more than 16 records without data taken in a row, and data arrives as it was sent.
+// FuzzMessages: a peer that has the keys and sends whatever it likes, one record for each 2 bytes and their
+// number of bytes after them, never has more than 16 records without data taken in a row, and data arrives
+// as it was sent.
 func FuzzMessages(f *testing.F) {
 	f.Add([]byte{typeHandshake, 5, 24, 0, 0, 1, 1, typeData, 1, 'x'})
 	f.Add(bytes.Repeat([]byte{typeData, 0}, 20))

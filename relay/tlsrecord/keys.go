@@ -1,9 +1,11 @@
-// Package tlsrecord carries on a TLS connection after its handshake, at the price of a few hundred bytes while it idles.
+// Package tlsrecord carries on a TLS connection after its handshake, at the price of a few hundred bytes
+// while it idles.
 //
-// crypto/tls makes the handshake; a Tap under it notes the traffic secrets and counts the records. Detach then takes the
-// connection away from crypto/tls, and a Codec opens and seals its records from there on (TLS 1.3: RFC 8446 section 5,
-// TLS 1.2: RFC 5246 section 6 with the AEAD suites of RFC 5288 and RFC 7905). What cannot be carried on that way
-// (CBC suites, TLS 1.1 and older, a key update before Detach) stays with crypto/tls.
+// crypto/tls makes the handshake; a Tap under it notes the traffic secrets and counts the records. Detach
+// then takes the connection away from crypto/tls, and a Codec opens and seals its records from there on
+// (TLS 1.3: RFC 8446 section 5, TLS 1.2: RFC 5246 section 6 with the AEAD suites of RFC 5288 and RFC 7905).
+// What cannot be carried on that way (CBC suites, TLS 1.1 and older, a key update before Detach) stays with
+// crypto/tls.
 //
 // It deliberately lacks handshakes, certificates, renegotiation and every cipher that is not an AEAD.
 package tlsrecord
@@ -82,8 +84,8 @@ func expandLabel(h func() hash.Hash, secret []byte, label string, n int) ([]byte
 	return hkdf.Expand(h, secret, string(info), n)
 }
 
-// keyBlock12 returns key and implicit nonce of both writers from TLS 1.2's master secret (RFC 5246 section 6.3; an AEAD
-// has no MAC keys).
+// keyBlock12 returns key and implicit nonce of both writers from TLS 1.2's master secret (RFC 5246 section
+// 6.3; an AEAD has no MAC keys).
 func keyBlock12(s *suite, master, clientRandom, serverRandom []byte) (client, server []byte) {
 	seed := append([]byte("key expansion"), serverRandom...)
 	seed = append(seed, clientRandom...)

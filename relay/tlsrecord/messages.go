@@ -7,7 +7,8 @@ import (
 	"io"
 )
 
-// ErrTruncated ends a TLS stream that stopped without close_notify (RFC 8446 section 6.1): it may have been cut.
+// ErrTruncated ends a TLS stream that stopped without close_notify (RFC 8446 section 6.1): it may have been
+// cut.
 var ErrTruncated = fmt.Errorf("TLS stream cut off: %w", io.ErrUnexpectedEOF)
 
 // Errors of Split and Open.
@@ -38,8 +39,8 @@ func bad(alert tls.AlertError, format string, args ...any) error {
 	return &recordError{alert, fmt.Sprintf(format, args...)}
 }
 
-// AlertFor returns the fatal alert for the peer of the connection that err, from Split or Open, has ended; internal_error
-// for any other error, with which the other connection of a session is ended.
+// AlertFor returns the fatal alert for the peer of the connection that err, from Split or Open, has ended;
+// internal_error for any other error, with which the other connection of a session is ended.
 func AlertFor(err error) tls.AlertError {
 	var r *recordError
 	if errors.As(err, &r) {

@@ -63,7 +63,8 @@ func TestTicketForServer(t *testing.T) {
 	}
 }
 
-// TestRecordsWithoutData: 16 in a row, of any kind, are taken, and the 17th ends the connection; data begins a new row.
+// TestRecordsWithoutData: 16 in a row, of any kind, are taken, and the 17th ends the connection; data
+// begins a new row.
 func TestRecordsWithoutData(t *testing.T) {
 	for _, tc := range []struct {
 		name    string

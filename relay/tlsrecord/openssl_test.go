@@ -18,8 +18,8 @@ import (
 	"mailproxy/relay/tlsrecord"
 )
 
-// TestOpenSSL: OpenSSL's client talks to an echo through a detached connection, with every cipher suite, and changes its
-// keys and asks us to change ours (K) or only its own (k).
+// TestOpenSSL: OpenSSL's client talks to an echo through a detached connection, with every cipher suite,
+// and changes its keys and asks us to change ours (K) or only its own (k).
 func TestOpenSSL(t *testing.T) {
 	for _, args := range []string{
 		"-tls1_3 -ciphersuites TLS_AES_128_GCM_SHA256", "-tls1_3 -ciphersuites TLS_AES_256_GCM_SHA384",

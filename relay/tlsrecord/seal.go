@@ -23,8 +23,8 @@ func (c *Codec) Seal(dst, p []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// SealKeyUpdate appends a key update of TLS 1.3 and changes our key; ask wants the peer to change its key, too. Seal does so by
-// itself when it is time.
+// SealKeyUpdate appends a key update of TLS 1.3 and changes our key; ask wants the peer to change its key,
+// too. Seal does so by itself when it is time.
 func (c *Codec) SealKeyUpdate(dst []byte, ask bool) ([]byte, error) {
 	requested := byte(0)
 	if ask {
@@ -38,8 +38,9 @@ func (c *Codec) SealKeyUpdate(dst []byte, ask bool) ([]byte, error) {
 	return dst, c.next(&c.out)
 }
 
-// Asked reports that the peer waits for a key update, which Seal sends before its data, even without data. It is to be
-// answered alone only when nothing else is waiting to be written: a peer that asks and does not read would fill memory.
+// Asked reports that the peer waits for a key update, which Seal sends before its data, even without data.
+// It is to be answered alone only when nothing else is waiting to be written: a peer that asks and does not
+// read would fill memory.
 func (c *Codec) Asked() bool { return c.asked }
 
 // SealAlert appends a fatal alert, after which nothing may follow.

@@ -5,11 +5,12 @@ import (
 	"fmt"
 )
 
-// stateLen is the length of a marshaled Codec: version, suite, skip, asked, and for each direction length, secret, number.
+// stateLen is the length of a marshaled Codec: version, suite, skip, asked, and for each direction length,
+// secret, number.
 const stateLen = 2 + 2 + 4 + 1 + 2*(1+maxSecret+8)
 
-// Marshal returns the connection's keys and counters, which are secret, for another process to carry on. The Codec must
-// not be used any more then.
+// Marshal returns the connection's keys and counters, which are secret, for another process to carry on.
+// The Codec must not be used any more then.
 func (c *Codec) Marshal() []byte {
 	b := make([]byte, 0, stateLen)
 	b = binary.BigEndian.AppendUint16(b, c.version)
@@ -28,7 +29,8 @@ func (c *Codec) Marshal() []byte {
 	return b
 }
 
-// Unmarshal is the reverse of Marshal; client says that we are the connection's client, which the state does not tell.
+// Unmarshal is the reverse of Marshal; client says that we are the connection's client, which the state
+// does not tell.
 func Unmarshal(b []byte, client bool) (*Codec, error) {
 	if len(b) != stateLen {
 		return nil, fmt.Errorf("TLS state of %d bytes", len(b))

@@ -11,9 +11,9 @@ import (
 	"os"
 )
 
-// Tap stands between crypto/tls and the connection. It lets crypto/tls read no further than the end of a record, so that
-// what follows is still in the connection after Detach; counts records; and is the KeyLogWriter that hears the
-// secrets, which never leave this process but by Codec.Marshal.
+// Tap stands between crypto/tls and the connection. It lets crypto/tls read no further than the end of a
+// record, so that what follows is still in the connection after Detach; counts records; and is the
+// KeyLogWriter that hears the secrets, which never leave this process but by Codec.Marshal.
 type Tap struct {
 	net.Conn
 	client bool // our side made the connection
@@ -39,8 +39,8 @@ func NewTap(conn net.Conn, client bool) *Tap {
 	return &Tap{Conn: conn, client: client, secrets: make(map[string][]byte)}
 }
 
-// Configure makes cfg, which serves this one connection, tell its secrets to the Tap. A key log that was asked for by
-// somebody else still gets them.
+// Configure makes cfg, which serves this one connection, tell its secrets to the Tap. A key log that was
+// asked for by somebody else still gets them.
 func (t *Tap) Configure(cfg *tls.Config) {
 	w := io.Writer((*keyLog)(t))
 	if cfg.KeyLogWriter != nil {
