@@ -9,7 +9,7 @@ type Result string
 const (
 	LoginOK        Result = "ok"        // logged in at a mailhost
 	LoginLocal     Result = "local"     // the account is on this machine: its server goes on
-	LoginRefused   Result = "refused"   // by the auth module or by the mailhost
+	LoginRefused   Result = "refused"   // by the auth module
 	LoginDisabled  Result = "disabled"  // the account may not use this service
 	LoginTemporary Result = "temporary" // nobody could tell, or no mailhost was to be had
 	LoginLimit     Result = "limit"     // refused by a limit of relayd's, which counts it by itself

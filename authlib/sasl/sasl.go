@@ -13,6 +13,7 @@ package sasl
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -33,6 +34,8 @@ var (
 	// ErrMalformed says that a response is not what the mechanism asks for, or holds a name or a password that
 	// no account can have. For the client that is a failed login.
 	ErrMalformed = errors.New("malformed SASL response")
+	// ErrTooLong is the ErrMalformed of a name or password longer than MaxUser and MaxPassword.
+	ErrTooLong = fmt.Errorf("%w: name or password too long", ErrMalformed)
 )
 
 // Options are the facts that some mechanisms need.
@@ -96,8 +99,11 @@ func New(mechanism string, opts Options) (Exchange, error) {
 // or a second field at the auth module). Bytes above 0x7f pass, valid UTF-8 or not: old accounts have Latin-1
 // passwords.
 func Check(user, password string) error {
-	if user == "" || len(user) > MaxUser || len(password) > MaxPassword || !text.PlainName(user) || !text.Plain(password) {
+	switch {
+	case user == "" || !text.PlainName(user) || !text.Plain(password):
 		return ErrMalformed
+	case len(user) > MaxUser || len(password) > MaxPassword:
+		return ErrTooLong
 	}
 	return nil
 }

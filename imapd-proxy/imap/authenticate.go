@@ -12,8 +12,9 @@ import (
 	"mailproxy/internal/line"
 )
 
-// errCancelled: the client sent "*", or something that is not base64.
-var errCancelled = errors.New("authentication cancelled")
+// errMechanism: there is no such mechanism. Like a cancelled exchange or bad base64 (errSyntax) that is a command in error,
+// answered at once: nobody's password was wrong.
+var errMechanism = errors.New("no such SASL mechanism")
 
 // authenticate is RFC 3501 section 6.2.2, with the initial response of RFC 4959.
 func (d *dialogue) authenticate(ctx context.Context, tag string) error {
@@ -30,9 +31,12 @@ func (d *dialogue) authenticate(ctx context.Context, tag string) error {
 	mechanism = strings.ToUpper(mechanism)
 	credentials, err := d.exchange(mechanism, initial)
 	switch {
-	case errors.Is(err, sasl.ErrUnknownMechanism), errors.Is(err, sasl.ErrMalformed), errors.Is(err, errCancelled):
+	case errors.Is(err, sasl.ErrUnknownMechanism):
+		return errMechanism
+	case errors.Is(err, sasl.ErrMalformed):
 		// A failed login like any other: counted, logged and delayed, so that guessing is no cheaper this way.
-		return d.tryLogin(ctx, tag, &frontend.Credentials{Mechanism: mechanism, SASL: true})
+		long := errors.Is(err, sasl.ErrTooLong)
+		return d.tryLogin(ctx, tag, &frontend.Credentials{Mechanism: mechanism, SASL: true, TooLong: long})
 	case err != nil:
 		return err
 	}
@@ -86,7 +90,7 @@ func initialResponse(mechanism, text string) ([]byte, error) {
 func (d *dialogue) response() ([]byte, error) {
 	text, err := d.in.ReadLine(maxLine)
 	if errors.Is(err, line.ErrTooLong) {
-		return nil, errCancelled
+		return nil, errSyntax
 	}
 	if err != nil {
 		return nil, err
@@ -94,11 +98,12 @@ func (d *dialogue) response() ([]byte, error) {
 	return decode(text)
 }
 
-// decode returns errCancelled for everything that is not base64, "*" included.
+// decode returns errSyntax for everything that is not base64, and for "*", by which the client cancels (RFC 9051 section
+// 6.2.2: a tagged BAD).
 func decode(text []byte) ([]byte, error) {
 	out, err := base64.StdEncoding.DecodeString(string(text))
 	if err != nil {
-		return nil, errCancelled
+		return nil, errSyntax
 	}
 	return out, nil
 }

@@ -11,8 +11,12 @@ import (
 	"mailproxy/internal/line"
 )
 
-// maxErrors is how many commands in a row may be wrong; the last of them ends the session.
-const maxErrors = 10
+// The limits on how many commands in a row may be wrong; the last of them ends the session.
+const (
+	maxErrors = 10
+	// maxBehindLogin holds once a login was refused: a client may have sent a whole session behind it.
+	maxBehindLogin = 100
+)
 
 // Exit statuses of a session.
 const (
@@ -27,6 +31,8 @@ type dialogue struct {
 	cmd parser
 	// errors counts wrong commands in a row.
 	errors int
+	// patience is how many it may become.
+	patience int
 	// rcvd and sent count the bytes before STARTTLS (rcvd) and in all (sent).
 	rcvd, sent int64
 	// identified is set when an ID has been logged.
@@ -79,7 +85,7 @@ func (d *dialogue) open() error {
 }
 
 func newDialogue(s *frontend.Session) *dialogue {
-	d := &dialogue{s: s}
+	d := &dialogue{s: s, patience: maxErrors}
 	d.listen()
 	return d
 }
@@ -106,7 +112,7 @@ func (d *dialogue) next(ctx context.Context) error {
 	case err == nil:
 		d.errors = 0
 		return nil
-	case errors.Is(err, errSyntax), errors.Is(err, errTooLong):
+	case errors.Is(err, errSyntax), errors.Is(err, errTooLong), errors.Is(err, errMechanism):
 		if derr := d.cmd.discard(); derr != nil {
 			return derr
 		}
@@ -129,22 +135,25 @@ func (d *dialogue) dispatch(ctx context.Context, tag string) error {
 	return errSyntax
 }
 
-// protocolError answers a command in error. The tenth in a row ends the session: something that is not an IMAP client,
+// protocolError answers a command in error. Too many in a row end the session: something that is not an IMAP client,
 // or a client that has lost its way, talks to us.
 func (d *dialogue) protocolError(tag string, err error) error {
 	d.errors++
-	if d.errors == maxErrors {
+	if d.errors >= d.patience {
 		d.s.Log.Always().Errf("TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, ip=[%s], port=[%s]", d.s.Peer.RemoteIP, d.s.Peer.RemotePort)
 		return d.bye(textViolations)
 	}
-	reply := ""
-	if errors.Is(err, errTooLong) {
+	reply, text := "", textError
+	switch {
+	case errors.Is(err, errTooLong):
 		reply = "* " + textTooLong + crlf
+	case errors.Is(err, errMechanism):
+		text = textMechanism
 	}
 	if tag == "" {
 		tag = "*"
 	}
-	return d.send(reply + tag + " " + textError + crlf)
+	return d.send(reply + tag + " " + text + crlf)
 }
 
 // send writes to the client.

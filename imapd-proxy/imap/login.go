@@ -47,9 +47,13 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credent
 	default:
 		err = d.s.Relay(ctx, outcome, proxiedReply(tag, outcome.Mailhost))
 	}
+	d.patience = maxBehindLogin
+	denied, _ := errors.AsType[*frontend.DeniedError](err)
 	switch {
 	case err == nil:
 		return &exit{exitOK}
+	case denied != nil:
+		return d.send(alert(denied.Alert) + tag + " " + denial(denied.Code) + crlf)
 	case errors.Is(err, frontend.ErrBroken):
 		return &exit{exitFailed}
 	case errors.Is(err, frontend.ErrServed):
@@ -63,4 +67,12 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credent
 	default:
 		return err
 	}
+}
+
+// alert is a message of the mailhost's that the client must show its user (RFC 3501 section 7.1); "" without one.
+func alert(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "* NO [ALERT] " + text + crlf
 }

@@ -117,7 +117,7 @@ func (u *upstream) login(ctx context.Context) error {
 		return err
 	}
 	if r.status != "OK" {
-		return r.refusal(u.step, u.brief(r.text))
+		return &frontend.RejectedError{Step: u.step, Answer: r.answer(u.brief(r.text))}
 	}
 	if list, ok := r.capabilities(); ok {
 		u.learned = list

@@ -137,22 +137,22 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 NO [UNAVAILABLE] database down`,
-			step: "login", cause: "database down"},
+			rejected: true, step: "login", cause: "database down"},
 		{name: "not now, lower case", server: `
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 no [serverbug x] oops`,
-			step: "login", cause: "oops"},
+			rejected: true, step: "login", cause: "oops"},
 		{name: "in use", server: `
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 NO [INUSE] locked`,
-			step: "login", cause: "locked"},
+			rejected: true, step: "login", cause: "locked"},
 		{name: "not without TLS", server: `
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 NO [PRIVACYREQUIRED] use TLS`,
-			step: "login", cause: "use TLS"},
+			rejected: true, step: "login", cause: "use TLS"},
 		{name: "asks for more", server: `
 			S: * OK ready
 			C: a1 LOGIN "ann@example.com" "sec ret"

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/login"
 )
 
 // Program returns what makes a front end an IMAP one.
@@ -24,6 +25,7 @@ func Program() *frontend.Program {
 func protocol() *frontend.Protocol {
 	return &frontend.Protocol{
 		Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls",
+		Codes:       login.IMAP(),
 		NonBlocking: true, // Courier's imapd expects descriptors 0 and 1 so
 		Login:       loginAtMailhost,
 	}

@@ -2,11 +2,10 @@ package imap
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
+	"mailproxy/internal/login"
 )
 
 // The limits on what a mailhost may say while we log in to it, in bytes.
@@ -25,6 +24,8 @@ type response struct {
 	status string
 	// code is a response code without its brackets, "CAPABILITY IMAP4rev1" for example.
 	code string
+	// human is what follows the status and the code of a status response.
+	human string
 	// text is the whole line, as far as it was kept.
 	text string
 }
@@ -36,10 +37,10 @@ func parseResponse(text string) response {
 	r.tag, rest, _ = strings.Cut(text, " ")
 	r.status, rest, _ = strings.Cut(rest, " ")
 	if s := strings.ToUpper(r.status); s == "OK" || s == "NO" || s == "BAD" || s == "PREAUTH" || s == "BYE" {
-		r.status = s
-		if code, found := strings.CutPrefix(rest, "["); found {
-			if end := strings.IndexByte(code, ']'); end >= 0 {
-				r.code = code[:end]
+		r.status, r.human = s, rest
+		if inner, found := strings.CutPrefix(rest, "["); found {
+			if code, human, found := strings.Cut(inner, "]"); found {
+				r.code, r.human = code, strings.TrimPrefix(human, " ")
 			}
 		}
 	}
@@ -66,16 +67,13 @@ func (r response) capabilities() (list string, ok bool) {
 	return list, list != ""
 }
 
-// refusal says whether a NO or BAD is about this user (a *frontend.RejectedError) or about the server's own state (a
-// *frontend.StepError), in which case another server may be better and the user must not be told that his password is
-// wrong. RFC 5530 section 3 has the codes. shown is what the log may have of the text.
-func (r response) refusal(step frontend.Step, shown string) error {
-	code, _, _ := strings.Cut(r.code, " ")
-	switch strings.ToUpper(code) {
-	case "UNAVAILABLE", "SERVERBUG", "INUSE", "LIMIT", "CONTACTADMIN", "PRIVACYREQUIRED":
-		return &frontend.StepError{Step: step, Err: fmt.Errorf("mailhost said %q", shown)}
+// answer is a tagged response to a login that is not OK, for the table in package login.
+func (r response) answer(shown string) login.Answer {
+	kind := login.No
+	if r.status != "NO" {
+		kind = login.Nonsense
 	}
-	return &frontend.RejectedError{Step: step, Text: shown}
+	return login.Answer{Kind: kind, Code: r.code, Text: shown, Human: r.human}
 }
 
 // brief cuts a mailhost's words down to what a log line can hold.

@@ -4,10 +4,11 @@ import (
 	"testing"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/login"
 )
 
-var imap = Protocol{Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls", NonBlocking: true}
-var pop3 = Protocol{Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995", TLSWord: "stls"}
+var imap = Protocol{Codes: login.IMAP(), Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls", NonBlocking: true}
+var pop3 = Protocol{Codes: login.POP3(), Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995", TLSWord: "stls"}
 
 func TestLoginName(t *testing.T) {
 	for _, test := range []struct{ domain, sep, user, want string }{

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"mailproxy/authlib/sasl"
+	"mailproxy/internal/login"
 	"mailproxy/internal/peercred"
 	"mailproxy/internal/text"
 )
@@ -53,6 +55,12 @@ func (s *Session) logFailed(c *Credentials) {
 	s.Log.Always().Infof("LOGIN FAILED, user=%s, %s", text.Field(c.User), s.where())
 }
 
+// logTooLong: a name or password that is longer than any account's. Not a LOGIN FAILED: nobody was asked.
+func (s *Session) logTooLong(c *Credentials) {
+	s.Log.Always().Infof("LOGIN REFUSED, method=%s, %s: name or password too long, at most %d and %d bytes are taken",
+		text.Field(c.Mechanism), s.where(), sasl.MaxUser, sasl.MaxPassword)
+}
+
 // logDisabled: the account may not use this service. Not a LOGIN FAILED: the password was right.
 func (s *Session) logDisabled(address, option string) {
 	s.Log.Always().Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", text.Field(address), s.where(), s.Protocol.Name, option)
@@ -97,9 +105,13 @@ func (s *Session) logUnusable(m *Mailhost, step Step, err error) {
 		words(m.Host, step), orNone(m.Addr), step, text.Field(m.account()), text.Field(m.Redact(cause(err))))
 }
 
-// logRejected: a mailhost said no.
-func (s *Session) logRejected(m *Mailhost, r *RejectedError) {
-	s.tally.failed(m, stepRejected)
+// logRejected: a mailhost answered a login with something else than yes.
+func (s *Session) logRejected(m *Mailhost, r *RejectedError, v login.Verdict) {
+	if v.Next {
+		s.tally.failed(m, r.Step)
+	} else {
+		s.tally.failed(m, stepRejected)
+	}
 	what := fmt.Sprintf("Login to %s failed", m.Host)
 	switch r.Step {
 	case StepUser:
@@ -107,8 +119,16 @@ func (s *Session) logRejected(m *Mailhost, r *RejectedError) {
 	case StepPassword:
 		what = "Login password rejected by " + m.Host
 	}
-	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
-		what, m.Addr, r.Step, text.Field(m.account()), text.Field(m.Redact(r.Text)))
+	why := v.Why
+	if why != "" {
+		why += ": "
+	}
+	say := s.Log.Warnf
+	if v.Level == login.Err {
+		say = s.Log.Errf
+	}
+	say("%s, address=%s, step=%s, user=%s: %s%s",
+		what, m.Addr, r.Step, text.Field(m.account()), why, text.Field(m.Redact(r.Answer.Text)))
 }
 
 func (s *Session) logConnected(m *Mailhost) {

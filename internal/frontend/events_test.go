@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/login"
 )
 
 // Lines that other tests do not show.
@@ -34,11 +35,11 @@ func TestEvents(t *testing.T) {
 		{imap, true, func(s *Session) { s.logLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=IMAP, starttls=1"},
 		{pop3, true, func(s *Session) { s.logLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=POP3, stls=1"},
 		{pop3, false, func(s *Session) {
-			s.logRejected(&Mailhost{Host: "a", Addr: "127.0.0.2:110", User: "bob", Password: "pw"}, &RejectedError{StepUser, "-ERR who\x07"})
-		}, `WARN: Login userid rejected by a, address=127.0.0.2:110, step=user, user=bob: -ERR who\007`},
+			s.logRejected(&Mailhost{Host: "a", Addr: "127.0.0.2:110", User: "bob", Password: "pw"}, &RejectedError{StepUser, login.Answer{Text: "-ERR who\x07"}}, login.Verdict{Why: "it says no"})
+		}, `WARN: Login userid rejected by a, address=127.0.0.2:110, step=user, user=bob: it says no: -ERR who\007`},
 		{pop3, false, func(s *Session) {
-			s.logRejected(&Mailhost{Host: "a", Addr: "127.0.0.2:110", User: "m", Authzid: "bob", Password: "pw"}, &RejectedError{StepPassword, "-ERR PASS pw"})
-		}, "WARN: Login password rejected by a, address=127.0.0.2:110, step=password, user=bob: -ERR PASS ***"},
+			s.logRejected(&Mailhost{Host: "a", Addr: "127.0.0.2:110", User: "m", Authzid: "bob", Password: "pw"}, &RejectedError{StepPassword, login.Answer{Text: "-ERR PASS pw"}}, login.Verdict{Level: login.Err})
+		}, "ERR: Login password rejected by a, address=127.0.0.2:110, step=password, user=bob: -ERR PASS ***"},
 		{imap, false, func(s *Session) { s.logConnected(&Mailhost{Host: "a", Addr: "127.0.0.2:110"}) }, ""},
 		{imap, false, func(s *Session) {
 			s.Config.Debug = true

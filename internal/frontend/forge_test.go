@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/login"
 	"mailproxy/relay"
 )
 
@@ -21,7 +22,7 @@ func TestNamesForgeNothing(t *testing.T) {
 		"no password":   func(s *Session) { s.logNoPassword(name) },
 		"bad account":   func(s *Session) { s.logBadAccount(name, errors.New("x")) },
 		"rejected": func(s *Session) {
-			s.logRejected(&Mailhost{Host: "a", Addr: "192.0.2.1:143", User: name}, &RejectedError{StepLogin, "no"})
+			s.logRejected(&Mailhost{Host: "a", Addr: "192.0.2.1:143", User: name}, &RejectedError{StepLogin, login.Answer{Text: "no"}}, login.Verdict{})
 		},
 		"unusable": func(s *Session) { s.logUnusable(&Mailhost{Host: "a", User: name}, StepLogin, errors.New("x")) },
 		"loop":     func(s *Session) { s.logLoop(&Mailhost{Host: "a", User: name}, "x") },
@@ -47,7 +48,8 @@ func TestNamesForgeNothing(t *testing.T) {
 func TestMailhostForgesNothing(t *testing.T) {
 	w := newWorld(t, imap)
 	m := &Mailhost{Host: "a", Addr: "192.0.2.1:143", User: "bob", Client: inetd.Peer{}}
-	w.logRejected(m, &RejectedError{StepLogin, "no, ip=[198.51.100.1]" + strings.Repeat("x", 5000)})
+	said := login.Answer{Text: "no, ip=[198.51.100.1]" + strings.Repeat("x", 5000)}
+	w.logRejected(m, &RejectedError{StepLogin, said}, login.Verdict{})
 	w.logUnusable(m, StepLogin, errors.New("said \"no, ip=[198.51.100.1]"+strings.Repeat("x", 5000)))
 	for line := range strings.Lines(w.log.String()) {
 		if strings.Contains(line, ", ip=[") || len(line) > 600 {

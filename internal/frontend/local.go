@@ -11,7 +11,7 @@ import (
 )
 
 // ExecLocal becomes the account's user and the local server. It returns only when that failed, by then logged: ErrHome,
-// at once, also for what went wrong after this process had become somebody else (end the session with a temporary failure); ErrRefused (the account belongs to root), ErrTemporary or ErrEnd
+// at once, also for what went wrong after this process had become somebody else (end the session with a temporary failure); a *DeniedError (the account belongs to root), ErrTemporary or ErrEnd
 // like Login. Where this process does the session's TLS it stays, the local server is a child, and ErrServed tells that the
 // session is over. extraEnv are further NAME=value entries (UTF8=1).
 func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
@@ -37,7 +37,7 @@ func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 		return ErrHome
 	}
 	if errors.Is(err, inetd.ErrRoot) {
-		return s.refuse(s.ctx, ErrRefused)
+		return s.refuse(s.ctx, &DeniedError{Code: s.Protocol.Codes.Broken})
 	}
 	return s.refuse(s.ctx, ErrTemporary)
 }

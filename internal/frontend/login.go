@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"mailproxy/authlib"
@@ -12,9 +13,9 @@ import (
 )
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its
-// mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary or ErrEnd, by then
-// logged and, but for ErrEnd, delayed to a multiple of Config.FailDelay after the call. The delay does not
-// end when the client hangs up: who guesses passwords would otherwise have his next connection at once.
+// mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary, a *DeniedError or
+// ErrEnd, by then logged and, but for ErrEnd, delayed to a multiple of Config.FailDelay after the call.
+// The delay does not end when the client hangs up: who guesses passwords would otherwise have his next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
@@ -59,6 +60,10 @@ func (s *Session) failed(ctx context.Context, err error) error {
 }
 
 func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
+	if c.TooLong || len(c.User) > sasl.MaxUser || len(c.Password) > sasl.MaxPassword {
+		s.logTooLong(c)
+		return nil, &DeniedError{Code: s.Protocol.Codes.TooLong}
+	}
 	account, err := s.authenticate(ctx, c)
 	switch {
 	case errors.Is(err, authlib.ErrRefused):
@@ -71,16 +76,13 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	if option := s.disabled(account); option != "" {
 		s.logDisabled(account.Address, option)
 		s.tally.disabled = true
-		return nil, ErrRefused
+		return nil, s.denied(option)
 	}
 	hosts, err := s.mailhosts(account)
 	if err != nil || len(hosts) == 0 {
 		return &Outcome{Account: account}, err
 	}
 	m, err := s.reach(ctx, hosts, c, account, tag)
-	if errors.Is(err, ErrRefused) {
-		s.logFailed(c)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +161,14 @@ func (s *Session) disabled(account *authlib.Account) string {
 		}
 	}
 	return ""
+}
+
+// denied is what the client is told of an option that forbids the session.
+func (s *Session) denied(option string) error {
+	if strings.HasPrefix(option, "disableinsecure") {
+		return &DeniedError{Code: s.Protocol.Codes.Private}
+	}
+	return &DeniedError{Code: s.Protocol.Codes.Broken}
 }
 
 // mailhosts returns the servers of an account; none means that it is here.

@@ -38,12 +38,13 @@ func TestLoginRefused(t *testing.T) {
 			`INFO: LOGIN FAILED, user=x\054 ip=[198.51.100.1]\054 port=[1], ` + from, 1},
 		{"a long name", password(strings.Repeat("n", 1000), "y"), nil, ErrRefused,
 			"INFO: LOGIN FAILED, user=" + strings.Repeat("n", 300) + "..., " + from, 1},
-		{"a name that is too long", password(strings.Repeat("n", 1025), "y"), nil, ErrRefused,
-			"INFO: LOGIN FAILED, user=" + strings.Repeat("n", 300) + "..., " + from, 0},
+		{"a name that is too long", password(strings.Repeat("n", 1025), "y"), nil, &DeniedError{Code: "LIMIT"},
+			"INFO: LOGIN REFUSED, method=LOGIN, " + from + ": name or password too long, at most 1024 and 4096 bytes are taken", 0},
 		{"the longest password", password("bob", strings.Repeat("p", 4096)), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 1},
-		{"a password that is too long", password("bob", strings.Repeat("p", 4097)), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 0},
+		{"a password that is too long", password("bob", strings.Repeat("p", 4097)), nil, &DeniedError{Code: "LIMIT"},
+			"INFO: LOGIN REFUSED, method=LOGIN, " + from + ": name or password too long, at most 1024 and 4096 bytes are taken", 0},
 		{"PLAIN, too long", &Credentials{Mechanism: "PLAIN", SASL: true, Type: authlib.AuthLogin, User: "bob", Password: strings.Repeat("p", 4097)},
-			nil, ErrRefused, "INFO: LOGIN FAILED, method=PLAIN, " + from, 0},
+			nil, &DeniedError{Code: "LIMIT"}, "INFO: LOGIN REFUSED, method=PLAIN, " + from + ": name or password too long, at most 1024 and 4096 bytes are taken", 0},
 		{"PLAIN", &Credentials{Mechanism: "PLAIN", SASL: true, Type: authlib.AuthLogin, User: "bob", Password: "x"}, nil, ErrRefused,
 			"INFO: LOGIN FAILED, method=PLAIN, " + from, 1},
 		{"CRAM", cram("eve 0123"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 1},
@@ -61,7 +62,7 @@ func TestLoginRefused(t *testing.T) {
 		w.account("bob", "")
 		w.auth.err = test.err
 		_, err := w.Login(t.Context(), test.c, "a1")
-		if !errors.Is(err, test.want) || len(w.auth.asked) != test.asked || !slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
+		if !sameError(err, test.want) || len(w.auth.asked) != test.asked || !slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
 			t.Errorf("%s: error %v, asked %q, slept %v", test.name, err, w.auth.asked, w.slept)
 		}
 		w.wantLog(t, test.log)
@@ -145,7 +146,11 @@ func TestLoginDisabled(t *testing.T) {
 				}
 				continue
 			}
-			if !errors.Is(err, ErrRefused) || len(w.dialed) != 0 {
+			denied := w.Protocol.Codes.Broken
+			if strings.HasPrefix(test.want, "disableinsecure") {
+				denied = w.Protocol.Codes.Private
+			}
+			if !sameError(err, &DeniedError{Code: denied}) || len(w.dialed) != 0 {
 				t.Errorf("%s %s: %v, dialed %v", test.protocol.Name, test.options, err, w.dialed)
 			}
 			w.wantLog(t, "INFO: LOGIN DISABLED, user=bob, "+from+", protocol="+test.protocol.Name+", option="+test.want)

@@ -18,8 +18,8 @@ import (
 	"mailproxy/internal/text"
 )
 
-// reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, ErrRefused
-// when a server rejected the account, ErrTemporary, wrapped around what the last server did, when none was of use.
+// reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, a *DeniedError
+// when a server's answer rules the others out too, ErrTemporary when none was of use.
 func (s *Session) reach(ctx context.Context, hosts []Host, c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
 	last := ErrTemporary
 	for _, host := range hosts {
@@ -37,12 +37,17 @@ func (s *Session) reach(ctx context.Context, hosts []Host, c *Credentials, accou
 		}
 		template.Host = host.Name
 		m, err := s.tryHost(ctx, host, template)
-		if err == nil || errors.Is(err, ErrRefused) || ctx.Err() != nil {
+		if err == nil || isDenied(err) || ctx.Err() != nil {
 			return m, err
 		}
 		last = err
 	}
 	return nil, last
+}
+
+func isDenied(err error) bool {
+	_, ok := errors.AsType[*DeniedError](err)
+	return ok
 }
 
 // isHere says whether a mailhost is this host: its name is PROXY_HOSTNAME or the system's, without regard to case (RFC
@@ -77,7 +82,7 @@ func (s *Session) template(c *Credentials, account *authlib.Account, tag string)
 	switch {
 	case m.Password == "":
 		s.logNoPassword(account.Address)
-		return nil, ErrRefused
+		return nil, &DeniedError{Code: s.Protocol.Codes.Broken}
 	case !text.PlainName(m.User) || !text.Plain(m.Password) || !text.PlainName(m.Authzid):
 		s.logBadAccount(account.Address, errors.New("control character in its address or password"))
 		return nil, ErrTemporary
@@ -130,7 +135,7 @@ func (s *Session) tryHost(ctx context.Context, host Host, template *Mailhost) (*
 		case last == nil:
 			s.logConnected(&m)
 			return &m, nil
-		case errors.Is(last, ErrRefused), ctx.Err() != nil:
+		case isDenied(last), ctx.Err() != nil:
 			return nil, last
 		}
 	}
@@ -226,10 +231,16 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailho
 
 // judge logs why a mailhost did not take an account, and says whether it is worth trying another.
 func (s *Session) judge(m *Mailhost, err error) error {
-	var rejected *RejectedError
-	if errors.As(err, &rejected) {
-		s.logRejected(m, rejected)
-		return ErrRefused
+	if rejected, ok := errors.AsType[*RejectedError](err); ok {
+		verdict := s.Protocol.Codes.Judge(rejected.Answer, m.Authzid != "")
+		s.logRejected(m, rejected, verdict)
+		switch {
+		case verdict.Next:
+			return temporary(err)
+		case verdict.Alert:
+			return &DeniedError{Code: verdict.Code, Alert: text.Visible(text.Shorten(m.Redact(rejected.Answer.Human)))}
+		}
+		return &DeniedError{Code: verdict.Code}
 	}
 	step := StepLogin
 	var at *StepError

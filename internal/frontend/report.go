@@ -8,7 +8,7 @@ import (
 )
 
 // stepRejected is the step of a mailhost's no in relayd's counters, whichever command it was the answer to:
-// mailhosts that do not work and users who mistype are to be told apart.
+// mailhosts that do not work and mailhosts that do not agree with the account database are to be told apart.
 const stepRejected Step = "rejected"
 
 // tally collects what is to be known of one login: by relayd, and by the memory of failed logins. Its zero
@@ -34,7 +34,7 @@ func (s *Session) reportLogin(o *Outcome, err error) {
 		s.report(relay.LoginLocal, "")
 	case err == nil:
 		s.report(relay.LoginOK, o.Mailhost.Host)
-	case errors.Is(err, ErrRefused) && s.tally.disabled:
+	case s.tally.disabled:
 		s.report(relay.LoginDisabled, "")
 	case errors.Is(err, ErrRefused):
 		s.report(relay.LoginRefused, s.tally.last())

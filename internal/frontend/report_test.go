@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"mailproxy/internal/login"
 )
 
 // fakeRelayd is a socket that remembers the first message of each caller, without LOGIN_US, and answers a TAKE.
@@ -81,7 +83,7 @@ func (r *fakeRelayd) all(n int) (got []string) {
 // Each login that becomes no session of relayd's is one message, whatever became of it.
 func TestReportLogin(t *testing.T) {
 	t.Parallel()
-	rejected := &RejectedError{StepPassword, "no"}
+	rejected := &RejectedError{StepPassword, login.Answer{Text: "no"}}
 	for _, test := range []struct {
 		name    string
 		options string
@@ -101,7 +103,7 @@ func TestReportLogin(t *testing.T) {
 		{"loop", "mailhost=192.0.2.1", password("bob", "secret"), nil,
 			"FAILED=192.0.2.1/connect\nMAILHOST=192.0.2.1\nPROTOCOL=IMAP\nRESULT=temporary\n\n"},
 		{"rejected by the second", "mailhost=down;no;yes", password("bob", "secret"), nil,
-			"FAILED=down/connect,down/connect,no/rejected\nMAILHOST=no\nPROTOCOL=IMAP\nRESULT=refused\n\n"},
+			"FAILED=down/connect,down/connect,no/rejected\nMAILHOST=no\nPROTOCOL=IMAP\nRESULT=temporary\n\n"},
 		{"broken", "mailhost=broken", password("bob", "secret"), nil,
 			"FAILED=broken/greeting\nMAILHOST=broken\nPROTOCOL=IMAP\nRESULT=temporary\n\n"},
 	} {

@@ -16,6 +16,7 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/facts"
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/login"
 	"mailproxy/internal/throttle"
 )
 
@@ -35,11 +36,13 @@ type Protocol struct {
 	Port, TLSPort string
 	// TLSWord is how the LOGIN log line calls TLS: "starttls" or "stls".
 	TLSWord string
+	// Codes are its response codes.
+	Codes login.Codes
 	// NonBlocking is the mode of the local server's descriptors, see inetd.Local.
 	NonBlocking bool
 	// Login logs in at a mailhost: it reads the greeting and sends the credentials. It returns nil when the mailhost has
-	// said yes and nothing behind its answer has been read, a *RejectedError when it said no for good, and any other
-	// error, best a *StepError, when this server is of no use now. The connection's deadline is set and moved into the
+	// said yes and nothing behind its answer has been read, a *RejectedError when it answered the login commands with
+	// something else, and any other error, best a *StepError, when it did not come so far. The connection's deadline is set and moved into the
 	// past when ctx ends, so Login need not care. Needed only where proxying is on.
 	Login func(ctx context.Context, m *Mailhost) error
 }
@@ -100,19 +103,30 @@ func (e *StepError) Error() string { return string(e.Step) + ": " + e.Err.Error(
 // Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }
 
-// RejectedError says that the mailhost answered, and that the answer was no. No other server is tried after it.
+// RejectedError says that the mailhost answered a login command with something else than yes.
 type RejectedError struct {
-	Step Step
-	// Text is the mailhost's answer, for the log only.
-	Text string
+	Step   Step
+	Answer login.Answer
 }
 
 // Error writes the step and the mailhost's answer.
-func (e *RejectedError) Error() string { return string(e.Step) + ": rejected: " + e.Text }
+func (e *RejectedError) Error() string { return string(e.Step) + ": rejected: " + e.Answer.Text }
+
+// DeniedError says that the client has proven who it is and is not let in all the same: the account's server does not take
+// it, or its options or the way it came do not allow the login. It is no failed login: it is answered after the usual
+// delay, and counts nowhere against the client.
+type DeniedError struct {
+	// Code is the protocol's response code; empty = none.
+	Code string
+	// Alert is what the client is to show its user, on one line; mostly empty.
+	Alert string
+}
+
+func (e *DeniedError) Error() string { return "login denied: [" + e.Code + "] " + e.Alert }
 
 // What Login, Relay and ExecLocal tell the dialogue. Everything is logged by then.
 var (
-	// ErrRefused: no such account, wrong password, service disabled, rejected by the mailhost. The client may try again.
+	// ErrRefused: no such account, or a wrong password. The client may try again.
 	ErrRefused = errors.New("login refused")
 	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again later.
 	ErrTemporary = errors.New("temporary failure")
@@ -137,6 +151,8 @@ type Credentials struct {
 	User, Password string
 	// Challenge and Response, decoded, are the proof of the CRAM types.
 	Challenge, Response []byte
+	// TooLong says that the name or the password is longer than any account's: nobody is asked, and the log tells it apart.
+	TooLong bool
 	// External says that the certificate has proven User already (SASL EXTERNAL).
 	External bool
 	// UTF8 says that a POP3 client has sent UTF8.

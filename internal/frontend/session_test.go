@@ -174,7 +174,7 @@ func TestExecLocalPOP3(t *testing.T) {
 	account := w.account("bob", "")
 	account.Maildir, account.SystemUser, account.UID = "Mail", "system", nil
 	w.execErr = inetd.ErrRoot
-	if err := w.ExecLocal(&Outcome{Account: account}, "", "UTF8=0"); !errors.Is(err, ErrRefused) {
+	if err := w.ExecLocal(&Outcome{Account: account}, "", "UTF8=0"); !sameError(err, &DeniedError{Code: "SYS/PERM"}) {
 		t.Error(err)
 	}
 	l := w.execed

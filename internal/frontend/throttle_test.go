@@ -14,6 +14,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
+	"mailproxy/internal/login"
 )
 
 func throttled(t *testing.T, path string, log *bytes.Buffer) *Session {
@@ -118,7 +119,7 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 			w.account("carl", "mailhost=127.0.0.2")
 			w.servers["127.0.0.2:143"] = func(context.Context, *Mailhost) error {
 				work()
-				return &RejectedError{StepLogin, "no"}
+				return &RejectedError{StepLogin, login.Answer{Text: "no"}}
 			}
 			w.Session.Auth = slowAuth{w.auth, work}
 			start := now

@@ -19,6 +19,7 @@ var errAborted = errors.New("SASL exchange aborted")
 
 // auth is AUTH, RFC 5034. Without an argument it lists the mechanisms, as RFC 1734's clients still ask.
 func (d *dialogue) auth(ctx context.Context, arg string) error {
+	const failed = "Authentication failed."
 	if d.s.NeedsTLS() {
 		return d.ok(replyTLSRequired)
 	}
@@ -28,22 +29,25 @@ func (d *dialogue) auth(ctx context.Context, arg string) error {
 		return d.authList()
 	case 1, 2:
 	default:
-		return d.ok(replyAborted) // a response with blanks in it is not base64
+		return d.bad(replyAborted) // a response with blanks in it is not base64
 	}
 	mechanism := words[0]
 	credentials, err := d.exchange(mechanism, words[1:])
 	switch {
 	case errors.Is(err, errAborted):
-		return d.ok(replyAborted)
-	case errors.Is(err, sasl.ErrMalformed), errors.Is(err, sasl.ErrUnknownMechanism):
+		return d.bad(replyAborted)
+	case errors.Is(err, sasl.ErrUnknownMechanism):
+		return d.bad("-ERR " + failed) // without a code: nobody's password was wrong
+	case errors.Is(err, sasl.ErrMalformed):
 		// No account can match: the frontend refuses and logs it like a wrong password, and as slowly.
 		credentials = sasl.Credentials{Mechanism: strings.ToUpper(mechanism)}
 	case err != nil:
 		return err
 	}
-	return d.login(ctx, "Authentication failed.", &frontend.Credentials{
+	return d.login(ctx, failed, &frontend.Credentials{
 		Mechanism: credentials.Mechanism,
 		SASL:      true,
+		TooLong:   errors.Is(err, sasl.ErrTooLong),
 		Type:      credentials.Type,
 		User:      credentials.User,
 		Password:  credentials.Password,

@@ -31,7 +31,10 @@ func (d *dialogue) login(ctx context.Context, failed string, c *frontend.Credent
 	case errors.Is(err, frontend.ErrRefused):
 		return d.reply("-ERR [AUTH] " + failed)
 	case errors.Is(err, frontend.ErrTemporary):
-		return d.reply(temporaryReply(err))
+		return d.reply(replyTemporary)
+	}
+	if denied, ok := errors.AsType[*frontend.DeniedError](err); ok {
+		return d.reply(denial(denied.Code, failed))
 	}
 	return err
 }
@@ -47,24 +50,25 @@ func (d *dialogue) local(failed string, outcome *frontend.Outcome) error {
 	case errors.Is(err, frontend.ErrServed):
 		d.end(exitOK)
 		return nil
-	case errors.Is(err, frontend.ErrRefused):
-		return d.reply("-ERR [AUTH] " + failed)
 	case errors.Is(err, frontend.ErrEnd):
 		return err
+	}
+	if denied, ok := errors.AsType[*frontend.DeniedError](err); ok {
+		return d.reply(denial(denied.Code, failed))
 	}
 	// The process may be half the account's user by now and must not serve anybody else.
 	d.end(exitFail)
 	return d.reply(replyTemporary)
 }
 
-// temporaryReply is what a client reads when nobody could tell whether it may log in: the mailhost's own code, when it is
-// one of those that RFC 2449 and RFC 3206 define, but never its text.
-func temporaryReply(err error) string {
-	var refusal *refusal
-	if !errors.As(err, &refusal) {
-		return replyTemporary
-	}
-	switch refusal.code {
+// denial is the answer to a client that is who it says and is not let in: the response code with our own words, failed where
+// it is the code of a wrong password. No code means that the login needs TLS, for which there is none.
+func denial(code, failed string) string {
+	switch code {
+	case "":
+		return replyTLSRequired
+	case "AUTH":
+		return "-ERR [AUTH] " + failed
 	case "IN-USE":
 		return "-ERR [IN-USE] Mailbox is in use, please try again later"
 	case "LOGIN-DELAY":

@@ -9,6 +9,7 @@ import (
 	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
+	"mailproxy/internal/login"
 )
 
 // maxResponse bounds a mailhost's line without its end, in bytes. RFC 2449 section 4 allows 510.
@@ -142,13 +143,6 @@ type refusal struct {
 
 func (r *refusal) Error() string { return fmt.Sprintf("answered %q", r.text) }
 
-// temporary says that the same credentials may do later or elsewhere. Codes that nobody has defined are hierarchical (RFC
-// 2449 section 8): SYS/X is of the system's kind, and whatever else there is says no more than a plain -ERR.
-func (r *refusal) temporary() bool {
-	top, _, _ := strings.Cut(r.code, "/")
-	return top == "SYS" || top == "IN-USE" || top == "LOGIN-DELAY"
-}
-
 type status int
 
 const (
@@ -175,11 +169,11 @@ func parseResponse(text string) (s status, code string) {
 	return statusOther, ""
 }
 
-// rejected turns an -ERR that is about the user or the password into a *frontend.RejectedError and leaves the rest as it is.
+// rejected turns a mailhost's -ERR to a login command into what the table in package login judges, and leaves the rest as
+// it is.
 func rejected(step frontend.Step, err error) error {
-	var r *refusal
-	if errors.As(err, &r) && !r.temporary() {
-		return &frontend.RejectedError{Step: step, Text: r.text}
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return &frontend.RejectedError{Step: step, Answer: login.Answer{Code: r.code, Text: r.text}}
 	}
 	return err
 }

@@ -81,23 +81,23 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: USER ann@example.com
 			S: -ERR no mailbox here`},
-		{name: "in use", step: frontend.StepPassword, code: "IN-USE", server: `
+		{name: "in use", step: frontend.StepPassword, reject: true, code: "IN-USE", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
 			C: PASS sec ret
 			S: -ERR [IN-USE] locked`},
-		{name: "system failure", step: frontend.StepPassword, code: "SYS/TEMP", server: `
+		{name: "system failure", step: frontend.StepPassword, reject: true, code: "SYS/TEMP", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
 			C: PASS sec ret
 			S: -ERR [SYS/TEMP] disk`},
-		{name: "system failure at USER", step: frontend.StepUser, code: "SYS/PERM", server: `
+		{name: "system failure at USER", step: frontend.StepUser, reject: true, code: "SYS/PERM", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: -ERR [sys/perm] gone`},
-		{name: "login delay", step: frontend.StepPassword, code: "LOGIN-DELAY", server: `
+		{name: "login delay", step: frontend.StepPassword, reject: true, code: "LOGIN-DELAY", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
@@ -250,7 +250,7 @@ func checkLoginError(t *testing.T, err error, step frontend.Step, reject bool, c
 			t.Error(err)
 		}
 	case reject:
-		if !errors.As(err, &rejection) || rejection.Step != step {
+		if !errors.As(err, &rejection) || rejection.Step != step || code != "" && rejection.Answer.Code != code {
 			t.Errorf("error %v, want a rejection at %s", err, step)
 		}
 	case !errors.As(err, &stepError) || stepError.Step != step || errors.As(err, &rejection):

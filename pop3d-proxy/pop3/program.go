@@ -4,7 +4,10 @@
 // (AUTH) and RFC 6856 (UTF8, LANG) as far as they go before a login. APOP is not served: it needs clear passwords.
 package pop3
 
-import "mailproxy/internal/frontend"
+import (
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/login"
+)
 
 // Program returns what makes a front end a POP3 one.
 func Program() *frontend.Program {
@@ -25,6 +28,7 @@ func protocol() *frontend.Protocol {
 		Port:    "110",
 		TLSPort: "995",
 		TLSWord: "stls",
+		Codes:   login.POP3(),
 		// courierpop3d reads its standard input with plain read calls and takes EAGAIN for the end.
 		NonBlocking: false,
 		Login:       loginMailhost,

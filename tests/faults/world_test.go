@@ -48,6 +48,7 @@ const (
 	loggedIn outcome = iota
 	refused
 	temporary
+	denied // the password is right, the account is not
 )
 
 // protocol is what differs between IMAP and POP3 in these tests.
@@ -67,6 +68,7 @@ var protocols = []protocol{
 			loggedIn:  `S~ a OK .*`,
 			refused:   `S: a NO [AUTHENTICATIONFAILED] Login failed.`,
 			temporary: `S: a NO [UNAVAILABLE] Temporary problem, please try again later`,
+			denied:    `S: a NO [CONTACTADMIN] The mailbox can not be opened, please call the postmaster`,
 		},
 		after: "C: b NOOP\nS: b OK NOOP completed",
 		works: "S: * OK good\nC~ (?P<tag>\\S+) LOGIN .*\nS: ${tag} OK in\n" + echo,
@@ -77,6 +79,7 @@ var protocols = []protocol{
 			loggedIn:  `S~ \+OK.*`,
 			refused:   `S: -ERR [AUTH] Login failed.`,
 			temporary: `S: -ERR [SYS/TEMP] Temporary problem, please try again later`,
+			denied:    `S: -ERR [SYS/PERM] Mail server can not open the mailbox, please call the postmaster`,
 		},
 		after: "C: LANG\nS~ \\+OK.*\nS* \\.",
 		works: "S: +OK good\nC~ USER .*\nS: +OK\nC~ PASS .*\nS: +OK in\n" + echo,

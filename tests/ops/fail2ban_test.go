@@ -14,21 +14,24 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// Failed logins, each of them one line for fail2ban. The second user name tries to have somebody else banned, the last
-// password is right for the auth module and wrong for the mailhost.
+// Failed logins, each of them one line for fail2ban. The second user name tries to have somebody else banned.
 var refused = map[string][]string{
 	"imap": {
 		"S* \\* OK .*\nC: a LOGIN user0 wrong\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
 		"S* \\* OK .*\nC: a LOGIN \"x, ip=[192.0.2.1], y\" wrong\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
 		"S* \\* OK .*\nC: a AUTHENTICATE PLAIN " + plain("nobody", "wrong") + "\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
-		"S* \\* OK .*\nC: a LOGIN other other\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
 	},
 	"pop3": {
 		"S* \\+OK .*\nC: USER user0\nS* \\+OK .*\nC: PASS wrong\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
 		"S* \\+OK .*\nC: USER x, ip=[192.0.2.1], y\nS* \\+OK .*\nC: PASS wrong\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
 		"S* \\+OK .*\nC: AUTH PLAIN " + plain("nobody", "wrong") + "\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
-		"S* \\+OK .*\nC: USER other\nS* \\+OK .*\nC: PASS other\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
 	},
+}
+
+// Logins with a password that is right for the auth module and wrong for the mailhost: not the client's fault.
+var verified = map[string]string{
+	"imap": "S* \\* OK .*\nC: a LOGIN other other\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
+	"pop3": "S* \\+OK .*\nC: USER other\nS* \\+OK .*\nC: PASS other\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
 }
 
 // Failures that are not the client's.
@@ -102,7 +105,7 @@ func TestFail2ban(t *testing.T) {
 					t.Run(l.name, func(t *testing.T) {
 						t.Parallel()
 						addr := fmt.Sprintf("%s:%d", works, l.listen.Port)
-						for _, dialogue := range append([]string{outage[l.protocol], logins[l.protocol].good}, refused[l.protocol]...) {
+						for _, dialogue := range append([]string{outage[l.protocol], verified[l.protocol], logins[l.protocol].good}, refused[l.protocol]...) {
 							play(t, addr, dialogue)
 						}
 					})

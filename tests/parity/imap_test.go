@@ -14,6 +14,7 @@ import (
 // Texts of Courier that return in the table.
 const (
 	imapError  = " NO Error in IMAP command received by server.\r\n"
+	ourError   = " BAD Error in IMAP command received by server.\r\n"
 	imapFailed = "NO Login failed."
 )
 
@@ -23,19 +24,24 @@ func imapDifferences() map[string]difference {
 		"ready": {"Courier-IMAP ready. Copyright 1998-2019 Double Precision, Inc.  See COPYING for distribution information.",
 			"imapd-proxy ready.", "it is another program"},
 		"failed": {imapFailed, "NO [AUTHENTICATIONFAILED] Login failed.", "RFC 5530: the password is wrong, not the server"},
+		"error": {"NO Error in IMAP command received by server.", "BAD Error in IMAP command received by server.",
+			"RFC 9051 section 7.1.3: syntax errors are BAD"},
+		"need_tls": {"NO STARTTLS required", "NO [PRIVACYREQUIRED] STARTTLS required", "RFC 5530"},
+		"no_login": {imapFailed, "BAD Error in IMAP command received by server.",
+			"RFC 9051 section 6.2.2: a cancelled AUTHENTICATE is BAD; nobody's password was wrong"},
 		"mailhost_down": {imapFailed, "NO [UNAVAILABLE] Temporary problem, please try again later",
 			"RFC 5530: the server is down, not the password wrong"},
 		"literal_plus": {"a1" + imapError + "here" + imapError + "secret" + imapError, "a1 OK LOGIN Ok.\r\n",
 			"RFC 7888: new clients send non-synchronising literals, whose text Courier takes for commands"},
-		"literal_plus_glued": {"a1" + imapError + "here" + imapError, "a1" + imapError,
+		"literal_plus_glued": {"a1" + imapError + "here" + imapError, "a1" + ourError,
 			"the same: what belongs to a command in error is not taken for a command"},
 		"tilde":       {"a1" + imapError, "a1 NO [AUTHENTICATIONFAILED] Login failed.\r\n", "clients send ~ } [ ] in passwords unquoted"},
-		"star_tag":    {"* OK NOOP completed", "* NO Error in IMAP command received by server.", "our answer would be untagged data"},
-		"plus_tag":    {"+" + imapError, "*" + imapError, "our answer would be a continuation request"},
-		"list_tag":    {"(a) OK NOOP completed", "* NO Error in IMAP command received by server.", "RFC 3501: a tag has no parentheses"},
-		"quoted_word": {"a1 OK NOOP completed", "a1 NO Error in IMAP command received by server.", "RFC 3501: a command name is an atom"},
-		"nul":         {"a1 OK NOOP completed", "a1 NO Error in IMAP command received by server.", "RFC 3501: no NUL in commands"},
-		"no_mechanism": {"a1 NO Login failed.\r\n*" + imapError, "a1" + imapError,
+		"star_tag":    {"* OK NOOP completed", "* BAD Error in IMAP command received by server.", "our answer would be untagged data"},
+		"plus_tag":    {"+" + imapError, "*" + ourError, "our answer would be a continuation request"},
+		"list_tag":    {"(a) OK NOOP completed", "* BAD Error in IMAP command received by server.", "RFC 3501: a tag has no parentheses"},
+		"quoted_word": {"a1 OK NOOP completed", "a1 BAD Error in IMAP command received by server.", "RFC 3501: a command name is an atom"},
+		"nul":         {"a1 OK NOOP completed", "a1 BAD Error in IMAP command received by server.", "RFC 3501: no NUL in commands"},
+		"no_mechanism": {"a1 NO Login failed.\r\n*" + imapError, "a1" + ourError,
 			"a command in error is answered once, and at once"},
 		"authzid": {"a1 OK LOGIN Ok.", "a1 NO [AUTHENTICATIONFAILED] Login failed.",
 			"RFC 4616: who asks to act for somebody else is not let in as himself"},
@@ -44,11 +50,11 @@ func imapDifferences() map[string]difference {
 		"id": {"a1" + imapError, "* ID (\"name\" \"imapd-proxy\")\r\na1 OK ID completed\r\n",
 			"RFC 2971 section 3.1: ID, once advertised, is valid in every state"},
 		"smap": {" SMAP1 KEYWORDS", "", "an experimental protocol of Courier's own, which we do not speak"},
-		"long_literal": {"* NO [ALERT] IMAP command too long.\r\na1" + imapError, "* NO [ALERT] IMAP command too long.\r\na1" + imapError + "*" + imapError,
+		"long_literal": {"* NO [ALERT] IMAP command too long.\r\na1" + imapError, "* NO [ALERT] IMAP command too long.\r\na1" + ourError + "*" + ourError,
 			"Courier answers only when another line has come, and swallows that"},
 		"long_word": {strings.Repeat("x", 17000), strings.Repeat("x", 17000), "for the next one"},
 		"long_atom": {"* BYE [ALERT] Fatal error: max atom size too small: \r\n",
-			"* NO [ALERT] IMAP command too long.\r\na1" + imapError, "one bad command need not end the session"},
+			"* NO [ALERT] IMAP command too long.\r\na1" + ourError, "one bad command need not end the session"},
 	}
 }
 
@@ -69,6 +75,8 @@ func imapLogDiffers(file string) []*regexp.Regexp {
 	switch file {
 	case "better":
 		return append(imapTolerated(), regexp.MustCompile(`^INFO: (LOGIN|LOGOUT|DISCONNECTED)`), regexp.MustCompile(`^DEBUG: Disconnected`))
+	case "no-logins":
+		return append(imapTolerated(), regexp.MustCompile(`^INFO: LOGIN FAILED, method=`))
 	case "under-tls":
 		// Courier writes starttls=1 into the line of a proxied login after STARTTLS only, not behind couriertls.
 		return append(imapTolerated(), regexp.MustCompile(`^INFO: LOGIN, user=there`))
@@ -119,6 +127,7 @@ func TestIMAP(t *testing.T) {
 		{"commands", proxy},
 		{"login", proxy},
 		{"sasl", proxy},
+		{"no-logins", proxy},
 		{"better", proxy},
 		{"bare", harness.Env{"IMAP_PROXY": "0", "IMAP_CAPABILITY": "", "IMAP_ACL": "no"}},
 		{"capability", harness.Env{

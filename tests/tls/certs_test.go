@@ -71,7 +71,7 @@ func testCertificateChanges(t *testing.T, p *pki) {
 	testcert.Write(t, p.cert, []byte("nonsense"))
 	r := harness.Dial(t, f.addr+":143")
 	lacks(t, r, "STARTTLS")
-	r.MustPlay(t, "C: a STARTTLS\nS: a NO Error in IMAP command received by server.\nC: b NOOP\nS: b OK NOOP completed")
+	r.MustPlay(t, "C: a STARTTLS\nS: a BAD Error in IMAP command received by server.\nC: b NOOP\nS: b OK NOOP completed")
 	f.imap.Log.WaitN(t, 1, "ERR: STARTTLS is not offered: .*proxy.pem")
 	harness.Dialogue(t, f.addr+":110", "S* \\+OK .*\nC: STLS\nS~ -ERR .*\nC: QUIT\nS* \\+OK .*")
 	f.pop3.Log.WaitN(t, 1, "ERR: STLS is not offered: .*proxy.pem")
@@ -90,10 +90,10 @@ func testRequired(t *testing.T, p *pki) {
 	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"IMAP_TLS_REQUIRED": "1", "POP3_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1",
 		"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "POP3AUTH": "", "POP3AUTH_TLS": "PLAIN"}), false)
 	any := &tls.Config{InsecureSkipVerify: true}
-	r, _ := upgrade(t, dialTCP(t, f.addr+":143"), "S~ \\* OK \\[CAPABILITY IMAP4rev1 .*STARTTLS LOGINDISABLED.*\nC: a LOGIN here \"pw here\"\nS: a NO STARTTLS required\nC: t STARTTLS\nS* t OK .*", any)
+	r, _ := upgrade(t, dialTCP(t, f.addr+":143"), "S~ \\* OK \\[CAPABILITY IMAP4rev1 .*STARTTLS LOGINDISABLED.*\nC: a LOGIN here \"pw here\"\nS: a NO [PRIVACYREQUIRED] STARTTLS required\nC: t STARTTLS\nS* t OK .*", any)
 	r.MustPlay(t, "C: b CAPABILITY")
 	lacks(t, r, "STARTTLS", "LOGINDISABLED")
-	r.MustPlay(t, "S* b OK .*\nC: s STARTTLS\nS: s NO Error in IMAP command received by server.\nC: c LOGIN here \"pw here\"\nS* c OK .*\nC: d LOGOUT\nS* d OK .*")
+	r.MustPlay(t, "S* b OK .*\nC: s STARTTLS\nS: s BAD Error in IMAP command received by server.\nC: c LOGIN here \"pw here\"\nS* c OK .*\nC: d LOGOUT\nS* d OK .*")
 	r, _ = upgrade(t, dialTCP(t, f.addr+":110"), "S* \\+OK .*\nC: USER here\nS: -ERR TLS required to log in.\nC: STLS\nS* \\+OK .*", any)
 	r.MustPlay(t, "C: CAPA\nS* \\+OK .*\nS: SASL PLAIN\nS: TOP\nS* \\.\nC: USER here\nS* \\+OK .*\nC: PASS pw here\nS* \\+OK .*\nC: QUIT\nS* \\+OK .*")
 }

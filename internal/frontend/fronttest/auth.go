@@ -13,7 +13,7 @@ import (
 const clientIP = "::ffff:192.0.2.7"
 
 // auth is an auth module that knows ann (here), bob (on a mailhost), carl (in trouble at the auth module), dora (may not use
-// the service), eve (on a mailhost, password not known in clear).
+// the service), eve (on a mailhost, password not known in clear), fay (on two mailhosts).
 type auth struct{ service string }
 
 // account returns a user's account, with the password in clear; nil = there is none.
@@ -29,6 +29,8 @@ func (a auth) account(user string) *authlib.Account {
 		account.ClearPassword, account.Options = "x", authlib.Options("disable"+a.service+"=1")
 	case "eve":
 		account.ClearPassword, account.Options = "x", "mailhost=192.0.2.99"
+	case Fay:
+		account.ClearPassword, account.Options = "geheim", "mailhost=192.0.2.99;192.0.2.98"
 	default:
 		return nil
 	}

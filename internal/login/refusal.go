@@ -1,0 +1,160 @@
+// Package login says whose fault it is when a mailhost does not take a login whose password has been verified here: what
+// the client is told, how loud the log is, and whether another mailhost may do better. It is one table, the same that
+// mailproxy(5) shows under REFUSALS, and both protocols use it.
+package login
+
+import (
+	"slices"
+	"strings"
+)
+
+// Kind is what sort of answer a mailhost gave to a login command: LOGIN, AUTHENTICATE, USER, PASS, AUTH.
+type Kind int
+
+// The kinds.
+const (
+	// No is a well-formed refusal: NO, -ERR.
+	No Kind = iota
+	// Nonsense is everything else that is not a yes: BAD, BYE, an answer that means nothing, a closed connection. What
+	// fails before the login command (no address, no connection, no greeting, no TLS) is of this kind, too.
+	Nonsense
+)
+
+// Answer is a mailhost's answer to a login command.
+type Answer struct {
+	Kind Kind
+	// Code is the response code without its brackets, in any case and with its arguments; empty = the answer had none.
+	Code string
+	// Text is the whole answer for the log, and Human the words behind the code for the client; no password is in them.
+	Text, Human string
+}
+
+// Level is how loud the log line is.
+type Level int
+
+// The levels.
+const (
+	Warn Level = iota
+	Err
+)
+
+// Verdict is what follows from an answer. No verdict is a failed login of the client: none of them feeds the throttle or
+// is a LOGIN FAILED line, since the password was right.
+type Verdict struct {
+	// Code is the response code that the client is told.
+	Code string
+	// Alert says that the client is shown the mailhost's words as well, as an alert.
+	Alert bool
+	// Next says that another mailhost of the account is worth a try.
+	Next  bool
+	Level Level
+	// Why is the log's explanation.
+	Why string
+}
+
+// Codes are the response codes that a protocol has for the outcomes of a login.
+type Codes struct {
+	// Wrong: name or password are wrong. Unavailable: try again later. Broken: nothing helps but the administrator.
+	Wrong, Unavailable, Broken string
+	// Private: the login must be made under TLS; empty = the protocol has no code for it.
+	Private string
+	// TooLong: the name or the password is longer than this program takes.
+	TooLong string
+	// known are those that a client may be told in a mailhost's name.
+	known []string
+	// hierarchical codes mean at least what they begin with (RFC 2449 section 8).
+	hierarchical bool
+}
+
+// IMAP returns the codes of RFC 5530.
+func IMAP() Codes {
+	return Codes{
+		Wrong: "AUTHENTICATIONFAILED", Unavailable: "UNAVAILABLE", Broken: "CONTACTADMIN", Private: "PRIVACYREQUIRED", TooLong: "LIMIT",
+		known: []string{
+			"UNAVAILABLE", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN", "NOPERM",
+			"INUSE", "EXPUNGEISSUED", "CORRUPTION", "SERVERBUG", "CLIENTBUG", "CANNOT", "LIMIT", "OVERQUOTA", "ALREADYEXISTS",
+			"NONEXISTENT",
+		},
+	}
+}
+
+// POP3 returns the codes of RFC 2449 section 8 and RFC 3206.
+func POP3() Codes {
+	return Codes{
+		Wrong: "AUTH", Unavailable: "SYS/TEMP", Broken: "SYS/PERM", TooLong: "SYS/PERM", hierarchical: true,
+		known: []string{"AUTH", "SYS/TEMP", "SYS/PERM", "IN-USE", "LOGIN-DELAY"},
+	}
+}
+
+// told is which code the client reads.
+type told int
+
+const (
+	unavailable told = iota
+	wrong
+	same // the mailhost's, where the protocol has it, else broken
+)
+
+// rule is a line of the table.
+type rule struct {
+	kind   Kind
+	codes  []string // of either protocol, "" = an answer without a code; nil = any
+	master bool     // only for a login as PROXY_MASTER_USER
+	told   told
+	then   Verdict // all but the code
+}
+
+// table is in order: the first rule that fits counts.
+func table() []rule {
+	return []rule{
+		{Nonsense, nil, false, unavailable, Verdict{Next: true}},
+		{No, []string{"UNAVAILABLE", "SYS/TEMP"}, false, unavailable, Verdict{Next: true, Why: "the mailhost has trouble of its own"}},
+		{No, []string{"ALERT"}, false, unavailable, Verdict{Alert: true, Why: "the mailhost refuses with a message for the user"}},
+		{No, []string{"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "NOPERM", "AUTH", ""}, true, unavailable,
+			Verdict{Level: Err, Why: "the mailhost refuses PROXY_MASTER_USER: its password, or its right to act for others"}},
+		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, false, wrong,
+			Verdict{Why: "the mailhost refuses a password that the account database has verified"}},
+		{No, []string{"INUSE", "LIMIT", "IN-USE", "LOGIN-DELAY"}, false, same, Verdict{Why: "the mailhost takes no further login now"}},
+		{No, nil, false, same, Verdict{Why: "the mailhost does not serve the account"}},
+	}
+}
+
+// Judge looks an answer up. master says that the login was made as PROXY_MASTER_USER on behalf of the account.
+func (c Codes) Judge(a Answer, master bool) Verdict {
+	code := c.Normal(a.Code)
+	for _, r := range table() {
+		if r.kind != a.Kind || r.master && !master || r.codes != nil && !slices.Contains(r.codes, code) {
+			continue
+		}
+		v := r.then
+		switch {
+		case r.told == unavailable:
+			v.Code = c.Unavailable
+		case r.told == wrong:
+			v.Code = c.Wrong
+		case slices.Contains(c.known, code):
+			v.Code = code
+		default:
+			v.Code = c.Broken
+		}
+		return v
+	}
+	return Verdict{Code: c.Unavailable} // not reached: the last rules take every code
+}
+
+// Normal returns a response code in upper case and without its arguments. Of a hierarchical code (SYS/TEMP/DISK) it is the
+// part that everybody knows.
+func (c Codes) Normal(code string) string {
+	code, _, _ = strings.Cut(strings.ToUpper(code), " ")
+	if !c.hierarchical {
+		return code
+	}
+	for part := code; part != ""; {
+		if slices.Contains(c.known, part) {
+			return part
+		}
+		i := strings.LastIndexByte(part, '/')
+		part = part[:max(i, 0)]
+	}
+	return code
+}
