@@ -85,7 +85,7 @@ func TestMailhostTalksAtOnce(t *testing.T) {
 		"0": "a OK connected to proxy server.", "2": "a OK [CAPABILITY X Y] connected to proxy server.",
 	} {
 		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_PROXY_FOREIGN": foreign}, Mailhost: func(conn *net.UnixConn) {
-			io.WriteString(conn, "* OK\r\n* CAPABILITY X Y\r\na OK in\r\n* unasked\r\nmore")
+			io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1]\r\n* CAPABILITY X Y\r\na OK in\r\n* unasked\r\nmore")
 			conn.CloseWrite()
 			io.Copy(io.Discard, conn)
 		}})

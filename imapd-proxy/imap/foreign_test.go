@@ -31,7 +31,7 @@ func TestWarnOfMissing(t *testing.T) {
 			done := make(chan error, 1)
 			go func() {
 				r := &transcript.Runner{Conn: theirs, As: transcript.Server}
-				scripts := transcript.MustParse(t, "S: * OK ready\nC: a1 LOGIN \"ann@example.com\" \"sec ret\"\nS: "+c.answer)
+				scripts := transcript.MustParse(t, "S: * OK [CAPABILITY IMAP4rev1] ready\nC: a1 LOGIN \"ann@example.com\" \"sec ret\"\nS: "+c.answer)
 				done <- r.Play(scripts[0])
 			}()
 			if err := loginAtMailhost(context.Background(), m); err != nil {

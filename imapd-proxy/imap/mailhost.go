@@ -31,7 +31,7 @@ type upstream struct {
 // LOGIN (or AUTHENTICATE PLAIN on behalf of the user), and IMAP_PROXY_FOREIGN. It reads nothing behind the final answer.
 func loginAtMailhost(ctx context.Context, m *frontend.Mailhost) error {
 	u := &upstream{m: m, step: frontend.StepGreeting, in: responses{line.NewReader(m.Conn)}}
-	steps := []func(context.Context) error{u.greeting, u.startTLS, u.forwardClient, u.login, u.follow}
+	steps := []func(context.Context) error{u.greeting, u.startTLS, u.ask, u.forwardClient, u.login, u.follow}
 	for _, step := range steps {
 		err := step(ctx)
 		if _, rejected := errors.AsType[*frontend.RejectedError](err); err == nil || rejected {
@@ -52,6 +52,9 @@ func loginAtMailhost(ctx context.Context, m *frontend.Mailhost) error {
 // for somebody who need not log in: nobody's mail is shown on such a basis, and it would let STARTTLS be skipped.
 func (u *upstream) greeting(context.Context) error {
 	r, err := u.in.next()
+	for empty := 0; err == nil && r.text == "" && empty < maxEmpty; empty++ {
+		r, err = u.in.next()
+	}
 	if err != nil {
 		return err
 	}
@@ -86,13 +89,50 @@ func (u *upstream) startTLS(ctx context.Context) error {
 	if err := u.m.StartTLS(ctx); err != nil {
 		return err
 	}
-	u.capabilities = ""
+	u.capabilities, u.learned = "", ""
 	u.in = responses{line.NewReader(u.m.Conn)}
 	return nil
 }
 
-// login sends the user's name and password. Before it sends a password in the clear it heeds LOGINDISABLED (RFC 3501
-// section 6.2.3).
+// ask asks a mailhost for its capabilities when it has not told them along with its greeting or the handshake has made that
+// void: how it takes a password is known before one is sent. A mailhost that does not understand the question is old and
+// takes LOGIN.
+func (u *upstream) ask(context.Context) error {
+	if u.capabilities != "" {
+		return nil
+	}
+	u.step = frontend.StepFollow
+	const tag = "C0"
+	if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
+		return err
+	}
+	r, err := u.tagged(tag)
+	if err == nil && r.status == "OK" {
+		u.capabilities = u.learned
+	}
+	return err
+}
+
+// method decides by which command the user's name and password go. Where the mailhost takes neither on this connection the
+// error says why, and which setting helps.
+func (u *upstream) method() (send func() (response, error), err error) {
+	list := u.capabilities
+	switch {
+	case u.m.Authzid != "":
+		return u.sendPlain, nil
+	case !hasCapability(list, "LOGINDISABLED"):
+		return u.sendLogin, nil
+	case !u.m.TLS && hasCapability(list, "STARTTLS"): // whatever AUTH= says
+		return nil, errors.New("mailhost takes no password before STARTTLS (LOGINDISABLED): PROXY_TLS=STARTTLS encrypts the connection")
+	case hasCapability(list, "AUTH=PLAIN"):
+		return u.sendPlain, nil
+	case !u.m.TLS:
+		return nil, errors.New("mailhost takes neither LOGIN (LOGINDISABLED) nor AUTH=PLAIN on this connection, which PROXY_TLS does not encrypt")
+	}
+	return nil, errors.New("mailhost takes neither LOGIN (LOGINDISABLED) nor AUTH=PLAIN")
+}
+
+// login sends the user's name and password in the way that the mailhost takes them (RFC 3501 section 6.2.3).
 func (u *upstream) login(ctx context.Context) error {
 	u.step = frontend.StepLogin
 	for _, s := range []string{u.m.User, u.m.Password, u.m.Authzid} {
@@ -100,18 +140,11 @@ func (u *upstream) login(ctx context.Context) error {
 			return errors.New("name or password holds a line break or NUL and was not sent")
 		}
 	}
-	plain := u.m.Authzid != ""
-	if hasCapability(u.capabilities, "LOGINDISABLED") {
-		if !hasCapability(u.capabilities, "AUTH=PLAIN") {
-			return errors.New("mailhost takes no passwords on this connection (LOGINDISABLED)")
-		}
-		plain = true
+	send, err := u.method()
+	if err != nil {
+		return err
 	}
 	u.learned = ""
-	send := u.sendLogin
-	if plain {
-		send = u.sendPlain
-	}
 	r, err := send()
 	if err != nil {
 		return err
@@ -164,7 +197,7 @@ func (u *upstream) sendPlain() (response, error) {
 		return response{}, err
 	}
 	encoded := base64.StdEncoding.EncodeToString(plain)
-	if hasCapability(u.capabilities, "SASL-IR") {
+	if hasCapability(u.capabilities, "SASL-IR") && hasCapability(u.capabilities, "AUTH=PLAIN") {
 		if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN " + encoded + crlf); err != nil {
 			return response{}, err
 		}
@@ -173,8 +206,14 @@ func (u *upstream) sendPlain() (response, error) {
 	if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN" + crlf); err != nil {
 		return response{}, err
 	}
-	if r, err := u.until(u.m.Tag, true); err != nil || r.tag != "+" {
-		return r, err
+	switch r, err := u.until(u.m.Tag, true); {
+	case err != nil:
+		return response{}, err
+	case r.tag == "+":
+	case r.status == "NO" && r.code != "" && !strings.EqualFold(r.code, "AUTHENTICATIONFAILED"):
+		return r, nil
+	default: // it has not seen the password and can not have refused it
+		return response{}, fmt.Errorf("mailhost does not take AUTHENTICATE PLAIN: %q", u.brief(r.text))
 	}
 	if err := u.send(encoded + crlf); err != nil {
 		return response{}, err

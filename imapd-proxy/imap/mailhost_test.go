@@ -47,7 +47,7 @@ func TestLoginAtMailhost(t *testing.T) {
 		rest     string        // what must still stand in the connection
 	}{
 		{name: "plain", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK logged in`},
 		{name: "what follows stays", server: `
@@ -56,11 +56,11 @@ func TestLoginAtMailhost(t *testing.T) {
 			S= "* CAPABILITY IMAP4rev1 IDLE\r\na1 OK hello\r\n* 1 EXISTS\r\n* 2"`,
 			rest: "* 1 EXISTS\r\n* 2"},
 		{name: "line ends, case, blanks", server: `
-			S= "* ok\n"
+			S= "* ok [capability imap4]\n"
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S= "a1 ok\n"`},
 		{name: "untagged on the way", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: * OK still thinking {5}
 			S: * NO [ALERT] disk is nearly full
@@ -71,7 +71,7 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: a2 OK not ours
 			S: a1 OK fine`},
 		{name: "one megabyte untagged", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: * OK ${megabyte}
 			S: * X {1048576}
@@ -79,14 +79,16 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: a1 OK ${megabyte}`},
 		{name: "greeting of one megabyte", server: `
 			S: * OK ${megabyte}
+			C: C0 CAPABILITY
+			S: C0 BAD what?
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
 		{name: "quoting", change: func(m *frontend.Mailhost) { m.User, m.Password = `a"b\c`, "" }, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "a\"b\\c" ""
 			S: a1 OK fine`},
 		{name: "literals", change: func(m *frontend.Mailhost) { m.User, m.Password = "änn", "p\x01w" }, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}
 			S: * OK wait
 			S: + go on
@@ -114,71 +116,71 @@ func TestLoginAtMailhost(t *testing.T) {
 			C: ` + strings.Repeat("ö", 2049) + `
 			S: a1 OK fine`},
 		{name: "literal rejected", change: func(m *frontend.Mailhost) { m.User = "änn" }, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}
 			S: a1 NO no such user`,
 			rejected: true, step: "login", cause: "no such user"},
 		{name: "literal answered with OK", change: func(m *frontend.Mailhost) { m.User = "änn" }, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}
 			S: a1 OK really?`},
 
 		{name: "rejected", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 NO [AUTHENTICATIONFAILED] wrong`,
 			rejected: true, step: "login", cause: "wrong"},
 		{name: "rejected, BAD", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 BAD what?`,
 			rejected: true, step: "login", cause: "what?"},
 		{name: "not now", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 NO [UNAVAILABLE] database down`,
 			rejected: true, step: "login", cause: "database down"},
 		{name: "not now, lower case", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 no [serverbug x] oops`,
 			rejected: true, step: "login", cause: "oops"},
 		{name: "in use", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 NO [INUSE] locked`,
 			rejected: true, step: "login", cause: "locked"},
 		{name: "not without TLS", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 NO [PRIVACYREQUIRED] use TLS`,
 			rejected: true, step: "login", cause: "use TLS"},
 		{name: "asks for more", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: + more?`,
 			step: "login", cause: "asks for more"},
 		{name: "tag without status", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 FETCH`,
 			step: "login", cause: "a1 FETCH"},
 		{name: "bye instead", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: * BYE overloaded`,
 			step: "login", cause: "overloaded"},
 		{name: "closes", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"`,
 			step: "login", cause: "EOF"},
 		{name: "closes in the line", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S= "a1 OK"`,
 			step: "login", cause: "unexpected EOF"},
 		{name: "literal beyond reason", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: * X {99999999999999999999}`,
 			step: "login", cause: "without end"},
@@ -197,58 +199,151 @@ func TestLoginAtMailhost(t *testing.T) {
 			step: "greeting", cause: "a1 OK"},
 		{name: "greeting empty", server: `
 			S: `,
+			step: "greeting", cause: "EOF"},
+		{name: "empty lines in front of the greeting", server: `
+			S= "\r\n\n\r\n"
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: a1 OK fine`},
+		{name: "nothing but empty lines", server: `
+			S= "\n\n\n\n\n\n"`,
 			step: "greeting", cause: `""`},
 		{name: "no greeting", server: `
 			S= "* OK"`,
 			step: "greeting", cause: "EOF"},
 
 		{name: "CR in the name", change: func(m *frontend.Mailhost) { m.User = "a\rb" }, server: `
-			S: * OK ready`,
+			S: * OK [CAPABILITY IMAP4rev1] ready`,
 			step: "login", cause: "not sent"},
 		{name: "LF in the password", change: func(m *frontend.Mailhost) { m.Password = "x\na2 DELETE INBOX" }, server: `
-			S: * OK ready`,
+			S: * OK [CAPABILITY IMAP4rev1] ready`,
 			step: "login", cause: "not sent"},
 		{name: "NUL in the authorization", change: func(m *frontend.Mailhost) { m.Authzid = "x\x00" }, server: `
-			S: * OK ready`,
+			S: * OK [CAPABILITY IMAP4rev1] ready`,
 			step: "login", cause: "not sent"},
 
-		{name: "LOGINDISABLED", server: `
+		{name: "asked for its list", server: `
+			S: * OK ready
+			C: C0 CAPABILITY
+			S: * CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN
+			S: C0 OK done
+			C: a1 AUTHENTICATE PLAIN
+			S: + 
+			C: AGFubkBleGFtcGxlLmNvbQBzZWMgcmV0
+			S: a1 OK fine`},
+		{name: "asked, and does not know", server: `
+			S: * OK ready
+			C: C0 CAPABILITY
+			S: C0 BAD what?
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: a1 OK fine`},
+		{name: "asked, and hangs up", server: `
+			S: * OK ready
+			C: C0 CAPABILITY`,
+			step: "capability", cause: "EOF"},
+		{name: "LOGINDISABLED, STARTTLS", server: `
 			S: * OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready`,
-			step: "login", cause: "LOGINDISABLED"},
+			step: "login", cause: "PROXY_TLS=STARTTLS"},
+		{name: "LOGINDISABLED, STARTTLS, whatever AUTH= says", server: `
+			S: * OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN SASL-IR LOGINDISABLED] ready`,
+			step: "login", cause: "PROXY_TLS=STARTTLS"},
+		{name: "LOGINDISABLED and nothing else", server: `
+			S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=GSSAPI] ready`,
+			step: "login", cause: "neither LOGIN (LOGINDISABLED) nor AUTH=PLAIN on this connection, which PROXY_TLS"},
+		{name: "LOGINDISABLED and nothing else, under TLS", change: underTLS, server: `
+			S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=GSSAPI] ready`,
+			step: "login", cause: "neither LOGIN (LOGINDISABLED) nor AUTH=PLAIN"},
 		{name: "LOGINDISABLED, but PLAIN", server: `
 			S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN SASL-IR] ready
 			C: a1 AUTHENTICATE PLAIN AGFubkBleGFtcGxlLmNvbQBzZWMgcmV0
 			S: a1 OK fine`},
+		{name: "LOGINDISABLED, but PLAIN, under TLS", change: underTLS, server: `
+			S: * OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED AUTH=PLAIN SASL-IR] ready
+			C: a1 AUTHENTICATE PLAIN AGFubkBleGFtcGxlLmNvbQBzZWMgcmV0
+			S: a1 OK fine`},
+
+		// What servers say of themselves.
+		{name: "Dovecot", server: `
+			S: * OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ AUTH=PLAIN] Dovecot (Debian) ready.
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: a1 OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE SORT] Logged in`},
+		{name: "Dovecot, auth_allow_cleartext=no", server: `
+			S: * OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ STARTTLS LOGINDISABLED] Dovecot ready.`,
+			step: "login", cause: "PROXY_TLS=STARTTLS"},
+		{name: "Exchange", server: `
+			S: * OK The Microsoft Exchange IMAP4 service is ready.
+			C: C0 CAPABILITY
+			S: * CAPABILITY IMAP4 IMAP4rev1 AUTH=NTLM AUTH=GSSAPI AUTH=PLAIN STARTTLS LOGINDISABLED UIDPLUS ID CHILDREN IDLE NAMESPACE LITERAL+
+			S: C0 OK CAPABILITY completed.`,
+			step: "login", cause: "PROXY_TLS=STARTTLS"},
+		{name: "Exchange, under TLS", change: underTLS, server: `
+			S: * OK The Microsoft Exchange IMAP4 service is ready.
+			C: C0 CAPABILITY
+			S: * CAPABILITY IMAP4 IMAP4rev1 AUTH=PLAIN UIDPLUS ID CHILDREN IDLE NAMESPACE LITERAL+
+			S: C0 OK CAPABILITY completed.
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: a1 OK LOGIN completed.`},
+		{name: "Cyrus, allowplaintext: no, under TLS", change: underTLS, server: `
+			S: * OK [CAPABILITY IMAP4rev1 LITERAL+ ID ENABLE LOGINDISABLED AUTH=PLAIN SASL-IR] cyrus Cyrus IMAP server ready
+			C: a1 AUTHENTICATE PLAIN AGFubkBleGFtcGxlLmNvbQBzZWMgcmV0
+			S: a1 OK Success (tls protection)`},
+		{name: "Courier", server: `
+			S: * OK [CAPABILITY IMAP4rev1 UIDPLUS CHILDREN NAMESPACE SORT QUOTA IDLE STARTTLS] Courier-IMAP ready.
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: a1 OK LOGIN Ok.`},
+		{name: "like Gmail, under TLS", change: underTLS, server: `
+			S: * OK Gimap ready for requests from 192.0.2.7 x1mb1
+			C: C0 CAPABILITY
+			S: * CAPABILITY IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 AUTH=XOAUTH2 AUTH=PLAIN SASL-IR
+			S: C0 OK Thats all she wrote! x1mb1
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: * CAPABILITY IMAP4rev1 UNSELECT IDLE UTF8=ACCEPT
+			S: a1 OK ann@example.com authenticated (Success)`},
 
 		{name: "master login", change: master, server: `
 			S: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready
 			C: a1 AUTHENTICATE PLAIN YW5uQGV4YW1wbGUuY29tAG1hc3RlcgBzM2NyM3Q=
 			S: a1 OK fine`},
 		{name: "master login without SASL-IR", change: master, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready
 			C: a1 AUTHENTICATE PLAIN
 			S: + 
 			C: YW5uQGV4YW1wbGUuY29tAG1hc3RlcgBzM2NyM3Q=
 			S: * OK [ALERT] hi
 			S: a1 OK fine`},
 		{name: "master login unknown", change: master, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 AUTHENTICATE PLAIN
 			S: a1 NO no such mechanism`,
-			rejected: true, step: "login", cause: "no such mechanism"},
+			step: "login", cause: "no such mechanism"},
+		{name: "master login, not in the list: the password waits", change: master, server: `
+			S: * OK [CAPABILITY IMAP4rev1 SASL-IR] ready
+			C: a1 AUTHENTICATE PLAIN
+			S: a1 NO [AUTHENTICATIONFAILED] no`,
+			step: "login", cause: "does not take AUTHENTICATE PLAIN"},
+		{name: "master login, with a reason", change: master, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			C: a1 AUTHENTICATE PLAIN
+			S: a1 NO [UNAVAILABLE] no`,
+			rejected: true, step: "login", cause: "UNAVAILABLE"},
+		{name: "master login accepted unseen", change: master, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			C: a1 AUTHENTICATE PLAIN
+			S: a1 OK come in`,
+			step: "login", cause: "come in"},
 		{name: "master login, control character", change: func(m *frontend.Mailhost) { master(m); m.Password = "a\tb" }, server: `
-			S: * OK ready`,
+			S: * OK [CAPABILITY IMAP4rev1] ready`,
 			step: "login", cause: "malformed"},
 
 		{name: "forwarded client", setting: forward, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: I1 ID ("x-originating-ip" "192.0.2.7" "x-originating-port" "4711" "x-connected-ip" "2001:db8::1" "x-connected-port" "143")
 			S: * ID ("name" "Dovecot")
 			S: I1 OK fine
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
 		{name: "forwarded client, not understood", setting: forward, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C~ I1 ID .*
 			S: I1 BAD what?
 			C: a1 LOGIN "ann@example.com" "sec ret"
@@ -256,7 +351,7 @@ func TestLoginAtMailhost(t *testing.T) {
 		{name: "forwarded client, unknown", setting: forward, change: func(m *frontend.Mailhost) {
 			m.Client = inetd.Peer{RemoteIP: `"); drop`, RemotePort: "N/A"}
 		}, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
 		{name: "another proxy of ours", change: func(m *frontend.Mailhost) { m.Hops = 3 }, server: `
@@ -266,18 +361,18 @@ func TestLoginAtMailhost(t *testing.T) {
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
 		{name: "forwarded client and hops", setting: forward, change: func(m *frontend.Mailhost) { m.Hops = 4 }, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C~ I1 ID .* "x-connected-port" "143" "x-proxy-ttl" "4"\)
 			S: I1 OK fine
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
 		{name: "forwarded client, closes", setting: forward, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C~ I1 ID .*`,
 			step: "forward", cause: "EOF"},
 
 		{name: "foreign 1", setting: foreign1, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK [CAPABILITY X] fine
 			C: a1 CAPABILITY
@@ -285,13 +380,13 @@ func TestLoginAtMailhost(t *testing.T) {
 			S= "a1 OK done\r\n* 1 EXISTS\r\n"`,
 			reply: "* CAPABILITY IMAP4rev1 X Y\r\na1 OK done\r\n", rest: "* 1 EXISTS\r\n"},
 		{name: "foreign 1 refused", setting: foreign1, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine
 			C: a1 CAPABILITY
 			S: a1 BAD what?`},
 		{name: "foreign 1 garbage", setting: foreign1, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine
 			C: a1 CAPABILITY
@@ -303,7 +398,7 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: a1 OK [CAPABILITY IMAP4rev1 X Y] fine`,
 			reply: "a1 OK [CAPABILITY IMAP4rev1 X Y] connected to proxy server.\r\n"},
 		{name: "foreign 2 untagged", setting: foreign2, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: * CAPABILITY IMAP4rev1  X 
 			S: a1 OK fine`,
@@ -317,7 +412,7 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: C1 OK done`,
 			reply: "a1 OK [CAPABILITY IMAP4rev1 Z] connected to proxy server.\r\n"},
 		{name: "foreign 2 with nothing to tell", setting: foreign2, server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine
 			C: C1 CAPABILITY
@@ -383,6 +478,8 @@ func checkLoginError(t *testing.T, err error, rejected bool, step frontend.Step,
 	}
 }
 
+func underTLS(m *frontend.Mailhost) { m.TLS = true }
+
 func master(m *frontend.Mailhost) {
 	m.Authzid, m.User, m.Password = m.User, "master", "s3cr3t"
 }
@@ -400,24 +497,27 @@ func TestMailhostStartTLS(t *testing.T) {
 			S: * OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED LITERAL+] ready
 			C: S1 STARTTLS
 			S: S1 OK begin`, after: `
+			C: C0 CAPABILITY
+			S: * CAPABILITY IMAP4rev1 AUTH=PLAIN
+			S: C0 OK done
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
 		{name: "preauth", server: `
 			S: * PREAUTH ready`, step: "greeting", cause: "PREAUTH"},
 		{name: "refused", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: S1 STARTTLS
 			S: S1 NO no certificate`, step: "tls", cause: "no certificate"},
 		{name: "stripped", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: S1 STARTTLS
 			S: S1 BAD unknown command`, step: "tls", cause: "unknown command"},
 		{name: "injected", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: S1 STARTTLS
 			S= "S1 OK begin\r\n* CAPABILITY IMAP4rev1\r\n"`, step: "tls", cause: "clear text"},
 		{name: "handshake fails", server: `
-			S: * OK ready
+			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: S1 STARTTLS
 			S: S1 OK begin`, handshake: errors.New("wrong name"), step: "tls", cause: "wrong name"},
 	} {

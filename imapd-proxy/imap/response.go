@@ -14,6 +14,8 @@ const (
 	maxResponse = 8192
 	// maxChatter bounds all lines and literals together; the login's time limit bounds them too.
 	maxChatter = 16 << 20
+	// maxEmpty lines in front of the greeting are forgiven.
+	maxEmpty = 4
 )
 
 // response is one line of a mailhost (RFC 3501 section 7), without its end.

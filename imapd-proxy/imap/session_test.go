@@ -33,7 +33,7 @@ func imapTag(environ []string) string {
 // echoMailhost takes bob's password and then repeats what it reads.
 func echoMailhost(conn *net.UnixConn) {
 	in := bufio.NewReader(conn)
-	io.WriteString(conn, "* OK ready\r\n")
+	io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1] ready\r\n")
 	text, err := in.ReadString('\n')
 	tag, args, _ := strings.Cut(text, " ")
 	switch {

@@ -60,6 +60,8 @@ type Mailhost struct {
 	// StartTLS is nil unless the connection must be encrypted before the login: then Login sends STARTTLS or STLS after
 	// the greeting, reads the answer and calls it. It replaces Conn.
 	StartTLS func(ctx context.Context) error
+	// TLS says that Conn is encrypted.
+	TLS bool
 	// Client is the real client, for PROXY_FORWARD_CLIENT.
 	Client inetd.Peer
 	// Hops is how many proxies may still follow, to be told to one; 0 = it is not to be told.

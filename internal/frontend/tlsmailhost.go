@@ -19,7 +19,7 @@ func (s *Session) encryptMailhost(ctx context.Context, m *Mailhost) error {
 		if err != nil {
 			return &StepError{StepTLS, err}
 		}
-		m.Conn, m.StartTLS = conn, nil
+		m.Conn, m.TLS, m.StartTLS = conn, true, nil
 		deadline, _ := ctx.Deadline()
 		return conn.SetDeadline(deadline) // which the handshake has taken off
 	}

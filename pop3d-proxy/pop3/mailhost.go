@@ -4,19 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
 	"mailproxy/internal/login"
 )
-
-// maxResponse bounds a mailhost's line without its end, in bytes. RFC 2449 section 4 allows 510.
-const maxResponse = 4096
-
-// maxShown bounds what an error tells of a mailhost's line.
-const maxShown = 200
 
 // loginMailhost logs in to a POP3 server, see frontend.Protocol.Login.
 func loginMailhost(ctx context.Context, m *frontend.Mailhost) error {
@@ -41,10 +34,10 @@ func loginMailhost(ctx context.Context, m *frontend.Mailhost) error {
 		}
 	}
 	if m.Authzid != "" {
-		return h.authPlain()
+		return h.authMaster()
 	}
 	if err := h.command(frontend.StepUser, "USER "+m.User); err != nil {
-		return rejected(frontend.StepUser, err)
+		return h.withoutUser(err)
 	}
 	return rejected(frontend.StepPassword, h.command(frontend.StepPassword, "PASS "+m.Password))
 }
@@ -68,7 +61,14 @@ type mailhost struct {
 }
 
 func (h *mailhost) greeting() error {
-	if err := h.response(); err != nil {
+	text, err := h.line()
+	for empty := 0; err == nil && text == "" && empty < maxEmpty; empty++ {
+		text, err = h.line()
+	}
+	if err == nil {
+		err = h.parse(text)
+	}
+	if err != nil {
 		return &frontend.StepError{Step: frontend.StepGreeting, Err: err}
 	}
 	return nil
@@ -109,21 +109,30 @@ func (h *mailhost) send(text string) error {
 
 // response reads one line: nil for +OK, *refusal for -ERR, any other error for the rest.
 func (h *mailhost) response() error {
-	text, err := h.in.ReadLine(maxResponse)
+	text, err := h.line()
 	if err != nil {
-		return fmt.Errorf("read the response: %w", err)
+		return err
 	}
 	return h.parse(text)
 }
 
+// line reads a line; of one that is longer than maxResponse, the beginning.
+func (h *mailhost) line() (string, error) {
+	text, err := h.in.ReadLine(maxResponse)
+	if err != nil && !errors.Is(err, line.ErrTooLong) {
+		return "", fmt.Errorf("read the response: %w", err)
+	}
+	return string(text), nil
+}
+
 // parse takes a line apart. What it shows of it in errors, which end in the log, is short and without the password, in
 // case a server repeats what it did not understand.
-func (h *mailhost) parse(text []byte) error {
-	status, code := parseResponse(string(text))
+func (h *mailhost) parse(text string) error {
+	status, code := parseResponse(text)
 	if status == statusOK {
 		return nil
 	}
-	shown := h.m.Redact(string(text))
+	shown := h.m.Redact(text)
 	if len(shown) > maxShown {
 		shown = shown[:maxShown] + "..."
 	}
@@ -142,32 +151,6 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return fmt.Sprintf("answered %q", r.text) }
-
-type status int
-
-const (
-	statusOther status = iota // not a POP3 response
-	statusOK                  // +OK
-	statusErr                 // -ERR
-)
-
-// parseResponse takes a response line apart. RFC 1939 section 3 has the status in upper case, followed by a blank or the
-// end; the code, in upper case here, is in brackets at the beginning of the text.
-func parseResponse(text string) (s status, code string) {
-	word, rest, _ := strings.Cut(text, " ")
-	switch strings.ToUpper(word) {
-	case "+OK":
-		return statusOK, ""
-	case "-ERR":
-		if inner, ok := strings.CutPrefix(rest, "["); ok {
-			if code, _, ok := strings.Cut(inner, "]"); ok {
-				return statusErr, strings.ToUpper(code)
-			}
-		}
-		return statusErr, ""
-	}
-	return statusOther, ""
-}
 
 // rejected turns a mailhost's -ERR to a login command into what the table in package login judges, and leaves the rest as
 // it is.

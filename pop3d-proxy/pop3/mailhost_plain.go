@@ -13,15 +13,26 @@ import (
 // that would make AUTH longer goes on a line of its own (RFC 5034 section 4).
 const maxCommand = 255
 
-// authPlain logs in as the master user on behalf of the account: SASL PLAIN with an authorization identity (RFC 4616).
-func (h *mailhost) authPlain() error {
+// authMaster logs in as the master user on behalf of the account. The password is sent along with the command only where the
+// mailhost is known to have the mechanism.
+func (h *mailhost) authMaster() error {
+	list, err := h.capabilities(frontend.StepLogin)
+	if err != nil {
+		return err
+	}
+	return h.authPlain(takesPlain(list))
+}
+
+// authPlain logs in by SASL PLAIN (RFC 4616), with an authorization identity for the master user. initial sends the
+// response along with the command.
+func (h *mailhost) authPlain(initial bool) error {
 	message, err := sasl.PlainResponse(h.m.Authzid, h.m.User, h.m.Password)
 	if err != nil {
 		return &frontend.StepError{Step: frontend.StepLogin, Err: err}
 	}
 	response := base64.StdEncoding.EncodeToString(message)
 	command := "AUTH PLAIN " + response
-	if len(command)+2 > maxCommand {
+	if !initial || len(command)+2 > maxCommand {
 		command = "AUTH PLAIN"
 	}
 	if err := h.plainDialogue(command, response); err != nil {
@@ -36,21 +47,26 @@ func (h *mailhost) plainDialogue(command, response string) error {
 	if err := h.send(command); err != nil {
 		return err
 	}
-	text, err := h.in.ReadLine(maxResponse)
+	text, err := h.line()
 	if err != nil {
-		return fmt.Errorf("read the response: %w", err)
+		return err
 	}
-	if string(text) == "+" || string(text) == "+ " {
+	if s, _ := parseResponse(text); s == statusMore {
 		if err := h.send(response); err != nil {
 			return err
 		}
 		return h.response()
 	}
-	if err := h.parse(text); err != nil {
+	err = h.parse(text)
+	if command != "AUTH PLAIN" {
 		return err
 	}
-	if command == "AUTH PLAIN" {
+	r, refused := errors.AsType[*refusal](err)
+	switch {
+	case err == nil:
 		return errors.New("login accepted before the password was sent")
+	case refused && (r.code == "" || r.code == "AUTH"): // it has not seen the password and can not have refused it
+		return fmt.Errorf("mailhost does not take AUTH PLAIN: %s", r)
 	}
-	return nil
+	return err
 }

@@ -11,7 +11,8 @@ func TestRefusals(t *testing.T) {
 	const (
 		user    = "S: +OK hello\nC: USER fay\n"
 		pass    = user + "S: +OK\nC: PASS geheim\n"
-		master  = "S: +OK hello\nC: AUTH PLAIN ZmF5AG1hc3RlcgBtcHc=\n"
+		capa    = "S: +OK hello\nC: CAPA\nS: +OK\nS: SASL PLAIN\nS: .\n"
+		master  = capa + "C: AUTH PLAIN ZmF5AG1hc3RlcgBtcHc=\n"
 		busy    = "-ERR [SYS/TEMP] Temporary problem, please try again later"
 		refused = "-ERR [AUTH] Login failed."
 		admin   = "-ERR [SYS/PERM] Mail server can not open the mailbox, please call the postmaster"

@@ -95,7 +95,7 @@ func startMailhost(t testing.TB, protocol string) {
 		if protocol == "POP3" {
 			io.WriteString(conn, "+OK hello\r\n")
 		} else {
-			io.WriteString(conn, "* OK hello\r\n")
+			io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1] hello\r\n")
 		}
 		for {
 			line, err := in.ReadString('\n')

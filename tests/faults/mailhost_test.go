@@ -27,7 +27,7 @@ type fault struct {
 }
 
 const (
-	greets   = "S: * OK hello\n"
+	greets   = "S: * OK [CAPABILITY IMAP4rev1] hello\n"
 	takesTag = greets + "C~ (?P<tag>\\S+) LOGIN .*\n"
 	greets3  = "S: +OK hello\n"
 	user3    = greets3 + "C~ USER .*\n"
@@ -54,7 +54,7 @@ var faults = []fault{
 	{name: "has everybody logged in", imap: "S: * PREAUTH welcome", want: temporary, step: "greeting"},
 	{name: "rejects", imap: takesTag + "S: ${tag} NO wrong", pop3: pass3 + "S: -ERR wrong", want: refused, step: "login/password"},
 	{name: "rejects with a code", imap: takesTag + "S: ${tag} NO [AUTHENTICATIONFAILED] wrong", pop3: pass3 + "S: -ERR [AUTH] wrong", want: refused, step: "login/password"},
-	{name: "rejects the user", pop3: user3 + "S: -ERR who?", want: refused, step: "/user"},
+	{name: "rejects the user", pop3: user3 + "S: -ERR who?\nC: CAPA\nS: -ERR", want: refused, step: "/user"},
 	{name: "does not understand", imap: takesTag + "S: ${tag} BAD what?", pop3: user3 + "S: What?", want: temporary, step: "login/user"},
 	{name: "has trouble of its own", imap: takesTag + "S: ${tag} NO [UNAVAILABLE] database down", pop3: pass3 + "S: -ERR [SYS/TEMP] database down", want: temporary, step: "login/password"},
 	{name: "says goodbye instead of an answer", imap: takesTag + "S: * BYE going down", pop3: pass3 + "S: bye", want: temporary, step: "login/password"},
@@ -63,13 +63,13 @@ var faults = []fault{
 	{name: "talks without end", imap: takesTag, pop3: user3, then: endless("* 1 EXISTS\r\n"), want: temporary, step: "login/user"},
 	{name: "talks slowly without end", imap: takesTag, then: drip("* 1 EXISTS\r\n"), want: temporary, step: "login"},
 	{name: "greets without end", imap: "\n", pop3: "\n", then: endless("x"), want: temporary, step: "greeting"},
-	{name: "stops reading", imap: "S: * OK hello", pop3: "S: +OK hello", then: hang, want: temporary, step: "login/user"},
+	{name: "stops reading", imap: "S: * OK [CAPABILITY IMAP4rev1] hello", pop3: "S: +OK hello", then: hang, want: temporary, step: "login/user"},
 	{name: "one byte at a time", imap: protocols[0].works, pop3: protocols[1].works, dribble: time.Millisecond, want: loggedIn},
-	{name: "bare line feeds", imap: "S= \"* OK hello\\n\"\nC~ (?P<tag>\\S+) LOGIN .*\nS= \"${tag} OK in\\n\"\n" + echo,
+	{name: "bare line feeds", imap: "S= \"* OK [CAPABILITY IMAP4rev1] hello\\n\"\nC~ (?P<tag>\\S+) LOGIN .*\nS= \"${tag} OK in\\n\"\n" + echo,
 		pop3: "S= \"+OK hello\\n\"\nC~ USER .*\nS= \"+OK\\n\"\nC~ PASS .*\nS= \"+OK\\n\"\n" + echo, want: loggedIn},
 	{name: "untagged responses", imap: takesTag + "S: * CAPABILITY IMAP4rev1\nS: * OK still there\nS: * 3 EXISTS\nS: ${tag} OK [CAPABILITY IMAP4rev1] in\n" + echo, want: loggedIn},
 	{name: "a line of 1 MB", imap: takesTag + "S: * OK " + strings.Repeat("x", 1<<20) + "\nS: ${tag} OK in\n" + echo, want: loggedIn},
-	{name: "an answer of 1 MB", pop3: user3 + "S: +OK " + strings.Repeat("x", 1<<20), want: temporary, step: "/user"},
+	{name: "an answer of 1 MB", pop3: user3 + "S: +OK " + strings.Repeat("x", 1<<20) + "\nC~ PASS .*\nS: +OK in\n" + echo, want: loggedIn},
 }
 
 // hang keeps the connection until the proxy closes it.

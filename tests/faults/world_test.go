@@ -71,7 +71,7 @@ var protocols = []protocol{
 			denied:    `S: a NO [CONTACTADMIN] The mailbox can not be opened, please call the postmaster`,
 		},
 		after: "C: b NOOP\nS: b OK NOOP completed",
-		works: "S: * OK good\nC~ (?P<tag>\\S+) LOGIN .*\nS: ${tag} OK in\n" + echo,
+		works: "S: * OK [CAPABILITY IMAP4rev1] good\nC~ (?P<tag>\\S+) LOGIN .*\nS: ${tag} OK in\n" + echo,
 	},
 	{
 		name: "POP3", port: ":110", greeting: `S~ \+OK .*`, login: "C: USER USER\nS~ \\+OK.*\nC: PASS PASS",

@@ -40,7 +40,7 @@ func TestSecrets(t *testing.T) {
 		harness.Account{Name: "here", Password: secret, Home: harness.NewHome(t)})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	// The mailhosts repeat what they do not like.
-	for port, words := range map[string][2]string{"143": {"* OK hello\r\n", "a1 NO"}, "110": {"+OK hello\r\n", "-ERR"}} {
+	for port, words := range map[string][2]string{"143": {"* OK [CAPABILITY IMAP4rev1] hello\r\n", "a1 NO"}, "110": {"+OK hello\r\n", "-ERR"}} {
 		harness.NewFakeMailhost(t, mailhost+":"+port, func(c net.Conn) error {
 			io.WriteString(c, words[0])
 			buf := make([]byte, 1000)

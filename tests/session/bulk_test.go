@@ -19,7 +19,7 @@ const rawHost = "127.0.0.9"
 func rawMailhost(t *testing.T, protocol string, then func(*net.TCPConn) error) *harness.FakeMailhost {
 	t.Helper()
 	port, login := ":143", harness.Scripted(t, 0, `
-		S: * OK raw
+		S: * OK [CAPABILITY IMAP4rev1] raw
 		C~ (?P<tag>\S+) LOGIN .*
 		S: ${tag} OK in
 	`)

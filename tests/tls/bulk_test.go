@@ -34,7 +34,7 @@ func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *h
 	pair := p.ca.Issue(t, testcert.Spec{Name: "bulk.example"})
 	harness.NewFakeMailhost(t, "127.0.7.1:993", func(raw net.Conn) error {
 		c := tls.Server(&eofConn{Conn: raw}, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{pair.DER}, PrivateKey: pair.Key}}})
-		fmt.Fprintf(c, "* OK\r\n")
+		fmt.Fprintf(c, "* OK [CAPABILITY IMAP4rev1]\r\n")
 		if _, err := readLine(c); err != nil {
 			return err
 		}

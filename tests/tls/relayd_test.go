@@ -106,7 +106,7 @@ func TestRelaydKilled(t *testing.T) {
 	var harm atomic.Value
 	harness.NewFakeMailhost(t, "127.0.7.1:993", func(raw net.Conn) error {
 		c := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{pair.DER}, PrivateKey: pair.Key}}})
-		fmt.Fprintf(c, "* OK\r\n")
+		fmt.Fprintf(c, "* OK [CAPABILITY IMAP4rev1]\r\n")
 		if _, err := readLine(c); err != nil {
 			return nil
 		}

@@ -82,7 +82,7 @@ func world(b *testing.B, rsa, cache bool) []*side {
 
 // mailhost says yes to everything. "x GET n" sends n MiB, "x PUT n" takes them.
 func mailhost(c net.Conn) error {
-	fmt.Fprintf(c, "* OK hello\r\n")
+	fmt.Fprintf(c, "* OK [CAPABILITY IMAP4rev1] hello\r\n")
 	in := bufio.NewReaderSize(c, 256<<10)
 	block := make([]byte, 1<<20)
 	for {

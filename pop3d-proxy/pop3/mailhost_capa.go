@@ -1,0 +1,74 @@
+package pop3
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"mailproxy/internal/frontend"
+)
+
+// capabilities asks a mailhost what it can do (RFC 2449 section 5), upper-case lines. It is asked only when the answer
+// decides something: before AUTH, and when USER was refused. nil without an error: the mailhost does not tell.
+func (h *mailhost) capabilities(step frontend.Step) ([]string, error) {
+	err := h.command(step, "CAPA")
+	if _, refused := errors.AsType[*refusal](err); refused {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := []string{}
+	for len(list) < maxCapabilities {
+		text, err := h.line()
+		if err != nil {
+			return nil, &frontend.StepError{Step: step, Err: err}
+		}
+		if text == "." {
+			return list, nil
+		}
+		list = append(list, strings.ToUpper(text))
+	}
+	return nil, &frontend.StepError{Step: step, Err: errors.New("mailhost lists capabilities without end")}
+}
+
+// takesPlain says whether a list has the SASL mechanism PLAIN.
+func takesPlain(list []string) bool {
+	return slices.ContainsFunc(list, func(entry string) bool {
+		words := strings.Fields(entry)
+		return len(words) > 0 && words[0] == "SASL" && slices.Contains(words[1:], "PLAIN")
+	})
+}
+
+func has(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(entry string) bool {
+		word, _, _ := strings.Cut(entry, " ")
+		return word == name
+	})
+}
+
+// withoutUser goes on when USER has failed with err. Nothing secret has been sent so far. A mailhost that lists USER among
+// its capabilities, or gives a reason of its own, has refused the name; one that does not takes no plain passwords, or none
+// on this connection.
+func (h *mailhost) withoutUser(err error) error {
+	r, refused := errors.AsType[*refusal](err)
+	if !refused || r.code != "" && r.code != "AUTH" {
+		return rejected(frontend.StepUser, err)
+	}
+	list, cerr := h.capabilities(frontend.StepUser)
+	switch {
+	case cerr != nil:
+		return cerr
+	case list == nil || has(list, "USER"):
+		return rejected(frontend.StepUser, err)
+	case !h.m.TLS && has(list, "STLS"): // whatever SASL says
+		err = errors.New("mailhost takes no password before STLS: PROXY_TLS=STARTTLS encrypts the connection")
+	case takesPlain(list):
+		return h.authPlain(true)
+	case !h.m.TLS:
+		err = errors.New("mailhost takes neither USER nor AUTH PLAIN on this connection, which PROXY_TLS does not encrypt")
+	default:
+		err = errors.New("mailhost takes neither USER nor AUTH PLAIN")
+	}
+	return &frontend.StepError{Step: frontend.StepUser, Err: err}
+}
