@@ -94,6 +94,20 @@ func New(mechanism string, opts Options) (Exchange, error) {
 	return nil, ErrUnknownMechanism
 }
 
+// Known says whether New has a mechanism for a connection that has authenticated the user external, or nobody.
+func Known(mechanism, external string) bool {
+	_, err := New(mechanism, Options{Hostname: "localhost", Random: zeros{}, External: external})
+	return err == nil
+}
+
+// zeros are good enough for an exchange that does not take place.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
 // Check reports as ErrMalformed a user name or password that must not go any further: an empty name, one of
 // them too long, a control character in one of them (a line break would become a second command at a mailhost
 // or a second field at the auth module). Bytes above 0x7f pass, valid UTF-8 or not: old accounts have Latin-1

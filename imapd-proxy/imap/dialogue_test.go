@@ -19,14 +19,14 @@ func settings(file string) map[string]string {
 	case "settings":
 		return map[string]string{
 			"IMAP_CAPABILITY": "IMAP4rev1 IDLE", "IMAP_CAPABILITY_TLS": "NOT THIS", "IMAP_ACL": "1", "IMAP_KEYWORDS": "1",
-			"IMAP_ID_FIELDS": "3", "OUTBOX": ".Out", "IMAP_MOVE_EXPUNGE_TO_TRASH": "1", "SMAP_CAPABILITY": "SMAP1",
+			"IMAP_UTF8": "yes", "IMAP_ID_FIELDS": "3", "OUTBOX": ".Out", "IMAP_MOVE_EXPUNGE_TO_TRASH": "1", "SMAP_CAPABILITY": "SMAP1",
 		}
 	case "tls-required":
-		return map[string]string{"IMAP_TLS_REQUIRED": "1"}
+		return map[string]string{"IMAP_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN SASL-IR IDLE AUTH=LOGIN"}
 	case "under-tls":
 		return map[string]string{
 			"IMAP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann", "IMAP_TLS_REQUIRED": "1",
-			"IMAP_CAPABILITY": "NOT-THIS", "IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "IMAP_STARTTLS": "YES",
+			"IMAP_CAPABILITY": "NOT-THIS", "IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN starttls imap4REV1 LOGINDISABLED AUTH=GSSAPI auth=plain", "IMAP_STARTTLS": "YES",
 		}
 	}
 	return nil
@@ -42,7 +42,7 @@ func TestLog(t *testing.T) {
 	const where = fronttest.Where
 	front().Logs(t, []fronttest.LogCase{
 		{Name: "logout", Text: "S* .*\nC: a LOGOUT\nS* a OK .*\nS-",
-			Log: []string{"INFO: LOGOUT, " + where + ", rcvd=10, sent=131"}},
+			Log: []string{"INFO: LOGOUT, " + where + ", rcvd=10, sent=112"}},
 		{Name: "closed", Text: "S* .*\nC-\nS-",
 			Log: []string{"DEBUG: Disconnected, " + where + ", time=0"}},
 		{Name: "wrong password", Text: "S* .*\nC: a LOGIN ann x\nS* a NO .*\nC-\nS-",

@@ -30,14 +30,23 @@ func (u *upstream) warnOfMissing() {
 		return
 	}
 	var missing []string
-	for word := range strings.FieldsSeq(c.IMAP.Capability) {
-		upper := strings.ToUpper(word)
-		if !strings.HasPrefix(upper, "AUTH=") && upper != "SASL-IR" && !hasCapability(u.learned, word) {
+	for word := range strings.FieldsSeq(u.m.Offered) {
+		if !beforeLogin(word) && !hasCapability(u.learned, word) {
 			missing = append(missing, word)
 		}
 	}
 	if len(missing) > 0 {
-		u.m.Log.Warnf("%s (%s) does not have what IMAP_CAPABILITY promises: %s", u.m.Host, u.m.Addr, strings.Join(missing, " "))
+		u.m.Log.Warnf("%s (%s) does not have what clients are promised: %s", u.m.Host, u.m.Addr, strings.Join(missing, " "))
+	}
+}
+
+// beforeLogin says whether a capability only concerns the time before a login.
+func beforeLogin(word string) bool {
+	switch upper := strings.ToUpper(word); upper {
+	case "SASL-IR", "STARTTLS", "LOGINDISABLED", "LOGIN-REFERRALS", "ID":
+		return true
+	default:
+		return strings.HasPrefix(upper, "AUTH=")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // What was promised and is not there is said once, when somebody is looking for it, and only then.
 func TestWarnOfMissing(t *testing.T) {
 	promised := "IMAP4rev1 IDLE THREAD=REFERENCES AUTH=PLAIN SASL-IR"
-	const warning = "WARN: mail.example (192.0.2.1:143) does not have what IMAP_CAPABILITY promises: THREAD=REFERENCES\n"
+	const warning = "WARN: mail.example (192.0.2.1:143) does not have what clients are promised: THREAD=REFERENCES\n"
 	for name, c := range map[string]struct {
 		settings []string
 		answer   string
@@ -25,7 +25,8 @@ func TestWarnOfMissing(t *testing.T) {
 		"it is passed on": {[]string{"DEBUG_LOGIN=1", "IMAP_PROXY_FOREIGN=2"}, "a1 OK [CAPABILITY IMAP4rev1] in", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, theirs := testMailhost(t, append(c.settings, "IMAP_CAPABILITY="+promised)...)
+			m, theirs := testMailhost(t, c.settings...)
+			m.Offered = promised
 			var log bytes.Buffer
 			m.Log = inetd.NewLog(&log)
 			done := make(chan error, 1)

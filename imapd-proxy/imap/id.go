@@ -21,7 +21,7 @@ type idField struct{ name, value string }
 // id is RFC 2971, for those who ask before they log in; Courier answers only afterwards. IMAP_ID_FIELDS is the sum of 1
 // (our version), 2 (operating system); the name is told in any case.
 func (d *dialogue) id(ctx context.Context, tag string) error {
-	answered := d.s.Config.IMAP.ID
+	answered := hasCapability(d.capabilities(), "ID")
 	if !answered {
 		// Only a proxy is listened to, and a client that is going to be refused is asked for no literal.
 		proceed := d.cmd.proceed

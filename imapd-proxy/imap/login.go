@@ -38,6 +38,7 @@ func (d *dialogue) refuseWithoutTLS(tag string) error {
 // for us: it has been relayed to its end, or this process has become the local server. Credentials without a Type (and
 // not External) can not be anybody's and are refused without asking.
 func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credentials) error {
+	c.Offered = d.capabilities()
 	outcome, err := d.s.Login(ctx, c, tag)
 	switch {
 	case err != nil:

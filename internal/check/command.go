@@ -13,22 +13,23 @@ import (
 	"mailproxy/internal/inetd"
 )
 
-// Command is the subcommand "check" of a front end: check [-config FILE]... [--json] [USER]. Exit status 0: every step
+// Command is the subcommand "check" of a front end: check [-config FILE]... [--json] [--capabilities | USER]. Exit status 0: every step
 // went well; 1: one has failed; 100: wrong usage.
 func Command(ctx context.Context, p *frontend.Program, d Dialect, args, environ []string, stdin, stdout, stderr *os.File) int {
 	var configs []string
 	flags := flag.NewFlagSet(p.Name+" check", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	asJSON := flags.Bool("json", false, "one JSON object a line")
+	all := flags.Bool("capabilities", false, "ask all mailhosts of all accounts what they can do")
 	flags.Func("config", "read settings from `FILE`; may be repeated", func(name string) error {
 		configs = append(configs, name)
 		return nil
 	})
 	flags.Usage = func() {
-		fmt.Fprintf(stderr, "usage: %s check [-config FILE]... [--json] [USER]\n", p.Name)
+		fmt.Fprintf(stderr, "usage: %s check [-config FILE]... [--json] [--capabilities | USER]\n", p.Name)
 		flags.PrintDefaults()
 	}
-	if err := flags.Parse(args); err != nil || flags.NArg() > 1 {
+	if err := flags.Parse(args); err != nil || flags.NArg() > 1 || *all && flags.NArg() > 0 {
 		if err == nil {
 			flags.Usage()
 		}
@@ -39,7 +40,7 @@ func Command(ctx context.Context, p *frontend.Program, d Dialect, args, environ 
 	}
 	report := &Report{Out: stdout, JSON: *asJSON, Color: !*asJSON && IsTerminal(stdout)}
 	c := &Check{
-		Report: report, Dialect: d, User: flags.Arg(0), Sources: configs,
+		Report: report, Dialect: d, User: flags.Arg(0), Sources: configs, All: *all,
 		Password: AskPassword(stdin, stderr),
 	}
 	loaded, err := config.Load(configs, environ, config.Protocol(p.Protocol.Name))

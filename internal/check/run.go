@@ -29,6 +29,8 @@ type Check struct {
 	Advertised func(tls bool) []string
 	// User is the account to follow; empty = only settings and the auth module.
 	User string
+	// All asks for the capabilities of all mailhosts instead of following an account.
+	All bool
 	// Password asks for the account's password; "" = do not log in.
 	Password func() (string, error)
 }
@@ -39,7 +41,9 @@ var modules = []string{"authuserdb", "authldap", "authmysql", "authpgsql"}
 // Run makes the inspection and returns the exit status: 0 when every step went well, 1 when one failed.
 func (c *Check) Run(ctx context.Context) int {
 	c.settings()
-	if c.SettingsError == nil {
+	if c.SettingsError == nil && c.All {
+		c.capabilities(ctx)
+	} else if c.SettingsError == nil {
 		if account := c.account(ctx); account != nil {
 			c.places(ctx, account)
 		}
@@ -163,19 +167,34 @@ func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.
 	}
 }
 
-// capabilities compares two lists, and says what a client would miss.
-func (c *Check) compare(when string, offered []string, tls bool) {
-	var advertised []string
-	for _, capability := range c.Advertised(tls) {
-		advertised = append(advertised, strings.ToUpper(capability))
-	}
-	advertised = sorted(advertised)
+// compare compares a mailhost's list with the one that a client sees which can log in, and says what the client would miss.
+// Where clients see another list under TLS than without, both are compared.
+func (c *Check) compare(when string, offered []string) {
+	clear, secure := c.advertised(false), c.advertised(true)
 	strange := func(w string) bool {
-		// What only concerns the way to log in ends with the login.
-		return strings.HasPrefix(w, "AUTH=") || strings.HasPrefix(w, "SASL") || strings.HasPrefix(w, "IMPLEMENTATION") || strings.HasPrefix(w, "LOGIN-DELAY") ||
-			slices.Contains([]string{"STARTTLS", "STLS", "LOGINDISABLED", "SASL-IR", "LOGIN-REFERRALS", "ID", "USER", "UTF8 USER", "UTF8", "LANG", "RESP-CODES", "AUTH-RESP-CODE"}, w)
+		return beforeLogin(w) || slices.Contains([]string{"ID", "UTF8 USER", "UTF8", "LANG", "RESP-CODES", "AUTH-RESP-CODE"}, w)
 	}
-	lost := slices.DeleteFunc(missing(advertised, offered), strange)
+	clear, secure = slices.DeleteFunc(clear, strange), slices.DeleteFunc(secure, strange)
+	switch {
+	case slices.Equal(clear, secure), c.Session.Config.TLSRequired:
+		c.compareWith(when, secure, offered, strange)
+	default:
+		c.compareWith(when, clear, offered, strange)
+		c.compareWith(when+", under TLS", secure, offered, strange)
+	}
+}
+
+// advertised is the list that clients are shown.
+func (c *Check) advertised(tls bool) []string {
+	var list []string
+	for _, capability := range c.Advertised(tls) {
+		list = append(list, strings.ToUpper(capability))
+	}
+	return sorted(list)
+}
+
+func (c *Check) compareWith(when string, advertised, offered []string, strange func(string) bool) {
+	lost := missing(advertised, offered)
 	more := slices.DeleteFunc(missing(offered, advertised), strange)
 	if len(lost) > 0 {
 		c.Report.warn("capability", "we advertise what the mailhost does not do %s: %s", when, strings.Join(lost, " "))

@@ -98,7 +98,7 @@ func (c *Check) login(ctx context.Context, w *wire, addr netip.AddrPort, account
 	}
 	if password == "" {
 		if before != nil {
-			c.compare("before the login", before, false)
+			c.compare("before the login", before)
 		}
 		return
 	}
@@ -129,7 +129,7 @@ func (c *Check) login(ctx context.Context, w *wire, addr netip.AddrPort, account
 		r.warn("capability", "%s does not say what it can do after the login: %v", addr, err)
 		return
 	}
-	c.compare("after the login", after, false)
+	c.compare("after the login", after)
 }
 
 // here looks at what the local server will need.

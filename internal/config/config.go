@@ -71,6 +71,9 @@ type Config struct {
 
 	// Proxy (IMAP_PROXY, POP3_PROXY) says that accounts may live elsewhere.
 	Proxy bool
+	// UTF8 (IMAP_UTF8, POP3_UTF8; by default on where Proxy is off) offers ENABLE UTF8=ACCEPT, or UTF8,
+	// before the login.
+	UTF8 bool
 	// Hostname (PROXY_HOSTNAME) is a name that this host is known by as a mailhost, besides its own.
 	Hostname string
 	// Mailhosts (PROXY_MAILHOSTS) are where accounts may be sent; empty = anywhere.
@@ -134,6 +137,7 @@ type Config struct {
 
 	raw     Raw
 	haproxy bool // HAPROXY
+	utf8Set bool // IMAP_UTF8, POP3_UTF8
 }
 
 // Environ is the environment and the files in one, as an environment for another program, sorted by name.

@@ -98,6 +98,9 @@ func (c *Config) finish() (errs []error) {
 	if c.MaxUnauthPerIP > 0 && c.ThrottleFile == "" {
 		needs("MAXUNAUTHPERIP", "THROTTLE_FILE, where the front ends count together")
 	}
+	if !c.utf8Set {
+		c.UTF8 = !c.Proxy
+	}
 	if !c.haproxy {
 		c.Balancers = nil
 	}
@@ -126,6 +129,11 @@ func shown(text string) string {
 		return strconv.Quote(text[:most]) + "..."
 	}
 	return strconv.Quote(text)
+}
+
+func setUTF8(c *Config, text string) error {
+	c.utf8Set = true
+	return switchOf("", "", func(c *Config) *bool { return &c.UTF8 }).set(c, text)
 }
 
 func setBalancers(c *Config, text string) (err error) {

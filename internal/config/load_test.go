@@ -35,7 +35,7 @@ func defaults(p Protocol) Config {
 		ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second,
 		Mailhost: MailhostTLS{Mode: ModeClear, Verify: VerifyPeer}, Forward: ForwardNone,
 		RelaySocket: relay.DefaultSocket, Keepalive: 5 * time.Minute, HalfClosed: relay.DefaultHalfClosed,
-		Umask: -1, RelaydUsers: []string{relay.DefaultUser},
+		UTF8: true, Umask: -1, RelaydUsers: []string{relay.DefaultUser},
 		TLS: TLS{Verify: VerifyNone, Handshake: 30 * time.Second},
 	}
 }
@@ -103,7 +103,9 @@ func TestEverySetting(t *testing.T) {
 		"TIMEOUT_WRITE=4":                      func(c *Config) { c.AuthWrite = 4 * second },
 		"TIMEOUT_READ=5":                       func(c *Config) { c.AuthRead = 5 * second },
 		"DEBUG_LOGIN=2":                        func(c *Config) { c.Debug = true },
-		"IMAP_PROXY=on":                        func(c *Config) { c.Proxy = true },
+		"IMAP_PROXY=on":                        func(c *Config) { c.Proxy, c.UTF8 = true, false },
+		"IMAP_PROXY=on IMAP_UTF8=yes":          func(c *Config) { c.Proxy = true },
+		"IMAP_UTF8=NO":                         func(c *Config) { c.UTF8 = false },
 		"POP3_PROXY=maybe":                     func(*Config) {}, // nobody reads it here
 		"PROXY_HOSTNAME=h":                     func(c *Config) { c.Hostname = "h" },
 		"PROXY_CONNECT_TIMEOUT=6":              func(c *Config) { c.ConnectTimeout = 6 * second },
@@ -180,7 +182,7 @@ func TestEverySetting(t *testing.T) {
 			t.Errorf("%s is not tried", s.Name)
 		}
 	}
-	got, err := Load(nil, strings.Fields("POP3AUTH=PLAIN POP3AUTH_TLS=LOGIN POP3_PROXY=1 POP3_UMASK=7 "+
+	got, err := Load(nil, strings.Fields("POP3AUTH=PLAIN POP3AUTH_TLS=LOGIN POP3_PROXY=1 POP3_UTF8=1 POP3_UMASK=7 "+
 		"POP3_STARTTLS=y "+
 		"POP3_TLS=1 POP3_TLS_REQUIRED=true IMAP_PROXY_FOREIGN=maybe IMAP_CAPABILITY=X"), POP3)
 	want := defaults(POP3)

@@ -111,6 +111,8 @@ func dialogue() []Setting {
 		{Name: "IMAP_ID_FIELDS", Kind: Number, For: IMAP, evenEmpty: true, set: setID},
 		text("OUTBOX", "", func(c *Config) *string { return &c.IMAP.Outbox }).only(IMAP),
 		switchOf("IMAP_MOVE_EXPUNGE_TO_TRASH", "0", func(c *Config) *bool { return &c.IMAP.Trash }).only(IMAP),
+		Setting{Name: "IMAP_UTF8", Kind: Switch, set: setUTF8}.only(IMAP),
+		Setting{Name: "POP3_UTF8", Kind: Switch, set: setUTF8}.only(POP3),
 		text("POP3AUTH", "", func(c *Config) *string { return &c.POP3.Auth }).only(POP3),
 		text("POP3AUTH_TLS", "", func(c *Config) *string { return &c.POP3.AuthTLS }).only(POP3),
 		seconds("LOGIN_TIMEOUT", "60", 1, func(c *Config) *time.Duration { return &c.LoginTimeout }),

@@ -131,6 +131,11 @@ func (s *Session) logRejected(m *Mailhost, r *RejectedError, v login.Verdict) {
 		what, m.Addr, r.Step, text.Field(m.account()), why, text.Field(m.Redact(r.Answer.Text)))
 }
 
+// logHungUp: a mailhost does not like something that it can be spared.
+func (s *Session) logHungUp(m *Mailhost, err *HungUpError) {
+	s.Log.Warnf("%s %s, address=%s, user=%s: trying without", m.Host, m.Redact(err.Error()), m.Addr, text.Field(m.account()))
+}
+
 func (s *Session) logConnected(m *Mailhost) {
 	if s.Config.Debug {
 		s.Log.Debugf("Proxy connected to %s, address=%s", m.Host, m.Addr)

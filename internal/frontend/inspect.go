@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/inetd"
 )
@@ -38,6 +39,16 @@ func (s *Session) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort)
 		conn.Close()
 	}
 	return err
+}
+
+// LogInAsMaster logs in as PROXY_MASTER_USER on behalf of an account, over a connection that Connect has made.
+func (s *Session) LogInAsMaster(ctx context.Context, m *Mailhost, account *authlib.Account) error {
+	t, err := s.template(&Credentials{}, account, "check")
+	if err != nil {
+		return err
+	}
+	m.Tag, m.User, m.Password, m.Authzid = t.Tag, t.User, t.Password, t.Authzid
+	return s.Protocol.Login(ctx, m)
 }
 
 // Inspect makes a session without a connection from settings: enough for the methods above and for Auth.

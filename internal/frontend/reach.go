@@ -69,7 +69,7 @@ func (s *Session) isHere(host Host) (bool, error) {
 
 // template is what every attempt to log an account in has in common.
 func (s *Session) template(c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
-	m := &Mailhost{Tag: tag, Client: s.Peer, Hops: s.hopsLeft(), UTF8: c.UTF8, Config: s.Config, Log: s.Log}
+	m := &Mailhost{Tag: tag, Client: s.Peer, Hops: s.hopsLeft(), UTF8: c.UTF8, Offered: c.Offered, Config: s.Config, Log: s.Log}
 	m.User, m.Password = account.Address, account.ClearPassword
 	if s.Config.MasterUser != "" {
 		secret, err := readSecret(s.Config.MasterFile)
@@ -191,7 +191,8 @@ func (s *Session) mailhostPort() string {
 	return s.Protocol.Port
 }
 
-// tryAddress connects and logs in. Everything that goes wrong is logged here. On success m.Conn is ready for the relay.
+// tryAddress connects and logs in, once more where the mailhost has hung up on something that it need not be told.
+// Everything that goes wrong is logged here. On success m.Conn is ready for the relay.
 func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
 	switch {
 	case s.isOurselves(addr):
@@ -201,12 +202,25 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailho
 		s.logLoop(m, "the session has come through as many proxies as it may")
 		return ErrTemporary
 	}
+	err := s.attempt(ctx, addr, m)
+	if hungUp, ok := errors.AsType[*HungUpError](err); ok && !m.LeaveOut {
+		s.logHungUp(m, hungUp)
+		m.LeaveOut = true
+		err = s.attempt(ctx, addr, m)
+	}
+	if err != nil {
+		return s.judge(m, err)
+	}
+	return nil
+}
+
+// attempt is one connection of tryAddress. It is closed when there is an error.
+func (s *Session) attempt(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
 	conn, err := s.dial(ctx, addr)
 	if err != nil {
-		s.logUnusable(m, StepConnect, err)
-		return temporary(err)
+		return &StepError{StepConnect, err}
 	}
-	m.Conn = conn
+	m.Conn, m.TLS, m.StartTLS = conn, false, nil
 	noDelay(conn)
 	ctx, cancel := context.WithTimeout(ctx, s.Config.MailhostTimeout)
 	defer cancel()
@@ -226,7 +240,7 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailho
 		return m.Conn.SetDeadline(time.Time{})
 	}
 	m.Conn.Close()
-	return s.judge(m, err)
+	return err
 }
 
 // judge logs why a mailhost did not take an account, and says whether it is worth trying another.

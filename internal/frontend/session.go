@@ -9,7 +9,9 @@ package frontend
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
+	"syscall"
 	"time"
 
 	"mailproxy/authlib"
@@ -68,6 +70,10 @@ type Mailhost struct {
 	Hops int
 	// UTF8 says that a POP3 client has sent UTF8.
 	UTF8 bool
+	// Offered is the capability list that the client was shown, as the dialogue writes it.
+	Offered string
+	// LeaveOut says that the mailhost has hung up on something that it can be logged in to without: see HungUpError.
+	LeaveOut bool
 	// Config is the session's.
 	Config *config.Config
 	// Log is the session's.
@@ -114,6 +120,24 @@ type RejectedError struct {
 // Error writes the step and the mailhost's answer.
 func (e *RejectedError) Error() string { return string(e.Step) + ": rejected: " + e.Answer.Text }
 
+// HungUpError says that the mailhost ended the connection when it was told something that can be left out. It is connected to
+// and logged in to once more, with Mailhost.LeaveOut.
+type HungUpError struct {
+	What string // "UTF8", "the client's fields of ID"
+	Err  error
+}
+
+// Error names what was not liked.
+func (e *HungUpError) Error() string { return "hung up on " + e.What + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *HungUpError) Unwrap() error { return e.Err }
+
+// HungUp says whether err is the end of a connection, and not a timeout or an answer.
+func HungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // DeniedError says that the client has proven who it is and is not let in all the same: the account's server does not take
 // it, or its options or the way it came do not allow the login. It is no failed login: it is answered after the usual
 // delay, and counts nowhere against the client.
@@ -159,6 +183,8 @@ type Credentials struct {
 	External bool
 	// UTF8 says that a POP3 client has sent UTF8.
 	UTF8 bool
+	// Offered is the capability list that the client was shown.
+	Offered string
 }
 
 // Outcome is a login that succeeded.

@@ -2,7 +2,10 @@ package pop3
 
 import (
 	"context"
+	"slices"
 	"strings"
+
+	"mailproxy/authlib/sasl"
 )
 
 // capa is RFC 2449 section 5. The list is Courier's, which the local server repeats after login, and the response codes
@@ -11,22 +14,24 @@ func (d *dialogue) capa(_ context.Context, _ string) error {
 	return d.ok("+OK Here's what I can do:\r\n" + strings.Join(d.capabilities(), "\r\n") + "\r\n.")
 }
 
-// capabilities is the list itself.
+// capabilities is the list itself: no SASL and no USER where they would be refused for want of TLS.
 func (d *dialogue) capabilities() []string {
 	var list []string
-	if sasl := d.mechanisms(); sasl != "" {
-		list = append(list, "SASL "+sasl)
+	if names := d.mechanisms(); names != "" && !d.s.NeedsTLS() {
+		list = append(list, "SASL "+names)
 	}
 	if d.s.OffersStartTLS() {
 		list = append(list, "STLS")
 	}
+	list = append(list, "TOP")
+	if !d.s.NeedsTLS() {
+		list = append(list, "USER")
+	}
+	list = append(list, "LOGIN-DELAY 10", "PIPELINING", "UIDL")
+	if d.s.Config.UTF8 {
+		list = append(list, "UTF8 USER")
+	}
 	return append(list,
-		"TOP",
-		"USER",
-		"LOGIN-DELAY 10",
-		"PIPELINING",
-		"UIDL",
-		"UTF8 USER",
 		"LANG",
 		"RESP-CODES",     // RFC 2449 section 6.4
 		"AUTH-RESP-CODE", // RFC 3206 section 6
@@ -41,9 +46,11 @@ func (d *dialogue) mechanisms() string {
 	if d.s.TLS && c.AuthTLS != "" {
 		list = c.AuthTLS
 	}
-	names := strings.Fields(strings.ToUpper(list))
-	if d.s.ExternalName() != "" {
-		names = append(names, "EXTERNAL")
+	var names []string
+	for _, name := range append(strings.Fields(strings.ToUpper(list)), "EXTERNAL") {
+		if sasl.Known(name, d.s.ExternalName()) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	return strings.Join(names, " ")
 }

@@ -17,15 +17,15 @@ import (
 // underTLS is what couriertls puts into the environment.
 var underTLS = map[string]string{
 	"POP3_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann",
-	"POP3AUTH": "LOGIN", "POP3AUTH_TLS": "plain", "POP3_TLS_REQUIRED": "1", "POP3_STARTTLS": "YES",
+	"POP3AUTH": "LOGIN", "POP3AUTH_TLS": "plain gssapi PLAIN external", "POP3_TLS_REQUIRED": "1", "POP3_STARTTLS": "YES",
 }
 
 func TestTranscripts(t *testing.T) {
 	for file, settings := range map[string]map[string]string{
-		"commands":     nil,
-		"login":        nil,
-		"sasl":         {"POP3AUTH": "PLAIN LOGIN CRAM-MD5 CRAM-SHA1 CRAM-SHA256"},
-		"tls-required": {"POP3_TLS_REQUIRED": "1"},
+		"commands":     {"POP3_UTF8": "1"},
+		"login":        {"POP3_UTF8": "yes"},
+		"sasl":         {"POP3AUTH": "PLAIN LOGIN CRAM-MD5 CRAM-SHA1 CRAM-SHA256", "POP3_UTF8": "1"},
+		"tls-required": {"POP3_TLS_REQUIRED": "1", "POP3AUTH": "PLAIN"},
 		"under-tls":    underTLS,
 	} {
 		front().Transcripts(t, file, settings)

@@ -28,10 +28,8 @@ func loginMailhost(ctx context.Context, m *frontend.Mailhost) error {
 	if err := h.forwardClient(); err != nil {
 		return err
 	}
-	if m.UTF8 {
-		if err := h.command(frontend.StepUTF8, "UTF8"); err != nil {
-			return err
-		}
+	if err := h.utf8(); err != nil {
+		return err
 	}
 	if m.Authzid != "" {
 		return h.authMaster()

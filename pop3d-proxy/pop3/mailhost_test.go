@@ -62,10 +62,30 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: PASS sec ret
 			S: +OK`},
-		{name: "no utf8", change: func(m *frontend.Mailhost) { m.UTF8 = true }, step: frontend.StepUTF8, server: `
+		{name: "no utf8 there, and none needed", change: func(m *frontend.Mailhost) { m.UTF8 = true }, server: `
+			S: +OK
+			C: UTF8
+			S: -ERR Unknown command.
+			C: USER ann@example.com
+			S: +OK
+			C: PASS sec ret
+			S: +OK`},
+		{name: "no utf8 there, but needed", change: func(m *frontend.Mailhost) { m.UTF8, m.Password = true, "grün" },
+			step: frontend.StepUTF8, cause: "not ASCII", server: `
 			S: +OK
 			C: UTF8
 			S: -ERR Unknown command.`},
+		{name: "hangs up on utf8, which is needed", change: func(m *frontend.Mailhost) { m.UTF8, m.User, m.LeaveOut = true, "änn", true },
+			step: frontend.StepUTF8, server: `
+			S: +OK
+			C: UTF8
+			S-`},
+		{name: "hung up on utf8 before", change: func(m *frontend.Mailhost) { m.UTF8, m.LeaveOut = true, true }, server: `
+			S: +OK
+			C: USER ann@example.com
+			S: +OK
+			C: PASS sec ret
+			S: +OK`},
 		{name: "wrong password", step: frontend.StepPassword, reject: true, server: `
 			S: +OK
 			C: USER ann@example.com

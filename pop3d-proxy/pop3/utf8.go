@@ -1,9 +1,48 @@
 package pop3
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
 
-// utf8Command is RFC 6856 section 2: the client reads UTF-8 from now on. The server that holds the account is told.
+	"mailproxy/internal/frontend"
+)
+
+// utf8Command is RFC 6856 section 2: the client reads UTF-8 from now on. The server that holds the account is told. Without
+// POP3_UTF8 the client may ask that server itself, after the login.
 func (d *dialogue) utf8Command(_ context.Context, _ string) error {
+	if !d.s.Config.UTF8 {
+		return d.ok("-ERR UTF8 not available.")
+	}
 	d.utf8 = true
 	return d.ok("+OK UTF8 enabled")
+}
+
+// utf8 tells the mailhost what the client said. One that refuses it, or hangs up on it, is logged in to without, as long as
+// name and password do not need it.
+func (h *mailhost) utf8() error {
+	need := !isASCII(h.m.User) || !isASCII(h.m.Password) || !isASCII(h.m.Authzid)
+	if !h.m.UTF8 || h.m.LeaveOut && !need {
+		return nil
+	}
+	err := h.command(frontend.StepUTF8, "UTF8")
+	_, refused := errors.AsType[*refusal](err)
+	switch {
+	case err == nil, refused && !need:
+		return nil
+	case refused:
+		return &frontend.StepError{Step: frontend.StepUTF8, Err: fmt.Errorf("name or password are not ASCII, and UTF8 is refused: %w", err)}
+	case frontend.HungUp(err) && !need:
+		return &frontend.HungUpError{What: "UTF8", Err: err}
+	}
+	return err
+}
+
+func isASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }

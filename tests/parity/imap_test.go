@@ -26,6 +26,7 @@ func imapDifferences() map[string]difference {
 		"failed": {imapFailed, "NO [AUTHENTICATIONFAILED] Login failed.", "RFC 5530: the password is wrong, not the server"},
 		"error": {"NO Error in IMAP command received by server.", "BAD Error in IMAP command received by server.",
 			"RFC 9051 section 7.1.3: syntax errors are BAD"},
+		"utf8":     {" ENABLE UTF8=ACCEPT", "", "what the mailhosts can do, not this program: IMAP_UTF8"},
 		"need_tls": {"NO STARTTLS required", "NO [PRIVACYREQUIRED] STARTTLS required", "RFC 5530"},
 		"no_login": {imapFailed, "BAD Error in IMAP command received by server.",
 			"RFC 9051 section 6.2.2: a cancelled AUTHENTICATE is BAD; nobody's password was wrong"},

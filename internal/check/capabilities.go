@@ -1,0 +1,175 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/frontend"
+)
+
+// enumerator is an auth module that lists its accounts.
+type enumerator interface {
+	Enumerate(ctx context.Context, yield func(*authlib.Account) error) error
+}
+
+// capabilities asks each mailhost of all accounts once what it can do, and says which list is true of all of them. With
+// PROXY_MASTER_USER that is the list after a login; else the one before it, which many servers keep short.
+func (c *Check) capabilities(ctx context.Context) {
+	r := c.Report
+	hosts, err := c.allHosts(ctx)
+	if err != nil {
+		r.fail("auth", "list of accounts: %v", err)
+		return
+	}
+	lists := map[string][]string{}
+	for _, host := range slices.Sorted(maps.Keys(hosts)) {
+		list, err := c.askHost(ctx, hosts[host])
+		if err != nil {
+			r.fail("mailhost", "%s: %v", host, err)
+			continue
+		}
+		lists[host] = slices.DeleteFunc(list, beforeLogin)
+	}
+	if len(lists) == 0 {
+		r.warn("capability", "no mailhost was asked: no account has one elsewhere, or none answers")
+		return
+	}
+	var common []string
+	for i, host := range slices.Sorted(maps.Keys(lists)) {
+		if i == 0 {
+			common = slices.Clone(lists[host])
+		}
+		common = slices.DeleteFunc(common, func(w string) bool { return !slices.Contains(lists[host], w) })
+	}
+	for _, host := range slices.Sorted(maps.Keys(lists)) {
+		if more := missing(lists[host], common); len(more) > 0 {
+			r.warn("capability", "%s has what others do not: %s", host, strings.Join(more, " "))
+		}
+	}
+	if c.Session.Config.MasterUser == "" {
+		r.info("capability", "these are the lists before the login, which may be short: PROXY_MASTER_USER makes it those after it")
+	}
+	r.ok("capability", "%d mailhosts have all of it: %s", len(lists), c.line(common))
+}
+
+// line is what the settings are to say when list is true of all mailhosts.
+func (c *Check) line(list []string) string {
+	if c.Session.Protocol.Name == "POP3" {
+		utf8 := "NO"
+		if slices.ContainsFunc(list, func(w string) bool { return w == "UTF8" || strings.HasPrefix(w, "UTF8 ") }) {
+			utf8 = "YES"
+		}
+		return strings.Join(list, ", ") + "; POP3_UTF8=" + utf8
+	}
+	words := []string{}
+	for _, w := range list {
+		if name, ok := strings.CutPrefix(w, "IMAP4REV"); ok { // first, and as everybody writes it
+			words = slices.Insert(words, 0, "IMAP4rev"+name)
+			continue
+		}
+		words = append(words, w)
+	}
+	// How clients log in is this program's own.
+	for w := range strings.FieldsSeq(c.Session.Config.IMAP.Capability) {
+		if upper := strings.ToUpper(w); strings.HasPrefix(upper, "AUTH=") || upper == "SASL-IR" {
+			words = append(words, w)
+		}
+	}
+	return fmt.Sprintf("IMAP_CAPABILITY=%q", strings.Join(words, " "))
+}
+
+// place is a mailhost and one of its accounts.
+type place struct {
+	host    frontend.Host
+	account *authlib.Account
+}
+
+// allHosts are the mailhosts of all accounts, by the text of the option, without this host.
+func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
+	auth, ok := c.Session.Auth.(enumerator)
+	if !ok {
+		return nil, errors.New("the auth module has none")
+	}
+	places := map[string]place{}
+	err := auth.Enumerate(ctx, func(a *authlib.Account) error {
+		option, _ := a.Options.Get("mailhost")
+		hosts, err := frontend.ParseMailhosts(option)
+		if err != nil {
+			c.Report.warn("place", "account %q: %v", a.Address, err)
+		}
+		for _, host := range hosts {
+			if here, err := c.Session.IsHere(host); err != nil || here {
+				continue
+			}
+			if _, known := places[host.String()]; !known {
+				places[host.String()] = place{host, a}
+			}
+		}
+		return nil
+	})
+	return places, err
+}
+
+// askHost returns the list of the first address that answers.
+func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
+	addrs, err := c.Session.Addresses(ctx, p.host)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.New("it has no address")
+	for _, addr := range addrs {
+		m := &frontend.Mailhost{Host: p.host.Name, Addr: addr.String(), Config: c.Session.Config, Log: c.Session.Log}
+		ctx, cancel := context.WithTimeout(ctx, visitTime)
+		defer cancel()
+		if err = c.Session.Connect(ctx, m, addr); err != nil {
+			continue
+		}
+		var list []string
+		list, err = c.ask(ctx, m, p.account)
+		m.Conn.Close()
+		if err == nil {
+			return list, nil
+		}
+	}
+	return nil, err
+}
+
+// ask gets the list over a fresh connection.
+func (c *Check) ask(ctx context.Context, m *frontend.Mailhost, account *authlib.Account) ([]string, error) {
+	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
+	w := newWire(m.Conn)
+	if c.Session.Config.MasterUser != "" {
+		if err := c.Session.LogInAsMaster(ctx, m, account); err != nil {
+			return nil, err
+		}
+		w = newWire(m.Conn)
+	} else {
+		if _, err := c.Dialect.greeting(w); err != nil {
+			return nil, err
+		}
+		if m.StartTLS != nil {
+			var err error
+			if w, err = c.startTLS(ctx, m, w); err != nil {
+				return nil, err
+			}
+		}
+	}
+	defer c.Dialect.quit(w)
+	return c.Dialect.capabilities(w)
+}
+
+// beforeLogin says whether a capability only concerns the way to log in, and ends with the login.
+func beforeLogin(w string) bool {
+	for _, prefix := range []string{"AUTH=", "SASL", "IMPLEMENTATION", "LOGIN-DELAY"} {
+		if strings.HasPrefix(w, prefix) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"STARTTLS", "STLS", "LOGINDISABLED", "LOGIN-REFERRALS", "USER"}, w)
+}

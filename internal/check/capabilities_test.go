@@ -1,0 +1,84 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/config"
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/inetd"
+)
+
+// list is an auth module that has these mailhost options, one account each.
+type list struct {
+	frontend.AuthModule
+	options []string
+	err     error
+}
+
+func (l list) Enumerate(_ context.Context, yield func(*authlib.Account) error) error {
+	for _, o := range l.options {
+		if err := yield(&authlib.Account{Address: "ann", Options: authlib.Options("mailhost=" + o)}); err != nil {
+			return err
+		}
+	}
+	return l.err
+}
+
+// Each mailhost of all accounts is asked once, and what all of them have is the line to write down.
+func TestAllCapabilities(t *testing.T) {
+	imap := func(words string) string {
+		return "S: * OK hello\nC: check1 CAPABILITY\nS: * CAPABILITY " + words + "\nS: check1 OK\nC: check4 LOGOUT\nS: check4 OK"
+	}
+	first := mailhost(t, imap("IMAP4rev1 LITERAL+ IDLE SORT AUTH=PLAIN STARTTLS"), true)
+	second := mailhost(t, imap("imap4rev1 idle literal+ THREAD=REFS LOGINDISABLED"), true)
+	popFirst := mailhost(t, "S: +OK\nC: CAPA\nS: +OK\nS: TOP\nS: UTF8\nS: USER\nS: .\nC: QUIT\nS: +OK", true)
+	popSecond := mailhost(t, "S: +OK\nC: CAPA\nS: +OK\nS: TOP\nS: UIDL\nS: .\nC: QUIT\nS: +OK", true)
+	down := mailhost(t, "", false)
+	for _, c := range []struct {
+		name   string
+		d      Dialect
+		auth   list
+		want   []string
+		failed bool
+	}{
+		{"imap", IMAP{}, list{options: []string{first, second + ";" + first, "", first}}, []string{
+			"warn  capability   " + first + " has what others do not: SORT",
+			"warn  capability   " + second + " has what others do not: THREAD=REFS",
+			"info  capability   these are the lists before the login",
+			`ok    capability   2 mailhosts have all of it: IMAP_CAPABILITY="IMAP4rev1 IDLE LITERAL+ AUTH=PLAIN SASL-IR"`,
+		}, false},
+		{"pop3", POP3{}, list{options: []string{popFirst, popSecond}}, []string{
+			"warn  capability   " + popFirst + " has what others do not: UTF8",
+			"ok    capability   2 mailhosts have all of it: TOP; POP3_UTF8=NO",
+		}, false},
+		{"down", IMAP{}, list{options: []string{down}}, []string{"fail  mailhost     " + down, "warn  capability   no mailhost was asked"}, true},
+		{"no list", IMAP{}, list{err: errors.New("broken")}, []string{"fail  auth         list of accounts: broken"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			p := program(c.d)
+			environ := []string{"IMAP_CAPABILITY=IMAP4rev1 AUTH=PLAIN SASL-IR X"}
+			loaded, err := config.Load(nil, environ, config.Protocol(p.Protocol.Name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := p.Inspect(loaded, inetd.NewSilentLog(), nil)
+			s.Auth = c.auth
+			check := &Check{Report: &Report{Out: &out}, Session: s, Dialect: c.d}
+			check.capabilities(t.Context())
+			for _, want := range c.want {
+				if strings.Count(out.String(), want) != 1 {
+					t.Errorf("got\n%swant once %q", out.String(), want)
+				}
+			}
+			if check.Report.Failed() != c.failed {
+				t.Errorf("failed: %v\n%s", check.Report.Failed(), out.String())
+			}
+		})
+	}
+}
