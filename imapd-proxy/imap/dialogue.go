@@ -33,6 +33,8 @@ type dialogue struct {
 	errors int
 	// patience is how many it may become.
 	patience int
+	// said are the fields of the client's last ID.
+	said []frontend.IDField
 	// rcvd and sent count the bytes before STARTTLS (rcvd) and in all (sent).
 	rcvd, sent int64
 	// identified is set when an ID has been logged.

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -9,15 +10,29 @@ import (
 	"mailproxy/internal/frontend"
 )
 
-// follow asks a mailhost for its capabilities after the login if IMAP_PROXY_FOREIGN wants them.
+// follow puts together what the client reads as the answer to its login: what the mailhost had to say to it, its
+// capabilities if IMAP_PROXY_FOREIGN wants them, and the tagged OK. What the mailhost says from now on is never lost,
+// reordered or rewritten.
 func (u *upstream) follow(context.Context) error {
 	u.step = frontend.StepFollow
+	u.m.Answer = u.said.bytes
+	code := ""
 	switch u.m.Config.IMAP.Foreign {
 	case config.ForeignAnswer:
-		return u.passAnswer()
+		if told, err := u.passAnswer(); err != nil || told {
+			return err
+		}
 	case config.ForeignCode:
-		return u.passCode()
+		if u.learned == "" {
+			if err := u.askAgain(); err != nil {
+				return err
+			}
+		}
+		if u.learned != "" {
+			code = "[CAPABILITY " + u.learned + "] "
+		}
 	}
+	u.m.Answer = append(u.m.Answer, u.m.Tag+" OK "+code+textProxied+crlf...)
 	return nil
 }
 
@@ -50,50 +65,91 @@ func beforeLogin(word string) bool {
 	}
 }
 
-// passAnswer keeps the mailhost's whole answer to CAPABILITY, line by line, for the client.
-func (u *upstream) passAnswer() error {
+// passAnswer has the mailhost answer the client's login by its answer to CAPABILITY. It is passed on as it is; told says that the
+// tagged answer is among it, or still to come. A mailhost that refuses has let the client in all the same.
+func (u *upstream) passAnswer() (told bool, err error) {
 	if err := u.send(u.m.Tag + " CAPABILITY" + crlf); err != nil {
+		return false, err
+	}
+	for {
+		begin := len(u.m.Answer)
+		r, whole, err := u.copyResponse()
+		switch {
+		case err != nil:
+			return false, err
+		case !whole:
+			return true, nil // the session passes the rest on
+		case r.tag == u.m.Tag && r.status != "OK":
+			u.m.Answer = u.m.Answer[:begin]
+			return false, nil
+		case r.tag == u.m.Tag:
+			return true, nil
+		case r.tag != "*":
+			return false, fmt.Errorf("mailhost answers CAPABILITY with %q", u.brief(r.text))
+		}
+	}
+}
+
+// askAgain learns the mailhost's list after the login. What else the mailhost says meanwhile is the client's, in order.
+func (u *upstream) askAgain() error {
+	const tag = "C1"
+	if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
 		return err
 	}
 	for {
-		r, err := u.in.next()
+		begin := len(u.m.Answer)
+		r, whole, err := u.copyResponse()
 		switch {
 		case err != nil:
 			return err
-		case r.tag != "*" && r.tag != u.m.Tag || len(u.m.Answer) > maxChatter/256:
+		case !whole:
+			return errChatter
+		case r.tag == tag:
+			u.m.Answer = u.m.Answer[:begin]
+			return nil
+		case r.tag != "*":
 			return fmt.Errorf("mailhost answers CAPABILITY with %q", u.brief(r.text))
-		case r.tag == u.m.Tag && r.status != "OK":
-			u.m.Answer = nil // it is logged in all the same
-			return nil
 		}
-		u.m.Answer = append(u.m.Answer, r.text+crlf...)
-		if r.tag == u.m.Tag {
-			return nil
+		if list, ok := r.capabilities(); ok {
+			u.learned = list
+		}
+		if strings.EqualFold(r.status, "CAPABILITY") {
+			u.m.Answer = u.m.Answer[:begin]
 		}
 	}
 }
 
-// passCode makes the tagged OK with the mailhost's list, which most mailhosts have sent along with theirs.
-func (u *upstream) passCode() error {
-	if u.learned == "" {
-		const tag = "C1"
-		if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
-			return err
+// copyResponse adds the next response to the client's answer, byte for byte, and says what it is. When the answer has become
+// maxAnswer bytes long it stops, wherever that is: whole is false, and the rest is still in the connection.
+func (u *upstream) copyResponse() (r response, whole bool, err error) {
+	var first, text []byte // the first line as far as it is kept, and the one under way
+	for part := 0; len(u.m.Answer) < maxAnswer; {
+		p, err := u.in.in.ReadPart(maxAnswer - len(u.m.Answer))
+		if err != nil {
+			return response{}, false, err
 		}
-		if _, err := u.tagged(tag); err != nil {
-			return err
+		u.m.Answer = append(u.m.Answer, p...)
+		text = append(text, p[:min(len(p), maxResponse-len(text))]...)
+		if p[len(p)-1] != '\n' {
+			continue
 		}
+		text = bytes.TrimRight(text, crlf)
+		if part == 0 {
+			first = text
+		}
+		size, _, _, literal := literalAtEnd(text)
+		if !literal || !bytes.HasPrefix(first, []byte("* ")) || isStatus(string(first)) {
+			return parseResponse(string(first)), true, nil
+		}
+		if size > int64(maxAnswer-len(u.m.Answer)) {
+			return response{}, false, nil
+		}
+		at := len(u.m.Answer)
+		u.m.Answer = append(u.m.Answer, make([]byte, size)...)
+		if err := u.in.in.ReadFull(u.m.Answer[at:]); err != nil {
+			return response{}, false, err
+		}
+		text, part = nil, part+1
 	}
-	if u.learned != "" {
-		u.m.Answer = []byte(u.m.Tag + " OK [CAPABILITY " + u.learned + "] " + textProxied + crlf)
-	}
-	return nil
-}
-
-// proxiedReply is the answer to a login that has succeeded at a mailhost.
-func proxiedReply(tag string, m *frontend.Mailhost) string {
-	if len(m.Answer) > 0 {
-		return string(m.Answer)
-	}
-	return tag + " OK " + textProxied + crlf
+	return response{}, false, nil
 }

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -11,40 +12,94 @@ import (
 )
 
 // forwardClient tells the mailhost who the real client is, with the fields of RFC 2971's ID command that Dovecot
-// believes when its login_trusted_networks names us. PROXY_FORWARD_CLIENT=ID asks for it. A mailhost that calls itself one of
-// our own kind is told in any case how many proxies may still follow: see Session.LimitHops.
+// believes when its login_trusted_networks names us; behind them go those that the client has sent. PROXY_FORWARD_CLIENT=ID
+// asks for it. A mailhost that calls itself one of our own kind is told in any case how many proxies may still follow: see
+// Session.LimitHops.
 func (u *upstream) forwardClient(context.Context) error {
 	forward := u.m.Config.Forward == config.ForwardID
 	if !forward && !u.proxy {
 		return nil
 	}
 	u.step = frontend.StepForward
-	var known []idField
-	if c := u.m.Client; forward {
-		known = []idField{
-			{"x-originating-ip", plainAddress(c.RemoteIP)}, {"x-originating-port", decimal(c.RemotePort)},
-			{"x-connected-ip", plainAddress(c.LocalIP)}, {"x-connected-port", decimal(c.LocalPort)},
-		}
-	}
-	if u.m.Hops > 0 {
-		known = append(known, idField{hopsField, strconv.Itoa(u.m.Hops)})
-	}
-	fields := ""
-	for _, f := range known {
-		if f.value != "" {
-			fields += " " + quote(f.name) + " " + quote(f.value)
-		}
-	}
-	if fields == "" {
+	own := u.ownFields(forward)
+	if len(own) == 0 {
 		return nil
 	}
-	const tag = "I1"
-	if err := u.send(tag + " ID (" + fields[1:] + ")" + crlf); err != nil {
-		return err
+	var theirs []frontend.IDField
+	if forward && !u.m.LeaveOut {
+		theirs = clientFields(u.m.ID, maxID-len(own))
 	}
-	// A mailhost that has no ID answers BAD or NO; the login does not depend on it.
-	_, err := u.tagged(tag)
+	// A mailhost that has no ID answers BAD or NO; the login does not depend on it. It may have been the client's fields.
+	status, err := u.sendID("I1", append(own[:len(own):len(own)], theirs...))
+	if err == nil && status != "OK" && len(theirs) > 0 {
+		status, err = u.sendID("I2", own)
+	}
+	switch {
+	case frontend.HungUp(err) && len(theirs) > 0:
+		return &frontend.HungUpError{What: "the client's fields of ID", Err: err}
+	case frontend.HungUp(err) && forward: // it is not logged in to without the client's address
+		return errors.New("mailhost hangs up when it is told the client's address (PROXY_FORWARD_CLIENT=ID)")
+	case err == nil && status != "OK" && forward:
+		u.m.Log.Warnf("%s did not take the client's address (PROXY_FORWARD_CLIENT=ID): %s", u.m.Host, status)
+	}
 	return err
+}
+
+// sendID says ID and returns the status of the answer.
+func (u *upstream) sendID(tag string, fields []frontend.IDField) (string, error) {
+	text := ""
+	for _, f := range fields {
+		value := "NIL"
+		if !f.Nil {
+			value = quote(f.Value)
+		}
+		text += " " + quote(f.Name) + " " + value
+	}
+	if err := u.send(tag + " ID (" + text[1:] + ")" + crlf); err != nil {
+		return "", err
+	}
+	r, err := u.tagged(tag)
+	return r.status, err
+}
+
+// ownFields are ours: who the client is, if that is forwarded and known, and how many proxies may follow.
+func (u *upstream) ownFields(forward bool) []frontend.IDField {
+	var own []frontend.IDField
+	add := func(name, value string) {
+		if value != "" {
+			own = append(own, frontend.IDField{Name: name, Value: value})
+		}
+	}
+	if c := u.m.Client; forward {
+		add("x-originating-ip", plainAddress(c.RemoteIP))
+		add("x-originating-port", decimal(c.RemotePort))
+		add("x-connected-ip", plainAddress(c.LocalIP))
+		add("x-connected-port", decimal(c.LocalPort))
+	}
+	if u.m.Hops > 0 {
+		add(hopsField, strconv.Itoa(u.m.Hops))
+	}
+	return own
+}
+
+// clientFields are at most n of those that a client has sent. Names that begin with x- are left out, as mailhosts believe several
+// of them, and so is what comes twice, what RFC 2971 section 3.3 does not allow, and what can not be quoted.
+func clientFields(said []frontend.IDField, n int) []frontend.IDField {
+	var fields []frontend.IDField
+	seen := map[string]bool{}
+	for _, f := range said {
+		name := strings.ToLower(f.Name)
+		if len(fields) == n {
+			break
+		}
+		if name == "" || len(name) > 30 || len(f.Value) > 1024 || strings.HasPrefix(name, "x-") || seen[name] ||
+			!printable(f.Name) || !printable(f.Value) {
+			continue
+		}
+		seen[name] = true
+		fields = append(fields, f)
+	}
+	return fields
 }
 
 // plainAddress writes an address without the ::ffff: of the launcher's IPv4; "" when it is none.

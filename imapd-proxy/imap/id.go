@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 
+	"mailproxy/internal/frontend"
 	"mailproxy/internal/text"
 	"mailproxy/internal/version"
 )
@@ -14,9 +15,6 @@ const maxID = 30
 
 // hopsField says how many proxies may still come. A client that knows it is a proxy.
 const hopsField = "x-proxy-ttl"
-
-// idField is one of ID's fields.
-type idField struct{ name, value string }
 
 // id is RFC 2971, for those who ask before they log in; Courier answers only afterwards. IMAP_ID_FIELDS is the sum of 1
 // (our version), 2 (operating system); the name is told in any case.
@@ -34,14 +32,19 @@ func (d *dialogue) id(ctx context.Context, tag string) error {
 	}
 	var words []string
 	for _, f := range said {
-		if strings.EqualFold(f.name, hopsField) {
-			d.s.LimitHops(f.value)
+		if strings.EqualFold(f.Name, hopsField) {
+			d.s.LimitHops(f.Value)
 		}
-		words = append(words, forLog(f.name)+"="+forLog(f.value))
+		value := f.Value
+		if f.Nil {
+			value = "NIL"
+		}
+		words = append(words, forLog(f.Name)+"="+forLog(value))
 	}
 	if !answered {
 		return errSyntax
 	}
+	d.said = said
 	if len(words) > 0 && !d.identified {
 		d.identified = true
 		d.s.Log.Infof("ID, ip=[%s], port=[%s], %s", d.s.Peer.RemoteIP, d.s.Peer.RemotePort, text.Shorten(strings.Join(words, ", ")))
@@ -57,8 +60,8 @@ func (d *dialogue) id(ctx context.Context, tag string) error {
 	return d.send("* ID (" + fields + ")" + crlf + tag + " OK ID completed" + crlf)
 }
 
-// idFields reads the argument of ID: NIL, or a list of strings in pairs.
-func (p *parser) idFields() ([]idField, error) {
+// idFields reads the argument of ID: NIL, or a list of strings in pairs. All of them together are no longer than a line may be.
+func (p *parser) idFields() ([]frontend.IDField, error) {
 	p.blanks()
 	if strings.EqualFold(string(p.rest), "NIL") {
 		p.rest = nil
@@ -68,24 +71,28 @@ func (p *parser) idFields() ([]idField, error) {
 		return nil, errSyntax
 	}
 	p.rest = p.rest[1:]
-	var said []idField
+	var said []frontend.IDField
+	size := 0
 	for field := 0; ; field++ {
 		p.blanks()
 		if len(p.rest) > 0 && p.rest[0] == ')' && field%2 == 0 {
 			p.rest = p.rest[1:]
 			return said, p.end()
 		}
-		value, err := p.idString()
+		value, null, err := p.idString()
 		if err != nil {
 			return nil, err
 		}
+		size += len(value)
 		switch {
+		case size > maxIDLine:
+			return nil, errTooLong
 		case field >= 2*maxID:
 			return nil, errSyntax
 		case field%2 == 0:
-			said = append(said, idField{name: value})
+			said = append(said, frontend.IDField{Name: value})
 		default:
-			said[len(said)-1].value = value
+			said[len(said)-1].Value, said[len(said)-1].Nil = value, null
 		}
 	}
 }
@@ -96,16 +103,17 @@ func forLog(value string) string {
 }
 
 // idString reads one string or NIL of the list, up to the blank or the parenthesis behind it.
-func (p *parser) idString() (string, error) {
+func (p *parser) idString() (value string, null bool, err error) {
 	if len(p.rest) > 0 && (p.rest[0] == '"' || p.rest[0] == '{') {
 		list := p.inList
 		p.inList = true
 		defer func() { p.inList = list }()
-		return p.astring()
+		value, err = p.astring()
+		return value, false, err
 	}
 	if len(p.rest) >= 3 && strings.EqualFold(string(p.rest[:3]), "NIL") {
 		p.rest = p.rest[3:]
-		return "NIL", nil
+		return "", true, nil
 	}
-	return "", errSyntax
+	return "", false, errSyntax
 }

@@ -38,7 +38,7 @@ func (d *dialogue) refuseWithoutTLS(tag string) error {
 // for us: it has been relayed to its end, or this process has become the local server. Credentials without a Type (and
 // not External) can not be anybody's and are refused without asking.
 func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credentials) error {
-	c.Offered = d.capabilities()
+	c.Offered, c.ID = d.capabilities(), d.said
 	outcome, err := d.s.Login(ctx, c, tag)
 	switch {
 	case err != nil:
@@ -46,7 +46,7 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credent
 		// Courier's imapd sends the tagged OK by itself (IMAPLOGINTAG).
 		err = d.s.ExecLocal(outcome, tag)
 	default:
-		err = d.s.Relay(ctx, outcome, proxiedReply(tag, outcome.Mailhost))
+		err = d.s.Relay(ctx, outcome, string(outcome.Mailhost.Answer))
 	}
 	d.patience = maxBehindLogin
 	denied, _ := errors.AsType[*frontend.DeniedError](err)

@@ -21,6 +21,8 @@ type upstream struct {
 	capabilities string
 	// learned is the last list that came with an answer to our commands.
 	learned string
+	// said is what the mailhost has to say to the client, from the login command on.
+	said kept
 	// proxy: the mailhost has greeted us as a proxy of our own kind.
 	proxy bool
 	// step is where we are, for errors.
@@ -34,13 +36,13 @@ func loginAtMailhost(ctx context.Context, m *frontend.Mailhost) error {
 	steps := []func(context.Context) error{u.greeting, u.startTLS, u.ask, u.forwardClient, u.login, u.follow}
 	for _, step := range steps {
 		err := step(ctx)
-		if _, rejected := errors.AsType[*frontend.RejectedError](err); err == nil || rejected {
-			if err != nil {
-				return err
-			}
+		_, rejected := errors.AsType[*frontend.RejectedError](err)
+		_, hungUp := errors.AsType[*frontend.HungUpError](err)
+		_, named := errors.AsType[*frontend.StepError](err)
+		switch {
+		case err == nil:
 			continue
-		}
-		if _, named := errors.AsType[*frontend.StepError](err); named {
+		case rejected, hungUp, named:
 			return err
 		}
 		return &frontend.StepError{Step: u.step, Err: err}
@@ -145,16 +147,29 @@ func (u *upstream) login(ctx context.Context) error {
 		return err
 	}
 	u.learned = ""
+	u.said = kept{limit: maxKept}
+	u.in.in.Tee(u.said.see)
 	r, err := send()
+	u.in.in.Tee(nil)
 	if err != nil {
 		return err
 	}
+	u.said.end(false) // the tagged response is for us
 	if r.status != "OK" {
 		return &frontend.RejectedError{Step: u.step, Answer: r.answer(u.brief(r.text))}
 	}
 	if list, ok := r.capabilities(); ok {
 		u.learned = list
 		u.warnOfMissing()
+	}
+	if u.said.dropped {
+		u.m.Log.Warnf("%s (%s) said more than %d bytes along with the login: not all of it reaches the client", u.m.Host, u.m.Addr, maxKept)
+	}
+	if u.m.Authzid != "" && u.m.Redact(string(u.said.bytes)) != string(u.said.bytes) {
+		u.said.bytes = nil // the master user's password is nobody else's
+	}
+	if r.code != "" && !r.isCapabilityCode() {
+		u.said.bytes = append(u.said.bytes, u.m.Redact("* OK ["+r.code+"] "+r.human)+crlf...)
 	}
 	return nil
 }
@@ -230,6 +245,9 @@ func (u *upstream) until(tag string, continuation bool) (response, error) {
 	bye := ""
 	for {
 		r, err := u.in.next()
+		if r.tag != tag {
+			u.said.end(err == nil && r.forClient())
+		}
 		switch {
 		case err != nil && bye != "" && errors.Is(err, io.EOF):
 			return response{}, fmt.Errorf("%w: %q", errBye, u.brief(bye))
@@ -262,10 +280,10 @@ func (u *upstream) send(text string) error {
 }
 
 // canQuote says whether a string can be sent as a quoted string: short, printable ASCII. The rest goes as a literal.
-func canQuote(s string) bool {
-	if len(s) > 1000 {
-		return false
-	}
+func canQuote(s string) bool { return len(s) <= 1000 && printable(s) }
+
+// printable says whether a string is printable ASCII.
+func printable(s string) bool {
 	for _, c := range []byte(s) {
 		if c < ' ' || c >= 0x7f {
 			return false

@@ -13,6 +13,7 @@ import (
 // and two literals.
 const (
 	maxLine    = 16384 // a line, without its end
+	maxIDLine  = 65536 // a line of ID: 30 fields of 30 and 1,024 bytes, each byte with a backslash in front (RFC 2971 section 3.3)
 	maxLiteral = 8192
 	maxTag     = 255
 	// maxSkip bounds a non-synchronising literal that comes with a command in error and is thrown away.
@@ -37,8 +38,10 @@ type parser struct {
 	proceed func() error
 	// rest is what has not been parsed of the current line.
 	rest []byte
-	// cut is set when the current line was longer than maxLine and rest holds only its beginning.
+	// cut is set when the current line was longer than maxIDLine and rest holds only its beginning.
 	cut bool
+	// long is set when the current line is longer than maxLine: only ID may be.
+	long bool
 	// more is the size of the non-synchronising literal that the current line announces at its end and that has not been
 	// read; -1 = there is none.
 	more int64
@@ -65,16 +68,23 @@ func (p *parser) begin() (tag string, err error) {
 		return "", errSyntax
 	}
 	p.rest = p.rest[n:]
-	if p.cut {
+	if p.cut || p.long && !isID(p.rest) {
 		return tag, errTooLong
 	}
 	return tag, nil
 }
 
+// isID says whether the command ID stands at the beginning of what follows a tag.
+func isID(rest []byte) bool {
+	rest = bytes.TrimLeft(rest, " \t")
+	return len(rest) > 2 && bytes.EqualFold(rest[:2], []byte("ID")) && isBlank(rest[2])
+}
+
 // nextLine reads a line and looks at its end for a literal.
 func (p *parser) nextLine() error {
-	text, err := p.in.ReadLine(maxLine)
+	text, err := p.in.ReadLine(maxIDLine)
 	p.cut = errors.Is(err, line.ErrTooLong)
+	p.long = len(text) > maxLine
 	if err != nil && !p.cut {
 		return err
 	}
@@ -173,7 +183,7 @@ func (p *parser) literal() (string, error) {
 	if err := p.nextLine(); err != nil {
 		return "", err
 	}
-	if p.cut {
+	if p.cut || p.long && !p.inList {
 		return "", errTooLong
 	}
 	return string(s), p.separated()

@@ -14,6 +14,10 @@ const (
 	maxResponse = 8192
 	// maxChatter bounds all lines and literals together; the login's time limit bounds them too.
 	maxChatter = 16 << 20
+	// maxKept bounds what a mailhost says between the login command and its OK and the client is shown; maxAnswer what it
+	// says between that OK and its answer to CAPABILITY. Neither takes anything from the mailhost's session after it.
+	maxKept   = 16 << 10
+	maxAnswer = 64 << 10
 	// maxEmpty lines in front of the greeting are forgiven.
 	maxEmpty = 4
 )

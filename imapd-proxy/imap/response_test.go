@@ -1,11 +1,13 @@
 package imap
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 
+	"mailproxy/internal/frontend"
 	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/line"
 )
@@ -95,6 +97,30 @@ func FuzzResponses(f *testing.F) {
 			}
 			if a := r.answer(brief(r.text)); len(a.Text) > 300 || strings.Contains(a.Human, "\n") {
 				t.Fatalf("answer %+v", a)
+			}
+		}
+	})
+}
+
+// Whatever a mailhost says, what is copied is what was consumed, no more than fits, and the rest is still there.
+func FuzzCopyResponse(f *testing.F) {
+	for _, seed := range []string{"* OK x\r\n", "* X {3}\r\nabc\r\nrest", "a1 OK {3}\n", "* {99999}\r\nx", "\n\n", "* X {2}\nab {1}\nc\n"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		ours, theirs := fronttest.Socketpair(t)
+		go func() {
+			theirs.Write(input)
+			theirs.CloseWrite()
+		}()
+		u := &upstream{m: &frontend.Mailhost{}, in: responses{line.NewReader(ours)}}
+		for {
+			_, whole, err := u.copyResponse()
+			if n := len(u.m.Answer); n > maxAnswer || err == nil && !bytes.Equal(u.m.Answer, input[:n]) {
+				t.Fatalf("copied %q of %q", u.m.Answer, input)
+			}
+			if err != nil || !whole {
+				return
 			}
 		}
 	})

@@ -17,6 +17,7 @@ func (d *dialogue) startTLS(ctx context.Context, tag string) error {
 	if err := d.s.StartTLS(ctx); err != nil {
 		return &exit{exitFailed} // logged; the client does not understand clear text any more
 	}
+	d.said = nil // nothing is believed that was said in clear text
 	d.listen()
 	return nil
 }

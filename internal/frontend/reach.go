@@ -69,7 +69,7 @@ func (s *Session) isHere(host Host) (bool, error) {
 
 // template is what every attempt to log an account in has in common.
 func (s *Session) template(c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
-	m := &Mailhost{Tag: tag, Client: s.Peer, Hops: s.hopsLeft(), UTF8: c.UTF8, Offered: c.Offered, Config: s.Config, Log: s.Log}
+	m := &Mailhost{Tag: tag, Client: s.Peer, Hops: s.hopsLeft(), UTF8: c.UTF8, Offered: c.Offered, ID: c.ID, Config: s.Config, Log: s.Log}
 	m.User, m.Password = account.Address, account.ClearPassword
 	if s.Config.MasterUser != "" {
 		secret, err := readSecret(s.Config.MasterFile)

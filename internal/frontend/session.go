@@ -70,6 +70,8 @@ type Mailhost struct {
 	Hops int
 	// UTF8 says that a POP3 client has sent UTF8.
 	UTF8 bool
+	// ID is what an IMAP client has said of itself.
+	ID []IDField
 	// Offered is the capability list that the client was shown, as the dialogue writes it.
 	Offered string
 	// LeaveOut says that the mailhost has hung up on something that it can be logged in to without: see HungUpError.
@@ -165,6 +167,12 @@ var (
 	ErrEnd = errors.New("session ends")
 )
 
+// IDField is one of the fields by which an IMAP client describes itself (RFC 2971).
+type IDField struct {
+	Name, Value string
+	Nil         bool // the value is NIL
+}
+
 // Credentials are what a client said about itself.
 type Credentials struct {
 	// Mechanism is "LOGIN" for the protocol's own command (IMAP LOGIN, POP3 USER and PASS), else the SASL mechanism.
@@ -185,6 +193,8 @@ type Credentials struct {
 	UTF8 bool
 	// Offered is the capability list that the client was shown.
 	Offered string
+	// ID is what an IMAP client has said of itself.
+	ID []IDField
 }
 
 // Outcome is a login that succeeded.

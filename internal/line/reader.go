@@ -31,6 +31,7 @@ type Reader struct {
 	conn net.Conn
 	sock syscall.RawConn // nil when conn can not be peeked at
 	buf  []byte          // what upToLF returned last
+	tee  func(p []byte)  // see Tee
 	n    int64
 }
 
@@ -44,6 +45,9 @@ func NewReader(conn net.Conn) *Reader {
 	}
 	return r
 }
+
+// Tee has see told of all that is consumed from now on, as it is; nil = no longer. The bytes are see's during the call only.
+func (r *Reader) Tee(see func(p []byte)) { r.tee = see }
 
 // Count returns the number of bytes consumed so far.
 func (r *Reader) Count() int64 { return r.n }
@@ -96,10 +100,21 @@ func (r *Reader) Pending() bool {
 	return err == nil && n > 0
 }
 
+// ReadPart returns the next bytes, at most limit of them and none behind the first LF. They are overwritten by the next call.
+func (r *Reader) ReadPart(limit int) ([]byte, error) { return r.upToLF(limit) }
+
+// consumed counts and shows p.
+func (r *Reader) consumed(p []byte) {
+	r.n += int64(len(p))
+	if r.tee != nil {
+		r.tee(p)
+	}
+}
+
 // ReadFull fills p, as io.ReadFull does.
 func (r *Reader) ReadFull(p []byte) error {
 	n, err := io.ReadFull(r.conn, p)
-	r.n += int64(n)
+	r.consumed(p[:n])
 	return err
 }
 
@@ -124,7 +139,7 @@ func (r *Reader) upToLF(limit int) ([]byte, error) {
 		}
 	}
 	n, err := io.ReadFull(r.conn, buf)
-	r.n += int64(n)
+	r.consumed(buf[:n])
 	return buf[:n], err
 }
 

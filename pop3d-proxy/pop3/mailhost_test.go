@@ -310,6 +310,11 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: PASS sec ret
 			S: +OK`},
+		{name: "hangs up on xclient", change: func(m *frontend.Mailhost) { m.Config.Forward = config.ForwardXCLIENT },
+			step: frontend.StepForward, cause: "PROXY_FORWARD_CLIENT", server: `
+			S: +OK
+			C: XCLIENT ADDR=192.0.2.7 PORT=4711
+			S-`},
 		{name: "client not known", change: func(m *frontend.Mailhost) {
 			m.Config.Forward, m.Client = config.ForwardXCLIENT, inetd.Peer{RemoteIP: "x\r\nDELE 1"}
 		}, server: `

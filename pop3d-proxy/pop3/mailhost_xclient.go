@@ -26,13 +26,22 @@ func (h *mailhost) forwardClient() error {
 	if h.m.Hops > 0 {
 		text += " TTL=" + strconv.Itoa(h.m.Hops)
 	}
-	err := h.command(frontend.StepForward, text)
+	err := h.send(text)
+	if err == nil {
+		err = h.response()
+	}
 	var r *refusal
 	if errors.As(err, &r) {
 		h.m.Log.Warnf("%s did not take the client's address (XCLIENT): %s", h.m.Host, r)
 		return nil
 	}
-	return err
+	if frontend.HungUp(err) { // it is not logged in to without the client's address
+		err = errors.New("mailhost hangs up when it is told the client's address (PROXY_FORWARD_CLIENT)")
+	}
+	if err != nil {
+		return &frontend.StepError{Step: frontend.StepForward, Err: err}
+	}
+	return nil
 }
 
 // xclient returns the command for a client, empty when its address is not known. IPv4 addresses go as such, not mapped
