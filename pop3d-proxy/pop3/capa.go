@@ -14,7 +14,8 @@ func (d *dialogue) capa(_ context.Context, _ string) error {
 	return d.ok("+OK Here's what I can do:\r\n" + strings.Join(d.capabilities(), "\r\n") + "\r\n.")
 }
 
-// capabilities is the list itself: no SASL and no USER where they would be refused for want of TLS.
+// capabilities is the list itself: no SASL and no USER where they would be refused for want of TLS, and no PIPELINING then, or
+// a client would send PASS along with the USER that is refused.
 func (d *dialogue) capabilities() []string {
 	var list []string
 	if names := d.mechanisms(); names != "" && !d.s.NeedsTLS() {
@@ -27,7 +28,11 @@ func (d *dialogue) capabilities() []string {
 	if !d.s.NeedsTLS() {
 		list = append(list, "USER")
 	}
-	list = append(list, "LOGIN-DELAY 10", "PIPELINING", "UIDL")
+	list = append(list, "LOGIN-DELAY 10")
+	if !d.s.NeedsTLS() {
+		list = append(list, "PIPELINING")
+	}
+	list = append(list, "UIDL")
 	if d.s.Config.UTF8 {
 		list = append(list, "UTF8 USER")
 	}

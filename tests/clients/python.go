@@ -3,6 +3,8 @@ package clients
 import (
 	"encoding/json"
 	"testing"
+
+	"mailproxy/tests/harness"
 )
 
 // python runs a program of a Python library; it reads the Server as JSON from its standard input.
@@ -55,5 +57,25 @@ count, size = c.stat()
 for number in range(1, count + 1):
     answer, lines, size = c.retr(number)
     sys.stdout.write("\n".join(line.decode() for line in lines) + "\n")
+c.quit()
+`
+
+// UTF8 has Python's poplib say UTF8 where CAPA offers it, and log in. It returns what the library says.
+func UTF8(t testing.TB, s Server) (string, error) {
+	t.Helper()
+	return python("poplib-utf8", poplibUTF8Program)(t, harness.Dir(t), s)
+}
+
+const poplibUTF8Program = `
+import json, poplib, sys
+
+server = json.load(sys.stdin)
+host, port = server["POP3"].rsplit(":", 1)
+c = poplib.POP3(host, int(port), timeout=50)
+if "UTF8" in c.capa():
+    sys.stdout.write(c.utf8().decode() + "\n")
+c.user(server["User"])
+c.pass_(server["Password"])
+sys.stdout.write(str(c.stat()) + "\n")
 c.quit()
 `

@@ -65,7 +65,7 @@ var protocols = []protocol{
 	{
 		name: "IMAP", port: ":143", greeting: `S~ \* OK .*`, login: "C: a LOGIN USER PASS",
 		answer: map[outcome]string{
-			loggedIn:  `S~ a OK .*`,
+			loggedIn:  `S* a OK .*`,
 			refused:   `S: a NO [AUTHENTICATIONFAILED] Login failed.`,
 			temporary: `S: a NO [UNAVAILABLE] Temporary problem, please try again later`,
 			denied:    `S: a NO [CONTACTADMIN] The mailbox can not be opened, please call the postmaster`,

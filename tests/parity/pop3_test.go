@@ -23,6 +23,7 @@ var pop3Differences = map[string]difference{
 	"capa": {"", "LANG\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n",
 		"we use the response codes of RFC 3206 and RFC 2449; LANG came to Courier after Debian 12's version"},
 	"sasl":           {"SASL PLAIN\r\n", "", "RFC 2595 section 6: nothing is offered that would be refused before STLS"},
+	"pipelining":     {"PIPELINING\r\n", "", "PASS would be sent along with the USER that is refused"},
 	"user":           {"USER\r\n", "", "the same"},
 	"implementation": {"Courier Mail Server", "mailproxy", "it is another program"},
 	"auth":           {"", "[AUTH] ", "RFC 3206: the password is wrong, not the server"},
