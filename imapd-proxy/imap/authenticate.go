@@ -12,8 +12,8 @@ import (
 	"mailproxy/internal/line"
 )
 
-// errMechanism: there is no such mechanism. Like a cancelled exchange or bad base64 (errSyntax) that is a command in error,
-// answered at once: nobody's password was wrong.
+// errMechanism: there is no such mechanism. Like a cancelled exchange or bad base64 (errSyntax) that is a
+// command in error, answered at once: nobody's password was wrong.
 var errMechanism = errors.New("no such SASL mechanism")
 
 // authenticate is RFC 3501 section 6.2.2, with the initial response of RFC 4959.
@@ -34,7 +34,8 @@ func (d *dialogue) authenticate(ctx context.Context, tag string) error {
 	case errors.Is(err, sasl.ErrUnknownMechanism):
 		return errMechanism
 	case errors.Is(err, sasl.ErrMalformed):
-		// A failed login like any other: counted, logged and delayed, so that guessing is no cheaper this way.
+		// A failed login like any other: counted, logged and delayed, so that guessing is no cheaper this
+		// way.
 		long := errors.Is(err, sasl.ErrTooLong)
 		return d.tryLogin(ctx, tag, &frontend.Credentials{Mechanism: mechanism, SASL: true, TooLong: long})
 	case err != nil:
@@ -73,7 +74,8 @@ func (d *dialogue) exchange(mechanism, initial string) (sasl.Credentials, error)
 	}
 }
 
-// initialResponse decodes what stands behind the mechanism: nothing is no response (nil), "=" is an empty one.
+// initialResponse decodes what stands behind the mechanism: nothing is no response (nil), "=" is an empty
+// one.
 func initialResponse(mechanism, text string) ([]byte, error) {
 	switch {
 	case text == "":
@@ -98,8 +100,8 @@ func (d *dialogue) response() ([]byte, error) {
 	return decode(text)
 }
 
-// decode returns errSyntax for everything that is not base64, and for "*", by which the client cancels (RFC 9051 section
-// 6.2.2: a tagged BAD).
+// decode returns errSyntax for everything that is not base64, and for "*", by which the client cancels (RFC
+// 9051 section 6.2.2: a tagged BAD).
 func decode(text []byte) ([]byte, error) {
 	out, err := base64.StdEncoding.DecodeString(string(text))
 	if err != nil {

@@ -20,10 +20,11 @@ func (d *dialogue) capability(ctx context.Context, tag string) error {
 	return d.send("* CAPABILITY " + d.capabilities() + crlf + tag + " OK CAPABILITY completed" + crlf)
 }
 
-// capabilities makes the list from Courier's settings, in Courier's order: what the mailhosts can do, as the administrator
-// has written it down, and what this program takes now. No word is in it twice, and nothing that would be refused:
-// STARTTLS and LOGINDISABLED follow from the connection, AUTH= and SASL-IR from what AUTHENTICATE takes on it.
-// IMAP_KEYWORDS has no part in it: Courier advertises keywords only along with its own SMAP protocol, which is not spoken here.
+// capabilities makes the list from Courier's settings, in Courier's order: what the mailhosts can do, as the
+// administrator has written it down, and what this program takes now. No word is in it twice, and nothing
+// that would be refused: STARTTLS and LOGINDISABLED follow from the connection, AUTH= and SASL-IR from what
+// AUTHENTICATE takes on it. IMAP_KEYWORDS has no part in it: Courier advertises keywords only along with its
+// own SMAP protocol, which is not spoken here.
 func (d *dialogue) capabilities() string {
 	c := &d.s.Config.IMAP
 	list := c.Capability

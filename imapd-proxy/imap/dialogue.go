@@ -41,8 +41,8 @@ type dialogue struct {
 	identified bool
 }
 
-// command is one entry of the command table. run parses its arguments, acts and replies; it returns errSyntax and the
-// parser's other errors, errors of the connection, and an *exit when the session is over.
+// command is one entry of the command table. run parses its arguments, acts and replies; it returns errSyntax
+// and the parser's other errors, errors of the connection, and an *exit when the session is over.
 type command struct {
 	name string
 	run  func(d *dialogue, ctx context.Context, tag string) error
@@ -66,8 +66,8 @@ type exit struct{ status int }
 
 func (e *exit) Error() string { return "session over" }
 
-// serve holds the dialogue with one client until it has logged in and its session is over, or until it leaves. It
-// returns the exit status. The frontend limits the time of every read and write.
+// serve holds the dialogue with one client until it has logged in and its session is over, or until it
+// leaves. It returns the exit status. The frontend limits the time of every read and write.
 func serve(ctx context.Context, s *frontend.Session) int {
 	d := newDialogue(s)
 	err := d.open()
@@ -137,8 +137,8 @@ func (d *dialogue) dispatch(ctx context.Context, tag string) error {
 	return errSyntax
 }
 
-// protocolError answers a command in error. Too many in a row end the session: something that is not an IMAP client,
-// or a client that has lost its way, talks to us.
+// protocolError answers a command in error. Too many in a row end the session: something that is not an IMAP
+// client, or a client that has lost its way, talks to us.
 func (d *dialogue) protocolError(tag string, err error) error {
 	d.errors++
 	if d.errors >= d.patience {
@@ -174,8 +174,8 @@ func (d *dialogue) bye(text string) error {
 	return &exit{exitFailed}
 }
 
-// linger reads what a client has sent behind its last command. A connection that is closed with unread bytes in it is
-// reset, and the client may lose our last words. One second is enough for a client that listens.
+// linger reads what a client has sent behind its last command. A connection that is closed with unread bytes
+// in it is reset, and the client may lose our last words. One second is enough for a client that listens.
 func (d *dialogue) linger() {
 	_ = d.s.Conn.CloseWrite()
 	_ = d.s.Conn.SetReadDeadline(time.Now().Add(time.Second))

@@ -79,7 +79,8 @@ func TestLogID(t *testing.T) {
 	}
 }
 
-// What the mailhost sends along with its OK reaches the client, in order, and its capabilities as they are asked for.
+// What the mailhost sends along with its OK reaches the client, in order, and its capabilities as they are
+// asked for.
 func TestMailhostTalksAtOnce(t *testing.T) {
 	for foreign, want := range map[string]string{
 		"0": "a OK connected to proxy server.", "2": "a OK [CAPABILITY X Y] connected to proxy server.",
@@ -178,8 +179,8 @@ func TestHostile(t *testing.T) {
 	})
 }
 
-// FuzzSession lets a client say anything that is no account's password. It is answered by whole lines, the session ends
-// with the client's last word, and no line of the log is the client's.
+// FuzzSession lets a client say anything that is no account's password. It is answered by whole lines, the
+// session ends with the client's last word, and no line of the log is the client's.
 func FuzzSession(f *testing.F) {
 	for _, seed := range []string{
 		"a CAPABILITY\r\na LOGOUT\r\n", "a LOGIN zoe x\r\n", "a AUTHENTICATE PLAIN\r\n*\r\n", "a AUTHENTICATE LOGIN\r\n\r\n\r\n",

@@ -10,9 +10,9 @@ import (
 	"mailproxy/internal/frontend"
 )
 
-// follow puts together what the client reads as the answer to its login: what the mailhost had to say to it, its
-// capabilities if IMAP_PROXY_FOREIGN wants them, and the tagged OK. What the mailhost says from now on is never lost,
-// reordered or rewritten.
+// follow puts together what the client reads as the answer to its login: what the mailhost had to say to it,
+// its capabilities if IMAP_PROXY_FOREIGN wants them, and the tagged OK. What the mailhost says from now on is
+// never lost, reordered or rewritten.
 func (u *upstream) follow(context.Context) error {
 	u.step = frontend.StepFollow
 	u.m.Answer = u.said.bytes
@@ -36,9 +36,10 @@ func (u *upstream) follow(context.Context) error {
 	return nil
 }
 
-// warnOfMissing says in the log which capabilities clients were promised that this mailhost does not have, when it has told
-// its list along with the login and IMAP_PROXY_FOREIGN does not pass that list on. With DEBUG_LOGIN only: one line a login is
-// for finding out, not for every day. What concerns the time before the login has ended with it.
+// warnOfMissing says in the log which capabilities clients were promised that this mailhost does not have,
+// when it has told its list along with the login and IMAP_PROXY_FOREIGN does not pass that list on. With
+// DEBUG_LOGIN only: one line a login is for finding out, not for every day. What concerns the time before the
+// login has ended with it.
 func (u *upstream) warnOfMissing() {
 	c := u.m.Config
 	if u.learned == "" || !c.Debug || c.IMAP.Foreign != config.ForeignHidden {
@@ -51,7 +52,8 @@ func (u *upstream) warnOfMissing() {
 		}
 	}
 	if len(missing) > 0 {
-		u.m.Log.Warnf("%s (%s) does not have what clients are promised: %s", u.m.Host, u.m.Addr, strings.Join(missing, " "))
+		u.m.Log.Warnf("%s (%s) does not have what clients are promised: %s",
+			u.m.Host, u.m.Addr, strings.Join(missing, " "))
 	}
 }
 
@@ -65,8 +67,9 @@ func beforeLogin(word string) bool {
 	}
 }
 
-// passAnswer has the mailhost answer the client's login by its answer to CAPABILITY. It is passed on as it is; told says that the
-// tagged answer is among it, or still to come. A mailhost that refuses has let the client in all the same.
+// passAnswer has the mailhost answer the client's login by its answer to CAPABILITY. It is passed on as it
+// is; told says that the tagged answer is among it, or still to come. A mailhost that refuses has let the
+// client in all the same.
 func (u *upstream) passAnswer() (told bool, err error) {
 	if err := u.send(u.m.Tag + " CAPABILITY" + crlf); err != nil {
 		return false, err
@@ -90,7 +93,8 @@ func (u *upstream) passAnswer() (told bool, err error) {
 	}
 }
 
-// askAgain learns the mailhost's list after the login. What else the mailhost says meanwhile is the client's, in order.
+// askAgain learns the mailhost's list after the login. What else the mailhost says meanwhile is the client's,
+// in order.
 func (u *upstream) askAgain() error {
 	const tag = "C1"
 	if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
@@ -119,8 +123,9 @@ func (u *upstream) askAgain() error {
 	}
 }
 
-// copyResponse adds the next response to the client's answer, byte for byte, and says what it is. When the answer has become
-// maxAnswer bytes long it stops, wherever that is: whole is false, and the rest is still in the connection.
+// copyResponse adds the next response to the client's answer, byte for byte, and says what it is. When the
+// answer has become maxAnswer bytes long it stops, wherever that is: whole is false, and the rest is still in
+// the connection.
 func (u *upstream) copyResponse() (r response, whole bool, err error) {
 	var first, text []byte // the first line as far as it is kept, and the one under way
 	for part := 0; len(u.m.Answer) < maxAnswer; {

@@ -11,10 +11,10 @@ import (
 	"mailproxy/internal/frontend"
 )
 
-// forwardClient tells the mailhost who the real client is, with the fields of RFC 2971's ID command that Dovecot
-// believes when its login_trusted_networks names us; behind them go those that the client has sent. PROXY_FORWARD_CLIENT=ID
-// asks for it. A mailhost that calls itself one of our own kind is told in any case how many proxies may still follow: see
-// Session.LimitHops.
+// forwardClient tells the mailhost who the real client is, with the fields of RFC 2971's ID command that
+// Dovecot believes when its login_trusted_networks names us; behind them go those that the client has sent.
+// PROXY_FORWARD_CLIENT=ID asks for it. A mailhost that calls itself one of our own kind is told in any case
+// how many proxies may still follow: see Session.LimitHops.
 func (u *upstream) forwardClient(context.Context) error {
 	forward := u.m.Config.Forward == config.ForwardID
 	if !forward && !u.proxy {
@@ -29,7 +29,8 @@ func (u *upstream) forwardClient(context.Context) error {
 	if forward && !u.m.LeaveOut {
 		theirs = clientFields(u.m.ID, maxID-len(own))
 	}
-	// A mailhost that has no ID answers BAD or NO; the login does not depend on it. It may have been the client's fields.
+	// A mailhost that has no ID answers BAD or NO; the login does not depend on it. It may have been the
+	// client's fields.
 	status, err := u.sendID("I1", append(own[:len(own):len(own)], theirs...))
 	if err == nil && status != "OK" && len(theirs) > 0 {
 		status, err = u.sendID("I2", own)
@@ -82,8 +83,9 @@ func (u *upstream) ownFields(forward bool) []frontend.IDField {
 	return own
 }
 
-// clientFields are at most n of those that a client has sent. Names that begin with x- are left out, as mailhosts believe several
-// of them, and so is what comes twice, what RFC 2971 section 3.3 does not allow, and what can not be quoted.
+// clientFields are at most n of those that a client has sent. Names that begin with x- are left out, as
+// mailhosts believe several of them, and so is what comes twice, what RFC 2971 section 3.3 does not allow,
+// and what can not be quoted.
 func clientFields(said []frontend.IDField, n int) []frontend.IDField {
 	var fields []frontend.IDField
 	seen := map[string]bool{}

@@ -16,8 +16,8 @@ const maxID = 30
 // hopsField says how many proxies may still come. A client that knows it is a proxy.
 const hopsField = "x-proxy-ttl"
 
-// id is RFC 2971, for those who ask before they log in; Courier answers only afterwards. IMAP_ID_FIELDS is the sum of 1
-// (our version), 2 (operating system); the name is told in any case.
+// id is RFC 2971, for those who ask before they log in; Courier answers only afterwards. IMAP_ID_FIELDS is
+// the sum of 1 (our version), 2 (operating system); the name is told in any case.
 func (d *dialogue) id(ctx context.Context, tag string) error {
 	answered := hasCapability(d.capabilities(), "ID")
 	if !answered {
@@ -60,7 +60,8 @@ func (d *dialogue) id(ctx context.Context, tag string) error {
 	return d.send("* ID (" + fields + ")" + crlf + tag + " OK ID completed" + crlf)
 }
 
-// idFields reads the argument of ID: NIL, or a list of strings in pairs. All of them together are no longer than a line may be.
+// idFields reads the argument of ID: NIL, or a list of strings in pairs. All of them together are no longer
+// than a line may be.
 func (p *parser) idFields() ([]frontend.IDField, error) {
 	p.blanks()
 	if strings.EqualFold(string(p.rest), "NIL") {
@@ -97,7 +98,8 @@ func (p *parser) idFields() ([]frontend.IDField, error) {
 	}
 }
 
-// forLog is text.Field for names and values that the client chooses both: they can not look like another field's name or address.
+// forLog is text.Field for names and values that the client chooses both: they can not look like another
+// field's name or address.
 func forLog(value string) string {
 	return strings.NewReplacer("=", `\075`, "[", `\133`, "]", `\135`).Replace(text.Field(value))
 }

@@ -12,7 +12,8 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// fields makes n fields of ID whose names have 30 and whose values 1,024 bytes, as long as RFC 2971 section 3.3 allows.
+// fields makes n fields of ID whose names have 30 and whose values 1,024 bytes, as long as RFC 2971 section
+// 3.3 allows.
 func fields(n int, value string) string {
 	var list []string
 	for i := range n {
@@ -21,7 +22,8 @@ func fields(n int, value string) string {
 	return strings.Join(list, " ")
 }
 
-// ID takes all that RFC 2971 allows, in any of its forms; other commands are as short as ever, and a flood is refused.
+// ID takes all that RFC 2971 allows, in any of its forms; other commands are as short as ever, and a flood is
+// refused.
 func TestLongID(t *testing.T) {
 	quoted := `"` + strings.Repeat(`\"`, 1024) + `"`
 	literal := "{1024+}\r\n" + strings.Repeat("x", 1024)
@@ -45,7 +47,8 @@ func TestLongID(t *testing.T) {
 	s.Wait(t)
 }
 
-// What goes along with our own fields: 30 in all, none that a mailhost believes, none twice, none that can not be quoted.
+// What goes along with our own fields: 30 in all, none that a mailhost believes, none twice, none that can
+// not be quoted.
 func TestClientFields(t *testing.T) {
 	f := func(name, value string) frontend.IDField { return frontend.IDField{Name: name, Value: value} }
 	said := []frontend.IDField{

@@ -2,7 +2,8 @@ package imap
 
 import "strings"
 
-// kept collects what a mailhost says to the client and not to us: untagged responses, byte for byte, with their literals.
+// kept collects what a mailhost says to the client and not to us: untagged responses, byte for byte, with
+// their literals.
 type kept struct {
 	bytes []byte
 	limit int

@@ -34,9 +34,9 @@ func (d *dialogue) refuseWithoutTLS(tag string) error {
 	return d.send(tag + " " + textNeedTLS + crlf)
 }
 
-// tryLogin takes credentials to the frontend and tells the client what came of them. After a success the session is over
-// for us: it has been relayed to its end, or this process has become the local server. Credentials without a Type (and
-// not External) can not be anybody's and are refused without asking.
+// tryLogin takes credentials to the frontend and tells the client what came of them. After a success the
+// session is over for us: it has been relayed to its end, or this process has become the local server.
+// Credentials without a Type (and not External) can not be anybody's and are refused without asking.
 func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credentials) error {
 	c.Offered, c.ID = d.capabilities(), d.said
 	outcome, err := d.s.Login(ctx, c, tag)
@@ -70,7 +70,8 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credent
 	}
 }
 
-// alert is a message of the mailhost's that the client must show its user (RFC 3501 section 7.1); "" without one.
+// alert is a message of the mailhost's that the client must show its user (RFC 3501 section 7.1); "" without
+// one.
 func alert(text string) string {
 	if text == "" {
 		return ""

@@ -17,7 +17,8 @@ import (
 type upstream struct {
 	m  *frontend.Mailhost
 	in responses
-	// capabilities is what the mailhost has said it can do, on this connection as it is; empty = it did not say.
+	// capabilities is what the mailhost has said it can do, on this connection as it is; empty = it did not
+	// say.
 	capabilities string
 	// learned is the last list that came with an answer to our commands.
 	learned string
@@ -29,8 +30,9 @@ type upstream struct {
 	step frontend.Step
 }
 
-// loginAtMailhost logs in to an IMAP mailhost: greeting, TLS and the client's address as far as they are asked for,
-// LOGIN (or AUTHENTICATE PLAIN on behalf of the user), and IMAP_PROXY_FOREIGN. It reads nothing behind the final answer.
+// loginAtMailhost logs in to an IMAP mailhost: greeting, TLS and the client's address as far as they are
+// asked for, LOGIN (or AUTHENTICATE PLAIN on behalf of the user), and IMAP_PROXY_FOREIGN. It reads nothing
+// behind the final answer.
 func loginAtMailhost(ctx context.Context, m *frontend.Mailhost) error {
 	u := &upstream{m: m, step: frontend.StepGreeting, in: responses{line.NewReader(m.Conn)}}
 	steps := []func(context.Context) error{u.greeting, u.startTLS, u.ask, u.forwardClient, u.login, u.follow}
@@ -50,8 +52,9 @@ func loginAtMailhost(ctx context.Context, m *frontend.Mailhost) error {
 	return nil
 }
 
-// greeting waits for "* OK". A PREAUTH greeting (RFC 3501 section 7.1.4) means that the mailhost takes every connection
-// for somebody who need not log in: nobody's mail is shown on such a basis, and it would let STARTTLS be skipped.
+// greeting waits for "* OK". A PREAUTH greeting (RFC 3501 section 7.1.4) means that the mailhost takes every
+// connection for somebody who need not log in: nobody's mail is shown on such a basis, and it would let
+// STARTTLS be skipped.
 func (u *upstream) greeting(context.Context) error {
 	r, err := u.in.next()
 	for empty := 0; err == nil && r.text == "" && empty < maxEmpty; empty++ {
@@ -96,9 +99,9 @@ func (u *upstream) startTLS(ctx context.Context) error {
 	return nil
 }
 
-// ask asks a mailhost for its capabilities when it has not told them along with its greeting or the handshake has made that
-// void: how it takes a password is known before one is sent. A mailhost that does not understand the question is old and
-// takes LOGIN.
+// ask asks a mailhost for its capabilities when it has not told them along with its greeting or the handshake
+// has made that void: how it takes a password is known before one is sent. A mailhost that does not
+// understand the question is old and takes LOGIN.
 func (u *upstream) ask(context.Context) error {
 	if u.capabilities != "" {
 		return nil
@@ -115,8 +118,8 @@ func (u *upstream) ask(context.Context) error {
 	return err
 }
 
-// method decides by which command the user's name and password go. Where the mailhost takes neither on this connection the
-// error says why, and which setting helps.
+// method decides by which command the user's name and password go. Where the mailhost takes neither on this
+// connection the error says why, and which setting helps.
 func (u *upstream) method() (send func() (response, error), err error) {
 	list := u.capabilities
 	switch {
@@ -125,11 +128,13 @@ func (u *upstream) method() (send func() (response, error), err error) {
 	case !hasCapability(list, "LOGINDISABLED"):
 		return u.sendLogin, nil
 	case !u.m.TLS && hasCapability(list, "STARTTLS"): // whatever AUTH= says
-		return nil, errors.New("mailhost takes no password before STARTTLS (LOGINDISABLED): PROXY_TLS=STARTTLS encrypts the connection")
+		return nil, errors.New("mailhost takes no password before STARTTLS (LOGINDISABLED): " +
+			"PROXY_TLS=STARTTLS encrypts the connection")
 	case hasCapability(list, "AUTH=PLAIN"):
 		return u.sendPlain, nil
 	case !u.m.TLS:
-		return nil, errors.New("mailhost takes neither LOGIN (LOGINDISABLED) nor AUTH=PLAIN on this connection, which PROXY_TLS does not encrypt")
+		return nil, errors.New("mailhost takes neither LOGIN (LOGINDISABLED) nor AUTH=PLAIN on this connection, " +
+			"which PROXY_TLS does not encrypt")
 	}
 	return nil, errors.New("mailhost takes neither LOGIN (LOGINDISABLED) nor AUTH=PLAIN")
 }
@@ -163,7 +168,8 @@ func (u *upstream) login(ctx context.Context) error {
 		u.warnOfMissing()
 	}
 	if u.said.dropped {
-		u.m.Log.Warnf("%s (%s) said more than %d bytes along with the login: not all of it reaches the client", u.m.Host, u.m.Addr, maxKept)
+		u.m.Log.Warnf("%s (%s) said more than %d bytes along with the login: not all of it reaches the client",
+			u.m.Host, u.m.Addr, maxKept)
 	}
 	if u.m.Authzid != "" && u.m.Redact(string(u.said.bytes)) != string(u.said.bytes) {
 		u.said.bytes = nil // the master user's password is nobody else's
@@ -204,8 +210,8 @@ func (u *upstream) sendLogin() (response, error) {
 	return u.tagged(u.m.Tag)
 }
 
-// sendPlain says AUTHENTICATE PLAIN, with the user's own name and password or with those of PROXY_MASTER_USER on his
-// behalf, and returns the tagged answer.
+// sendPlain says AUTHENTICATE PLAIN, with the user's own name and password or with those of PROXY_MASTER_USER
+// on his behalf, and returns the tagged answer.
 func (u *upstream) sendPlain() (response, error) {
 	plain, err := sasl.PlainResponse(u.m.Authzid, u.m.User, u.m.Password)
 	if err != nil {
@@ -239,8 +245,8 @@ func (u *upstream) sendPlain() (response, error) {
 // tagged reads responses up to the tagged one.
 func (u *upstream) tagged(tag string) (response, error) { return u.until(tag, false) }
 
-// until reads responses up to the tagged one or, if a continuation is expected, up to that. A capability list on the way
-// is remembered. Lines that mean nothing are skipped, as Courier does.
+// until reads responses up to the tagged one or, if a continuation is expected, up to that. A capability list
+// on the way is remembered. Lines that mean nothing are skipped, as Courier does.
 func (u *upstream) until(tag string, continuation bool) (response, error) {
 	bye := ""
 	for {
@@ -279,7 +285,8 @@ func (u *upstream) send(text string) error {
 	return err
 }
 
-// canQuote says whether a string can be sent as a quoted string: short, printable ASCII. The rest goes as a literal.
+// canQuote says whether a string can be sent as a quoted string: short, printable ASCII. The rest goes as a
+// literal.
 func canQuote(s string) bool { return len(s) <= 1000 && printable(s) }
 
 // printable says whether a string is printable ASCII.

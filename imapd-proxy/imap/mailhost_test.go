@@ -297,8 +297,8 @@ func master(m *frontend.Mailhost) {
 	m.Authzid, m.User, m.Password = m.User, "master", "s3cr3t"
 }
 
-// TestMailhostStartTLS uses no real TLS: the handshake is the frontend's. What is checked is when it begins, and what
-// counts afterwards.
+// TestMailhostStartTLS uses no real TLS: the handshake is the frontend's. What is checked is when it begins,
+// and what counts afterwards.
 func TestMailhostStartTLS(t *testing.T) {
 	for _, c := range []struct {
 		name, server, after string
@@ -369,8 +369,8 @@ func TestMailhostStartTLS(t *testing.T) {
 	}
 }
 
-// FuzzMailhost lets a mailhost say anything, all at once: a login succeeds with its word only, what stands behind that word
-// stays in the connection, the password is sent once at the most and is in no error.
+// FuzzMailhost lets a mailhost say anything, all at once: a login succeeds with its word only, what stands
+// behind that word stays in the connection, the password is sent once at the most and is in no error.
 func FuzzMailhost(f *testing.F) {
 	for _, seed := range []string{
 		"* OK ready\r\na1 OK in\r\nmore", "* OK\r\n+ \r\n+ \r\na1 OK\r\n", "* OK [CAPABILITY LOGINDISABLED AUTH=PLAIN SASL-IR]\r\na1 OK\r\n",

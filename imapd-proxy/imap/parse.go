@@ -9,13 +9,15 @@ import (
 	"mailproxy/internal/line"
 )
 
-// The limits on what a client may send before it has logged in, in bytes. No command can hold more memory than a line
-// and two literals.
+// The limits on what a client may send before it has logged in, in bytes. No command can hold more memory
+// than a line and two literals.
 const (
 	maxLine    = 16384 // a line, without its end
-	maxIDLine  = 65536 // a line of ID: 30 fields of 30 and 1,024 bytes, each byte with a backslash in front (RFC 2971 section 3.3)
 	maxLiteral = 8192
-	maxTag     = 255
+	// maxIDLine is for ID: 30 fields of 30 and 1,024 bytes, each byte with a backslash in front (RFC 2971
+	// section 3.3).
+	maxIDLine = 65536
+	maxTag    = 255
 	// maxSkip bounds a non-synchronising literal that comes with a command in error and is thrown away.
 	maxSkip = 1 << 20
 )
@@ -25,13 +27,13 @@ var (
 	errSyntax = errors.New("syntax error")
 	// errTooLong: a line or a literal exceeds its limit. The client may go on.
 	errTooLong = errors.New("command too long")
-	// errFlood: a non-synchronising literal is too long even to be skipped. The session must end, as what follows would
-	// be taken for commands.
+	// errFlood: a non-synchronising literal is too long even to be skipped. The session must end, as what
+	// follows would be taken for commands.
 	errFlood = errors.New("literal too long")
 )
 
-// parser reads one command at a time from the client. It consumes lines and literals as the grammar asks for them, and
-// nothing behind them.
+// parser reads one command at a time from the client. It consumes lines and literals as the grammar asks for
+// them, and nothing behind them.
 type parser struct {
 	in *line.Reader
 	// proceed asks the client for a synchronising literal.
@@ -42,15 +44,15 @@ type parser struct {
 	cut bool
 	// long is set when the current line is longer than maxLine: only ID may be.
 	long bool
-	// more is the size of the non-synchronising literal that the current line announces at its end and that has not been
-	// read; -1 = there is none.
+	// more is the size of the non-synchronising literal that the current line announces at its end and that
+	// has not been read; -1 = there is none.
 	more int64
 	// inList is set while a parenthesised list is read, where ")" may follow an argument.
 	inList bool
 }
 
-// begin reads the next line and returns its tag. An error of the connection is returned as it is. A line without a usable
-// tag is errSyntax and tag is empty.
+// begin reads the next line and returns its tag. An error of the connection is returned as it is. A line
+// without a usable tag is errSyntax and tag is empty.
 func (p *parser) begin() (tag string, err error) {
 	if err := p.nextLine(); err != nil {
 		return "", err
@@ -88,7 +90,8 @@ func (p *parser) nextLine() error {
 	if err != nil && !p.cut {
 		return err
 	}
-	// Clients that translate line ends twice send CR CR LF. A line that holds strings does not end in a blank.
+	// Clients that translate line ends twice send CR CR LF. A line that holds strings does not end in a
+	// blank.
 	p.rest = bytes.TrimRight(text, "\r")
 	p.more = -1
 	if size, plus, _, ok := literalAtEnd(p.rest); ok && plus && !p.cut {
@@ -118,8 +121,8 @@ func (p *parser) end() error {
 	return nil
 }
 
-// astring returns the next argument: an atom, a quoted string or a literal (RFC 3501 section 4.3, RFC 7888). NIL is none
-// of them; in any other case it is an atom as in Courier, as somebody may have it for a password.
+// astring returns the next argument: an atom, a quoted string or a literal (RFC 3501 section 4.3, RFC 7888).
+// NIL is none of them; in any other case it is an atom as in Courier, as somebody may have it for a password.
 func (p *parser) astring() (string, error) {
 	p.blanks()
 	switch {
@@ -137,8 +140,8 @@ func (p *parser) astring() (string, error) {
 	return atom, p.separated()
 }
 
-// quoted reads a quoted string. As in Courier a backslash takes any character literally, not only '"' and '\', and
-// 8-bit bytes must be UTF-8 (RFC 9051 section 4.3); what is not has to come as a literal.
+// quoted reads a quoted string. As in Courier a backslash takes any character literally, not only '"' and
+// '\', and 8-bit bytes must be UTF-8 (RFC 9051 section 4.3); what is not has to come as a literal.
 func (p *parser) quoted() (string, error) {
 	var s []byte
 	for i := 1; i < len(p.rest); i++ {
@@ -197,8 +200,8 @@ func (p *parser) separated() error {
 	return nil
 }
 
-// discard throws away what is left of a command in error: the literals that the client sends unasked, and the lines
-// behind them. It returns errors of the connection, and errFlood.
+// discard throws away what is left of a command in error: the literals that the client sends unasked, and the
+// lines behind them. It returns errors of the connection, and errFlood.
 func (p *parser) discard() error {
 	for budget := int64(maxSkip); p.more >= 0; {
 		if budget -= p.more; budget < 0 {
@@ -223,8 +226,8 @@ func (p *parser) blanks() {
 	p.rest = bytes.TrimLeft(p.rest, " \t")
 }
 
-// literalAtEnd looks for "{n}" or "{n+}" at the end of a line: the literal's size, whether it comes unasked, and where
-// in the line it is announced. Sizes that do not fit are cut to 1<<40, far above every limit.
+// literalAtEnd looks for "{n}" or "{n+}" at the end of a line: the literal's size, whether it comes unasked,
+// and where in the line it is announced. Sizes that do not fit are cut to 1<<40, far above every limit.
 func literalAtEnd(text []byte) (size int64, plus bool, at int, ok bool) {
 	at = bytes.LastIndexByte(text, '{')
 	if at < 0 || text[len(text)-1] != '}' {
@@ -248,8 +251,8 @@ func literalAtEnd(text []byte) (size int64, plus bool, at int, ok bool) {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// isAtomChar says which bytes an unquoted argument may hold: everything visible that can not begin a string. That is more
-// than RFC 3501 allows, since clients send passwords with "~", "}", "[" and "]" unquoted.
+// isAtomChar says which bytes an unquoted argument may hold: everything visible that can not begin a string.
+// That is more than RFC 3501 allows, since clients send passwords with "~", "}", "[" and "]" unquoted.
 func isAtomChar(c byte) bool {
 	return c > ' ' && c < 0x7f && c != '"' && c != '{' && c != '\\'
 }

@@ -14,8 +14,9 @@ const (
 	maxResponse = 8192
 	// maxChatter bounds all lines and literals together; the login's time limit bounds them too.
 	maxChatter = 16 << 20
-	// maxKept bounds what a mailhost says between the login command and its OK and the client is shown; maxAnswer what it
-	// says between that OK and its answer to CAPABILITY. Neither takes anything from the mailhost's session after it.
+	// maxKept bounds what a mailhost says between the login command and its OK and the client is shown;
+	// maxAnswer what it says between that OK and its answer to CAPABILITY. Neither takes anything from the
+	// mailhost's session after it.
 	maxKept   = 16 << 10
 	maxAnswer = 64 << 10
 	// maxEmpty lines in front of the greeting are forgiven.
@@ -24,7 +25,8 @@ const (
 
 // response is one line of a mailhost (RFC 3501 section 7), without its end.
 type response struct {
-	// tag is "*" for untagged data, "+" for a continuation request, else a tag, or whatever stands in a tag's place.
+	// tag is "*" for untagged data, "+" for a continuation request, else a tag, or whatever stands in a tag's
+	// place.
 	tag string
 	// status is OK, NO, BAD, PREAUTH or BYE in upper case, or else the line's second word as it is.
 	status string
@@ -53,8 +55,8 @@ func parseResponse(text string) response {
 	return r
 }
 
-// capabilities returns the capability list in a response, be it a code or an untagged CAPABILITY; ok is false when there
-// is none. Bytes that do not belong into such a list make it none.
+// capabilities returns the capability list in a response, be it a code or an untagged CAPABILITY; ok is false
+// when there is none. Bytes that do not belong into such a list make it none.
 func (r response) capabilities() (list string, ok bool) {
 	from := r.code
 	if r.tag == "*" && strings.EqualFold(r.status, "CAPABILITY") {
@@ -111,8 +113,8 @@ type responses struct {
 	in *line.Reader
 }
 
-// next reads one response. A literal inside it is read and dropped with the rest of its line: the parts of a login
-// dialogue that matter have none, and nothing in a literal may pass for a response.
+// next reads one response. A literal inside it is read and dropped with the rest of its line: the parts of a
+// login dialogue that matter have none, and nothing in a literal may pass for a response.
 func (rs *responses) next() (response, error) {
 	first := ""
 	for part := 0; ; part++ {

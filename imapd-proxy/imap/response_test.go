@@ -53,8 +53,8 @@ func TestCapabilitiesOfResponse(t *testing.T) {
 	}
 }
 
-// FuzzResponses: whatever a mailhost says, every byte of it is accounted for, what is kept is bounded, and a capability
-// list taken from it can be put into a response code of ours.
+// FuzzResponses: whatever a mailhost says, every byte of it is accounted for, what is kept is bounded, and a
+// capability list taken from it can be put into a response code of ours.
 func FuzzResponses(f *testing.F) {
 	for _, seed := range []string{
 		"* OK [CAPABILITY IMAP4rev1 LITERAL+] ready\r\n", "* PREAUTH\n", "* X {3}\r\nabc)\r\na1 OK\r\n", "+ \r\n", "\r\n\n",
@@ -102,7 +102,8 @@ func FuzzResponses(f *testing.F) {
 	})
 }
 
-// Whatever a mailhost says, what is copied is what was consumed, no more than fits, and the rest is still there.
+// Whatever a mailhost says, what is copied is what was consumed, no more than fits, and the rest is still
+// there.
 func FuzzCopyResponse(f *testing.F) {
 	for _, seed := range []string{"* OK x\r\n", "* X {3}\r\nabc\r\nrest", "a1 OK {3}\n", "* {99999}\r\nx", "\n\n", "* X {2}\nab {1}\nc\n"} {
 		f.Add([]byte(seed))

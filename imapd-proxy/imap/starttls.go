@@ -2,8 +2,9 @@ package imap
 
 import "context"
 
-// startTLS is RFC 3501 section 6.2.1. What a client, or somebody in between, has sent behind the command is not read
-// before the handshake, so it can only disturb the handshake and is never taken for a command after it (CVE-2011-0411).
+// startTLS is RFC 3501 section 6.2.1. What a client, or somebody in between, has sent behind the command is
+// not read before the handshake, so it can only disturb the handshake and is never taken for a command after
+// it (CVE-2011-0411).
 func (d *dialogue) startTLS(ctx context.Context, tag string) error {
 	if !d.s.OffersStartTLS() {
 		return errSyntax

@@ -22,7 +22,8 @@ const (
 	textProxied    = "connected to proxy server."
 )
 
-// denial is the tagged answer to a client that is who it says and is not let in: the response code with our own words.
+// denial is the tagged answer to a client that is who it says and is not let in: the response code with our
+// own words.
 func denial(code string) string {
 	const postmaster = ", please call the postmaster"
 	text := "The mailbox can not be opened" + postmaster

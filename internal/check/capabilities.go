@@ -18,8 +18,9 @@ type enumerator interface {
 	Enumerate(ctx context.Context, yield func(*authlib.Account) error) error
 }
 
-// capabilities asks each mailhost of all accounts once what it can do, and says which list is true of all of them. With
-// PROXY_MASTER_USER that is the list after a login; else the one before it, which many servers keep short.
+// capabilities asks each mailhost of all accounts once what it can do, and says which list is true of all of
+// them. With PROXY_MASTER_USER that is the list after a login; else the one before it, which many servers
+// keep short.
 func (c *Check) capabilities(ctx context.Context) {
 	r := c.Report
 	hosts, err := c.allHosts(ctx)
@@ -53,7 +54,8 @@ func (c *Check) capabilities(ctx context.Context) {
 		}
 	}
 	if c.Session.Config.MasterUser == "" {
-		r.info("capability", "these are the lists before the login, which may be short: PROXY_MASTER_USER makes it those after it")
+		r.info("capability", "these are the lists before the login, which may be short: "+
+			"PROXY_MASTER_USER makes it those after it")
 	}
 	r.ok("capability", "%d mailhosts have all of it: %s", len(lists), c.line(common))
 }

@@ -13,8 +13,8 @@ import (
 	"mailproxy/internal/inetd"
 )
 
-// Command is the subcommand "check" of a front end: check [-config FILE]... [--json] [--capabilities | USER]. Exit status 0: every step
-// went well; 1: one has failed; 100: wrong usage.
+// Command is the subcommand "check" of a front end: check [-config FILE]... [--json] [--capabilities | USER].
+// Exit status 0: every step went well; 1: one has failed; 100: wrong usage.
 func Command(ctx context.Context, p *frontend.Program, d Dialect, args, environ []string, stdin, stdout, stderr *os.File) int {
 	var configs []string
 	flags := flag.NewFlagSet(p.Name+" check", flag.ContinueOnError)

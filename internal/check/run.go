@@ -167,8 +167,8 @@ func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.
 	}
 }
 
-// compare compares a mailhost's list with the one that a client sees which can log in, and says what the client would miss.
-// Where clients see another list under TLS than without, both are compared.
+// compare compares a mailhost's list with the one that a client sees which can log in, and says what the
+// client would miss. Where clients see another list under TLS than without, both are compared.
 func (c *Check) compare(when string, offered []string) {
 	clear, secure := c.advertised(false), c.advertised(true)
 	strange := func(w string) bool {

@@ -174,7 +174,8 @@ func (s *Session) logRelayd(err error) {
 	s.Log.Warnf("relayd does not take the session: %v", err)
 }
 
-// isStranger tells that somebody listens on a service's socket who may not. Nothing else does that by itself: an attack, or a setting.
+// isStranger tells that somebody listens on a service's socket who may not. Nothing else does that by itself:
+// an attack, or a setting.
 func isStranger(err error) bool {
 	var refused *peercred.Refused
 	return errors.As(err, &refused)

@@ -22,8 +22,9 @@ func (s *Session) Addresses(ctx context.Context, host Host) ([]netip.AddrPort, e
 	return s.resolve(ctx, host)
 }
 
-// Connect connects to one address of m.Host as Login does: with a PROXY header and TLS where the settings want them.
-// m.StartTLS is set when STARTTLS or STLS is still to come. The caller closes m.Conn and sets its deadlines.
+// Connect connects to one address of m.Host as Login does: with a PROXY header and TLS where the settings
+// want them. m.StartTLS is set when STARTTLS or STLS is still to come. The caller closes m.Conn and sets its
+// deadlines.
 func (s *Session) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort) error {
 	conn, err := s.dial(ctx, addr)
 	if err != nil {
@@ -41,7 +42,8 @@ func (s *Session) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort)
 	return err
 }
 
-// LogInAsMaster logs in as PROXY_MASTER_USER on behalf of an account, over a connection that Connect has made.
+// LogInAsMaster logs in as PROXY_MASTER_USER on behalf of an account, over a connection that Connect has
+// made.
 func (s *Session) LogInAsMaster(ctx context.Context, m *Mailhost, account *authlib.Account) error {
 	t, err := s.template(&Credentials{}, account, "check")
 	if err != nil {

@@ -10,10 +10,11 @@ import (
 	"mailproxy/internal/inetd"
 )
 
-// ExecLocal becomes the account's user and the local server. It returns only when that failed, by then logged: ErrHome,
-// at once, also for what went wrong after this process had become somebody else (end the session with a temporary failure); a *DeniedError (the account belongs to root), ErrTemporary or ErrEnd
-// like Login. Where this process does the session's TLS it stays, the local server is a child, and ErrServed tells that the
-// session is over. extraEnv are further NAME=value entries (UTF8=1).
+// ExecLocal becomes the account's user and the local server. It returns only when that failed, by then
+// logged: ErrHome, at once, also for what went wrong after this process had become somebody else (end the
+// session with a temporary failure); a *DeniedError (the account belongs to root), ErrTemporary or ErrEnd
+// like Login. Where this process does the session's TLS it stays, the local server is a child, and ErrServed
+// tells that the session is over. extraEnv are further NAME=value entries (UTF8=1).
 func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 	l := s.local(o.Account, tag, extraEnv)
 	var err error
@@ -57,8 +58,8 @@ func (s *Session) local(account *authlib.Account, tag string, extraEnv []string)
 	}
 }
 
-// localEnviron is the local server's environment: everything that we were given, the client's address, who logged in, and
-// what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
+// localEnviron is the local server's environment: everything that we were given, the client's address, who
+// logged in, and what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
 func (s *Session) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
 	e := maps.Clone(s.Settings)
 	facts.Take(e)

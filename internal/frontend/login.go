@@ -14,8 +14,9 @@ import (
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its
 // mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary, a *DeniedError or
-// ErrEnd, by then logged and, but for ErrEnd, delayed to a multiple of Config.FailDelay after the call.
-// The delay does not end when the client hangs up: who guesses passwords would otherwise have his next connection at once.
+// ErrEnd, by then logged and, but for ErrEnd, delayed to a multiple of Config.FailDelay after the call. The
+// delay does not end when the client hangs up: who guesses passwords would otherwise have his next connection
+// at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()

@@ -18,8 +18,8 @@ import (
 	"mailproxy/internal/text"
 )
 
-// reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, a *DeniedError
-// when a server's answer rules the others out too, ErrTemporary when none was of use.
+// reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, a
+// *DeniedError when a server's answer rules the others out too, ErrTemporary when none was of use.
 func (s *Session) reach(ctx context.Context, hosts []Host, c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
 	last := ErrTemporary
 	for _, host := range hosts {
@@ -50,8 +50,9 @@ func isDenied(err error) bool {
 	return ok
 }
 
-// isHere says whether a mailhost is this host: its name is PROXY_HOSTNAME or the system's, without regard to case (RFC
-// 4343), and its port is none or the protocol's own. With another port it is another program on this host.
+// isHere says whether a mailhost is this host: its name is PROXY_HOSTNAME or the system's, without regard to
+// case (RFC 4343), and its port is none or the protocol's own. With another port it is another program on
+// this host.
 func (s *Session) isHere(host Host) (bool, error) {
 	if host.Port != "" && host.Port != s.Protocol.Port && host.Port != s.Peer.LocalPort {
 		return false, nil
@@ -168,7 +169,8 @@ func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, err
 			return nil, err
 		}
 	}
-	// 0.0.0.0 and :: lead to this host, unseen by isOurselves. Name servers that block a name answer with them.
+	// 0.0.0.0 and :: lead to this host, unseen by isOurselves. Name servers that block a name answer with
+	// them.
 	ips = slices.DeleteFunc(ips, netip.Addr.IsUnspecified)
 	if len(ips) == 0 {
 		return nil, errors.New("the name has no address")
@@ -191,8 +193,8 @@ func (s *Session) mailhostPort() string {
 	return s.Protocol.Port
 }
 
-// tryAddress connects and logs in, once more where the mailhost has hung up on something that it need not be told.
-// Everything that goes wrong is logged here. On success m.Conn is ready for the relay.
+// tryAddress connects and logs in, once more where the mailhost has hung up on something that it need not be
+// told. Everything that goes wrong is logged here. On success m.Conn is ready for the relay.
 func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
 	switch {
 	case s.isOurselves(addr):
@@ -281,8 +283,8 @@ func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (inetd.Conn, er
 	return conn, nil
 }
 
-// isOurselves says whether an address is the one that the client is connected to, or the one that a balancer in front of
-// us is. Connecting there would come back here, again and again, until there are no sockets left.
+// isOurselves says whether an address is the one that the client is connected to, or the one that a balancer
+// in front of us is. Connecting there would come back here, again and again, until there are no sockets left.
 func (s *Session) isOurselves(addr netip.AddrPort) bool {
 	addr = netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
 	if local, ok := s.Conn.LocalAddr().(*net.TCPAddr); ok && addr == addrPort(local.IP.String(), strconv.Itoa(local.Port)) {

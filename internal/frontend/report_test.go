@@ -13,7 +13,8 @@ import (
 	"mailproxy/internal/login"
 )
 
-// fakeRelayd is a socket that remembers the first message of each caller, without LOGIN_US, and answers a TAKE.
+// fakeRelayd is a socket that remembers the first message of each caller, without LOGIN_US, and answers a
+// TAKE.
 type fakeRelayd struct {
 	path     string
 	messages chan string
@@ -121,8 +122,8 @@ func TestReportLogin(t *testing.T) {
 	}
 }
 
-// A session tells relayd of its login. When relayd does not take it after all, a report follows, whether this process can
-// go on with the session or not; when relayd refuses it, it has counted that.
+// A session tells relayd of its login. When relayd does not take it after all, a report follows, whether this
+// process can go on with the session or not; when relayd refuses it, it has counted that.
 func TestReportSession(t *testing.T) {
 	t.Parallel()
 	const ok = "REPORT\nFAILED=down/connect\nMAILHOST=up\nPROTOCOL=IMAP\nRESULT=ok\n\n"

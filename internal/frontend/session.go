@@ -1,9 +1,10 @@
-// Package frontend is what the IMAP and the POP3 dialogue have in common: it takes a client's credentials to the auth
-// module, decides whether the account is here or on a mailhost, connects to that mailhost, joins the two connections or
-// starts the local server, and writes every log line about it.
+// Package frontend is what the IMAP and the POP3 dialogue have in common: it takes a client's credentials to
+// the auth module, decides whether the account is here or on a mailhost, connects to that mailhost, joins the
+// two connections or starts the local server, and writes every log line about it.
 //
-// The dialogues own the words that the client reads; this package owns everything between the credentials and the
-// connection to the account's server. It holds no process-wide state: one Session serves one connection from values.
+// The dialogues own the words that the client reads; this package owns everything between the credentials and
+// the connection to the account's server. It holds no process-wide state: one Session serves one connection
+// from values.
 package frontend
 
 import (
@@ -22,7 +23,8 @@ import (
 	"mailproxy/internal/throttle"
 )
 
-// AuthModule answers for accounts; authlib.Client is the one in use. Errors are authlib.ErrRefused or temporary.
+// AuthModule answers for accounts; authlib.Client is the one in use. Errors are authlib.ErrRefused or
+// temporary.
 type AuthModule interface {
 	Authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, error)
 	Lookup(ctx context.Context, req *authlib.LookupRequest) (*authlib.Account, error)
@@ -30,9 +32,11 @@ type AuthModule interface {
 
 // Protocol is what differs between IMAP and POP3.
 type Protocol struct {
-	// Name is "IMAP" or "POP3": log lines, PROTOCOL= for the local server, the prefix of settings (IMAP_PROXY, IMAP_TLS).
+	// Name is "IMAP" or "POP3": log lines, PROTOCOL= for the local server, the prefix of settings
+	// (IMAP_PROXY, IMAP_TLS).
 	Name string
-	// Service is "imap" or "pop3", the service that the auth module is asked for unless AUTHSERVICE<port> says otherwise.
+	// Service is "imap" or "pop3", the service that the auth module is asked for unless AUTHSERVICE<port>
+	// says otherwise.
 	Service string
 	// Port and TLSPort are the mailhost's ports unless its option names one.
 	Port, TLSPort string
@@ -42,10 +46,11 @@ type Protocol struct {
 	Codes login.Codes
 	// NonBlocking is the mode of the local server's descriptors, see inetd.Local.
 	NonBlocking bool
-	// Login logs in at a mailhost: it reads the greeting and sends the credentials. It returns nil when the mailhost has
-	// said yes and nothing behind its answer has been read, a *RejectedError when it answered the login commands with
-	// something else, and any other error, best a *StepError, when it did not come so far. The connection's deadline is set and moved into the
-	// past when ctx ends, so Login need not care. Needed only where proxying is on.
+	// Login logs in at a mailhost: it reads the greeting and sends the credentials. It returns nil when the
+	// mailhost has said yes and nothing behind its answer has been read, a *RejectedError when it answered
+	// the login commands with something else, and any other error, best a *StepError, when it did not come so
+	// far. The connection's deadline is set and moved into the past when ctx ends, so Login need not care.
+	// Needed only where proxying is on.
 	Login func(ctx context.Context, m *Mailhost) error
 }
 
@@ -57,10 +62,11 @@ type Mailhost struct {
 	Host, Addr string
 	// Tag is the IMAP tag of the client's login command.
 	Tag string
-	// User and Password log in. Authzid, when not empty, is on whose behalf: then it must be SASL PLAIN (RFC 4616).
+	// User and Password log in. Authzid, when not empty, is on whose behalf: then it must be SASL PLAIN (RFC
+	// 4616).
 	User, Password, Authzid string
-	// StartTLS is nil unless the connection must be encrypted before the login: then Login sends STARTTLS or STLS after
-	// the greeting, reads the answer and calls it. It replaces Conn.
+	// StartTLS is nil unless the connection must be encrypted before the login: then Login sends STARTTLS or
+	// STLS after the greeting, reads the answer and calls it. It replaces Conn.
 	StartTLS func(ctx context.Context) error
 	// TLS says that Conn is encrypted.
 	TLS bool
@@ -74,7 +80,8 @@ type Mailhost struct {
 	ID []IDField
 	// Offered is the capability list that the client was shown, as the dialogue writes it.
 	Offered string
-	// LeaveOut says that the mailhost has hung up on something that it can be logged in to without: see HungUpError.
+	// LeaveOut says that the mailhost has hung up on something that it can be logged in to without: see
+	// HungUpError.
 	LeaveOut bool
 	// Config is the session's.
 	Config *config.Config
@@ -122,8 +129,8 @@ type RejectedError struct {
 // Error writes the step and the mailhost's answer.
 func (e *RejectedError) Error() string { return string(e.Step) + ": rejected: " + e.Answer.Text }
 
-// HungUpError says that the mailhost ended the connection when it was told something that can be left out. It is connected to
-// and logged in to once more, with Mailhost.LeaveOut.
+// HungUpError says that the mailhost ended the connection when it was told something that can be left out. It
+// is connected to and logged in to once more, with Mailhost.LeaveOut.
 type HungUpError struct {
 	What string // "UTF8", "the client's fields of ID"
 	Err  error
@@ -140,9 +147,9 @@ func HungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// DeniedError says that the client has proven who it is and is not let in all the same: the account's server does not take
-// it, or its options or the way it came do not allow the login. It is no failed login: it is answered after the usual
-// delay, and counts nowhere against the client.
+// DeniedError says that the client has proven who it is and is not let in all the same: the account's server
+// does not take it, or its options or the way it came do not allow the login. It is no failed login: it is
+// answered after the usual delay, and counts nowhere against the client.
 type DeniedError struct {
 	// Code is the protocol's response code; empty = none.
 	Code string
@@ -156,10 +163,11 @@ func (e *DeniedError) Error() string { return "login denied: [" + e.Code + "] " 
 var (
 	// ErrRefused: no such account, or a wrong password. The client may try again.
 	ErrRefused = errors.New("login refused")
-	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again later.
+	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again
+	// later.
 	ErrTemporary = errors.New("temporary failure")
-	// ErrHome: the account's home can not be entered, or the local server or the relaying did not begin after this process had become
-	// another user, or half of it; the session must end with a temporary failure.
+	// ErrHome: the account's home can not be entered, or the local server or the relaying did not begin after
+	// this process had become another user, or half of it; the session must end with a temporary failure.
 	ErrHome = errors.New("home directory can not be entered")
 	// ErrBroken: a session that was logged in has been cut off.
 	ErrBroken = errors.New("session cut off")
@@ -175,9 +183,11 @@ type IDField struct {
 
 // Credentials are what a client said about itself.
 type Credentials struct {
-	// Mechanism is "LOGIN" for the protocol's own command (IMAP LOGIN, POP3 USER and PASS), else the SASL mechanism.
+	// Mechanism is "LOGIN" for the protocol's own command (IMAP LOGIN, POP3 USER and PASS), else the SASL
+	// mechanism.
 	Mechanism string
-	// SASL says that they came by AUTHENTICATE or AUTH: the failure line then names the mechanism instead of the user.
+	// SASL says that they came by AUTHENTICATE or AUTH: the failure line then names the mechanism instead of
+	// the user.
 	SASL bool
 	// Type is the kind of proof.
 	Type authlib.AuthType
@@ -185,7 +195,8 @@ type Credentials struct {
 	User, Password string
 	// Challenge and Response, decoded, are the proof of the CRAM types.
 	Challenge, Response []byte
-	// TooLong says that the name or the password is longer than any account's: nobody is asked, and the log tells it apart.
+	// TooLong says that the name or the password is longer than any account's: nobody is asked, and the log
+	// tells it apart.
 	TooLong bool
 	// External says that the certificate has proven User already (SASL EXTERNAL).
 	External bool

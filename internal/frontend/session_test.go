@@ -109,7 +109,8 @@ func TestRelay(t *testing.T) {
 		"INFO: LOGOUT, user=bob, "+from+", mailhost=a, rcvd=9, sent=19, time=0, protocol=IMAP")
 }
 
-// Nothing is relayed with root rights: a client that can not be served without them is told to come back later.
+// Nothing is relayed with root rights: a client that can not be served without them is told to come back
+// later.
 func TestRelayDropRootFails(t *testing.T) {
 	w := newWorld(t, imap)
 	mailhost, conn := tcpPair(t)

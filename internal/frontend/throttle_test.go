@@ -102,7 +102,8 @@ func TestAnswerAfter(t *testing.T) {
 	}
 }
 
-// An unknown user, a slow hash, a slow mailhost and a database that hangs: answered at the same time or a multiple of it.
+// An unknown user, a slow hash, a slow mailhost and a database that hangs: answered at the same time or a
+// multiple of it.
 func TestRefusalsTakeTheSameTime(t *testing.T) {
 	for _, test := range []struct {
 		name  string

@@ -7,8 +7,9 @@ import (
 	"mailproxy/internal/tlsconf"
 )
 
-// encryptMailhost encrypts a fresh connection to a mailhost, or arranges that its Login does. The
-// certificate must be for m.Host. Whatever fails makes the server unusable: nothing is ever said to it in clear text instead.
+// encryptMailhost encrypts a fresh connection to a mailhost, or arranges that its Login does. The certificate
+// must be for m.Host. Whatever fails makes the server unusable: nothing is ever said to it in clear text
+// instead.
 func (s *Session) encryptMailhost(ctx context.Context, m *Mailhost) error {
 	start := func(ctx context.Context) error {
 		c, err := tlsconf.NewClient(s.Config.Mailhost, m.Host)

@@ -1,6 +1,6 @@
-// Package login says whose fault it is when a mailhost does not take a login whose password has been verified here: what
-// the client is told, how loud the log is, and whether another mailhost may do better. It is one table, the same that
-// mailproxy(5) shows under REFUSALS, and both protocols use it.
+// Package login says whose fault it is when a mailhost does not take a login whose password has been verified
+// here: what the client is told, how loud the log is, and whether another mailhost may do better. It is one
+// table, the same that mailproxy(5) shows under REFUSALS, and both protocols use it.
 package login
 
 import (
@@ -15,17 +15,20 @@ type Kind int
 const (
 	// No is a well-formed refusal: NO, -ERR.
 	No Kind = iota
-	// Nonsense is everything else that is not a yes: BAD, BYE, an answer that means nothing, a closed connection. What
-	// fails before the login command (no address, no connection, no greeting, no TLS) is of this kind, too.
+	// Nonsense is everything else that is not a yes: BAD, BYE, an answer that means nothing, a closed
+	// connection. What fails before the login command (no address, no connection, no greeting, no TLS) is of
+	// this kind, too.
 	Nonsense
 )
 
 // Answer is a mailhost's answer to a login command.
 type Answer struct {
 	Kind Kind
-	// Code is the response code without its brackets, in any case and with its arguments; empty = the answer had none.
+	// Code is the response code without its brackets, in any case and with its arguments; empty = the answer
+	// had none.
 	Code string
-	// Text is the whole answer for the log, and Human the words behind the code for the client; no password is in them.
+	// Text is the whole answer for the log, and Human the words behind the code for the client; no password
+	// is in them.
 	Text, Human string
 }
 
@@ -38,8 +41,8 @@ const (
 	Err
 )
 
-// Verdict is what follows from an answer. No verdict is a failed login of the client: none of them feeds the throttle or
-// is a LOGIN FAILED line, since the password was right.
+// Verdict is what follows from an answer. No verdict is a failed login of the client: none of them feeds the
+// throttle or is a LOGIN FAILED line, since the password was right.
 type Verdict struct {
 	// Code is the response code that the client is told.
 	Code string
@@ -54,7 +57,8 @@ type Verdict struct {
 
 // Codes are the response codes that a protocol has for the outcomes of a login.
 type Codes struct {
-	// Wrong: name or password are wrong. Unavailable: try again later. Broken: nothing helps but the administrator.
+	// Wrong: name or password are wrong. Unavailable: try again later. Broken: nothing helps but the
+	// administrator.
 	Wrong, Unavailable, Broken string
 	// Private: the login must be made under TLS; empty = the protocol has no code for it.
 	Private string
@@ -69,7 +73,8 @@ type Codes struct {
 // IMAP returns the codes of RFC 5530.
 func IMAP() Codes {
 	return Codes{
-		Wrong: "AUTHENTICATIONFAILED", Unavailable: "UNAVAILABLE", Broken: "CONTACTADMIN", Private: "PRIVACYREQUIRED", TooLong: "LIMIT",
+		Wrong: "AUTHENTICATIONFAILED", Unavailable: "UNAVAILABLE", Broken: "CONTACTADMIN",
+		Private: "PRIVACYREQUIRED", TooLong: "LIMIT",
 		known: []string{
 			"UNAVAILABLE", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN", "NOPERM",
 			"INUSE", "EXPUNGEISSUED", "CORRUPTION", "SERVERBUG", "CLIENTBUG", "CANNOT", "LIMIT", "OVERQUOTA", "ALREADYEXISTS",
@@ -108,18 +113,22 @@ type rule struct {
 func table() []rule {
 	return []rule{
 		{Nonsense, nil, false, unavailable, Verdict{Next: true}},
-		{No, []string{"UNAVAILABLE", "SYS/TEMP"}, false, unavailable, Verdict{Next: true, Why: "the mailhost has trouble of its own"}},
-		{No, []string{"ALERT"}, false, unavailable, Verdict{Alert: true, Why: "the mailhost refuses with a message for the user"}},
+		{No, []string{"UNAVAILABLE", "SYS/TEMP"}, false, unavailable,
+			Verdict{Next: true, Why: "the mailhost has trouble of its own"}},
+		{No, []string{"ALERT"}, false, unavailable,
+			Verdict{Alert: true, Why: "the mailhost refuses with a message for the user"}},
 		{No, []string{"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "NOPERM", "AUTH", ""}, true, unavailable,
 			Verdict{Level: Err, Why: "the mailhost refuses PROXY_MASTER_USER: its password, or its right to act for others"}},
 		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, false, wrong,
 			Verdict{Why: "the mailhost refuses a password that the account database has verified"}},
-		{No, []string{"INUSE", "LIMIT", "IN-USE", "LOGIN-DELAY"}, false, same, Verdict{Why: "the mailhost takes no further login now"}},
+		{No, []string{"INUSE", "LIMIT", "IN-USE", "LOGIN-DELAY"}, false, same,
+			Verdict{Why: "the mailhost takes no further login now"}},
 		{No, nil, false, same, Verdict{Why: "the mailhost does not serve the account"}},
 	}
 }
 
-// Judge looks an answer up. master says that the login was made as PROXY_MASTER_USER on behalf of the account.
+// Judge looks an answer up. master says that the login was made as PROXY_MASTER_USER on behalf of the
+// account.
 func (c Codes) Judge(a Answer, master bool) Verdict {
 	code := c.Normal(a.Code)
 	for _, r := range table() {
@@ -142,8 +151,8 @@ func (c Codes) Judge(a Answer, master bool) Verdict {
 	return Verdict{Code: c.Unavailable} // not reached: the last rules take every code
 }
 
-// Normal returns a response code in upper case and without its arguments. Of a hierarchical code (SYS/TEMP/DISK) it is the
-// part that everybody knows.
+// Normal returns a response code in upper case and without its arguments. Of a hierarchical code
+// (SYS/TEMP/DISK) it is the part that everybody knows.
 func (c Codes) Normal(code string) string {
 	code, _, _ = strings.Cut(strings.ToUpper(code), " ")
 	if !c.hierarchical {

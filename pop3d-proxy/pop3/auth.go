@@ -66,7 +66,8 @@ func (d *dialogue) authList() error {
 	return d.ok(list + "\r\n.")
 }
 
-// exchange goes through one SASL exchange; initial holds the initial response, if there is one. Errors are errAborted, those of package sasl, and those of the connection.
+// exchange goes through one SASL exchange; initial holds the initial response, if there is one. Errors are
+// errAborted, those of package sasl, and those of the connection.
 func (d *dialogue) exchange(mechanism string, initial []string) (sasl.Credentials, error) {
 	hostname, err := os.Hostname()
 	if err != nil {

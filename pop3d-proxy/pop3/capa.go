@@ -8,14 +8,14 @@ import (
 	"mailproxy/authlib/sasl"
 )
 
-// capa is RFC 2449 section 5. The list is Courier's, which the local server repeats after login, and the response codes
-// that this program uses.
+// capa is RFC 2449 section 5. The list is Courier's, which the local server repeats after login, and the
+// response codes that this program uses.
 func (d *dialogue) capa(_ context.Context, _ string) error {
 	return d.ok("+OK Here's what I can do:\r\n" + strings.Join(d.capabilities(), "\r\n") + "\r\n.")
 }
 
-// capabilities is the list itself: no SASL and no USER where they would be refused for want of TLS, and no PIPELINING then, or
-// a client would send PASS along with the USER that is refused.
+// capabilities is the list itself: no SASL and no USER where they would be refused for want of TLS, and no
+// PIPELINING then, or a client would send PASS along with the USER that is refused.
 func (d *dialogue) capabilities() []string {
 	var list []string
 	if names := d.mechanisms(); names != "" && !d.s.NeedsTLS() {
@@ -43,8 +43,9 @@ func (d *dialogue) capabilities() []string {
 		"IMPLEMENTATION mailproxy")
 }
 
-// mechanisms returns what CAPA says about SASL: POP3AUTH_TLS under TLS when it is set, else POP3AUTH, and EXTERNAL for a
-// client whose certificate names a user. AUTH takes every mechanism there is, listed or not, as Courier does.
+// mechanisms returns what CAPA says about SASL: POP3AUTH_TLS under TLS when it is set, else POP3AUTH, and
+// EXTERNAL for a client whose certificate names a user. AUTH takes every mechanism there is, listed or not,
+// as Courier does.
 func (d *dialogue) mechanisms() string {
 	c := &d.s.Config.POP3
 	list := c.Auth

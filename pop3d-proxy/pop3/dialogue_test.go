@@ -92,7 +92,8 @@ func TestTimeIsUp(t *testing.T) {
 			if d := time.Since(start); d > 5*time.Second {
 				t.Errorf("took %s", d)
 			}
-			// RFC 1939 section 3: "the server should close the TCP connection without ... sending any response".
+			// RFC 1939 section 3: "the server should close the TCP connection without ... sending any
+			// response".
 			if strings.Contains(string(said), "-ERR") || !strings.Contains(s.Log.String(), "time=1") {
 				t.Errorf("said %q, log\n%s", said, s.Log)
 			}
@@ -221,8 +222,8 @@ func FuzzParseLine(f *testing.F) {
 	})
 }
 
-// FuzzSession lets a client say anything that is no account's password. Every line is answered by lines, the session ends
-// with the client's last word, and no line break of the client's is in the log.
+// FuzzSession lets a client say anything that is no account's password. Every line is answered by lines, the
+// session ends with the client's last word, and no line break of the client's is in the log.
 func FuzzSession(f *testing.F) {
 	for _, seed := range []string{
 		"CAPA\r\nLANG\r\nUTF8\r\nQUIT\r\n", "USER zoe\r\nPASS x\r\nAUTH\r\n", "AUTH PLAIN\r\n*\r\n", "AUTH LOGIN\r\n\r\n\r\n",

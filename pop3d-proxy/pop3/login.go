@@ -7,8 +7,8 @@ import (
 	"mailproxy/internal/frontend"
 )
 
-// login takes credentials to the auth module and, where they hold, to the account's server, with which the client then
-// talks. failed is what a refused client reads.
+// login takes credentials to the auth module and, where they hold, to the account's server, with which the
+// client then talks. failed is what a refused client reads.
 func (d *dialogue) login(ctx context.Context, failed string, c *frontend.Credentials) error {
 	d.errors = 0
 	outcome, err := d.s.Login(ctx, c, "")
@@ -61,8 +61,9 @@ func (d *dialogue) local(failed string, outcome *frontend.Outcome) error {
 	return d.reply(replyTemporary)
 }
 
-// denial is the answer to a client that is who it says and is not let in: the response code with our own words, failed where
-// it is the code of a wrong password. No code means that the login needs TLS, for which there is none.
+// denial is the answer to a client that is who it says and is not let in: the response code with our own
+// words, failed where it is the code of a wrong password. No code means that the login needs TLS, for which
+// there is none.
 func denial(code, failed string) string {
 	switch code {
 	case "":

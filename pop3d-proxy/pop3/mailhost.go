@@ -40,8 +40,8 @@ func loginMailhost(ctx context.Context, m *frontend.Mailhost) error {
 	return rejected(frontend.StepPassword, h.command(frontend.StepPassword, "PASS "+m.Password))
 }
 
-// sendable checks what the account database and the client gave us once more, here where it would become a command: USER
-// and PASS have no quoting (RFC 1939 section 3), and an empty argument is none.
+// sendable checks what the account database and the client gave us once more, here where it would become a
+// command: USER and PASS have no quoting (RFC 1939 section 3), and an empty argument is none.
 func sendable(m *frontend.Mailhost) error {
 	if err := sasl.Check(m.User, m.Password); err != nil {
 		return errors.New("user name or password can not be sent: it is empty, too long or has control characters")
@@ -72,8 +72,8 @@ func (h *mailhost) greeting() error {
 	return nil
 }
 
-// startTLS is STLS (RFC 2595 section 4). Nothing is read between the response and the handshake: what an attacker put
-// there in clear text (CVE-2011-0411) meets the TLS layer, which ends the connection.
+// startTLS is STLS (RFC 2595 section 4). Nothing is read between the response and the handshake: what an
+// attacker put there in clear text (CVE-2011-0411) meets the TLS layer, which ends the connection.
 func (h *mailhost) startTLS(ctx context.Context) error {
 	err := h.command(frontend.StepTLS, "STLS")
 	if err != nil {
@@ -123,8 +123,8 @@ func (h *mailhost) line() (string, error) {
 	return string(text), nil
 }
 
-// parse takes a line apart. What it shows of it in errors, which end in the log, is short and without the password, in
-// case a server repeats what it did not understand.
+// parse takes a line apart. What it shows of it in errors, which end in the log, is short and without the
+// password, in case a server repeats what it did not understand.
 func (h *mailhost) parse(text string) error {
 	status, code := parseResponse(text)
 	if status == statusOK {
@@ -142,7 +142,8 @@ func (h *mailhost) parse(text string) error {
 
 // refusal is a mailhost's -ERR.
 type refusal struct {
-	// code is the response code in upper case without its brackets (RFC 2449 section 8), empty if there is none.
+	// code is the response code in upper case without its brackets (RFC 2449 section 8), empty if there is
+	// none.
 	code string
 	// text is the line as it may be shown.
 	text string
@@ -150,8 +151,8 @@ type refusal struct {
 
 func (r *refusal) Error() string { return fmt.Sprintf("answered %q", r.text) }
 
-// rejected turns a mailhost's -ERR to a login command into what the table in package login judges, and leaves the rest as
-// it is.
+// rejected turns a mailhost's -ERR to a login command into what the table in package login judges, and leaves
+// the rest as it is.
 func rejected(step frontend.Step, err error) error {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return &frontend.RejectedError{Step: step, Answer: login.Answer{Code: r.code, Text: r.text}}

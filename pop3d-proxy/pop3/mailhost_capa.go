@@ -8,8 +8,9 @@ import (
 	"mailproxy/internal/frontend"
 )
 
-// capabilities asks a mailhost what it can do (RFC 2449 section 5), upper-case lines. It is asked only when the answer
-// decides something: before AUTH, and when USER was refused. nil without an error: the mailhost does not tell.
+// capabilities asks a mailhost what it can do (RFC 2449 section 5), upper-case lines. It is asked only when
+// the answer decides something: before AUTH, and when USER was refused. nil without an error: the mailhost
+// does not tell.
 func (h *mailhost) capabilities(step frontend.Step) ([]string, error) {
 	err := h.command(step, "CAPA")
 	if _, refused := errors.AsType[*refusal](err); refused {
@@ -47,9 +48,9 @@ func has(list []string, name string) bool {
 	})
 }
 
-// withoutUser goes on when USER has failed with err. Nothing secret has been sent so far. A mailhost that lists USER among
-// its capabilities, or gives a reason of its own, has refused the name; one that does not takes no plain passwords, or none
-// on this connection.
+// withoutUser goes on when USER has failed with err. Nothing secret has been sent so far. A mailhost that
+// lists USER among its capabilities, or gives a reason of its own, has refused the name; one that does not
+// takes no plain passwords, or none on this connection.
 func (h *mailhost) withoutUser(err error) error {
 	r, refused := errors.AsType[*refusal](err)
 	if !refused || r.code != "" && r.code != "AUTH" {
@@ -66,7 +67,8 @@ func (h *mailhost) withoutUser(err error) error {
 	case takesPlain(list):
 		return h.authPlain(true)
 	case !h.m.TLS:
-		err = errors.New("mailhost takes neither USER nor AUTH PLAIN on this connection, which PROXY_TLS does not encrypt")
+		err = errors.New("mailhost takes neither USER nor AUTH PLAIN on this connection, " +
+			"which PROXY_TLS does not encrypt")
 	default:
 		err = errors.New("mailhost takes neither USER nor AUTH PLAIN")
 	}

@@ -9,12 +9,12 @@ import (
 	"mailproxy/internal/frontend"
 )
 
-// maxCommand is the longest command with its CRLF in bytes that every server takes (RFC 2449 section 4). A SASL response
-// that would make AUTH longer goes on a line of its own (RFC 5034 section 4).
+// maxCommand is the longest command with its CRLF in bytes that every server takes (RFC 2449 section 4). A
+// SASL response that would make AUTH longer goes on a line of its own (RFC 5034 section 4).
 const maxCommand = 255
 
-// authMaster logs in as the master user on behalf of the account. The password is sent along with the command only where the
-// mailhost is known to have the mechanism.
+// authMaster logs in as the master user on behalf of the account. The password is sent along with the command
+// only where the mailhost is known to have the mechanism.
 func (h *mailhost) authMaster() error {
 	list, err := h.capabilities(frontend.StepLogin)
 	if err != nil {
@@ -23,8 +23,8 @@ func (h *mailhost) authMaster() error {
 	return h.authPlain(takesPlain(list))
 }
 
-// authPlain logs in by SASL PLAIN (RFC 4616), with an authorization identity for the master user. initial sends the
-// response along with the command.
+// authPlain logs in by SASL PLAIN (RFC 4616), with an authorization identity for the master user. initial
+// sends the response along with the command.
 func (h *mailhost) authPlain(initial bool) error {
 	message, err := sasl.PlainResponse(h.m.Authzid, h.m.User, h.m.Password)
 	if err != nil {
@@ -41,8 +41,8 @@ func (h *mailhost) authPlain(initial bool) error {
 	return nil
 }
 
-// plainDialogue sends the command and, when it is asked for, the response: once, as a server that took no notice of an
-// initial response asks for it.
+// plainDialogue sends the command and, when it is asked for, the response: once, as a server that took no
+// notice of an initial response asks for it.
 func (h *mailhost) plainDialogue(command, response string) error {
 	if err := h.send(command); err != nil {
 		return err
@@ -65,7 +65,8 @@ func (h *mailhost) plainDialogue(command, response string) error {
 	switch {
 	case err == nil:
 		return errors.New("login accepted before the password was sent")
-	case refused && (r.code == "" || r.code == "AUTH"): // it has not seen the password and can not have refused it
+	case refused && (r.code == "" || r.code == "AUTH"):
+		// It has not seen the password and can not have refused it.
 		return fmt.Errorf("mailhost does not take AUTH PLAIN: %s", r)
 	}
 	return err

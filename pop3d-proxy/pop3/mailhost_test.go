@@ -469,8 +469,8 @@ func TestMailhostPasswordNotShown(t *testing.T) {
 	}
 }
 
-// FuzzMailhost lets a mailhost say anything. It logs in exactly when each of its first three lines is +OK, and what
-// follows them is still in the connection.
+// FuzzMailhost lets a mailhost say anything. It logs in exactly when each of its first three lines is +OK,
+// and what follows them is still in the connection.
 func FuzzMailhost(f *testing.F) {
 	for _, seed := range []string{
 		"+OK\r\n+OK\r\n+OK\r\n", "+OK hi\n+ok\n+OK 1 2\nmore\x00", "-ERR [SYS/TEMP] x\r\n", "+OK\r\n-ERR [AUTH\r\n",

@@ -10,9 +10,9 @@ import (
 	"mailproxy/internal/inetd"
 )
 
-// forwardClient tells the mailhost who the client is when PROXY_FORWARD_CLIENT is XCLIENT (or ID, the same idea under its
-// IMAP name): Dovecot's XCLIENT command, which it takes from login_trusted_networks. A mailhost that does not believe us
-// is no reason to keep the user out: that is a line in the log.
+// forwardClient tells the mailhost who the client is when PROXY_FORWARD_CLIENT is XCLIENT (or ID, the same
+// idea under its IMAP name): Dovecot's XCLIENT command, which it takes from login_trusted_networks. A
+// mailhost that does not believe us is no reason to keep the user out: that is a line in the log.
 func (h *mailhost) forwardClient() error {
 	switch h.m.Config.Forward {
 	case config.ForwardXCLIENT, config.ForwardID:
@@ -44,8 +44,8 @@ func (h *mailhost) forwardClient() error {
 	return nil
 }
 
-// xclient returns the command for a client, empty when its address is not known. IPv4 addresses go as such, not mapped
-// into IPv6.
+// xclient returns the command for a client, empty when its address is not known. IPv4 addresses go as such,
+// not mapped into IPv6.
 func xclient(client inetd.Peer) string {
 	addr, err := netip.ParseAddr(client.RemoteIP)
 	if err != nil {

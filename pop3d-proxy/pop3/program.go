@@ -1,7 +1,8 @@
 // Package pop3 is the POP3 dialogue before login, with the client and with a mailhost.
 //
-// It serves RFC 1939 with RFC 2449 (CAPA, response codes), RFC 2595 (STLS), RFC 3206 (AUTH and SYS codes), RFC 5034
-// (AUTH) and RFC 6856 (UTF8, LANG) as far as they go before a login. APOP is not served: it needs clear passwords.
+// It serves RFC 1939 with RFC 2449 (CAPA, response codes), RFC 2595 (STLS), RFC 3206 (AUTH and SYS codes),
+// RFC 5034 (AUTH) and RFC 6856 (UTF8, LANG) as far as they go before a login. APOP is not served: it needs
+// clear passwords.
 package pop3
 
 import (

@@ -8,8 +8,8 @@ import (
 	"mailproxy/internal/frontend"
 )
 
-// utf8Command is RFC 6856 section 2: the client reads UTF-8 from now on. The server that holds the account is told. Without
-// POP3_UTF8 the client may ask that server itself, after the login.
+// utf8Command is RFC 6856 section 2: the client reads UTF-8 from now on. The server that holds the account is
+// told. Without POP3_UTF8 the client may ask that server itself, after the login.
 func (d *dialogue) utf8Command(_ context.Context, _ string) error {
 	if !d.s.Config.UTF8 {
 		return d.ok("-ERR UTF8 not available.")
@@ -18,8 +18,8 @@ func (d *dialogue) utf8Command(_ context.Context, _ string) error {
 	return d.ok("+OK UTF8 enabled")
 }
 
-// utf8 tells the mailhost what the client said. One that refuses it, or hangs up on it, is logged in to without, as long as
-// name and password do not need it.
+// utf8 tells the mailhost what the client said. One that refuses it, or hangs up on it, is logged in to
+// without, as long as name and password do not need it.
 func (h *mailhost) utf8() error {
 	need := !isASCII(h.m.User) || !isASCII(h.m.Password) || !isASCII(h.m.Authzid)
 	if !h.m.UTF8 || h.m.LeaveOut && !need {
@@ -31,7 +31,8 @@ func (h *mailhost) utf8() error {
 	case err == nil, refused && !need:
 		return nil
 	case refused:
-		return &frontend.StepError{Step: frontend.StepUTF8, Err: fmt.Errorf("name or password are not ASCII, and UTF8 is refused: %w", err)}
+		err = fmt.Errorf("name or password are not ASCII, and UTF8 is refused: %w", err)
+		return &frontend.StepError{Step: frontend.StepUTF8, Err: err}
 	case frontend.HungUp(err) && !need:
 		return &frontend.HungUpError{What: "UTF8", Err: err}
 	}

@@ -10,7 +10,8 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// A mailhost that hangs up on UTF8, as some do on every command that they do not know, is logged in to without it.
+// A mailhost that hangs up on UTF8, as some do on every command that they do not know, is logged in to
+// without it.
 func TestHangsUpOnUTF8(t *testing.T) {
 	var visits atomic.Int32
 	first := fronttest.Mailhost(t, "S: +OK\nC: UTF8\nS-")

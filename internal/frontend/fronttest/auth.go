@@ -12,8 +12,8 @@ import (
 // clientIP is the one client that the auth module is to be told of.
 const clientIP = "::ffff:192.0.2.7"
 
-// auth is an auth module that knows ann (here), bob (on a mailhost), carl (in trouble at the auth module), dora (may not use
-// the service), eve (on a mailhost, password not known in clear), fay (on two mailhosts).
+// auth is an auth module that knows ann (here), bob (on a mailhost), carl (in trouble at the auth module),
+// dora (may not use the service), eve (on a mailhost, password not known in clear), fay (on two mailhosts).
 type auth struct{ service string }
 
 // account returns a user's account, with the password in clear; nil = there is none.

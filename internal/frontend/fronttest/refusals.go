@@ -36,8 +36,8 @@ const Fay = "fay"
 // failedLine is the expression by which fail2ban's filter for Courier finds an address.
 var failedLine = regexp.MustCompile(`LOGIN FAILED, .*ip=\[`)
 
-// Refusals lets mailhosts refuse logins. However they say it, no line is one that fail2ban matches and the throttle does
-// not count: the client's password was right.
+// Refusals lets mailhosts refuse logins. However they say it, no line is one that fail2ban matches and the
+// throttle does not count: the client's password was right.
 func (f *Front) Refusals(t *testing.T, cases []Refusal) {
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
