@@ -74,33 +74,36 @@ func bytewise(text string) func(net.Conn) error {
 			if _, err := conn.Write([]byte{b}); err != nil {
 				return err
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // so that each is a packet of its own: the pace is what is tested
 		}
 		return nil
 	}
 }
 
-// Each fault of the auth module: temporary failure in time, one log line that fail2ban does not count, no process left.
+// Each fault of the auth module: temporary failure in time, one log line that fail2ban does not count, no
+// process left.
 func TestAuthFaults(t *testing.T) {
 	for _, p := range protocols {
 		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
 	}
-	t.Run("all", func(t *testing.T) {
-		for i, f := range authFaults {
-			for _, p := range protocols {
-				t.Run(p.name+"/"+f.name, func(t *testing.T) {
-					t.Parallel()
-					f.run(t, p, address(400+i))
-				})
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		t.Run("all", func(t *testing.T) {
+			for i, f := range authFaults {
+				for _, p := range protocols {
+					t.Run(p.name+"/"+f.name, func(t *testing.T) {
+						t.Parallel()
+						f.run(t, m, p, address(400+i))
+					})
+				}
 			}
-		}
+		})
+		harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy", "authdaemond", "sleep")
 	})
-	harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy", "authdaemond", "sleep")
 }
 
-func (f authFault) run(t *testing.T, p protocol, addr string) {
+func (f authFault) run(t *testing.T, m *harness.Mode, p protocol, addr string) {
 	dir := harness.Dir(t)
-	env := with(harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(dir, "socket")})
+	env := harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(dir, "socket")}
 	for name, value := range f.env {
 		if value == "HANG" {
 			value = filepath.Join(dir, "hang")
@@ -119,26 +122,27 @@ func (f authFault) run(t *testing.T, p protocol, addr string) {
 	if f.deaf {
 		deafSocket(t, env["AUTHDAEMON_SOCKET"])
 	}
-	front := p.front(t, addr, env)
+	log := p.front(t, m, addr, env).Log(p.name)
 	if strings.HasPrefix(f.name, "an account without") {
-		f.local(t, p, front, addr)
+		f.local(t, p, log, addr)
 		return
 	}
 	p.attempt(t, addr, "u", f.want, "")
 	if f.log != "" {
-		front.Log.Wait(t, f.log)
+		log.Wait(t, f.log)
 	}
-	// "proxy enabled, but no proxy host defined" is Courier's warning that comes first for every account that is here.
+	// "proxy enabled, but no proxy host defined" is Courier's warning that comes first for every account that is
+	// here.
 	want := map[bool]int{true: 1}[f.log != ""]
-	if lines := front.Log.Find(`^(WARN|ERR|CRIT): .*`); len(lines)-len(front.Log.Find("no proxy host defined")) != want {
+	if lines := log.Find(`^(WARN|ERR|CRIT): .*`); len(lines)-len(log.Find("no proxy host defined")) != want {
 		t.Errorf("want %d warnings, have %q", want, lines)
 	}
-	front.Log.WaitN(t, map[bool]int{true: 1}[f.failed], "LOGIN FAILED")
+	log.WaitN(t, map[bool]int{true: 1}[f.failed], "LOGIN FAILED")
 }
 
-// local is for accounts that can not be served here. The process may already be half of somebody else by then, so the session
-// may end with the answer.
-func (f authFault) local(t *testing.T, p protocol, front *harness.Process, addr string) {
+// local is for accounts that can not be served here. The process may already be half of somebody else by
+// then, so the session may end with the answer.
+func (f authFault) local(t *testing.T, p protocol, log *harness.Log, addr string) {
 	conn := dial(t, addr+p.port)
 	conn.SetDeadline(time.Now().Add(soon))
 	login := "a LOGIN u pw\r\n"
@@ -151,8 +155,8 @@ func (f authFault) local(t *testing.T, p protocol, front *harness.Process, addr 
 		t.Errorf("said %q, %v", said, err)
 	}
 	// "proxy enabled, but no proxy host defined" is Courier's warning that comes first.
-	front.Log.WaitN(t, 1, `^(WARN|ERR|CRIT): [^p]`)
-	if n := len(front.Log.Find("LOGIN FAILED")); n != 0 {
+	log.WaitN(t, 1, `^(WARN|ERR|CRIT): [^p]`)
+	if n := len(log.Find("LOGIN FAILED")); n != 0 {
 		t.Errorf("%d lines LOGIN FAILED", n)
 	}
 }

@@ -16,7 +16,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// hostile is a client that has not logged in and does its worst. It sends first once and then again and again.
+// hostile is a client that has not logged in and does its worst. It sends first once and then again and
+// again.
 type hostile struct {
 	name, protocol string
 	first, again   string
@@ -104,7 +105,7 @@ func (h hostile) run(t *testing.T, socket string) {
 	most := 0
 	for !p.Ended() && time.Since(start) < soon {
 		most = max(most, peak(cmd.Process.Pid))
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // between two looks at its size
 	}
 	took := time.Since(start)
 	p.Wait(t)
@@ -141,23 +142,32 @@ func peak(pid int) int {
 	return kib << 10
 }
 
-// A client that keeps its connection after the mailhost has closed the session does not keep the proxy's process.
+// A client that keeps its connection after the mailhost has closed the session does not keep the proxy's
+// process.
 func TestClientStays(t *testing.T) {
 	socket := harness.Dir(t) + "/socket"
-	fakeDaemon(t, socket, answer("UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\nOPTIONS=mailhost="+good+"\n.\n", nil))
-	for _, p := range protocols {
-		over := strings.TrimSuffix(p.works, echo)
-		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, over+"S: bye"))
-		front := p.front(t, control, with(harness.Env{"AUTHDAEMON_SOCKET": socket, "PROXY_HALFCLOSE_TIMEOUT": "1"}))
-		conn := dial(t, control+p.port)
-		conn.SetDeadline(time.Now().Add(soon))
-		login := map[string]string{"IMAP": "a LOGIN u pw\r\n", "POP3": "USER u\r\nPASS pw\r\n"}[p.name]
-		io.WriteString(conn, login)
-		if said, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(said), "bye\r\n") {
-			t.Errorf("%s: %q, %v", p.name, said, err)
+	fakeDaemon(
+		t,
+		socket,
+		answer("UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\nOPTIONS=mailhost="+good+"\n.\n", nil),
+	)
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		for _, p := range protocols {
+			t.Run(p.name, func(t *testing.T) {
+				over := strings.TrimSuffix(p.works, echo)
+				harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, over+"S: bye"))
+				front := p.front(t, m, control, harness.Env{"AUTHDAEMON_SOCKET": socket, "PROXY_HALFCLOSE_TIMEOUT": "1"})
+				conn := dial(t, control+p.port)
+				conn.SetDeadline(time.Now().Add(soon))
+				login := map[string]string{"IMAP": "a LOGIN u pw\r\n", "POP3": "USER u\r\nPASS pw\r\n"}[p.name]
+				io.WriteString(conn, login)
+				if said, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(said), "bye\r\n") {
+					t.Errorf("%q, %v", said, err)
+				}
+				front.Ends(p.name).WaitN(t, 1, `^INFO: LOGOUT, user=u, .*, rcvd=0, sent=5, time=1, protocol=`+p.name)
+				front.Broken(t, p.name, 1, "half-closed for too long$")
+				front.Idle(t)
+			})
 		}
-		front.Log.WaitN(t, 1, `^INFO: LOGOUT, user=u, .*, rcvd=0, sent=5, time=1, `)
-		front.Log.WaitN(t, 1, `^INFO: session broken off, .*: half-closed for too long$`)
-		harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy")
-	}
+	})
 }

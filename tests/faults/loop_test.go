@@ -7,8 +7,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// A loop that no address gives away: one account, two proxies, each of which the other is a mailhost of. It ends by its length,
-// the client is told to come later, and the proxies go on.
+// A loop that no address gives away: one account, two proxies, each of which the other is a mailhost of. It
+// ends by its length, the client is told to come later, and the proxies go on.
 func TestLoop(t *testing.T) {
 	const left, right = "127.0.8.1", "127.0.8.2"
 	both := fmt.Sprintf("mailhost=%s;%s", left, right)
@@ -16,29 +16,33 @@ func TestLoop(t *testing.T) {
 		harness.Account{Name: "roundgood", Password: "pw", Options: both + ";" + good},
 		harness.Account{Name: "good", Password: "pw", Options: "mailhost=" + good})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	for _, p := range protocols {
-		t.Run(p.name, func(t *testing.T) {
-			env := with(nil)
-			if p.name == "POP3" { // IMAP's greeting says that it is a proxy, POP3's does not
-				env["PROXY_FORWARD_CLIENT"] = "XCLIENT"
-			}
-			fronts := []*harness.Process{p.front(t, left, env), p.front(t, right, env)}
-			harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, map[string]string{
-				"IMAP": p.works, "POP3": "S: +OK good\nC~ XCLIENT .*\nS: +OK\n" + p.works[len("S: +OK good\n"):],
-			}[p.name]))
-			for _, addr := range []string{left, right} {
-				p.attempt(t, addr, "round", temporary, "good")
-			}
-			hops := 0
-			for _, front := range fronts {
-				front.Log.Wait(t, "user=round: .*: proxying loop refused$")
-				hops += len(front.Log.Find("LOGIN FAILED|temporary failure|user=round: "))
-			}
-			if hops == 0 || hops > 40 {
-				t.Errorf("%d lines in the logs", hops)
-			}
-			p.attempt(t, left, "roundgood", loggedIn, "")
-		})
-	}
-	harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy")
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		for _, p := range protocols {
+			t.Run(p.name, func(t *testing.T) {
+				env := harness.Env{}
+				if p.name == "POP3" { // IMAP's greeting says that it is a proxy, POP3's does not
+					env["PROXY_FORWARD_CLIENT"] = "XCLIENT"
+				}
+				fronts := []*harness.Proxy{p.front(t, m, left, env), p.front(t, m, right, env)}
+				harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, map[string]string{
+					"IMAP": p.works, "POP3": "S: +OK good\nC~ XCLIENT .*\nS: +OK\n" + p.works[len("S: +OK good\n"):],
+				}[p.name]))
+				for _, addr := range []string{left, right} {
+					p.attempt(t, addr, "round", temporary, "good")
+				}
+				hops := 0
+				for _, front := range fronts {
+					front.Log(p.name).Wait(t, "user=round: .*: proxying loop refused$")
+					hops += len(front.Log(p.name).Find("LOGIN FAILED|temporary failure|user=round: "))
+				}
+				if hops == 0 || hops > 40 {
+					t.Errorf("%d lines in the logs", hops)
+				}
+				p.attempt(t, left, "roundgood", loggedIn, "")
+				for _, front := range fronts {
+					front.Idle(t)
+				}
+			})
+		}
+	})
 }

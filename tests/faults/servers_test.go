@@ -7,17 +7,36 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// Servers that can not be reached, several servers, several addresses of a name. "good" is a mailhost that works, "no" one that
-// rejects, "busy" one with trouble of its own, "closed" an address where nobody listens, "deaf" one that does not answer.
+// serverCase is a login of an account with this option.
+type serverCase struct {
+	name, mailhost string
+	want           outcome
+	warnings       []string // in order
+}
+
+// Servers that cannot be reached, several servers, several addresses of a name. "good" is a mailhost that
+// works, "no" one that rejects, "busy" one with trouble of its own, "closed" an address where nobody listens,
+// "deaf" one that does not answer.
 func TestServers(t *testing.T) {
-	harness.Hosts(t, "127.0.9.1 closed", "127.0.9.2 deaf", "127.0.9.3 busy", "127.0.9.4 no", good+" good",
-		"127.0.9.1 two", good+" two", "127.0.9.2 slow", good+" slow", "127.0.9.1 none", "127.0.9.3 none", "127.0.9.4 stop", good+" stop",
-		"::1 six", "127.0.0.1 self")
-	cases := []struct {
-		name, mailhost string
-		want           outcome
-		warnings       []string // in order
-	}{
+	harness.Hosts(
+		t,
+		"127.0.9.1 closed",
+		"127.0.9.2 deaf",
+		"127.0.9.3 busy",
+		"127.0.9.4 no",
+		good+" good",
+		"127.0.9.1 two",
+		good+" two",
+		"127.0.9.2 slow",
+		good+" slow",
+		"127.0.9.1 none",
+		"127.0.9.3 none",
+		"127.0.9.4 stop",
+		good+" stop",
+		"::1 six",
+		"127.0.0.1 self",
+	)
+	cases := []serverCase{
 		{"closed", "127.0.9.1", temporary, []string{"step=connect, "}},
 		{"deaf", "127.0.9.2", temporary, []string{"step=connect, "}},
 		{"unknown", "nowhere.example", temporary, []string{"step=resolve, "}},
@@ -29,7 +48,12 @@ func TestServers(t *testing.T) {
 		{"byname", "good", loggedIn, nil},
 		{"addresses", "two", loggedIn, []string{"address=127.0.9.1:PORT, step=connect, "}},
 		{"slowaddress", "slow", loggedIn, []string{"address=127.0.9.2:PORT, step=connect, "}},
-		{"alladdresses", "none", temporary, []string{"address=127.0.9.1:PORT, step=connect, ", "address=127.0.9.3:PORT, step="}},
+		{
+			"alladdresses",
+			"none",
+			temporary,
+			[]string{"address=127.0.9.1:PORT, step=connect, ", "address=127.0.9.3:PORT, step="},
+		},
 		{"noretry", "stop", refused, []string{"address=127.0.9.4:PORT, step="}},
 		{"servers", "closed;good", loggedIn, []string{"address=127.0.9.1:PORT, step=connect, "}},
 		{"busyserver", "busy good", loggedIn, []string{"address=127.0.9.3:PORT, step="}},
@@ -40,42 +64,55 @@ func TestServers(t *testing.T) {
 	}
 	accounts := []harness.Account{{Name: "good", Password: "pw", Options: "mailhost=" + good}}
 	for _, c := range cases {
-		accounts = append(accounts, harness.Account{Name: c.name, Password: "pw", Options: "mailhost=" + c.mailhost})
+		accounts = append(
+			accounts,
+			harness.Account{Name: c.name, Password: "pw", Options: "mailhost=" + c.mailhost},
+		)
 	}
 	harness.Userdb(t, accounts...)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	for i, p := range protocols {
-		number := []int{143, 110}[i]
-		// Two servers that wait for their limit, and the login limit for both must not be in the way.
-		front := p.front(t, control, with(harness.Env{"PROXY_CONNECT_TIMEOUT": "1"}))
-		deaf(t, [4]byte{127, 0, 9, 2}, number)
-		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
-		no := map[string]string{"IMAP": takesTag + "S: ${tag} NO wrong", "POP3": pass3 + "S: -ERR wrong"}[p.name]
-		rejecting := harness.NewFakeMailhost(t, "127.0.9.4"+p.port, harness.Scripted(t, 0, no))
-		busy := map[string]string{"IMAP": takesTag + "S: ${tag} NO [UNAVAILABLE] later", "POP3": pass3 + "S: -ERR [SYS/TEMP] later"}[p.name]
-		harness.NewFakeMailhost(t, "127.0.9.3"+p.port, harness.Scripted(t, 0, busy))
-		t.Run(p.name, func(t *testing.T) {
-			for _, c := range cases {
-				t.Run(c.name, func(t *testing.T) {
-					t.Parallel()
-					p.attempt(t, control, c.name, c.want, "good")
-					lines := front.Log.WaitN(t, len(c.warnings), `^(WARN|ERR|CRIT): .*(user=|account )`+c.name+`:? `)
-					for i, want := range c.warnings {
-						want = strings.ReplaceAll(want, ":PORT", p.port)
-						if !strings.Contains(lines[i], want) {
-							t.Errorf("want %q in %q", want, lines[i])
-						}
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		for i, p := range protocols {
+			t.Run(p.name, func(t *testing.T) {
+				// Two servers that wait for their limit, and the login limit for both must not be in the way.
+				front := p.front(t, m, control, harness.Env{"PROXY_CONNECT_TIMEOUT": "1"})
+				deaf(t, [4]byte{127, 0, 9, 2}, []int{143, 110}[i])
+				harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
+				no := map[string]string{
+					"IMAP": takesTag + "S: ${tag} NO wrong",
+					"POP3": pass3 + "S: -ERR wrong",
+				}[p.name]
+				rejecting := harness.NewFakeMailhost(t, "127.0.9.4"+p.port, harness.Scripted(t, 0, no))
+				busy := map[string]string{
+					"IMAP": takesTag + "S: ${tag} NO [UNAVAILABLE] later",
+					"POP3": pass3 + "S: -ERR [SYS/TEMP] later",
+				}[p.name]
+				harness.NewFakeMailhost(t, "127.0.9.3"+p.port, harness.Scripted(t, 0, busy))
+				t.Run("cases", func(t *testing.T) {
+					for _, c := range cases {
+						t.Run(c.name, func(t *testing.T) {
+							t.Parallel()
+							c.run(t, p, front.Log(p.name))
+						})
 					}
 				})
-			}
-		})
-		// Two accounts name it, once each: no server is asked twice for one login.
-		if n := rejecting.Connections(); n != 2 {
-			t.Errorf("%s: %d connections to the server that rejects, want 2", p.name, n)
+				// Two accounts name it, once each: no server is asked twice for one login.
+				if n := rejecting.Connections(); n != 2 {
+					t.Errorf("%d connections to the server that rejects, want 2", n)
+				}
+				front.Idle(t)
+			})
 		}
-		if t.Failed() {
-			t.Logf("log of the %s front end:\n%s", p.name, front.Log)
+	})
+}
+
+func (c serverCase) run(t *testing.T, p protocol, log *harness.Log) {
+	p.attempt(t, control, c.name, c.want, "good")
+	lines := log.WaitN(t, len(c.warnings), `^(WARN|ERR|CRIT): .*(user=|account )`+c.name+`:? `)
+	for i, want := range c.warnings {
+		want = strings.ReplaceAll(want, ":PORT", p.port)
+		if !strings.Contains(lines[i], want) {
+			t.Errorf("want %q in %q", want, lines[i])
 		}
 	}
-	harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy")
 }

@@ -20,56 +20,63 @@ func TestVanish(t *testing.T) {
 		"IMAP": greets + "C~ (?P<tag>\\S+) LOGIN .*\nS: ${tag} OK in\nC: ping\n",
 		"POP3": pass3 + "S: +OK in\nC: ping\n",
 	}
-	for _, p := range protocols {
-		for _, who := range []string{"mailhost closes", "mailhost resets", "client closes", "client resets"} {
-			t.Run(p.name+"/"+who, func(t *testing.T) {
-				gone := make(chan error, 1)
-				harness.NewFakeMailhost(t, good+p.port, func(conn net.Conn) error {
-					if err := harness.Scripted(t, 0, enter[p.name])(conn); err != nil {
-						return err
-					}
-					switch who {
-					case "mailhost closes":
-					case "mailhost resets":
-						return reset(conn)
-					default:
-						conn.SetReadDeadline(time.Now().Add(soon))
-						_, err := io.Copy(io.Discard, conn)
-						gone <- err
-					}
-					return nil
-				})
-				front := p.front(t, control, limits)
-				conn := dial(t, control+p.port)
-				r := &transcript.Runner{Conn: conn, Timeout: soon}
-				login := map[string]string{"IMAP": "C: a LOGIN u pw", "POP3": "C: USER u\nS~ \\+OK.*\nC: PASS pw"}[p.name]
-				r.MustPlay(t, p.greeting+"\n"+login+"\n"+p.answer[loggedIn]+"\nC: ping")
-				time.Sleep(50 * time.Millisecond) // until the mailhost has it
-				switch who {
-				case "client resets":
-					conn.SetLinger(0)
-					conn.Close()
-				case "client closes":
-					conn.Close()
-				default:
-					conn.SetReadDeadline(time.Now().Add(soon))
-					if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
-						t.Error("the client is not told that the mailhost is gone")
-					}
-					// What the client had to say is said: a mailhost that only closed might still have listened.
-					conn.Close()
-				}
-				if who[0] == 'c' {
-					if err := <-gone; errors.Is(err, os.ErrDeadlineExceeded) {
-						t.Error("the mailhost is not told that the client is gone")
-					}
-				}
-				front.Log.WaitN(t, 1, `^INFO: LOGOUT, user=u, .*, mailhost=127\.0\.0\.8, rcvd=6, sent=0, time=\d+, protocol=`)
-				harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy")
-				if lines := front.Log.Find(`LOGOUT|WARN|ERR`); len(lines) > 2 {
-					t.Errorf("log lines: %q", lines)
-				}
-			})
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		for _, p := range protocols {
+			for _, who := range []string{"mailhost closes", "mailhost resets", "client closes", "client resets"} {
+				t.Run(p.name+"/"+who, func(t *testing.T) { vanish(t, m, p, enter[p.name], who) })
+			}
 		}
+	})
+}
+
+func vanish(t *testing.T, m *harness.Mode, p protocol, enter, who string) {
+	entered, gone := make(chan bool, 1), make(chan error, 1)
+	harness.NewFakeMailhost(t, good+p.port, func(conn net.Conn) error {
+		if err := harness.Scripted(t, 0, enter)(conn); err != nil {
+			return err
+		}
+		entered <- true
+		switch who {
+		case "mailhost closes":
+		case "mailhost resets":
+			return reset(conn)
+		default:
+			conn.SetReadDeadline(time.Now().Add(soon))
+			_, err := io.Copy(io.Discard, conn)
+			gone <- err
+		}
+		return nil
+	})
+	front := p.front(t, m, control, nil)
+	ended := len(front.Ends(p.name).Find("LOGOUT, user=u"))
+	conn := dial(t, control+p.port)
+	r := &transcript.Runner{Conn: conn, Timeout: soon}
+	login := map[string]string{"IMAP": "C: a LOGIN u pw", "POP3": "C: USER u\nS~ \\+OK.*\nC: PASS pw"}[p.name]
+	r.MustPlay(t, p.greeting+"\n"+login+"\n"+p.answer[loggedIn]+"\nC: ping")
+	<-entered
+	switch who {
+	case "client resets":
+		conn.SetLinger(0)
+		conn.Close()
+	case "client closes":
+		conn.Close()
+	default:
+		conn.SetReadDeadline(time.Now().Add(soon))
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("the client is not told that the mailhost is gone")
+		}
+		// What the client had to say is said: a mailhost that only closed might still have listened.
+		conn.Close()
+	}
+	if who[0] == 'c' {
+		if err := <-gone; errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("the mailhost is not told that the client is gone")
+		}
+	}
+	front.Ends(p.name).
+		WaitN(t, ended+1, `^INFO: LOGOUT, user=u, .*, mailhost=127\.0\.0\.8, rcvd=6, sent=0, time=\d+, protocol=`)
+	front.Idle(t)
+	if lines := front.Log(p.name).Find(`LOGOUT|WARN|ERR`); len(lines) > 2 {
+		t.Errorf("log lines: %q", lines)
 	}
 }

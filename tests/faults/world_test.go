@@ -1,5 +1,5 @@
-// Package faults breaks what the front ends depend on, mailhosts and the auth module, in every way there is, and looks at what
-// the client is told, how soon, what the log says, and what is left behind.
+// Package faults breaks what the front ends depend on, mailhosts and the auth module, in every way there is,
+// and looks at what the client is told, how soon, what the log says, and what is left behind.
 package faults
 
 import (
@@ -16,8 +16,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// The limits that the front ends get here, so that the tests are quick, and the time within which an answer must come: well
-// above the limits, since the machine may be busy, and well below the defaults.
+// The limits that the front ends get here, so that the tests are quick, and the time within which an answer
+// must come: well above the limits, since the machine may be busy, and well below the defaults.
 const (
 	limit   = 2 * time.Second
 	soon    = 20 * time.Second
@@ -26,19 +26,8 @@ const (
 )
 
 var limits = harness.Env{
-	"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0",
 	"PROXY_CONNECT_TIMEOUT": "2", "PROXY_LOGIN_TIMEOUT": "2",
 	"TIMEOUT_SOCK": "2", "TIMEOUT_WRITE": "2", "TIMEOUT_READ": "2",
-}
-
-func with(more harness.Env) harness.Env {
-	env := harness.Env{}
-	for _, settings := range []harness.Env{limits, more} {
-		for name, value := range settings {
-			env[name] = value
-		}
-	}
-	return env
 }
 
 // outcome is what the client of a faulty login is told.
@@ -92,21 +81,20 @@ const (
 	joined = "C: ping\nS: pong\nC-\nS-"
 )
 
-func (p protocol) front(t *testing.T, addr string, env harness.Env) *harness.Process {
+// front starts the protocol's front end with the limits and more settings.
+func (p protocol) front(t *testing.T, m *harness.Mode, addr string, more harness.Env) *harness.Proxy {
 	t.Helper()
-	if p.name == "IMAP" {
-		return harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env)
-	}
-	return harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env)
+	return m.Start(t, harness.ProxyOptions{Addr: addr, Protocols: []string{p.name}, Env: limits.With(more)})
 }
 
-// attempt logs in and expects the outcome. A session that was not logged in must still be usable: the client then gives
-// another name, of an account whose mailhost works, if there is one.
+// attempt logs in and expects the outcome. A session that was not logged in must still be usable: the client
+// then gives another name, of an account whose mailhost works, if there is one.
 func (p protocol) attempt(t *testing.T, addr, user string, want outcome, then string) {
 	t.Helper()
 	r := &transcript.Runner{Conn: dial(t, addr+p.port), Timeout: soon}
 	login := func(user string) string {
-		return strings.NewReplacer("USER USER", "USER "+user, "USER", user, "PASS PASS", "PASS pw", "PASS", "pw").Replace(p.login)
+		return strings.NewReplacer("USER USER", "USER "+user, "USER", user, "PASS PASS", "PASS pw", "PASS", "pw").
+			Replace(p.login)
 	}
 	start := time.Now()
 	r.MustPlay(t, p.greeting+"\n"+login(user)+"\n"+p.answer[want])

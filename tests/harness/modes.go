@@ -57,6 +57,7 @@ type Proxy struct {
 	Addr      string
 	mode      *Mode
 	processes map[string]*Process
+	broken    int // sessions that relayd had broken off before
 }
 
 // Start starts our front ends in this mode. They end with the test.
@@ -66,6 +67,7 @@ func (m *Mode) Start(t testing.TB, o ProxyOptions) *Proxy {
 	env := Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
 	if m.Relayd != nil {
 		env["RELAY_SOCKET"] = m.Relayd.Socket
+		p.broken = m.Relayd.Metric(t, brokenMetric)
 	}
 	maps.Copy(env, o.Env)
 	o.Env = env
@@ -139,16 +141,18 @@ func (p *Proxy) Idle(t testing.TB) {
 	p.mode.idle(t, p)
 }
 
-// Broken expects that n sessions behind a port have been broken off so far for this reason. Front ends write
-// a line about each, with the reason; relayd counts those of all ports.
+// Broken expects that n sessions behind a port have been broken off since Start, for this reason. Front ends
+// write a line about each, with the reason; relayd counts all that it has.
 func (p *Proxy) Broken(t testing.TB, port string, n int, reason string) {
 	t.Helper()
 	if p.mode.Relayd == nil {
 		p.Log(port).WaitN(t, n, "^INFO: session broken off, .*: "+reason)
 		return
 	}
-	const name = "relayd_sessions_broken_total"
-	if !Eventually(func() bool { return p.mode.Relayd.Metric(t, name) == n }) {
-		t.Errorf("relayd has broken off %d sessions, want %d", p.mode.Relayd.Metric(t, name), n)
+	n += p.broken
+	if !Eventually(func() bool { return p.mode.Relayd.Metric(t, brokenMetric) == n }) {
+		t.Errorf("relayd has broken off %d sessions, want %d", p.mode.Relayd.Metric(t, brokenMetric), n)
 	}
 }
+
+const brokenMetric = "relayd_sessions_broken_total"
