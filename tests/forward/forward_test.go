@@ -1,5 +1,5 @@
-// Package forward tests what a real Dovecot mailhost learns about the client: the address that it logs, for each value of
-// PROXY_FORWARD_CLIENT and both protocols, and the account that a master user logs in for.
+// Package forward tests what a real Dovecot mailhost learns about the client: the address that it logs, for
+// each value of PROXY_FORWARD_CLIENT and both protocols, and the account that a master user logs in for.
 package forward
 
 import (
@@ -32,16 +32,11 @@ var dialogues = map[string]string{
 	"pop3": "S* \\+OK .*\nC: USER %[1]s\nS: +OK Password required.\nC: PASS %[2]s\nS* \\+OK Connected.*\nC: QUIT\nS* \\+OK.*\nS-",
 }
 
-// start runs a front end under couriertcpd and returns its address and port.
-func start(t *testing.T, protocol, ip string, env harness.Env) string {
+// start runs a front end and returns its address and port.
+func start(t *testing.T, m *harness.Mode, protocol, ip string, env harness.Env) string {
 	t.Helper()
-	env["IMAP_PROXY"], env["POP3_PROXY"] = "1", "1"
-	if protocol == "imap" {
-		harness.IMAPUnderCourier(t, ip, harness.Bin(t, "imapd-proxy"), env)
-		return ip + ":143"
-	}
-	harness.POP3UnderCourier(t, ip, harness.Bin(t, "pop3d-proxy"), env)
-	return ip + ":110"
+	protocol = strings.ToUpper(protocol)
+	return m.Start(t, harness.ProxyOptions{Addr: ip, Protocols: []string{protocol}, Env: env}).At(protocol)
 }
 
 // play plays a dialogue from the client's own address.
@@ -69,19 +64,24 @@ func TestAddress(t *testing.T) {
 	}
 	harness.Userdb(t, userdb...)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	dovecot := harness.Dovecot(t, harness.DovecotOptions{Addr: mailhost, Accounts: accounts, Trusted: "127.0.0.0/8", HAProxy: true})
+	dovecot := harness.Dovecot(
+		t,
+		harness.DovecotOptions{Addr: mailhost, Accounts: accounts, Trusted: "127.0.0.0/8", HAProxy: true},
+	)
 	strict := harness.Dovecot(t, harness.DovecotOptions{Addr: unbelieving, Accounts: accounts})
 
-	n := 0
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) { addresses(t, m, dovecot, strict) })
+}
+
+func addresses(t *testing.T, m *harness.Mode, dovecot, strict *harness.DovecotServer) {
+	const ip = "127.0.1.1"
 	for _, protocol := range []string{"imap", "pop3"} {
 		for method, user := range map[string]string{
 			"": "plain", "NO": "plain", "ID": "plain", "XCLIENT": "plain",
 			"PROXY1": protocol + "-header", "PROXY2": protocol + "-header",
 		} {
-			n++
-			ip := fmt.Sprintf("127.0.1.%d", n)
 			t.Run(protocol+"/"+method, func(t *testing.T) {
-				addr := start(t, protocol, ip, harness.Env{"PROXY_FORWARD_CLIENT": method})
+				addr := start(t, m, protocol, ip, harness.Env{"PROXY_FORWARD_CLIENT": method})
 				before := len(dovecot.Log.Find("Login: "))
 				play(t, addr, fmt.Sprintf(dialogues[protocol], user, "geheim"), nil)
 				lines := dovecot.Log.WaitN(t, before+1, "Login: ")
@@ -95,8 +95,7 @@ func TestAddress(t *testing.T) {
 			})
 		}
 		t.Run(protocol+"/distrusted", func(t *testing.T) {
-			n++
-			addr := start(t, protocol, fmt.Sprintf("127.0.1.%d", n), harness.Env{"PROXY_FORWARD_CLIENT": "ID"})
+			addr := start(t, m, protocol, ip, harness.Env{"PROXY_FORWARD_CLIENT": "ID"})
 			before := len(strict.Log.Find("Login: "))
 			play(t, addr, fmt.Sprintf(dialogues[protocol], "distrusted", "geheim"), nil)
 			strict.Log.WaitN(t, before+1, "Login: ")
@@ -118,22 +117,27 @@ func TestMaster(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("master's secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cram := map[string]func(map[string]string) (string, error){"answer": func(vars map[string]string) (string, error) {
-		challenge, err := base64.StdEncoding.DecodeString(vars["challenge"])
-		mac := hmac.New(md5.New, []byte(ann.Password))
-		mac.Write(challenge)
-		return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "ann %x", mac.Sum(nil))), err
-	}}
-	for i, c := range []struct{ protocol, text string }{
-		{"imap", "S* \\* OK .*\nC: a AUTHENTICATE CRAM-MD5\nS~ \\+ (?P<challenge>\\S+)\nC: ${answer}\nS* a OK .*\nC: b LOGOUT\nS* b OK .*\nS-"},
-		{"pop3", "S* \\+OK .*\nC: AUTH CRAM-MD5\nS~ \\+ (?P<challenge>\\S+)\nC: ${answer}\nS: +OK Connected to proxy server.\nC: QUIT\nS* \\+OK.*\nS-"},
-	} {
-		t.Run(c.protocol, func(t *testing.T) {
-			addr := start(t, c.protocol, fmt.Sprintf("127.0.2.%d", i+1), harness.Env{
-				"PROXY_MASTER_USER": "proxy", "PROXY_MASTER_PASSWORD_FILE": secret,
-			})
-			play(t, addr, c.text, cram)
-			dovecot.Log.Wait(t, c.protocol+"-login: Info: Login: user=<ann>")
-		})
+	cram := map[string]func(map[string]string) (string, error){
+		"answer": func(vars map[string]string) (string, error) {
+			challenge, err := base64.StdEncoding.DecodeString(vars["challenge"])
+			mac := hmac.New(md5.New, []byte(ann.Password))
+			mac.Write(challenge)
+			return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "ann %x", mac.Sum(nil))), err
+		},
 	}
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		for _, c := range []struct{ protocol, text string }{
+			{"imap", "S* \\* OK .*\nC: a AUTHENTICATE CRAM-MD5\nS~ \\+ (?P<challenge>\\S+)\nC: ${answer}\nS* a OK .*\nC: b LOGOUT\nS* b OK .*\nS-"},
+			{"pop3", "S* \\+OK .*\nC: AUTH CRAM-MD5\nS~ \\+ (?P<challenge>\\S+)\nC: ${answer}\nS: +OK Connected to proxy server.\nC: QUIT\nS* \\+OK.*\nS-"},
+		} {
+			t.Run(c.protocol, func(t *testing.T) {
+				before := len(dovecot.Log.Find(c.protocol + "-login: Info: Login: user=<ann>"))
+				addr := start(t, m, c.protocol, "127.0.1.1", harness.Env{
+					"PROXY_MASTER_USER": "proxy", "PROXY_MASTER_PASSWORD_FILE": secret,
+				})
+				play(t, addr, c.text, cram)
+				dovecot.Log.WaitN(t, before+1, c.protocol+"-login: Info: Login: user=<ann>")
+			})
+		}
+	})
 }

@@ -11,22 +11,50 @@ import (
 	"testing"
 )
 
-// Listening reports whether a TCP socket listens on the address ("ip:port"), or on its port on all addresses. It looks in
-// /proc/net, because a connection to try it would show up in the server's log.
+// Listening reports whether a TCP socket listens on the address ("ip:port"), or on its port on all addresses.
+// It looks in /proc/net, because a connection to try it would show up in the server's log.
 func Listening(t testing.TB, addr string) bool {
 	t.Helper()
 	want, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.ContainsFunc(listeners(t), func(have netip.AddrPort) bool {
-		return have.Port() == want.Port() && (have.Addr().IsUnspecified() || have.Addr() == want.Addr())
+	return slices.ContainsFunc(sockets(t), func(s socket) bool {
+		return s.state == stateListen && s.local.Port() == want.Port() &&
+			(s.local.Addr().IsUnspecified() || s.local.Addr() == want.Addr())
 	})
 }
 
-func listeners(t testing.TB) []netip.AddrPort {
+// Serving reports whether a server at addr ("ip:port") still has the connection of the client at this port
+// open.
+func Serving(t testing.TB, addr string, client uint16) bool {
 	t.Helper()
-	var all []netip.AddrPort
+	want, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(sockets(t), func(s socket) bool {
+		open := s.state == stateEstablished || s.state == stateCloseWait
+		return open && s.local == want && s.remote.Port() == client
+	})
+}
+
+// States of TCP sockets in /proc/net/tcp.
+const (
+	stateEstablished = "01"
+	stateCloseWait   = "08"
+	stateListen      = "0A"
+)
+
+// socket is a line of /proc/net/tcp.
+type socket struct {
+	local, remote netip.AddrPort
+	state         string
+}
+
+func sockets(t testing.TB) []socket {
+	t.Helper()
+	var all []socket
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -34,24 +62,34 @@ func listeners(t testing.TB) []netip.AddrPort {
 		}
 		for line := range strings.Lines(string(text)) {
 			fields := strings.Fields(line)
-			if len(fields) < 4 || fields[3] != "0A" { // 0A: TCP_LISTEN
+			if len(fields) < 4 || !strings.Contains(fields[1], ":") {
 				continue
 			}
-			host, port, _ := strings.Cut(fields[1], ":")
-			raw, err := hex.DecodeString(host)
-			number, perr := strconv.ParseUint(port, 16, 16)
-			if err != nil || perr != nil {
-				t.Fatalf("%s: %q is not an address", file, fields[1])
+			local, err := parseSocket(fields[1])
+			remote, rerr := parseSocket(fields[2])
+			if err != nil || rerr != nil {
+				t.Fatalf("%s: %q: %v, %v", file, line, err, rerr)
 			}
-			// The kernel prints words of 32 bits in the machine's order; this is written for little-endian machines.
-			for i := 0; i+4 <= len(raw); i += 4 {
-				slices.Reverse(raw[i : i+4])
-			}
-			ip, _ := netip.AddrFromSlice(raw)
-			all = append(all, netip.AddrPortFrom(ip.Unmap(), uint16(number)))
+			all = append(all, socket{local, remote, fields[3]})
 		}
 	}
 	return all
+}
+
+// parseSocket reads an address as the kernel prints it: words of 32 bits in the machine's order. This is
+// written for little-endian machines.
+func parseSocket(text string) (netip.AddrPort, error) {
+	host, port, _ := strings.Cut(text, ":")
+	raw, err := hex.DecodeString(host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	number, err := strconv.ParseUint(port, 16, 16)
+	for i := 0; i+4 <= len(raw); i += 4 {
+		slices.Reverse(raw[i : i+4])
+	}
+	ip, _ := netip.AddrFromSlice(raw)
+	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), err
 }
 
 // FreePort returns a TCP port on which nothing listens on any address of the island.

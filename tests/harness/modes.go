@@ -45,6 +45,7 @@ type ProxyOptions struct {
 	// Env are settings over these: the account's mailhost is asked (IMAP_PROXY, POP3_PROXY), and a failed login
 	// is answered at once (LOGIN_FAIL_DELAY). A setting that begins with the other protocol's name does no harm.
 	Env         Env
+	Bare        bool   // no settings but Env
 	LocalServer string // the program for accounts that are here, with the argument Maildir; empty: Courier's
 	Shipped     bool   // the programs as they are shipped, without the race detector: for much data and many sessions
 }
@@ -64,7 +65,10 @@ type Proxy struct {
 func (m *Mode) Start(t testing.TB, o ProxyOptions) *Proxy {
 	t.Helper()
 	p := &Proxy{Addr: o.Addr, mode: m, processes: map[string]*Process{}}
-	env := Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
+	env := Env{}
+	if !o.Bare {
+		env = Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
+	}
 	if m.Relayd != nil {
 		env["RELAY_SOCKET"] = m.Relayd.Socket
 		p.broken = m.Relayd.Metric(t, brokenMetric)

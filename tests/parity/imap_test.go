@@ -1,9 +1,7 @@
 package parity
 
 import (
-	"fmt"
 	"maps"
-	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -99,7 +97,7 @@ func imapWorld(t *testing.T) {
 }
 
 // imapTwins starts both programs with the same settings.
-func imapTwins(t *testing.T, n int, env harness.Env) (courier, ours *twin) {
+func imapTwins(t *testing.T, m *harness.Mode, n int, env harness.Env) (courier, ours *twin) {
 	t.Helper()
 	env = maps.Clone(env)
 	if _, ok := env["IMAP_CAPABILITY"]; !ok {
@@ -108,17 +106,14 @@ func imapTwins(t *testing.T, n int, env harness.Env) (courier, ours *twin) {
 	if _, ok := env["IMAP_STARTTLS"]; !ok {
 		env["IMAP_STARTTLS"] = "NO"
 	}
-	start := func(name, program string, last int) *twin {
-		addr := fmt.Sprintf("127.0.%d.%d", n, last)
-		return &twin{
-			name: name, addr: net.JoinHostPort(addr, "143"), process: harness.IMAPUnderCourier(t, addr, program, env),
-			vars: vars(imapDifferences(), last == 2),
-		}
-	}
-	return start("imaplogin", harness.CourierIMAPLogin, 1), start("imapd-proxy", harness.Bin(t, "imapd-proxy"), 2)
+	return twins(t, m, n, "IMAP", "imaplogin", env, imapDifferences(), harness.IMAPUnderCourier, harness.CourierIMAPLogin)
 }
 
 func TestIMAP(t *testing.T) {
+	harness.EachMode(t, testIMAP)
+}
+
+func testIMAP(t *testing.T, m *harness.Mode) {
 	imapWorld(t)
 	proxy := harness.Env{"IMAP_PROXY": "1", "IMAP_ACL": "0"}
 	for n, c := range []struct {
@@ -145,7 +140,7 @@ func TestIMAP(t *testing.T) {
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			t.Parallel()
-			courier, ours := imapTwins(t, 40+n, c.env)
+			courier, ours := imapTwins(t, m, 40+n, c.env)
 			user := "here"
 			if c.file == "domain" {
 				user = "joe"
@@ -167,7 +162,11 @@ func TestIMAPArguments(t *testing.T) {
 // Without an auth daemon Courier ends the session; ours keeps it, says that it is not the client's fault, and writes no line
 // that fail2ban counts.
 func TestIMAPNoDaemon(t *testing.T) {
-	courier, ours := imapTwins(t, 61, harness.Env{"AUTHDAEMON_PROGRAM": "/bin/false", "AUTHDAEMON_SOCKET": "/run/courier/authdaemon/none"})
+	harness.EachMode(t, testIMAPNoDaemon)
+}
+
+func testIMAPNoDaemon(t *testing.T, m *harness.Mode) {
+	courier, ours := imapTwins(t, m, 61, harness.Env{"AUTHDAEMON_PROGRAM": "/bin/false", "AUTHDAEMON_SOCKET": "/run/courier/authdaemon/none"})
 	harness.Dialogue(t, courier.addr, "S* .*\nC: a1 LOGIN here secret\nS: * BYE Temporary problem, please try again later\nS-")
 	harness.Dialogue(t, ours.addr, `
 		S* \* OK .*
@@ -176,8 +175,8 @@ func TestIMAPNoDaemon(t *testing.T) {
 		C: a2 LOGOUT
 		S* a2 OK .*
 		S-`)
-	ours.process.Log.Wait(t, `WARN: authentication error, ip=\[::ffff:127\.0\.0\.1\]`)
-	if lines := ours.process.Log.Find("LOGIN FAILED"); len(lines) > 0 {
+	ours.log.Wait(t, `WARN: authentication error, ip=\[::ffff:127\.0\.0\.1\]`)
+	if lines := ours.log.Find("LOGIN FAILED"); len(lines) > 0 {
 		t.Errorf("log: %q", lines)
 	}
 }

@@ -1,23 +1,26 @@
-// Package parity asks Courier's login programs and ours the same things, under the same launcher and with the same auth
-// daemon, mailhost and local server, and compares what they say and what they log.
+// Package parity asks Courier's login programs and ours the same things, under the same launcher and with the
+// same auth daemon, mailhost and local server, and compares what they say and what they log.
 //
-// A transcript in testdata is played against both. Where they differ on purpose it has a ${variable}, and the table of
-// variables in the test is the list of those differences, each with its reason. What is not in a table is equal.
+// A transcript in testdata is played against both. Where they differ on purpose it has a ${variable}, and the
+// table of variables in the test is the list of those differences, each with its reason. What is not in a
+// table is equal.
 //
-// Not tested here: input that Courier can not stand (a NUL hangs it, a line over 8 KB mixes its buffers), TLS, and time
-// limits; see the dialogues' own tests and tests/tls.
+// Not tested here: input that Courier can not stand (a NUL hangs it, a line over 8 KB mixes its buffers),
+// TLS, and time limits; see the dialogues' own tests and tests/tls.
 package parity
 
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"mailproxy/tests/harness"
 	"mailproxy/tests/transcript"
@@ -37,10 +40,39 @@ type difference struct {
 
 // twin is one of the two programs.
 type twin struct {
-	name    string
-	addr    string // address and port
-	process *harness.Process
-	vars    map[string]string
+	name string
+	addr string // address and port
+	log  *harness.Log
+	vars map[string]string
+}
+
+// twins starts Courier's program at 127.0.n.1, and ours in this mode, with the same settings, at 127.0.n.2.
+func twins(
+	t *testing.T,
+	m *harness.Mode,
+	n int,
+	protocol, name string,
+	env harness.Env,
+	table map[string]difference,
+	courier func(t testing.TB, addr, program string, env harness.Env) *harness.Process,
+	program string,
+) (theirs, ours *twin) {
+	t.Helper()
+	addr := func(last int) string { return fmt.Sprintf("127.0.%d.%d", n, last) }
+	p := m.Start(t, harness.ProxyOptions{Addr: addr(2), Protocols: []string{protocol}, Env: env, Bare: true})
+	port := map[string]string{"IMAP": "143", "POP3": "110"}[protocol]
+	return &twin{
+			name,
+			net.JoinHostPort(addr(1), port),
+			courier(t, addr(1), program, env).Log,
+			vars(table, false),
+		},
+		&twin{
+			"ours",
+			p.At(protocol),
+			p.Log(protocol),
+			vars(table, true),
+		}
 }
 
 // vars returns the side of the table that is Courier's or ours.
@@ -55,46 +87,34 @@ func vars(table map[string]difference, ours bool) map[string]string {
 	return values
 }
 
-// result is what came of one transcript.
-type result struct {
-	err error
-	log []string
-}
-
-// play plays a transcript, and returns the lines of the log that are about its connection, without what is different each
-// time. Log lines are waited for until one begins with "last".
-func (w *twin) play(t *testing.T, script *transcript.Script, funcs map[string]func(map[string]string) (string, error), last string) result {
+// play plays a transcript, waits until the program has closed the connection, and returns the client's port,
+// by which the lines of the log that are about it are found.
+func (w *twin) play(t *testing.T, script *transcript.Script, funcs functions) (port string, err error) {
 	t.Helper()
 	conn, err := net.Dial("tcp", w.addr)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer conn.Close()
-	mine := map[string]string{}
-	for name, value := range w.vars {
-		mine[name] = value
-	}
-	r := &transcript.Runner{Conn: conn, Vars: mine, Funcs: funcs}
+	r := &transcript.Runner{Conn: conn, Vars: maps.Clone(w.vars), Funcs: funcs}
 	err = r.Play(script)
 	conn.Close()
-	_, port, _ := net.SplitHostPort(conn.LocalAddr().String())
-	var lines []string
-	for range 200 {
-		lines = w.lines(port)
-		if slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, last) }) {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	client := conn.LocalAddr().(*net.TCPAddr).Port
+	if !harness.Eventually(func() bool { return !harness.Serving(t, w.addr, uint16(client)) }) {
+		t.Errorf("%s does not end the session", w.name)
 	}
-	return result{err, lines}
+	return strconv.Itoa(client), err
 }
+
+// functions compute variables of a transcript.
+type functions map[string]func(map[string]string) (string, error)
 
 var varying = regexp.MustCompile(`\b(time|rcvd|sent|top|retr)=\d+`)
 
 func (w *twin) lines(port string) []string {
 	var lines []string
 	mark := fmt.Sprintf("port=[%s]", port)
-	for _, l := range w.process.Log.Lines() {
+	for _, l := range w.log.Lines() {
 		if strings.Contains(l, mark) {
 			lines = append(lines, varying.ReplaceAllString(strings.ReplaceAll(l, mark, "port=[N]"), "$1=N"))
 		}
@@ -102,28 +122,29 @@ func (w *twin) lines(port string) []string {
 	return lines
 }
 
-// compare plays the transcripts against both programs at once. tolerated says which log lines may be in one log only.
-func compare(t *testing.T, courier, ours *twin, pattern string, funcs map[string]func(map[string]string) (string, error), tolerated []*regexp.Regexp) {
+// compare plays the transcripts against both programs at once. tolerated says which log lines may be in one
+// log only.
+func compare(t *testing.T, courier, ours *twin, pattern string, funcs functions, tolerated []*regexp.Regexp) {
 	for _, script := range transcript.Files(t, pattern) {
 		t.Run(script.Name, func(t *testing.T) {
 			t.Parallel()
-			var results [2]result
-			done := make(chan bool)
+			var port [2]string
+			var both sync.WaitGroup
 			for i, w := range []*twin{courier, ours} {
-				go func() {
-					defer func() { done <- true }()
-					results[i] = w.play(t, script, funcs, "DEBUG: Disconnected")
-				}()
+				both.Go(func() {
+					var err error
+					if port[i], err = w.play(t, script, funcs); err != nil {
+						t.Errorf("%s: %v", w.name, err)
+					}
+				})
 			}
-			<-done
-			<-done
-			for i, w := range []*twin{courier, ours} {
-				if results[i].err != nil {
-					t.Errorf("%s: %v", w.name, results[i].err)
-				}
-			}
-			a, b := without(results[0].log, tolerated), without(results[1].log, tolerated)
-			if !slices.Equal(a, b) {
+			both.Wait()
+			// The connection may be closed a moment before its last line is written.
+			var a, b []string
+			if !harness.Eventually(func() bool {
+				a, b = without(courier.lines(port[0]), tolerated), without(ours.lines(port[1]), tolerated)
+				return slices.Equal(a, b)
+			}) {
 				t.Errorf("log of Courier:\n  %s\nof ours:\n  %s", strings.Join(a, "\n  "), strings.Join(b, "\n  "))
 			}
 		})

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash"
 	"maps"
-	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -63,21 +62,16 @@ func pop3World(t *testing.T) {
 }
 
 // pop3Twins starts both programs with the same settings.
-func pop3Twins(t *testing.T, n int, env harness.Env) (courier, ours *twin) {
+func pop3Twins(t *testing.T, m *harness.Mode, n int, env harness.Env) (courier, ours *twin) {
 	t.Helper()
 	env = maps.Clone(env)
 	env["POP3_UTF8"] = "YES" // Courier offers UTF8 always
-	start := func(name, program string, last int) *twin {
-		addr := fmt.Sprintf("127.0.%d.%d", n, last)
-		return &twin{
-			name: name, addr: net.JoinHostPort(addr, "110"), process: harness.POP3UnderCourier(t, addr, program, env),
-			vars: vars(pop3Differences, last == 2),
-		}
-	}
-	return start("courierpop3login", harness.CourierPOP3Login, 1), start("pop3d-proxy", harness.Bin(t, "pop3d-proxy"), 2)
+	return twins(t, m, n, "POP3", "courierpop3login", env, pop3Differences, harness.POP3UnderCourier, harness.CourierPOP3Login)
 }
 
-func TestPOP3(t *testing.T) {
+func TestPOP3(t *testing.T) { harness.EachMode(t, testPOP3) }
+
+func testPOP3(t *testing.T, m *harness.Mode) {
 	pop3World(t)
 	for n, c := range []struct {
 		file string
@@ -92,13 +86,13 @@ func TestPOP3(t *testing.T) {
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			t.Parallel()
-			courier, ours := pop3Twins(t, 10+n, c.env)
+			courier, ours := pop3Twins(t, m, 10+n, c.env)
 			compare(t, courier, ours, "testdata/pop3/"+c.file+".txt", crams("ann", "sec ret"), pop3Tolerated)
 		})
 	}
 	t.Run("log lines", func(t *testing.T) {
 		t.Parallel()
-		pop3Lines(t)
+		pop3Lines(t, m)
 	})
 }
 
@@ -118,8 +112,8 @@ func crams(user, password string) map[string]func(map[string]string) (string, er
 }
 
 // pop3Lines compares the lines of the two logs that a log parser looks for.
-func pop3Lines(t *testing.T) {
-	courier, ours := pop3Twins(t, 30, harness.Env{"POP3_PROXY": "1", "POP3AUTH": pop3Mechanisms})
+func pop3Lines(t *testing.T, m *harness.Mode) {
+	courier, ours := pop3Twins(t, m, 30, harness.Env{"POP3_PROXY": "1", "POP3AUTH": pop3Mechanisms})
 	for _, c := range []struct{ name, text, line string }{
 		{"proxied", "S* .*\nC: USER bob\nS* .*\nC= \"PASS  two  blanks \\r\\n\"\nS* .*\nC: QUIT\nS* .*\nS-", "INFO: LOGIN, user=bob"},
 		{"wrong SASL", "S* .*\nC: AUTH PLAIN AGFubgB3cm9uZw==\nS* -ERR .*\nC: QUIT\nS* .*\nS-", "INFO: LOGIN FAILED, method=PLAIN"},
@@ -130,15 +124,18 @@ func pop3Lines(t *testing.T) {
 			script := transcript.MustParse(t, c.text)[0]
 			var got [2]string
 			for i, w := range []*twin{courier, ours} {
-				r := w.play(t, script, nil, c.line)
-				if r.err != nil {
-					t.Error(r.err)
+				port, err := w.play(t, script, nil)
+				if err != nil {
+					t.Error(err)
 				}
-				for _, l := range r.log {
-					if len(l) > len(c.line) && l[:len(c.line)] == c.line {
-						got[i] = l
+				harness.Eventually(func() bool {
+					for _, l := range w.lines(port) {
+						if strings.HasPrefix(l, c.line) {
+							got[i] = l
+						}
 					}
-				}
+					return got[i] != ""
+				})
 			}
 			// Courier's POP3 line ends in "protocol=" and no name, which can only be a slip: the local server is told
 			// PROTOCOL for IMAP alone.
@@ -165,7 +162,11 @@ func TestPOP3Arguments(t *testing.T) {
 // Without an auth daemon Courier ends the session; ours keeps it, says that it is not the client's fault, and writes no line that
 // fail2ban counts.
 func TestPOP3NoDaemon(t *testing.T) {
-	courier, ours := pop3Twins(t, 32, harness.Env{"POP3_PROXY": "1", "AUTHDAEMON_PROGRAM": "/bin/false", "AUTHDAEMON_SOCKET": "/run/courier/authdaemon/none"})
+	harness.EachMode(t, testPOP3NoDaemon)
+}
+
+func testPOP3NoDaemon(t *testing.T, m *harness.Mode) {
+	courier, ours := pop3Twins(t, m, 32, harness.Env{"POP3_PROXY": "1", "AUTHDAEMON_PROGRAM": "/bin/false", "AUTHDAEMON_SOCKET": "/run/courier/authdaemon/none"})
 	harness.Dialogue(t, courier.addr, `
 		S: +OK Hello there.
 		C: USER ann
@@ -182,8 +183,8 @@ func TestPOP3NoDaemon(t *testing.T) {
 		C: QUIT
 		S: +OK Better luck next time.
 		S-`)
-	ours.process.Log.Wait(t, `WARN: authentication error, ip=\[::ffff:127\.0\.0\.1\]`)
-	if lines := ours.process.Log.Find("LOGIN FAILED"); len(lines) > 0 {
+	ours.log.Wait(t, `WARN: authentication error, ip=\[::ffff:127\.0\.0\.1\]`)
+	if lines := ours.log.Find("LOGIN FAILED"); len(lines) > 0 {
 		t.Errorf("log: %q", lines)
 	}
 }
