@@ -3,14 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
@@ -107,117 +107,43 @@ func mailhostLabel(name string) (string, error) {
 	return name, nil
 }
 
-// loginStats counts. Its zero value is ready. At its largest it is a few hundred kilobytes.
+// loginStats counts logins, by the names of the first mailhosts. At its largest it is a few hundred kilobytes.
 type loginStats struct {
+	set *metrics.Set
+
 	mu    sync.Mutex
-	hosts map[string]*mailhostCounts // by label; "" = logins for which none was asked
-	took  [len(loginProtocols)][len(loginResults)]histogram
+	hosts map[string]struct{} // that have their own counters
 }
 
-type mailhostCounts struct {
-	logins   [len(loginProtocols)][len(loginResults)]int64
-	failures [len(failureSteps)]int64
-}
-
-type histogram struct {
-	buckets [len(loginBounds) + 1]int64
-	sum     time.Duration
+func newLoginStats() *loginStats {
+	metrics.ExposeMetadata(true)
+	return &loginStats{set: metrics.NewSet(), hosts: map[string]struct{}{"": {}}} // "": none was asked
 }
 
 func (c *loginStats) add(l *login) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.host(l.mailhost).logins[l.protocol][l.result]++
+	protocol, result := loginProtocols[l.protocol], loginResults[l.result]
+	c.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_logins_total{protocol=%q,result=%q,mailhost=%q}",
+		protocol, result, c.label(l.mailhost))).Inc()
 	for _, f := range l.failures {
-		c.host(f.mailhost).failures[f.step]++
+		c.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_mailhost_failures_total{mailhost=%q,step=%q}",
+			c.label(f.mailhost), failureSteps[f.step])).Inc()
 	}
-	c.took[l.protocol][l.result].add(l.took)
+	c.set.GetOrCreatePrometheusHistogramExt(fmt.Sprintf("mailproxy_login_seconds{protocol=%q,result=%q}",
+		protocol, result), loginBounds[:]).Update(l.took.Seconds())
 }
 
-func (h *histogram) add(took time.Duration) {
-	i := 0
-	for i < len(loginBounds) && took.Seconds() > loginBounds[i] {
-		i++
-	}
-	h.buckets[i]++
-	h.sum += took
-}
-
-// host finds the counters of a mailhost. The first ones that come have their own.
-func (c *loginStats) host(name string) *mailhostCounts {
-	if c.hosts == nil {
-		c.hosts = map[string]*mailhostCounts{"": {}, otherMailhosts: {}}
-	}
-	h := c.hosts[name]
-	switch {
-	case h != nil:
-	case len(c.hosts) >= maxMailhosts+2:
-		h = c.hosts[otherMailhosts]
-	default:
-		h = &mailhostCounts{}
-		c.hosts[name] = h
-	}
-	return h
-}
-
-// write writes everything that has been counted in Prometheus' text format.
-func (c *loginStats) write(w io.Writer) {
+// label is a mailhost's name. The first ones that come have their own counters.
+func (c *loginStats) label(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	names := slices.Sorted(maps.Keys(c.hosts))
-	head(w, "mailproxy_logins_total", "counter", "Logins by protocol, result and the last mailhost that was asked.")
-	for _, name := range names {
-		for p, protocol := range loginProtocols {
-			for r, result := range loginResults {
-				if n := c.hosts[name].logins[p][r]; n > 0 {
-					fmt.Fprintf(w, "mailproxy_logins_total{protocol=%q,result=%q,mailhost=%q} %d\n", protocol, result, name, n)
-				}
-			}
-		}
+	if _, known := c.hosts[name]; known {
+		return name
 	}
-	head(w, "mailproxy_login_seconds", "histogram", "Time from the credentials to the answer, without the delay of failed logins.")
-	for p, protocol := range loginProtocols {
-		for r, result := range loginResults {
-			c.took[p][r].write(w, "mailproxy_login_seconds", fmt.Sprintf("protocol=%q,result=%q,", protocol, result))
-		}
+	if len(c.hosts) > maxMailhosts {
+		return otherMailhosts
 	}
-	head(w, "mailproxy_mailhost_failures_total", "counter", "Attempts to log in at a mailhost that failed, by the step that did.")
-	for _, name := range names {
-		for i, step := range failureSteps {
-			if n := c.hosts[name].failures[i]; n > 0 {
-				fmt.Fprintf(w, "mailproxy_mailhost_failures_total{mailhost=%q,step=%q} %d\n", name, step, n)
-			}
-		}
-	}
-}
-
-// write writes a histogram that has counted anything; each of its labels ends in a comma.
-func (h *histogram) write(w io.Writer, name, labels string) {
-	var n int64
-	for _, bucket := range h.buckets {
-		n += bucket
-	}
-	if n == 0 {
-		return
-	}
-	var sum int64
-	for i, bucket := range h.buckets {
-		sum += bucket
-		bound := "+Inf"
-		if i < len(loginBounds) {
-			bound = fmt.Sprint(loginBounds[i])
-		}
-		fmt.Fprintf(w, "%s_bucket{%sle=%q} %d\n", name, labels, bound, sum)
-	}
-	if labels = strings.TrimSuffix(labels, ","); labels != "" {
-		labels = "{" + labels + "}"
-	}
-	fmt.Fprintf(w, "%s_sum%s %g\n", name, labels, h.sum.Seconds())
-	fmt.Fprintf(w, "%s_count%s %d\n", name, labels, n)
-}
-
-func head(w io.Writer, name, kind, help string) {
-	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+	c.hosts[name] = struct{}{}
+	return name
 }
 
 // report counts a login that became no session. The front end does not wait for an answer; there is one

@@ -1,10 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"io"
+	"maps"
 	"runtime"
+	"slices"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 // metrics writes the state in Prometheus' text format.
@@ -13,28 +16,30 @@ func (s *service) metrics(w io.Writer) {
 	c := &s.counters
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	for _, m := range []struct {
-		name, kind, help string
-		value            int64
-	}{
-		{"sessions", "gauge", "Sessions being relayed.", int64(t.Sessions)},
-		{"sessions_reserved", "gauge", "Sessions being relayed or about to be.", int64(t.Counted)},
-		{"sessions_waiting", "gauge", "Sessions with bytes that their reader does not take.", int64(t.Waiting)},
-		{"sessions_capacity", "gauge", "Sessions that the descriptor limit allows.", int64(capacity())},
-		{"sessions_taken_total", "counter", "Sessions taken over.", c.taken.Load()},
-		{"sessions_ended_total", "counter", "Sessions that have ended.", c.ended.Load()},
-		{"sessions_broken_total", "counter", "Sessions that ended with an error: a reset, a kick.", c.errors.Load()},
-		{"refused_total", "counter", "Hand-overs refused by a limit.", c.refused.Load()},
-		{"full_total", "counter", "Hand-overs sent back for want of descriptors.", c.full.Load()},
-		{"denied_total", "counter", "Callers who may not use the socket.", c.denied.Load()},
-		{"reports_malformed_total", "counter", "Reports of logins that make no sense; they are not counted.", c.malformed.Load()},
-		{"client_bytes_total", "counter", "Bytes from clients.", c.fromClient.Load() + t.FromClient},
-		{"mailhost_bytes_total", "counter", "Bytes from mailhosts.", c.fromMailhost.Load() + t.FromMailhost},
-		{"heap_bytes", "gauge", "Memory of the Go heap in use.", int64(mem.HeapInuse)},
-		{"uptime_seconds", "counter", "Time since the start.", int64(time.Since(s.started) / time.Second)},
-	} {
-		fmt.Fprintf(w, "# HELP mailproxy_relayd_%s %s\n# TYPE mailproxy_relayd_%s %s\nmailproxy_relayd_%s %d\n",
-			m.name, m.help, m.name, m.kind, m.name, m.value)
+	gauges := map[string]int{
+		"sessions":          t.Sessions,
+		"sessions_reserved": t.Counted, // being relayed or about to be
+		"sessions_waiting":  t.Waiting, // with bytes that their reader does not take
+		"sessions_capacity": capacity(),
+		"heap_bytes":        int(mem.HeapInuse),
 	}
-	c.logins.write(w)
+	counters := map[string]int64{
+		"sessions_taken_total":    c.taken.Load(),
+		"sessions_ended_total":    c.ended.Load(),
+		"sessions_broken_total":   c.errors.Load(), // ended with an error: a reset, a kick
+		"refused_total":           c.refused.Load(),
+		"full_total":              c.full.Load(),
+		"denied_total":            c.denied.Load(),
+		"reports_malformed_total": c.malformed.Load(),
+		"client_bytes_total":      c.fromClient.Load() + t.FromClient,
+		"mailhost_bytes_total":    c.fromMailhost.Load() + t.FromMailhost,
+		"uptime_seconds":          int64(time.Since(s.started) / time.Second),
+	}
+	for _, name := range slices.Sorted(maps.Keys(gauges)) {
+		metrics.WriteGaugeUint64(w, "mailproxy_relayd_"+name, uint64(gauges[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		metrics.WriteCounterUint64(w, "mailproxy_relayd_"+name, uint64(max(counters[name], 0)))
+	}
+	c.logins.set.WritePrometheus(w)
 }

@@ -32,11 +32,12 @@ type counters struct {
 	refused, full, denied    atomic.Int64 // hand-overs
 	fromClient, fromMailhost atomic.Int64 // bytes of ended sessions
 	reported, malformed      atomic.Int64 // REPORT messages
-	logins                   loginStats
+	logins                   *loginStats
 }
 
 func newService(c *config, log *logger) (*service, error) {
 	s := &service{conf: c, log: log, started: time.Now()}
+	s.counters.logins = newLoginStats()
 	s.conversations.init(maxConversations)
 	s.reserve.fill()
 	var err error
