@@ -128,7 +128,6 @@ func TestReloadFaults(t *testing.T) {
 func TestStopDuringReload(t *testing.T) {
 	for _, fault := range []string{"silent", "hangs when ready"} {
 		t.Run(fault, func(t *testing.T) {
-			t.Parallel()
 			socket := filepath.Join(t.TempDir(), "relayd")
 			conf, err := parse([]string{"relayd", "-socket", socket, "-loops", "2"}, io.Discard)
 			if err != nil {
