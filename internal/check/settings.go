@@ -8,6 +8,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
+	"mailproxy/internal/spelling"
 )
 
 // settings reports what is odd about the settings themselves.
@@ -98,41 +99,11 @@ func (c *Check) secret(name, path string, isNeeded bool) {
 // nearest returns the setting that name differs from by one or two letters, or "". Short names are left alone: in an
 // environment there is always one that is near to something.
 func nearest(name string) string {
-	best, least := "", 3
+	var names []string
 	for _, candidate := range config.All() {
-		if !isRead(candidate) || len(candidate.Name) < 7 {
-			continue
-		}
-		if d := distance(name, candidate.Name, least); d < least {
-			best, least = candidate.Name, d
+		if isRead(candidate) && len(candidate.Name) >= 7 {
+			names = append(names, candidate.Name)
 		}
 	}
-	return best
-}
-
-// distance is the Damerau-Levenshtein distance (adjacent letters swapped count as one), or limit when it is that much
-// or more.
-func distance(a, b string, limit int) int {
-	if diff := len(a) - len(b); diff >= limit || -diff >= limit {
-		return limit
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return min(last[len(b)], limit)
+	return spelling.Nearest(name, names)
 }

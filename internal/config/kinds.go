@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailproxy/internal/peercred"
+	"mailproxy/internal/spelling"
 )
 
 // Kind is how the value of a setting is written.
@@ -17,7 +18,7 @@ type Kind string
 // The kinds. Blanks around a value never count, except in a Text, and every value may be empty, which means
 // the default.
 const (
-	Switch    Kind = "switch"    // see ParseSwitch
+	Switch    Kind = "switch"    // see spelling.ParseSwitch
 	Number    Kind = "number"    // decimal
 	Seconds   Kind = "seconds"   // whole seconds, decimal
 	Octal     Kind = "octal"     // a file mode creation mask
@@ -29,23 +30,6 @@ const (
 	Hosts     Kind = "hosts"     // host names, *.patterns, addresses and networks, separated likewise
 )
 
-// ParseSwitch reads a switch: yes, true or on, no, false or off, y or n, in any case, or a decimal number, of
-// which 0 is off. ok is false for everything else, so also for an empty text.
-func ParseSwitch(text string) (on, ok bool) {
-	text = strings.TrimSpace(text)
-	switch strings.ToLower(text) {
-	case "yes", "true", "on", "y":
-		return true, true
-	case "no", "false", "off", "n":
-		return false, true
-	}
-	digits := strings.TrimLeft(text, "+-")
-	if digits == "" || len(text)-len(digits) > 1 || strings.Trim(digits, "0123456789") != "" {
-		return false, false
-	}
-	return strings.Trim(digits, "0") != "", true
-}
-
 // maxSeconds bounds every time limit to ten years, far below what overflows a time.Duration.
 const maxSeconds = 10 * 366 * 24 * 3600
 
@@ -53,7 +37,7 @@ const maxSeconds = 10 * 366 * 24 * 3600
 
 func switchOf(name string, def string, to func(*Config) *bool) Setting {
 	return Setting{Name: name, Kind: Switch, Default: def, set: func(c *Config, text string) error {
-		on, ok := ParseSwitch(text)
+		on, ok := spelling.ParseSwitch(text)
 		if !ok {
 			return errors.New("must be yes, no, true, false, on, off, 1 or 0")
 		}
@@ -142,7 +126,7 @@ func choice[T ~string](name string, def T, to func(*Config) *T, values ...T) Set
 	}
 	s.set = func(c *Config, text string) error {
 		meant := []string{strings.TrimSpace(text)}
-		switch on, ok := ParseSwitch(text); {
+		switch on, ok := spelling.ParseSwitch(text); {
 		case ok && on:
 			meant = append(meant, "YES", "1")
 		case ok:

@@ -1,0 +1,22 @@
+// Package spelling tells what was meant by a word that an administrator wrote: by that of a switch, and by a
+// name that nearly is one.
+package spelling
+
+import "strings"
+
+// ParseSwitch reads a switch: yes, true or on, no, false or off, y or n, in any case, or a decimal number, of
+// which 0 is off. ok is false for everything else, so also for an empty text.
+func ParseSwitch(text string) (on, ok bool) {
+	text = strings.TrimSpace(text)
+	switch strings.ToLower(text) {
+	case "yes", "true", "on", "y":
+		return true, true
+	case "no", "false", "off", "n":
+		return false, true
+	}
+	digits := strings.TrimLeft(text, "+-")
+	if digits == "" || len(text)-len(digits) > 1 || strings.Trim(digits, "0123456789") != "" {
+		return false, false
+	}
+	return strings.Trim(digits, "0") != "", true
+}
