@@ -126,9 +126,10 @@ func receive(r io.Reader) (size int64, sum uint32, err error) {
 
 type sums struct{ sent, got uint32 }
 
-// exchange sends size bytes, closes that direction, and reads what the other side sends to its end, both at
-// once.
-func exchange(conn *net.TCPConn, size int64, seed uint32) (sums, error) {
+// exchange sends size bytes and reads what the other side sends to its end, both at once. It closes its
+// direction when it has sent everything; the mailhost, whose end is the session's end, when it has received
+// everything, too.
+func exchange(conn *net.TCPConn, size int64, seed uint32, isMailhost bool) (sums, error) {
 	type result struct {
 		sum uint32
 		err error
@@ -136,7 +137,7 @@ func exchange(conn *net.TCPConn, size int64, seed uint32) (sums, error) {
 	sent := make(chan result, 1)
 	go func() {
 		sum, err := send(conn, size, seed)
-		if err == nil {
+		if err == nil && !isMailhost {
 			err = conn.CloseWrite()
 		}
 		sent <- result{sum, err}
@@ -146,6 +147,9 @@ func exchange(conn *net.TCPConn, size int64, seed uint32) (sums, error) {
 		err = fmt.Errorf("%d bytes arrived, want %d", n, size)
 	}
 	s := <-sent
+	if isMailhost {
+		err = errors.Join(err, conn.CloseWrite())
+	}
 	return sums{s.sum, got}, errors.Join(s.err, err)
 }
 
@@ -159,11 +163,11 @@ func TestVolumeEachWay(t *testing.T) {
 			t.Run(protocol, func(t *testing.T) {
 				host := make(chan sums, 1)
 				rawMailhost(t, protocol, func(conn *net.TCPConn) error {
-					s, err := exchange(conn, size, 1)
+					s, err := exchange(conn, size, 1, true)
 					host <- s
 					return err
 				})
-				client, err := exchange(enter(t, p, protocol), size, 2)
+				client, err := exchange(enter(t, p, protocol), size, 2, false)
 				if err != nil {
 					t.Fatal(err)
 				}
