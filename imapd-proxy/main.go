@@ -1,6 +1,6 @@
-// Imapd-proxy is the IMAP login program of a proxy aggregator: it holds the dialogue before login (RFC 3501), asks the
-// auth module who the client is, and joins the client to the mailhost that holds the account, or becomes the local IMAP
-// server. It takes the place of Courier's imaplogin.
+// Imapd-proxy is the IMAP login program of a proxy aggregator: it holds the dialogue before login (RFC
+// 3501), asks the auth module who the client is, and joins the client to the mailhost that holds the
+// account, or becomes the local IMAP server. It takes the place of Courier's imaplogin.
 //
 // It deliberately knows no mailbox: after the login not a byte is looked at.
 package main

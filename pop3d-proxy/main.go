@@ -1,6 +1,6 @@
-// Pop3d-proxy talks to one POP3 client until it has logged in, and then joins it to the server that holds the
-// account: the local POP3 server, which it becomes, or a mailhost, which it logs in to and relays to. It takes the place of
-// Courier's courierpop3login.
+// Pop3d-proxy talks to one POP3 client until it has logged in, and then joins it to the server that holds
+// the account: the local POP3 server, which it becomes, or a mailhost, which it logs in to and relays to.
+// It takes the place of Courier's courierpop3login.
 //
 // It deliberately knows no mailbox: after the login not a byte is looked at.
 package main

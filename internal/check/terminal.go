@@ -18,8 +18,8 @@ func IsTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// AskPassword reads a password from the terminal without showing it. Without a terminal it reads nothing: a password
-// must come from a person's hands, or from a pipe that was made for it.
+// AskPassword reads a password from the terminal without showing it. Without a terminal it reads nothing:
+// a password must come from a person's hands, or from a pipe that was made for it.
 func AskPassword(in *os.File, prompt io.Writer) func() (string, error) {
 	asked, password := false, ""
 	var err error

@@ -1,8 +1,9 @@
-// Package haproxy reads and writes the PROXY protocol header, version 1 and 2, with which a load balancer tells the
-// server behind it who the client is (the PROXY protocol specification of HAProxy, sections 2.1 and 2.2).
+// Package haproxy reads and writes the PROXY protocol header, version 1 and 2, with which a load balancer
+// tells the server behind it who the client is (the PROXY protocol specification of HAProxy, sections 2.1
+// and 2.2).
 //
-// The header is taken off the connection byte for byte, so that what follows it is left for the dialogue. Datagram and
-// unix addresses are not taken for a client.
+// The header is taken off the connection byte for byte, so that what follows it is left for the dialogue.
+// Datagram and unix addresses are not taken for a client.
 package haproxy
 
 import (
@@ -22,8 +23,8 @@ import (
 // ErrNoHeader reports that the connection does not begin with a PROXY header.
 var ErrNoHeader = errors.New("the connection does not begin with a PROXY protocol header")
 
-// maxHeader limits the body of a version 2 header: two unix addresses, and room for TLVs. HAProxy itself sends less
-// than 1 KiB even with a client certificate's names.
+// maxHeader limits the body of a version 2 header: two unix addresses, and room for TLVs. HAProxy itself
+// sends less than 1 KiB even with a client certificate's names.
 const maxHeader = 4096
 
 // maxV1 is the longest version 1 header, CRLF included (section 2.1).
@@ -48,8 +49,8 @@ type reader interface {
 	ReadFull(p []byte) error
 }
 
-// Read takes a PROXY header off r. It returns ErrNoHeader when something else begins there; the bytes looked at are
-// then lost, so the connection has to be closed. The caller sets the deadline.
+// Read takes a PROXY header off r. It returns ErrNoHeader when something else begins there; the bytes
+// looked at are then lost, so the connection has to be closed. The caller sets the deadline.
 func Read(r reader) (*Header, error) {
 	raw, err := readRaw(r)
 	if err != nil {
@@ -131,8 +132,8 @@ func noHeader(err error) error {
 	return fmt.Errorf("read PROXY header: %w", err)
 }
 
-// readTLS reads the value of PP2_TYPE_SSL (section 2.2.6): a byte of flags, the verification result (0 = verified),
-// and sub-TLVs.
+// readTLS reads the value of PP2_TYPE_SSL (section 2.2.6): a byte of flags, the verification result (0 =
+// verified), and sub-TLVs.
 func (h *Header) readTLS(v []byte) error {
 	if len(v) < 5 {
 		return errors.New("the TLS information is cut short")
@@ -165,8 +166,8 @@ func addrPort(a *net.TCPAddr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// Format returns the header of the given version (1 or 2) that tells a mailhost who the client is. Addresses of
-// different families are written as IPv6.
+// Format returns the header of the given version (1 or 2) that tells a mailhost who the client is.
+// Addresses of different families are written as IPv6.
 func Format(version int, client, server netip.AddrPort) ([]byte, error) {
 	if !client.IsValid() || !server.IsValid() {
 		return nil, fmt.Errorf("write PROXY header: the client's address %v or the server's %v is not known", client, server)

@@ -14,7 +14,8 @@ import (
 // ErrNotRegular says that a name is that of a directory, a named pipe, a device.
 var ErrNotRegular = errors.New("not a regular file")
 
-// Read reads a regular file of at most limit bytes, and tells its permissions. It never waits for a writer of a named pipe.
+// Read reads a regular file of at most limit bytes, and tells its permissions. It never waits for a writer
+// of a named pipe.
 func Read(path string, limit int64) ([]byte, fs.FileMode, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -16,11 +16,11 @@ var (
 	ErrEncrypted = errors.New("the private key is protected by a pass phrase")
 )
 
-// Check tells whether a handshake with these settings finds a certificate: the file for this address or the default one
-// can be read and begins with a certificate that parses, and it (or TLS_PRIVATE_KEYFILE) holds a private key without a pass
-// phrase. That the key belongs to the certificate is found out in the handshake: this is made for every plaintext
-// connection, to know whether STARTTLS can be offered, and parsing an RSA key takes longer than all the rest of it. The
-// error names the setting or the file.
+// Check tells whether a handshake with these settings finds a certificate: the file for this address or
+// the default one can be read and begins with a certificate that parses, and it (or TLS_PRIVATE_KEYFILE)
+// holds a private key without a pass phrase. That the key belongs to the certificate is found out in the
+// handshake: this is made for every plaintext connection, to know whether STARTTLS can be offered, and
+// parsing an RSA key takes longer than all the rest of it. The error names the setting or the file.
 func Check(o Options) error {
 	_, err := o.defaultText()
 	return err
@@ -51,8 +51,8 @@ func (t *pemText) check() error {
 	if _, err := x509.ParseCertificate(leaf.Bytes); err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
-	// PKCS #8 says in the block's name that a key is encrypted (RFC 7468 section 11), the older forms in a header
-	// (RFC 1421 section 4.6.1.1).
+	// PKCS #8 says in the block's name that a key is encrypted (RFC 7468 section 11), the older forms in a
+	// header (RFC 1421 section 4.6.1.1).
 	key := pemBlock(t.key, func(kind string) bool { return strings.HasSuffix(kind, "PRIVATE KEY") })
 	switch {
 	case key == nil:
@@ -84,8 +84,8 @@ func (s *certStore) loadDefault() (err error) {
 	return err
 }
 
-// get is tls.Config.GetCertificate. A file for the server name that is there but can not be used is reported, and the
-// default serves.
+// get is tls.Config.GetCertificate. A file for the server name that is there but can not be used is
+// reported, and the default serves.
 func (s *certStore) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if own, ok := s.opts.filesForName(hello.ServerName); ok {
 		text, err := own.read()

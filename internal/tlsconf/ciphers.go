@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// cipher is a suite of TLS 1.2 and below that crypto/tls has. Those of TLS 1.3 can not be chosen, neither here nor by
-// OpenSSL's cipher lists.
+// cipher is a suite of TLS 1.2 and below that crypto/tls has. Those of TLS 1.3 can not be chosen, neither
+// here nor by OpenSSL's cipher lists.
 type cipher struct {
 	id   uint16
 	name string // OpenSSL's
@@ -46,14 +46,15 @@ var ciphers = []cipher{
 // weakKeywords ask for weak suites in so many words; every other keyword passes them over.
 const weakKeywords = " kRSA RSA 3DES RC4 MEDIUM "
 
-// emptyKeywords are OpenSSL's for suites that crypto/tls never has. Excluding them is common and right, so it is silent.
+// emptyKeywords are OpenSSL's for suites that crypto/tls never has. Excluding them is common and right, so
+// it is silent.
 const emptyKeywords = " LOW EXP EXPORT EXPORT40 EXPORT56 NULL eNULL aNULL ADH AECDH DH kDHE kEDH DHE EDH aDSS DSS DES RC2 IDEA SEED " +
 	"CAMELLIA CAMELLIA128 CAMELLIA256 ARIA ARIA128 ARIA256 ARIAGCM AESCCM AESCCM8 MD5 GOST PSK kPSK kRSAPSK kDHEPSK kECDHEPSK aPSK SRP kSRP aSRP " +
 	"SSLv2 COMPLEMENTOFALL COMPLEMENTOFDEFAULT kDH kDHr kDHd aDH kECDH kECDHe kECDHr aECDH KRB5 FZA "
 
-// cipherSuites is TLS_CIPHER_LIST for crypto/tls; nil, Go's own choice, when the setting is empty. Words that are not
-// understood draw one warning for all of them. A list that leaves nothing is an error: to speak with other suites than
-// the ones asked for would be worse.
+// cipherSuites is TLS_CIPHER_LIST for crypto/tls; nil, Go's own choice, when the setting is empty. Words
+// that are not understood draw one warning for all of them. A list that leaves nothing is an error: to
+// speak with other suites than the ones asked for would be worse.
 func (o *Options) cipherSuites() ([]uint16, error) {
 	list := o.TLS.CipherList
 	if list == "" {
@@ -69,8 +70,9 @@ func (o *Options) cipherSuites() ([]uint16, error) {
 	return ids, nil
 }
 
-// parseCipherList reads an OpenSSL cipher list: names and keywords separated by colons, commas or blanks, "!" removes
-// for good, "-" removes, "+" only reorders. crypto/tls has an order of its own, so order is not kept.
+// parseCipherList reads an OpenSSL cipher list: names and keywords separated by colons, commas or blanks,
+// "!" removes for good, "-" removes, "+" only reorders. crypto/tls has an order of its own, so order is
+// not kept.
 func parseCipherList(list string) (ids []uint16, unknown []string) {
 	killed := map[uint16]bool{}
 	for _, word := range strings.FieldsFunc(list, isListSeparator) {
@@ -104,8 +106,8 @@ func parseCipherList(list string) (ids []uint16, unknown []string) {
 	return ids, unknown
 }
 
-// selectCiphers returns the suites that a name or a "+"-joined keyword combination means. all includes weak ones, as
-// removing must.
+// selectCiphers returns the suites that a name or a "+"-joined keyword combination means. all includes
+// weak ones, as removing must.
 func selectCiphers(word string, all bool) (ids []uint16, known bool) {
 	for _, c := range ciphers {
 		if word == c.name || word == tls.CipherSuiteName(c.id) {
@@ -129,7 +131,8 @@ func selectCiphers(word string, all bool) (ids []uint16, known bool) {
 			known = true
 		}
 	}
-	// Nothing selected: known when each keyword is one of OpenSSL's and removing or combining them just meets nothing.
+	// Nothing selected: known when each keyword is one of OpenSSL's and removing or combining them just meets
+	// nothing.
 	if !known && (all || len(keywords) > 1) {
 		known = !slices.ContainsFunc(keywords, func(k string) bool { return !isKeyword(k) })
 	}

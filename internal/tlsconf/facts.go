@@ -20,8 +20,8 @@ var subjectFields = []struct{ oid, name string }{
 	{"1.2.840.113549.1.9.1", "EMAILADDRESS"},
 }
 
-// Facts are the protocol, the fields of the subject of the client's verified certificate, and the first e-mail address among its
-// alternative names.
+// Facts are the protocol, the fields of the subject of the client's verified certificate, and the first
+// e-mail address among its alternative names.
 func Facts(state *tls.ConnectionState) facts.TLS {
 	told := facts.Over(protocolName(state))
 	if len(state.VerifiedChains) == 0 {
@@ -54,8 +54,9 @@ func firstMail(leaf *x509.Certificate) string {
 	return ""
 }
 
-// protocolName is "TLS1.3,256bits,ECDHE_RSA_AES_256_GCM_SHA384", as couriertls says it: version, key size, suite. The
-// key exchange of TLS 1.3 is not part of the suite; couriertls names it, a log reader hardly needs it.
+// protocolName is "TLS1.3,256bits,ECDHE_RSA_AES_256_GCM_SHA384", as couriertls says it: version, key size,
+// suite. The key exchange of TLS 1.3 is not part of the suite; couriertls names it, a log reader hardly
+// needs it.
 func protocolName(state *tls.ConnectionState) string {
 	suite := strings.TrimPrefix(tls.CipherSuiteName(state.CipherSuite), "TLS_")
 	bits := 128

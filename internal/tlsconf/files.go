@@ -68,8 +68,8 @@ func (o *Options) baseFiles() (files, error) {
 	return files{cert, key}, nil
 }
 
-// defaultFiles are the files for a client that names no server we have: TLS_CERTFILE.ADDRESS when there is one for the
-// address the client connected to, else TLS_CERTFILE.
+// defaultFiles are the files for a client that names no server we have: TLS_CERTFILE.ADDRESS when there is
+// one for the address the client connected to, else TLS_CERTFILE.
 func (o *Options) defaultFiles() (files, error) {
 	base, err := o.baseFiles()
 	if err != nil {
@@ -81,7 +81,8 @@ func (o *Options) defaultFiles() (files, error) {
 	return base, nil
 }
 
-// filesForName are the files for the server that a client names in its ClientHello, if there are any: TLS_CERTFILE.NAME.
+// filesForName are the files for the server that a client names in its ClientHello, if there are any:
+// TLS_CERTFILE.NAME.
 func (o *Options) filesForName(server string) (files, bool) {
 	base, err := o.baseFiles()
 	if err != nil {
@@ -90,8 +91,8 @@ func (o *Options) filesForName(server string) (files, bool) {
 	return base.suffixed(nameSuffix(server))
 }
 
-// suffixed returns the pair whose names end in ".suffix", if its certificate file is there. Cert and key have the same
-// suffix, as Courier's documentation of TLS_PRIVATE_KEYFILE says.
+// suffixed returns the pair whose names end in ".suffix", if its certificate file is there. Cert and key
+// have the same suffix, as Courier's documentation of TLS_PRIVATE_KEYFILE says.
 func (f files) suffixed(suffix string) (files, bool) {
 	if suffix == "" {
 		return f, false

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// protocolVersions maps the names of TLS_PROTOCOL, in upper case and without "V", "_" and trailing "+", to the lowest
-// version that is spoken. SSL2 and SSL3 do not exist in crypto/tls and SSL23 only ever meant "whatever there is".
+// protocolVersions maps the names of TLS_PROTOCOL, in upper case and without "V", "_" and trailing "+", to
+// the lowest version that is spoken. SSL2 and SSL3 do not exist in crypto/tls and SSL23 only ever meant
+// "whatever there is".
 var protocolVersions = map[string]uint16{
 	"SSL23": tls.VersionTLS12,
 	"TLS":   tls.VersionTLS12,
@@ -16,8 +17,9 @@ var protocolVersions = map[string]uint16{
 	"TLS1.3": tls.VersionTLS13, "TLS13": tls.VersionTLS13,
 }
 
-// minVersion is the lowest protocol version to speak with clients: what TLS_STARTTLS_PROTOCOL or TLS_PROTOCOL names,
-// TLS 1.2 when nothing or nothing known is named (RFC 8996). Of a list of names the lowest counts.
+// minVersion is the lowest protocol version to speak with clients: what TLS_STARTTLS_PROTOCOL or
+// TLS_PROTOCOL names, TLS 1.2 when nothing or nothing known is named (RFC 8996). Of a list of names the
+// lowest counts.
 func (o *Options) minVersion() uint16 {
 	name, value := "TLS_PROTOCOL", o.TLS.Protocol
 	if o.StartTLS && o.TLS.StartTLSProtocol != "" {
@@ -33,8 +35,8 @@ func (o *Options) minVersion() uint16 {
 	return version
 }
 
-// parseProtocol returns the lowest version that value names, tls.VersionTLS12 if it names none, and the names it does
-// not know.
+// parseProtocol returns the lowest version that value names, tls.VersionTLS12 if it names none, and the
+// names it does not know.
 func parseProtocol(value string) (version uint16, unknown []string) {
 	for _, word := range strings.FieldsFunc(value, isListSeparator) {
 		key := strings.ToUpper(strings.TrimRight(word, "+"))

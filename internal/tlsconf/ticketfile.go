@@ -16,8 +16,8 @@ type ticketKey struct {
 	secret [32]byte
 }
 
-// The ticket key file: a first line with its form, a line "TIME KEY" per key, newest first, TIME in decimal seconds and KEY
-// in hex, and a last line "sum HEX", the SHA-256 of all before it.
+// The ticket key file: a first line with its form, a line "TIME KEY" per key, newest first, TIME in
+// decimal seconds and KEY in hex, and a last line "sum HEX", the SHA-256 of all before it.
 const ticketMagic = "mailproxy TLS ticket keys 1\n"
 
 func formatTicketKeys(keys []ticketKey) []byte {
@@ -30,7 +30,8 @@ func formatTicketKeys(keys []ticketKey) []byte {
 	return b.Bytes()
 }
 
-// parseTicketKeys returns at least one key, or errTicketForm. What it accepts is exactly what formatTicketKeys writes.
+// parseTicketKeys returns at least one key, or errTicketForm. What it accepts is exactly what
+// formatTicketKeys writes.
 func parseTicketKeys(data []byte) ([]ticketKey, error) {
 	if len(data) > maxTicketFile || !bytes.HasPrefix(data, []byte(ticketMagic)) {
 		return nil, errTicketForm

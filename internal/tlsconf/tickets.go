@@ -36,8 +36,8 @@ var (
 	errTicketForm  = errors.New("is damaged")
 )
 
-// tickets sets the keys that session tickets are encrypted with. Without a key file that this process shares with its
-// successors tickets are not given out: nobody could ever read them.
+// tickets sets the keys that session tickets are encrypted with. Without a key file that this process
+// shares with its successors tickets are not given out: nobody could ever read them.
 func (o *Options) tickets(cfg *tls.Config) {
 	cache := o.TLS.CacheFile
 	if cache == "" {
@@ -57,8 +57,8 @@ func (o *Options) tickets(cfg *tls.Config) {
 	cfg.SetSessionTicketKeys(set)
 }
 
-// ticketPolicy is what a ticket must not outlive: a session that was let in under one set of trusted certificates is
-// not resumed under another.
+// ticketPolicy is what a ticket must not outlive: a session that was let in under one set of trusted
+// certificates is not resumed under another.
 func (o *Options) ticketPolicy() string {
 	policy := "verify=" + string(o.TLS.Verify) + " trust=" + o.TLS.TrustCerts
 	if st, err := os.Stat(o.TLS.TrustCerts); err == nil {
@@ -74,8 +74,9 @@ func bind(secret [32]byte, policy string) (key [32]byte) {
 	return key
 }
 
-// loadTicketKeys returns the keys of the file, newest first, after making or renewing the file where needed. A file that
-// is damaged, or that anybody but its owner, root or this user, may read or write, is not believed: it is reported and replaced.
+// loadTicketKeys returns the keys of the file, newest first, after making or renewing the file where
+// needed. A file that is damaged, or that anybody but its owner, root or this user, may read or write, is
+// not believed: it is reported and replaced.
 func loadTicketKeys(path string, now time.Time, warn func(string, ...any)) ([]ticketKey, error) {
 	keys, err := readTicketFile(path)
 	if err == nil && !dueForRotation(keys, now) {

@@ -1,4 +1,5 @@
-// Package clients drives real mail clients in tests: curl, fetchmail, mbsync, mpop, Python's imaplib and poplib.
+// Package clients drives real mail clients in tests: curl, fetchmail, mbsync, mpop, Python's imaplib and
+// poplib.
 package clients
 
 import (
@@ -27,7 +28,8 @@ type Server struct {
 type Client struct {
 	Name     string
 	Protocol string // "IMAP" or "POP3"
-	// fetch runs the client and returns all the text that it got. A client that fails is an error with its output.
+	// fetch runs the client and returns all the text that it got. A client that fails is an error with its
+	// output.
 	fetch func(t testing.TB, dir string, s Server) (string, error)
 }
 

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// curl reads one message a run, so it asks for their numbers first. Credentials come from a file: a colon in a user name or a
-// password would not survive -u.
+// curl reads one message a run, so it asks for their numbers first. Credentials come from a file: a colon
+// in a user name or a password would not survive -u.
 func curl(t testing.TB, dir string, s Server, args ...string) (string, error) {
 	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	user := configure(t, dir, "curlrc", `user = "`+quote.Replace(s.User+":"+s.Password)+`"`+"\n")

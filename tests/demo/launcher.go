@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// launcher accepts connections and starts a program for each, which gets the connection as standard input and output and
-// who is at its ends in the environment: what tcpserver does.
+// launcher accepts connections and starts a program for each, which gets the connection as standard input
+// and output and who is at its ends in the environment: what tcpserver does.
 type launcher struct {
 	addr     string
 	listener *net.TCPListener

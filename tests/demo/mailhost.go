@@ -12,8 +12,8 @@ import (
 	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 )
 
-// startMailhost starts an IMAP server on a loopback address, any port, that has this one account, and writes its address
-// into it.
+// startMailhost starts an IMAP server on a loopback address, any port, that has this one account, and
+// writes its address into it.
 func startMailhost(u *user, ip string) (stop func(), err error) {
 	account := imapmemserver.NewUser(u.name, u.password)
 	for _, folder := range []string{"INBOX", u.folder} {

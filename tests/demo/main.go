@@ -1,12 +1,12 @@
-// Command demo shows what a proxy aggregator does, on one machine and without any rights: two IMAP servers with different
-// mailboxes, an account database with two users, and one proxy address. Both users log in at the proxy, and each finds his
-// own server behind it. The dialogue is written to standard output.
+// Command demo shows what a proxy aggregator does, on one machine and without any rights: two IMAP servers
+// with different mailboxes, an account database with two users, and one proxy address. Both users log in
+// at the proxy, and each finds his own server behind it. The dialogue is written to standard output.
 //
-// It plays the launcher as well: imapd-proxy serves one connection on its standard input, as it does under couriertcpd,
-// tcpserver, xinetd or systemd.
+// It plays the launcher as well: imapd-proxy serves one connection on its standard input, as it does under
+// couriertcpd, tcpserver, xinetd or systemd.
 //
-// Afterwards it stays up to be tried by hand; with DEMO_ONCE=1 it ends. Exit status: 0, or 1 when a user landed on the wrong
-// server or anything else went wrong.
+// Afterwards it stays up to be tried by hand; with DEMO_ONCE=1 it ends. Exit status: 0, or 1 when a user
+// landed on the wrong server or anything else went wrong.
 package main
 
 import (

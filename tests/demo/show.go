@@ -81,8 +81,8 @@ func (o *output) byHand(addr string, accounts []user) {
 	o.printf("Ctrl-C ends it.")
 }
 
-// log returns a writer for the log of a program, whose lines are shown with its name. It wants whole lines, which our
-// programs write.
+// log returns a writer for the log of a program, whose lines are shown with its name. It wants whole
+// lines, which our programs write.
 func (o *output) log(name string) io.Writer { return &logWriter{o, name} }
 
 type logWriter struct {

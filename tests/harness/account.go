@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// MailID is the uid and gid of the accounts' files unless an Account says otherwise: Debian's system user mail. (Under a uid
-// without a name Courier's imapd waits two seconds for its file alteration monitor to start.)
+// MailID is the uid and gid of the accounts' files unless an Account says otherwise: Debian's system user
+// mail. (Under a uid without a name Courier's imapd waits two seconds for its file alteration monitor to
+// start.)
 const MailID = 8
 
 // Account is a mail account for userdb and for Dovecot.
@@ -40,15 +41,16 @@ func (a Account) home() string {
 	return a.Home
 }
 
-// Userdb writes the accounts to /etc/courier/userdb and runs Courier's makeuserdb. With no account the files are empty.
+// Userdb writes the accounts to /etc/courier/userdb and runs Courier's makeuserdb. With no account the
+// files are empty.
 func Userdb(t testing.TB, accounts ...Account) {
 	t.Helper()
 	UserdbText(t, userdbLines(t, accounts))
 	Run(t, "", "/usr/sbin/makeuserdb")
 }
 
-// UserdbTextOnly writes the accounts to /etc/courier/userdb as Userdb does, without the databases that makeuserdb builds:
-// what a fresh installation without Courier has.
+// UserdbTextOnly writes the accounts to /etc/courier/userdb as Userdb does, without the databases that
+// makeuserdb builds: what a fresh installation without Courier has.
 func UserdbTextOnly(t testing.TB, accounts ...Account) {
 	t.Helper()
 	UserdbText(t, userdbLines(t, accounts))
@@ -95,8 +97,8 @@ func userdbLines(t testing.TB, accounts []Account) string {
 	return text.String()
 }
 
-// NewHome makes a home directory that belongs to MailID and holds the maildir "Maildir" with the messages, and returns its
-// path.
+// NewHome makes a home directory that belongs to MailID and holds the maildir "Maildir" with the messages,
+// and returns its path.
 func NewHome(t testing.TB, messages ...string) string {
 	t.Helper()
 	home := filepath.Join(Dir(t), "home")
@@ -105,8 +107,8 @@ func NewHome(t testing.TB, messages ...string) string {
 	return home
 }
 
-// Maildir makes a maildir that belongs to the id and holds the messages, unread but no longer new: sessions that run at the same
-// time need not move them. Line ends in messages are LF.
+// Maildir makes a maildir that belongs to the id and holds the messages, unread but no longer new:
+// sessions that run at the same time need not move them. Line ends in messages are LF.
 func Maildir(t testing.TB, dir string, id int, messages ...string) {
 	t.Helper()
 	for _, path := range []string{dir, dir + "/tmp", dir + "/new", dir + "/cur"} {

@@ -13,8 +13,8 @@ import (
 	"mailproxy/authlib"
 )
 
-// ShowAnswer prints everything that the answer of an auth module holds in one line, for comparing two of them: "refused",
-// "temporary failure", or all fields of the account.
+// ShowAnswer prints everything that the answer of an auth module holds in one line, for comparing two of
+// them: "refused", "temporary failure", or all fields of the account.
 func ShowAnswer(a *authlib.Account, err error) string {
 	switch {
 	case errors.Is(err, authlib.ErrRefused):

@@ -15,8 +15,8 @@ import (
 // programFolders are the main packages whose programs tests run.
 var programFolders = []string{"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd"}
 
-// Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond" or "relayd". It is built
-// with the race detector when the test is.
+// Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond" or
+// "relayd". It is built with the race detector when the test is.
 func Bin(t testing.TB, name string) string {
 	t.Helper()
 	if raceEnabled {
@@ -42,8 +42,8 @@ func program(t testing.TB, kind, name string) string {
 	return path
 }
 
-// dependOnSources opens the project's source files, so that "go test" does not take a result from its cache after the
-// programs have changed.
+// dependOnSources opens the project's source files, so that "go test" does not take a result from its
+// cache after the programs have changed.
 func dependOnSources(t testing.TB, root string) {
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -65,8 +65,8 @@ func dependOnSources(t testing.TB, root string) {
 	}
 }
 
-// buildPrograms builds the programs into a cache that the packages of one "go test ./..." share ("go build" leaves alone what
-// is up to date) and links them into bin, where no later build touches them.
+// buildPrograms builds the programs into a cache that the packages of one "go test ./..." share ("go
+// build" leaves alone what is up to date) and links them into bin, where no later build touches them.
 func buildPrograms(root, bin string) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -33,8 +33,8 @@ func (e Env) list() []string {
 	return list
 }
 
-// baseEnv is the environment that every server starts with. A program with the race detector would sleep for a second at its
-// end.
+// baseEnv is the environment that every server starts with. A program with the race detector would sleep
+// for a second at its end.
 func baseEnv() []string {
 	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	if raceEnabled {
@@ -43,8 +43,8 @@ func baseEnv() []string {
 	return env
 }
 
-// CourierAuthdaemond starts Courier's authdaemond with these modules ("authuserdb authmysql") and further settings for
-// authdaemonrc. It listens on CourierAuthSocket.
+// CourierAuthdaemond starts Courier's authdaemond with these modules ("authuserdb authmysql") and further
+// settings for authdaemonrc. It listens on CourierAuthSocket.
 func CourierAuthdaemond(t testing.TB, modules string, settings Env) *Process {
 	t.Helper()
 	Authdaemonrc(t, modules, settings)
@@ -96,8 +96,8 @@ type TCPD struct {
 	Clean   bool     // export nothing but Env (and PATH): the program reads its own files
 }
 
-// Couriertcpd runs a program as Courier's start scripts do: an environment of the configuration files only, couriertcpd
-// without look-ups. The Log gets the program's standard error.
+// Couriertcpd runs a program as Courier's start scripts do: an environment of the configuration files
+// only, couriertcpd without look-ups. The Log gets the program's standard error.
 func Couriertcpd(t testing.TB, o TCPD) *Process {
 	t.Helper()
 	script := ""
@@ -118,20 +118,22 @@ func Couriertcpd(t testing.TB, o TCPD) *Process {
 	return p
 }
 
-// IMAPUnderCourier runs an IMAP login program under couriertcpd on addr:143, with Courier's imapd as the local server.
+// IMAPUnderCourier runs an IMAP login program under couriertcpd on addr:143, with Courier's imapd as the
+// local server.
 func IMAPUnderCourier(t testing.TB, addr, program string, env Env) *Process {
 	t.Helper()
 	return Couriertcpd(t, TCPD{Addr: addr, Port: 143, Config: "imapd", Env: env, Program: []string{program, CourierIMAPD, "Maildir"}})
 }
 
-// POP3UnderCourier runs a POP3 login program under couriertcpd on addr:110, with Courier's pop3d as the local server.
+// POP3UnderCourier runs a POP3 login program under couriertcpd on addr:110, with Courier's pop3d as the
+// local server.
 func POP3UnderCourier(t testing.TB, addr, program string, env Env) *Process {
 	t.Helper()
 	return Couriertcpd(t, TCPD{Addr: addr, Port: 110, Config: "pop3d", Env: env, Program: []string{program, CourierPOP3D, "Maildir"}})
 }
 
-// CourierMailhost runs Courier's own IMAP and POP3 service on addr, ports 143 and 110. It asks the auth daemon on
-// CourierAuthSocket and serves every account from its home, whatever its mailhost option says.
+// CourierMailhost runs Courier's own IMAP and POP3 service on addr, ports 143 and 110. It asks the auth
+// daemon on CourierAuthSocket and serves every account from its home, whatever its mailhost option says.
 func CourierMailhost(t testing.TB, addr string) (imap, pop3 *Process) {
 	t.Helper()
 	return IMAPUnderCourier(t, addr, CourierIMAPLogin, Env{"IMAP_PROXY": "0"}),

@@ -41,7 +41,8 @@ func (d *Database) Restart(t testing.TB) {
 	d.launch(t)
 }
 
-// Freeze makes the server mute: it keeps its connections and the kernel accepts new ones, but nothing answers. Thaw ends it.
+// Freeze makes the server mute: it keeps its connections and the kernel accepts new ones, but nothing
+// answers. Thaw ends it.
 func (d *Database) Freeze(t testing.TB) {
 	t.Helper()
 	d.signal(t, syscall.SIGSTOP)

@@ -9,7 +9,8 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// FakeMailhost is a mailhost that misbehaves as told. It is for faults only: whatever a real server does is tested with one.
+// FakeMailhost is a mailhost that misbehaves as told. It is for faults only: whatever a real server does
+// is tested with one.
 type FakeMailhost struct {
 	Addr string // "ip:port"
 
@@ -18,8 +19,9 @@ type FakeMailhost struct {
 	errs  []error
 }
 
-// NewFakeMailhost listens on addr ("ip:port") and calls serve for each connection, which is closed afterwards. An error that
-// serve returns is shown when the test fails; Errors returns it to tests for which it matters.
+// NewFakeMailhost listens on addr ("ip:port") and calls serve for each connection, which is closed
+// afterwards. An error that serve returns is shown when the test fails; Errors returns it to tests for
+// which it matters.
 func NewFakeMailhost(t testing.TB, addr string, serve func(net.Conn) error) *FakeMailhost {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
@@ -73,8 +75,8 @@ func (f *FakeMailhost) Errors() []error {
 	return append([]error(nil), f.errs...)
 }
 
-// Scripted serves each connection by playing the server's side of a dialogue (see package transcript). The script's end closes
-// the connection.
+// Scripted serves each connection by playing the server's side of a dialogue (see package transcript). The
+// script's end closes the connection.
 func Scripted(t testing.TB, dribble time.Duration, text string) func(net.Conn) error {
 	t.Helper()
 	scripts := transcript.MustParse(t, text)
@@ -89,7 +91,8 @@ func Scripted(t testing.TB, dribble time.Duration, text string) func(net.Conn) e
 	}
 }
 
-// Dial connects to "ip:port" and returns a client that plays dialogues there; it is closed at the end of the test.
+// Dial connects to "ip:port" and returns a client that plays dialogues there; it is closed at the end of
+// the test.
 func Dial(t testing.TB, addr string) *transcript.Runner {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", addr, Patience)

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// MariaDB starts MariaDB with an empty database "mail" in utf8mb4 on addr (127.0.x.y), port 3306, and on the unix socket "s" in
-// its Dir. The user "mail" with the password "my'secret" may do everything. settings are further options, such as "--sql-mode=...".
+// MariaDB starts MariaDB with an empty database "mail" in utf8mb4 on addr (127.0.x.y), port 3306, and on
+// the unix socket "s" in its Dir. The user "mail" with the password "my'secret" may do everything.
+// settings are further options, such as "--sql-mode=...".
 func MariaDB(t testing.TB, addr string, settings ...string) *Database {
 	t.Helper()
 	d := &Database{Addr: addr, Dir: Dir(t)}

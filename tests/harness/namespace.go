@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// furnish prepares fresh namespaces: nothing mounted here is seen outside, loopback is up, Courier's folders are copies.
+// furnish prepares fresh namespaces: nothing mounted here is seen outside, loopback is up, Courier's
+// folders are copies.
 func furnish(dir string) error {
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mounts private: %w", err)
@@ -65,8 +66,9 @@ func Hosts(t testing.TB, lines ...string) {
 	}
 }
 
-// limitFiles gives the servers the soft limit on descriptors of a real machine. Some close every possible descriptor when they
-// start a helper (Courier's imapd with gamin), which takes seconds under a container's million.
+// limitFiles gives the servers the soft limit on descriptors of a real machine. Some close every possible
+// descriptor when they start a helper (Courier's imapd with gamin), which takes seconds under a
+// container's million.
 func limitFiles() error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -131,8 +133,9 @@ func privateDev(dir string) error {
 	return unix.Mount(dir, "/dev", "", unix.MS_MOVE, "")
 }
 
-// courierFolders lays a copy over /etc/courier and an empty tree over /run/courier, and an empty folder over /run/mailproxy. The compiled-in socket of the auth daemon
-// is /run/courier/authdaemon/socket, so each package has one auth daemon of its own there.
+// courierFolders lays a copy over /etc/courier and an empty tree over /run/courier, and an empty folder
+// over /run/mailproxy. The compiled-in socket of the auth daemon is /run/courier/authdaemon/socket, so
+// each package has one auth daemon of its own there.
 func courierFolders(dir string) error {
 	if _, err := os.Stat("/etc/courier/authdaemonrc"); err != nil {
 		return fmt.Errorf("courier is not installed (run tests/install.sh): %w", err)

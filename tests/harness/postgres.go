@@ -14,8 +14,9 @@ import (
 // PostgresPassword is the password of the administrator postgres.
 const PostgresPassword = "pg'secret"
 
-// Postgres starts PostgreSQL with an empty database "mail" in UTF-8 on addr (127.0.x.y), port 5432, and on a unix socket in its
-// Dir. Passwords are checked by scram-sha-256. settings are further settings, such as "ssl=on".
+// Postgres starts PostgreSQL with an empty database "mail" in UTF-8 on addr (127.0.x.y), port 5432, and on
+// a unix socket in its Dir. Passwords are checked by scram-sha-256. settings are further settings, such as
+// "ssl=on".
 func Postgres(t testing.TB, addr string, settings ...string) *Database {
 	t.Helper()
 	d := &Database{Addr: addr, Dir: Dir(t)}

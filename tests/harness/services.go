@@ -17,8 +17,8 @@ type Service struct {
 	Config string // its configuration folder
 }
 
-// Authdaemond starts our authdaemond with these modules and further settings for its authdaemonrc. It reads the account files in
-// /etc/courier, and listens on a socket of its own, beside Courier's.
+// Authdaemond starts our authdaemond with these modules and further settings for its authdaemonrc. It
+// reads the account files in /etc/courier, and listens on a socket of its own, beside Courier's.
 func Authdaemond(t testing.TB, modules string, settings Env) *Service {
 	t.Helper()
 	return authdaemond(t, Bin(t, "authdaemond"), modules, settings)
@@ -55,8 +55,8 @@ func authdaemond(t testing.TB, program, modules string, settings Env) *Service {
 	return s
 }
 
-// Relayd starts our relayd with further arguments. It runs as user courier, which is also what front ends that courier is
-// installed beside become for a proxied session.
+// Relayd starts our relayd with further arguments. It runs as user courier, which is also what front ends
+// that courier is installed beside become for a proxied session.
 func Relayd(t testing.TB, args ...string) *Service {
 	t.Helper()
 	return relayd(t, Bin(t, "relayd"), args)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Syslog makes /dev/log on the island and returns the log of what arrives there, one line a message, each with its
-// "<priority>" in front. It is gone at the end of the test.
+// Syslog makes /dev/log on the island and returns the log of what arrives there, one line a message, each
+// with its "<priority>" in front. It is gone at the end of the test.
 func Syslog(t testing.TB) *Log {
 	t.Helper()
 	Root(t)

@@ -15,8 +15,8 @@ import (
 // DefaultTimeout is how long a Runner waits for each expected line unless told otherwise.
 const DefaultTimeout = 20 * time.Second
 
-// Runner plays scripts on one connection. It keeps what it has read too much, so several scripts can be played one after
-// the other. It is not for use by several goroutines.
+// Runner plays scripts on one connection. It keeps what it has read too much, so several scripts can be
+// played one after the other. It is not for use by several goroutines.
 type Runner struct {
 	// Conn is the connection; End steps need it to have CloseWrite() error.
 	Conn net.Conn
@@ -35,7 +35,8 @@ type Runner struct {
 	log []string // what was said, one line each, marked like a script
 }
 
-// Said returns what was said so far: lines that begin with "C: " or "S: ", with control characters as Go escapes.
+// Said returns what was said so far: lines that begin with "C: " or "S: ", with control characters as Go
+// escapes.
 func (r *Runner) Said() []string { return r.log }
 
 // Buffered returns the reader that holds what was read too much: read on from here, not from Conn.

@@ -1,8 +1,10 @@
-// Package transcript plays written dialogues on a connection: text files that read like a protocol trace and are a test.
+// Package transcript plays written dialogues on a connection: text files that read like a protocol trace
+// and are a test.
 //
-// A file holds one dialogue, or several, each under a heading "== name". Each line is one step; the first two characters
-// say what it does, the rest after one blank is its text. C is the client, S the server; the [Runner] plays one of the two
-// and sends that side's lines, the other side's lines are what it expects.
+// A file holds one dialogue, or several, each under a heading "== name". Each line is one step; the first
+// two characters say what it does, the rest after one blank is its text. C is the client, S the server;
+// the [Runner] plays one of the two and sends that side's lines, the other side's lines are what it
+// expects.
 //
 //	# a comment; blank lines are ignored too
 //	C: a1 LOGIN "u" "p"     a line, CRLF added. Lines of the playing side that follow each other go out in one write.
@@ -15,8 +17,8 @@
 //	S= "+ "                 exactly these bytes
 //	.. 200ms                nothing may arrive for this long
 //
-// In lines that are sent and in lines that are expected exactly, ${name} stands for a variable (or a function's result,
-// see [Runner.Funcs]). An unknown name is an error, "$" alone is not special.
+// In lines that are sent and in lines that are expected exactly, ${name} stands for a variable (or a
+// function's result, see [Runner.Funcs]). An unknown name is an error, "$" alone is not special.
 package transcript
 
 import (

@@ -25,8 +25,8 @@ func Files(t testing.TB, pattern string) []*Script {
 	return all
 }
 
-// Play plays a dialogue written in Go source as the client on conn, and ends the test when it goes otherwise. The runner is
-// returned to go on with.
+// Play plays a dialogue written in Go source as the client on conn, and ends the test when it goes
+// otherwise. The runner is returned to go on with.
 func Play(t testing.TB, conn net.Conn, text string) *Runner {
 	t.Helper()
 	r := &Runner{Conn: conn}
@@ -44,7 +44,8 @@ func (r *Runner) MustPlay(t testing.TB, text string) {
 	}
 }
 
-// MustParse parses dialogues written in Go source. Tabs in front of lines are dropped, so that the text can be indented.
+// MustParse parses dialogues written in Go source. Tabs in front of lines are dropped, so that the text
+// can be indented.
 func MustParse(t testing.TB, text string) []*Script {
 	t.Helper()
 	lines := strings.Split(text, "\n")

@@ -1,6 +1,6 @@
-// Package measure compares programs that do the same work in the same run: what they cost in processor time, memory and waiting.
-// The candidates take turns, so that whatever else the machine does meets all of them; results are medians over the turns, and
-// ratios to the first candidate within each turn.
+// Package measure compares programs that do the same work in the same run: what they cost in processor
+// time, memory and waiting. The candidates take turns, so that whatever else the machine does meets all of
+// them; results are medians over the turns, and ratios to the first candidate within each turn.
 package measure
 
 import (
@@ -53,7 +53,8 @@ func (s Series) Ratio(base Series) float64 {
 	return Median(ratios)
 }
 
-// Alternate lets each candidate have its turn, in the opposite order every other time, after one turn each that does not count.
+// Alternate lets each candidate have its turn, in the opposite order every other time, after one turn each
+// that does not count.
 func Alternate(turns int, names []string, work func(candidate int) float64) []Series {
 	all := make([]Series, len(names))
 	for i, name := range names {
@@ -72,8 +73,8 @@ func Alternate(turns int, names []string, work func(candidate int) float64) []Se
 	return all
 }
 
-// Print writes a Markdown table: median, smallest and largest value, and the ratio to the first candidate. A goal is what the
-// ratio may be; 0 = none.
+// Print writes a Markdown table: median, smallest and largest value, and the ratio to the first candidate.
+// A goal is what the ratio may be; 0 = none.
 func Print(w io.Writer, title, unit string, goal float64, all []Series) {
 	fmt.Fprintf(w, "\n### %s\n\n| | %s, median | smallest .. largest | ratio |\n|---|---|---|---|\n", title, unit)
 	for i, s := range all {
@@ -98,8 +99,9 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'f', 3, 64)
 }
 
-// CPU returns the processor time that processes and all their ended and waited-for children have used, user and system together.
-// The kernel takes it from the scheduler's clock and shows it in steps of 10 ms: measure at least a second.
+// CPU returns the processor time that processes and all their ended and waited-for children have used,
+// user and system together. The kernel takes it from the scheduler's clock and shows it in steps of 10 ms:
+// measure at least a second.
 func CPU(t testing.TB, pids ...int) time.Duration {
 	t.Helper()
 	var ticks int64
