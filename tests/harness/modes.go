@@ -24,6 +24,18 @@ var Modes = []Mode{
 	{Name: "per connection with relayd", relayd: true, listen: underCouriertcpd, idle: noFrontEnds},
 }
 
+// PerConnection is the mode without anything besides the front ends, for tests that are about a launcher.
+func PerConnection() *Mode {
+	return &Mode{Name: Modes[0].Name, listen: Modes[0].listen, idle: Modes[0].idle}
+}
+
+// WithRelayd is the mode in which this relayd takes the sessions, for tests that are about relayd.
+func WithRelayd(relayd *Service) *Mode {
+	m := PerConnection()
+	m.Relayd = relayd
+	return m
+}
+
 // EachMode runs a test once in each mode, one after the other: what a run started has ended when the next one
 // begins.
 func EachMode(t *testing.T, test func(t *testing.T, m *Mode)) {
@@ -100,7 +112,7 @@ func underCouriertcpd(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 		Program: []string{bin(t, front.program), local, "Maildir"}}
 	p.processes[protocol] = Couriertcpd(t, tcpd)
 	if o.TLS {
-		tcpd.Port, tcpd.Env = ports[protocol+"S"], overTLS(o.Env)
+		tcpd.Port, tcpd.Env = ports[protocol+"S"], OverTLS(o.Env)
 		p.processes[protocol+"S"] = Couriertcpd(t, tcpd)
 	}
 }
@@ -111,8 +123,8 @@ var frontEnds = map[string]struct{ program, config, local string }{
 	"POP3": {"pop3d-proxy", "pop3d", CourierPOP3D},
 }
 
-// overTLS are the settings of the TLS ports, where those of the others are env.
-func overTLS(env Env) Env {
+// OverTLS are the settings of the TLS ports, where those of the others are env.
+func OverTLS(env Env) Env {
 	env = maps.Clone(env)
 	env["IMAP_TLS"], env["POP3_TLS"] = "1", "1"
 	env["IMAP_STARTTLS"], env["POP3_STARTTLS"] = "NO", "NO"

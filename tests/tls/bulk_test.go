@@ -20,18 +20,19 @@ import (
 	"mailproxy/tests/harness"
 )
 
-const gigabyte = 1 << 30
+// volume is how much goes each way.
+var volume = harness.Volume(64<<20, 1<<30)
 
 // bulkWorld has an account on a fake TLS mailhost that runs work after the login, and one here, whose local server is a shell
 // script. (Courier's imapd wants its standard input non-blocking, the shell does not.)
-func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *harness.Process {
+func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *harness.Proxy {
 	t.Helper()
 	names["127.0.7.1"] = "bulk.example"
 	hosts(t)
 	harness.Userdb(t, harness.Account{Name: "there", Password: "pw", Options: "mailhost=bulk.example"},
 		harness.Account{Name: "here", Password: "pw", Home: harness.NewHome(t)})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	pair := p.ca.Issue(t, testcert.Spec{Name: "bulk.example"})
+	pair := p.CA.Issue(t, testcert.Spec{Name: "bulk.example"})
 	harness.NewFakeMailhost(t, "127.0.7.1:993", func(raw net.Conn) error {
 		c := tls.Server(&eofConn{Conn: raw}, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{pair.DER}, PrivateKey: pair.Key}}})
 		fmt.Fprintf(c, "* OK [CAPABILITY IMAP4rev1]\r\n")
@@ -41,14 +42,13 @@ func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *h
 		fmt.Fprintf(c, "a OK in\r\n")
 		return work(c)
 	})
-	server := filepath.Join(p.dir, "local-server")
+	server := filepath.Join(p.Dir, "local-server")
 	if err := os.WriteFile(server, []byte("#!/bin/sh\npython3 -c 'import os; os.set_blocking(0, True)'\nprintf '%s OK here\\r\\n' \"$IMAPLOGINTAG\"\n"+local+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	os.Chmod(p.dir, 0o755)
-	e := p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.trust})
-	return harness.Couriertcpd(t, harness.TCPD{Addr: "127.0.1.1", Port: 993, Config: "imapd", Env: overTLS(e),
-		Program: []string{harness.PlainBin(t, "imapd-proxy"), server, "Maildir"}})
+	os.Chmod(p.Dir, 0o755)
+	return p.mode.Start(t, harness.ProxyOptions{Addr: "127.0.1.1", Protocols: []string{"IMAP"}, TLS: true,
+		LocalServer: server, Shipped: true, Env: p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.Trust})})
 }
 
 func readLine(c net.Conn) (string, error) {
@@ -117,14 +117,14 @@ func sumOf(h hash.Hash, r io.Reader) ([]byte, int64, error) {
 	return h.Sum(nil), n, err
 }
 
-// bothWays sends 1 GiB and a half-close while it reads to the end. up and received are the hashes of what was sent and of
+// bothWays sends the volume and a half-close while it reads to the end. up and received are the hashes of what was sent and of
 // the n bytes read.
 func bothWays(t *testing.T, c *tls.Conn) (up, received []byte, n int64, err error) {
 	t.Helper()
 	c.SetDeadline(time.Now().Add(3 * time.Minute))
 	sent := make(chan []byte, 1)
 	go func() {
-		sum, err := stream(c, gigabyte, 1)
+		sum, err := stream(c, volume, 1)
 		if err == nil {
 			err = c.CloseWrite()
 		}
@@ -137,8 +137,8 @@ func bothWays(t *testing.T, c *tls.Conn) (up, received []byte, n int64, err erro
 	return <-sent, received, n, err
 }
 
-// 1 GiB each way at once through TLS on both sides, then half-closes, the mailhost last: the checksums are equal.
-func TestBulkRelay(t *testing.T) { ways(t, testBulkRelay) }
+// Much data each way at once through TLS on both sides, then half-closes, the mailhost last: the checksums are equal.
+func TestVolumeRelay(t *testing.T) { ways(t, testBulkRelay) }
 
 func testBulkRelay(t *testing.T, p *pki) {
 	type got struct {
@@ -152,7 +152,7 @@ func testBulkRelay(t *testing.T, p *pki) {
 		done := make(chan error, 1)
 		go func() {
 			var err error
-			g.sent, err = stream(c, gigabyte, 2)
+			g.sent, err = stream(c, volume, 2)
 			done <- err
 		}()
 		g.received, g.n, g.err = sumOf(sha256.New(), c)
@@ -163,35 +163,36 @@ func testBulkRelay(t *testing.T, p *pki) {
 	c, _ := login(t, "there")
 	up, received, n, err := bothWays(t, c)
 	g := <-results
-	if err != nil || n != gigabyte || string(received) != string(g.sent) {
+	if err != nil || n != volume || string(received) != string(g.sent) {
 		t.Errorf("from the mailhost: %d bytes, %x, want %x, %v", n, received, g.sent, err)
 	}
-	if g.err != nil || g.n != gigabyte || string(g.received) != string(up) {
+	if g.err != nil || g.n != volume || string(g.received) != string(up) {
 		t.Errorf("to the mailhost: %d bytes, %x, want %x, %v", g.n, g.received, up, g.err)
 	}
-	p.ends(front).Wait(t, fmt.Sprintf("INFO: LOGOUT, user=there, .*rcvd=%d, sent=%d", gigabyte, gigabyte))
-	p.broken(t, front, 0)
+	front.Ends("IMAPS").Wait(t, fmt.Sprintf("INFO: LOGOUT, user=there, .*rcvd=%d, sent=%d", volume, volume))
+	front.Broken(t, "IMAPS", 0, "TLS stream cut off")
 }
 
 // The same through the TLS pump to a local server, which sends everything back.
-func TestBulkLocal(t *testing.T) { ways(t, testBulkLocal) }
+func TestVolumeLocal(t *testing.T) { ways(t, testBulkLocal) }
 
 func testBulkLocal(t *testing.T, p *pki) {
 	front := bulkWorld(t, p, nil, "exec cat")
 	c, _ := login(t, "here")
 	up, received, n, err := bothWays(t, c)
-	if err != nil || n != gigabyte || string(received) != string(up) {
+	if err != nil || n != volume || string(received) != string(up) {
 		t.Errorf("%d bytes came back, %x, want %x, %v", n, received, up, err)
 	}
-	harness.NoneLeft(t, "imapd-proxy", "cat")
-	p.broken(t, front, 0)
+	front.Idle(t)
+	harness.NoneLeft(t, "cat")
+	front.Broken(t, "IMAPS", 0, "TLS stream cut off")
 }
 
 // The local server learns what couriertls would tell it, runs as the account, and the TLS process is nobody of importance.
 func TestLocalEnvironment(t *testing.T) { ways(t, testLocalEnvironment) }
 
 func testLocalEnvironment(t *testing.T, p *pki) {
-	bulkWorld(t, p, nil, "env; id -u; grep -h -e Uid -e Name /proc/$PPID/status; echo; ls -l /proc/self/fd | wc -l; read line")
+	front := bulkWorld(t, p, nil, "env; id -u; grep -h -e Uid -e Name /proc/$PPID/status; echo; ls -l /proc/self/fd | wc -l; read line")
 	c, _ := login(t, "here")
 	var text string
 	in := bufio.NewReader(c)
@@ -213,8 +214,8 @@ func testLocalEnvironment(t *testing.T, p *pki) {
 			t.Errorf("%q in\n%s", never, text)
 		}
 	}
-	if p.relayd != nil {
-		harness.NoneLeft(t, "imapd-proxy") // relayd has the session
+	if p.mode.Relayd != nil {
+		front.Idle(t) // relayd has the session
 		return
 	}
 	if strings.Contains(text, "Uid:\t0") {
@@ -226,9 +227,10 @@ func testLocalEnvironment(t *testing.T, p *pki) {
 func TestEndOfStream(t *testing.T) { ways(t, testEndOfStream) }
 
 func testEndOfStream(t *testing.T, p *pki) {
-	ended := make(chan error, 1)
+	heard, ended := make(chan bool, 3), make(chan error, 1)
 	front := bulkWorld(t, p, func(c net.Conn) error {
 		line, err := readLine(c)
+		heard <- true
 		switch {
 		case err != nil:
 		case strings.Contains(line, "half"): // we end first, which ends the session
@@ -252,16 +254,17 @@ func testEndOfStream(t *testing.T, p *pki) {
 		t.Errorf("half-close: the mailhost sees %v", err)
 	}
 	// The client keeps its side open, and that keeps no session.
-	p.ends(front).WaitN(t, 1, "LOGOUT, user=there.*rcvd=6, sent=0")
+	front.Ends("IMAPS").WaitN(t, 1, "LOGOUT, user=there.*rcvd=6, sent=0")
 
 	c, raw := login(t, "there")
 	io.WriteString(c, "stay\r\n")
-	time.Sleep(100 * time.Millisecond)
+	<-heard          // half
+	<-heard          // stay
 	raw.CloseWrite() // no close_notify
 	if err := <-ended; err == nil {
 		t.Error("the mailhost sees a clean end of a stream that was cut")
 	}
-	p.broken(t, front, 1)
+	front.Broken(t, "IMAPS", 1, "TLS stream cut off")
 
 	c, _ = login(t, "there")
 	io.WriteString(c, "cut\r\n")
@@ -269,7 +272,7 @@ func testEndOfStream(t *testing.T, p *pki) {
 	if _, err := readEnd(c); err == nil {
 		t.Error("the client sees a clean end of a stream that the mailhost cut")
 	}
-	p.broken(t, front, 2)
+	front.Broken(t, "IMAPS", 2, "TLS stream cut off")
 
 	// A local server that ends: the client reads all of it and close_notify.
 	c, _ = login(t, "here")
@@ -278,5 +281,6 @@ func testEndOfStream(t *testing.T, p *pki) {
 		t.Errorf("local server: %q %v", rest, err)
 	}
 	c.Close()
-	harness.NoneLeft(t, "imapd-proxy", "local-server")
+	front.Idle(t)
+	harness.NoneLeft(t, "local-server")
 }

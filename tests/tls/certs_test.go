@@ -19,29 +19,33 @@ import (
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // Certificates by server name and by address, from our TLS and from couriertls: the same files are chosen.
-func TestCertificateFiles(t *testing.T) { ways(t, testCertificateFiles) }
+func TestCertificateFiles(t *testing.T) {
+	ways(t, func(t *testing.T, p *pki) { testCertificateFiles(t, p, startFront) })
+	t.Run("couriertls", func(t *testing.T) {
+		testCertificateFiles(t, newPKI(t, harness.PerConnection()), underCouriertls)
+	})
+}
 
-func testCertificateFiles(t *testing.T, p *pki) {
-	for suffix, name := range map[string]string{"www.example.com": "www.example.com", "127.0.1.3": "third.example", "127.0.1.4": "third.example"} {
-		p.file(t, "proxy.pem."+suffix, testcert.Spec{Name: name})
+// starter is startFront or underCouriertls.
+type starter func(t testing.TB, p *pki, addr string, env harness.Env) *harness.Proxy
+
+func testCertificateFiles(t *testing.T, p *pki, start starter) {
+	for suffix, name := range map[string]string{"www.example.com": "www.example.com", "127.0.1.3": "third.example"} {
+		p.File(t, "proxy.pem."+suffix, testcert.Spec{Name: name})
 	}
 	want := map[string]string{"": "proxy.example", "www.example.com": "www.example.com", "other.example.com": "proxy.example"}
 	third := map[string]string{"": "third.example", "www.example.com": "www.example.com", "other.example.com": "third.example"}
 	for _, f := range []struct {
-		addr    string
-		courier bool
-		want    map[string]string
-	}{{"127.0.1.1", false, want}, {"127.0.1.2", true, want}, {"127.0.1.3", false, third}, {"127.0.1.4", true, third}} {
-		if f.courier && p.relayd != nil {
-			continue // couriertls makes the same choice without it
-		}
-		startFront(t, p, f.addr, p.env(nil), f.courier)
+		addr string
+		want map[string]string
+	}{{"127.0.1.1", want}, {"127.0.1.3", third}} {
+		proxy := start(t, p, f.addr, p.env(nil))
 		for sni, name := range f.want {
-			_, conn := dialTLS(t, f.addr+":993", &tls.Config{ServerName: sni, InsecureSkipVerify: true})
+			_, conn := dialTLS(t, proxy.At("IMAPS"), &tls.Config{ServerName: sni, InsecureSkipVerify: true})
 			if got := conn.ConnectionState().PeerCertificates[0].Subject.CommonName; got != name {
-				t.Errorf("%s (couriertls %v), name %q: certificate of %s, want %s", f.addr, f.courier, sni, got, name)
+				t.Errorf("%s, name %q: certificate of %s, want %s", f.addr, sni, got, name)
 			}
-			_, conn = upgrade(t, dialTCP(t, f.addr+":110"), pop3Upgrade, &tls.Config{ServerName: sni, InsecureSkipVerify: true})
+			_, conn = upgrade(t, dialTCP(t, proxy.At("POP3")), pop3Upgrade, &tls.Config{ServerName: sni, InsecureSkipVerify: true})
 			if got := conn.ConnectionState().PeerCertificates[0].Subject.CommonName; got != name {
 				t.Errorf("%s STLS, name %q: certificate of %s, want %s", f.addr, sni, got, name)
 			}
@@ -53,33 +57,33 @@ func testCertificateFiles(t *testing.T, p *pki) {
 func TestCertificateChanges(t *testing.T) { ways(t, testCertificateChanges) }
 
 func testCertificateChanges(t *testing.T, p *pki) {
-	f := startFront(t, p, "127.0.1.1", p.env(nil), false)
+	f := startFront(t, p, "127.0.1.1", p.env(nil))
 	name := func() string {
-		_, conn := upgrade(t, dialTCP(t, f.addr+":143"), imapUpgrade, &tls.Config{InsecureSkipVerify: true})
+		_, conn := upgrade(t, dialTCP(t, f.At("IMAP")), imapUpgrade, &tls.Config{InsecureSkipVerify: true})
 		return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
 	}
 	if got := name(); got != "proxy.example" {
 		t.Error(got)
 	}
-	p.file(t, "proxy.pem", testcert.Spec{Name: "new.example"})
+	p.File(t, "proxy.pem", testcert.Spec{Name: "new.example"})
 	if got := name(); got != "new.example" {
 		t.Error(got)
 	}
 	os.Chmod(p.cert, 0o644)
 	name()
-	f.imap.Log.Wait(t, "WARN: .*proxy.pem holds a private key and can be read by everybody")
+	f.Log("IMAP").Wait(t, "WARN: .*proxy.pem holds a private key and can be read by everybody")
 	testcert.Write(t, p.cert, []byte("nonsense"))
-	r := harness.Dial(t, f.addr+":143")
+	r := harness.Dial(t, f.At("IMAP"))
 	lacks(t, r, "STARTTLS")
 	r.MustPlay(t, "C: a STARTTLS\nS: a BAD Error in IMAP command received by server.\nC: b NOOP\nS: b OK NOOP completed")
-	f.imap.Log.WaitN(t, 1, "ERR: STARTTLS is not offered: .*proxy.pem")
-	harness.Dialogue(t, f.addr+":110", "S* \\+OK .*\nC: STLS\nS~ -ERR .*\nC: QUIT\nS* \\+OK .*")
-	f.pop3.Log.WaitN(t, 1, "ERR: STLS is not offered: .*proxy.pem")
-	raw := dialTCP(t, f.addr+":993")
+	f.Log("IMAP").WaitN(t, 1, "ERR: STARTTLS is not offered: .*proxy.pem")
+	harness.Dialogue(t, f.At("POP3"), "S* \\+OK .*\nC: STLS\nS~ -ERR .*\nC: QUIT\nS* \\+OK .*")
+	f.Log("POP3").WaitN(t, 1, "ERR: STLS is not offered: .*proxy.pem")
+	raw := dialTCP(t, f.At("IMAPS"))
 	if err := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}).Handshake(); err == nil {
 		t.Error("a handshake without a certificate")
 	}
-	f.imaps.Log.WaitN(t, 1, "TLS FAILED.*proxy.pem")
+	f.Log("IMAPS").WaitN(t, 1, "TLS FAILED.*proxy.pem")
 }
 
 // TLS required: nobody logs in before it, everybody after it; capabilities change.
@@ -88,23 +92,28 @@ func TestRequired(t *testing.T) { ways(t, testRequired) }
 func testRequired(t *testing.T, p *pki) {
 	startAccounts(t, p, dovecotAddr)
 	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"IMAP_TLS_REQUIRED": "1", "POP3_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1",
-		"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "POP3AUTH": "", "POP3AUTH_TLS": "PLAIN"}), false)
+		"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "POP3AUTH": "", "POP3AUTH_TLS": "PLAIN"}))
 	any := &tls.Config{InsecureSkipVerify: true}
-	r, _ := upgrade(t, dialTCP(t, f.addr+":143"), "S~ \\* OK \\[CAPABILITY IMAP4rev1 .*STARTTLS LOGINDISABLED.*\nC: a LOGIN here \"pw here\"\nS: a NO [PRIVACYREQUIRED] STARTTLS required\nC: t STARTTLS\nS* t OK .*", any)
+	r, _ := upgrade(t, dialTCP(t, f.At("IMAP")), "S~ \\* OK \\[CAPABILITY IMAP4rev1 .*STARTTLS LOGINDISABLED.*\nC: a LOGIN here \"pw here\"\nS: a NO [PRIVACYREQUIRED] STARTTLS required\nC: t STARTTLS\nS* t OK .*", any)
 	r.MustPlay(t, "C: b CAPABILITY")
 	lacks(t, r, "STARTTLS", "LOGINDISABLED")
 	r.MustPlay(t, "S* b OK .*\nC: s STARTTLS\nS: s BAD Error in IMAP command received by server.\nC: c LOGIN here \"pw here\"\nS* c OK .*\nC: d LOGOUT\nS* d OK .*")
-	r, _ = upgrade(t, dialTCP(t, f.addr+":110"), "S* \\+OK .*\nC: USER here\nS: -ERR TLS required to log in.\nC: STLS\nS* \\+OK .*", any)
+	r, _ = upgrade(t, dialTCP(t, f.At("POP3")), "S* \\+OK .*\nC: USER here\nS: -ERR TLS required to log in.\nC: STLS\nS* \\+OK .*", any)
 	r.MustPlay(t, "C: CAPA\nS* \\+OK .*\nS: SASL PLAIN\nS: TOP\nS* \\.\nC: USER here\nS* \\+OK .*\nC: PASS pw here\nS* \\+OK .*\nC: QUIT\nS* \\+OK .*")
 }
 
 // Client certificates by TLS_VERIFYPEER, and EXTERNAL, for local and proxied accounts, under our TLS and couriertls.
-func TestClientCertificates(t *testing.T) { ways(t, testClientCertificates) }
+func TestClientCertificates(t *testing.T) {
+	ways(t, func(t *testing.T, p *pki) { testClientCertificates(t, p, startFront, false) })
+	t.Run("couriertls", func(t *testing.T) {
+		testClientCertificates(t, newPKI(t, harness.PerConnection()), underCouriertls, true)
+	})
+}
 
-func testClientCertificates(t *testing.T, p *pki) {
+func testClientCertificates(t *testing.T, p *pki, start starter, couriertls bool) {
 	hosts(t)
 	startAccounts(t, p, dovecotName)
-	secret := testcert.Write(t, filepath.Join(p.dir, "master"), []byte("master secret\n"))
+	secret := testcert.Write(t, filepath.Join(p.Dir, "master"), []byte("master secret\n"))
 	user := func(ca *testcert.Pair, s testcert.Spec) *tls.Config {
 		cfg := &tls.Config{InsecureSkipVerify: true}
 		if ca != nil {
@@ -115,16 +124,15 @@ func testClientCertificates(t *testing.T, p *pki) {
 		}
 		return cfg
 	}
-	here, there := user(p.ca, testcert.Spec{Name: "x", Email: "here"}), user(p.ca, testcert.Spec{Name: "x", Email: "there"})
-	alt := user(p.ca, testcert.Spec{Name: "x", AltMail: "here"})
-	none, expired := user(nil, testcert.Spec{}), user(p.ca, testcert.Spec{Name: "x", Email: "here", Age: time.Hour})
+	here, there := user(p.CA, testcert.Spec{Name: "x", Email: "here"}), user(p.CA, testcert.Spec{Name: "x", Email: "there"})
+	alt := user(p.CA, testcert.Spec{Name: "x", AltMail: "here"})
+	none, expired := user(nil, testcert.Spec{}), user(p.CA, testcert.Spec{Name: "x", Email: "here", Age: time.Hour})
 	other := user(testcert.CA(t, "Other"), testcert.Spec{Name: "x", Email: "here"})
-	env := harness.Env{"TLS_EXTERNAL": "emailaddress", "PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": p.trust,
+	env := harness.Env{"TLS_EXTERNAL": "emailaddress", "PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": p.Trust,
 		"PROXY_MASTER_USER": "master", "PROXY_MASTER_PASSWORD_FILE": secret}
 	for i, level := range []string{"PEER", "REQUIREPEER"} {
 		env["TLS_VERIFYPEER"] = level
-		own := startFront(t, p, fmt.Sprintf("127.0.5.%d", i), p.env(env), false)
-		courier := startFront(t, p, fmt.Sprintf("127.0.6.%d", i), p.env(env), true)
+		f := start(t, p, fmt.Sprintf("127.0.5.%d", i), p.env(env))
 		for _, c := range []struct {
 			name    string
 			cfg     *tls.Config
@@ -135,28 +143,26 @@ func testClientCertificates(t *testing.T, p *pki) {
 			{"here", here, true, "here", false}, {"there", there, true, "there", false}, {"alternative name", alt, true, "here", true},
 			{"none", none, level == "PEER", "", false}, {"expired", expired, false, "", false}, {"other CA", other, false, "", false},
 		} {
-			for _, f := range []*front{own, courier} {
-				if f == courier && (c.ourOnly || p.relayd != nil) {
-					continue
-				}
-				t.Run(level+"/"+c.name+"/"+f.addr, func(t *testing.T) {
-					if !c.ok {
-						refused(t, f.addr+":993", c.cfg)
-						refused(t, f.addr+":995", c.cfg)
-						return
-					}
-					r, _ := dialTLS(t, f.addr+":993", c.cfg)
-					if c.account == "" {
-						lacks(t, r, "EXTERNAL")
-						r.MustPlay(t, "C: a AUTHENTICATE EXTERNAL =\nS~ a NO .*")
-						return
-					}
-					inbox := map[string]string{"here": "2", "there": "1"}[c.account]
-					r.MustPlay(t, "S~ .*AUTH=EXTERNAL.*\nC: a AUTHENTICATE EXTERNAL =\nS= \"+ \\r\\n\"\nC:\nS* a OK .*\nC: b SELECT INBOX\nS* \\* "+inbox+" EXISTS\nS* b OK .*")
-					r, _ = upgrade(t, dialTCP(t, f.addr+":110"), pop3Upgrade, c.cfg)
-					r.MustPlay(t, "C: CAPA\nS~ \\+OK .*\nS~ SASL .*EXTERNAL\nS* \\.\nC: AUTH EXTERNAL =\nS* \\+OK .*\nC: STAT\nS~ \\+OK "+inbox+" .*")
-				})
+			if couriertls && c.ourOnly {
+				continue
 			}
+			t.Run(level+"/"+c.name, func(t *testing.T) {
+				if !c.ok {
+					refused(t, f.At("IMAPS"), c.cfg)
+					refused(t, f.At("POP3S"), c.cfg)
+					return
+				}
+				r, _ := dialTLS(t, f.At("IMAPS"), c.cfg)
+				if c.account == "" {
+					lacks(t, r, "EXTERNAL")
+					r.MustPlay(t, "C: a AUTHENTICATE EXTERNAL =\nS~ a NO .*")
+					return
+				}
+				inbox := map[string]string{"here": "2", "there": "1"}[c.account]
+				r.MustPlay(t, "S~ .*AUTH=EXTERNAL.*\nC: a AUTHENTICATE EXTERNAL =\nS= \"+ \\r\\n\"\nC:\nS* a OK .*\nC: b SELECT INBOX\nS* \\* "+inbox+" EXISTS\nS* b OK .*")
+				r, _ = upgrade(t, dialTCP(t, f.At("POP3")), pop3Upgrade, c.cfg)
+				r.MustPlay(t, "C: CAPA\nS~ \\+OK .*\nS~ SASL .*EXTERNAL\nS* \\.\nC: AUTH EXTERNAL =\nS* \\+OK .*\nC: STAT\nS~ \\+OK "+inbox+" .*")
+			})
 		}
 	}
 }

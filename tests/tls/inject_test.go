@@ -11,22 +11,22 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// A command that somebody puts behind STARTTLS or STLS, in the same packet or in the next, is never executed (CVE-2011-0411):
-// the handshake meets it and fails. One log line each.
+// A command that somebody puts behind STARTTLS or STLS, in the same packet or in the next, is never executed
+// (CVE-2011-0411): the handshake meets it and fails. One log line each.
 func TestInjectionFromClient(t *testing.T) { ways(t, testInjectionFromClient) }
 
 func testInjectionFromClient(t *testing.T, p *pki) {
 	startAccounts(t, p, dovecotAddr)
-	f := startFront(t, p, "127.0.1.1", p.env(nil), false)
+	f := startFront(t, p, "127.0.1.1", p.env(nil))
 	for _, c := range []struct {
 		name, port, greeting, command, injected, answer string
 		log                                             *harness.Log
 	}{
-		{"imap", "143", "* OK ", "a STARTTLS\r\n", "b LOGOUT\r\n", "BYE", f.imap.Log},
-		{"pop3", "110", "+OK", "STLS\r\n", "QUIT\r\n", "luck", f.pop3.Log},
+		{"imap", "143", "* OK ", "a STARTTLS\r\n", "b LOGOUT\r\n", "BYE", f.Log("IMAP")},
+		{"pop3", "110", "+OK", "STLS\r\n", "QUIT\r\n", "luck", f.Log("POP3")},
 	} {
 		for _, packets := range []string{"one", "two"} {
-			raw := dialTCP(t, f.addr+":"+c.port)
+			raw := dialTCP(t, net.JoinHostPort(f.Addr, c.port))
 			readUntil(t, raw, "\n")
 			before := len(c.log.Find("TLS FAILED"))
 			if packets == "one" {
@@ -64,11 +64,12 @@ func readUntil(t *testing.T, c net.Conn, text string) string {
 	return got.String()
 }
 
-// Handshakes that stop, dribble or are nonsense end in bounded time with one log line, on the TLS port and after STARTTLS.
+// Handshakes that stop, dribble or are nonsense end in bounded time with one log line, on the TLS port and
+// after STARTTLS.
 func TestBadHandshakes(t *testing.T) { ways(t, testBadHandshakes) }
 
 func testBadHandshakes(t *testing.T, p *pki) {
-	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_HANDSHAKE_TIMEOUT": "2"}), false)
+	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_HANDSHAKE_TIMEOUT": "2"}))
 	hello := clientHello(t)
 	type attempt struct {
 		name, port, why string
@@ -90,7 +91,7 @@ func testBadHandshakes(t *testing.T, p *pki) {
 				if _, err := c.Write([]byte{b}); err != nil {
 					return
 				}
-				time.Sleep(20 * time.Millisecond)
+				time.Sleep(20 * time.Millisecond) // the pace is what is tested
 			}
 		}},
 		{"garbage", "does not look like", func(c *net.TCPConn) { c.Write([]byte("GET / HTTP/1.0\r\n\r\n")) }},
@@ -105,8 +106,14 @@ func testBadHandshakes(t *testing.T, p *pki) {
 		}},
 	} {
 		for _, port := range []string{"143", "993", "110", "995"} {
-			raw := dialTCP(t, f.addr+":"+port)
-			a := &attempt{name: c.name, port: port, why: c.why, local: raw.LocalAddr().(*net.TCPAddr).Port, done: make(chan struct{})}
+			raw := dialTCP(t, net.JoinHostPort(f.Addr, port))
+			a := &attempt{
+				name:  c.name,
+				port:  port,
+				why:   c.why,
+				local: raw.LocalAddr().(*net.TCPAddr).Port,
+				done:  make(chan struct{}),
+			}
 			attempts = append(attempts, a)
 			if command := map[string]string{"143": "a STARTTLS\r\n", "110": "STLS\r\n"}[port]; command != "" {
 				readUntil(t, raw, "\n")
@@ -131,14 +138,14 @@ func testBadHandshakes(t *testing.T, p *pki) {
 			if strings.Contains(string(a.rest), "BYE") || strings.Contains(string(a.rest), "-ERR") {
 				t.Errorf("clear text after TLS began: %q", a.rest)
 			}
-			log := map[string]*harness.Process{"143": f.imap, "993": f.imaps, "110": f.pop3, "995": f.pop3s}[a.port].Log
+			log := f.Log(map[string]string{"143": "IMAP", "993": "IMAPS", "110": "POP3", "995": "POP3S"}[a.port])
 			lines := log.WaitN(t, 1, "TLS FAILED, ip=.*port=\\["+itoa(a.local)+"\\]: .*("+a.why+")")
 			if all := log.Find("(INFO|NOTICE|WARN|ERR|CRIT): .*port=\\[" + itoa(a.local) + "\\]"); len(all) != 1 {
 				t.Errorf("log lines %q, want only %q", all, lines)
 			}
 		})
 	}
-	t.Cleanup(func() { harness.NoneLeft(t, "imapd-proxy", "pop3d-proxy") })
+	t.Cleanup(func() { f.Idle(t) })
 }
 
 // clientHello is the first record of a real handshake.

@@ -22,32 +22,36 @@ var anybody = &tls.Config{InsecureSkipVerify: true}
 // accountHere makes an account whose local server is the shell script, or Courier's where that is empty.
 func accountHere(t *testing.T, p *pki, script string) (server string) {
 	t.Helper()
-	harness.Userdb(t, harness.Account{Name: "here", Password: "pw", Home: harness.NewHome(t, harness.Message("one"))})
+	harness.Userdb(
+		t,
+		harness.Account{Name: "here", Password: "pw", Home: harness.NewHome(t, harness.Message("one"))},
+	)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	if script == "" {
 		return harness.CourierIMAPD
 	}
-	os.Chmod(p.dir, 0o755)
-	server = filepath.Join(p.dir, "local-server")
+	os.Chmod(p.Dir, 0o755)
+	server = filepath.Join(p.Dir, "local-server")
 	if err := os.WriteFile(server, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return server
 }
 
-// What a client sends behind its last handshake message, in the same packet, is not lost, and is all answered.
+// What a client sends behind its last handshake message, in the same packet, is not lost, and is all
+// answered.
 func TestPipelinedBehindHandshake(t *testing.T) { ways(t, testPipelinedBehindHandshake) }
 
 func testPipelinedBehindHandshake(t *testing.T, p *pki) {
 	startAccounts(t, p, dovecotAddr)
-	f := startFront(t, p, "127.0.1.1", p.env(nil), false)
+	f := startFront(t, p, "127.0.1.1", p.env(nil))
 	for _, c := range []struct{ port, script, commands, want string }{
 		{"993", "", "a LOGIN there pw+there\r\nb SELECT INBOX\r\nc LOGOUT\r\n", "* 1 EXISTS"},
 		{"143", imapUpgrade, "a LOGIN here \"pw here\"\r\nb SELECT INBOX\r\nc LOGOUT\r\n", "* 2 EXISTS"},
 		{"995", "", "USER there\r\nPASS pw+there\r\nSTAT\r\nQUIT\r\n", "+OK 1 "},
 		{"110", pop3Upgrade, "USER here\r\nPASS pw here\r\nSTAT\r\nQUIT\r\n", "+OK 2 "},
 	} {
-		raw := dialTCP(t, f.addr+":"+c.port)
+		raw := dialTCP(t, net.JoinHostPort(f.Addr, c.port))
 		if c.script != "" {
 			(&transcript.Runner{Conn: raw}).MustPlay(t, c.script)
 		}
@@ -86,17 +90,23 @@ func (h *holding) flush() {
 	h.Conn.Write(h.held)
 }
 
-// STARTTLS and the TLS ports under every launcher: with two pipes, with standard error as the connection, and with a socket
-// that systemd passes. The local server's environment tells what has been handed on.
-func TestLaunchers(t *testing.T) { ways(t, testLaunchers) }
+// STARTTLS and the TLS ports under every launcher: with two pipes, with standard error as the connection, and
+// with a socket that systemd passes. The local server's environment tells what has been handed on.
+func TestLaunchers(t *testing.T) {
+	t.Run("alone", func(t *testing.T) { testLaunchers(t, newPKI(t, harness.PerConnection())) })
+	t.Run("relayd", func(t *testing.T) { testLaunchers(t, newPKI(t, harness.WithRelayd(harness.Relayd(t)))) })
+}
 
 func testLaunchers(t *testing.T, p *pki) {
 	syslog := harness.Syslog(t)
 	server := accountHere(t, p, "printf '%s OK here\\r\\n' \"$IMAPLOGINTAG\"\nenv\necho end")
 	program := []string{harness.Bin(t, "imapd-proxy"), server, "Maildir"}
-	plain := p.env(harness.Env{"LISTEN_FDNAMES": "connection"})
+	plain := p.env(harness.Env{"LISTEN_FDNAMES": "connection", "IMAP_PROXY": "1"})
+	if p.mode.Relayd != nil {
+		plain["RELAY_SOCKET"] = p.mode.Relayd.Socket
+	}
 	delete(plain, "TLS_CACHEFILE")
-	encrypted := overTLS(plain)
+	encrypted := harness.OverTLS(plain)
 	launchers := map[string]func(harness.Listen) *harness.Process{
 		"tcpserver": func(l harness.Listen) *harness.Process { return harness.Tcpserver(t, l) },
 		"tcpsvd":    func(l harness.Listen) *harness.Process { return harness.Tcpsvd(t, l) },

@@ -15,34 +15,44 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// Proxied over TLS to Dovecot, with STARTTLS and on the TLS port, name and authority checked; also as the master user, which is
-// how CRAM with userdb's hashed secrets gets through.
+// Proxied over TLS to Dovecot, with STARTTLS and on the TLS port, name and authority checked; also as the
+// master user, which is how CRAM with userdb's hashed secrets gets through.
 func TestDovecotOverTLS(t *testing.T) { ways(t, testDovecotOverTLS) }
 
 func testDovecotOverTLS(t *testing.T, p *pki) {
 	hosts(t)
 	dovecot := startAccounts(t, p, dovecotName)
-	secret := testcert.Write(t, p.dir+"/master", []byte("master secret\n"))
+	secret := testcert.Write(t, p.Dir+"/master", []byte("master secret\n"))
 	for i, env := range []harness.Env{
 		{"PROXY_TLS": "STARTTLS"},
 		{"PROXY_TLS": "YES"},
 		{"PROXY_TLS": "YES", "PROXY_MASTER_USER": "master", "PROXY_MASTER_PASSWORD_FILE": secret},
 	} {
-		env["PROXY_TLS_TRUSTCERTS"] = p.trust
+		env["PROXY_TLS_TRUSTCERTS"] = p.Trust
 		addr := fmt.Sprintf("127.0.2.%d", i+1)
-		imap := harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), p.env(env))
-		harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), p.env(env))
-		harness.Dialogue(t, addr+":143", "S* \\* OK .*\nC: a LOGIN there pw+there\nS: a OK connected to proxy server.\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*\nC: c LOGOUT\nS* c OK .*\nS-").Conn.Close()
-		harness.Dialogue(t, addr+":110", "S* \\+OK .*\nC: USER there\nS* \\+OK .*\nC: PASS pw+there\nS: +OK Connected to proxy server.\nC: STAT\nS~ \\+OK 1 .*\nC: QUIT\nS* \\+OK .*\nS-").Conn.Close()
+		f := p.mode.Start(t, harness.ProxyOptions{Addr: addr, Env: p.env(env)})
+		harness.Dialogue(
+			t,
+			addr+":143",
+			"S* \\* OK .*\nC: a LOGIN there pw+there\nS: a OK connected to proxy server.\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*\nC: c LOGOUT\nS* c OK .*\nS-",
+		).Conn.Close()
+		harness.Dialogue(
+			t,
+			addr+":110",
+			"S* \\+OK .*\nC: USER there\nS* \\+OK .*\nC: PASS pw+there\nS: +OK Connected to proxy server.\nC: STAT\nS~ \\+OK 1 .*\nC: QUIT\nS* \\+OK .*\nS-",
+		).Conn.Close()
 		for _, service := range []string{"imap-login", "pop3-login"} {
 			dovecot.Log.Wait(t, service+": (Info: )?Login: user=<there>.*TLS")
 		}
 		if env["PROXY_MASTER_USER"] != "" {
 			r := harness.Dial(t, addr+":143")
 			r.Funcs = cramFuncs("there", "pw+there")
-			r.MustPlay(t, "S* \\* OK .*\nC: a AUTHENTICATE CRAM-MD5\nS~ \\+ (?P<chal>\\S+)\nC: ${cram}\nS: a OK connected to proxy server.\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*")
+			r.MustPlay(
+				t,
+				"S* \\* OK .*\nC: a AUTHENTICATE CRAM-MD5\nS~ \\+ (?P<chal>\\S+)\nC: ${cram}\nS: a OK connected to proxy server.\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*",
+			)
 		}
-		p.ends(imap).Wait(t, "INFO: LOGOUT, user=there, .*mailhost="+dovecotName)
+		f.Ends("IMAP").Wait(t, "INFO: LOGOUT, user=there, .*mailhost="+dovecotName)
 	}
 }
 
@@ -85,7 +95,10 @@ func (m *mailhost) serve(s script, p int) func(net.Conn) error {
 		conn.SetDeadline(time.Now().Add(10 * time.Second))
 		var c net.Conn = wiretap{conn, m}
 		upgrade := func() {
-			c = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{s.pair.DER}, PrivateKey: s.pair.Key}}})
+			c = tls.Server(
+				c,
+				&tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{s.pair.DER}, PrivateKey: s.pair.Key}}},
+			)
 		}
 		if s.implicit && s.pair != nil {
 			upgrade()
@@ -119,8 +132,8 @@ func (m *mailhost) serve(s script, p int) func(net.Conn) error {
 	}
 }
 
-// Every mailhost that can not be trusted is refused, temporarily, with the reason in the log and without a word of the login
-// in clear text.
+// Every mailhost that can not be trusted is refused, temporarily, with the reason in the log and without a
+// word of the login in clear text.
 func TestMailhostRefused(t *testing.T) { ways(t, testMailhostRefused) }
 
 func testMailhostRefused(t *testing.T, p *pki) {
@@ -129,32 +142,100 @@ func testMailhostRefused(t *testing.T, p *pki) {
 		name, tls, why string
 		script
 	}{
-		{"wrong name", "STARTTLS", "step=tls.*certificate is valid for other.example", script{good, [2]string{}, false, p.ca.Issue(t, testcert.Spec{Name: "other.example"})}},
-		{"expired", "STARTTLS", "step=tls.*expired", script{good, [2]string{}, false, p.ca.Issue(t, testcert.Spec{Name: "bad1.example", Age: time.Hour})}},
-		{"unknown CA", "STARTTLS", "step=tls.*unknown authority", script{good, [2]string{}, false, testcert.CA(t, "Other").Issue(t, testcert.Spec{Name: "bad2.example"})}},
-		{"wrong name, TLS port", "YES", "step=tls.*certificate is valid for other.example", script{good, [2]string{}, true, p.ca.Issue(t, testcert.Spec{Name: "other.example"})}},
-		{"unknown CA, TLS port", "YES", "step=tls.*unknown authority", script{good, [2]string{}, true, testcert.CA(t, "Other").Issue(t, testcert.Spec{Name: "bad4.example"})}},
-		{"clear text on TLS port", "YES", "step=tls.*(first record|handshake)", script{good, [2]string{}, true, nil}},
-		{"no STARTTLS", "STARTTLS", "step=tls", script{good, [2]string{"TAG BAD unknown command", "-ERR unknown command"}, false, nil}},
-		{"STARTTLS stripped", "STARTTLS", "step=tls", script{[2]string{"* OK [CAPABILITY IMAP4rev1] hello", "+OK hello"}, [2]string{"TAG NO not now", "-ERR no"}, false, nil}},
+		{
+			"wrong name",
+			"STARTTLS",
+			"step=tls.*certificate is valid for other.example",
+			script{good, [2]string{}, false, p.CA.Issue(t, testcert.Spec{Name: "other.example"})},
+		},
+		{
+			"expired",
+			"STARTTLS",
+			"step=tls.*expired",
+			script{good, [2]string{}, false, p.CA.Issue(t, testcert.Spec{Name: "bad1.example", Age: time.Hour})},
+		},
+		{
+			"unknown CA",
+			"STARTTLS",
+			"step=tls.*unknown authority",
+			script{good, [2]string{}, false, testcert.CA(t, "Other").Issue(t, testcert.Spec{Name: "bad2.example"})},
+		},
+		{
+			"wrong name, TLS port",
+			"YES",
+			"step=tls.*certificate is valid for other.example",
+			script{good, [2]string{}, true, p.CA.Issue(t, testcert.Spec{Name: "other.example"})},
+		},
+		{
+			"unknown CA, TLS port",
+			"YES",
+			"step=tls.*unknown authority",
+			script{good, [2]string{}, true, testcert.CA(t, "Other").Issue(t, testcert.Spec{Name: "bad4.example"})},
+		},
+		{
+			"clear text on TLS port",
+			"YES",
+			"step=tls.*(first record|handshake)",
+			script{good, [2]string{}, true, nil},
+		},
+		{
+			"no STARTTLS",
+			"STARTTLS",
+			"step=tls",
+			script{good, [2]string{"TAG BAD unknown command", "-ERR unknown command"}, false, nil},
+		},
+		{
+			"STARTTLS stripped",
+			"STARTTLS",
+			"step=tls",
+			script{
+				[2]string{"* OK [CAPABILITY IMAP4rev1] hello", "+OK hello"},
+				[2]string{"TAG NO not now", "-ERR no"},
+				false,
+				nil,
+			},
+		},
 		{"yes but no TLS", "STARTTLS", "step=tls", script{good, [2]string{}, false, nil}},
-		{"injected answer", "STARTTLS", "step=tls", script{good, [2]string{"TAG OK go\r\n* OK sly\r\nTAG OK logged in", "+OK go\r\n+OK sly\r\n+OK slyer"}, false, nil}},
-		{"PREAUTH", "STARTTLS", "PREAUTH", script{[2]string{"* PREAUTH welcome", ""}, [2]string{}, false, p.ca.Issue(t, testcert.Spec{Name: "bad10.example"})}},
+		{
+			"injected answer",
+			"STARTTLS",
+			"step=tls",
+			script{
+				good,
+				[2]string{"TAG OK go\r\n* OK sly\r\nTAG OK logged in", "+OK go\r\n+OK sly\r\n+OK slyer"},
+				false,
+				nil,
+			},
+		},
+		{
+			"PREAUTH",
+			"STARTTLS",
+			"PREAUTH",
+			script{
+				[2]string{"* PREAUTH welcome", ""},
+				[2]string{},
+				false,
+				p.CA.Issue(t, testcert.Spec{Name: "bad10.example"}),
+			},
+		},
 	}
 	accounts := make([]harness.Account, len(cases))
 	for i := range cases {
-		accounts[i] = harness.Account{Name: fmt.Sprintf("u%d", i), Password: "sesame0pen", Options: fmt.Sprintf("mailhost=bad%d.example", i)}
+		accounts[i] = harness.Account{
+			Name:     fmt.Sprintf("u%d", i),
+			Password: "sesame0pen",
+			Options:  fmt.Sprintf("mailhost=bad%d.example", i),
+		}
 		names[fmt.Sprintf("127.0.4.%d", i+1)] = fmt.Sprintf("bad%d.example", i)
 	}
 	hosts(t)
 	harness.Userdb(t, accounts...)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	imap, pop3 := map[string]*harness.Process{}, map[string]*harness.Process{}
+	proxies := map[string]*harness.Proxy{}
 	fronts := map[string]string{"STARTTLS": "127.0.2.1", "YES": "127.0.2.2"}
 	for mode, addr := range fronts {
-		env := p.env(harness.Env{"PROXY_TLS": mode, "PROXY_TLS_TRUSTCERTS": p.trust, "PROXY_LOGIN_TIMEOUT": "3"})
-		imap[mode] = harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env)
-		pop3[mode] = harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env)
+		env := p.env(harness.Env{"PROXY_TLS": mode, "PROXY_TLS_TRUSTCERTS": p.Trust, "PROXY_LOGIN_TIMEOUT": "3"})
+		proxies[mode] = p.mode.Start(t, harness.ProxyOptions{Addr: addr, Env: env})
 	}
 	for i, c := range cases {
 		addr := fmt.Sprintf("127.0.4.%d", i+1)
@@ -170,18 +251,27 @@ func testMailhostRefused(t *testing.T, p *pki) {
 			f := harness.NewFakeMailhost(t, listen, m.serve(c.script, proto))
 			t.Run(c.name+"/"+port[0], func(t *testing.T) {
 				t.Parallel()
-				log := imap[c.tls].Log
+				log := proxies[c.tls].Log("IMAP")
 				if proto == 0 {
-					harness.Dialogue(t, fronts[c.tls]+":143", fmt.Sprintf("S* \\* OK .*\nC: a LOGIN u%d sesame0pen\nS~ a NO \\[UNAVAILABLE\\] .*\nC: b LOGOUT\nS* b OK .*", i))
+					harness.Dialogue(
+						t,
+						fronts[c.tls]+":143",
+						fmt.Sprintf(
+							"S* \\* OK .*\nC: a LOGIN u%d sesame0pen\nS~ a NO \\[UNAVAILABLE\\] .*\nC: b LOGOUT\nS* b OK .*",
+							i,
+						),
+					)
 				} else {
-					log = pop3[c.tls].Log
+					log = proxies[c.tls].Log("POP3")
 					harness.Dialogue(t, fronts[c.tls]+":110", fmt.Sprintf("S* \\+OK .*\nC: USER u%d\nS* \\+OK .*\nC: PASS sesame0pen\nS~ -ERR \\[SYS/TEMP\\] .*\nC: QUIT\nS* \\+OK .*", i))
 				}
 				if f.Connections() == 0 {
 					t.Error("never asked")
 				}
 				lines := log.Find(fmt.Sprintf("user=u%d\\b", i))
-				if len(lines) != 1 || len(log.Find(fmt.Sprintf("WARN: .*bad%d.example.*%s", i, c.why))) != 1 && len(log.Find(fmt.Sprintf("WARN: .*bad%d.example.*step=(tls|greeting).*%s", i, c.why))) != 1 {
+				if len(lines) != 1 ||
+					len(log.Find(fmt.Sprintf("WARN: .*bad%d.example.*%s", i, c.why))) != 1 &&
+						len(log.Find(fmt.Sprintf("WARN: .*bad%d.example.*step=(tls|greeting).*%s", i, c.why))) != 1 {
 					t.Errorf("log: %q, want one line with %q", lines, c.why)
 				}
 				for _, secret := range []string{"sesame0pen", "LOGIN", "PASS", "AUTH", "USER"} {

@@ -21,22 +21,21 @@ import (
 
 // A restart of relayd is noticed by no client, before the login or after it.
 func TestRelaydRestarted(t *testing.T) {
-	p := newPKI(t)
+	p := newPKI(t, harness.WithRelayd(harness.Relayd(t)))
 	hosts(t)
 	startAccounts(t, p, dovecotName)
-	p.relayd = harness.Relayd(t)
-	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": p.trust}), false)
-	clear := dialTCP(t, f.addr+":143")
+	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": p.Trust}))
+	clear := dialTCP(t, f.At("IMAP"))
 	(&transcript.Runner{Conn: clear}).MustPlay(t, "S* \\* OK .*")
-	begun, _ := dialTLS(t, f.addr+":993", anybody)
+	begun, _ := dialTLS(t, f.At("IMAPS"), anybody)
 	begun.MustPlay(t, "S* \\* OK .*")
-	in, _ := dialTLS(t, f.addr+":993", anybody)
+	in, _ := dialTLS(t, f.At("IMAPS"), anybody)
 	in.MustPlay(t, "S* \\* OK .*\nC: a LOGIN there pw+there\nS* a OK .*")
-	if !harness.Eventually(func() bool { return p.metric(t, "relayd_sessions_taken_total") == 1 }) {
+	if !harness.Eventually(func() bool { return p.mode.Relayd.Metric(t, "relayd_sessions_taken_total") == 1 }) {
 		t.Fatal("relayd does not take the session")
 	}
-	p.relayd.Cmd.Process.Signal(syscall.SIGHUP)
-	p.relayd.Log.Wait(t, "1 sessions passed on")
+	p.mode.Relayd.Cmd.Process.Signal(syscall.SIGHUP)
+	p.mode.Relayd.Log.Wait(t, "1 sessions passed on")
 	mailbox := "C: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*"
 	in.MustPlay(t, mailbox)
 	begun.MustPlay(t, "C: a LOGIN there pw+there\nS* a OK .*\n"+mailbox)
@@ -47,7 +46,7 @@ func TestRelaydRestarted(t *testing.T) {
 		r.MustPlay(t, "C: c LOGOUT\nS* c OK .*\nS-")
 		r.Conn.Close()
 	}
-	for _, log := range []*harness.Log{f.imap.Log, f.imaps.Log} {
+	for _, log := range []*harness.Log{f.Log("IMAP"), f.Log("IMAPS")} {
 		if warned := log.Find("^(WARN|ERR|CRIT):"); len(warned) > 0 {
 			t.Errorf("%q", warned)
 		}
@@ -57,26 +56,25 @@ func TestRelaydRestarted(t *testing.T) {
 // A session that a limit of relayd's refuses is told so, over TLS and in clear text, and the dialogue goes on: the client may
 // log in again later, or log out.
 func TestRelaydLimit(t *testing.T) {
-	p := newPKI(t)
+	p := newPKI(t, harness.WithRelayd(harness.Relayd(t, "-maxperuser", "1")))
 	startAccounts(t, p, dovecotAddr)
-	p.relayd = harness.Relayd(t, "-maxperuser", "1")
-	f := startFront(t, p, "127.0.1.1", p.env(nil), false)
-	in, _ := dialTLS(t, f.addr+":993", anybody)
+	f := startFront(t, p, "127.0.1.1", p.env(nil))
+	in, _ := dialTLS(t, f.At("IMAPS"), anybody)
 	in.MustPlay(t, "S* \\* OK .*\nC: a LOGIN there pw+there\nS* a OK .*")
 	var others []*transcript.Runner
 	for _, cfg := range []*tls.Config{anybody, {InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}} {
-		r, _ := dialTLS(t, f.addr+":993", cfg)
+		r, _ := dialTLS(t, f.At("IMAPS"), cfg)
 		r.MustPlay(t, "S* \\* OK .*\nC: a LOGIN there pw+there\nS~ a NO \\[UNAVAILABLE\\] .*\nC: b NOOP\nS: b OK NOOP completed\n"+
 			"C: c LOGIN there pw+there\nS~ c NO \\[UNAVAILABLE\\] .*")
 		others = append(others, r)
 	}
-	pop, _ := dialTLS(t, f.addr+":995", anybody)
+	pop, _ := dialTLS(t, f.At("POP3S"), anybody)
 	pop.MustPlay(t, "S* \\+OK .*\nC: USER there\nS* \\+OK .*\nC: PASS pw+there\nS~ -ERR .*\nC: QUIT\nS~ \\+OK .*\nS-")
-	f.imaps.Log.WaitN(t, 4, "WARN: too many sessions: .*, user=there, ip=")
+	f.Log("IMAPS").WaitN(t, 4, "WARN: too many sessions: .*, user=there, ip=")
 	in.MustPlay(t, "C: b LOGOUT\nS* b OK .*\nS-")
 	in.Conn.Close()
 	for _, r := range others {
-		if !harness.Eventually(func() bool { return p.metric(t, "relayd_sessions_reserved") == 0 }) {
+		if !harness.Eventually(func() bool { return p.mode.Relayd.Metric(t, "relayd_sessions_reserved") == 0 }) {
 			t.Fatal("the session does not end")
 		}
 		r.MustPlay(t, "C: d LOGIN there pw+there\nS* d OK .*\nC: e SELECT INBOX\nS* \\* 1 EXISTS\nS* e OK .*\nC: f LOGOUT\nS* f OK .*\nS-")
@@ -96,12 +94,12 @@ func kill(t *testing.T, relayd *harness.Service) {
 
 // relayd is killed. Whose session it has is cut off; everybody else is served, by the front end's own process.
 func TestRelaydKilled(t *testing.T) {
-	p := newPKI(t)
+	p := newPKI(t, harness.PerConnection())
 	names["127.0.7.1"] = "bulk.example"
 	hosts(t)
 	harness.Userdb(t, harness.Account{Name: "there", Password: "pw", Options: "mailhost=bulk.example"})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	pair := p.ca.Issue(t, testcert.Spec{Name: "bulk.example"})
+	pair := p.CA.Issue(t, testcert.Spec{Name: "bulk.example"})
 	// The mailhost, which speaks TLS, can do harm when it is asked for the login.
 	var harm atomic.Value
 	harness.NewFakeMailhost(t, "127.0.7.1:993", func(raw net.Conn) error {
@@ -125,46 +123,46 @@ func TestRelaydKilled(t *testing.T) {
 	const loggedIn = "C: a LOGIN there pw\nS* a OK .*\nC: b NOOP\nS: b OK done"
 	for i, c := range []struct {
 		name string
-		play func(t *testing.T, f *front)
+		play func(t *testing.T, f *harness.Proxy)
 	}{
-		{"before STARTTLS", func(t *testing.T, f *front) {
-			raw := dialTCP(t, f.addr+":143")
+		{"before STARTTLS", func(t *testing.T, f *harness.Proxy) {
+			raw := dialTCP(t, f.At("IMAP"))
 			(&transcript.Runner{Conn: raw}).MustPlay(t, imapUpgrade[:strings.Index(imapUpgrade, "\n")])
-			kill(t, p.relayd)
+			kill(t, p.mode.Relayd)
 			r, _ := upgrade(t, raw, "C: t STARTTLS\nS* t OK .*", anybody)
 			r.MustPlay(t, loggedIn)
 			r.Conn.Close()
 		}},
-		{"before the login", func(t *testing.T, f *front) {
-			r, _ := dialTLS(t, f.addr+":993", anybody)
+		{"before the login", func(t *testing.T, f *harness.Proxy) {
+			r, _ := dialTLS(t, f.At("IMAPS"), anybody)
 			r.MustPlay(t, "S* \\* OK .*")
-			kill(t, p.relayd)
+			kill(t, p.mode.Relayd)
 			r.MustPlay(t, loggedIn)
 			r.Conn.Close()
 		}},
-		{"during the login", func(t *testing.T, f *front) {
-			harm.Store(func() { kill(t, p.relayd) })
-			r, _ := dialTLS(t, f.addr+":993", anybody)
+		{"during the login", func(t *testing.T, f *harness.Proxy) {
+			harm.Store(func() { kill(t, p.mode.Relayd) })
+			r, _ := dialTLS(t, f.At("IMAPS"), anybody)
 			r.MustPlay(t, "S* \\* OK .*\n"+loggedIn)
 			r.Conn.Close()
 		}},
-		{"during the login, client in clear text", func(t *testing.T, f *front) {
-			harm.Store(func() { kill(t, p.relayd) })
-			harness.Dialogue(t, f.addr+":143", "S* \\* OK .*\n"+loggedIn).Conn.Close()
+		{"during the login, client in clear text", func(t *testing.T, f *harness.Proxy) {
+			harm.Store(func() { kill(t, p.mode.Relayd) })
+			harness.Dialogue(t, f.At("IMAP"), "S* \\* OK .*\n"+loggedIn).Conn.Close()
 		}},
-		{"stands still during the login", func(t *testing.T, f *front) {
-			harm.Store(func() { p.relayd.Cmd.Process.Signal(syscall.SIGSTOP) })
-			r, _ := dialTLS(t, f.addr+":993", anybody)
+		{"stands still during the login", func(t *testing.T, f *harness.Proxy) {
+			harm.Store(func() { p.mode.Relayd.Cmd.Process.Signal(syscall.SIGSTOP) })
+			r, _ := dialTLS(t, f.At("IMAPS"), anybody)
 			r.MustPlay(t, "S* \\* OK .*\n"+loggedIn) // once the front end has lost its patience
-			kill(t, p.relayd)
+			kill(t, p.mode.Relayd)
 			r.MustPlay(t, "C: c NOOP\nS: c OK done")
 			r.Conn.Close()
 		}},
-		{"after the login", func(t *testing.T, f *front) {
-			r, _ := dialTLS(t, f.addr+":993", anybody)
+		{"after the login", func(t *testing.T, f *harness.Proxy) {
+			r, _ := dialTLS(t, f.At("IMAPS"), anybody)
 			r.MustPlay(t, "S* \\* OK .*\n"+loggedIn)
 			harness.NoneLeft(t, "imapd-proxy")
-			kill(t, p.relayd)
+			kill(t, p.mode.Relayd)
 			r.Conn.SetDeadline(time.Now().Add(8 * time.Second))
 			if got, err := io.ReadAll(r.Buffered()); len(got) > 0 || os.IsTimeout(err) {
 				t.Errorf("the client reads %q, %v", got, err)
@@ -173,11 +171,11 @@ func TestRelaydKilled(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			harm.Store((func())(nil))
-			p.relayd = harness.Relayd(t)
-			f := startFront(t, p, fmt.Sprintf("127.0.3.%d", i+1), p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.trust}), false)
+			p.mode = harness.WithRelayd(harness.Relayd(t))
+			f := startFront(t, p, fmt.Sprintf("127.0.3.%d", i+1), p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.Trust}))
 			c.play(t, f)
 			harm.Store((func())(nil))
-			r, _ := upgrade(t, dialTCP(t, f.addr+":143"), imapUpgrade, anybody)
+			r, _ := upgrade(t, dialTCP(t, f.At("IMAP")), imapUpgrade, anybody)
 			r.MustPlay(t, loggedIn)
 			r.Conn.Close()
 			harness.NoneLeft(t, "imapd-proxy")

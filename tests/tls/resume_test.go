@@ -14,13 +14,14 @@ import (
 )
 
 // A session is resumed by another process, and on another port, as long as the ticket keys last.
-func TestResumption(t *testing.T) {
-	p := newPKI(t)
-	cache := filepath.Join(p.dir, "cache")
+func TestResumption(t *testing.T) { ways(t, testResumption) }
+
+func testResumption(t *testing.T, p *pki) {
+	cache := filepath.Join(p.Dir, "cache")
 	keys := cache + ".keys"
-	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_CACHEFILE": cache}), false)
+	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_CACHEFILE": cache}))
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
-		session := filepath.Join(p.dir, "session"+version)
+		session := filepath.Join(p.Dir, "session"+version)
 		// TLS 1.3 has the ticket behind the handshake: s_client must still be there.
 		connect := func(args ...string) string {
 			out := openssl(t, append(args, version, "-ign_eof"), "z LOGOUT", "QUIT")
@@ -38,12 +39,12 @@ func TestResumption(t *testing.T) {
 				t.Errorf("%s %s: %s, want %s", version, what, got, want)
 			}
 		}
-		save := []string{"-connect", f.addr + ":993", "-sess_out", session}
-		use := []string{"-connect", f.addr + ":993", "-sess_in", session}
+		save := []string{"-connect", f.At("IMAPS"), "-sess_out", session}
+		use := []string{"-connect", f.At("IMAPS"), "-sess_in", session}
 		check("first connection", "new", save...)
 		check("second", "reused", use...)
-		check("POP3", "reused", "-connect", f.addr+":995", "-sess_in", session)
-		check("STARTTLS", "reused", "-starttls", "imap", "-connect", f.addr+":143", "-sess_in", session)
+		check("POP3", "reused", "-connect", f.At("POP3S"), "-sess_in", session)
+		check("STARTTLS", "reused", "-starttls", "imap", "-connect", f.At("IMAP"), "-sess_in", session)
 
 		// Thirteen hours later there is a new key, and the old one still serves.
 		before := len(keyLines(t, keys))
@@ -55,9 +56,9 @@ func TestResumption(t *testing.T) {
 
 		// A file that others can read is no secret.
 		os.Chmod(keys, 0o644)
-		old := f.imaps.Log.Find("can be read or written by others: replaced")
+		old := f.Log("IMAPS").Find("can be read or written by others: replaced")
 		check("open file", "new", use...)
-		f.imaps.Log.WaitN(t, len(old)+1, "WARN: .*cache.keys can be read or written by others: replaced")
+		f.Log("IMAPS").WaitN(t, len(old)+1, "WARN: .*cache.keys can be read or written by others: replaced")
 		if st, err := os.Stat(keys); err != nil || st.Mode().Perm() != 0o600 {
 			t.Errorf("%v %v", st, err)
 		}
@@ -65,22 +66,23 @@ func TestResumption(t *testing.T) {
 		check("next", "new", save...)
 		check("next again", "reused", use...)
 		os.WriteFile(keys, []byte("damaged"), 0o600)
-		old = f.imaps.Log.Find("is damaged: replaced")
+		old = f.Log("IMAPS").Find("is damaged: replaced")
 		check("damaged file", "new", use...)
-		f.imaps.Log.WaitN(t, len(old)+1, "WARN: .*cache.keys is damaged: replaced")
+		f.Log("IMAPS").WaitN(t, len(old)+1, "WARN: .*cache.keys is damaged: replaced")
 		check("then", "new", save...)
 		check("then again", "reused", use...)
 	}
-	if warned := f.imaps.Log.Find("WARN"); len(warned) != 4 {
+	if warned := f.Log("IMAPS").Find("WARN"); len(warned) != 4 {
 		t.Errorf("warnings: %q", warned)
 	}
 }
 
 // Without a key file nothing is resumed, and no ticket is given out.
-func TestNoResumption(t *testing.T) {
-	p := newPKI(t)
-	f := startFront(t, p, "127.0.1.1", p.env(nil), false)
-	out := openssl(t, []string{"-connect", f.addr + ":993", "-ign_eof"}, "z LOGOUT")
+func TestNoResumption(t *testing.T) { ways(t, testNoResumption) }
+
+func testNoResumption(t *testing.T, p *pki) {
+	f := startFront(t, p, "127.0.1.1", p.env(nil))
+	out := openssl(t, []string{"-connect", f.At("IMAPS"), "-ign_eof"}, "z LOGOUT")
 	if strings.Contains(out, "TLS session ticket:") {
 		t.Errorf("a ticket nobody can use:\n%s", out)
 	}
