@@ -183,11 +183,7 @@ func (s *started) dial(t *testing.T) net.Conn {
 // has waits for a text in the log.
 func (l *lines) has(t *testing.T, text string) {
 	t.Helper()
-	for range 500 {
-		if strings.Contains(l.String(), text) {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	if !testlog.Eventually(func() bool { return strings.Contains(l.String(), text) }) {
+		t.Errorf("not in the log: %q; log:\n%s", text, l)
 	}
-	t.Errorf("not in the log: %q; log:\n%s", text, l)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailproxy/tests/testlog"
 )
 
 func TestMetrics(t *testing.T) {
@@ -42,13 +44,11 @@ func TestMetrics(t *testing.T) {
 		return string(text)
 	}
 	var text string
-	for range 100 { // a request is counted when its answer has been written
+	// A request is counted when its answer has been written.
+	testlog.Eventually(func() bool {
 		text = get("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-		if strings.Contains(text, `authdaemond_request_seconds_count{request="auth"} 6`) {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return strings.Contains(text, `authdaemond_request_seconds_count{request="auth"} 6`)
+	})
 	for _, want := range []string{
 		"HTTP/1.1 200 OK\r\n", "Content-Type: text/plain; version=0.0.4\r\n",
 		"# TYPE authdaemond_requests_total counter\n",

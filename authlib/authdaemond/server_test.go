@@ -16,6 +16,8 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/unixsocket"
+
+	"mailproxy/tests/testlog"
 )
 
 func TestModulesInOrder(t *testing.T) {
@@ -47,8 +49,8 @@ func TestModulesInOrder(t *testing.T) {
 		{"bob", "bob", "/b own=1,more=2", "a b"},
 		{"cat", "cat", "/c own=1,more=2", "a b c"},
 		{"nobody", "x", "refused", "a b c"},
-		// A module that cannot tell ends it: the next must not be asked, nor the client be told that the password
-		// is wrong.
+		// A module that cannot tell ends it: the next must not be asked, nor the client be told that the
+		// password is wrong.
 		{"down", "down", "temporary", "a b"},
 		{"down2", "x", "temporary", "a b"},
 		{"bob", "bob", "/b own=1,more=2", "a b"},
@@ -164,7 +166,9 @@ func TestEnumerateLarge(t *testing.T) {
 	n := 0
 	if err := s.Enumerate(context.Background(), func(*authlib.Account) error {
 		if n++; n == 1 {
-			time.Sleep(50 * time.Millisecond) // the socket's buffer fills
+			// A reader that is late: the daemon has filled the socket's buffer and waits, which cannot be
+			// seen from here.
+			time.Sleep(50 * time.Millisecond)
 		}
 		return nil
 	}); n != 5000 || err != nil {
@@ -205,7 +209,7 @@ func TestWire(t *testing.T) {
 				}
 				rest = rest[n:]
 				if step == 1 && len(test.send) < 100 {
-					time.Sleep(100 * time.Microsecond)
+					time.Sleep(100 * time.Microsecond) // the pace is what is tested
 				}
 			}
 			got, _ := io.ReadAll(c)
@@ -243,13 +247,9 @@ func TestSilent(t *testing.T) {
 			t.Fatalf("a silent client is still there: %v", err)
 		}
 	}
-	for range 100 {
-		if s.waiting.Load() == 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	if !testlog.Eventually(func() bool { return s.waiting.Load() == 0 }) {
+		t.Errorf("%d still waited for", s.waiting.Load())
 	}
-	t.Errorf("%d still waited for", s.waiting.Load())
 }
 
 // TestOverload: slots and queue are bounded; beyond, a temporary failure at once.
@@ -320,8 +320,8 @@ func TestReloadAndDrain(t *testing.T) {
 	s := start(t, old, nil)
 	first := make(chan string)
 	go func() { first <- s.login("ann", "ann") }()
-	for len(s.now.slots) == 0 {
-		time.Sleep(time.Millisecond)
+	if !testlog.Eventually(func() bool { return len(s.now.slots) > 0 }) {
+		t.Fatal("no request is served")
 	}
 	next, _ := fakeAsker(t, "DEFAULTOPTIONS=new=1", &fake{name: "b", users: []string{"bob"}})
 	s.use(next)
@@ -334,11 +334,14 @@ func TestReloadAndDrain(t *testing.T) {
 	case <-time.After(20 * time.Millisecond):
 	}
 	s.stop()
-	for range 500 {
-		if _, err := net.Dial("unix", s.path); err != nil {
-			break
+	if !testlog.Eventually(func() bool {
+		c, err := net.Dial("unix", s.path)
+		if err == nil {
+			c.Close()
 		}
-		time.Sleep(10 * time.Millisecond)
+		return err != nil
+	}) {
+		t.Error("it still listens")
 	}
 	close(release)
 	if got := <-first; got != "/slow own=1" {

@@ -17,6 +17,8 @@ import (
 
 	"mailproxy/authlib/rcfile"
 	"mailproxy/authlib/sqlaccount"
+
+	"mailproxy/tests/testlog"
 )
 
 // server is a database without a network: every query answers with one row, its own text.
@@ -199,8 +201,8 @@ func TestBounded(t *testing.T) {
 			}
 		})
 	}
-	for end := time.Now().Add(10 * time.Second); s.open.Load() < 2 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
+	if !testlog.Eventually(func() bool { return s.open.Load() == 2 }) {
+		t.Fatalf("%d connections", s.open.Load())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

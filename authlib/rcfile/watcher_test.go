@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-func TestWatcher(t *testing.T) {
+func TestWatcher(t *testing.T) { synctest.Test(t, testWatcher) }
+
+func testWatcher(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "authrc")
 	clock := time.Now()
 	write := func(text string, mode os.FileMode) {

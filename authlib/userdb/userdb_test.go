@@ -330,6 +330,11 @@ func TestAge(t *testing.T) {
 	if err := os.WriteFile(path, append([]byte("young\tuid=1|gid=1|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"), text...), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// Two files that are written one after the other may well have the same time.
+	young := time.Now().Add(time.Hour)
+	if err := os.Chtimes(path, young, young); err != nil {
+		t.Fatal(err)
+	}
 	if got := login(m, "imap", "young", "secret"); !strings.HasPrefix(got, "1/1 ") {
 		t.Errorf("text younger than .dat: %s", got)
 	}
@@ -373,7 +378,7 @@ func TestConcurrent(t *testing.T) {
 		if err := os.Chtimes(path, now, now); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // a pause between two changes, so that logins come between them
 	}
 	wg.Wait()
 }

@@ -127,7 +127,7 @@ func halfCloseClient(s *session) {
 	}
 	expect(s, b, "QUIT\r\n")
 	ends(s, b)
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // an end that is followed by nothing for a while is what is tested
 	answer := bytes.Repeat([]byte("0123456789abcdef"), 20000)
 	go func() {
 		_, _ = b.Write(answer)
@@ -237,7 +237,7 @@ func slowReader(s *session) {
 		_, _ = io.Copy(s.mailhost, src())
 		s.mailhost.CloseWrite()
 	}()
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond) // a reader that is late is what is tested: all buffers on the way fill
 	for range 20 {
 		send(s, s.client, "DONE\r\n")
 		expect(s, s.mailhost, "DONE\r\n")
@@ -249,7 +249,7 @@ func slowReader(s *session) {
 		n, err := s.client.Read(buf)
 		got.Write(buf[:n])
 		if total += int64(n); total < 400_000 && n > 0 {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // and slow
 		} else {
 			buf = make([]byte, 128<<10)
 		}

@@ -61,6 +61,8 @@ func TestOpenSSL(t *testing.T) {
 			for i, command := range []string{"K", "k", "K"} {
 				if strings.HasPrefix(args, "-tls1_3") {
 					fmt.Fprintln(in, command)
+					// s_client takes a letter for a command only if no more text comes with it; it does not say when it
+					// has read it.
 					time.Sleep(50 * time.Millisecond)
 				}
 				say(fmt.Sprintf("after %d", i))

@@ -142,7 +142,7 @@ func (c candidate) memory(t testing.TB, n int, settle time.Duration) float64 {
 	for range n {
 		sessions = append(sessions, c.login(t))
 	}
-	time.Sleep(settle) // whoever gives memory back when idle has done so
+	time.Sleep(settle) // until what gives memory back when idle has done so
 	pids := append(measure.Children(t, c.launcher), c.pids[1:]...)
 	total := 0.0
 	for _, pid := range pids {

@@ -96,5 +96,6 @@ func reload(t testing.TB, s settings, path string) {
 	settle()
 }
 
-// settle waits until our modules look at their files again.
+// settle is the pause after which our modules look at their files again: they do so every 20 ms at most,
+// which is what the tests that call it are about.
 func settle() { time.Sleep(30 * time.Millisecond) }

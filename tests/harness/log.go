@@ -4,13 +4,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"mailproxy/tests/testlog"
 )
 
 // Patience is how long the harness waits for a server to start or a log line to appear. It is far above what either takes.
-const Patience = 30 * time.Second
+const Patience = testlog.Patience
 
 // Log collects the lines that a program writes. It is safe for concurrent use.
 type Log struct{ testlog.Log }
@@ -59,20 +58,4 @@ func (l *Log) WaitN(t testing.TB, n int, expr string) []string {
 }
 
 // Eventually asks often until the condition holds, and reports whether it did within Patience.
-func Eventually(condition func() bool) bool {
-	for wait := time.Millisecond; ; wait = min(wait*2, 50*time.Millisecond) {
-		if condition() {
-			return true
-		}
-		if wait == 50*time.Millisecond {
-			break
-		}
-		time.Sleep(wait)
-	}
-	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if condition() {
-			return true
-		}
-	}
-	return false
-}
+func Eventually(condition func() bool) bool { return testlog.Eventually(condition) }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -216,7 +215,6 @@ func (m *machine) waitJournal(t *testing.T, what string, fits func(entry) bool, 
 				return true
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
 		return false
 	}) {
 		t.Fatalf("the journal has no %s", what)

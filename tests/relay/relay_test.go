@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,15 +222,25 @@ func TestRestart(t *testing.T) {
 	relayd := world(t)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	for i := range 6 {
+	end := sync.OnceFunc(func() { close(stop); wg.Wait() })
+	defer end()
+	var read [6]atomic.Int64 // messages, by client
+	// all waits until each client has read n more messages.
+	all := func(n int64) {
+		t.Helper()
+		for i := range read {
+			want := read[i].Load() + n
+			if !harness.Eventually(func() bool { return read[i].Load() >= want || t.Failed() }) {
+				t.Fatalf("client %d reads no more messages", i)
+			}
+		}
+	}
+	for i := range read {
 		c := login(t, i%2 == 1)
 		wg.Go(func() {
 			for n := 0; ; n++ {
 				select {
 				case <-stop:
-					if n < 3 {
-						t.Errorf("client %d read only %d messages", i, n)
-					}
 					return
 				default:
 				}
@@ -238,13 +249,14 @@ func TestRestart(t *testing.T) {
 					t.Errorf("client %d, message %d: %d bytes, %v", i, n, len(got), err)
 					return
 				}
+				read[i].Add(1)
 			}
 		})
 	}
 	idle := login(t, true)
 	pid := relayd.Cmd.Process.Pid
 	for i := range 3 {
-		time.Sleep(700 * time.Millisecond)
+		all(2)
 		if err := unix.Kill(pid, unix.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
@@ -253,9 +265,8 @@ func TestRestart(t *testing.T) {
 		relayd.wait(i+1, `INFO: relayd: 7 sessions passed on`)
 		login(t, i%2 == 0).ok("LOGOUT") // new sessions go to the new process
 	}
-	time.Sleep(300 * time.Millisecond)
-	close(stop)
-	wg.Wait()
+	all(2)
+	end()
 	idle.ok("NOOP")
 }
 

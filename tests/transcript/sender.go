@@ -46,7 +46,7 @@ func (s *sender) write(text string) error {
 		}
 		text = text[n:]
 		if s.r.Dribble > 0 {
-			time.Sleep(s.r.Dribble)
+			time.Sleep(s.r.Dribble) // the pace that the test asked for
 		}
 	}
 	return nil

@@ -119,6 +119,6 @@ func (s *Session) Repeat(text string) {
 		if _, err := io.WriteString(s.Conn, text); err != nil {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // the pace of a client that is never silent
 	}
 }

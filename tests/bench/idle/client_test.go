@@ -26,7 +26,7 @@ func login(addr string, encrypted bool) (*client, error) {
 		if c, err = net.DialTimeout("tcp", addr, 20*time.Second); err == nil {
 			break
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // as a client does that tries again
 	}
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"mailproxy/tests/harness"
 	"time"
 )
 
@@ -35,12 +37,7 @@ func newGroup(b *testing.B) *group {
 		}
 	}
 	b.Cleanup(func() {
-		for range 50 {
-			if os.Remove(g.memory) == nil {
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
+		harness.Eventually(func() bool { return os.Remove(g.memory) == nil })
 		_ = os.Remove(g.cpu)
 	})
 	return g

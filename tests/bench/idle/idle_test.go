@@ -62,7 +62,7 @@ func measure(b *testing.B, s setup, encrypted bool, ns []int) (all []memory) {
 	warm.grow(b, 8, addr, encrypted)
 	warm.alive(b)
 	warm.close()
-	time.Sleep(settle)
+	time.Sleep(settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
 	private0, _ := g.private(b)
 	cgroup0, cpu0 := g.usage(b), g.seconds(b)
 	var c crowd
@@ -71,7 +71,7 @@ func measure(b *testing.B, s setup, encrypted bool, ns []int) (all []memory) {
 		c.grow(b, n, addr, encrypted)
 		cpu := g.seconds(b) - cpu0
 		c.alive(b)
-		time.Sleep(settle)
+		time.Sleep(settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
 		private, processes := g.private(b)
 		cgroup := g.usage(b)
 		all = append(all, memory{n: n, private: float64(private-private0) / float64(n), cgroup: float64(cgroup-cgroup0) / float64(n),

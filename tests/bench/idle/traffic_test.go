@@ -124,7 +124,7 @@ func BenchmarkLatency(b *testing.B) {
 					b.Fatal(err)
 				}
 				defer x.Close()
-				time.Sleep(settle)
+				time.Sleep(settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
 				var times []float64
 				for b.Loop() {
 					for range 5000 {

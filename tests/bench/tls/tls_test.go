@@ -158,10 +158,10 @@ func (s *side) warm(b *testing.B) {
 // rest waits until idle sessions have given back what they can.
 func (s *side) rest() {
 	if s.relayd != nil {
-		time.Sleep(relaydRest)
+		time.Sleep(relaydRest) // the pause belongs to the measurement
 		return
 	}
-	time.Sleep(idleSettle)
+	time.Sleep(idleSettle) // the pause belongs to the measurement
 }
 
 // private is the private memory of the side's session processes, in KiB, and what relayd has grown by.

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
 )
 
@@ -204,7 +205,9 @@ func ticks(b *testing.B, pid int, fields ...int) (sum time.Duration) {
 func (s *side) settled(b *testing.B) {
 	b.Helper()
 	harness.NoneLeft(b, s.comms...)
-	time.Sleep(50 * time.Millisecond) // and has been waited for
+	if !harness.Eventually(func() bool { return len(measure.Children(b, s.front.Cmd.Process.Pid)) == 0 }) {
+		b.Fatal("the launcher does not wait for its children")
+	}
 }
 
 func median[T ~int64 | ~float64](values []T) T {
