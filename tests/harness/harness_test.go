@@ -1,6 +1,7 @@
 package harness_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/syslog"
@@ -9,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/transcript"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
@@ -151,4 +154,40 @@ func readAll(addr string) (string, error) {
 	defer conn.Close()
 	out, err := io.ReadAll(conn)
 	return string(out), err
+}
+
+// What a mode promises to every test: all four ports serve accounts here and elsewhere, the log of a port has its logins, and a
+// proxy is idle when its sessions have ended.
+func TestModes(t *testing.T) {
+	cert := harness.NewPKI(t).File(t, "proxy.pem", testcert.Spec{Name: "proxy.example"})
+	harness.Site{Mailboxes: harness.Mailboxes}.Start(t)
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		p := m.Start(t, harness.ProxyOptions{Addr: "127.0.1.1", TLS: true,
+			Env: harness.Env{"TLS_CERTFILE": cert, "TLS_CACHEFILE": ""}})
+		for _, box := range harness.Mailboxes {
+			login := map[string]string{
+				"IMAP": "S* \\* OK .*\nC: a LOGIN " + box.Name + " " + harness.Quoted(box.Password) + "\nS* a OK .*\n" +
+					"C: b LOGOUT\nS* b OK .*\nS-",
+				"POP3": "S* \\+OK .*\nC: USER " + box.Name + "\nS* \\+OK.*\nC: PASS " + box.Password + "\nS* \\+OK.*\n" +
+					"C: QUIT\nS* \\+OK.*\nS-",
+			}
+			for protocol, dialogue := range login {
+				harness.Dialogue(t, p.At(protocol), dialogue).Conn.Close()
+				conn, err := tls.Dial("tcp", p.At(protocol+"S"), &tls.Config{InsecureSkipVerify: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				(&transcript.Runner{Conn: conn}).MustPlay(t, dialogue)
+				conn.Close()
+				for _, port := range []string{protocol, protocol + "S"} {
+					p.Log(port).Wait(t, "LOGIN, user="+box.Name+", ")
+					if box.Host != "" {
+						p.Ends(port).Wait(t, "LOGOUT, user="+box.Name+", .*, mailhost="+box.Host)
+					}
+				}
+			}
+		}
+		p.Idle(t)
+		p.Broken(t, "IMAP", 0, "")
+	})
 }

@@ -17,7 +17,8 @@ const (
 type Mailbox struct {
 	Account
 	Host     string   // CourierHost, DovecotHost, or empty: the account is here
-	Subjects []string // of its messages
+	Subjects []string // of small messages in it
+	Messages []string // further messages, whole
 }
 
 // Mailboxes are one account of each kind. Their passwords need quoting in one protocol or another.
@@ -49,6 +50,7 @@ func (s Site) Start(t testing.TB) *DovecotServer {
 		for _, subject := range box.Subjects {
 			messages = append(messages, Message(subject))
 		}
+		messages = append(messages, box.Messages...)
 		a := box.Account
 		home := NewHome(t, messages...)
 		if box.Host == DovecotHost {

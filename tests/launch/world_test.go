@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 // proxy is where the launchers listen, mailhost where the accounts that are not here live.
 const (
 	proxy    = "127.0.0.1"
-	mailhost = "127.0.0.2"
+	mailhost = harness.CourierHost
 )
 
 // side is one of the two protocols.
@@ -84,11 +84,11 @@ S-
 // world starts a Courier mailhost and its auth daemon with two accounts, "here" and "there".
 func world(t *testing.T) {
 	t.Helper()
-	harness.Userdb(t,
-		harness.Account{Name: "here", Password: "pw", Home: harness.NewHome(t, harness.Message("one"))},
-		harness.Account{Name: "there", Password: "pw", Home: harness.NewHome(t, harness.Message("one")), Options: "mailhost=" + mailhost})
-	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	harness.CourierMailhost(t, mailhost)
+	one := []string{"one"}
+	harness.Site{Mailboxes: []harness.Mailbox{
+		{Account: harness.Account{Name: "here", Password: "pw"}, Subjects: one},
+		{Account: harness.Account{Name: "there", Password: "pw"}, Subjects: one, Host: mailhost},
+	}}.Start(t)
 }
 
 // env are the settings of a side, short delays included.

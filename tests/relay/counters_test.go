@@ -35,9 +35,7 @@ func TestCounters(t *testing.T) {
 		account("ann", ""), account("second", ""), account("limited", "")}})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	relayd := harness.Relayd(t, "-maxperuser", "1")
-	env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0", "RELAY_SOCKET": relayd.Socket}
-	harness.IMAPUnderCourier(t, proxy, harness.Bin(t, "imapd-proxy"), env)
-	harness.POP3UnderCourier(t, proxy, harness.Bin(t, "pop3d-proxy"), env)
+	harness.WithRelayd(relayd).Start(t, harness.ProxyOptions{Addr: proxy})
 
 	// say logs in over IMAP and leaves, with what is answered to it.
 	say := func(user, password, answer string) *client {
@@ -123,8 +121,7 @@ func TestNobodyCounts(t *testing.T) {
 	harness.Dovecot(t, harness.DovecotOptions{Addr: dovecot, Accounts: []harness.Account{{Name: "ann", Password: "secret"}}})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	relayd := harness.Relayd(t)
-	env := harness.Env{"IMAP_PROXY": "1", "LOGIN_FAIL_DELAY": "0", "RELAY_SOCKET": relayd.Socket}
-	harness.IMAPUnderCourier(t, proxy, harness.Bin(t, "imapd-proxy"), env)
+	harness.WithRelayd(relayd).Start(t, harness.ProxyOptions{Addr: proxy, Protocols: []string{"IMAP"}})
 	if err := relayd.Cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

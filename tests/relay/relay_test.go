@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -31,7 +30,7 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 const (
 	proxy   = "127.0.1.1" // in clear
 	proxy2  = "127.0.1.2" // TLS on both sides
-	dovecot = "127.0.0.3"
+	dovecot = harness.DovecotHost
 )
 
 // message is large enough for the bulk path of the relay.
@@ -40,79 +39,23 @@ var message = harness.Message("large") + strings.Repeat("01234567890123456789012
 // fetched is how the message comes over the wire.
 var fetched = strings.ReplaceAll(message, "\n", "\r\n")
 
-// world starts Dovecot with an account, and the proxies with a relayd.
-func world(t *testing.T, args ...string) *relayd {
+// world starts Dovecot with an account, and a proxy with a relayd: in clear at the address proxy, with TLS on both sides at
+// proxy2.
+func world(t *testing.T, args ...string) *harness.Service {
 	t.Helper()
-	dir := harness.Dir(t)
-	ca := testcert.CA(t, "Test CA")
-	trust := testcert.Write(t, filepath.Join(dir, "ca.pem"), ca.CertPEM())
-	cert := testcert.Write(t, filepath.Join(dir, "cert.pem"), ca.Issue(t, testcert.Spec{Name: "localhost", Names: []string{"localhost", proxy2, dovecot}}).PEM(t))
-	ann := harness.Account{Name: "ann", Password: "secret", Options: "mailhost=" + dovecot}
-	harness.Userdb(t, ann, harness.Account{Name: "here", Password: "secret", Home: harness.NewHome(t, message)})
-	ann.Home = harness.NewHome(t, message)
-	harness.Dovecot(t, harness.DovecotOptions{Addr: dovecot, Accounts: []harness.Account{ann}, CertFile: cert, KeyFile: cert, Extra: "mail_max_userip_connections = 100"})
-	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	relayd := startRelayd(t, args...)
-	env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0", "RELAY_SOCKET": relayd.socket}
-	harness.IMAPUnderCourier(t, proxy, harness.Bin(t, "imapd-proxy"), env)
-	harness.POP3UnderCourier(t, proxy, harness.Bin(t, "pop3d-proxy"), env)
-	both := harness.Env{"IMAP_TLS": "1", "TLS_CERTFILE": cert, "TLS_CACHEFILE": "", "PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": trust}
-	for name, value := range env {
-		both[name] = value
-	}
-	harness.Couriertcpd(t, harness.TCPD{Addr: proxy2, Port: 993, Config: "imapd", Env: both,
-		Program: []string{harness.Bin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir"}})
-	return relayd
-}
-
-// relayd is one that logs to a file: its successors go on writing there when the first process has ended.
-type relayd struct {
-	*harness.Process
-	t           *testing.T
-	socket, log string
-}
-
-func startRelayd(t *testing.T, args ...string) *relayd {
-	t.Helper()
-	dir := harness.Dir(t)
-	r := &relayd{t: t, socket: filepath.Join(dir, "socket"), log: filepath.Join(dir, "log")}
-	log, err := os.Create(r.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd := exec.Command(harness.Bin(t, "relayd"), append([]string{"-socket", r.socket, "-user", "courier"}, args...)...)
-	cmd.Env, cmd.Stderr = []string{}, log
-	r.Process = harness.Start(t, cmd)
-	if !harness.Eventually(func() bool { _, err := os.Stat(r.socket); return err == nil }) {
-		t.Fatal("relayd does not start")
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			text, _ := os.ReadFile(r.log)
-			t.Logf("--- log of relayd:\n%s", text)
-		}
-	})
-	return r
-}
-
-// wait waits for n lines of the log that match and returns them.
-func (r *relayd) wait(n int, expr string) (lines []string) {
-	r.t.Helper()
-	re := regexp.MustCompile(expr)
-	if !harness.Eventually(func() bool {
-		text, _ := os.ReadFile(r.log)
-		lines = lines[:0]
-		for _, line := range strings.Split(string(text), "\n") {
-			if re.MatchString(line) {
-				lines = append(lines, line)
-			}
-		}
-		return len(lines) >= n
-	}) {
-		r.t.Fatalf("%d of %d lines %s", len(lines), n, expr)
-	}
-	return lines
+	pki := harness.NewPKI(t)
+	spec := testcert.Spec{Name: "localhost", Names: []string{"localhost", proxy2, dovecot}}
+	cert := pki.File(t, "cert.pem", spec)
+	account := func(name string) harness.Account { return harness.Account{Name: name, Password: "secret"} }
+	ann := harness.Mailbox{Account: account("ann"), Host: harness.DovecotHost, Messages: []string{message}}
+	here := harness.Mailbox{Account: account("here"), Messages: []string{message}}
+	harness.Site{Mailboxes: []harness.Mailbox{ann, here}, Dovecot: harness.DovecotOptions{
+		CertFile: cert, KeyFile: cert, Extra: "mail_max_userip_connections = 100"}}.Start(t)
+	m := harness.WithRelayd(harness.Relayd(t, args...))
+	m.Start(t, harness.ProxyOptions{Addr: proxy})
+	m.Start(t, harness.ProxyOptions{Addr: proxy2, Protocols: []string{"IMAP"}, TLS: true, Env: harness.Env{
+		"TLS_CERTFILE": cert, "TLS_CACHEFILE": "", "PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": pki.Trust}})
+	return m.Relayd
 }
 
 // client is an IMAP session.
@@ -193,7 +136,7 @@ func TestFrontEndsEnd(t *testing.T) {
 	}
 	c.ok("LOGOUT")
 	d.ok("LOGOUT")
-	relayd.wait(2, `^INFO: LOGOUT, user=ann, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], mailhost=127\.0\.0\.3, rcvd=\d+, sent=\d+, time=\d+, protocol=IMAP$`)
+	relayd.Log.WaitN(t, 2, `^INFO: LOGOUT, user=ann, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], mailhost=127\.0\.0\.3, rcvd=\d+, sent=\d+, time=\d+, protocol=IMAP$`)
 }
 
 // TestLocalServer: the TLS of an account that is here is relayd's business as well.
@@ -209,7 +152,7 @@ func TestLocalServer(t *testing.T) {
 	if err := unix.Kill(relayd.Cmd.Process.Pid, unix.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	relayd.wait(1, `INFO: relayd: 1 sessions passed on`)
+	relayd.Log.WaitN(t, 1, `INFO: relayd: 1 sessions passed on`)
 	c.ok("NOOP")
 	c.ok("LOGOUT")
 	if !harness.Eventually(func() bool { return count(t, "imapd") == 0 }) {
@@ -260,9 +203,9 @@ func TestRestart(t *testing.T) {
 		if err := unix.Kill(pid, unix.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		lines := relayd.wait(i+1, `sessions taken over by process \d+`)
+		lines := relayd.Log.WaitN(t, i+1, `sessions taken over by process \d+`)
 		fmt.Sscan(regexp.MustCompile(`process (\d+)`).FindStringSubmatch(lines[i])[1], &pid)
-		relayd.wait(i+1, `INFO: relayd: 7 sessions passed on`)
+		relayd.Log.WaitN(t, i+1, `INFO: relayd: 7 sessions passed on`)
 		login(t, i%2 == 0).ok("LOGOUT") // new sessions go to the new process
 	}
 	all(2)
