@@ -58,14 +58,23 @@ func TestCourierTools(t *testing.T) {
 
 // TestCourierLogins: Courier's imaplogin and courierpop3login ask our daemon, and run the account's session.
 func TestCourierLogins(t *testing.T) {
-	harness.Userdb(t,
-		harness.Account{Name: "ann@example.org", Password: "sec ret", CRAM: true, Home: harness.NewHome(t, "for ann")},
-		harness.Account{Name: "bob", Password: "pw2", Hash: "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.",
-			Home: harness.NewHome(t)})
+	harness.Userdb(
+		t,
+		harness.Account{
+			Name: "ann@example.org", Password: "sec ret", CRAM: true, Home: harness.NewHome(t, "for ann"),
+		},
+		harness.Account{
+			Name: "bob", Password: "pw2",
+			Hash: "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.",
+			Home: harness.NewHome(t),
+		},
+	)
 	harness.Authdaemonrc(t, "authuserdb", nil)
 	p := daemon(t, harness.Bin(t, "authdaemond"))
-	harness.IMAPUnderCourier(t, "127.0.40.1", harness.CourierIMAPLogin, harness.Env{"IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN", "IMAP_PROXY": "0"})
-	harness.POP3UnderCourier(t, "127.0.40.1", harness.CourierPOP3Login, harness.Env{"POP3AUTH": "PLAIN", "POP3_PROXY": "0"})
+	harness.IMAPUnderCourier(t, "127.0.40.1", harness.CourierIMAPLogin,
+		harness.Env{"IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN", "IMAP_PROXY": "0"})
+	harness.POP3UnderCourier(t, "127.0.40.1", harness.CourierPOP3Login,
+		harness.Env{"POP3AUTH": "PLAIN", "POP3_PROXY": "0"})
 	for _, session := range []struct{ addr, text string }{
 		{"127.0.40.1:143", "S~ \\* OK .*\nC: a LOGIN ann@example.org \"sec ret\"\nS* a OK .*\nC: b SELECT INBOX\nS* \\* 1 EXISTS\n"},
 		{"127.0.40.1:143", "S~ \\* OK .*\nC: a LOGIN bob secret\nS* a OK .*\nC: b LOGOUT\nS* b OK .*\n"},
@@ -79,24 +88,37 @@ func TestCourierLogins(t *testing.T) {
 	p.Stop()
 	harness.Authdaemonrc(t, "authfoo authuserdb", nil)
 	daemon(t, harness.Bin(t, "authdaemond"))
-	harness.Dialogue(t, "127.0.40.1:143", "S~ \\* OK .*\nC: a LOGIN bob secret\nS: * BYE Temporary problem, please try again later\n")
-	harness.Dialogue(t, "127.0.40.1:110", "S~ \\+OK .*\nC: USER bob\nS~ \\+OK .*\nC: PASS secret\nS: -ERR Temporary problem, please try again later\n")
+	harness.Dialogue(t, "127.0.40.1:143",
+		"S~ \\* OK .*\nC: a LOGIN bob secret\nS: * BYE Temporary problem, please try again later\n")
+	harness.Dialogue(
+		t,
+		"127.0.40.1:110",
+		"S~ \\+OK .*\nC: USER bob\nS~ \\+OK .*\nC: PASS secret\nS: -ERR Temporary problem, please try again later\n",
+	)
 }
 
 // TestCourierDaemon: our client asks Courier's daemon.
 func TestCourierDaemon(t *testing.T) {
-	harness.Userdb(t, harness.Account{Name: "ann@example.org", Password: "secret", CRAM: true, Options: "mailhost=127.0.0.2"})
+	harness.Userdb(t,
+		harness.Account{Name: "ann@example.org", Password: "secret", CRAM: true, Options: "mailhost=127.0.0.2"})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	ctx := context.Background()
 	client := &authlib.Client{}
-	a, err := client.Authenticate(ctx, &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "ann@example.org", Password: "secret", RemoteIP: "::ffff:192.0.2.7"})
+	a, err := client.Authenticate(
+		ctx,
+		&authlib.AuthRequest{
+			Service: "imap", Type: authlib.AuthLogin, User: "ann@example.org", Password: "secret",
+			RemoteIP: "::ffff:192.0.2.7",
+		},
+	)
 	if err != nil || a.Address != "ann@example.org" || a.ClearPassword != "secret" || *a.UID != harness.MailID {
 		t.Errorf("%+v, %v", a, err)
 	}
 	if mailhost, _ := a.Options.Get("mailhost"); mailhost != "127.0.0.2" {
 		t.Errorf("options %q", a.Options)
 	}
-	if a, err := client.Authenticate(ctx, harness.CRAMRequest("imap", authlib.AuthCRAMSHA256, "ann@example.org", "secret")); err != nil || a.ClearPassword != "" {
+	if a, err := client.Authenticate(ctx, harness.CRAMRequest("imap", authlib.AuthCRAMSHA256, "ann@example.org", "secret")); err != nil ||
+		a.ClearPassword != "" {
 		t.Errorf("%+v, %v", a, err)
 	}
 	for _, req := range []*authlib.AuthRequest{
@@ -113,7 +135,10 @@ func TestCourierDaemon(t *testing.T) {
 	if _, err := client.Lookup(ctx, &authlib.LookupRequest{Service: "imap", User: "ann@example.org"}); err != nil {
 		t.Error(err)
 	}
-	if err := client.ChangePassword(ctx, &authlib.PasswordRequest{Service: "imap", User: "ann@example.org", OldPassword: "x", NewPassword: "y"}); !errors.Is(err, authlib.ErrRefused) {
+	if err := client.ChangePassword(ctx, &authlib.PasswordRequest{Service: "imap", User: "ann@example.org", OldPassword: "x", NewPassword: "y"}); !errors.Is(
+		err,
+		authlib.ErrRefused,
+	) {
 		t.Error(err)
 	}
 	n := 0

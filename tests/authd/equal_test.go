@@ -53,59 +53,66 @@ var tolerated = map[string]string{
 func TestEqualAnswers(t *testing.T) {
 	var names []string
 	for line := range strings.Lines(accounts(t)) {
-		if name, _, ok := strings.Cut(line, "\t"); ok && (!strings.HasPrefix(name, "bulk") || strings.HasPrefix(name, "bulk1")) {
+		if name, _, ok := strings.Cut(line, "\t"); ok &&
+			(!strings.HasPrefix(name, "bulk") || strings.HasPrefix(name, "bulk1")) {
 			names = append(names, name)
 		}
 	}
-	names = append(names, "nobody", "a@x.org ", "A@X.ORG", "a@x", "#", "# comment", ".", "a|b", "six=", "bulk1@example.org|uid=0")
+	names = append(names, "nobody", "a@x.org ", "A@X.ORG", "a@x", "#", "# comment", ".", "a|b", "six=",
+		"bulk1@example.org|uid=0")
 	ctx := context.Background()
-	theirs, ours := both(t, harness.Env{"DEFAULTOPTIONS": "wbnodsn=1,disableimap=1"}, func(t *testing.T) []string {
-		client := &authlib.Client{}
-		var got []string
-		add := func(a *authlib.Account, err error, format string, args ...any) {
-			got = append(got, fmt.Sprintf(format, args...)+": "+harness.ShowAnswer(a, err))
-		}
-		for _, name := range names {
-			for _, service := range []string{"imap", "pop3", "esmtp"} {
-				if strings.HasPrefix(name, "bulk") && service != "imap" {
-					continue
-				}
-				a, err := client.Lookup(ctx, &authlib.LookupRequest{Service: service, User: name})
-				add(a, err, "%s PRE %s", name, service)
-				for _, pw := range []string{"secret", "imapsecret", "", "wrong"} {
-					a, err := client.Authenticate(ctx, &authlib.AuthRequest{Service: service, Type: authlib.AuthLogin, User: name, Password: pw})
-					add(a, err, "%s LOGIN %s %q", name, service, pw)
-				}
-				if strings.HasPrefix(name, "bulk") {
-					continue
-				}
-				for _, kind := range []authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA1, authlib.AuthCRAMSHA256} {
-					for _, pw := range []string{"secret", "wrong"} {
-						req := harness.CRAMRequest(service, kind, name, pw)
-						if service == "pop3" { // some clients write the digest so
-							user, digest, _ := strings.Cut(string(req.Response), " ")
-							req.Response = []byte(user + " " + strings.ToUpper(digest))
+	theirs, ours := both(
+		t,
+		harness.Env{"DEFAULTOPTIONS": "wbnodsn=1,disableimap=1"},
+		func(t *testing.T) []string {
+			client := &authlib.Client{}
+			var got []string
+			add := func(a *authlib.Account, err error, format string, args ...any) {
+				got = append(got, fmt.Sprintf(format, args...)+": "+harness.ShowAnswer(a, err))
+			}
+			for _, name := range names {
+				for _, service := range []string{"imap", "pop3", "esmtp"} {
+					if strings.HasPrefix(name, "bulk") && service != "imap" {
+						continue
+					}
+					a, err := client.Lookup(ctx, &authlib.LookupRequest{Service: service, User: name})
+					add(a, err, "%s PRE %s", name, service)
+					for _, pw := range []string{"secret", "imapsecret", "", "wrong"} {
+						a, err := client.Authenticate(ctx,
+							&authlib.AuthRequest{Service: service, Type: authlib.AuthLogin, User: name, Password: pw})
+						add(a, err, "%s LOGIN %s %q", name, service, pw)
+					}
+					if strings.HasPrefix(name, "bulk") {
+						continue
+					}
+					for _, kind := range []authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA1, authlib.AuthCRAMSHA256} {
+						for _, pw := range []string{"secret", "wrong"} {
+							req := harness.CRAMRequest(service, kind, name, pw)
+							if service == "pop3" { // some clients write the digest so
+								user, digest, _ := strings.Cut(string(req.Response), " ")
+								req.Response = []byte(user + " " + strings.ToUpper(digest))
+							}
+							a, err := client.Authenticate(ctx, req)
+							add(a, err, "%s %s %s %q", name, kind, service, pw)
 						}
-						a, err := client.Authenticate(ctx, req)
-						add(a, err, "%s %s %s %q", name, kind, service, pw)
 					}
 				}
 			}
-		}
-		for _, module := range []string{"authuserdb", "authfoo"} {
-			a, err := client.Lookup(ctx, &authlib.LookupRequest{Module: module, Service: "imap", User: "six"})
-			add(a, err, "PRE %s", module)
-		}
-		var list []string
-		if err := client.Enumerate(ctx, func(a *authlib.Account) error {
-			list = append(list, a.Address+" listed: "+harness.ShowAnswer(a, nil))
-			return nil
-		}); err != nil {
-			t.Error(err)
-		}
-		sort.Strings(list)
-		return append(got, list...)
-	})
+			for _, module := range []string{"authuserdb", "authfoo"} {
+				a, err := client.Lookup(ctx, &authlib.LookupRequest{Module: module, Service: "imap", User: "six"})
+				add(a, err, "PRE %s", module)
+			}
+			var list []string
+			if err := client.Enumerate(ctx, func(a *authlib.Account) error {
+				list = append(list, a.Address+" listed: "+harness.ShowAnswer(a, nil))
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+			sort.Strings(list)
+			return append(got, list...)
+		},
+	)
 	compare(t, theirs, ours)
 	if len(theirs) < 1000 {
 		t.Errorf("only %d answers compared", len(theirs))
@@ -158,10 +165,17 @@ func TestEqualPasswords(t *testing.T) {
 			{"imap", "six", "secret"}, {"imap", "yes", "secret"}, {"imap", "sha", "secret"}, {"imap", "des", "secret"}, {"imap", "nopw", ""},
 			{"imap", "nobody", "x"}, {"imap", "with space", "secret"}, {"imap", "ünï", "secret"}, {"pop3", "onlyimap", "imapsecret"},
 		} {
-			err := client.ChangePassword(ctx, &authlib.PasswordRequest{Service: test.service, User: test.user, OldPassword: test.old, NewPassword: "nëw pw"})
-			line := fmt.Sprintf("%s %s %q: refused %v, err %v", test.user, test.service, test.old, errors.Is(err, authlib.ErrRefused), err != nil)
+			err := client.ChangePassword(
+				ctx,
+				&authlib.PasswordRequest{
+					Service: test.service, User: test.user, OldPassword: test.old, NewPassword: "nëw pw",
+				},
+			)
+			line := fmt.Sprintf("%s %s %q: refused %v, err %v", test.user, test.service, test.old,
+				errors.Is(err, authlib.ErrRefused), err != nil)
 			for _, pw := range []string{test.old, "nëw pw"} {
-				_, err := client.Authenticate(ctx, &authlib.AuthRequest{Service: test.service, Type: authlib.AuthLogin, User: test.user, Password: pw})
+				_, err := client.Authenticate(ctx,
+					&authlib.AuthRequest{Service: test.service, Type: authlib.AuthLogin, User: test.user, Password: pw})
 				line += fmt.Sprintf(" %q %v", pw, err == nil)
 			}
 			for _, kind := range []authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA256} {

@@ -94,7 +94,8 @@ func TestStopWhileWaiting(t *testing.T) {
 	done := make(chan error, 10)
 	for i := range cap(done) {
 		go func() {
-			_, err := (&authlib.Client{}).Lookup(context.Background(), &authlib.LookupRequest{Service: "imap", User: fmt.Sprint("user", i)})
+			_, err := (&authlib.Client{}).Lookup(context.Background(),
+				&authlib.LookupRequest{Service: "imap", User: fmt.Sprint("user", i)})
 			done <- err
 		}()
 	}

@@ -19,7 +19,8 @@ import (
 
 // login asks for ann with her password and returns what came of it.
 func login(client *authlib.Client) string {
-	a, err := client.Authenticate(context.Background(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "ann", Password: "secret"})
+	a, err := client.Authenticate(context.Background(),
+		&authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "ann", Password: "secret"})
 	switch {
 	case errors.Is(err, authlib.ErrRefused):
 		return "refused"
@@ -55,7 +56,8 @@ func TestOneShot(t *testing.T) {
 	}
 	client.OneShot = (&authlib.Starter{Program: hang}).Start
 	start := time.Now()
-	if _, err := client.Lookup(ctx, &authlib.LookupRequest{Service: "imap", User: "ann"}); err == nil || time.Since(start) > 5*time.Second {
+	if _, err := client.Lookup(ctx, &authlib.LookupRequest{Service: "imap", User: "ann"}); err == nil ||
+		time.Since(start) > 5*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
 	harness.NoneLeft(t, "sleep")
@@ -106,7 +108,9 @@ func TestSignals(t *testing.T) {
 		t.Error(got)
 	}
 	harness.Authdaemonrc(t, "authuserdb", harness.Env{"daemons": "many"})
-	reload(`ERR: the settings stay as they were: /etc/courier/authdaemonrc:[0-9]+: daemons: "many" is not a number from 1 to 1000`)
+	reload(
+		`ERR: the settings stay as they were: /etc/courier/authdaemonrc:[0-9]+: daemons: "many" is not a number from 1 to 1000`,
+	)
 	if got := login(client); got != "ann new=1" {
 		t.Error(got)
 	}
@@ -116,7 +120,8 @@ func TestSignals(t *testing.T) {
 	if got := login(client); got != "ann " {
 		t.Error(got)
 	}
-	if _, err := client.Lookup(context.Background(), &authlib.LookupRequest{Service: "imap", User: "nobody"}); err == nil || errors.Is(err, authlib.ErrRefused) {
+	if _, err := client.Lookup(context.Background(), &authlib.LookupRequest{Service: "imap", User: "nobody"}); err == nil ||
+		errors.Is(err, authlib.ErrRefused) {
 		t.Errorf("got %v", err)
 	}
 	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -168,7 +173,11 @@ func TestSystemd(t *testing.T) {
 	if err := os.Chmod(notify, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	p := harness.Start(t, exec.Command("systemd-socket-activate", "-l", socket, "-E", "NOTIFY_SOCKET="+notify, harness.Bin(t, "authdaemond")))
+	p := harness.Start(
+		t,
+		exec.Command("systemd-socket-activate", "-l", socket, "-E", "NOTIFY_SOCKET="+notify,
+			harness.Bin(t, "authdaemond")),
+	)
 	client := &authlib.Client{Socket: socket}
 	if !harness.Eventually(func() bool { return login(client) == "ann " }) {
 		t.Fatalf("got %s; log:\n%s", login(client), p.Log)
@@ -226,7 +235,8 @@ func TestRights(t *testing.T) {
 		t.Errorf("uid %s", got)
 	}
 	p.Stop()
-	harness.Run(t, "", "chown", "courier", "/etc/courier/userdb", "/etc/courier/userdb.dat", "/etc/courier/userdbshadow.dat")
+	harness.Run(t, "", "chown", "courier", "/etc/courier/userdb", "/etc/courier/userdb.dat",
+		"/etc/courier/userdbshadow.dat")
 	harness.Run(t, "", "chgrp", "courier", "/etc/courier/authdaemonrc")
 	p = daemon(t, harness.Bin(t, "authdaemond"))
 	// It listens before it gives up root.
@@ -246,7 +256,8 @@ func TestRights(t *testing.T) {
 	}
 	// Root's tools write a file that the daemon cannot read: the accounts stay, and the log says so.
 	harness.Userdb(t, harness.Account{Name: "ann", Password: "changed"})
-	if !harness.Eventually(func() bool { login(client); return len(p.Log.Find("the accounts stay as they were")) > 0 }) {
+	if !harness.Eventually(
+		func() bool { login(client); return len(p.Log.Find("the accounts stay as they were")) > 0 }) {
 		t.Errorf("log:\n%s", p.Log)
 	}
 	if got := login(client); got != "ann " {

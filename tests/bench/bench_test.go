@@ -11,7 +11,8 @@ import (
 	"mailproxy/tests/bench/measure"
 )
 
-// size says how much is measured. "make bench" takes the default; the tests a little, to see that the tool works.
+// size says how much is measured. "make bench" takes the default; the tests a little, to see that the tool
+// works.
 type size struct {
 	turns, logins, noops, idle int
 	bytes                      int64
@@ -36,7 +37,8 @@ func given() size {
 func TestTool(t *testing.T) {
 	for _, protocol := range []string{"IMAP", "POP3"} {
 		t.Run(protocol, func(t *testing.T) {
-			run(t, io.Discard, protocol, size{turns: 1, logins: 3, noops: 10, idle: 3, bytes: 10 << 20, settle: 50 * time.Millisecond})
+			run(t, io.Discard, protocol,
+				size{turns: 1, logins: 3, noops: 10, idle: 3, bytes: 10 << 20, settle: 50 * time.Millisecond})
 		})
 	}
 }
@@ -88,8 +90,11 @@ func run(t testing.TB, out io.Writer, protocol string, n size) {
 		title := map[string]string{"SEND": "to the client", "TAKE": "to the mailhost"}[way]
 		measure.Print(out, protocol+": processor time per GB "+title, "s", 0.5, bulk)
 	}
-	memory := measure.Alternate(min(n.turns, 3), names(all), func(i int) float64 { return all[i].memory(t, n.idle, n.settle) })
-	measure.Print(out, fmt.Sprintf("%s: private memory per idle session (%d sessions; relayd counted in full)", protocol, n.idle), "KiB", 0, memory)
+	memory := measure.Alternate(min(n.turns, 3), names(all),
+		func(i int) float64 { return all[i].memory(t, n.idle, n.settle) })
+	measure.Print(out,
+		fmt.Sprintf("%s: private memory per idle session (%d sessions; relayd counted in full)", protocol, n.idle),
+		"KiB", 0, memory)
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -98,7 +103,8 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 func latency(out io.Writer, title string, all []candidate, values [][]float64) {
 	fmt.Fprintf(out, "\n%s: ", title)
 	for i, c := range all {
-		fmt.Fprintf(out, "%s median %.2f, 99 %% below %.2f; ", c.name, measure.Median(values[i]), measure.Percentile(values[i], 99))
+		fmt.Fprintf(out, "%s median %.2f, 99 %% below %.2f; ", c.name, measure.Median(values[i]),
+			measure.Percentile(values[i], 99))
 	}
 	fmt.Fprintln(out)
 }

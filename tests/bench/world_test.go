@@ -1,5 +1,6 @@
-// Package bench measures logins and relayed sessions of our front ends against Courier's own, under the same couriertcpd, with
-// the same auth daemon and the same mailhost, in the same run. "make bench" runs it; docs/performance.md has method and results.
+// Package bench measures logins and relayed sessions of our front ends against Courier's own, under the same
+// couriertcpd, with the same auth daemon and the same mailhost, in the same run. "make bench" runs it;
+// docs/performance.md has method and results.
 package bench
 
 import (
@@ -58,8 +59,10 @@ func candidates(t testing.TB, protocol string) []candidate {
 		}
 		addr := fmt.Sprintf("127.0.1.%d", i+1)
 		p := start(t, addr, c.program, env)
-		one := candidate{name: c.name, addr: addr + map[string]string{"IMAP": ":143", "POP3": ":110"}[protocol], protocol: protocol,
-			launcher: p.Cmd.Process.Pid, pids: []int{p.Cmd.Process.Pid}}
+		one := candidate{
+			name: c.name, addr: addr + map[string]string{"IMAP": ":143", "POP3": ":110"}[protocol],
+			protocol: protocol, launcher: p.Cmd.Process.Pid, pids: []int{p.Cmd.Process.Pid},
+		}
 		if c.env != nil {
 			one.pids = append(one.pids, relayd.Cmd.Process.Pid)
 		}
@@ -85,8 +88,8 @@ func (c candidate) cpu(t testing.TB) time.Duration {
 	return measure.CPU(t, c.pids...)
 }
 
-// startMailhost is the mailhost of the measurements: it lets everybody in, answers NOOP, and moves bulk data as told by
-// "SEND n" and "TAKE n". A real one would only add noise.
+// startMailhost is the mailhost of the measurements: it lets everybody in, answers NOOP, and moves bulk data
+// as told by "SEND n" and "TAKE n". A real one would only add noise.
 func startMailhost(t testing.TB, protocol string) {
 	t.Helper()
 	port := map[string]string{"IMAP": ":143", "POP3": ":110"}[protocol]

@@ -75,7 +75,14 @@ func mpop(t testing.TB, dir string, s Server) (string, error) {
 	host, port, _ := net.SplitHostPort(s.POP3)
 	got := filepath.Join(dir, "got")
 	config := configure(t, dir, "mpoprc", fmt.Sprintf(
-		"account a\nhost %s\nport %s\nuser %s\npassword %s\nauth user\n%s\nkeep on\ndelivery mbox %s\n", host, port, s.User, s.Password, s.mpopTLS(), got))
+		"account a\nhost %s\nport %s\nuser %s\npassword %s\nauth user\n%s\nkeep on\ndelivery mbox %s\n",
+		host,
+		port,
+		s.User,
+		s.Password,
+		s.mpopTLS(),
+		got,
+	))
 	if out, err := run(dir, "", "mpop", "-C", config, "a"); err != nil {
 		return out, err
 	}

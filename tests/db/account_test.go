@@ -64,9 +64,14 @@ var table = sync.OnceValues(func() (all []account, err error) {
 		return nil, err
 	}
 	add(account{login: "bench@example.com", crypt: sha, secret: "both secret"})
-	add(account{login: "clear@example.com", clear: "clear secret", secret: "clear secret", maildir: "Mail", quota: "1000S",
-		name: "Clear Person, Office 5", mailhost: "127.0.0.9"})
-	add(account{login: "both@example.com", crypt: sha, clear: "other", secret: "both secret", maildir: "/abs/Mail"})
+	add(
+		account{
+			login: "clear@example.com", clear: "clear secret", secret: "clear secret", maildir: "Mail",
+			quota: "1000S", name: "Clear Person, Office 5", mailhost: "127.0.0.9",
+		},
+	)
+	add(
+		account{login: "both@example.com", crypt: sha, clear: "other", secret: "both secret", maildir: "/abs/Mail"})
 	add(account{login: "nopassword@example.com"})
 	add(account{login: "locked@example.com", crypt: "!", clear: "clear secret"})
 	add(account{login: "unknown-scheme@example.com", crypt: "{ROT13}frperg"})
@@ -94,12 +99,14 @@ func sqlQuote(s string, backslash bool) string {
 // sqlTable returns the statements that make the table "passwd" and, for joins, "domains".
 func sqlTable(all []account, backslash bool) string {
 	var b strings.Builder
-	b.WriteString("create table passwd (id varchar(128) primary key, crypt varchar(255), clear varchar(128), uid int, gid int, " +
-		"home varchar(255), maildir varchar(255), quota varchar(40), name varchar(128), mailhost varchar(128), server varchar(40) default 'one');\n")
+	b.WriteString(
+		"create table passwd (id varchar(128) primary key, crypt varchar(255), clear varchar(128), uid int, gid int, " +
+			"home varchar(255), maildir varchar(255), quota varchar(40), name varchar(128), mailhost varchar(128), server varchar(40) default 'one');\n",
+	)
 	for _, a := range all {
 		q := func(s string) string { return sqlQuote(s, backslash) }
-		fmt.Fprintf(&b, "insert into passwd values (%s,%s,%s,%d,%d,%s,%s,%s,%s,%s,'one');\n", q(a.login), q(a.crypt), q(a.clear), a.uid, a.gid,
-			q(a.home), q(a.maildir), q(a.quota), q(a.name), q(a.mailhost))
+		fmt.Fprintf(&b, "insert into passwd values (%s,%s,%s,%d,%d,%s,%s,%s,%s,%s,'one');\n", q(a.login),
+			q(a.crypt), q(a.clear), a.uid, a.gid, q(a.home), q(a.maildir), q(a.quota), q(a.name), q(a.mailhost))
 	}
 	return b.String()
 }
@@ -107,16 +114,23 @@ func sqlTable(all []account, backslash bool) string {
 // ldif returns the same accounts as entries below ou=people.
 func ldif(all []account) string {
 	var b strings.Builder
-	b.WriteString("dn: dc=example,dc=com\nobjectClass: top\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n" +
-		"dn: ou=people,dc=example,dc=com\nobjectClass: organizationalUnit\nou: people\n\n" +
-		"dn: cn=admin,dc=example,dc=com\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: admin\nuserPassword: ldap secret\n\n")
+	b.WriteString(
+		"dn: dc=example,dc=com\nobjectClass: top\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n" +
+			"dn: ou=people,dc=example,dc=com\nobjectClass: organizationalUnit\nou: people\n\n" +
+			"dn: cn=admin,dc=example,dc=com\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: admin\nuserPassword: ldap secret\n\n",
+	)
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(&b, "%s:: %s\n", name, base64.StdEncoding.EncodeToString([]byte(value)))
 		}
 	}
 	for i, a := range all {
-		fmt.Fprintf(&b, "dn: uid=u%d,ou=people,dc=example,dc=com\nobjectClass: inetOrgPerson\nobjectClass: mailAccount\nuid: u%d\n", i, i)
+		fmt.Fprintf(
+			&b,
+			"dn: uid=u%d,ou=people,dc=example,dc=com\nobjectClass: inetOrgPerson\nobjectClass: mailAccount\nuid: u%d\n",
+			i,
+			i,
+		)
 		name := a.name
 		if name == "" {
 			name = fmt.Sprint("user ", i)
@@ -145,10 +159,13 @@ func directory(t testing.TB, addr string, all []account, o harness.LDAPOptions) 
 }
 
 func mysqlSettings(d *harness.Database) settings {
-	return settings{"MYSQL_SERVER": d.Addr, "MYSQL_USERNAME": "mail", "MYSQL_PASSWORD": "my'secret", "MYSQL_DATABASE": "mail",
-		"MYSQL_PORT": "3306", "MYSQL_OPT": "0", "MYSQL_USER_TABLE": "passwd", "MYSQL_CRYPT_PWFIELD": "crypt", "MYSQL_CLEAR_PWFIELD": "clear",
+	return settings{
+		"MYSQL_SERVER": d.Addr, "MYSQL_USERNAME": "mail", "MYSQL_PASSWORD": "my'secret",
+		"MYSQL_DATABASE": "mail", "MYSQL_PORT": "3306", "MYSQL_OPT": "0",
+		"MYSQL_USER_TABLE": "passwd", "MYSQL_CRYPT_PWFIELD": "crypt", "MYSQL_CLEAR_PWFIELD": "clear",
 		"MYSQL_NAME_FIELD": "name", "MYSQL_MAILDIR_FIELD": "maildir", "MYSQL_QUOTA_FIELD": "quota",
-		"MYSQL_AUXOPTIONS_FIELD": `CONCAT("mailhost=",mailhost)`}
+		"MYSQL_AUXOPTIONS_FIELD": `CONCAT("mailhost=",mailhost)`,
+	}
 }
 
 func pgsqlSettings(d *harness.Database) settings {
@@ -159,9 +176,14 @@ func pgsqlSettings(d *harness.Database) settings {
 }
 
 func ldapSettings(d *harness.Database) settings {
-	return settings{"LDAP_URI": "ldap://" + d.Addr, "LDAP_PROTOCOL_VERSION": "3", "LDAP_BASEDN": harness.LDAPSuffix, "LDAP_TIMEOUT": "5",
-		"LDAP_BINDDN": harness.LDAPAdmin, "LDAP_BINDPW": harness.LDAPPassword, "LDAP_INITBIND": "1", "LDAP_MAIL": "mail",
-		"LDAP_HOMEDIR": "homeDirectory", "LDAP_MAILDIR": "mailbox", "LDAP_FULLNAME": "cn", "LDAP_CLEARPW": "clearPassword",
-		"LDAP_CRYPTPW": "userPassword", "LDAP_UID": "uidNumber", "LDAP_GID": "gidNumber", "LDAP_DEREF": "never",
-		"LDAP_MAILDIRQUOTA": "quota", "LDAP_AUXOPTIONS": "mailhost=mailhost"}
+	return settings{
+		"LDAP_URI": "ldap://" + d.Addr, "LDAP_PROTOCOL_VERSION": "3",
+		"LDAP_BASEDN": harness.LDAPSuffix, "LDAP_TIMEOUT": "5",
+		"LDAP_BINDDN": harness.LDAPAdmin, "LDAP_BINDPW": harness.LDAPPassword,
+		"LDAP_INITBIND": "1", "LDAP_MAIL": "mail", "LDAP_HOMEDIR": "homeDirectory",
+		"LDAP_MAILDIR": "mailbox", "LDAP_FULLNAME": "cn", "LDAP_CLEARPW": "clearPassword",
+		"LDAP_CRYPTPW": "userPassword", "LDAP_UID": "uidNumber",
+		"LDAP_GID": "gidNumber", "LDAP_DEREF": "never", "LDAP_MAILDIRQUOTA": "quota",
+		"LDAP_AUXOPTIONS": "mailhost=mailhost",
+	}
 }

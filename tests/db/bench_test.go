@@ -25,7 +25,9 @@ import (
 func BenchmarkModules(b *testing.B) {
 	all := accounts(b)
 	run := func(name string, etc string, s settings, m authlib.Module) {
-		req := &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "bench@example.com", Password: "both secret"}
+		req := &authlib.AuthRequest{
+			Service: "imap", Type: authlib.AuthLogin, User: "bench@example.com", Password: "both secret",
+		}
 		if a, err := m.Authenticate(context.Background(), req); err != nil || a.Address != req.User {
 			b.Fatal(a, err)
 		}
@@ -43,7 +45,8 @@ func BenchmarkModules(b *testing.B) {
 		ours := runDaemon(b, harness.PlainBin(b, "authdaemond"), folder, name, nil)
 		oc := &authlib.Client{Socket: filepath.Join(folder, "socket")}
 		b.Run(name+"/daemon", func(b *testing.B) {
-			load(b, func() []int { return []int{ours.Cmd.Process.Pid} }, func() error { _, err := oc.Authenticate(context.Background(), req); return err })
+			load(b, func() []int { return []int{ours.Cmd.Process.Pid} },
+				func() error { _, err := oc.Authenticate(context.Background(), req); return err })
 		})
 		ours.Stop()
 		if os.Getenv("COURIER") == "" {

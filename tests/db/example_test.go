@@ -26,7 +26,9 @@ func sample(t *testing.T, name string, pairs ...string) string {
 
 // TestSamples runs both daemons with the files of etc/ and the examples that they name.
 func TestSamples(t *testing.T) {
-	questions := append(some("imap", "secret", "anna@example.com", "bert@example.com"), some("imap", "x", "nobody@example.com")...)
+	questions := append(
+		some("imap", "secret", "anna@example.com", "bert@example.com"),
+		some("imap", "x", "nobody@example.com")...)
 	try := func(module, file, want string) {
 		t.Helper()
 		p := newPair(t, module, settings{}, nil)
@@ -47,14 +49,34 @@ func TestSamples(t *testing.T) {
 	}
 	pg := harness.Postgres(t, "127.0.9.1")
 	pg.SQL(t, sample(t, "examples/pgsql.sql"))
-	try("authpgsql", sample(t, "authpgsqlrc", "host=/run/postgresql", "host="+pg.Dir, "# PGSQL_CLEAR_PWFIELD", "PGSQL_CLEAR_PWFIELD"), `options="mailhost=`)
+	try(
+		"authpgsql",
+		sample(t, "authpgsqlrc", "host=/run/postgresql", "host="+pg.Dir, "# PGSQL_CLEAR_PWFIELD",
+			"PGSQL_CLEAR_PWFIELD"),
+		`options="mailhost=`,
+	)
 
 	my := harness.MariaDB(t, "127.0.9.2")
 	my.SQL(t, sample(t, "examples/mysql.sql"))
-	try("authmysql", sample(t, "authmysqlrc", "# MYSQL_SOCKET		/run/mysqld/mysqld.sock", "MYSQL_SOCKET	"+my.Dir+"/s", "# MYSQL_CLEAR_PWFIELD", "MYSQL_CLEAR_PWFIELD"), `options="mailhost=`)
+	try(
+		"authmysql",
+		sample(t, "authmysqlrc", "# MYSQL_SOCKET		/run/mysqld/mysqld.sock", "MYSQL_SOCKET	"+my.Dir+"/s",
+			"# MYSQL_CLEAR_PWFIELD", "MYSQL_CLEAR_PWFIELD"),
+		`options="mailhost=`,
+	)
 
-	dir := directory(t, "127.0.9.3", nil, harness.LDAPOptions{LDIF: strings.Replace(sample(t, "examples/mailproxy.ldif"),
-		"dn: ou=people,dc=example,dc=com\nobjectClass: organizationalUnit\nou: people\n", "", 1)})
-	try("authldap", sample(t, "authldaprc", "ldap://ldap1.example.com, ldap://ldap2.example.com", "ldap://"+dir.Addr, "cn=mailproxy,", "cn=admin,",
-		"LDAP_BINDPW		change-me", "LDAP_BINDPW		"+harness.LDAPPassword, "LDAP_AUTHBIND		1", "", "# LDAP_CLEARPW", "LDAP_CLEARPW"), `options="mailhost=`)
+	dir := directory(
+		t,
+		"127.0.9.3",
+		nil,
+		harness.LDAPOptions{LDIF: strings.Replace(sample(t, "examples/mailproxy.ldif"),
+			"dn: ou=people,dc=example,dc=com\nobjectClass: organizationalUnit\nou: people\n", "", 1)},
+	)
+	try(
+		"authldap",
+		sample(t, "authldaprc", "ldap://ldap1.example.com, ldap://ldap2.example.com", "ldap://"+dir.Addr,
+			"cn=mailproxy,", "cn=admin,", "LDAP_BINDPW		change-me", "LDAP_BINDPW		"+harness.LDAPPassword,
+			"LDAP_AUTHBIND		1", "", "# LDAP_CLEARPW", "LDAP_CLEARPW"),
+		`options="mailhost=`,
+	)
 }

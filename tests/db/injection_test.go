@@ -37,7 +37,8 @@ func attack(t *testing.T, c *authlib.Client, failures bool) {
 				t.Errorf("%s: %s", q, got)
 			}
 		}
-		err := c.ChangePassword(t.Context(), &authlib.PasswordRequest{Service: "imap", User: name, OldPassword: "clear secret", NewPassword: "changed"})
+		err := c.ChangePassword(t.Context(),
+			&authlib.PasswordRequest{Service: "imap", User: name, OldPassword: "clear secret", NewPassword: "changed"})
 		if err == nil {
 			t.Errorf("the password of %q was changed", name)
 		}
@@ -50,7 +51,8 @@ func TestInjection(t *testing.T) {
 	for _, d := range databases(t, "127.0.6") {
 		folder := harness.Dir(t)
 		d.base.write(t, filepath.Join(folder, d.module+"rc"))
-		runDaemon(t, harness.PlainBin(t, "authdaemond"), folder, d.module, nil) // thousands of questions, one after the other
+		runDaemon(t, harness.PlainBin(t, "authdaemond"), folder, d.module,
+			nil) // thousands of questions, one after the other
 		c := &authlib.Client{Socket: filepath.Join(folder, "socket")}
 		templates := map[string]settings{"generated": {}}
 		sql := func(prefix string, list map[string]string) {
@@ -69,8 +71,10 @@ func TestInjection(t *testing.T) {
 			})
 			templates["latin1"] = settings{"PGSQL_CHARACTER_SET": "LATIN1"}
 			templates["sjis"] = settings{"PGSQL_CHARACTER_SET": "SJIS"}
-			templates["conforming off"] = settings{"PGSQL_CONNECTION": d.base["PGSQL_CONNECTION"] + ` options='-c standard_conforming_strings=off'`,
-				"PGSQL_SELECT_CLAUSE": columns + `id='$(local_part)\x40$(domain)'`}
+			templates["conforming off"] = settings{
+				"PGSQL_CONNECTION":    d.base["PGSQL_CONNECTION"] + ` options='-c standard_conforming_strings=off'`,
+				"PGSQL_SELECT_CLAUSE": columns + `id='$(local_part)\x40$(domain)'`,
+			}
 		case "authmysql":
 			sql("MYSQL_", map[string]string{
 				"whole": `id='$(local_part)@$(domain)' AND '$(service)' <> ''`, "double": `id="$(local_part)@$(domain)"`, "bare": `id=CONCAT($(local_part), '@', $(domain))`,
@@ -79,18 +83,24 @@ func TestInjection(t *testing.T) {
 			})
 			for _, set := range []string{"gbk", "sjis", "big5", "latin1", "utf8"} {
 				templates[set] = settings{"MYSQL_CHARACTER_SET": set}
-				templates[set+" clause"] = settings{"MYSQL_CHARACTER_SET": set, "MYSQL_SELECT_CLAUSE": columns + `id='$(local_part)\@$(domain)'`}
+				templates[set+" clause"] = settings{
+					"MYSQL_CHARACTER_SET": set, "MYSQL_SELECT_CLAUSE": columns + `id='$(local_part)\@$(domain)'`,
+				}
 			}
 		case "authldap":
 			templates["bind"] = settings{"LDAP_AUTHBIND": "1", "LDAP_CLEARPW": ""}
 			templates["filter"] = settings{"LDAP_FILTER": "(|(objectClass=mailAccount)(uid=x))"}
-			templates["emailmap"] = settings{"LDAP_EMAILMAP": "(&(objectClass=mailAccount)(mail=@user@@realm@))", "LDAP_EMAILMAP_ATTRIBUTE": "mail"}
+			templates["emailmap"] = settings{
+				"LDAP_EMAILMAP":           "(&(objectClass=mailAccount)(mail=@user@@realm@))",
+				"LDAP_EMAILMAP_ATTRIBUTE": "mail",
+			}
 		}
 		for name, changes := range templates {
 			t.Run(d.module+"/"+name, func(t *testing.T) {
 				reload(t, d.base.with(changes), folder+"/"+d.module+"rc")
 				if name != "bind" && name != "emailmap" && name != "default domain" {
-					if got := ask(c, question{"login", "imap", "clear@example.com", "clear secret"}); !strings.Contains(got, `address="clear@example.com"`) {
+					if got := ask(c, question{"login", "imap", "clear@example.com", "clear secret"}); !strings.Contains(got,
+						`address="clear@example.com"`) {
 						t.Fatalf("the harmless login: %s", got)
 					}
 				}
@@ -103,7 +113,8 @@ func TestInjection(t *testing.T) {
 				continue // the clear attribute decides; slapd's mail attribute is ASCII
 			}
 			if a.secret != "" && !strings.HasPrefix(a.login, "hash-") && !strings.HasPrefix(a.login, "crypt-") {
-				if got := ask(c, question{"login", "imap", a.login, a.secret}); !strings.Contains(got, fmt.Sprintf("address=%q", a.login)) {
+				if got := ask(c, question{"login", "imap", a.login, a.secret}); !strings.Contains(got,
+					fmt.Sprintf("address=%q", a.login)) {
 					t.Errorf("%s: after all attacks %q gets: %s", d.module, a.login, got)
 				}
 			}
@@ -117,7 +128,10 @@ func TestServerModes(t *testing.T) {
 	all := accounts(t)
 	my := harness.MariaDB(t, "127.0.6.12", "--sql-mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES")
 	my.SQL(t, sqlTable(all, false))
-	d := database{"authmysql", my, mysqlSettings(my).with(settings{"MYSQL_AUXOPTIONS_FIELD": "CONCAT('mailhost=',mailhost)"}), nil}
+	d := database{
+		"authmysql", my, mysqlSettings(my).with(settings{"MYSQL_AUXOPTIONS_FIELD": "CONCAT('mailhost=',mailhost)"}),
+		nil,
+	}
 	for name, s := range map[string]settings{
 		"generated": {}, "backslash is itself": {"MYSQL_SELECT_CLAUSE": columns + `'\' = '\' AND "id" = '$(local_part)@$(domain)'`},
 		"gbk": {"MYSQL_CHARACTER_SET": "gbk", "MYSQL_SELECT_CLAUSE": columns + `'\' <> '$(domain)' AND "id" = '$(local_part)@$(domain)'`},
@@ -125,7 +139,8 @@ func TestServerModes(t *testing.T) {
 		c, _, _ := d.start(t, d.base.with(s))
 		for _, a := range all {
 			if strings.HasPrefix(a.clear, "pass ") {
-				if got := ask(c, question{"login", "imap", a.login, a.clear}); !strings.Contains(got, fmt.Sprintf("address=%q", a.login)) {
+				if got := ask(c, question{"login", "imap", a.login, a.clear}); !strings.Contains(got,
+					fmt.Sprintf("address=%q", a.login)) {
 					t.Errorf("%s: %q: %s", name, a.login, got)
 				}
 			}

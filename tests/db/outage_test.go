@@ -34,7 +34,9 @@ func databases(t testing.TB, net string) []database {
 	my.SQL(t, sqlTable(all, true))
 	dir := directory(t, net+".3", all, harness.LDAPOptions{})
 	return []database{
-		{"authpgsql", pg, pgsqlSettings(pg), nil}, {"authmysql", my, mysqlSettings(my), nil}, {"authldap", dir, ldapSettings(dir), nil},
+		{
+			"authpgsql", pg, pgsqlSettings(pg), nil,
+		}, {"authmysql", my, mysqlSettings(my), nil}, {"authldap", dir, ldapSettings(dir), nil},
 	}
 }
 
@@ -120,7 +122,8 @@ func TestOutage(t *testing.T) {
 				}
 			}
 			stop()
-			t.Logf("%d logins, %d temporary failures, slowest %v", o.ok.Load(), o.failed.Load(), time.Duration(o.slowest.Load()))
+			t.Logf("%d logins, %d temporary failures, slowest %v", o.ok.Load(), o.failed.Load(),
+				time.Duration(o.slowest.Load()))
 			if o.refused.Load() != 0 {
 				t.Errorf("%d clients were told that their password is wrong", o.refused.Load())
 			}
@@ -197,21 +200,31 @@ func TestMute(t *testing.T) {
 func TestSecondServer(t *testing.T) {
 	t.Parallel()
 	all := accounts(t)
-	dir := directory(t, "127.0.5.3", all, harness.LDAPOptions{Config: `access to attrs=userPassword,clearPassword by anonymous auth by * none
+	dir := directory(
+		t,
+		"127.0.5.3",
+		all,
+		harness.LDAPOptions{Config: `access to attrs=userPassword,clearPassword by anonymous auth by * none
 access to dn.subtree="ou=people,dc=example,dc=com" by dn.exact="cn=admin,dc=example,dc=com" read by * none
-access to * by * read`})
+access to * by * read`},
+	)
 	mute, err := net.Listen("tcp", "127.0.5.4:389")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer mute.Close()
 	d := database{"authldap", dir, ldapSettings(dir), nil}
-	c, _, _ := d.start(t, d.base.with(settings{"LDAP_URI": "ldap://127.0.5.5, ldap://127.0.5.4 ldap://127.0.5.3", "LDAP_TIMEOUT": "1"}))
+	c, _, _ := d.start(
+		t,
+		d.base.with(
+			settings{"LDAP_URI": "ldap://127.0.5.5, ldap://127.0.5.4 ldap://127.0.5.3", "LDAP_TIMEOUT": "1"}),
+	)
 	start := time.Now()
 	if got := ask(c, login); !strings.Contains(got, "address=") || time.Since(start) > 3*time.Second {
 		t.Errorf("with a dead and a mute server before it: %s after %v", got, time.Since(start))
 	}
-	// Nobody but the administrator sees accounts here: a connection that was not bound again would find nothing.
+	// Nobody but the administrator sees accounts here: a connection that was not bound again would find
+	// nothing.
 	for range 3 {
 		dir.Kill(t)
 		dir.Restart(t)
@@ -260,6 +273,7 @@ func TestNoLeaks(t *testing.T) {
 	}
 	if !harness.Eventually(func() bool { return runtime.NumGoroutine() <= before }) {
 		buf := make([]byte, 1<<16)
-		t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
+		t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(),
+			buf[:runtime.Stack(buf, true)])
 	}
 }

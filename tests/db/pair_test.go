@@ -56,7 +56,8 @@ func runDaemon(t testing.TB, program, folder, modules string, env harness.Env) *
 	d := harness.Start(t, exec.Command(program, "-config", folder, "-user", ""))
 	socket := filepath.Join(folder, "socket")
 	if !harness.Eventually(func() bool {
-		_, err := (&authlib.Client{Socket: socket}).Lookup(context.Background(), &authlib.LookupRequest{Module: "none", Service: "imap", User: "x"})
+		_, err := (&authlib.Client{Socket: socket}).Lookup(context.Background(),
+			&authlib.LookupRequest{Module: "none", Service: "imap", User: "x"})
 		return errors.Is(err, authlib.ErrRefused) || d.Ended()
 	}) || d.Ended() {
 		t.Fatalf("authdaemond does not answer; its log:\n%s", d.Log)
@@ -104,7 +105,8 @@ func answer(ctx context.Context, c asker, q question) (*authlib.Account, error) 
 	case "pre":
 		return c.Lookup(ctx, &authlib.LookupRequest{Service: q.service, User: q.user})
 	case "login":
-		return c.Authenticate(ctx, &authlib.AuthRequest{Service: q.service, Type: authlib.AuthLogin, User: q.user, Password: q.pw})
+		return c.Authenticate(ctx,
+			&authlib.AuthRequest{Service: q.service, Type: authlib.AuthLogin, User: q.user, Password: q.pw})
 	}
 	return c.Authenticate(ctx, harness.CRAMRequest(q.service, authlib.AuthType(q.how), q.user, q.pw))
 }

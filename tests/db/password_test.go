@@ -13,7 +13,8 @@ import (
 // change asks for a new password and returns "ok", "refused" or "temporary failure".
 func change(t *testing.T, c *authlib.Client, user, old, new string) string {
 	t.Helper()
-	err := c.ChangePassword(t.Context(), &authlib.PasswordRequest{Service: "imap", User: user, OldPassword: old, NewPassword: new})
+	err := c.ChangePassword(t.Context(),
+		&authlib.PasswordRequest{Service: "imap", User: user, OldPassword: old, NewPassword: new})
 	switch {
 	case err == nil:
 		return "ok"
@@ -65,7 +66,9 @@ func TestChangePassword(t *testing.T) {
 				return
 			}
 			// The crypt column of an account that had a clear password only.
-			if got := ask(c, question{"pre", "imap", "clear@example.com", ""}); !strings.Contains(got, `passwd="{SSHA}`) || !strings.Contains(got, fmt.Sprintf("passwd2=%q", awkward)) {
+			if got := ask(c, question{"pre", "imap", "clear@example.com", ""}); !strings.Contains(got,
+				`passwd="{SSHA}`) ||
+				!strings.Contains(got, fmt.Sprintf("passwd2=%q", awkward)) {
 				t.Errorf("both columns: %s", got)
 			}
 			// The default UPDATE has the WHERE clause: this account exists twice.
@@ -87,12 +90,25 @@ func TestChangePassword(t *testing.T) {
 			expect(t, "st*r@example.com", "pass st*r", awkward, "ok")
 			expect(t, `back\slash@example.com`, `pass back\slash`, awkward, "ok")
 			// Courier's daemon let this name change every password.
-			d.server.SQL(t, `insert into passwd (id, crypt, clear, uid, gid, home) values ('x'' or ''1''=''1@example.com','','evil',9,9,'/9')`)
+			d.server.SQL(
+				t,
+				`insert into passwd (id, crypt, clear, uid, gid, home) values ('x'' or ''1''=''1@example.com','','evil',9,9,'/9')`,
+			)
 			expect(t, "x' or '1'='1@example.com", "evil", "evil2", "ok")
-			if got := ask(c, question{"login", "imap", "both@example.com", "both secret"}); !strings.Contains(got, "address=") {
+			if got := ask(c, question{"login", "imap", "both@example.com", "both secret"}); !strings.Contains(got,
+				"address=") {
 				t.Errorf("somebody else after the attack: %s", got)
 			}
-			reload(t, d.base.with(settings{prefix + "USER_TABLE": "", prefix + "SELECT_CLAUSE": "SELECT id, crypt, clear, uid, gid, home FROM passwd WHERE id='$(local_part)@$(domain)'"}), file)
+			reload(
+				t,
+				d.base.with(
+					settings{
+						prefix + "USER_TABLE":    "",
+						prefix + "SELECT_CLAUSE": "SELECT id, crypt, clear, uid, gid, home FROM passwd WHERE id='$(local_part)@$(domain)'",
+					},
+				),
+				file,
+			)
 			expect(t, "both@example.com", "both secret", "x", "temporary failure") // nobody said how
 		})
 	}
@@ -100,10 +116,22 @@ func TestChangePassword(t *testing.T) {
 
 // TestChangePasswordAsUser changes passwords in a directory where only the user may.
 func TestChangePasswordAsUser(t *testing.T) {
-	dir := directory(t, "127.0.7.9", accounts(t), harness.LDAPOptions{Config: `access to attrs=userPassword by self write by anonymous auth by * none
-access to * by * read`})
+	dir := directory(
+		t,
+		"127.0.7.9",
+		accounts(t),
+		harness.LDAPOptions{Config: `access to attrs=userPassword by self write by anonymous auth by * none
+access to * by * read`},
+	)
 	d := database{"authldap", dir, ldapSettings(dir), nil}
-	c, _, _ := d.start(t, d.base.with(settings{"LDAP_AUTHBIND": "1", "LDAP_CLEARPW": "", "LDAP_INITBIND": "0", "LDAP_BINDDN": "", "LDAP_BINDPW": ""}))
+	c, _, _ := d.start(
+		t,
+		d.base.with(
+			settings{
+				"LDAP_AUTHBIND": "1", "LDAP_CLEARPW": "", "LDAP_INITBIND": "0", "LDAP_BINDDN": "", "LDAP_BINDPW": "",
+			},
+		),
+	)
 	for _, q := range []question{{"login", "imap", "bench@example.com", ""}, {"cram-md5", "imap", "clear@example.com", "clear secret"}, {"login", "imap", "bench@example.com", "wrong"}} {
 		if got := ask(c, q); got != "refused" {
 			t.Errorf("%s: %s", q, got)
@@ -114,7 +142,8 @@ access to * by * read`})
 			t.Errorf("%q: %s", step, got)
 		}
 	}
-	if got := ask(c, question{"login", "imap", "bench@example.com", "newer"}); !strings.Contains(got, `passwd2="newer"`) {
+	if got := ask(c, question{"login", "imap", "bench@example.com", "newer"}); !strings.Contains(got,
+		`passwd2="newer"`) {
 		t.Errorf("with the new password: %s", got)
 	}
 }

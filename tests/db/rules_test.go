@@ -82,7 +82,9 @@ func TestSettingsFile(t *testing.T) {
 func TestMistakesAreTemporary(t *testing.T) {
 	for _, d := range databases(t, "127.0.12") {
 		mistakes := map[string]settings{
-			"authpgsql": {"PGSQL_SELECT_CLAUSE": "SELECT nonsense FROM nowhere", "PGSQL_ENUMERATE_CLAUSE": "SELECT nonsense"},
+			"authpgsql": {
+				"PGSQL_SELECT_CLAUSE": "SELECT nonsense FROM nowhere", "PGSQL_ENUMERATE_CLAUSE": "SELECT nonsense",
+			},
 			"authmysql": {"MYSQL_USER_TABLE": "nowhere"}, "authldap": {"LDAP_BINDPW": "wrong"},
 		}
 		c, p, folder := d.start(t, d.base.with(mistakes[d.module]))
@@ -123,7 +125,15 @@ func TestConnectionsEndedByServer(t *testing.T) {
 		want(t, c, login, "address=")
 	}
 	// MYSQL_PORT and MYSQL_OPT are optional here, and the other spelling of AUXOPTIONS_FIELD counts.
-	c, _, folder := my.start(t, my.base.with(settings{"MYSQL_PORT": "", "MYSQL_OPT": "", "MYSQL_AUXOPTIONS_FIELD": "", "MYSQL_AUXOPTIONS": "CONCAT('a=',uid)"}))
+	c, _, folder := my.start(
+		t,
+		my.base.with(
+			settings{
+				"MYSQL_PORT": "", "MYSQL_OPT": "", "MYSQL_AUXOPTIONS_FIELD": "",
+				"MYSQL_AUXOPTIONS": "CONCAT('a=',uid)",
+			},
+		),
+	)
 	for _, sql := range []string{"select concat('kill ', id, ';') from information_schema.processlist where user='mail'", "alter table passwd add column more text"} {
 		want(t, c, login, `options="a=10`)
 		if kills := my.server.SQL(t, sql); kills != "" {
@@ -131,7 +141,10 @@ func TestConnectionsEndedByServer(t *testing.T) {
 		}
 		want(t, c, login, `options="a=10`)
 	}
-	my.server.SQL(t, "create procedure who(l varchar(100), d varchar(100)) select id, crypt, clear, uid, gid, home from passwd where id = concat(l, '@', d)")
+	my.server.SQL(
+		t,
+		"create procedure who(l varchar(100), d varchar(100)) select id, crypt, clear, uid, gid, home from passwd where id = concat(l, '@', d)",
+	)
 	for _, changes := range []settings{
 		{"MYSQL_SELECT_CLAUSE": "CALL who('$(local_part)', '$(domain)')"}, {"MYSQL_OPT": "32"}, {"MYSQL_SERVER": "", "MYSQL_SOCKET": my.server.Dir + "/s"},
 	} {
@@ -149,31 +162,60 @@ func TestDirectory(t *testing.T) {
 	const many = 1200
 	more := emailmap
 	for i := range many {
-		more += fmt.Sprintf("dn: uid=many%d,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: many%d\nmail: many%d@example.com\n"+
-			"mail: alias%d@example.com\nuidNumber: 7\ngidNumber: 7\nhomeDirectory: /h\n\n", i, i, i, i)
+		more += fmt.Sprintf(
+			"dn: uid=many%d,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: many%d\nmail: many%d@example.com\n"+
+				"mail: alias%d@example.com\nuidNumber: 7\ngidNumber: 7\nhomeDirectory: /h\n\n",
+			i,
+			i,
+			i,
+			i,
+		)
 	}
 	for _, twin := range []string{"a", "b"} {
-		more += fmt.Sprintf("dn: uid=twin%s,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: twin%s\nmail: twin@example.com\n"+
-			"uidNumber: 7\ngidNumber: 7\nhomeDirectory: /h\nclearPassword: %s\n\n", twin, twin, twin)
+		more += fmt.Sprintf(
+			"dn: uid=twin%s,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: twin%s\nmail: twin@example.com\n"+
+				"uidNumber: 7\ngidNumber: 7\nhomeDirectory: /h\nclearPassword: %s\n\n",
+			twin,
+			twin,
+			twin,
+		)
 	}
 	more += "dn: cn=reader,dc=example,dc=com\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: reader\nuserPassword: read\n\n"
 	// The server gives anybody but its administrator 500 entries at most, unless they come in pages.
-	dir := directory(t, "127.0.14.1", accounts(t), harness.LDAPOptions{LDIF: more, Config: "sizelimit size.soft=500 size.hard=500 size.pr=500 size.prtotal=unlimited\n" +
-		"access to * by * read"})
+	dir := directory(
+		t,
+		"127.0.14.1",
+		accounts(t),
+		harness.LDAPOptions{
+			LDIF: more,
+			Config: "sizelimit size.soft=500 size.hard=500 size.pr=500 size.prtotal=unlimited\n" +
+				"access to * by * read",
+		},
+	)
 	d := database{"authldap", dir, ldapSettings(dir), nil}
-	c, p, folder := d.start(t, d.base.with(settings{"LDAP_BINDDN": "cn=reader,dc=example,dc=com", "LDAP_BINDPW": "read"}))
+	c, p, folder := d.start(t,
+		d.base.with(settings{"LDAP_BINDDN": "cn=reader,dc=example,dc=com", "LDAP_BINDPW": "read"}))
 	want(t, c, question{"login", "imap", "twin@example.com", "a"}, "temporary failure")
 	want(t, c, question{"pre", "imap", "twin@example.com", ""}, "temporary failure")
-	p.Log.WaitN(t, 1, `WARN: authldap: account "twin@example.com" cannot be used: more than one entry with mail="twin@example.com"`)
+	p.Log.WaitN(
+		t,
+		1,
+		`WARN: authldap: account "twin@example.com" cannot be used: more than one entry with mail="twin@example.com"`,
+	)
 	if n, err := count(t, c); err != nil || n < 2*many {
 		t.Errorf("%d accounts, %v; want both names of %d", n, err, many)
 	}
 	file := filepath.Join(folder, "authldaprc")
-	mapped := settings{"LDAP_EMAILMAP": "(&(uid=@user@)(quota=@realm@))", "LDAP_EMAILMAP_ATTRIBUTE": "handle", "LDAP_EMAILMAP_MAIL": "mail"}
+	mapped := settings{
+		"LDAP_EMAILMAP": "(&(uid=@user@)(quota=@realm@))", "LDAP_EMAILMAP_ATTRIBUTE": "handle",
+		"LDAP_EMAILMAP_MAIL": "mail",
+	}
 	reload(t, d.base.with(mapped), file) // LDAP_EMAILMAP_BASEDN defaults to LDAP_BASEDN
 	want(t, c, question{"login", "imap", "john@realm.example", "clear secret"}, `address="john@realm.example"`)
 	want(t, c, question{"login", "imap", "o(dd)*@realm.example", "pass st*r"}, `address="o(dd)*@realm.example"`)
 	want(t, c, question{"login", "imap", "*@realm.example", "clear secret"}, "refused")
-	reload(t, d.base.with(settings{"LDAP_URI": "ldapi://" + strings.ReplaceAll(filepath.Join(dir.Dir, "s"), "/", "%2F")}), file)
+	reload(t,
+		d.base.with(settings{"LDAP_URI": "ldapi://" + strings.ReplaceAll(filepath.Join(dir.Dir, "s"), "/", "%2F")}),
+		file)
 	want(t, c, login, "address=")
 }

@@ -15,9 +15,12 @@ import (
 )
 
 // dovecotSchemes are those that Dovecot's tables hold.
-var dovecotSchemes = []string{"BLF-CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "MD5-CRYPT", "DES-CRYPT", "CRYPT", "ARGON2I", "ARGON2ID", "PBKDF2",
-	"PLAIN", "CLEAR", "CLEARTEXT", "PLAIN-MD5", "LDAP-MD5", "SMD5", "SHA", "SHA1", "SSHA", "SHA256", "SSHA256", "SHA512", "SSHA512",
-	"SCRAM-SHA-1", "SCRAM-SHA-256", "MD5", "SSHA.HEX", "SHA256.B64", "SMD5.BASE64", "PLAIN.HEX", "CRYPT.B64", "PBKDF2.HEX"}
+var dovecotSchemes = []string{
+	"BLF-CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "MD5-CRYPT", "DES-CRYPT", "CRYPT", "ARGON2I", "ARGON2ID",
+	"PBKDF2", "PLAIN", "CLEAR", "CLEARTEXT", "PLAIN-MD5", "LDAP-MD5", "SMD5", "SHA", "SHA1", "SSHA", "SHA256",
+	"SSHA256", "SHA512", "SSHA512", "SCRAM-SHA-1", "SCRAM-SHA-256", "MD5", "SSHA.HEX", "SHA256.B64",
+	"SMD5.BASE64", "PLAIN.HEX", "CRYPT.B64", "PBKDF2.HEX",
+}
 
 // doveadm runs doveadm pw with no configuration but its own.
 func doveadm(t testing.TB, args ...string) (string, error) {
@@ -39,7 +42,8 @@ func TestDovecotSchemes(t *testing.T) {
 		if i%2 == 1 {
 			hash = strings.Replace(hash, "{"+scheme+"}", "{"+strings.ToLower(scheme)+"}", 1)
 		}
-		all = append(all, account{login: fmt.Sprintf("s%d@example.com", i), crypt: hash, uid: 5000, gid: 5000, home: "/h"})
+		all = append(all,
+			account{login: fmt.Sprintf("s%d@example.com", i), crypt: hash, uid: 5000, gid: 5000, home: "/h"})
 		made, err := password.Hash(hash, secret)
 		if err != nil {
 			t.Errorf("%s: %v", scheme, err)
@@ -56,11 +60,15 @@ func TestDovecotSchemes(t *testing.T) {
 	text := ldif(all)
 	for _, a := range all {
 		value := "userPassword:: " + base64.StdEncoding.EncodeToString([]byte(a.crypt)) + "\n"
-		text = strings.Replace(text, value, "userPassword: {SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n"+value+"userPassword: {SASL}other\n", 1)
+		text = strings.Replace(text, value,
+			"userPassword: {SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n"+value+"userPassword: {SASL}other\n", 1)
 	}
 	dir := harness.OpenLDAP(t, harness.LDAPOptions{Addr: "127.0.16.3", LDIF: text,
 		Schema: []string{filepath.Join(harness.Root(t), "etc/examples/mailproxy.schema")}})
-	list := []database{{"authpgsql", pg, pgsqlSettings(pg), nil}, {"authmysql", my, mysqlSettings(my), nil}, {"authldap", dir, ldapSettings(dir), nil}}
+	list := []database{
+		{"authpgsql", pg, pgsqlSettings(pg), nil}, {"authmysql", my, mysqlSettings(my), nil},
+		{"authldap", dir, ldapSettings(dir), nil},
+	}
 	for _, d := range list {
 		t.Run(d.module, func(t *testing.T) {
 			c, _, _ := d.start(t, d.base)
@@ -87,7 +95,8 @@ func askSchemes(t *testing.T, c *authlib.Client, all []account, secret string) {
 		want(t, c, question{"login", "imap", a.login, "y" + secret}, "refused")
 		cram := "refused"
 		for _, clear := range []string{"{plain", "{clear"} {
-			if strings.HasPrefix(strings.ToLower(a.crypt), clear) && !strings.HasPrefix(strings.ToLower(a.crypt), "{plain-md5") {
+			if strings.HasPrefix(strings.ToLower(a.crypt), clear) &&
+				!strings.HasPrefix(strings.ToLower(a.crypt), "{plain-md5") {
 				cram = fmt.Sprintf("passwd2=%q", secret)
 			}
 		}

@@ -25,8 +25,14 @@ const (
 )
 
 var sessionUsers = []account{
-	{login: "dove@example.com", clear: "do ve's pw", mailhost: dovecotHost, uid: 4000, gid: 4000, home: "/nonexistent", quota: "1"},
-	{login: "cour@example.com", clear: `co"ur\ pw`, mailhost: courierHost, uid: 4000, gid: 4000, home: "/nonexistent", quota: "2"},
+	{
+		login: "dove@example.com", clear: "do ve's pw", mailhost: dovecotHost, uid: 4000, gid: 4000,
+		home: "/nonexistent", quota: "1",
+	},
+	{
+		login: "cour@example.com", clear: `co"ur\ pw`, mailhost: courierHost, uid: 4000, gid: 4000,
+		home: "/nonexistent", quota: "2",
+	},
 }
 
 // TestSessions reads mail over each protocol, logged in by each mechanism, from accounts in each database, on
@@ -38,7 +44,8 @@ func TestSessions(t *testing.T) {
 		for n := range i + 1 {
 			messages = append(messages, harness.Message(fmt.Sprint(n)))
 		}
-		boxes = append(boxes, harness.Account{Name: a.login, Password: a.clear, Home: harness.NewHome(t, messages...)})
+		boxes = append(boxes,
+			harness.Account{Name: a.login, Password: a.clear, Home: harness.NewHome(t, messages...)})
 	}
 	harness.Userdb(t, boxes[1])
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
@@ -52,8 +59,11 @@ func TestSessions(t *testing.T) {
 	for i, d := range []database{{"authpgsql", pg, pgsqlSettings(pg), nil}, {"authmysql", my, mysqlSettings(my), nil}, {"authldap", dir, ldapSettings(dir), nil}} {
 		_, _, folder := d.start(t, d.base)
 		addr := fmt.Sprintf("127.0.10.%d", 31+i)
-		env := harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(folder, "socket"), "IMAP_PROXY": "1", "POP3_PROXY": "1",
-			"IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN AUTH=CRAM-MD5 AUTH=CRAM-SHA256", "POP3AUTH": "PLAIN CRAM-MD5 CRAM-SHA256"}
+		env := harness.Env{
+			"AUTHDAEMON_SOCKET": filepath.Join(folder, "socket"), "IMAP_PROXY": "1", "POP3_PROXY": "1",
+			"IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN AUTH=CRAM-MD5 AUTH=CRAM-SHA256",
+			"POP3AUTH":        "PLAIN CRAM-MD5 CRAM-SHA256",
+		}
 		harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env)
 		harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env)
 		for n, a := range sessionUsers {

@@ -47,11 +47,16 @@ func authority(t testing.TB, addr string) (folder string) {
 		}
 	}
 	caKey, key := newKey(), newKey()
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign}
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
 	write("ca.pem", "CERTIFICATE", sign(ca, ca, caKey, caKey))
-	cert := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"}, IPAddresses: []net.IP{net.ParseIP(addr)},
-		DNSNames: []string{"localhost"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	cert := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"},
+		IPAddresses: []net.IP{net.ParseIP(addr)}, DNSNames: []string{"localhost"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
 	write("cert.pem", "CERTIFICATE", sign(cert, ca, key, caKey))
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -83,7 +88,8 @@ func TestTLS(t *testing.T) {
 		}
 		for name, w := range bad {
 			a, err := once(t, d, w.settings, w.Env)
-			if err == nil || errors.Is(err, authlib.ErrRefused) || !strings.Contains(strings.ToLower(err.Error()), "certificate") {
+			if err == nil || errors.Is(err, authlib.ErrRefused) ||
+				!strings.Contains(strings.ToLower(err.Error()), "certificate") {
 				t.Errorf("%s, %s: %v, %v", d.module, name, a, err)
 			}
 		}
@@ -92,49 +98,80 @@ func TestTLS(t *testing.T) {
 		ca := authority(t, "127.0.8.1")
 		harness.Run(t, "", "chmod", "600", ca+"/key.pem")
 		harness.Run(t, "", "chown", "-R", "postgres", ca)
-		d := harness.Postgres(t, "127.0.8.1", "ssl=on", "ssl_cert_file="+ca+"/cert.pem", "ssl_key_file="+ca+"/key.pem", "ssl_ca_file="+ca+"/ca.pem")
+		d := harness.Postgres(t, "127.0.8.1", "ssl=on", "ssl_cert_file="+ca+"/cert.pem",
+			"ssl_key_file="+ca+"/key.pem", "ssl_ca_file="+ca+"/ca.pem")
 		d.SQL(t, sqlTable(all, false)+"create role tlsonly login password 'x'; grant select on passwd to tlsonly;"+
 			"create view encrypted as select p.* from passwd p join pg_stat_ssl s on s.pid = pg_backend_pid() and s.ssl;")
 		base := pgsqlSettings(d)
 		with := func(more string) way {
-			return way{settings: settings{"PGSQL_CONNECTION": base["PGSQL_CONNECTION"] + " " + more, "PGSQL_USER_TABLE": "encrypted"}}
+			return way{
+				settings: settings{
+					"PGSQL_CONNECTION": base["PGSQL_CONNECTION"] + " " + more, "PGSQL_USER_TABLE": "encrypted",
+				},
+			}
 		}
 		try(t, database{"authpgsql", d, base, nil}, map[string]way{
 			"require": with("sslmode=require"), "verify-ca": with("sslmode=verify-ca sslrootcert=" + ca + "/ca.pem"),
 			"verify-full": with("sslmode=verify-full sslrootcert=" + ca + "/ca.pem"), "default": with(""),
-			"client certificate":                    with("sslmode=require sslcert=" + ca + "/cert.pem sslkey=" + ca + "/key.pem"),
-			"several hosts, libpq's own parameters": with("sslmode=require connect_timeout=2 keepalives=1 gssencmode=prefer hostaddr=127.0.8.1"),
-			"second host":                           {settings: settings{"PGSQL_CONNECTION": strings.Replace(base["PGSQL_CONNECTION"], "host=", "host=127.0.8.98,", 1)}},
+			"client certificate": with("sslmode=require sslcert=" + ca + "/cert.pem sslkey=" + ca + "/key.pem"),
+			"several hosts, libpq's own parameters": with(
+				"sslmode=require connect_timeout=2 keepalives=1 gssencmode=prefer hostaddr=127.0.8.1"),
+			"second host": {
+				settings: settings{
+					"PGSQL_CONNECTION": strings.Replace(base["PGSQL_CONNECTION"], "host=", "host=127.0.8.98,", 1),
+				},
+			},
 		}, map[string]way{"stranger": with("sslmode=verify-ca sslrootcert=" + stranger + "/ca.pem")})
 	})
 	t.Run("authmysql", func(t *testing.T) {
 		ca := authority(t, "127.0.8.2")
 		harness.Run(t, "", "chown", "-R", "mysql", ca)
-		d := harness.MariaDB(t, "127.0.8.2", "--ssl-ca="+ca+"/ca.pem", "--ssl-cert="+ca+"/cert.pem", "--ssl-key="+ca+"/key.pem")
+		d := harness.MariaDB(t, "127.0.8.2", "--ssl-ca="+ca+"/ca.pem", "--ssl-cert="+ca+"/cert.pem",
+			"--ssl-key="+ca+"/key.pem")
 		d.SQL(t, sqlTable(all, true)+"alter user mail@'%' require ssl;")
 		base := mysqlSettings(d)
 		try(t, database{"authmysql", d, base, nil}, map[string]way{
-			"file":               {settings: settings{"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SSL_CIPHER": "ALL:!DES"}},
-			"folder":             {settings: settings{"MYSQL_SSL_CAPATH": ca, "MYSQL_SSL_CIPHERS": "ECDHE-ECDSA-AES128-GCM-SHA256"}},
-			"by name":            {settings: settings{"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SERVER": "localhost", "MYSQL_SOCKET": d.Dir + "/s"}},
-			"client certificate": {settings: settings{"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SSL_CERT": ca + "/cert.pem", "MYSQL_SSL_KEY": ca + "/key.pem"}},
+			"file": {settings: settings{"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SSL_CIPHER": "ALL:!DES"}},
+			"folder": {
+				settings: settings{"MYSQL_SSL_CAPATH": ca, "MYSQL_SSL_CIPHERS": "ECDHE-ECDSA-AES128-GCM-SHA256"},
+			},
+			"by name": {
+				settings: settings{
+					"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SERVER": "localhost", "MYSQL_SOCKET": d.Dir + "/s",
+				},
+			},
+			"client certificate": {
+				settings: settings{
+					"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SSL_CERT": ca + "/cert.pem",
+					"MYSQL_SSL_KEY": ca + "/key.pem",
+				},
+			},
 		}, map[string]way{"stranger": {settings: settings{"MYSQL_SSL_CACERT": stranger + "/ca.pem"}}})
 	})
 	t.Run("authldap", func(t *testing.T) {
 		ca := authority(t, "127.0.8.3")
 		d := directory(t, "127.0.8.3", all, harness.LDAPOptions{TLS: true, Config: "security ssf=56\n",
-			Global: fmt.Sprintf("TLSCACertificateFile %s/ca.pem\nTLSCertificateFile %s/cert.pem\nTLSCertificateKeyFile %s/key.pem\n", ca, ca, ca)})
+			Global: fmt.Sprintf(
+				"TLSCACertificateFile %s/ca.pem\nTLSCertificateFile %s/cert.pem\nTLSCertificateKeyFile %s/key.pem\n", ca,
+				ca, ca)})
 		base := ldapSettings(d)
 		trust := harness.Env{"LDAPTLS_CACERT": ca + "/ca.pem"}
 		ldaps, startTLS := settings{"LDAP_URI": "ldaps://127.0.8.3"}, settings{"LDAP_TLS": "1"}
 		try(t, database{"authldap", d, base, nil}, map[string]way{
-			"ldaps": {ldaps, trust}, "StartTLS": {startTLS, trust}, "never": {startTLS, harness.Env{"LDAPTLS_REQCERT": "never"}},
+			"ldaps": {
+				ldaps, trust,
+			}, "StartTLS": {startTLS, trust}, "never": {startTLS, harness.Env{"LDAPTLS_REQCERT": "never"}},
 			"folder": {ldaps, harness.Env{"LDAPTLS_CACERTDIR": ca}},
 			"client certificate, bind": {startTLS.with(settings{"LDAP_AUTHBIND": "1", "LDAP_CLEARPW": ""}),
-				harness.Env{"LDAPTLS_CACERT": ca + "/ca.pem", "LDAPTLS_CERT": ca + "/cert.pem", "LDAPTLS_KEY": ca + "/key.pem"}},
+				harness.Env{
+					"LDAPTLS_CACERT": ca + "/ca.pem", "LDAPTLS_CERT": ca + "/cert.pem", "LDAPTLS_KEY": ca + "/key.pem",
+				}},
 		}, map[string]way{
 			"stranger": {ldaps, harness.Env{"LDAPTLS_CACERT": stranger + "/ca.pem"}}, "unknown": {startTLS, nil},
-			"wrong name": {settings{"LDAP_URI": "ldaps://127.0.8.3:636/ ldaps://0.0.0.0:636"}, harness.Env{"LDAPTLS_CACERT": stranger + "/ca.pem"}},
+			"wrong name": {
+				settings{"LDAP_URI": "ldaps://127.0.8.3:636/ ldaps://0.0.0.0:636"},
+				harness.Env{"LDAPTLS_CACERT": stranger + "/ca.pem"},
+			},
 		})
 	})
 }

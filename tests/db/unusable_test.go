@@ -49,7 +49,12 @@ func TestUnusable(t *testing.T) {
 		}
 		sql += "insert into odd values (" + sqlQuote(name, false) + ", " + null(fields["crypt"]) + clear +
 			null(fields["uid"]) + ", " + null(fields["gid"]) + ", " + null(fields["home"]) + ");\n"
-		text += fmt.Sprintf("dn: uid=odd%d,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: odd%d\nmail: %s\n", i, i, name)
+		text += fmt.Sprintf(
+			"dn: uid=odd%d,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: odd%d\nmail: %s\n",
+			i,
+			i,
+			name,
+		)
 		for _, field := range [][2]string{{"handle", "uid"}, {"disableimap", "gid"}, {"homeDirectory", "home"}, {"userPassword", "crypt"}} {
 			if v := fields[field[1]]; v != "" {
 				text += field[0] + ": " + v + "\n"
@@ -69,7 +74,9 @@ func TestUnusable(t *testing.T) {
 	my.SQL(t, sql)
 	dir := directory(t, "127.0.15.3", nil, harness.LDAPOptions{LDIF: text})
 	list := []database{
-		{"authpgsql", pg, pgsqlSettings(pg).with(plainTable("PGSQL_")), nil}, {"authmysql", my, mysqlSettings(my).with(plainTable("MYSQL_")), nil},
+		{
+			"authpgsql", pg, pgsqlSettings(pg).with(plainTable("PGSQL_")), nil,
+		}, {"authmysql", my, mysqlSettings(my).with(plainTable("MYSQL_")), nil},
 		{"authldap", dir, ldapSettings(dir).with(settings{"LDAP_UID": "handle", "LDAP_GID": "disableimap"}), nil},
 	}
 	for _, d := range list {
@@ -90,7 +97,11 @@ func TestUnusable(t *testing.T) {
 			}
 			if d.module == "authldap" {
 				want(t, c, question{"login", "imap", "comma@example.com", password}, "temporary failure")
-				p.Log.WaitN(t, 1, `"comma@example.com" cannot be used: mailhost="x,mailhost=evil": .* comma: blanks or semicolons separate mailhosts$`)
+				p.Log.WaitN(
+					t,
+					1,
+					`"comma@example.com" cannot be used: mailhost="x,mailhost=evil": .* comma: blanks or semicolons separate mailhosts$`,
+				)
 			} else {
 				want(t, c, question{"login", "imap", "twin", "a"}, "temporary failure")
 				p.Log.WaitN(t, 1, `account "twin" cannot be used: more than one row of that name`)
@@ -114,6 +125,8 @@ func TestUnusable(t *testing.T) {
 
 // plainTable are the settings for a table without optional columns.
 func plainTable(prefix string) settings {
-	return settings{prefix + "USER_TABLE": "odd", prefix + "NAME_FIELD": "", prefix + "MAILDIR_FIELD": "", prefix + "QUOTA_FIELD": "",
-		prefix + "AUXOPTIONS_FIELD": ""}
+	return settings{
+		prefix + "USER_TABLE": "odd", prefix + "NAME_FIELD": "", prefix + "MAILDIR_FIELD": "",
+		prefix + "QUOTA_FIELD": "", prefix + "AUXOPTIONS_FIELD": "",
+	}
 }

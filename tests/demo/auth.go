@@ -25,7 +25,8 @@ func writeUserdb(path string, accounts []user) error {
 			return err
 		}
 		// uid, gid and home are for accounts that are here; userdb asks for them all the same.
-		fmt.Fprintf(&text, "%s\tuid=65534|gid=65534|home=/nonexistent|systempw=%s|options=mailhost=%s\n", u.name, hash, u.mailhost)
+		fmt.Fprintf(&text, "%s\tuid=65534|gid=65534|home=/nonexistent|systempw=%s|options=mailhost=%s\n", u.name,
+			hash, u.mailhost)
 	}
 	return os.WriteFile(path, text.Bytes(), 0o600)
 }

@@ -80,7 +80,8 @@ func (w writerFunc) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A user who lands on the wrong server makes it fail: here the proxy's place is taken by the other user's server.
+// A user who lands on the wrong server makes it fail: here the proxy's place is taken by the other user's
+// server.
 func TestWrongServer(t *testing.T) {
 	accounts := users()
 	for i := range accounts {

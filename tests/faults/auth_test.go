@@ -44,28 +44,69 @@ func answer(text string, then func(net.Conn) error) func(net.Conn) error {
 const noProgram = "/nonexistent/authdaemond"
 
 var authFaults = []authFault{
-	{name: "no daemon and no program", env: harness.Env{"AUTHDAEMON_PROGRAM": noProgram}, want: temporary, log: "authentication error"},
-	{name: "a program that fails", env: harness.Env{"AUTHDAEMON_PROGRAM": "/bin/false"}, want: temporary, log: "authentication error"},
-	{name: "a program that hangs", env: harness.Env{"AUTHDAEMON_PROGRAM": "HANG"}, want: temporary, log: "authentication error"},
-	{name: "a program that talks nonsense", env: harness.Env{"AUTHDAEMON_PROGRAM": "/bin/echo"}, want: temporary, log: "authentication error"},
-	{name: "closes at once", fake: func(net.Conn) error { return nil }, want: temporary, log: "authentication error"},
+	{
+		name: "no daemon and no program", env: harness.Env{"AUTHDAEMON_PROGRAM": noProgram}, want: temporary,
+		log: "authentication error",
+	},
+	{
+		name: "a program that fails", env: harness.Env{"AUTHDAEMON_PROGRAM": "/bin/false"}, want: temporary,
+		log: "authentication error",
+	},
+	{
+		name: "a program that hangs", env: harness.Env{"AUTHDAEMON_PROGRAM": "HANG"}, want: temporary,
+		log: "authentication error",
+	},
+	{
+		name: "a program that talks nonsense", env: harness.Env{"AUTHDAEMON_PROGRAM": "/bin/echo"},
+		want: temporary, log: "authentication error",
+	},
+	{
+		name: "closes at once", fake: func(net.Conn) error { return nil }, want: temporary,
+		log: "authentication error",
+	},
 	{name: "closes after the request", fake: answer("", nil), want: temporary, log: "authentication error"},
-	{name: "closes in the answer", fake: answer("UID=8\nGID=8\nHOME=/tmp\n", nil), want: temporary, log: "authentication error"},
+	{
+		name: "closes in the answer", fake: answer("UID=8\nGID=8\nHOME=/tmp\n", nil), want: temporary,
+		log: "authentication error",
+	},
 	{name: "hangs at once", fake: hang, want: temporary, log: "authentication error"},
-	{name: "hangs in the answer", fake: answer("UID=8\nGID=8\n", hang), want: temporary, log: "authentication error"},
+	{
+		name: "hangs in the answer", fake: answer("UID=8\nGID=8\n", hang), want: temporary,
+		log: "authentication error",
+	},
 	{name: "does not accept", deaf: true, want: temporary, log: "authentication error"},
-	{name: "garbage", fake: answer("\x00\xff\n\n<html>\n.\n", nil), want: temporary, log: "authentication error"},
-	{name: "an answer without end", fake: answer("", endless("OPTIONS=x\n")), want: temporary, log: "authentication error"},
+	{
+		name: "garbage", fake: answer("\x00\xff\n\n<html>\n.\n", nil), want: temporary,
+		log: "authentication error",
+	},
+	{
+		name: "an answer without end", fake: answer("", endless("OPTIONS=x\n")), want: temporary,
+		log: "authentication error",
+	},
 	{name: "a line without end", fake: answer("", endless("x")), want: temporary, log: "authentication error"},
 	{name: "refuses", fake: answer("FAIL\n", nil), want: refused, failed: true},
 	{name: "an account of root", fake: answer("UID=0\nGID=0\nHOME=/root\nADDRESS=u\nPASSWD2=pw\n.\n", nil),
 		want: temporary, log: `authentication error, .* account "u" cannot be used: UID="0": not a decimal number from 1 to 4294967294`},
-	{name: "an account of nobody", fake: answer("UID=8\nGID=4294967295\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\n.\n", nil),
-		want: temporary, log: `authentication error, .* account "u" cannot be used: GID="4294967295": not a decimal number from 1 to 4294967294`},
-	{name: "an account without a home", fake: answer("UID=8\nGID=8\nADDRESS=u\nPASSWD2=pw\n.\n", nil), want: temporary, log: "authentication error"},
-	{name: "no clear password", fake: answer("UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nOPTIONS=mailhost="+good+"\n.\n", nil), want: denied,
-		log: "proxy enabled, but no password for u"},
-	{name: "one byte at a time", fake: answer("", bytewise("UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\nOPTIONS=mailhost="+good+"\n.\n")), want: loggedIn},
+	{
+		name: "an account of nobody",
+		fake: answer("UID=8\nGID=4294967295\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\n.\n", nil), want: temporary,
+		log: `authentication error, .* account "u" cannot be used: GID="4294967295": not a decimal number from 1 to 4294967294`,
+	},
+	{
+		name: "an account without a home", fake: answer("UID=8\nGID=8\nADDRESS=u\nPASSWD2=pw\n.\n", nil),
+		want: temporary, log: "authentication error",
+	},
+	{
+		name: "no clear password",
+		fake: answer("UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nOPTIONS=mailhost="+good+"\n.\n", nil), want: denied,
+		log: "proxy enabled, but no password for u",
+	},
+	{
+		name: "one byte at a time",
+		fake: answer("",
+			bytewise("UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\nOPTIONS=mailhost="+good+"\n.\n")),
+		want: loggedIn,
+	},
 }
 
 func bytewise(text string) func(net.Conn) error {
@@ -131,8 +172,8 @@ func (f authFault) run(t *testing.T, m *harness.Mode, p protocol, addr string) {
 	if f.log != "" {
 		log.Wait(t, f.log)
 	}
-	// "proxy enabled, but no proxy host defined" is Courier's warning that comes first for every account that is
-	// here.
+	// "proxy enabled, but no proxy host defined" is Courier's warning that comes first for every account that
+	// is here.
 	want := map[bool]int{true: 1}[f.log != ""]
 	if lines := log.Find(`^(WARN|ERR|CRIT): .*`); len(lines)-len(log.Find("no proxy host defined")) != want {
 		t.Errorf("want %d warnings, have %q", want, lines)

@@ -30,12 +30,24 @@ var hostiles = []hostile{
 	{"a command line without end", "IMAP", "a LOGIN ", strings.Repeat("x ", 1<<15), true, false},
 	{"NOOP, and does not read", "IMAP", "", strings.Repeat("a NOOP\r\n", 5000), false, false},
 	{"CAPABILITY, and does not read", "IMAP", "", strings.Repeat("a CAPABILITY\r\n", 5000), false, false},
-	{"nine errors and a NOOP", "IMAP", "", strings.Repeat(strings.Repeat("a X\r\n", 9)+"a NOOP\r\n", 500), true, false},
+	{
+		"nine errors and a NOOP", "IMAP", "", strings.Repeat(strings.Repeat("a X\r\n", 9)+"a NOOP\r\n", 500), true,
+		false,
+	},
 	{"literals without end", "IMAP", "a ID (", "{8192+}\r\n" + strings.Repeat("y", 8192) + " ", true, false},
-	{"large literals", "IMAP", "", "a LOGIN {1000000+}\r\n" + strings.Repeat("z", 1000000) + " {2+}\r\nxx\r\na NOOP\r\n", true, false},
-	{"a SASL response without end", "IMAP", "a AUTHENTICATE PLAIN\r\n", strings.Repeat("QUJD", 1<<14), true, false},
+	{
+		"large literals", "IMAP", "",
+		"a LOGIN {1000000+}\r\n" + strings.Repeat("z", 1000000) + " {2+}\r\nxx\r\na NOOP\r\n", true, false,
+	},
+	{
+		"a SASL response without end", "IMAP", "a AUTHENTICATE PLAIN\r\n", strings.Repeat("QUJD", 1<<14), true,
+		false,
+	},
 	{"logins, and does not read", "IMAP", "", strings.Repeat("a LOGIN u p\r\n", 5000), false, false},
-	{"ID without end", "IMAP", "", strings.Repeat(`a ID ("name" "`+strings.Repeat("n", 1000)+"\")\r\n", 50), true, false},
+	{
+		"ID without end", "IMAP", "", strings.Repeat(`a ID ("name" "`+strings.Repeat("n", 1000)+"\")\r\n", 50),
+		true, false,
+	},
 	{"more commands than a client needs", "IMAP", "", "a NOOP\r\n", true, true},
 	{"a line without end", "POP3", "", strings.Repeat("x", 1<<16), true, false},
 	{"CAPA, and does not read", "POP3", "", strings.Repeat("CAPA\r\n", 5000), false, false},
@@ -51,8 +63,9 @@ const maxMemory = 24 << 20
 // maxLog is what such a client may have written to the log, besides its failed logins, in bytes.
 const maxLog = 10 << 10
 
-// A client before its login can neither make the process grow nor keep it longer than LOGIN_TIMEOUT and a farewell
-// allow, nor fill the log: what it leaves is the line about the end, and a few KiB besides its failed logins.
+// A client before its login can neither make the process grow nor keep it longer than LOGIN_TIMEOUT and a
+// farewell allow, nor fill the log: what it leaves is the line about the end, and a few KiB besides its
+// failed logins.
 func TestHostileClients(t *testing.T) {
 	socket := harness.Dir(t) + "/socket"
 	fakeDaemon(t, socket, answer("FAIL\n", nil))
@@ -79,7 +92,9 @@ func (h hostile) run(t *testing.T, socket string) {
 	defer conn.Close()
 	// Without the race detector, which needs memory of its own.
 	cmd := exec.Command(harness.PlainBin(t, program), "/bin/true", "Maildir")
-	cmd.Env = []string{"AUTHDAEMON_SOCKET=" + socket, "LOGIN_TIMEOUT=2", "LOGIN_FAIL_DELAY=0", "IMAP_ID_FIELDS=3"}
+	cmd.Env = []string{
+		"AUTHDAEMON_SOCKET=" + socket, "LOGIN_TIMEOUT=2", "LOGIN_FAIL_DELAY=0", "IMAP_ID_FIELDS=3",
+	}
 	end := "^(DEBUG: Disconnected|INFO: TIMEOUT|NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN), "
 	if h.counted {
 		end = `^NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN \(LOGIN_MAX_COMMANDS=100\), `

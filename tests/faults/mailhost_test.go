@@ -36,40 +36,107 @@ const (
 
 var faults = []fault{
 	{name: "hangs before the greeting", imap: "\n", pop3: "\n", then: hang, want: temporary, step: "greeting"},
-	{name: "hangs in the greeting", imap: `S= "* O"`, pop3: `S= "+O"`, then: hang, want: temporary, step: "greeting"},
+	{
+		name: "hangs in the greeting", imap: `S= "* O"`, pop3: `S= "+O"`, then: hang, want: temporary,
+		step: "greeting",
+	},
 	{name: "hangs after LOGIN", imap: takesTag, pop3: user3, then: hang, want: temporary, step: "login/user"},
 	{name: "hangs after PASS", pop3: pass3, then: hang, want: temporary, step: "/password"},
-	{name: "hangs in the answer", imap: takesTag + `S= "${tag} O"`, pop3: pass3 + `S= "+"`, then: hang, want: temporary, step: "login/password"},
+	{
+		name: "hangs in the answer", imap: takesTag + `S= "${tag} O"`, pop3: pass3 + `S= "+"`, then: hang,
+		want: temporary, step: "login/password",
+	},
 	{name: "closes before the greeting", imap: "\n", pop3: "\n", want: temporary, step: "greeting"},
-	{name: "closes in the greeting", imap: `S= "* OK he"`, pop3: `S= "+OK he"`, want: temporary, step: "greeting"},
+	{
+		name: "closes in the greeting", imap: `S= "* OK he"`, pop3: `S= "+OK he"`, want: temporary,
+		step: "greeting",
+	},
 	{name: "closes after the greeting", imap: greets, pop3: greets3, want: temporary, step: "login/user"},
 	{name: "closes after LOGIN", imap: takesTag, pop3: user3, want: temporary, step: "login/user"},
 	{name: "closes after PASS", pop3: pass3, want: temporary, step: "/password"},
-	{name: "closes in the answer", imap: takesTag + `S= "${tag} OK"`, pop3: pass3 + `S= "+OK"`, want: temporary, step: "login/password"},
+	{
+		name: "closes in the answer", imap: takesTag + `S= "${tag} OK"`, pop3: pass3 + `S= "+OK"`, want: temporary,
+		step: "login/password",
+	},
 	{name: "resets before the greeting", imap: "\n", pop3: "\n", then: reset, want: temporary, step: "greeting"},
-	{name: "resets after LOGIN", imap: takesTag, pop3: pass3, then: reset, want: temporary, step: "login/password"},
-	{name: "is no mail server", imap: "S: 220 smtp.example.com ESMTP", pop3: "S: SSH-2.0-OpenSSH_9.2", want: temporary, step: "greeting"},
-	{name: "sends garbage", imap: `S= "\x00\x01\xff\xfe\x16\x03\x01\r\n"`, pop3: `S= "\x00\xff\xfe\n\n\n"`, then: hang, want: temporary, step: "greeting"},
-	{name: "says goodbye", imap: "S: * BYE too many connections", pop3: "S: -ERR [SYS/TEMP] too many connections", want: temporary, step: "greeting"},
+	{
+		name: "resets after LOGIN", imap: takesTag, pop3: pass3, then: reset, want: temporary,
+		step: "login/password",
+	},
+	{
+		name: "is no mail server", imap: "S: 220 smtp.example.com ESMTP", pop3: "S: SSH-2.0-OpenSSH_9.2",
+		want: temporary, step: "greeting",
+	},
+	{
+		name: "sends garbage", imap: `S= "\x00\x01\xff\xfe\x16\x03\x01\r\n"`, pop3: `S= "\x00\xff\xfe\n\n\n"`,
+		then: hang, want: temporary, step: "greeting",
+	},
+	{
+		name: "says goodbye", imap: "S: * BYE too many connections",
+		pop3: "S: -ERR [SYS/TEMP] too many connections", want: temporary, step: "greeting",
+	},
 	{name: "has everybody logged in", imap: "S: * PREAUTH welcome", want: temporary, step: "greeting"},
-	{name: "rejects", imap: takesTag + "S: ${tag} NO wrong", pop3: pass3 + "S: -ERR wrong", want: refused, step: "login/password"},
-	{name: "rejects with a code", imap: takesTag + "S: ${tag} NO [AUTHENTICATIONFAILED] wrong", pop3: pass3 + "S: -ERR [AUTH] wrong", want: refused, step: "login/password"},
+	{
+		name: "rejects", imap: takesTag + "S: ${tag} NO wrong", pop3: pass3 + "S: -ERR wrong", want: refused,
+		step: "login/password",
+	},
+	{
+		name: "rejects with a code", imap: takesTag + "S: ${tag} NO [AUTHENTICATIONFAILED] wrong",
+		pop3: pass3 + "S: -ERR [AUTH] wrong", want: refused, step: "login/password",
+	},
 	{name: "rejects the user", pop3: user3 + "S: -ERR who?\nC: CAPA\nS: -ERR", want: refused, step: "/user"},
-	{name: "does not understand", imap: takesTag + "S: ${tag} BAD what?", pop3: user3 + "S: What?", want: temporary, step: "login/user"},
-	{name: "has trouble of its own", imap: takesTag + "S: ${tag} NO [UNAVAILABLE] database down", pop3: pass3 + "S: -ERR [SYS/TEMP] database down", want: temporary, step: "login/password"},
-	{name: "says goodbye instead of an answer", imap: takesTag + "S: * BYE going down", pop3: pass3 + "S: bye", want: temporary, step: "login/password"},
-	{name: "asks for more", imap: takesTag + "S: + go on", pop3: pass3 + "S: + go on", then: hang, want: temporary, step: "login/password"},
+	{
+		name: "does not understand", imap: takesTag + "S: ${tag} BAD what?", pop3: user3 + "S: What?",
+		want: temporary, step: "login/user",
+	},
+	{
+		name: "has trouble of its own", imap: takesTag + "S: ${tag} NO [UNAVAILABLE] database down",
+		pop3: pass3 + "S: -ERR [SYS/TEMP] database down", want: temporary, step: "login/password",
+	},
+	{
+		name: "says goodbye instead of an answer", imap: takesTag + "S: * BYE going down", pop3: pass3 + "S: bye",
+		want: temporary, step: "login/password",
+	},
+	{
+		name: "asks for more", imap: takesTag + "S: + go on", pop3: pass3 + "S: + go on", then: hang,
+		want: temporary, step: "login/password",
+	},
 	{name: "answers another tag", imap: takesTag + "S: zzz OK in", then: hang, want: temporary, step: "login"},
-	{name: "talks without end", imap: takesTag, pop3: user3, then: endless("* 1 EXISTS\r\n"), want: temporary, step: "login/user"},
-	{name: "talks slowly without end", imap: takesTag, then: drip("* 1 EXISTS\r\n"), want: temporary, step: "login"},
+	{
+		name: "talks without end", imap: takesTag, pop3: user3, then: endless("* 1 EXISTS\r\n"), want: temporary,
+		step: "login/user",
+	},
+	{
+		name: "talks slowly without end", imap: takesTag, then: drip("* 1 EXISTS\r\n"), want: temporary,
+		step: "login",
+	},
 	{name: "greets without end", imap: "\n", pop3: "\n", then: endless("x"), want: temporary, step: "greeting"},
-	{name: "stops reading", imap: "S: * OK [CAPABILITY IMAP4rev1] hello", pop3: "S: +OK hello", then: hang, want: temporary, step: "login/user"},
-	{name: "one byte at a time", imap: protocols[0].works, pop3: protocols[1].works, dribble: time.Millisecond, want: loggedIn},
-	{name: "bare line feeds", imap: "S= \"* OK [CAPABILITY IMAP4rev1] hello\\n\"\nC~ (?P<tag>\\S+) LOGIN .*\nS= \"${tag} OK in\\n\"\n" + echo,
-		pop3: "S= \"+OK hello\\n\"\nC~ USER .*\nS= \"+OK\\n\"\nC~ PASS .*\nS= \"+OK\\n\"\n" + echo, want: loggedIn},
-	{name: "untagged responses", imap: takesTag + "S: * CAPABILITY IMAP4rev1\nS: * OK still there\nS: * 3 EXISTS\nS: ${tag} OK [CAPABILITY IMAP4rev1] in\n" + echo, want: loggedIn},
-	{name: "a line of 1 MB", imap: takesTag + "S: * OK " + strings.Repeat("x", 1<<20) + "\nS: ${tag} OK in\n" + echo, want: loggedIn},
-	{name: "an answer of 1 MB", pop3: user3 + "S: +OK " + strings.Repeat("x", 1<<20) + "\nC~ PASS .*\nS: +OK in\n" + echo, want: loggedIn},
+	{
+		name: "stops reading", imap: "S: * OK [CAPABILITY IMAP4rev1] hello", pop3: "S: +OK hello", then: hang,
+		want: temporary, step: "login/user",
+	},
+	{
+		name: "one byte at a time", imap: protocols[0].works, pop3: protocols[1].works,
+		dribble: time.Millisecond, want: loggedIn,
+	},
+	{
+		name: "bare line feeds",
+		imap: "S= \"* OK [CAPABILITY IMAP4rev1] hello\\n\"\nC~ (?P<tag>\\S+) LOGIN .*\nS= \"${tag} OK in\\n\"\n" + echo,
+		pop3: "S= \"+OK hello\\n\"\nC~ USER .*\nS= \"+OK\\n\"\nC~ PASS .*\nS= \"+OK\\n\"\n" + echo, want: loggedIn,
+	},
+	{
+		name: "untagged responses",
+		imap: takesTag + "S: * CAPABILITY IMAP4rev1\nS: * OK still there\nS: * 3 EXISTS\nS: ${tag} OK [CAPABILITY IMAP4rev1] in\n" + echo,
+		want: loggedIn,
+	},
+	{
+		name: "a line of 1 MB",
+		imap: takesTag + "S: * OK " + strings.Repeat("x", 1<<20) + "\nS: ${tag} OK in\n" + echo, want: loggedIn,
+	},
+	{
+		name: "an answer of 1 MB",
+		pop3: user3 + "S: +OK " + strings.Repeat("x", 1<<20) + "\nC~ PASS .*\nS: +OK in\n" + echo, want: loggedIn,
+	},
 }
 
 // hang keeps the connection until the proxy closes it.

@@ -93,7 +93,9 @@ func (s *DovecotServer) config(o DovecotOptions) string {
 		line("login_trusted_networks = %s", o.Trusted)
 	}
 	if len(o.MasterUsers) > 0 {
-		line("passdb {\n  driver = passwd-file\n  args = %s/masters\n  master = yes\n  result_success = continue\n}", s.Dir)
+		line(
+			"passdb {\n  driver = passwd-file\n  args = %s/masters\n  master = yes\n  result_success = continue\n}",
+			s.Dir)
 	}
 	line("passdb {\n  driver = passwd-file\n  args = username_format=%%u %s/users\n}", s.Dir)
 	line("userdb {\n  driver = passwd-file\n  args = username_format=%%u %s/users\n}", s.Dir)

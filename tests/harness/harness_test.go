@@ -19,7 +19,8 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 func TestCourierAlone(t *testing.T) {
 	home := harness.NewHome(t, harness.Message("first"), harness.Message("second"))
-	harness.Userdb(t, harness.Account{Name: "joe", Password: "pw", Home: home, Options: "mailhost=127.0.0.2", CRAM: true})
+	harness.Userdb(t,
+		harness.Account{Name: "joe", Password: "pw", Home: home, Options: "mailhost=127.0.0.2", CRAM: true})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	imap, _ := harness.CourierMailhost(t, "127.0.0.2")
 	harness.Dialogue(t, "127.0.0.2:143", `
@@ -61,7 +62,10 @@ func TestCourierAlone(t *testing.T) {
 func TestDovecot(t *testing.T) {
 	s := harness.Dovecot(t, harness.DovecotOptions{
 		Addr: "127.0.0.3", HAProxy: true, Trusted: "127.0.0.0/8",
-		Accounts:    []harness.Account{{Name: "joe@example.com", Password: `p"w`, Home: harness.NewHome(t, harness.Message("x"))}, {Name: "ann", Password: "pw"}},
+		Accounts: []harness.Account{
+			{Name: "joe@example.com", Password: `p"w`, Home: harness.NewHome(t, harness.Message("x"))},
+			{Name: "ann", Password: "pw"},
+		},
 		MasterUsers: []harness.Account{{Name: "boss", Password: "secret"}},
 	})
 	harness.Dialogue(t, "127.0.0.3:143", `
@@ -109,7 +113,8 @@ func TestLaunchers(t *testing.T) {
 	harness.Couriertcpd(t, harness.TCPD{Addr: "127.0.0.1", Port: 5006, Clean: true, Env: env, Program: program})
 	for port, want := range map[int]string{5001: "S: hello", 5002: "S: hello", 5003: "S: hello", 5004: "S: hello 1", 5005: `S~ (?s).*GREETING=hello\n.*`, 5006: "S: hello"} {
 		if port == 5005 {
-			if out, err := readAll(fmt.Sprintf("127.0.0.1:%d", port)); err != nil || !strings.Contains(out, "GREETING=hello\n") {
+			if out, err := readAll(fmt.Sprintf("127.0.0.1:%d", port)); err != nil ||
+				!strings.Contains(out, "GREETING=hello\n") {
 				t.Errorf("port %d: %q, %v", port, out, err)
 			}
 			continue
@@ -156,8 +161,8 @@ func readAll(addr string) (string, error) {
 	return string(out), err
 }
 
-// What a mode promises to every test: all four ports serve accounts here and elsewhere, the log of a port has its logins, and a
-// proxy is idle when its sessions have ended.
+// What a mode promises to every test: all four ports serve accounts here and elsewhere, the log of a port has
+// its logins, and a proxy is idle when its sessions have ended.
 func TestModes(t *testing.T) {
 	cert := harness.NewPKI(t).File(t, "proxy.pem", testcert.Spec{Name: "proxy.example"})
 	harness.Site{Mailboxes: harness.Mailboxes}.Start(t)

@@ -8,7 +8,8 @@ import (
 	"mailproxy/tests/testlog"
 )
 
-// Patience is how long the harness waits for a server to start or a log line to appear. It is far above what either takes.
+// Patience is how long the harness waits for a server to start or a log line to appear. It is far above what
+// either takes.
 const Patience = testlog.Patience
 
 // Log collects the lines that a program writes. It is safe for concurrent use.
@@ -36,7 +37,8 @@ func (l *Log) Find(expr string) []string {
 	return found
 }
 
-// Wait waits for a line that holds a match and returns the first one; it ends the test when there is none in time.
+// Wait waits for a line that holds a match and returns the first one; it ends the test when there is none in
+// time.
 func (l *Log) Wait(t testing.TB, expr string) string {
 	t.Helper()
 	var found []string
@@ -46,7 +48,8 @@ func (l *Log) Wait(t testing.TB, expr string) string {
 	return found[0]
 }
 
-// WaitN waits for exactly n lines that hold a match and returns them; it ends the test when there are more, or fewer in time.
+// WaitN waits for exactly n lines that hold a match and returns them; it ends the test when there are more,
+// or fewer in time.
 func (l *Log) WaitN(t testing.TB, n int, expr string) []string {
 	t.Helper()
 	var found []string

@@ -12,7 +12,8 @@ type Mode struct {
 	Relayd *Service // takes over the sessions of this mode's proxies; nil: there is none
 
 	relayd bool // EachMode starts Relayd
-	// listen starts the front ends of one protocol and puts them into p.processes by the names of their ports.
+	// listen starts the front ends of one protocol and puts them into p.processes by the names of their
+	// ports.
 	listen func(t testing.TB, p *Proxy, protocol string, o ProxyOptions)
 	// idle waits until the front ends serve no session.
 	idle func(t testing.TB, p *Proxy)
@@ -54,8 +55,9 @@ type ProxyOptions struct {
 	Addr      string   // loopback address: IMAP on port 143, POP3 on 110, and with TLS 993 and 995
 	Protocols []string // "IMAP", "POP3"; nil: both
 	TLS       bool     // the TLS ports too
-	// Env are settings over these: the account's mailhost is asked (IMAP_PROXY, POP3_PROXY), and a failed login
-	// is answered at once (LOGIN_FAIL_DELAY). A setting that begins with the other protocol's name does no harm.
+	// Env are settings over these: the account's mailhost is asked (IMAP_PROXY, POP3_PROXY), and a failed
+	// login is answered at once (LOGIN_FAIL_DELAY). A setting that begins with the other protocol's name does
+	// no harm.
 	Env         Env
 	Bare        bool   // no settings but Env
 	LocalServer string // the program for accounts that are here, with the argument Maildir; empty: Courier's

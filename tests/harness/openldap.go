@@ -51,8 +51,16 @@ func OpenLDAP(t testing.TB, o LDAPOptions) *Database {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(&conf, "modulepath /usr/lib/ldap\nmoduleload back_mdb\npidfile %s/pid\n%s\n", d.Dir, o.Global)
-	fmt.Fprintf(&conf, "database mdb\nsuffix %q\nrootdn %q\nrootpw %q\ndirectory %s\nmaxsize 67108864\ndbnosync\n"+
-		"index objectClass,mail,uid eq\n%s\n", LDAPSuffix, LDAPAdmin, LDAPPassword, data, o.Config)
+	fmt.Fprintf(
+		&conf,
+		"database mdb\nsuffix %q\nrootdn %q\nrootpw %q\ndirectory %s\nmaxsize 67108864\ndbnosync\n"+
+			"index objectClass,mail,uid eq\n%s\n",
+		LDAPSuffix,
+		LDAPAdmin,
+		LDAPPassword,
+		data,
+		o.Config,
+	)
 	file := write("slapd.conf", conf.String())
 	Run(t, "", "slapadd", "-q", "-f", file, "-l", write("init.ldif", o.LDIF))
 	urls := "ldap://" + o.Addr + ":389/ ldapi://" + strings.ReplaceAll(filepath.Join(d.Dir, "s"), "/", "%2F")

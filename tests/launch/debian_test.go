@@ -15,7 +15,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// Courier as Debian starts it, its two login programs exchanged as etc/courier/README.md says, and exchanged back.
+// Courier as Debian starts it, its two login programs exchanged as etc/courier/README.md says, and exchanged
+// back.
 func TestDebianCourier(t *testing.T) {
 	etc := install(t)
 	world(t)
@@ -78,8 +79,8 @@ func TestDebianCourier(t *testing.T) {
 	}
 }
 
-// localLimit looks at a running local imapd: the limit that Courier's script wanted for it is in force again, and it is
-// the only one of the session's programs that is left.
+// localLimit looks at a running local imapd: the limit that Courier's script wanted for it is in force again,
+// and it is the only one of the session's programs that is left.
 func localLimit(t *testing.T) {
 	runner := harness.Dialogue(t, sides[0].addr(proxy), `
 S~ \* OK .*
@@ -119,12 +120,13 @@ func start(t *testing.T, script, addr string) {
 	}
 }
 
-// softLimits is for machines on which root lacks CAP_SYS_RESOURCE, as in many containers, where nothing can lift a hard
-// limit: there the shell that runs Courier's start script sets the soft limit alone, which the programs feel just the
-// same. The script itself stays as it is.
+// softLimits is for machines on which root lacks CAP_SYS_RESOURCE, as in many containers, where nothing can
+// lift a hard limit: there the shell that runs Courier's start script sets the soft limit alone, which the
+// programs feel just the same. The script itself stays as it is.
 func softLimits(t *testing.T) (env []string) {
 	t.Helper()
-	effective := regexp.MustCompile(`(?m)^CapEff:\s*([0-9a-f]+)$`).FindStringSubmatch(read(t, "/proc/self/status"))
+	effective := regexp.MustCompile(`(?m)^CapEff:\s*([0-9a-f]+)$`).
+		FindStringSubmatch(read(t, "/proc/self/status"))
 	bits, err := strconv.ParseUint(effective[1], 16, 64)
 	if err != nil {
 		t.Fatal(err)
@@ -171,10 +173,12 @@ func TestWhyWrapper(t *testing.T) {
 	}
 }
 
-// Without root the wrapper can not lift a limit: it says so to both sides instead of starting what can not run.
+// Without root the wrapper can not lift a limit: it says so to both sides instead of starting what can not
+// run.
 func TestWrapperNotRoot(t *testing.T) {
 	wrapper := filepath.Join(harness.Root(t), "etc", "courier", "imaplogin")
-	script := `ulimit -v 131072; IMAP_ULIMITD=131072 setpriv --reuid=nobody --clear-groups sh ` + filepath.Join(harness.Dir(t), "imaplogin")
+	script := `ulimit -v 131072; IMAP_ULIMITD=131072 setpriv --reuid=nobody --clear-groups sh ` + filepath.Join(
+		harness.Dir(t), "imaplogin")
 	copied := filepath.Join(strings.Fields(script)[len(strings.Fields(script))-1])
 	write(t, copied, read(t, wrapper))
 	command := exec.Command("/bin/sh", "-c", script)
@@ -182,7 +186,10 @@ func TestWrapperNotRoot(t *testing.T) {
 	command.Stderr = &stderr
 	out, err := command.Output()
 	if err == nil || string(out) != "* BYE Temporary problem, please try again later\r\n" ||
-		!strings.Contains(stderr.String(), "CRIT: imaplogin: cannot lift the address-space limit (no CAP_SYS_RESOURCE): set IMAP_ULIMITD= in /etc/courier/imapd\n") {
+		!strings.Contains(
+			stderr.String(),
+			"CRIT: imaplogin: cannot lift the address-space limit (no CAP_SYS_RESOURCE): set IMAP_ULIMITD= in /etc/courier/imapd\n",
+		) {
 		t.Errorf("%v, %q, %q", err, out, stderr.String())
 	}
 }

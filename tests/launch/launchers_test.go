@@ -37,8 +37,8 @@ func TestLaunchers(t *testing.T) {
 	}
 }
 
-// Under xinetd the client must never see a log line. With a syslog service they go there, in its form and without
-// Courier's prefixes.
+// Under xinetd the client must never see a log line. With a syslog service they go there, in its form and
+// without Courier's prefixes.
 func TestXinetdSyslog(t *testing.T) {
 	world(t)
 	for _, s := range sides {
@@ -62,9 +62,15 @@ func TestXinetdAuthdaemond(t *testing.T) {
 	for _, s := range sides {
 		t.Run(s.name, func(t *testing.T) {
 			log := harness.Syslog(t)
-			env := s.env("AUTHDAEMON_SOCKET=/nonexistent", "AUTHDAEMON_PROGRAM="+harness.Bin(t, "authdaemond"), "AUTHDAEMON_CONFIG="+folder)
+			env := s.env("AUTHDAEMON_SOCKET=/nonexistent", "AUTHDAEMON_PROGRAM="+harness.Bin(t, "authdaemond"),
+				"AUTHDAEMON_CONFIG="+folder)
 			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.port, Env: env, Program: s.arguments(t)})
-			harness.Dialogue(t, s.addr(proxy), strings.NewReplacer("AUTHENTICATIONFAILED", "UNAVAILABLE", `\[AUTH\]`, `\[SYS/TEMP\]`).Replace(replace(s.refused, "here")))
+			harness.Dialogue(
+				t,
+				s.addr(proxy),
+				strings.NewReplacer("AUTHENTICATIONFAILED", "UNAVAILABLE", `\[AUTH\]`, `\[SYS/TEMP\]`).
+					Replace(replace(s.refused, "here")),
+			)
 			log.WaitN(t, 1, `^<20>.* authdaemond\[[0-9]+\]: authpgsql: .*authpgsqlrc`)
 		})
 	}
@@ -103,7 +109,13 @@ func TestArguments(t *testing.T) {
 		{sides[0], []string{"-nonsense", "a", "b"}, "* BYE imapd-proxy expected exactly two arguments.", `^ERR: usage: .* -nonsense`},
 		{sides[1], []string{"a", "b", "c"}, "-ERR pop3d-proxy requires exactly two arguments.", `^ERR: usage: pop3d-proxy .* not 3`},
 	} {
-		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: test.s.port, Program: append([]string{harness.Bin(t, test.s.program)}, test.args...)})
+		p := harness.Tcpserver(
+			t,
+			harness.Listen{
+				Addr: proxy, Port: test.s.port,
+				Program: append([]string{harness.Bin(t, test.s.program)}, test.args...),
+			},
+		)
 		harness.Dialogue(t, test.s.addr(proxy), "S: "+test.want+"\nS-\n")
 		p.Log.Wait(t, test.log)
 		p.Stop()
@@ -124,7 +136,8 @@ func TestBadSettings(t *testing.T) {
 		{nil, []string{"-config", "/nonexistent/imapd"}, `^CRIT: open /nonexistent/imapd: no such file or directory`},
 	} {
 		s := sides[0]
-		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: test.env, Program: s.arguments(t, test.args...)})
+		p := harness.Tcpserver(t,
+			harness.Listen{Addr: proxy, Port: s.port, Env: test.env, Program: s.arguments(t, test.args...)})
 		harness.Dialogue(t, s.addr(proxy), "S~ \\* BYE Temporary problem.*\nS-\n")
 		p.Log.WaitN(t, 1, test.log)
 		p.Stop()

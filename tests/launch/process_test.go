@@ -11,7 +11,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// Standard input and output as two pipes, the way s6-tlsd and shell pipelines start programs; everything is pipelined.
+// Standard input and output as two pipes, the way s6-tlsd and shell pipelines start programs; everything is
+// pipelined.
 func TestPipes(t *testing.T) {
 	world(t)
 	for _, s := range sides {
@@ -36,8 +37,8 @@ func TestPipes(t *testing.T) {
 	}
 }
 
-// SIGTERM and SIGHUP: the IMAP client reads why the session ends, the log holds one line, and the program is gone. So it is
-// with the time limit.
+// SIGTERM and SIGHUP: the IMAP client reads why the session ends, the log holds one line, and the program is
+// gone. So it is with the time limit.
 func TestEnds(t *testing.T) {
 	stopped := map[string]string{"IMAP": "S~ \\* BYE .*\nS-\n", "POP3": "S~ -ERR .*\nS-\n"}
 	// When the time is over a POP3 server just closes (RFC 1939 section 3).
@@ -54,12 +55,14 @@ func TestEnds(t *testing.T) {
 				}
 			}
 			play(t, runner, stopped[s.name])
-			p.Log.WaitN(t, i+1, `^NOTICE: Disconnected during shutdown by signal, ip=\[127\.0\.0\.1\], port=\[[0-9]+\], time=[01]$`)
+			p.Log.WaitN(t, i+1,
+				`^NOTICE: Disconnected during shutdown by signal, ip=\[127\.0\.0\.1\], port=\[[0-9]+\], time=[01]$`)
 			harness.NoneLeft(t, s.program)
 		}
 		p.Stop()
 
-		p = harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env("LOGIN_TIMEOUT=1"), Program: s.arguments(t)})
+		p = harness.Tcpserver(t,
+			harness.Listen{Addr: proxy, Port: s.port, Env: s.env("LOGIN_TIMEOUT=1"), Program: s.arguments(t)})
 		begin := time.Now()
 		harness.Dialogue(t, s.addr(proxy), "S~ (\\* OK|\\+OK) .*\n"+farewell[s.name])
 		if d := time.Since(begin); d > 10*time.Second {
@@ -73,10 +76,17 @@ func TestEnds(t *testing.T) {
 
 // Nobody listens on the auth daemon's socket: the authdaemond beside the program answers this one question.
 func TestOneShot(t *testing.T) {
-	harness.UserdbTextOnly(t, harness.Account{Name: "here", Password: "pw", Home: harness.NewHome(t, harness.Message("one"))})
+	harness.UserdbTextOnly(t,
+		harness.Account{Name: "here", Password: "pw", Home: harness.NewHome(t, harness.Message("one"))})
 	harness.Authdaemonrc(t, "authuserdb", nil)
 	for _, s := range sides {
-		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env("AUTHDAEMON_SOCKET=/nonexistent/socket"), Program: s.arguments(t)})
+		p := harness.Tcpserver(
+			t,
+			harness.Listen{
+				Addr: proxy, Port: s.port, Env: s.env("AUTHDAEMON_SOCKET=/nonexistent/socket"),
+				Program: s.arguments(t),
+			},
+		)
 		harness.Dialogue(t, s.addr(proxy), replace(s.refused, "here")).Conn.Close()
 		harness.Dialogue(t, s.addr(proxy), replace(s.login, "here")).Conn.Close()
 		harness.NoneLeft(t, "authdaemond", s.program)

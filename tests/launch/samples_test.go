@@ -12,8 +12,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// install puts the programs and the configuration where the files in etc/ expect them. Certificates and delays are the
-// tests' own.
+// install puts the programs and the configuration where the files in etc/ expect them. Certificates and
+// delays are the tests' own.
 func install(t *testing.T) (etc string) {
 	t.Helper()
 	overlay(t, "/etc", "/usr/sbin")
@@ -31,8 +31,8 @@ func install(t *testing.T) (etc string) {
 		for _, name := range []string{s.config, s.config + "-ssl"} {
 			write(t, "/etc/mailproxy/"+name, read(t, filepath.Join(etc, name))+"LOGIN_FAIL_DELAY=0\n")
 		}
-		harness.Run(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-			"-subj", "/CN=localhost", "-keyout", "/tmp/key.pem", "-out", "/tmp/cert.pem")
+		harness.Run(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+			"-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", "/tmp/key.pem", "-out", "/tmp/cert.pem")
 		write(t, "/etc/mailproxy/"+s.config+".pem", read(t, "/tmp/cert.pem")+read(t, "/tmp/key.pem"))
 		if err := os.Chmod("/etc/mailproxy/"+s.config+".pem", 0o600); err != nil {
 			t.Fatal(err)
@@ -51,7 +51,8 @@ func TestXinetdSamples(t *testing.T) {
 			conf := "defaults\n{\n}\n" + read(t, filepath.Join(etc, "xinetd.d", s.program))
 			// The Courier mailhost has these ports on an address of its own.
 			conf = strings.ReplaceAll(conf, "\twait  ", "\tbind            = "+proxy+"\n\twait  ")
-			harness.XinetdConf(t, filepath.Join(harness.Dir(t), "xinetd.conf"), conf, s.addr(proxy), fmt.Sprintf("%s:%d", proxy, s.tlsPort()))
+			harness.XinetdConf(t, filepath.Join(harness.Dir(t), "xinetd.conf"), conf, s.addr(proxy),
+				fmt.Sprintf("%s:%d", proxy, s.tlsPort()))
 			s.sessions(t, s.addr(proxy))
 			s.wantLog(t, log, "::ffff:127.0.0.1")
 			s.overTLS(t)
@@ -60,8 +61,8 @@ func TestXinetdSamples(t *testing.T) {
 	}
 }
 
-// systemd's units as they are, as far as systemd-socket-activate goes: the command line, the environment and what standard
-// input is.
+// systemd's units as they are, as far as systemd-socket-activate goes: the command line, the environment and
+// what standard input is.
 func TestSystemdSamples(t *testing.T) {
 	etc := install(t)
 	world(t)
@@ -84,7 +85,8 @@ func TestSystemdSamples(t *testing.T) {
 				env[name] = value
 			}
 			command := strings.Fields(strings.TrimPrefix(unitSetting(service, "ExecStart")[0], "-"))
-			p := harness.SystemdAccept(t, harness.Listen{Addr: proxy, Port: unit.port, Env: env, Program: command}, true)
+			p := harness.SystemdAccept(t, harness.Listen{Addr: proxy, Port: unit.port, Env: env, Program: command},
+				true)
 			if unit.port != s.port {
 				s.overTLS(t)
 				p.Log.WaitN(t, 1, `LOGIN, user=there, .*, (starttls|stls)=1$`)
@@ -114,7 +116,8 @@ func (s side) overTLS(t *testing.T) {
 		if s.name == "IMAP" {
 			url += "INBOX?ALL"
 		}
-		if out := harness.Run(t, "", "curl", "-sSk", "--max-time", "20", "-u", name+":pw", url); !strings.Contains(out, "1") {
+		if out := harness.Run(t, "", "curl", "-sSk", "--max-time", "20", "-u", name+":pw", url); !strings.Contains(
+			out, "1") {
 			t.Errorf("%s %s: %q", url, name, out)
 		}
 	}

@@ -16,8 +16,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// secret is a password that looks different in every way of quoting, secretMark the part that stays the same, quoted how an IMAP
-// client sends it.
+// secret is a password that looks different in every way of quoting, secretMark the part that stays the same,
+// quoted how an IMAP client sends it.
 const (
 	secret     = `Ge"heim\4711`
 	secretMark = "heim"
@@ -30,11 +30,14 @@ var sayings = map[string][]string{
 		"a1 LOGIN there " + quoted, "a1 LOGIN there " + secret, "a1 LOGIN there " + quoted + " more",
 		`a1 LOGIN there "` + secret, "a1 LOGIN nobody " + quoted, "a1 AUTHENTICATE PLAIN " + secret, secret + " LOGIN a b",
 	},
-	"POP3": {"USER there\r\nPASS " + secret, "PASS " + secret, "PASS " + secret + "x", "USER x\r\nPASS " + secret, "AUTH PLAIN " + secret, secret},
+	"POP3": {
+		"USER there\r\nPASS " + secret, "PASS " + secret, "PASS " + secret + "x", "USER x\r\nPASS " + secret,
+		"AUTH PLAIN " + secret, secret,
+	},
 }
 
-// A password is found in no log, not even with the highest DEBUG_LOGIN, and in nothing that other users can read of a
-// process, or that the programs which are started find in their environment.
+// A password is found in no log, not even with the highest DEBUG_LOGIN, and in nothing that other users can
+// read of a process, or that the programs which are started find in their environment.
 func TestSecrets(t *testing.T) {
 	harness.Userdb(t, harness.Account{Name: "there", Password: secret, Options: "mailhost=" + mailhost},
 		harness.Account{Name: "here", Password: secret, Home: harness.NewHome(t)})
@@ -65,7 +68,8 @@ func TestSecrets(t *testing.T) {
 	}
 	for _, s := range sides {
 		program := append(s.arguments(t)[:1], spy, "Maildir")
-		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env("DEBUG_LOGIN=2"), Program: program})
+		p := harness.Tcpserver(t,
+			harness.Listen{Addr: proxy, Port: s.port, Env: s.env("DEBUG_LOGIN=2"), Program: program})
 		here := map[string]string{"IMAP": "a1 LOGIN here " + quoted, "POP3": "USER here\r\nPASS " + secret}[s.name]
 		for _, saying := range append(sayings[s.name], here) {
 			conn, err := net.Dial("tcp", s.addr(proxy))
@@ -89,7 +93,8 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// An authdaemond that is started for one question gets its socket and the log, and nothing that the launcher left open.
+// An authdaemond that is started for one question gets its socket and the log, and nothing that the launcher
+// left open.
 func TestOneShotDescriptors(t *testing.T) {
 	spy := filepath.Join(harness.Dir(t), "spy")
 	write(t, spy, "#!/bin/sh\nexec ls -m /proc/self/fd >&2\n")
@@ -132,7 +137,8 @@ func TestNoCore(t *testing.T) {
 	}
 }
 
-// greeting starts a front end on two pipes and returns its process when it has greeted. It ends with the test.
+// greeting starts a front end on two pipes and returns its process when it has greeted. It ends with the
+// test.
 func greeting(t *testing.T, attr *syscall.SysProcAttr, args ...string) (pid int) {
 	t.Helper()
 	command := exec.Command(args[0], args[1:]...)

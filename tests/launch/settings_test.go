@@ -10,8 +10,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// A program with settings that it does not understand serves nobody: the client is told that it is not its fault, and the
-// log names each line and value.
+// A program with settings that it does not understand serves nobody: the client is told that it is not its
+// fault, and the log names each line and value.
 func TestEveryBadSettingIsNamed(t *testing.T) {
 	for _, s := range sides {
 		file := filepath.Join(harness.Dir(t), s.config)

@@ -18,8 +18,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// A signal before the login, at the earliest moment at which a client can know that somebody is there, ends the program with status 0:
-// while it waits for the client, for a TLS handshake, for a PROXY header.
+// A signal before the login, at the earliest moment at which a client can know that somebody is there, ends
+// the program with status 0: while it waits for the client, for a TLS handshake, for a PROXY header.
 func TestSignalStatus(t *testing.T) {
 	cert := testcert.Write(t, filepath.Join(t.TempDir(), "cert.pem"), testcert.CA(t, "x").PEM(t))
 	for _, s := range sides {
@@ -58,7 +58,8 @@ func TestSignalStatus(t *testing.T) {
 	}
 }
 
-// begin starts a front end on a TCP connection, and returns the client's end and a copy of the program's, to be closed.
+// begin starts a front end on a TCP connection, and returns the client's end and a copy of the program's, to
+// be closed.
 func begin(t *testing.T, s side, env ...string) (net.Conn, *os.File, *exec.Cmd, *strings.Builder) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -92,8 +93,8 @@ func begin(t *testing.T, s side, env ...string) (net.Conn, *os.File, *exec.Cmd, 
 	return conn, file, command, log
 }
 
-// waitForConnection returns when the program has taken its connection over, which it makes non-blocking: it listens for
-// signals then. file is a copy of the connection.
+// waitForConnection returns when the program has taken its connection over, which it makes non-blocking: it
+// listens for signals then. file is a copy of the connection.
 func waitForConnection(t *testing.T, file *os.File) {
 	t.Helper()
 	raw, err := file.SyscallConn() // Fd would make the connection blocking again, the program's, too

@@ -1,8 +1,8 @@
-// Package launch runs the front ends under every launcher they are meant for, with Courier's start scripts and with the
-// sample files of etc/ as they are.
+// Package launch runs the front ends under every launcher they are meant for, with Courier's start scripts
+// and with the sample files of etc/ as they are.
 //
-// What is not tested here: systemd itself. Its units are run by systemd-socket-activate, which passes connections as
-// systemd does but knows nothing of hardening; systemd-analyze reads them.
+// What is not tested here: systemd itself. Its units are run by systemd-socket-activate, which passes
+// connections as systemd does but knows nothing of hardening; systemd-analyze reads them.
 package launch
 
 import (
@@ -121,13 +121,18 @@ func replace(dialogue, name string) string {
 	return strings.NewReplacer("NAME", name, "PASSWORD", "pw").Replace(dialogue)
 }
 
-// wantLog waits for the lines that the sessions leave, in whatever form: the level's prefix is the launcher's affair.
+// wantLog waits for the lines that the sessions leave, in whatever form: the level's prefix is the launcher's
+// affair.
 func (s side) wantLog(t *testing.T, log *harness.Log, ip string) {
 	t.Helper()
 	ip = strings.ReplaceAll(ip, ".", `\.`)
 	log.WaitN(t, 1, `LOGIN FAILED, user=here, ip=\[`+ip+`\], port=\[[0-9]+\]$`)
 	log.WaitN(t, 1, `LOGIN, user=there, ip=\[`+ip+`\], port=\[[0-9]+\], protocol=`+s.name+`$`)
-	log.WaitN(t, 1, `LOGOUT, user=there, ip=\[`+ip+`\], port=\[[0-9]+\], mailhost=`+mailhost+`, rcvd=[0-9]+, sent=[0-9]+, time=[0-9]+, protocol=`+s.name+`$`)
+	log.WaitN(
+		t,
+		1,
+		`LOGOUT, user=there, ip=\[`+ip+`\], port=\[[0-9]+\], mailhost=`+mailhost+`, rcvd=[0-9]+, sent=[0-9]+, time=[0-9]+, protocol=`+s.name+`$`,
+	)
 }
 
 // overlay makes folders of the machine writable for the tests of this package alone.

@@ -1,5 +1,5 @@
-// Package migrating runs the commands of docs/migrating.md as they stand there, and asks authdaemond for the accounts that
-// they make.
+// Package migrating runs the commands of docs/migrating.md as they stand there, and asks authdaemond for the
+// accounts that they make.
 package migrating
 
 import (
@@ -81,7 +81,8 @@ func TestCommands(t *testing.T) {
 				t.Errorf("said %q, want %q", said.String(), want)
 			}
 			for name, mailhost := range c.accounts {
-				out, err := exec.Command(authdaemond, "-config", dir, "-user", "", "test", name, "sec ret").CombinedOutput()
+				out, err := exec.Command(authdaemond, "-config", dir, "-user", "", "test", name, "sec ret").
+					CombinedOutput()
 				if err != nil || !strings.Contains(string(out), "Mailhost: "+mailhost+"\n") {
 					t.Errorf("%s: %v\n%s", name, err, out)
 				}

@@ -15,16 +15,21 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// masked are units that would work on the kernel, which is not the booted machine's own, or that wait for devices it has not.
-var masked = []string{"systemd-journald-audit.socket", "systemd-modules-load.service", "systemd-remount-fs.service", "systemd-sysctl.service",
-	"systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount", "sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
-	"sys-fs-fuse-connections.mount", "dev-hugepages.mount", "dev-mqueue.mount", "kmod-static-nodes.service", "modprobe@.service",
-	"systemd-random-seed.service", "systemd-firstboot.service", "systemd-repart.service", "systemd-pcrphase.service",
-	"systemd-pcrphase-sysinit.service", "systemd-update-utmp.service", "systemd-machine-id-commit.service", "systemd-timesyncd.service",
-	"systemd-pstore.service", "timers.target", "dbus.socket", "dbus.service"}
+// masked are units that would work on the kernel, which is not the booted machine's own, or that wait for
+// devices it has not.
+var masked = []string{
+	"systemd-journald-audit.socket", "systemd-modules-load.service", "systemd-remount-fs.service",
+	"systemd-sysctl.service", "systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount",
+	"sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
+	"sys-fs-fuse-connections.mount", "dev-hugepages.mount", "dev-mqueue.mount", "kmod-static-nodes.service",
+	"modprobe@.service", "systemd-random-seed.service", "systemd-firstboot.service", "systemd-repart.service",
+	"systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "systemd-update-utmp.service",
+	"systemd-machine-id-commit.service", "systemd-timesyncd.service", "systemd-pstore.service", "timers.target",
+	"dbus.socket", "dbus.service",
+}
 
-// boots takes the machine's root ($1) as its own in fresh namespaces, and becomes systemd. Process 1 and the control group are
-// its own, so that nothing but the machine's own processes is seen, stopped or counted.
+// boots takes the machine's root ($1) as its own in fresh namespaces, and becomes systemd. Process 1 and the
+// control group are its own, so that nothing but the machine's own processes is seen, stopped or counted.
 const boots = `
 set -e
 mount --make-rprivate /
@@ -58,7 +63,8 @@ const (
 	inside  = "192.0.2.2"
 )
 
-// boot starts systemd as process 1 of a new machine: processes, mounts, host name, control group and network of its own.
+// boot starts systemd as process 1 of a new machine: processes, mounts, host name, control group and network
+// of its own.
 func boot(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t)
@@ -81,22 +87,29 @@ func boot(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	write(t, m.path("/etc/machine-id"), strings.Repeat("0123456789abcdef", 2)+"\n", 0o444)
-	write(t, m.path("/etc/systemd/journald.conf.d/test.conf"), "[Journal]\nStorage=volatile\nRateLimitBurst=0\n", 0o644)
+	write(t, m.path("/etc/systemd/journald.conf.d/test.conf"), "[Journal]\nStorage=volatile\nRateLimitBurst=0\n",
+		0o644)
 
 	group := cgroup(t)
 	p := harness.Start(t, &exec.Cmd{
 		Path: "/bin/sh",
-		Args: []string{"sh", "-c", `echo 0 >"$2/cgroup.procs" && exec unshare --cgroup /bin/sh -c "$3" sh "$1"`, "sh", m.root, group, boots},
-		Env:  []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+		Args: []string{
+			"sh", "-c", `echo 0 >"$2/cgroup.procs" && exec unshare --cgroup /bin/sh -c "$3" sh "$1"`, "sh", m.root,
+			group, boots,
+		},
+		Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
 		SysProcAttr: &syscall.SysProcAttr{
 			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET,
 		},
 	})
 	// systemd takes SIGTERM for an order to start anew.
 	t.Cleanup(func() { p.Cmd.Process.Kill() })
-	m.enter = []string{"nsenter", "-t", strconv.Itoa(p.Cmd.Process.Pid), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--"}
+	m.enter = []string{
+		"nsenter", "-t", strconv.Itoa(p.Cmd.Process.Pid), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--",
+	}
 	// A cable between the machine and the test.
-	harness.Run(t, "", "ip", "link", "add", "machine", "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(p.Cmd.Process.Pid))
+	harness.Run(t, "", "ip", "link", "add", "machine", "type", "veth", "peer", "name", "eth0", "netns",
+		strconv.Itoa(p.Cmd.Process.Pid))
 	t.Cleanup(func() { harness.Run(t, "", "ip", "link", "del", "machine") })
 	harness.Run(t, "", "ip", "addr", "add", outside+"/24", "dev", "machine")
 	harness.Run(t, "", "ip", "link", "set", "machine", "up")
@@ -121,7 +134,8 @@ func boot(t *testing.T) *machine {
 	return m
 }
 
-// cgroup makes a control group (version 2, no controllers needed), which goes with the test, and returns its folder.
+// cgroup makes a control group (version 2, no controllers needed), which goes with the test, and returns its
+// folder.
 func cgroup(t *testing.T) string {
 	t.Helper()
 	top := harness.Dir(t)
@@ -227,7 +241,8 @@ func (m *machine) running(t *testing.T, pattern string, n int) {
 	t.Helper()
 	var out string
 	if !harness.Eventually(func() bool {
-		out = strings.TrimSpace(m.run(t, "systemctl", "list-units", "--no-legend", "--plain", "--no-pager", "--state=active", pattern))
+		out = strings.TrimSpace(
+			m.run(t, "systemctl", "list-units", "--no-legend", "--plain", "--no-pager", "--state=active", pattern))
 		return out == "" && n == 0 || out != "" && strings.Count(out, "\n")+1 == n
 	}) {
 		t.Fatalf("%s: %d units expected:\n%s", pattern, n, out)

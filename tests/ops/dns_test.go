@@ -12,8 +12,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// nameServer answers for one name on the island's name server address, as a name server with several A records does: all of
-// them each time, beginning with another one. It returns how often it was asked.
+// nameServer answers for one name on the island's name server address, as a name server with several A
+// records does: all of them each time, beginning with another one. It returns how often it was asked.
 func nameServer(t *testing.T, name string, ips ...string) *atomic.Int64 {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.53:53")
@@ -33,8 +33,8 @@ func nameServer(t *testing.T, name string, ips ...string) *atomic.Int64 {
 			if err != nil {
 				return
 			}
-			// A question is 12 bytes of header, the name in labels, type and class (RFC 1035 section 4.1); what follows, of
-			// EDNS, is not answered.
+			// A question is 12 bytes of header, the name in labels, type and class (RFC 1035 section 4.1);
+			// what follows, of EDNS, is not answered.
 			if n < 12 {
 				continue
 			}
@@ -53,7 +53,8 @@ func nameServer(t *testing.T, name string, ips ...string) *atomic.Int64 {
 				answer[7] = byte(len(ips))
 				for i := range ips {
 					ip := netip.MustParseAddr(ips[(first+i)%len(ips)]).As4()
-					answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4) // the name of the question, A, IN, 300 s, 4 bytes
+					answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0,
+						4) // the name of the question, A, IN, 300 s, 4 bytes
 					answer = append(answer, ip[:]...)
 				}
 			}
@@ -63,8 +64,9 @@ func nameServer(t *testing.T, name string, ips ...string) *atomic.Int64 {
 	return asked
 }
 
-// TestSeveralAddresses: what docs/high-availability.md says of a name with several addresses. Clients spread over the proxies
-// behind it, and when one of these refuses connections every client here goes to the other one by itself.
+// TestSeveralAddresses: what docs/high-availability.md says of a name with several addresses. Clients spread
+// over the proxies behind it, and when one of these refuses connections every client here goes to the other
+// one by itself.
 func TestSeveralAddresses(t *testing.T) {
 	oneMailbox(t)
 	harness.Hosts(t)

@@ -140,7 +140,8 @@ const (
 	status  = 17
 )
 
-// oneDatabase starts PostgreSQL with etc/examples' table and the accounts in it, and settings for it from etc/authpgsqlrc.
+// oneDatabase starts PostgreSQL with etc/examples' table and the accounts in it, and settings for it from
+// etc/authpgsqlrc.
 func oneDatabase(t *testing.T, users int) {
 	t.Helper()
 	db := harness.Postgres(t, "127.0.5.9")
@@ -150,7 +151,15 @@ func oneDatabase(t *testing.T, users int) {
 	}
 	db.SQL(t, string(example))
 	for i := range users {
-		db.SQL(t, fmt.Sprintf("INSERT INTO accounts (address, clear, home, mailhost) VALUES ('user%d', 'user%d', '/nonexistent', '%s');\n", i, i, mailhost))
+		db.SQL(
+			t,
+			fmt.Sprintf(
+				"INSERT INTO accounts (address, clear, home, mailhost) VALUES ('user%d', 'user%d', '/nonexistent', '%s');\n",
+				i,
+				i,
+				mailhost,
+			),
+		)
 	}
 	text, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/authpgsqlrc"))
 	if err != nil {
@@ -166,13 +175,14 @@ func oneDatabase(t *testing.T, users int) {
 	write(t, "/etc/courier/authpgsqlrc", rc, 0o600)
 }
 
-// TestDrill: HAProxy with etc/haproxy/haproxy.cfg as it is, two proxies, one database. A proxy is drained, by what
-// docs/high-availability.md says: nobody notices. A
-// proxy is killed: whoever connects again is served by the other. It comes back: it is used again. Nobody's password is refused.
+// TestDrill: HAProxy with etc/haproxy/haproxy.cfg as it is, two proxies, one database. A proxy is drained, by
+// what docs/high-availability.md says: nobody notices. A proxy is killed: whoever connects again is served by
+// the other. It comes back: it is used again. Nobody's password is refused.
 func TestDrill(t *testing.T) {
 	const clients = 20
 	there, _ := accounts(clients)
-	harness.Hosts(t, balancer+" mail.example.com", "127.0.5.1 proxy1.example.com", "127.0.5.2 proxy2.example.com")
+	harness.Hosts(t, balancer+" mail.example.com", "127.0.5.1 proxy1.example.com",
+		"127.0.5.2 proxy2.example.com")
 	t.Cleanup(func() { harness.Hosts(t) })
 	harness.Dovecot(t, harness.DovecotOptions{Addr: mailhost, Accounts: there})
 	oneDatabase(t, clients)
@@ -185,8 +195,15 @@ func TestDrill(t *testing.T) {
 	auth1, auth2 := harness.Authdaemond(t, "authpgsql", nil), harness.Authdaemond(t, "authpgsql", nil)
 	proxy1, proxy2 := start(1, auth1), start(2, auth2)
 	for _, ip := range []string{"127.0.5.1", "127.0.5.2"} {
-		harness.POP3UnderCourier(t, ip, harness.Bin(t, "pop3d-proxy"),
-			harness.Env{"AUTHDAEMON_SOCKET": auth1.Socket, "POP3_PROXY": "1", "HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8"})
+		harness.POP3UnderCourier(
+			t,
+			ip,
+			harness.Bin(t, "pop3d-proxy"),
+			harness.Env{
+				"AUTHDAEMON_SOCKET": auth1.Socket, "POP3_PROXY": "1", "HAPROXY": "1",
+				"HAPROXY_ALLOW": "127.0.0.0/8",
+			},
+		)
 	}
 	config, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/haproxy/haproxy.cfg"))
 	if err != nil {
@@ -239,7 +256,8 @@ func TestDrill(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually("logins after the kill", more(proxy2))
-	eventually("marked down", func() bool { return strings.HasPrefix(state(t, socket, "imap/proxy1", status), "DOWN") })
+	eventually("marked down",
+		func() bool { return strings.HasPrefix(state(t, socket, "imap/proxy1", status), "DOWN") })
 	lost := c.lost.Load()
 	eventually("logins while one is down", more(proxy2))
 	if now := c.lost.Load(); now != lost {

@@ -19,16 +19,19 @@ var refused = map[string][]string{
 	"imap": {
 		"S* \\* OK .*\nC: a LOGIN user0 wrong\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
 		"S* \\* OK .*\nC: a LOGIN \"x, ip=[192.0.2.1], y\" wrong\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
-		"S* \\* OK .*\nC: a AUTHENTICATE PLAIN " + plain("nobody", "wrong") + "\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
+		"S* \\* OK .*\nC: a AUTHENTICATE PLAIN " + plain("nobody",
+			"wrong") + "\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
 	},
 	"pop3": {
 		"S* \\+OK .*\nC: USER user0\nS* \\+OK .*\nC: PASS wrong\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
 		"S* \\+OK .*\nC: USER x, ip=[192.0.2.1], y\nS* \\+OK .*\nC: PASS wrong\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
-		"S* \\+OK .*\nC: AUTH PLAIN " + plain("nobody", "wrong") + "\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
+		"S* \\+OK .*\nC: AUTH PLAIN " + plain("nobody",
+			"wrong") + "\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
 	},
 }
 
-// Logins with a password that is right for the auth module and wrong for the mailhost: not the client's fault.
+// Logins with a password that is right for the auth module and wrong for the mailhost: not the client's
+// fault.
 var verified = map[string]string{
 	"imap": "S* \\* OK .*\nC: a LOGIN other other\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
 	"pop3": "S* \\+OK .*\nC: USER other\nS* \\+OK .*\nC: PASS other\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
@@ -50,7 +53,8 @@ type listener struct {
 	listen         harness.Listen
 }
 
-// listeners are the four services of an installation on an address, the TLS ones without their TLS: their names count here.
+// listeners are the four services of an installation on an address, the TLS ones without their TLS: their
+// names count here.
 func listeners(t *testing.T, ip string, env harness.Env) []listener {
 	t.Helper()
 	var all []listener
@@ -61,8 +65,10 @@ func listeners(t *testing.T, ip string, env harness.Env) []listener {
 			program = []string{harness.Bin(t, "pop3d-proxy"), harness.CourierPOP3D, "Maildir"}
 		}
 		l.listen.Program = program
-		l.listen.Env = harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "POP3AUTH": "PLAIN", "IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN SASL-IR",
-			"LOGIN_FAIL_DELAY": "0"}
+		l.listen.Env = harness.Env{
+			"IMAP_PROXY": "1", "POP3_PROXY": "1", "POP3AUTH": "PLAIN",
+			"IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN SASL-IR", "LOGIN_FAIL_DELAY": "0",
+		}
 		for k, v := range env {
 			l.listen.Env[k] = v
 		}
@@ -71,12 +77,14 @@ func listeners(t *testing.T, ip string, env harness.Env) []listener {
 	return all
 }
 
-// TestFail2ban: the filter that fail2ban brings along for Courier finds each failed login of both programs with the client's
-// address, from every launcher, in each form that a line takes on its way; and nothing else.
+// TestFail2ban: the filter that fail2ban brings along for Courier finds each failed login of both programs
+// with the client's address, from every launcher, in each form that a line takes on its way; and nothing
+// else.
 func TestFail2ban(t *testing.T) {
 	there, elsewhere := accounts(1)
 	there = append(there, harness.Account{Name: "other", Password: "changed"})
-	elsewhere = append(elsewhere, harness.Account{Name: "other", Password: "other", Options: "mailhost=" + mailhost},
+	elsewhere = append(elsewhere,
+		harness.Account{Name: "other", Password: "other", Options: "mailhost=" + mailhost},
 		harness.Account{Name: "down", Password: "down", Options: "mailhost=127.0.0.99"})
 	harness.Userdb(t, elsewhere...)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
@@ -85,7 +93,8 @@ func TestFail2ban(t *testing.T) {
 		Extra: "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}"})
 	noAuth := harness.Env{"AUTHDAEMON_SOCKET": "/nonexistent", "AUTHDAEMON_PROGRAM": "/bin/false"}
 
-	// Each launcher starts the services on ip and returns what the log holds, in the forms that fail2ban may read.
+	// Each launcher starts the services on ip and returns what the log holds, in the forms that fail2ban may
+	// read.
 	launchers := []struct {
 		name  string
 		start func(t *testing.T, ip string, env harness.Env) (lines func() map[string][]string)
@@ -132,7 +141,8 @@ func check(t *testing.T, lines func() map[string][]string, failures int) {
 		for _, log := range forms {
 			text := strings.Join(log, "\n")
 			// An outage is in the log as such, on each service.
-			if strings.Count(text, "LOGIN FAILED, ") < failures || strings.Count(text, "authentication error")+strings.Count(text, "Connection to proxyhost") < 4 {
+			if strings.Count(text, "LOGIN FAILED, ") < failures ||
+				strings.Count(text, "authentication error")+strings.Count(text, "Connection to proxyhost") < 4 {
 				return false
 			}
 		}
@@ -151,8 +161,12 @@ func check(t *testing.T, lines func() map[string][]string, failures int) {
 			filter = "courier-auth[logtype=journal]"
 		}
 		if failures == 0 {
-			// With nothing to print fail2ban-regex says 1 or prints nothing: both will do, its summary must say 0.
-			if out := harness.Run(t, "", "sh", "-c", `fail2ban-regex "$1" "$2" || true`, "sh", path, filter); !strings.Contains(out, " 0 matched") {
+			// With nothing to print fail2ban-regex says 1 or prints nothing: both will do, its summary must
+			// say 0.
+			if out := harness.Run(t, "", "sh", "-c", `fail2ban-regex "$1" "$2" || true`, "sh", path, filter); !strings.Contains(
+				out,
+				" 0 matched",
+			) {
 				t.Errorf("%s: outages look like failed logins:\n%s\n%s", form, out, strings.Join(log, "\n"))
 			}
 			continue
@@ -169,8 +183,8 @@ func check(t *testing.T, lines func() map[string][]string, failures int) {
 	}
 }
 
-// inFiles are syslog messages ("<22>Nov 22 18:00:00 imapd: text") as rsyslog writes them: its traditional format, and the one with
-// exact times that is its default today.
+// inFiles are syslog messages ("<22>Nov 22 18:00:00 imapd: text") as rsyslog writes them: its traditional
+// format, and the one with exact times that is its default today.
 func inFiles(t *testing.T, log *harness.Log) map[string][]string {
 	t.Helper()
 	forms := map[string][]string{}
@@ -180,7 +194,8 @@ func inFiles(t *testing.T, log *harness.Log) map[string][]string {
 		if m == nil {
 			t.Fatalf("not a syslog message: %q", line)
 		}
-		if !strings.HasPrefix(m[1], "2") && m[1] != "16" && m[1] != "17" && m[1] != "18" && m[1] != "19" { // facility mail: 16 to 23
+		if !strings.HasPrefix(m[1], "2") && m[1] != "16" && m[1] != "17" && m[1] != "18" &&
+			m[1] != "19" { // facility mail: 16 to 23
 			t.Errorf("not of facility mail: %q", line)
 		}
 		forms["traditional"] = append(forms["traditional"], m[2]+" mx1 "+m[3])
@@ -193,8 +208,11 @@ func inFiles(t *testing.T, log *harness.Log) map[string][]string {
 func underCouriertcpd(t *testing.T, ip string, env harness.Env) func() map[string][]string {
 	log := harness.Syslog(t)
 	for _, l := range listeners(t, ip, env) {
-		harness.Couriertcpd(t, harness.TCPD{Addr: ip, Port: l.listen.Port, Env: l.listen.Env, Clean: true, Program: l.listen.Program,
-			Options: []string{"-stderrlogger=/usr/sbin/courierlogger", "-stderrloggername=" + l.name}})
+		harness.Couriertcpd(
+			t,
+			harness.TCPD{Addr: ip, Port: l.listen.Port, Env: l.listen.Env, Clean: true, Program: l.listen.Program,
+				Options: []string{"-stderrlogger=/usr/sbin/courierlogger", "-stderrloggername=" + l.name}},
+		)
 	}
 	return func() map[string][]string { return inFiles(t, log) }
 }
@@ -218,8 +236,9 @@ func underXinetd(t *testing.T, ip string, env harness.Env) func() map[string][]s
 	return func() map[string][]string { return inFiles(t, log) }
 }
 
-// underSystemd runs the programs as the units do: standard error is the journal, which takes the level in front away and adds
-// the unit's SyslogIdentifier. fail2ban reads the journal itself, or what rsyslog writes of it.
+// underSystemd runs the programs as the units do: standard error is the journal, which takes the level in
+// front away and adds the unit's SyslogIdentifier. fail2ban reads the journal itself, or what rsyslog writes
+// of it.
 func underSystemd(t *testing.T, ip string, env harness.Env) func() map[string][]string {
 	journals := map[string]string{}
 	for _, l := range listeners(t, ip, env) {
@@ -259,8 +278,10 @@ func underSystemd(t *testing.T, ip string, env harness.Env) func() map[string][]
 					t.Fatalf("%s: no level in %q", identifier, line)
 				}
 				now := time.Now()
-				forms["journal"] = append(forms["journal"], now.Format("2006-01-02T15:04:05.000000")+" mx1 "+identifier+"[123]: "+message)
-				forms["traditional"] = append(forms["traditional"], now.Format(time.Stamp)+" mx1 "+identifier+"[123]: "+message)
+				forms["journal"] = append(forms["journal"],
+					now.Format("2006-01-02T15:04:05.000000")+" mx1 "+identifier+"[123]: "+message)
+				forms["traditional"] = append(forms["traditional"],
+					now.Format(time.Stamp)+" mx1 "+identifier+"[123]: "+message)
 			}
 		}
 		return forms

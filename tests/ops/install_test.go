@@ -34,7 +34,12 @@ func TestInstallDocument(t *testing.T) {
 	m := newMachine(t)
 	harness.Run(t, "", "mkdir", m.path("/tmp/dist"))
 	harness.Run(t, "", "cp", deb, m.path("/tmp/dist"))
-	harness.Dovecot(t, harness.DovecotOptions{Addr: mailhost, Accounts: []harness.Account{{Name: "ann@example.com", Password: "secret"}}})
+	harness.Dovecot(
+		t,
+		harness.DovecotOptions{
+			Addr: mailhost, Accounts: []harness.Account{{Name: "ann@example.com", Password: "secret"}},
+		},
+	)
 	do := func(title string) {
 		t.Helper()
 		if blocks[title] == "" {
@@ -43,7 +48,8 @@ func TestInstallDocument(t *testing.T) {
 		m.run(t, "sh", "-e", "-c", "cd /tmp\n"+blocks[title])
 		delete(blocks, title)
 	}
-	ann := strings.NewReplacer("user0 user0", "ann@example.com secret", "USER user0", "USER ann@example.com", "PASS user0", "PASS secret")
+	ann := strings.NewReplacer("user0 user0", "ann@example.com secret", "USER user0", "USER ann@example.com",
+		"PASS user0", "PASS secret")
 	login := func(addr string) {
 		t.Helper()
 		play(t, addr+":143", ann.Replace(logins["imap"].good)).Conn.Close()
@@ -64,11 +70,13 @@ func TestInstallDocument(t *testing.T) {
 	conf := "defaults\n{\n}\n"
 	for _, name := range []string{"imapd-proxy", "pop3d-proxy"} {
 		// The mailhost of the test has these ports on an address of its own.
-		conf += strings.ReplaceAll(m.read(t, "/etc/xinetd.d/"+name), "\twait  ", "\tbind            = 127.0.6.1\n\twait  ")
+		conf += strings.ReplaceAll(m.read(t, "/etc/xinetd.d/"+name), "\twait  ",
+			"\tbind            = 127.0.6.1\n\twait  ")
 	}
 	write(t, m.path("/etc/xinetd.conf"), conf, 0o644)
 	xinetd := harness.Start(t, m.command("xinetd", "-dontfork", "-f", "/etc/xinetd.conf"))
-	if !harness.Eventually(func() bool { return harness.Listening(t, "127.0.6.1:143") && harness.Listening(t, "127.0.6.1:110") }) {
+	if !harness.Eventually(
+		func() bool { return harness.Listening(t, "127.0.6.1:143") && harness.Listening(t, "127.0.6.1:110") }) {
 		t.Fatalf("xinetd does not listen:\n%s", xinetd.Log)
 	}
 	login("127.0.6.1")
@@ -78,7 +86,8 @@ func TestInstallDocument(t *testing.T) {
 	delete(blocks, "Started by tcpserver")
 	cmd.Env = append(cmd.Env, "ADDRESS=127.0.6.2")
 	tcpserver := harness.Start(t, cmd)
-	if !harness.Eventually(func() bool { return harness.Listening(t, "127.0.6.2:143") && harness.Listening(t, "127.0.6.2:110") }) {
+	if !harness.Eventually(
+		func() bool { return harness.Listening(t, "127.0.6.2:143") && harness.Listening(t, "127.0.6.2:110") }) {
 		t.Fatalf("tcpserver does not listen:\n%s", tcpserver.Log)
 	}
 	login("127.0.6.2")

@@ -10,8 +10,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// TestLintian: Debian's checker of packages finds no error and no warning but those that the package says why it has; none of
-// the exceptions is without need.
+// TestLintian: Debian's checker of packages finds no error and no warning but those that the package says why
+// it has; none of the exceptions is without need.
 func TestLintian(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(harness.Root(t), "packaging/lintian-overrides"))
 	if err != nil {
@@ -31,7 +31,8 @@ func TestLintian(t *testing.T) {
 	if exceptions > 4 {
 		t.Errorf("%d exceptions", exceptions)
 	}
-	out, err := exec.Command("lintian", "--allow-root", "--display-info", "--tag-display-limit", "0", "--fail-on", "error,warning", builtPackage(t)).CombinedOutput()
+	out, err := exec.Command("lintian", "--allow-root", "--display-info", "--tag-display-limit", "0", "--fail-on", "error,warning", builtPackage(t)).
+		CombinedOutput()
 	if err != nil {
 		t.Errorf("lintian (missing? tests/install.sh installs it): %v\n%s", err, out)
 	}

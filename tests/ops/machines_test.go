@@ -20,8 +20,8 @@ type proxyMachine struct {
 	ports map[string]*harness.Process // "imap", "pop3", "imaps", "pop3s"
 }
 
-// startMachines starts proxies for the accounts in userdb, all with the certificate of mail.example.com, and returns them with the
-// file of the authority. Each name in more is a setting for all of them.
+// startMachines starts proxies for the accounts in userdb, all with the certificate of mail.example.com, and
+// returns them with the file of the authority. Each name in more is a setting for all of them.
 func startMachines(t *testing.T, more harness.Env, ips ...string) (machines []proxyMachine, trust string) {
 	t.Helper()
 	dir := harness.Dir(t)
@@ -30,10 +30,13 @@ func startMachines(t *testing.T, more harness.Env, ips ...string) (machines []pr
 	if err := os.Chmod(trust, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	pair := testcert.Write(t, filepath.Join(dir, "mail.pem"), ca.Issue(t, testcert.Spec{Name: "mail.example.com", Names: []string{"mail.example.com"}}).PEM(t))
+	pair := testcert.Write(t, filepath.Join(dir, "mail.pem"),
+		ca.Issue(t, testcert.Spec{Name: "mail.example.com", Names: []string{"mail.example.com"}}).PEM(t))
 	for _, ip := range ips {
-		env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "1", "TLS_CERTFILE": pair, "TLS_CACHEFILE": "",
-			"IMAP_STARTTLS": "YES", "POP3_STARTTLS": "YES"}
+		env := harness.Env{
+			"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "1", "TLS_CERTFILE": pair,
+			"TLS_CACHEFILE": "", "IMAP_STARTTLS": "YES", "POP3_STARTTLS": "YES",
+		}
 		for name, value := range more {
 			env[name] = value
 		}
@@ -91,7 +94,10 @@ func oneMailbox(t *testing.T) {
 // reads reports how a client gets the message from mail.example.com.
 func reads(t *testing.T, c clients.Client, way clients.TLS, trust string) error {
 	t.Helper()
-	s := clients.Server{IMAP: "mail.example.com:143", POP3: "mail.example.com:110", User: "user0", Password: "user0", TLS: way, Trust: trust}
+	s := clients.Server{
+		IMAP: "mail.example.com:143", POP3: "mail.example.com:110", User: "user0", Password: "user0",
+		TLS: way, Trust: trust,
+	}
 	if way == clients.FromStart {
 		s.IMAP, s.POP3 = "mail.example.com:993", "mail.example.com:995"
 	}
@@ -102,14 +108,16 @@ func reads(t *testing.T, c clients.Client, way clients.TLS, trust string) error 
 	return err
 }
 
-// TestClientsThroughHAProxy: real clients read over every port of etc/haproxy/haproxy.cfg, in clear, with STARTTLS and on the TLS
-// ports, from both proxies, and from the one that is left when the other dies. The health checks, those over TLS too, are
-// no failed logins.
+// TestClientsThroughHAProxy: real clients read over every port of etc/haproxy/haproxy.cfg, in clear, with
+// STARTTLS and on the TLS ports, from both proxies, and from the one that is left when the other dies. The
+// health checks, those over TLS too, are no failed logins.
 func TestClientsThroughHAProxy(t *testing.T) {
 	oneMailbox(t)
-	harness.Hosts(t, balancer+" mail.example.com", "127.0.5.1 proxy1.example.com", "127.0.5.2 proxy2.example.com")
+	harness.Hosts(t, balancer+" mail.example.com", "127.0.5.1 proxy1.example.com",
+		"127.0.5.2 proxy2.example.com")
 	t.Cleanup(func() { harness.Hosts(t) })
-	machines, trust := startMachines(t, harness.Env{"HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8"}, "127.0.5.1", "127.0.5.2")
+	machines, trust := startMachines(t, harness.Env{"HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8"}, "127.0.5.1",
+		"127.0.5.2")
 	config, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/haproxy/haproxy.cfg"))
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +128,8 @@ func TestClientsThroughHAProxy(t *testing.T) {
 	all := func(server, want string) {
 		t.Helper()
 		for _, backend := range backends {
-			if !harness.Eventually(func() bool { return strings.HasPrefix(state(t, socket, backend+"/"+server, status), want) }) {
+			if !harness.Eventually(
+				func() bool { return strings.HasPrefix(state(t, socket, backend+"/"+server, status), want) }) {
 				t.Fatalf("%s/%s is %s instead of %s", backend, server, state(t, socket, backend+"/"+server, status), want)
 			}
 		}
@@ -142,7 +151,8 @@ func TestClientsThroughHAProxy(t *testing.T) {
 		if m.logins() == 0 {
 			t.Errorf("no login at %s", m.ip)
 		}
-		m.ports["imaps"].Log.Wait(t, `^INFO: LOGOUT, ip=\[::ffff:127\.0\.0\.1\d?\], port=\[\d+\], rcvd=\d+, sent=\d+`) // a health check
+		m.ports["imaps"].Log.Wait(t,
+			`^INFO: LOGOUT, ip=\[::ffff:127\.0\.0\.1\d?\], port=\[\d+\], rcvd=\d+, sent=\d+`) // a health check
 		for name, p := range m.ports {
 			if lines := p.Log.Find(`LOGIN FAILED|TLS FAILED|^(ERR|CRIT|WARN)`); len(lines) > 0 {
 				t.Errorf("%s %s: %q", m.ip, name, lines)

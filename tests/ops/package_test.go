@@ -16,7 +16,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// A machine is this machine with all its packages, under another root: what is changed there is kept in memory and thrown away.
+// A machine is this machine with all its packages, under another root: what is changed there is kept in
+// memory and thrown away.
 type machine struct {
 	root, upper string
 	enter       []string // a program and its arguments that run the rest on the machine
@@ -64,7 +65,8 @@ var users = []string{"mailproxy", "mailproxy-auth", "mailproxy-login"}
 func (m *machine) command(args ...string) *exec.Cmd {
 	args = append(slices.Clone(m.enter), args...)
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+		"LC_ALL=C.UTF-8")
 	return cmd
 }
 
@@ -81,7 +83,11 @@ func (m *machine) run(t *testing.T, args ...string) string {
 // dpkg runs dpkg as an unattended upgrade does.
 func (m *machine) dpkg(t *testing.T, args ...string) {
 	t.Helper()
-	out := m.run(t, append([]string{"dpkg", "--force-confdef", "--force-confold", "--force-unsafe-io", "--no-triggers"}, args...)...)
+	out := m.run(
+		t,
+		append(
+			[]string{"dpkg", "--force-confdef", "--force-confold", "--force-unsafe-io", "--no-triggers"},
+			args...)...)
 	if strings.Contains(out, "warning:") {
 		t.Errorf("dpkg %v warns:\n%s", args, out)
 	}
@@ -123,15 +129,18 @@ func builtPackage(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source := regexp.MustCompile(`^(imapd-proxy|pop3d-proxy|authlib|relay|internal|etc|man|packaging)/|^(go\.mod|go\.sum|Makefile)$`)
+	source := regexp.MustCompile(
+		`^(imapd-proxy|pop3d-proxy|authlib|relay|internal|etc|man|packaging)/|^(go\.mod|go\.sum|Makefile)$`)
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(root, path)
-		if err != nil || d.IsDir() || !source.MatchString(name) || strings.HasSuffix(name, "_test.go") || strings.Contains(name, "/testdata/") {
+		if err != nil || d.IsDir() || !source.MatchString(name) || strings.HasSuffix(name, "_test.go") ||
+			strings.Contains(name, "/testdata/") {
 			return err
 		}
 		info, err := d.Info()
 		if err == nil && info.ModTime().After(built.ModTime()) {
-			err = fmt.Errorf("%s is older than %s: run \"make deb\" first, as \"make test\" does", filepath.Base(found[0]), name)
+			err = fmt.Errorf("%s is older than %s: run \"make deb\" first, as \"make test\" does",
+				filepath.Base(found[0]), name)
 		}
 		return err
 	})
@@ -265,11 +274,12 @@ func TestPackage(t *testing.T) {
 	m.wantFiles(t)
 }
 
-// wantNothingLeft looks at everything that is not as it was: only what dpkg and the commands for users write themselves may
-// be there.
+// wantNothingLeft looks at everything that is not as it was: only what dpkg and the commands for users write
+// themselves may be there.
 func (m *machine) wantNothingLeft(t *testing.T) {
 	t.Helper()
-	systems := regexp.MustCompile(`^(var/lib/dpkg/|var/log/|var/cache/|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|etc/\.pwd\.lock$)`)
+	systems := regexp.MustCompile(
+		`^(var/lib/dpkg/|var/log/|var/cache/|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|etc/\.pwd\.lock$)`)
 	err := filepath.WalkDir(m.upper, func(path string, d fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(m.upper, path)
 		if err != nil || d.IsDir() && !strings.Contains(name, "mailproxy") || systems.MatchString(name) {
@@ -293,7 +303,8 @@ func (m *machine) wantNothingLeft(t *testing.T) {
 // unit returns a setting of an installed unit.
 func (m *machine) unit(t *testing.T, unit, setting string) string {
 	t.Helper()
-	found := regexp.MustCompile(`(?m)^` + setting + `=(.*)$`).FindStringSubmatch(m.read(t, "/usr/lib/systemd/system/"+unit))
+	found := regexp.MustCompile(`(?m)^` + setting + `=(.*)$`).
+		FindStringSubmatch(m.read(t, "/usr/lib/systemd/system/"+unit))
 	if found == nil {
 		t.Fatalf("%s has no %s", unit, setting)
 	}
@@ -304,7 +315,8 @@ func (m *machine) unit(t *testing.T, unit, setting string) string {
 func (m *machine) service(t *testing.T, name, listen string, options ...string) *harness.Process {
 	t.Helper()
 	socket, user := m.unit(t, name+".socket", listen), m.unit(t, name+".service", "User")
-	args := append(append([]string{"systemd-socket-activate"}, options...), "-l", socket, "setpriv", "--reuid="+user, "--regid="+user, "--clear-groups")
+	args := append(append([]string{"systemd-socket-activate"}, options...), "-l", socket, "setpriv",
+		"--reuid="+user, "--regid="+user, "--clear-groups")
 	for _, word := range strings.Fields(m.unit(t, name+".service", "ExecStart")) {
 		if !strings.HasPrefix(word, "$") {
 			args = append(args, strings.Trim(word, `"`))
@@ -317,17 +329,19 @@ func (m *machine) service(t *testing.T, name, listen string, options ...string) 
 	return p
 }
 
-// loginAsInstalled starts what the units start, with the configuration as it was installed and one account more, and logs in.
+// loginAsInstalled starts what the units start, with the configuration as it was installed and one account
+// more, and logs in.
 func (m *machine) loginAsInstalled(t *testing.T) {
 	t.Helper()
 	there, _ := accounts(1)
 	harness.Dovecot(t, harness.DovecotOptions{Addr: mailhost, Accounts: there})
 	hash := strings.TrimSpace(harness.Run(t, "user0\n", "openssl", "passwd", "-6", "-stdin"))
-	m.add(t, "/etc/mailproxy/userdb", "user0\tuid=2000|gid=2000|home=/nonexistent|options=mailhost="+mailhost+"|systempw="+hash+"\n")
+	m.add(t, "/etc/mailproxy/userdb",
+		"user0\tuid=2000|gid=2000|home=/nonexistent|options=mailhost="+mailhost+"|systempw="+hash+"\n")
 	for _, name := range []string{"imapd.pem", "pop3d.pem"} {
 		pem := "/etc/mailproxy/" + name
-		m.run(t, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-			"-subj", "/CN=localhost", "-keyout", "/tmp/key.pem", "-out", "/tmp/cert.pem")
+		m.run(t, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+			"-days", "2", "-subj", "/CN=localhost", "-keyout", "/tmp/key.pem", "-out", "/tmp/cert.pem")
 		m.run(t, "sh", "-c", "umask 077; cat /tmp/cert.pem /tmp/key.pem > "+pem)
 	}
 	auth := m.service(t, "mailproxy-authdaemond", "ListenStream")
@@ -335,7 +349,9 @@ func (m *machine) loginAsInstalled(t *testing.T) {
 	for i, protocol := range []string{"imap", "pop3"} {
 		unit := protocol + "d-proxy@.service"
 		addr := fmt.Sprintf("127.0.4.%d:%s", i+1, m.unit(t, protocol+"d-proxy.socket", "ListenStream"))
-		args := []string{"systemd-socket-activate", "--accept", "--inetd", "-l", addr, "-E", m.unit(t, unit, "Environment")}
+		args := []string{
+			"systemd-socket-activate", "--accept", "--inetd", "-l", addr, "-E", m.unit(t, unit, "Environment"),
+		}
 		args = append(args, strings.Fields(strings.TrimPrefix(m.unit(t, unit, "ExecStart"), "-"))...)
 		front := harness.Start(t, m.command(args...))
 		if !harness.Eventually(func() bool { return harness.Listening(t, addr) }) {
@@ -344,7 +360,8 @@ func (m *machine) loginAsInstalled(t *testing.T) {
 		play(t, addr, logins[protocol].good).Conn.Close()
 		front.Log.Wait(t, `LOGIN, user=user0, ip=\[::ffff:127\.0\.0\.77\]`)
 		relayd.Log.Wait(t, `LOGOUT, user=user0, .*mailhost=127\.0\.0\.3, .*protocol=(?i:`+protocol+`)`)
-		out := m.run(t, "/usr/sbin/"+protocol+"d-proxy", "check", "-config", "/etc/mailproxy/"+protocol+"d", "-config", "/etc/mailproxy/"+protocol+"d-ssl", "user0")
+		out := m.run(t, "/usr/sbin/"+protocol+"d-proxy", "check", "-config", "/etc/mailproxy/"+protocol+"d",
+			"-config", "/etc/mailproxy/"+protocol+"d-ssl", "user0")
 		if !strings.Contains(out, mailhost) {
 			t.Errorf("check does not find the mailhost:\n%s", out)
 		}

@@ -16,19 +16,27 @@ import (
 )
 
 // fronts are the front ends' units, each the name of a socket and of a template, by port.
-var fronts = map[string]string{"143": "imapd-proxy", "993": "imapd-proxy-ssl", "110": "pop3d-proxy", "995": "pop3d-proxy-ssl"}
+var fronts = map[string]string{
+	"143": "imapd-proxy", "993": "imapd-proxy-ssl", "110": "pop3d-proxy", "995": "pop3d-proxy-ssl",
+}
 
-// installed boots a machine, installs the package on it and does what docs/install.md says, with an account that is elsewhere, ann,
-// and one that is here, joe. A system call that a unit forbids kills.
+// installed boots a machine, installs the package on it and does what docs/install.md says, with an account
+// that is elsewhere, ann, and one that is here, joe. A system call that a unit forbids kills.
 func installed(t *testing.T) *machine {
 	t.Helper()
 	deb, blocks := builtPackage(t), recipes(t, "docs/install.md")
 	m := boot(t)
-	harness.Dovecot(t, harness.DovecotOptions{Addr: outside, Accounts: []harness.Account{{Name: "ann@example.com", Password: "secret"}}})
+	harness.Dovecot(
+		t,
+		harness.DovecotOptions{
+			Addr: outside, Accounts: []harness.Account{{Name: "ann@example.com", Password: "secret"}},
+		},
+	)
 	harness.Run(t, "", "mkdir", m.path("/tmp/dist"))
 	harness.Run(t, "", "cp", deb, m.path("/tmp/dist"))
 	for _, unit := range []string{"imapd-proxy@", "imapd-proxy-ssl@", "pop3d-proxy@", "pop3d-proxy-ssl@", "mailproxy-authdaemond", "mailproxy-relayd"} {
-		write(t, m.path("/etc/systemd/system/"+unit+".service.d/kill.conf"), "[Service]\nSystemCallErrorNumber=\n", 0o644)
+		write(t, m.path("/etc/systemd/system/"+unit+".service.d/kill.conf"), "[Service]\nSystemCallErrorNumber=\n",
+			0o644)
 	}
 	for _, title := range []string{"The package", "An account", "A certificate", "Started by systemd"} {
 		if blocks[title] == "" {
@@ -90,7 +98,8 @@ func (v *visit) leave(t *testing.T) {
 	} else {
 		v.MustPlay(t, "C: QUIT\nS* \\+OK.*\n")
 	}
-	// systemd has a descriptor of the connection as long as the unit lives, which is as long as what Courier's imapd has started.
+	// systemd has a descriptor of the connection as long as the unit lives, which is as long as what
+	// Courier's imapd has started.
 	if !v.here {
 		v.MustPlay(t, "S-")
 	}
@@ -144,7 +153,9 @@ func (m *machine) testSessions(t *testing.T) {
 	}
 	defer conn.Close()
 	(&transcript.Runner{Conn: conn}).MustPlay(t, "S* \\* OK .*\nC: a STARTTLS\nS* a OK .*\n")
-	upgraded := &visit{&transcript.Runner{Conn: tls.Client(conn, &tls.Config{InsecureSkipVerify: true})}, "143", false}
+	upgraded := &visit{
+		&transcript.Runner{Conn: tls.Client(conn, &tls.Config{InsecureSkipVerify: true})}, "143", false,
+	}
 	upgraded.MustPlay(t, "C: a LOGIN ann@example.com secret\nS* a OK .*\n")
 	for _, v := range append(visits, upgraded) {
 		v.alive(t)
@@ -156,16 +167,16 @@ func (m *machine) testSessions(t *testing.T) {
 	}
 }
 
-// gone waits until no process of a front end is left. A file alteration monitor that Courier's imapd has started waits for half a
-// minute for another user of its own accord.
+// gone waits until no process of a front end is left. A file alteration monitor that Courier's imapd has
+// started waits for half a minute for another user of its own accord.
 func (m *machine) gone(t *testing.T, unit string) {
 	t.Helper()
 	_ = m.command("pkill", "-x", "gam_server").Run()
 	m.running(t, unit+"@*.service", 0)
 }
 
-// probe tries from within a unit what it may not do: it prints the name of everything that worked. The mode of the program is that
-// of the unit, with the unit's own error in place of the test's killing.
+// probe tries from within a unit what it may not do: it prints the name of everything that worked. The mode
+// of the program is that of the unit, with the unit's own error in place of the test's killing.
 const probe = `
 import ctypes, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
@@ -231,7 +242,8 @@ func (m *machine) testRights(t *testing.T) {
 			}
 		}
 	}
-	if m.run(t, "readlink", "/proc/"+m.mainPID(t, "mailproxy-relayd.service")+"/ns/net") == m.run(t, "readlink", "/proc/1/ns/net") {
+	if m.run(t, "readlink", "/proc/"+m.mainPID(t, "mailproxy-relayd.service")+"/ns/net") == m.run(t, "readlink",
+		"/proc/1/ns/net") {
 		t.Error("relayd has the machine's network")
 	}
 	ann.leave(t)
@@ -308,7 +320,9 @@ func (m *machine) testRelayd(t *testing.T) {
 	m.run(t, "mv", "/usr/lib/mailproxy/relayd", "/usr/lib/mailproxy/relayd.ok")
 	write(t, m.path("/usr/lib/mailproxy/relayd"), "not a program", 0o755)
 	m.run(t, "systemctl", "reload", service)
-	m.waitJournal(t, "failed restart", func(e entry) bool { return strings.Contains(e.Message, "exec format error") && e.Priority < "5" }, "-t", "relayd")
+	m.waitJournal(t, "failed restart",
+		func(e entry) bool { return strings.Contains(e.Message, "exec format error") && e.Priority < "5" }, "-t",
+		"relayd")
 	v.alive(t)
 	m.run(t, "mv", "/usr/lib/mailproxy/relayd.ok", "/usr/lib/mailproxy/relayd")
 	if got := m.mainPID(t, service); got != fourth {
@@ -316,14 +330,18 @@ func (m *machine) testRelayd(t *testing.T) {
 	}
 	v.leave(t)
 
-	m.add(t, "/etc/mailproxy/relayd", "RELAYD_OPTIONS='-allow courier,mail -metrics unix:/run/mailproxy/relayd-metrics/socket -maxperuser 100'\n")
+	m.add(t, "/etc/mailproxy/relayd",
+		"RELAYD_OPTIONS='-allow courier,mail -metrics unix:/run/mailproxy/relayd-metrics/socket -maxperuser 100'\n")
 	v = m.visit(t, "143", "ann@example.com")
 	m.run(t, "systemctl", "reload", service)
 	if !harness.Eventually(func() bool { return m.mainPID(t, service) != fourth }) {
 		t.Fatal("a reload with new options leaves the main process as it was")
 	}
 	v.alive(t)
-	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/relayd-metrics/socket", "http://relayd/metrics"); !strings.Contains(text, "sessions") {
+	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/relayd-metrics/socket", "http://relayd/metrics"); !strings.Contains(
+		text,
+		"sessions",
+	) {
 		t.Errorf("metrics of relayd: %s", text)
 	}
 	m.run(t, "systemctl", "reload", service)
@@ -341,7 +359,8 @@ func (m *machine) testRelayd(t *testing.T) {
 	v.alive(t)
 	m.running(t, "imapd-proxy@*", 1)
 	login := strings.TrimSpace(m.run(t, "id", "-u", "mailproxy-login"))
-	if uid := m.status(t, strings.Fields(m.run(t, "pgrep", "-x", "imapd-proxy"))[0], "Uid"); uid != strings.Join([]string{login, login, login, login}, " ") {
+	if uid := m.status(t, strings.Fields(m.run(t, "pgrep", "-x", "imapd-proxy"))[0], "Uid"); uid != strings.Join(
+		[]string{login, login, login, login}, " ") {
 		t.Errorf("a session without relayd runs as %s", uid)
 	}
 	v.leave(t)
@@ -349,7 +368,8 @@ func (m *machine) testRelayd(t *testing.T) {
 	m.run(t, "systemctl", "start", socket)
 }
 
-// testAuthdaemond: reload, restart and stop are unnoticed as long as its socket is there; without it each login starts one.
+// testAuthdaemond: reload, restart and stop are unnoticed as long as its socket is there; without it each
+// login starts one.
 func (m *machine) testAuthdaemond(t *testing.T) {
 	const service, socket = "mailproxy-authdaemond.service", "mailproxy-authdaemond.socket"
 	for _, order := range [][]string{{"reload", service}, {"restart", service}, {"stop", service}, {"stop", service, socket}} {
@@ -363,15 +383,18 @@ func (m *machine) testAuthdaemond(t *testing.T) {
 	m.running(t, service, 0)
 	m.add(t, "/etc/mailproxy/authdaemonrc", "AUTH_METRICS=/run/mailproxy/authdaemon-metrics/socket\n")
 	m.run(t, "systemctl", "start", socket, service)
-	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/authdaemon-metrics/socket", "http://authdaemond/metrics"); !strings.Contains(text, "authdaemond_requests_total") {
+	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/authdaemon-metrics/socket", "http://authdaemond/metrics"); !strings.Contains(
+		text,
+		"authdaemond_requests_total",
+	) {
 		t.Errorf("metrics of authdaemond: %s", text)
 	}
 	m.visit(t, "143", "ann@example.com").leave(t)
 	m.running(t, service, 1)
 }
 
-// testJournal: lines have the level, the facility and the name that they should, and the text has none of them; systemd has
-// nothing to complain of.
+// testJournal: lines have the level, the facility and the name that they should, and the text has none of
+// them; systemd has nothing to complain of.
 func (m *machine) testJournal(t *testing.T) {
 	conn, err := net.Dial("tcp", inside+":143")
 	if err != nil {
@@ -390,13 +413,16 @@ func (m *machine) testJournal(t *testing.T) {
 		"authdaemond": `^authdaemond \S+: modules=\["authuserdb"\]`,
 	} {
 		re := regexp.MustCompile(want)
-		m.waitJournal(t, name+": "+want, func(e entry) bool { return e.Priority == "6" && re.MatchString(e.Message) }, "-t", name)
+		m.waitJournal(t, name+": "+want,
+			func(e entry) bool { return e.Priority == "6" && re.MatchString(e.Message) }, "-t", name)
 	}
 	m.waitJournal(t, "failed login", func(e entry) bool {
 		return strings.HasPrefix(e.Message, "LOGIN FAILED, user=ann@example.com") && e.Priority == "6"
 	}, "-t", "imapd")
-	theirs := regexp.MustCompile(`^INFO: (LOGIN|LOGOUT|DISCONNECTED), user=joe,`) // Courier's imapd and pop3d write for courierlogger
-	prefix := regexp.MustCompile(`^(CRIT|ERR|WARN|NOTICE|INFO|DEBUG): |^<\d>|^(imapd|pop3d|relayd|authdaemond)(-ssl)?: `)
+	theirs := regexp.MustCompile(
+		`^INFO: (LOGIN|LOGOUT|DISCONNECTED), user=joe,`) // Courier's imapd and pop3d write for courierlogger
+	prefix := regexp.MustCompile(
+		`^(CRIT|ERR|WARN|NOTICE|INFO|DEBUG): |^<\d>|^(imapd|pop3d|relayd|authdaemond)(-ssl)?: `)
 	for _, name := range []string{"imapd", "imapd-ssl", "pop3d", "pop3d-ssl", "relayd", "authdaemond"} {
 		for _, e := range m.journal(t, "-t", name) {
 			if e.Facility != "2" {
@@ -407,7 +433,9 @@ func (m *machine) testJournal(t *testing.T) {
 			}
 		}
 	}
-	killed := regexp.MustCompile(`mailproxy-relayd\.service: (Main process exited, code=killed, status=9/KILL|Failed with result 'signal')`) // by this test
+	killed := regexp.MustCompile(
+		`mailproxy-relayd\.service: (Main process exited, code=killed, status=9/KILL|Failed with result 'signal')`,
+	) // by this test
 	for _, e := range m.journal(t, "-p", "warning", "_PID=1") {
 		if !killed.MatchString(e.Message) {
 			t.Errorf("systemd: %s", e.Message)
@@ -426,7 +454,8 @@ func (m *machine) testPackage(t *testing.T) {
 		visits = append(visits, m.visit(t, port, "ann@example.com"), m.visit(t, port, "joe"))
 	}
 	m.held(t, 6)
-	relayd, authdaemond := m.mainPID(t, "mailproxy-relayd.service"), m.mainPID(t, "mailproxy-authdaemond.service")
+	relayd, authdaemond := m.mainPID(t, "mailproxy-relayd.service"), m.mainPID(t,
+		"mailproxy-authdaemond.service")
 	m.dpkg(t, "-i", next)
 	m.held(t, 6)
 	for _, v := range visits {

@@ -10,7 +10,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// stage installs the project as "make install" does for a package, with the programs of the test, and returns the folder.
+// stage installs the project as "make install" does for a package, with the programs of the test, and returns
+// the folder.
 func stage(t *testing.T) string {
 	t.Helper()
 	root := harness.Dir(t)
@@ -57,9 +58,10 @@ func write(t *testing.T, path, text string, mode os.FileMode) {
 // exposure is what the services that stay may have at most. authdaemond speaks to databases over the network.
 var exposure = map[string]string{"mailproxy-authdaemond.service": "18", "mailproxy-relayd.service": "15"}
 
-// TestUnits: systemd understands every unit without a word, and thinks the hardened ones well enough protected. Its measure is
-// the exposure from 0 (none) to 100: up to 41 for the front ends, which start as root, become any user and run a local server; it counts settings that their units leave
-// out because they would forbid a second time what is impossible already.
+// TestUnits: systemd understands every unit without a word, and thinks the hardened ones well enough
+// protected. Its measure is the exposure from 0 (none) to 100: up to 41 for the front ends, which start as
+// root, become any user and run a local server; it counts settings that their units leave out because they
+// would forbid a second time what is impossible already.
 func TestUnits(t *testing.T) {
 	root := stage(t)
 	units, err := filepath.Glob(filepath.Join(root, "usr/lib/systemd/system/*proxy*"))
@@ -82,7 +84,8 @@ func TestUnits(t *testing.T) {
 		if most, ok := exposure[name]; ok {
 			threshold = most
 		}
-		out, err := exec.Command("systemd-analyze", "security", "--offline=yes", "--no-pager", "--root="+root, "--threshold="+threshold, name).CombinedOutput()
+		out, err := exec.Command("systemd-analyze", "security", "--offline=yes", "--no-pager", "--root="+root, "--threshold="+threshold, name).
+			CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: more exposed than %s: %v\n%s", name, threshold, err, out)
 			continue

@@ -18,7 +18,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// host is a machine on a network with the island, with addresses and ports of its own; it has the island's files.
+// host is a machine on a network with the island, with addresses and ports of its own; it has the island's
+// files.
 type host struct {
 	name, cable string
 	pid         string // of a process in its network
@@ -42,7 +43,8 @@ func newHost(t *testing.T, name, addr string) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !harness.Eventually(func() bool { ns, err := os.Readlink("/proc/" + h.pid + "/ns/net"); return err == nil && ns != own }) {
+	if !harness.Eventually(
+		func() bool { ns, err := os.Readlink("/proc/" + h.pid + "/ns/net"); return err == nil && ns != own }) {
 		t.Fatal("no network namespace")
 	}
 	ip(t, "link add "+h.cable+" type veth peer name eth0 netns "+h.pid)
@@ -67,25 +69,32 @@ func (h *host) start(t *testing.T, args ...string) *harness.Process {
 // launcher serves IMAP on all addresses of the machine.
 func (h *host) launcher(t *testing.T) *harness.Process {
 	t.Helper()
-	return h.start(t, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "IMAP_PROXY=1", "AUTHDAEMON_SOCKET="+harness.CourierAuthSocket,
-		"tcpserver", "-HRl0", "0", "143", harness.Bin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir")
+	return h.start(t, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "IMAP_PROXY=1",
+		"AUTHDAEMON_SOCKET="+harness.CourierAuthSocket, "tcpserver", "-HRl0", "0", "143",
+		harness.Bin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir")
 }
 
 // has reports whether the machine has an address.
 func (h *host) has(t *testing.T, addr string) bool {
 	t.Helper()
-	return strings.Contains(harness.Run(t, "", "nsenter", "-t", h.pid, "-n", "ip", "-br", "address"), " "+addr+"/")
+	return strings.Contains(harness.Run(t, "", "nsenter", "-t", h.pid, "-n", "ip", "-br", "address"),
+		" "+addr+"/")
 }
 
-// TestMovingAddresses: etc/keepalived as it is, on two proxies. Each has its own address; one takes the other's when its front end
-// is gone, and when its cable is pulled, and gives it back. Who connects to either address is served all the time but
-// for the seconds of the move, and is logged with his own address.
+// TestMovingAddresses: etc/keepalived as it is, on two proxies. Each has its own address; one takes the
+// other's when its front end is gone, and when its cable is pulled, and gives it back. Who connects to either
+// address is served all the time but for the seconds of the move, and is logged with his own address.
 func TestMovingAddresses(t *testing.T) {
 	const first, second = "192.0.2.101", "192.0.2.102"
 	network(t)
 	harness.Userdb(t, harness.Account{Name: "user0", Password: "user0", Options: "mailhost=192.0.2.254"})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	harness.Dovecot(t, harness.DovecotOptions{Addr: "192.0.2.254", Accounts: []harness.Account{{Name: "user0", Password: "user0"}}})
+	harness.Dovecot(
+		t,
+		harness.DovecotOptions{
+			Addr: "192.0.2.254", Accounts: []harness.Account{{Name: "user0", Password: "user0"}},
+		},
+	)
 
 	conf := filepath.Join(harness.Dir(t), "keepalived")
 	harness.Run(t, "", "cp", "-R", filepath.Join(harness.Root(t), "etc/keepalived"), conf)

@@ -1,5 +1,5 @@
-// Package ops tests what an administrator does with the programs besides running them: installing and removing the package,
-// standing several proxies behind HAProxy, reading the log with fail2ban.
+// Package ops tests what an administrator does with the programs besides running them: installing and
+// removing the package, standing several proxies behind HAProxy, reading the log with fail2ban.
 package ops
 
 import (

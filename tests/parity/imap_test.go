@@ -19,9 +19,13 @@ const (
 // imapDifferences are all differences between imaplogin and imapd-proxy in these transcripts.
 func imapDifferences() map[string]difference {
 	return map[string]difference{
-		"ready": {"Courier-IMAP ready. Copyright 1998-2019 Double Precision, Inc.  See COPYING for distribution information.",
-			"imapd-proxy ready.", "it is another program"},
-		"failed": {imapFailed, "NO [AUTHENTICATIONFAILED] Login failed.", "RFC 5530: the password is wrong, not the server"},
+		"ready": {
+			"Courier-IMAP ready. Copyright 1998-2019 Double Precision, Inc.  See COPYING for distribution information.",
+			"imapd-proxy ready.", "it is another program",
+		},
+		"failed": {
+			imapFailed, "NO [AUTHENTICATIONFAILED] Login failed.", "RFC 5530: the password is wrong, not the server",
+		},
 		"error": {"NO Error in IMAP command received by server.", "BAD Error in IMAP command received by server.",
 			"RFC 9051 section 7.1.3: syntax errors are BAD"},
 		"utf8":     {" ENABLE UTF8=ACCEPT", "", "what the mailhosts can do, not this program: IMAP_UTF8"},
@@ -34,12 +38,26 @@ func imapDifferences() map[string]difference {
 			"RFC 7888: new clients send non-synchronising literals, whose text Courier takes for commands"},
 		"literal_plus_glued": {"a1" + imapError + "here" + imapError, "a1" + ourError,
 			"the same: what belongs to a command in error is not taken for a command"},
-		"tilde":       {"a1" + imapError, "a1 NO [AUTHENTICATIONFAILED] Login failed.\r\n", "clients send ~ } [ ] in passwords unquoted"},
-		"star_tag":    {"* OK NOOP completed", "* BAD Error in IMAP command received by server.", "our answer would be untagged data"},
-		"plus_tag":    {"+" + imapError, "*" + ourError, "our answer would be a continuation request"},
-		"list_tag":    {"(a) OK NOOP completed", "* BAD Error in IMAP command received by server.", "RFC 3501: a tag has no parentheses"},
-		"quoted_word": {"a1 OK NOOP completed", "a1 BAD Error in IMAP command received by server.", "RFC 3501: a command name is an atom"},
-		"nul":         {"a1 OK NOOP completed", "a1 BAD Error in IMAP command received by server.", "RFC 3501: no NUL in commands"},
+		"tilde": {
+			"a1" + imapError, "a1 NO [AUTHENTICATIONFAILED] Login failed.\r\n",
+			"clients send ~ } [ ] in passwords unquoted",
+		},
+		"star_tag": {
+			"* OK NOOP completed", "* BAD Error in IMAP command received by server.",
+			"our answer would be untagged data",
+		},
+		"plus_tag": {"+" + imapError, "*" + ourError, "our answer would be a continuation request"},
+		"list_tag": {
+			"(a) OK NOOP completed", "* BAD Error in IMAP command received by server.",
+			"RFC 3501: a tag has no parentheses",
+		},
+		"quoted_word": {
+			"a1 OK NOOP completed", "a1 BAD Error in IMAP command received by server.",
+			"RFC 3501: a command name is an atom",
+		},
+		"nul": {
+			"a1 OK NOOP completed", "a1 BAD Error in IMAP command received by server.", "RFC 3501: no NUL in commands",
+		},
 		"no_mechanism": {"a1 NO Login failed.\r\n*" + imapError, "a1" + ourError,
 			"a command in error is answered once, and at once"},
 		"authzid": {"a1 OK LOGIN Ok.", "a1 NO [AUTHENTICATIONFAILED] Login failed.",
@@ -49,8 +67,11 @@ func imapDifferences() map[string]difference {
 		"id": {"a1" + imapError, "* ID (\"name\" \"imapd-proxy\")\r\na1 OK ID completed\r\n",
 			"RFC 2971 section 3.1: ID, once advertised, is valid in every state"},
 		"smap": {" SMAP1 KEYWORDS", "", "an experimental protocol of Courier's own, which we do not speak"},
-		"long_literal": {"* NO [ALERT] IMAP command too long.\r\na1" + imapError, "* NO [ALERT] IMAP command too long.\r\na1" + ourError + "*" + ourError,
-			"Courier answers only when another line has come, and swallows that"},
+		"long_literal": {
+			"* NO [ALERT] IMAP command too long.\r\na1" + imapError,
+			"* NO [ALERT] IMAP command too long.\r\na1" + ourError + "*" + ourError,
+			"Courier answers only when another line has come, and swallows that",
+		},
 		"long_word": {strings.Repeat("x", 17000), strings.Repeat("x", 17000), "for the next one"},
 		"long_atom": {"* BYE [ALERT] Fatal error: max atom size too small: \r\n",
 			"* NO [ALERT] IMAP command too long.\r\na1" + ourError, "one bad command need not end the session"},
@@ -73,22 +94,31 @@ func imapTolerated() []*regexp.Regexp {
 func imapLogDiffers(file string) []*regexp.Regexp {
 	switch file {
 	case "better":
-		return append(imapTolerated(), regexp.MustCompile(`^INFO: (LOGIN|LOGOUT|DISCONNECTED)`), regexp.MustCompile(`^DEBUG: Disconnected`))
+		return append(imapTolerated(), regexp.MustCompile(`^INFO: (LOGIN|LOGOUT|DISCONNECTED)`),
+			regexp.MustCompile(`^DEBUG: Disconnected`))
 	case "no-logins":
 		return append(imapTolerated(), regexp.MustCompile(`^INFO: LOGIN FAILED, method=`))
 	case "under-tls":
-		// Courier writes starttls=1 into the line of a proxied login after STARTTLS only, not behind couriertls.
+		// Courier writes starttls=1 into the line of a proxied login after STARTTLS only, not behind
+		// couriertls.
 		return append(imapTolerated(), regexp.MustCompile(`^INFO: LOGIN, user=there`))
 	}
 	return imapTolerated()
 }
 
-// imapWorld starts the auth daemon and a mailhost: here is here, there is on the mailhost, lost on one that does not exist.
+// imapWorld starts the auth daemon and a mailhost: here is here, there is on the mailhost, lost on one that
+// does not exist.
 func imapWorld(t *testing.T) {
 	t.Helper()
-	harness.Userdb(t,
-		harness.Account{Name: "here", Password: "secret", CRAM: true, Home: harness.NewHome(t, harness.Message("one"))},
-		harness.Account{Name: "there", Password: `se"c\ret`, Home: harness.NewHome(t, harness.Message("two")), Options: "mailhost=127.0.0.2"},
+	harness.Userdb(
+		t,
+		harness.Account{
+			Name: "here", Password: "secret", CRAM: true, Home: harness.NewHome(t, harness.Message("one")),
+		},
+		harness.Account{
+			Name: "there", Password: `se"c\ret`, Home: harness.NewHome(t, harness.Message("two")),
+			Options: "mailhost=127.0.0.2",
+		},
 		harness.Account{Name: "lost", Password: "secret", Home: harness.NewHome(t), Options: "mailhost=127.0.0.99"},
 		harness.Account{Name: "joe@example.com", Password: "secret", Home: harness.NewHome(t), CRAM: true},
 	)
@@ -106,7 +136,8 @@ func imapTwins(t *testing.T, m *harness.Mode, n int, env harness.Env) (courier, 
 	if _, ok := env["IMAP_STARTTLS"]; !ok {
 		env["IMAP_STARTTLS"] = "NO"
 	}
-	return twins(t, m, n, "IMAP", "imaplogin", env, imapDifferences(), harness.IMAPUnderCourier, harness.CourierIMAPLogin)
+	return twins(t, m, n, "IMAP", "imaplogin", env, imapDifferences(), harness.IMAPUnderCourier,
+		harness.CourierIMAPLogin)
 }
 
 func TestIMAP(t *testing.T) {
@@ -154,20 +185,23 @@ func testIMAP(t *testing.T, m *harness.Mode) {
 func TestIMAPArguments(t *testing.T) {
 	for addr, program := range map[string]string{"127.0.60.1": harness.CourierIMAPLogin, "127.0.60.2": harness.Bin(t, "imapd-proxy")} {
 		name := program[strings.LastIndexByte(program, '/')+1:]
-		harness.Couriertcpd(t, harness.TCPD{Addr: addr, Port: 143, Config: "imapd", Program: []string{program, harness.CourierIMAPD}})
+		harness.Couriertcpd(t,
+			harness.TCPD{Addr: addr, Port: 143, Config: "imapd", Program: []string{program, harness.CourierIMAPD}})
 		harness.Dialogue(t, addr+":143", "S: * BYE "+name+" expected exactly two arguments.\nS-")
 	}
 }
 
-// Without an auth daemon Courier ends the session; ours keeps it, says that it is not the client's fault, and writes no line
-// that fail2ban counts.
+// Without an auth daemon Courier ends the session; ours keeps it, says that it is not the client's fault, and
+// writes no line that fail2ban counts.
 func TestIMAPNoDaemon(t *testing.T) {
 	harness.EachMode(t, testIMAPNoDaemon)
 }
 
 func testIMAPNoDaemon(t *testing.T, m *harness.Mode) {
-	courier, ours := imapTwins(t, m, 61, harness.Env{"AUTHDAEMON_PROGRAM": "/bin/false", "AUTHDAEMON_SOCKET": "/run/courier/authdaemon/none"})
-	harness.Dialogue(t, courier.addr, "S* .*\nC: a1 LOGIN here secret\nS: * BYE Temporary problem, please try again later\nS-")
+	courier, ours := imapTwins(t, m, 61,
+		harness.Env{"AUTHDAEMON_PROGRAM": "/bin/false", "AUTHDAEMON_SOCKET": "/run/courier/authdaemon/none"})
+	harness.Dialogue(t, courier.addr,
+		"S* .*\nC: a1 LOGIN here secret\nS: * BYE Temporary problem, please try again later\nS-")
 	harness.Dialogue(t, ours.addr, `
 		S* \* OK .*
 		C: a1 LOGIN here secret

@@ -26,22 +26,30 @@ var pop3Differences = map[string]difference{
 	"user":           {"USER\r\n", "", "the same"},
 	"implementation": {"Courier Mail Server", "mailproxy", "it is another program"},
 	"auth":           {"", "[AUTH] ", "RFC 3206: the password is wrong, not the server"},
-	"lang": {"-ERR Invalid command.\r\n", "+OK Language listing follows:\r\nen English\r\ni-default English\r\n.\r\n",
-		"RFC 6856; newer versions of Courier have it"},
+	"lang": {
+		"-ERR Invalid command.\r\n", "+OK Language listing follows:\r\nen English\r\ni-default English\r\n.\r\n",
+		"RFC 6856; newer versions of Courier have it",
+	},
 	"lang_en": {"-ERR Invalid command.", "+OK en Language changed", "the same"},
 	"lang_de": {"-ERR Invalid command.", "-ERR Language not available.", "the same"},
-	"auth_list": {"-ERR Invalid command.\r\n", "+OK\r\nPLAIN\r\nLOGIN\r\nCRAM-MD5\r\nCRAM-SHA1\r\nCRAM-SHA256\r\n.\r\n",
-		"the listing of RFC 1734's days, which old clients still ask for"},
+	"auth_list": {
+		"-ERR Invalid command.\r\n", "+OK\r\nPLAIN\r\nLOGIN\r\nCRAM-MD5\r\nCRAM-SHA1\r\nCRAM-SHA256\r\n.\r\n",
+		"the listing of RFC 1734's days, which old clients still ask for",
+	},
 	"malformed": {"-ERR Authentication aborted.", "-ERR [AUTH] Authentication failed.",
 		"good base64 that is no PLAIN message is a failed login, as slow and as counted as any other"},
-	"cut_line": {"-ERR Invalid command.\r\n", "", "a line without its end is not a command; with QUIT in it Courier would even obey"},
+	"cut_line": {
+		"-ERR Invalid command.\r\n", "",
+		"a line without its end is not a command; with QUIT in it Courier would even obey",
+	},
 }
 
 // pop3Tolerated are the log lines that only one of them writes.
 var pop3Tolerated = []*regexp.Regexp{
 	// Ours at the end of a proxied session; Courier says nothing.
 	regexp.MustCompile(`^INFO: LOGOUT, .*, mailhost=`),
-	// Courier after a cancelled exchange and after bad base64: nobody tried to guess anything, and fail2ban counts.
+	// Courier after a cancelled exchange and after bad base64: nobody tried to guess anything, and fail2ban
+	// counts.
 	regexp.MustCompile(`^INFO: LOGIN FAILED, method=`),
 	// The two differ in what follows protocol=, see pop3Lines.
 	regexp.MustCompile(`^INFO: LOGIN, .*, protocol=(POP3)?$`),
@@ -52,9 +60,15 @@ const pop3Mechanisms = "PLAIN LOGIN CRAM-MD5 CRAM-SHA1 CRAM-SHA256"
 // pop3World starts the auth daemon and a mailhost: ann and dan are here, bob is on the mailhost.
 func pop3World(t *testing.T) {
 	t.Helper()
-	harness.Userdb(t,
-		harness.Account{Name: "ann", Password: "sec ret", CRAM: true, Home: harness.NewHome(t, harness.Message("one"))},
-		harness.Account{Name: "bob", Password: " two  blanks ", Home: harness.NewHome(t, harness.Message("two")), Options: "mailhost=127.0.0.2"},
+	harness.Userdb(
+		t,
+		harness.Account{
+			Name: "ann", Password: "sec ret", CRAM: true, Home: harness.NewHome(t, harness.Message("one")),
+		},
+		harness.Account{
+			Name: "bob", Password: " two  blanks ", Home: harness.NewHome(t, harness.Message("two")),
+			Options: "mailhost=127.0.0.2",
+		},
 		harness.Account{Name: "dan@example.com", Password: "x", Home: harness.NewHome(t)},
 	)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
@@ -66,7 +80,8 @@ func pop3Twins(t *testing.T, m *harness.Mode, n int, env harness.Env) (courier, 
 	t.Helper()
 	env = maps.Clone(env)
 	env["POP3_UTF8"] = "YES" // Courier offers UTF8 always
-	return twins(t, m, n, "POP3", "courierpop3login", env, pop3Differences, harness.POP3UnderCourier, harness.CourierPOP3Login)
+	return twins(t, m, n, "POP3", "courierpop3login", env, pop3Differences, harness.POP3UnderCourier,
+		harness.CourierPOP3Login)
 }
 
 func TestPOP3(t *testing.T) { harness.EachMode(t, testPOP3) }
@@ -137,8 +152,8 @@ func pop3Lines(t *testing.T, m *harness.Mode) {
 					return got[i] != ""
 				})
 			}
-			// Courier's POP3 line ends in "protocol=" and no name, which can only be a slip: the local server is told
-			// PROTOCOL for IMAP alone.
+			// Courier's POP3 line ends in "protocol=" and no name, which can only be a slip: the local server
+			// is told PROTOCOL for IMAP alone.
 			if got[0] != strings.TrimSuffix(got[1], "POP3") || got[0] == "" {
 				t.Errorf("Courier %q, ours %q", got[0], got[1])
 			}
@@ -154,19 +169,28 @@ func TestPOP3Arguments(t *testing.T) {
 			"courier": "S: -ERR pop3login requires exactly two arguments.\nS-",
 			"ours":    "S: -ERR pop3d-proxy requires exactly two arguments.\nS-", // its own name
 		}[name]
-		harness.Couriertcpd(t, harness.TCPD{Addr: addr, Port: 110, Config: "pop3d", Program: []string{program, harness.CourierPOP3D}})
+		harness.Couriertcpd(t,
+			harness.TCPD{Addr: addr, Port: 110, Config: "pop3d", Program: []string{program, harness.CourierPOP3D}})
 		harness.Dialogue(t, addr+":110", text)
 	}
 }
 
-// Without an auth daemon Courier ends the session; ours keeps it, says that it is not the client's fault, and writes no line that
-// fail2ban counts.
+// Without an auth daemon Courier ends the session; ours keeps it, says that it is not the client's fault, and
+// writes no line that fail2ban counts.
 func TestPOP3NoDaemon(t *testing.T) {
 	harness.EachMode(t, testPOP3NoDaemon)
 }
 
 func testPOP3NoDaemon(t *testing.T, m *harness.Mode) {
-	courier, ours := pop3Twins(t, m, 32, harness.Env{"POP3_PROXY": "1", "AUTHDAEMON_PROGRAM": "/bin/false", "AUTHDAEMON_SOCKET": "/run/courier/authdaemon/none"})
+	courier, ours := pop3Twins(
+		t,
+		m,
+		32,
+		harness.Env{
+			"POP3_PROXY": "1", "AUTHDAEMON_PROGRAM": "/bin/false",
+			"AUTHDAEMON_SOCKET": "/run/courier/authdaemon/none",
+		},
+	)
 	harness.Dialogue(t, courier.addr, `
 		S: +OK Hello there.
 		C: USER ann

@@ -16,19 +16,23 @@ import (
 func counters(t *testing.T, relayd *harness.Service) (lines []string) {
 	t.Helper()
 	text := harness.Run(t, "", harness.Bin(t, "relayd"), "-socket", relayd.Socket, "stats")
-	return regexp.MustCompile(`(?m)^mailproxy_(logins_total|mailhost_failures_total|login_seconds_count).*$`).FindAllString(text, -1)
+	return regexp.MustCompile(`(?m)^mailproxy_(logins_total|mailhost_failures_total|login_seconds_count).*$`).
+		FindAllString(text, -1)
 }
 
-// TestCounters: logins that end in every way, through both front ends, are what relayd counts; the failed ones and the
-// local one, of which it gets no session, too.
+// TestCounters: logins that end in every way, through both front ends, are what relayd counts; the failed
+// ones and the local one, of which it gets no session, too.
 func TestCounters(t *testing.T) {
 	const silent = "127.0.0.4" // nobody listens there
 	account := func(name, options string) harness.Account {
-		return harness.Account{Name: name, Password: "secret", Options: options, Home: harness.NewHome(t, harness.Message("hello"))}
+		return harness.Account{
+			Name: name, Password: "secret", Options: options,
+			Home: harness.NewHome(t, harness.Message("hello")),
+		}
 	}
-	harness.Userdb(t,
-		account("ann", "mailhost="+dovecot), account("second", "mailhost="+silent+";"+dovecot), account("stranger", "mailhost="+dovecot),
-		account("down", "mailhost="+silent), account("lost", "mailhost=no.such.host.invalid"),
+	harness.Userdb(t, account("ann", "mailhost="+dovecot), account("second", "mailhost="+silent+";"+dovecot),
+		account("stranger", "mailhost="+dovecot), account("down", "mailhost="+silent),
+		account("lost", "mailhost=no.such.host.invalid"),
 		account("off", "mailhost="+dovecot+`,disableimap=1,disablepop3=1`), account("here", ""),
 		account("limited", "mailhost="+dovecot))
 	harness.Dovecot(t, harness.DovecotOptions{Addr: dovecot, Accounts: []harness.Account{
@@ -118,7 +122,8 @@ func TestCounters(t *testing.T) {
 // TestNobodyCounts: a relayd that has been killed costs no login.
 func TestNobodyCounts(t *testing.T) {
 	harness.Userdb(t, harness.Account{Name: "ann", Password: "secret", Options: "mailhost=" + dovecot})
-	harness.Dovecot(t, harness.DovecotOptions{Addr: dovecot, Accounts: []harness.Account{{Name: "ann", Password: "secret"}}})
+	harness.Dovecot(t,
+		harness.DovecotOptions{Addr: dovecot, Accounts: []harness.Account{{Name: "ann", Password: "secret"}}})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	relayd := harness.Relayd(t)
 	harness.WithRelayd(relayd).Start(t, harness.ProxyOptions{Addr: proxy, Protocols: []string{"IMAP"}})
@@ -130,7 +135,8 @@ func TestNobodyCounts(t *testing.T) {
 	}
 	for range 3 {
 		c := connect(t, false)
-		if got, err := c.say("LOGIN ann wrong"); err != nil || !strings.HasPrefix(got, "a NO [AUTHENTICATIONFAILED]") {
+		if got, err := c.say("LOGIN ann wrong"); err != nil ||
+			!strings.HasPrefix(got, "a NO [AUTHENTICATIONFAILED]") {
 			t.Errorf("%q, %v", got, err)
 		}
 		c.ok("LOGIN ann secret")

@@ -1,6 +1,7 @@
-// Package relay tests relayd at work: real clients' dialogues through imapd-proxy and pop3d-proxy to a real Dovecot, while
-// relayd is restarted, killed and limited. The bytes themselves are the business of the tests beside the code, which try relayd
-// and the relay inside the front ends with one suite; tests/session runs whole sessions with both.
+// Package relay tests relayd at work: real clients' dialogues through imapd-proxy and pop3d-proxy to a real
+// Dovecot, while relayd is restarted, killed and limited. The bytes themselves are the business of the tests
+// beside the code, which try relayd and the relay inside the front ends with one suite; tests/session runs
+// whole sessions with both.
 package relay
 
 import (
@@ -34,13 +35,14 @@ const (
 )
 
 // message is large enough for the bulk path of the relay.
-var message = harness.Message("large") + strings.Repeat("0123456789012345678901234567890123456789012345678901234567890123456789\n", 30_000)
+var message = harness.Message("large") + strings.Repeat(
+	"0123456789012345678901234567890123456789012345678901234567890123456789\n", 30_000)
 
 // fetched is how the message comes over the wire.
 var fetched = strings.ReplaceAll(message, "\n", "\r\n")
 
-// world starts Dovecot with an account, and a proxy with a relayd: in clear at the address proxy, with TLS on both sides at
-// proxy2.
+// world starts Dovecot with an account, and a proxy with a relayd: in clear at the address proxy, with TLS on
+// both sides at proxy2.
 func world(t *testing.T, args ...string) *harness.Service {
 	t.Helper()
 	pki := harness.NewPKI(t)
@@ -105,7 +107,8 @@ func (c *client) say(command string) (text string, err error) {
 func (c *client) ok(command string) string {
 	c.t.Helper()
 	text, err := c.say(command)
-	if last := strings.LastIndex("\n"+strings.TrimSuffix(text, "\n"), "\n"); err != nil || !strings.HasPrefix(text[last:], "a OK") {
+	if last := strings.LastIndex("\n"+strings.TrimSuffix(text, "\n"), "\n"); err != nil ||
+		!strings.HasPrefix(text[last:], "a OK") {
 		c.t.Fatalf("%s: %.200q, %v", command, text, err)
 	}
 	if command == "LOGOUT" {
@@ -136,7 +139,11 @@ func TestFrontEndsEnd(t *testing.T) {
 	}
 	c.ok("LOGOUT")
 	d.ok("LOGOUT")
-	relayd.Log.WaitN(t, 2, `^INFO: LOGOUT, user=ann, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], mailhost=127\.0\.0\.3, rcvd=\d+, sent=\d+, time=\d+, protocol=IMAP$`)
+	relayd.Log.WaitN(
+		t,
+		2,
+		`^INFO: LOGOUT, user=ann, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], mailhost=127\.0\.0\.3, rcvd=\d+, sent=\d+, time=\d+, protocol=IMAP$`,
+	)
 }
 
 // TestLocalServer: the TLS of an account that is here is relayd's business as well.
@@ -160,7 +167,8 @@ func TestLocalServer(t *testing.T) {
 	}
 }
 
-// TestRestart: clients read large messages without a pause while relayd is restarted three times; none of them notices.
+// TestRestart: clients read large messages without a pause while relayd is restarted three times; none of
+// them notices.
 func TestRestart(t *testing.T) {
 	relayd := world(t)
 	stop := make(chan struct{})
@@ -241,8 +249,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestLimit: the session too many is refused before the client is told that it is logged in, and there is room again when
-// another ends.
+// TestLimit: the session too many is refused before the client is told that it is logged in, and there is
+// room again when another ends.
 func TestLimit(t *testing.T) {
 	world(t, "-maxperuser", "1")
 	c := login(t, false)

@@ -23,8 +23,8 @@ import (
 // volume is how much goes each way.
 var volume = harness.Volume(64<<20, 1<<30)
 
-// bulkWorld has an account on a fake TLS mailhost that runs work after the login, and one here, whose local server is a shell
-// script. (Courier's imapd wants its standard input non-blocking, the shell does not.)
+// bulkWorld has an account on a fake TLS mailhost that runs work after the login, and one here, whose local
+// server is a shell script. (Courier's imapd wants its standard input non-blocking, the shell does not.)
 func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *harness.Proxy {
 	t.Helper()
 	names["127.0.7.1"] = "bulk.example"
@@ -34,7 +34,8 @@ func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *h
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	pair := p.CA.Issue(t, testcert.Spec{Name: "bulk.example"})
 	harness.NewFakeMailhost(t, "127.0.7.1:993", func(raw net.Conn) error {
-		c := tls.Server(&eofConn{Conn: raw}, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{pair.DER}, PrivateKey: pair.Key}}})
+		c := tls.Server(&eofConn{Conn: raw},
+			&tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{pair.DER}, PrivateKey: pair.Key}}})
 		fmt.Fprintf(c, "* OK [CAPABILITY IMAP4rev1]\r\n")
 		if _, err := readLine(c); err != nil {
 			return err
@@ -66,7 +67,8 @@ func readLine(c net.Conn) (string, error) {
 func login(t *testing.T, user string) (*tls.Conn, *net.TCPConn) {
 	t.Helper()
 	raw := dialTCP(t, "127.0.1.1:993")
-	c := tls.Client(&eofConn{Conn: raw}, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+	c := tls.Client(&eofConn{Conn: raw},
+		&tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
 	for _, say := range []string{"", "a LOGIN " + user + " pw\r\n"} {
 		io.WriteString(c, say)
 		if line, err := readLine(c); err != nil || !strings.Contains(line, "OK") {
@@ -76,7 +78,8 @@ func login(t *testing.T, user string) (*tls.Conn, *net.TCPConn) {
 	return c, raw
 }
 
-// eofConn notes that the stream below TLS has ended; crypto/tls alone does not tell a cut between two records from an end.
+// eofConn notes that the stream below TLS has ended; crypto/tls alone does not tell a cut between two records
+// from an end.
 type eofConn struct {
 	net.Conn
 	ended bool
@@ -117,8 +120,8 @@ func sumOf(h hash.Hash, r io.Reader) ([]byte, int64, error) {
 	return h.Sum(nil), n, err
 }
 
-// bothWays sends the volume and a half-close while it reads to the end. up and received are the hashes of what was sent and of
-// the n bytes read.
+// bothWays sends the volume and a half-close while it reads to the end. up and received are the hashes of
+// what was sent and of the n bytes read.
 func bothWays(t *testing.T, c *tls.Conn) (up, received []byte, n int64, err error) {
 	t.Helper()
 	c.SetDeadline(time.Now().Add(3 * time.Minute))
@@ -137,7 +140,8 @@ func bothWays(t *testing.T, c *tls.Conn) (up, received []byte, n int64, err erro
 	return <-sent, received, n, err
 }
 
-// Much data each way at once through TLS on both sides, then half-closes, the mailhost last: the checksums are equal.
+// Much data each way at once through TLS on both sides, then half-closes, the mailhost last: the checksums
+// are equal.
 func TestVolumeRelay(t *testing.T) { ways(t, testBulkRelay) }
 
 func testBulkRelay(t *testing.T, p *pki) {
@@ -188,11 +192,13 @@ func testBulkLocal(t *testing.T, p *pki) {
 	front.Broken(t, "IMAPS", 0, "TLS stream cut off")
 }
 
-// The local server learns what couriertls would tell it, runs as the account, and the TLS process is nobody of importance.
+// The local server learns what couriertls would tell it, runs as the account, and the TLS process is nobody
+// of importance.
 func TestLocalEnvironment(t *testing.T) { ways(t, testLocalEnvironment) }
 
 func testLocalEnvironment(t *testing.T, p *pki) {
-	front := bulkWorld(t, p, nil, "env; id -u; grep -h -e Uid -e Name /proc/$PPID/status; echo; ls -l /proc/self/fd | wc -l; read line")
+	front := bulkWorld(t, p, nil,
+		"env; id -u; grep -h -e Uid -e Name /proc/$PPID/status; echo; ls -l /proc/self/fd | wc -l; read line")
 	c, _ := login(t, "here")
 	var text string
 	in := bufio.NewReader(c)

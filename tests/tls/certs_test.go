@@ -33,8 +33,14 @@ func testCertificateFiles(t *testing.T, p *pki, start starter) {
 	for suffix, name := range map[string]string{"www.example.com": "www.example.com", "127.0.1.3": "third.example"} {
 		p.File(t, "proxy.pem."+suffix, testcert.Spec{Name: name})
 	}
-	want := map[string]string{"": "proxy.example", "www.example.com": "www.example.com", "other.example.com": "proxy.example"}
-	third := map[string]string{"": "third.example", "www.example.com": "www.example.com", "other.example.com": "third.example"}
+	want := map[string]string{
+		"": "proxy.example", "www.example.com": "www.example.com",
+		"other.example.com": "proxy.example",
+	}
+	third := map[string]string{
+		"": "third.example", "www.example.com": "www.example.com",
+		"other.example.com": "third.example",
+	}
 	for _, f := range []struct {
 		addr string
 		want map[string]string
@@ -45,7 +51,8 @@ func testCertificateFiles(t *testing.T, p *pki, start starter) {
 			if got := conn.ConnectionState().PeerCertificates[0].Subject.CommonName; got != name {
 				t.Errorf("%s, name %q: certificate of %s, want %s", f.addr, sni, got, name)
 			}
-			_, conn = upgrade(t, dialTCP(t, proxy.At("POP3")), pop3Upgrade, &tls.Config{ServerName: sni, InsecureSkipVerify: true})
+			_, conn = upgrade(t, dialTCP(t, proxy.At("POP3")), pop3Upgrade,
+				&tls.Config{ServerName: sni, InsecureSkipVerify: true})
 			if got := conn.ConnectionState().PeerCertificates[0].Subject.CommonName; got != name {
 				t.Errorf("%s STLS, name %q: certificate of %s, want %s", f.addr, sni, got, name)
 			}
@@ -53,7 +60,8 @@ func testCertificateFiles(t *testing.T, p *pki, start starter) {
 	}
 }
 
-// A new certificate counts from the next connection; one that does not load takes STARTTLS off the list and is named in the log.
+// A new certificate counts from the next connection; one that does not load takes STARTTLS off the list and
+// is named in the log.
 func TestCertificateChanges(t *testing.T) { ways(t, testCertificateChanges) }
 
 func testCertificateChanges(t *testing.T, p *pki) {
@@ -75,7 +83,8 @@ func testCertificateChanges(t *testing.T, p *pki) {
 	testcert.Write(t, p.cert, []byte("nonsense"))
 	r := harness.Dial(t, f.At("IMAP"))
 	lacks(t, r, "STARTTLS")
-	r.MustPlay(t, "C: a STARTTLS\nS: a BAD Error in IMAP command received by server.\nC: b NOOP\nS: b OK NOOP completed")
+	r.MustPlay(t,
+		"C: a STARTTLS\nS: a BAD Error in IMAP command received by server.\nC: b NOOP\nS: b OK NOOP completed")
 	f.Log("IMAP").WaitN(t, 1, "ERR: STARTTLS is not offered: .*proxy.pem")
 	harness.Dialogue(t, f.At("POP3"), "S* \\+OK .*\nC: STLS\nS~ -ERR .*\nC: QUIT\nS* \\+OK .*")
 	f.Log("POP3").WaitN(t, 1, "ERR: STLS is not offered: .*proxy.pem")
@@ -91,18 +100,36 @@ func TestRequired(t *testing.T) { ways(t, testRequired) }
 
 func testRequired(t *testing.T, p *pki) {
 	startAccounts(t, p, dovecotAddr)
-	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"IMAP_TLS_REQUIRED": "1", "POP3_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1",
-		"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "POP3AUTH": "", "POP3AUTH_TLS": "PLAIN"}))
+	f := startFront(
+		t,
+		p,
+		"127.0.1.1",
+		p.env(harness.Env{"IMAP_TLS_REQUIRED": "1", "POP3_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1",
+			"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "POP3AUTH": "", "POP3AUTH_TLS": "PLAIN"}),
+	)
 	any := &tls.Config{InsecureSkipVerify: true}
-	r, _ := upgrade(t, dialTCP(t, f.At("IMAP")), "S~ \\* OK \\[CAPABILITY IMAP4rev1 .*STARTTLS LOGINDISABLED.*\nC: a LOGIN here \"pw here\"\nS: a NO [PRIVACYREQUIRED] STARTTLS required\nC: t STARTTLS\nS* t OK .*", any)
+	r, _ := upgrade(
+		t,
+		dialTCP(t, f.At("IMAP")),
+		"S~ \\* OK \\[CAPABILITY IMAP4rev1 .*STARTTLS LOGINDISABLED.*\nC: a LOGIN here \"pw here\"\nS: a NO [PRIVACYREQUIRED] STARTTLS required\nC: t STARTTLS\nS* t OK .*",
+		any,
+	)
 	r.MustPlay(t, "C: b CAPABILITY")
 	lacks(t, r, "STARTTLS", "LOGINDISABLED")
-	r.MustPlay(t, "S* b OK .*\nC: s STARTTLS\nS: s BAD Error in IMAP command received by server.\nC: c LOGIN here \"pw here\"\nS* c OK .*\nC: d LOGOUT\nS* d OK .*")
-	r, _ = upgrade(t, dialTCP(t, f.At("POP3")), "S* \\+OK .*\nC: USER here\nS: -ERR TLS required to log in.\nC: STLS\nS* \\+OK .*", any)
-	r.MustPlay(t, "C: CAPA\nS* \\+OK .*\nS: SASL PLAIN\nS: TOP\nS* \\.\nC: USER here\nS* \\+OK .*\nC: PASS pw here\nS* \\+OK .*\nC: QUIT\nS* \\+OK .*")
+	r.MustPlay(
+		t,
+		"S* b OK .*\nC: s STARTTLS\nS: s BAD Error in IMAP command received by server.\nC: c LOGIN here \"pw here\"\nS* c OK .*\nC: d LOGOUT\nS* d OK .*",
+	)
+	r, _ = upgrade(t, dialTCP(t, f.At("POP3")),
+		"S* \\+OK .*\nC: USER here\nS: -ERR TLS required to log in.\nC: STLS\nS* \\+OK .*", any)
+	r.MustPlay(
+		t,
+		"C: CAPA\nS* \\+OK .*\nS: SASL PLAIN\nS: TOP\nS* \\.\nC: USER here\nS* \\+OK .*\nC: PASS pw here\nS* \\+OK .*\nC: QUIT\nS* \\+OK .*",
+	)
 }
 
-// Client certificates by TLS_VERIFYPEER, and EXTERNAL, for local and proxied accounts, under our TLS and couriertls.
+// Client certificates by TLS_VERIFYPEER, and EXTERNAL, for local and proxied accounts, under our TLS and
+// couriertls.
 func TestClientCertificates(t *testing.T) {
 	ways(t, func(t *testing.T, p *pki) { testClientCertificates(t, p, startFront, false) })
 	t.Run("couriertls", func(t *testing.T) {
@@ -124,9 +151,11 @@ func testClientCertificates(t *testing.T, p *pki, start starter, couriertls bool
 		}
 		return cfg
 	}
-	here, there := user(p.CA, testcert.Spec{Name: "x", Email: "here"}), user(p.CA, testcert.Spec{Name: "x", Email: "there"})
+	here, there := user(p.CA, testcert.Spec{Name: "x", Email: "here"}), user(p.CA,
+		testcert.Spec{Name: "x", Email: "there"})
 	alt := user(p.CA, testcert.Spec{Name: "x", AltMail: "here"})
-	none, expired := user(nil, testcert.Spec{}), user(p.CA, testcert.Spec{Name: "x", Email: "here", Age: time.Hour})
+	none, expired := user(nil, testcert.Spec{}), user(p.CA,
+		testcert.Spec{Name: "x", Email: "here", Age: time.Hour})
 	other := user(testcert.CA(t, "Other"), testcert.Spec{Name: "x", Email: "here"})
 	env := harness.Env{"TLS_EXTERNAL": "emailaddress", "PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": p.Trust,
 		"PROXY_MASTER_USER": "master", "PROXY_MASTER_PASSWORD_FILE": secret}
@@ -159,9 +188,15 @@ func testClientCertificates(t *testing.T, p *pki, start starter, couriertls bool
 					return
 				}
 				inbox := map[string]string{"here": "2", "there": "1"}[c.account]
-				r.MustPlay(t, "S~ .*AUTH=EXTERNAL.*\nC: a AUTHENTICATE EXTERNAL =\nS= \"+ \\r\\n\"\nC:\nS* a OK .*\nC: b SELECT INBOX\nS* \\* "+inbox+" EXISTS\nS* b OK .*")
+				r.MustPlay(
+					t,
+					"S~ .*AUTH=EXTERNAL.*\nC: a AUTHENTICATE EXTERNAL =\nS= \"+ \\r\\n\"\nC:\nS* a OK .*\nC: b SELECT INBOX\nS* \\* "+inbox+" EXISTS\nS* b OK .*",
+				)
 				r, _ = upgrade(t, dialTCP(t, f.At("POP3")), pop3Upgrade, c.cfg)
-				r.MustPlay(t, "C: CAPA\nS~ \\+OK .*\nS~ SASL .*EXTERNAL\nS* \\.\nC: AUTH EXTERNAL =\nS* \\+OK .*\nC: STAT\nS~ \\+OK "+inbox+" .*")
+				r.MustPlay(
+					t,
+					"C: CAPA\nS~ \\+OK .*\nS~ SASL .*EXTERNAL\nS* \\.\nC: AUTH EXTERNAL =\nS* \\+OK .*\nC: STAT\nS~ \\+OK "+inbox+" .*",
+				)
 			})
 		}
 	}

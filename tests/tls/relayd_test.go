@@ -24,7 +24,8 @@ func TestRelaydRestarted(t *testing.T) {
 	p := newPKI(t, harness.WithRelayd(harness.Relayd(t)))
 	hosts(t)
 	startAccounts(t, p, dovecotName)
-	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": p.Trust}))
+	f := startFront(t, p, "127.0.1.1",
+		p.env(harness.Env{"PROXY_TLS": "STARTTLS", "PROXY_TLS_TRUSTCERTS": p.Trust}))
 	clear := dialTCP(t, f.At("IMAP"))
 	(&transcript.Runner{Conn: clear}).MustPlay(t, "S* \\* OK .*")
 	begun, _ := dialTLS(t, f.At("IMAPS"), anybody)
@@ -53,8 +54,8 @@ func TestRelaydRestarted(t *testing.T) {
 	}
 }
 
-// A session that a limit of relayd's refuses is told so, over TLS and in clear text, and the dialogue goes on: the client may
-// log in again later, or log out.
+// A session that a limit of relayd's refuses is told so, over TLS and in clear text, and the dialogue goes
+// on: the client may log in again later, or log out.
 func TestRelaydLimit(t *testing.T) {
 	p := newPKI(t, harness.WithRelayd(harness.Relayd(t, "-maxperuser", "1")))
 	startAccounts(t, p, dovecotAddr)
@@ -64,12 +65,16 @@ func TestRelaydLimit(t *testing.T) {
 	var others []*transcript.Runner
 	for _, cfg := range []*tls.Config{anybody, {InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}} {
 		r, _ := dialTLS(t, f.At("IMAPS"), cfg)
-		r.MustPlay(t, "S* \\* OK .*\nC: a LOGIN there pw+there\nS~ a NO \\[UNAVAILABLE\\] .*\nC: b NOOP\nS: b OK NOOP completed\n"+
-			"C: c LOGIN there pw+there\nS~ c NO \\[UNAVAILABLE\\] .*")
+		r.MustPlay(
+			t,
+			"S* \\* OK .*\nC: a LOGIN there pw+there\nS~ a NO \\[UNAVAILABLE\\] .*\nC: b NOOP\nS: b OK NOOP completed\n"+
+				"C: c LOGIN there pw+there\nS~ c NO \\[UNAVAILABLE\\] .*",
+		)
 		others = append(others, r)
 	}
 	pop, _ := dialTLS(t, f.At("POP3S"), anybody)
-	pop.MustPlay(t, "S* \\+OK .*\nC: USER there\nS* \\+OK .*\nC: PASS pw+there\nS~ -ERR .*\nC: QUIT\nS~ \\+OK .*\nS-")
+	pop.MustPlay(t,
+		"S* \\+OK .*\nC: USER there\nS* \\+OK .*\nC: PASS pw+there\nS~ -ERR .*\nC: QUIT\nS~ \\+OK .*\nS-")
 	f.Log("IMAPS").WaitN(t, 4, "WARN: too many sessions: .*, user=there, ip=")
 	in.MustPlay(t, "C: b LOGOUT\nS* b OK .*\nS-")
 	in.Conn.Close()
@@ -77,7 +82,10 @@ func TestRelaydLimit(t *testing.T) {
 		if !harness.Eventually(func() bool { return p.mode.Relayd.Metric(t, "relayd_sessions_reserved") == 0 }) {
 			t.Fatal("the session does not end")
 		}
-		r.MustPlay(t, "C: d LOGIN there pw+there\nS* d OK .*\nC: e SELECT INBOX\nS* \\* 1 EXISTS\nS* e OK .*\nC: f LOGOUT\nS* f OK .*\nS-")
+		r.MustPlay(
+			t,
+			"C: d LOGIN there pw+there\nS* d OK .*\nC: e SELECT INBOX\nS* \\* 1 EXISTS\nS* e OK .*\nC: f LOGOUT\nS* f OK .*\nS-",
+		)
 		r.Conn.Close()
 	}
 	harness.NoneLeft(t, "imapd-proxy")
@@ -92,7 +100,8 @@ func kill(t *testing.T, relayd *harness.Service) {
 	}
 }
 
-// relayd is killed. Whose session it has is cut off; everybody else is served, by the front end's own process.
+// relayd is killed. Whose session it has is cut off; everybody else is served, by the front end's own
+// process.
 func TestRelaydKilled(t *testing.T) {
 	p := newPKI(t, harness.PerConnection())
 	names["127.0.7.1"] = "bulk.example"
@@ -103,7 +112,8 @@ func TestRelaydKilled(t *testing.T) {
 	// The mailhost, which speaks TLS, can do harm when it is asked for the login.
 	var harm atomic.Value
 	harness.NewFakeMailhost(t, "127.0.7.1:993", func(raw net.Conn) error {
-		c := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{pair.DER}, PrivateKey: pair.Key}}})
+		c := tls.Server(raw,
+			&tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{pair.DER}, PrivateKey: pair.Key}}})
 		fmt.Fprintf(c, "* OK [CAPABILITY IMAP4rev1]\r\n")
 		if _, err := readLine(c); err != nil {
 			return nil
@@ -172,7 +182,8 @@ func TestRelaydKilled(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			harm.Store((func())(nil))
 			p.mode = harness.WithRelayd(harness.Relayd(t))
-			f := startFront(t, p, fmt.Sprintf("127.0.3.%d", i+1), p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.Trust}))
+			f := startFront(t, p, fmt.Sprintf("127.0.3.%d", i+1),
+				p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.Trust}))
 			c.play(t, f)
 			harm.Store((func())(nil))
 			r, _ := upgrade(t, dialTCP(t, f.At("IMAP")), imapUpgrade, anybody)

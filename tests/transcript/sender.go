@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// sender writes in a goroutine of its own, so that a long write and what the other side says meanwhile do not wait for each
-// other (on a net.Pipe they would for ever).
+// sender writes in a goroutine of its own, so that a long write and what the other side says meanwhile do not
+// wait for each other (on a net.Pipe they would for ever).
 type sender struct {
 	r       *Runner
 	pending strings.Builder

@@ -46,7 +46,10 @@ func table() string {
 		rows[i] = fmt.Sprintf("('%s','%s',2000,2000,'/nonexistent','127.0.0.2')", rateUser(i), hash())
 	}
 	return "create table passwd (id varchar(128) primary key, crypt varchar(128), uid int, gid int, home varchar(128), mailhost varchar(128));" +
-		"insert into passwd values " + strings.Join(rows, ",") + ";"
+		"insert into passwd values " + strings.Join(
+		rows,
+		",",
+	) + ";"
 }
 
 // rcfile writes /etc/courier/<module>rc.
@@ -64,8 +67,9 @@ func rcfile(b *testing.B, module string, lines ...string) {
 func mysql(b *testing.B) {
 	d := harness.MariaDB(b, "127.0.3.1")
 	d.SQL(b, table())
-	rcfile(b, "authmysql", "MYSQL_SERVER\t"+d.Addr, "MYSQL_USERNAME\tmail", "MYSQL_PASSWORD\tmy'secret", "MYSQL_DATABASE\tmail", "MYSQL_PORT\t3306", "MYSQL_OPT\t0",
-		"MYSQL_USER_TABLE\tpasswd", "MYSQL_CRYPT_PWFIELD\tcrypt", "MYSQL_AUXOPTIONS_FIELD\tCONCAT('mailhost=',mailhost)")
+	rcfile(b, "authmysql", "MYSQL_SERVER\t"+d.Addr, "MYSQL_USERNAME\tmail", "MYSQL_PASSWORD\tmy'secret",
+		"MYSQL_DATABASE\tmail", "MYSQL_PORT\t3306", "MYSQL_OPT\t0", "MYSQL_USER_TABLE\tpasswd",
+		"MYSQL_CRYPT_PWFIELD\tcrypt", "MYSQL_AUXOPTIONS_FIELD\tCONCAT('mailhost=',mailhost)")
 }
 
 func pgsql(b *testing.B) {
@@ -77,15 +81,26 @@ func pgsql(b *testing.B) {
 
 func ldap(b *testing.B) {
 	var ldif strings.Builder
-	ldif.WriteString("dn: dc=example,dc=com\nobjectClass: top\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n" +
-		"dn: cn=admin,dc=example,dc=com\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: admin\nuserPassword: " + harness.LDAPPassword + "\n\n")
+	ldif.WriteString(
+		"dn: dc=example,dc=com\nobjectClass: top\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n" +
+			"dn: cn=admin,dc=example,dc=com\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: admin\nuserPassword: " + harness.LDAPPassword + "\n\n",
+	)
 	for i := range rateAccounts {
-		fmt.Fprintf(&ldif, "dn: uid=u%[3]d,%[2]s\nobjectClass: inetOrgPerson\nobjectClass: mailAccount\nuid: u%[3]d\ncn: u\nsn: u\nmail: %[1]s\nuserPassword: %[4]s\n"+
-			"uidNumber: 2000\ngidNumber: 2000\nhomeDirectory: /nonexistent\nmailhost: 127.0.0.2\n\n", rateUser(i), harness.LDAPSuffix, i, hash())
+		fmt.Fprintf(
+			&ldif,
+			"dn: uid=u%[3]d,%[2]s\nobjectClass: inetOrgPerson\nobjectClass: mailAccount\nuid: u%[3]d\ncn: u\nsn: u\nmail: %[1]s\nuserPassword: %[4]s\n"+
+				"uidNumber: 2000\ngidNumber: 2000\nhomeDirectory: /nonexistent\nmailhost: 127.0.0.2\n\n",
+			rateUser(i),
+			harness.LDAPSuffix,
+			i,
+			hash(),
+		)
 	}
 	d := harness.OpenLDAP(b, harness.LDAPOptions{Addr: "127.0.3.3", LDIF: ldif.String(),
 		Schema: []string{filepath.Join(harness.Root(b), "etc/examples/mailproxy.schema")}})
-	rcfile(b, "authldap", "LDAP_URI\tldap://"+d.Addr, "LDAP_PROTOCOL_VERSION\t3", "LDAP_BASEDN\t"+harness.LDAPSuffix, "LDAP_TIMEOUT\t5", "LDAP_INITBIND\t1",
-		"LDAP_BINDDN\t"+harness.LDAPAdmin, "LDAP_BINDPW\t"+harness.LDAPPassword, "LDAP_MAIL\tmail", "LDAP_HOMEDIR\thomeDirectory", "LDAP_CRYPTPW\tuserPassword",
-		"LDAP_UID\tuidNumber", "LDAP_GID\tgidNumber", "LDAP_DEREF\tnever", "LDAP_AUXOPTIONS\tmailhost=mailhost")
+	rcfile(b, "authldap", "LDAP_URI\tldap://"+d.Addr, "LDAP_PROTOCOL_VERSION\t3",
+		"LDAP_BASEDN\t"+harness.LDAPSuffix, "LDAP_TIMEOUT\t5", "LDAP_INITBIND\t1",
+		"LDAP_BINDDN\t"+harness.LDAPAdmin, "LDAP_BINDPW\t"+harness.LDAPPassword, "LDAP_MAIL\tmail",
+		"LDAP_HOMEDIR\thomeDirectory", "LDAP_CRYPTPW\tuserPassword", "LDAP_UID\tuidNumber", "LDAP_GID\tgidNumber",
+		"LDAP_DEREF\tnever", "LDAP_AUXOPTIONS\tmailhost=mailhost")
 }

@@ -1,10 +1,11 @@
-// Package auth measures authdaemond against Courier's with each database: answers a second and the daemon's CPU time for each.
+// Package auth measures authdaemond against Courier's with each database: answers a second and the daemon's
+// CPU time for each.
 //
 //	go test -run '^$' -bench . -benchtime 1x ./tests/bench/auth
 //
-// Load, daemon and database share the machine; the daemons are measured in turn, in one run, each several times for a second.
-// Shown are medians, and medians of the ratios within each turn. Not measured: network latency to a database, slow hashes
-// (the same library's work for both).
+// Load, daemon and database share the machine; the daemons are measured in turn, in one run, each several
+// times for a second. Shown are medians, and medians of the ratios within each turn. Not measured: network
+// latency to a database, slow hashes (the same library's work for both).
 package auth
 
 import (
@@ -37,7 +38,8 @@ var (
 
 func rateUser(i int) string { return fmt.Sprintf("user%d@example.com", i%rateAccounts) }
 
-// once asks one question with as few system calls as there can be, so that the load generator takes little of the machine.
+// once asks one question with as few system calls as there can be, so that the load generator takes little of
+// the machine.
 func once(request, buf []byte) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -170,7 +172,9 @@ func start(b *testing.B, name, module string) *harness.Process {
 	buf := make([]byte, 4096)
 	body := "imap\nlogin\n" + rateUser(0) + "\nsecret\n"
 	request := []byte("AUTH " + strconv.Itoa(len(body)) + "\n" + body)
-	if !harness.Eventually(func() bool { n, err := once(request, buf); return err == nil && n > 0 || p.Ended() }) || p.Ended() {
+	if !harness.Eventually(
+		func() bool { n, err := once(request, buf); return err == nil && n > 0 || p.Ended() }) ||
+		p.Ended() {
 		b.Fatalf("authdaemond does not answer; its log:\n%s", p.Log)
 	}
 	return p
@@ -204,16 +208,16 @@ func BenchmarkRate(b *testing.B) {
 				}
 				for _, name := range names {
 					m, r := median(got[name]), ratios(got[name], got["Courier"])
-					b.Logf("%-10s %2d clients, %-8s %6.0f /s (%.2f of Courier's), %.4f ms CPU each (%.2f)", database.module, clients, name+":",
-						m.rate, r.rate, m.cpu, r.cpu)
+					b.Logf("%-10s %2d clients, %-8s %6.0f /s (%.2f of Courier's), %.4f ms CPU each (%.2f)", database.module,
+						clients, name+":", m.rate, r.rate, m.cpu, r.cpu)
 				}
 			}
 		})
 	}
 }
 
-// BenchmarkSilent is ours with 32 clients while 1,000 others are connected and silent, against the same without them.
-// (Courier's daemon stops at 40.)
+// BenchmarkSilent is ours with 32 clients while 1,000 others are connected and silent, against the same
+// without them. (Courier's daemon stops at 40.)
 func BenchmarkSilent(b *testing.B) {
 	userdb(b)
 	start(b, "ours", "authuserdb")

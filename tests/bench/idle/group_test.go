@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// group is a cgroup of the proxy side of one set-up: launcher, login programs, relay service. The kernel's share of their
-// memory (sockets, epoll entries, page tables) is charged to it as well.
+// group is a cgroup of the proxy side of one set-up: launcher, login programs, relay service. The kernel's
+// share of their memory (sockets, epoll entries, page tables) is charged to it as well.
 type group struct {
 	memory, cpu string // folders; the same one with cgroup v2
 	v2          bool
@@ -82,7 +82,8 @@ func (g *group) seconds(b *testing.B) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	usec, _ := strconv.ParseInt(strings.TrimPrefix(strings.SplitN(string(stat), "\n", 2)[0], "usage_usec "), 10, 64)
+	usec, _ := strconv.ParseInt(strings.TrimPrefix(strings.SplitN(string(stat), "\n", 2)[0], "usage_usec "), 10,
+		64)
 	return float64(usec) / 1e6
 }
 

@@ -1,5 +1,6 @@
-// Package idle measures what a proxy pays for sessions that are logged in and silent, and what its relay costs beside them:
-// ours with relayd, ours with a process for each session, and the proxies that are installed beside it.
+// Package idle measures what a proxy pays for sessions that are logged in and silent, and what its relay
+// costs beside them: ours with relayd, ours with a process for each session, and the proxies that are
+// installed beside it.
 //
 //	go test -run '^$' -bench Idle -benchtime 1x ./tests/bench/idle
 //	IDLE_N=200,1000 IDLE_ONLY=relayd,courier go test ...
@@ -35,7 +36,8 @@ func raiseLimit() {
 	}
 }
 
-// settle is how long sessions are left alone before they are measured: longer than anything that tidies up waits.
+// settle is how long sessions are left alone before they are measured: longer than anything that tidies up
+// waits.
 const settle = 6 * time.Second
 
 // memory is what a number of sessions cost, each.
@@ -62,7 +64,8 @@ func measure(b *testing.B, s setup, encrypted bool, ns []int) (all []memory) {
 	warm.grow(b, 8, addr, encrypted)
 	warm.alive(b)
 	warm.close()
-	time.Sleep(settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
+	time.Sleep(
+		settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
 	private0, _ := g.private(b)
 	cgroup0, cpu0 := g.usage(b), g.seconds(b)
 	var c crowd
@@ -71,12 +74,16 @@ func measure(b *testing.B, s setup, encrypted bool, ns []int) (all []memory) {
 		c.grow(b, n, addr, encrypted)
 		cpu := g.seconds(b) - cpu0
 		c.alive(b)
-		time.Sleep(settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
+		time.Sleep(
+			settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
 		private, processes := g.private(b)
 		cgroup := g.usage(b)
-		all = append(all, memory{n: n, private: float64(private-private0) / float64(n), cgroup: float64(cgroup-cgroup0) / float64(n),
-			total: float64(private) / float64(n), processes: processes, secondsPerLogin: cpu / float64(n),
-			privateTotal: private, cgroupTotalBytes: cgroup})
+		all = append(
+			all,
+			memory{n: n, private: float64(private-private0) / float64(n), cgroup: float64(cgroup-cgroup0) / float64(n),
+				total: float64(private) / float64(n), processes: processes, secondsPerLogin: cpu / float64(n),
+				privateTotal: private, cgroupTotalBytes: cgroup},
+		)
 		c.alive(b)
 	}
 	return all
@@ -115,7 +122,8 @@ func chosen() []setup {
 	if only == "" {
 		return setups
 	}
-	return slices.DeleteFunc(slices.Clone(setups), func(s setup) bool { return !slices.Contains(strings.Split(only, ","), s.name) })
+	return slices.DeleteFunc(slices.Clone(setups),
+		func(s setup) bool { return !slices.Contains(strings.Split(only, ","), s.name) })
 }
 
 // numbers are those in IDLE_N.

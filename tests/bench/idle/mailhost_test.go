@@ -17,7 +17,8 @@ import (
 
 const mailhostAddr = "127.0.0.2:143"
 
-// startMailhost runs the mailhost in a process of its own: its half of the descriptors is then not the client's.
+// startMailhost runs the mailhost in a process of its own: its half of the descriptors is then not the
+// client's.
 func startMailhost(b *testing.B) {
 	b.Helper()
 	exe, err := os.Executable()
@@ -40,8 +41,8 @@ func startMailhost(b *testing.B) {
 
 const mailhostName = "bench-mailhost"
 
-// runMailhost lets everybody in, and knows NOOP and two commands of its own: BULK <bytes> sends that many, SINK <bytes> takes
-// that many.
+// runMailhost lets everybody in, and knows NOOP and two commands of its own: BULK <bytes> sends that many,
+// SINK <bytes> takes that many.
 func runMailhost() int {
 	raiseLimit()
 	l, err := net.Listen("tcp", mailhostAddr)

@@ -12,7 +12,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// setup is one proxy to measure: start runs it in g and returns the address for plain IMAP or, encrypted, for IMAPS.
+// setup is one proxy to measure: start runs it in g and returns the address for plain IMAP or, encrypted, for
+// IMAPS.
 type setup struct {
 	name  string
 	start func(b *testing.B, g *group, encrypted bool) (addr string)
@@ -60,17 +61,20 @@ func tcpd(b *testing.B, g *group, encrypted bool, env harness.Env, program ...st
 		env["TLS_VERIFYPEER"] = "NONE"
 	}
 	p := harness.Couriertcpd(b, harness.TCPD{Addr: addr, Port: port, Config: "imapd", Env: env,
-		Options: []string{"-maxprocs=20000", "-maxperip=20000"}, Program: append(program, harness.CourierIMAPD, "Maildir")})
+		Options: []string{
+			"-maxprocs=20000", "-maxperip=20000",
+		}, Program: append(program, harness.CourierIMAPD, "Maildir")})
 	g.add(b, p.Cmd.Process.Pid)
 	return fmt.Sprintf("%s:%d", addr, port)
 }
 
-// certificate makes one for all: RSA, as most servers have, certificate and key in one file that the service users may read.
+// certificate makes one for all: RSA, as most servers have, certificate and key in one file that the service
+// users may read.
 func certificate(b *testing.B) string {
 	b.Helper()
 	path := filepath.Join(harness.Dir(b), "cert.pem")
-	harness.Run(b, "", "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-		"-addext", "subjectAltName=DNS:localhost", "-keyout", path+".key", "-out", path+".crt")
+	harness.Run(b, "", "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+		"/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", path+".key", "-out", path+".crt")
 	crt, err := os.ReadFile(path + ".crt")
 	if err != nil {
 		b.Fatal(err)
@@ -100,7 +104,15 @@ func write(b *testing.B, text string) string {
 func launch(b *testing.B, g *group, addr string, cmd *exec.Cmd) string {
 	b.Helper()
 	// The shell joins the group before it becomes the program: all its memory counts.
-	sh := exec.Command("/bin/sh", append([]string{"-c", `for g in ` + g.memory + ` ` + g.cpu + `; do echo $$ >$g/cgroup.procs; done; ulimit -n $(ulimit -Hn); exec "$@"`, "sh"}, cmd.Args...)...)
+	sh := exec.Command(
+		"/bin/sh",
+		append(
+			[]string{
+				"-c",
+				`for g in ` + g.memory + ` ` + g.cpu + `; do echo $$ >$g/cgroup.procs; done; ulimit -n $(ulimit -Hn); exec "$@"`,
+				"sh",
+			},
+			cmd.Args...)...)
 	p := harness.Start(b, sh)
 	if !harness.Eventually(func() bool {
 		c, err := net.Dial("tcp", addr)
@@ -201,7 +213,8 @@ mail {
 }
 `, dir, l.Addr(), port, ssl, cert))
 	_ = os.Chmod(dir, 0o755)
-	return launch(b, g, fmt.Sprintf("127.0.1.4:%d", port), exec.Command("/usr/sbin/nginx", "-p", dir, "-e", dir+"/error.log", "-c", conf))
+	return launch(b, g, fmt.Sprintf("127.0.1.4:%d", port),
+		exec.Command("/usr/sbin/nginx", "-p", dir, "-e", dir+"/error.log", "-c", conf))
 }
 
 // startPerdition runs perdition's IMAP proxy, a process for each session.
@@ -212,9 +225,14 @@ func startPerdition(b *testing.B, g *group, encrypted bool) string {
 	if encrypted {
 		c := certificate(b)
 		addr, port, protocol = "127.0.1.5:993", "993", "IMAP4S"
-		ssl = []string{"--ssl_mode", "ssl_listen", "--ssl_cert_file", c + ".crt", "--ssl_key_file", c + ".key", "--ssl_no_cn_verify"}
+		ssl = []string{
+			"--ssl_mode", "ssl_listen", "--ssl_cert_file", c + ".crt", "--ssl_key_file", c + ".key",
+			"--ssl_no_cn_verify",
+		}
 	}
-	args := append([]string{"-P", protocol, "-s", "127.0.0.2", "-p", "143", "-l", port, "-b", "127.0.1.5", "-F", "-", "-n",
-		"--no_daemon", "--pid_file", "", "-f", "/dev/null", "-u", "nobody", "-g", "nogroup", "-t", "86400", "--authenticate_timeout", "60"}, ssl...)
+	args := append(
+		[]string{"-P", protocol, "-s", "127.0.0.2", "-p", "143", "-l", port, "-b", "127.0.1.5", "-F", "-", "-n",
+			"--no_daemon", "--pid_file", "", "-f", "/dev/null", "-u", "nobody", "-g", "nogroup", "-t", "86400", "--authenticate_timeout", "60"},
+		ssl...)
 	return launch(b, g, addr, exec.Command("/usr/sbin/perdition.imap4", args...))
 }

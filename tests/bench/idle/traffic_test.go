@@ -24,7 +24,8 @@ func world(b *testing.B, s setup, encrypted bool) (g *group, addr string) {
 	return g, s.start(b, g, encrypted)
 }
 
-// congestion sets the congestion control of the namespace's connections to IDLE_CONGESTION. Without it they have the system's.
+// congestion sets the congestion control of the namespace's connections to IDLE_CONGESTION. Without it they
+// have the system's.
 func congestion(b *testing.B) {
 	b.Helper()
 	name := os.Getenv("IDLE_CONGESTION")
@@ -110,7 +111,8 @@ func median(x []float64) float64 {
 	return x[len(x)/2]
 }
 
-// BenchmarkLatency: the round trip of a NOOP while nobody else is there, and beside as many idle sessions as descriptors allow.
+// BenchmarkLatency: the round trip of a NOOP while nobody else is there, and beside as many idle sessions as
+// descriptors allow.
 func BenchmarkLatency(b *testing.B) {
 	for _, encrypted := range []bool{false, true} {
 		for _, n := range numbers(0, 9500) {
@@ -124,7 +126,8 @@ func BenchmarkLatency(b *testing.B) {
 					b.Fatal(err)
 				}
 				defer x.Close()
-				time.Sleep(settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
+				time.Sleep(
+					settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
 				var times []float64
 				for b.Loop() {
 					for range 5000 {

@@ -141,7 +141,8 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
-// warm has relayd serve some sessions, and notes what it needs when they are gone: code that it has run once is no session's.
+// warm has relayd serve some sessions, and notes what it needs when they are gone: code that it has run once
+// is no session's.
 func (s *side) warm(b *testing.B) {
 	b.Helper()
 	if s.relayd == nil {

@@ -1,13 +1,15 @@
-// Package tls measures encrypted sessions against Courier's own programs under the same couriertcpd, in the same run and
-// alternating:
+// Package tls measures encrypted sessions against Courier's own programs under the same couriertcpd, in the
+// same run and alternating:
 //
 //	go test -run '^$' -bench . -benchtime 1x -v ./tests/bench/tls
 //
-// The sides: "ours" is imapd-proxy without relayd, "ours-relayd" with a relayd that keeps the sessions; "courier" has Debian's default settings, "courier-best" no CA bundle.
+// The sides: "ours" is imapd-proxy without relayd, "ours-relayd" with a relayd that keeps the sessions;
+// "courier" has Debian's default settings, "courier-best" no CA bundle.
 //
-// CPU is that of the launcher with everything it started, exited children included, of orphans, and of relayd; clients, mailhost and auth
-// daemon are not counted. Memory is private memory of the session's processes, with relayd what it has grown by since it idled with nobody.
-// Results are medians of the rounds, as ratios too.
+// CPU is that of the launcher with everything it started, exited children included, of orphans, and of
+// relayd; clients, mailhost and auth daemon are not counted. Memory is private memory of the session's
+// processes, with relayd what it has grown by since it idled with nobody. Results are medians of the rounds,
+// as ratios too.
 package tls
 
 import (
@@ -47,18 +49,22 @@ type side struct {
 // bundle is Courier's default for TLS_TRUSTCERTS, which it loads for each session.
 const bundle = "/etc/ssl/certs/ca-certificates.crt"
 
-// world starts the auth daemon, a mailhost that does nothing but play its part, and the sides with one certificate for all.
+// world starts the auth daemon, a mailhost that does nothing but play its part, and the sides with one
+// certificate for all.
 func world(b *testing.B, rsa, cache bool) []*side {
 	b.Helper()
 	dir := harness.Dir(b)
 	os.Chmod(dir, 0o755)
-	cert := testcert.Write(b, filepath.Join(dir, "cert.pem"), testcert.CA(b, "CA").Issue(b, testcert.Spec{Name: "bench.example", RSA: rsa}).PEM(b))
+	cert := testcert.Write(b, filepath.Join(dir, "cert.pem"),
+		testcert.CA(b, "CA").Issue(b, testcert.Spec{Name: "bench.example", RSA: rsa}).PEM(b))
 	harness.Userdb(b, harness.Account{Name: "u", Password: "pw", Options: "mailhost=127.0.0.9"})
 	harness.CourierAuthdaemond(b, "authuserdb", nil)
 	harness.NewFakeMailhost(b, "127.0.0.9:143", mailhost)
 	start := func(s side, trust string, more harness.Env, program ...string) *side {
-		env := harness.Env{"TLS_CERTFILE": cert, "TLS_TRUSTCERTS": trust, "TLS_VERIFYPEER": "NONE", "TLS_CACHEFILE": "", "IMAP_TLS": "1",
-			"IMAP_STARTTLS": "NO", "IMAP_PROXY": "1"}
+		env := harness.Env{
+			"TLS_CERTFILE": cert, "TLS_TRUSTCERTS": trust, "TLS_VERIFYPEER": "NONE", "TLS_CACHEFILE": "",
+			"IMAP_TLS": "1", "IMAP_STARTTLS": "NO", "IMAP_PROXY": "1",
+		}
 		if cache {
 			env["TLS_CACHEFILE"], env["TLS_CACHESIZE"] = filepath.Join(dir, "cache."+s.addr), "524288"
 		}
@@ -72,11 +78,20 @@ func world(b *testing.B, rsa, cache bool) []*side {
 	couriertls := []string{"/usr/bin/couriertls", "-server", "-tcpd", "-user=courier", harness.CourierIMAPLogin}
 	relayd := harness.PlainRelayd(b)
 	sides := []*side{
-		start(side{name: "ours", addr: "127.0.1.1", comms: own, idle: idle}, bundle, nil, harness.PlainBin(b, "imapd-proxy")),
+		start(side{name: "ours", addr: "127.0.1.1", comms: own, idle: idle}, bundle, nil,
+			harness.PlainBin(b, "imapd-proxy")),
 		start(side{name: "ours-relayd", addr: "127.0.1.5", comms: own, idle: idleRelayd, relayd: relayd}, bundle,
 			harness.Env{"RELAY_SOCKET": relayd.Socket}, harness.PlainBin(b, "imapd-proxy")),
-		start(side{name: "courier", addr: "127.0.1.2", comms: couriers, idle: idle}, bundle, nil, slices.Clone(couriertls)...),
-		start(side{name: "courier-best", addr: "127.0.1.3", comms: couriers, idle: idle}, "", nil, slices.Clone(couriertls)...),
+		start(
+			side{name: "courier", addr: "127.0.1.2", comms: couriers, idle: idle},
+			bundle,
+			nil,
+			slices.Clone(couriertls)...),
+		start(
+			side{name: "courier-best", addr: "127.0.1.3", comms: couriers, idle: idle},
+			"",
+			nil,
+			slices.Clone(couriertls)...),
 	}
 	return sides
 }
@@ -156,7 +171,8 @@ func (s *side) logout(c *tls.Conn) {
 	c.Close()
 }
 
-// cpu is the launcher's time so far with all that has ended below it, of orphans, which process 1 reaps, and relayd's.
+// cpu is the launcher's time so far with all that has ended below it, of orphans, which process 1 reaps, and
+// relayd's.
 func (s *side) cpu(b *testing.B) time.Duration {
 	b.Helper()
 	return ticks(b, s.front.Cmd.Process.Pid, 13, 14, 15, 16) + ticks(b, 1, 15, 16) + s.service(b)
