@@ -19,11 +19,11 @@ const (
 // here; a part without a number has none.
 var longLines = map[string]int{
 	"authlib":     306,
-	"imapd-proxy": 103,
-	"internal":    459,
-	"pop3d-proxy": 66,
-	"relay":       99,
-	"tests":       859,
+	"imapd-proxy": 93,
+	"internal":    395,
+	"pop3d-proxy": 61,
+	"relay":       94,
+	"tests":       243,
 }
 
 // goFiles calls visit for each Go file with its path below the root.
