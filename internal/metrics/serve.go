@@ -28,8 +28,8 @@ const (
 	complaintPause = time.Minute
 )
 
-// Serve answers every GET on l with what write writes, until ctx ends, and closes l. What goes wrong is one
-// line of log, without a newline.
+// Serve answers every GET on l with what write writes, until ctx ends or its owner closes l, and closes l.
+// What goes wrong is one line of log, without a newline.
 func Serve(ctx context.Context, l net.Listener, write func(io.Writer), log func(line string)) {
 	metrics.ExposeMetadata(true)
 	srv := &http.Server{
@@ -40,7 +40,7 @@ func Serve(ctx context.Context, l net.Listener, write func(io.Writer), log func(
 	}
 	srv.SetKeepAlivesEnabled(false)
 	defer context.AfterFunc(ctx, func() { srv.Close() })()
-	if err := srv.Serve(newPatient(ctx, l, log)); ctx.Err() == nil {
+	if err := srv.Serve(newPatient(ctx, l, log)); ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		log(fmt.Sprintf("ERR: metrics: %v", err))
 	}
 }

@@ -104,6 +104,22 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// A service that passes its socket on closes the listener: that is no error.
+func TestListenerClosed(t *testing.T) {
+	made := make(chan net.Listener, 1)
+	s := serve(t, func(l net.Listener) net.Listener { made <- l; return l }, one)
+	s.get(t, http.MethodGet)
+	(<-made).Close()
+	select {
+	case <-s.done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("still serving")
+	}
+	if s.text() != "" {
+		t.Errorf("log: %s", s.text())
+	}
+}
+
 // TestAcceptErrors: a time without file descriptors is one line, and no end.
 func TestAcceptErrors(t *testing.T) {
 	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ECONNABORTED} {
