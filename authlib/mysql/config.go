@@ -22,6 +22,12 @@ const defaultSocket = "/run/mysqld/mysqld.sock"
 // optCompress is the bit of MYSQL_OPT for the compressed protocol, the only one that means anything here.
 const optCompress = 32
 
+// ownSettings are those of the connection, without the prefix.
+var ownSettings = []string{
+	"SERVER", "USERNAME", "PASSWORD", "DATABASE", "SOCKET", "PORT", "OPT", "SSL_KEY", "SSL_CERT", "SSL_CACERT",
+	"SSL_CAPATH", "SSL_CIPHER", "SSL_CIPHERS",
+}
+
 // silent keeps the driver from writing to standard error; what it says there comes as an error too.
 type silent struct{}
 
@@ -49,14 +55,21 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.
 			cfg.Addr = defaultSocket
 		}
 	}
+	port, err := s.Number("MYSQL_PORT")
+	if err != nil {
+		return nil, "", err
+	}
+	opt, err := s.Number("MYSQL_OPT")
+	if err != nil {
+		return nil, "", err
+	}
 	if cfg.Net != "unix" {
-		port := s.Number("MYSQL_PORT")
 		if port == 0 {
 			port = 3306
 		}
 		cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(strings.Trim(server, "[]"), strconv.Itoa(port))
 	}
-	if s.Number("MYSQL_OPT")&optCompress != 0 {
+	if opt&optCompress != 0 {
 		if err := cfg.Apply(mysql.EnableCompression(true)); err != nil {
 			return nil, "", err
 		}
@@ -65,7 +78,6 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.
 	if err := cfg.Apply(mysql.Charset(charset, "")); err != nil {
 		return nil, "", err
 	}
-	var err error
 	cfg.TLS, err = tlsConfig(s, server, warnf)
 	return cfg, charset, err
 }

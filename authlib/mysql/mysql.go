@@ -31,11 +31,12 @@ const (
 // file that cannot be used is logged by logf, one line each, and requests fail until it can.
 func New(file string, conns int, logf func(format string, args ...any)) *sqlaccount.Module {
 	const name = "authmysql"
-	return sqlaccount.New(name, "MYSQL_", file, func(s *rcfile.Settings) (sqlaccount.Backend, error) {
+	connect := func(s *rcfile.Settings) (sqlaccount.Backend, error) {
 		return open(s, conns, func(format string, args ...any) {
 			logf(name+": "+format, args...)
 		})
-	}, logf)
+	}
+	return sqlaccount.New(name, "MYSQL_", file, ownSettings, connect, logf)
 }
 
 // backend is one server as the settings describe it.

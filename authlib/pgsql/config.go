@@ -12,6 +12,9 @@ import (
 	"mailproxy/authlib/rcfile"
 )
 
+// ownSettings are those of the connection, without the prefix. Courier's older versions had more than one.
+var ownSettings = []string{"CONNECTION", "HOST", "PORT", "USERNAME", "PASSWORD", "DATABASE", "OPT"}
+
 // config reads PGSQL_CONNECTION, a libpq connection string: host lists, sslmode, certificates and
 // target_session_attrs mean what PostgreSQL's documentation says.
 func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*pgxpool.Config, error) {

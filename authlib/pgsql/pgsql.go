@@ -23,13 +23,14 @@ const connectTimeout = 5 * time.Second
 // file that cannot be used is logged by logf, one line each, and requests fail until it can.
 func New(file string, conns int, logf func(format string, args ...any)) *sqlaccount.Module {
 	const name = "authpgsql"
-	return sqlaccount.New(name, "PGSQL_", file, func(s *rcfile.Settings) (sqlaccount.Backend, error) {
+	connect := func(s *rcfile.Settings) (sqlaccount.Backend, error) {
 		cfg, err := config(s, func(format string, args ...any) { logf(name+": "+format, args...) })
 		if err != nil {
 			return nil, err
 		}
 		return open(cfg, conns)
-	}, logf)
+	}
+	return sqlaccount.New(name, "PGSQL_", file, ownSettings, connect, logf)
 }
 
 // backend is one database as the settings describe it.

@@ -4,9 +4,13 @@ package rcfile
 
 import (
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
-	"mailproxy/authlib"
+	"mailproxy/internal/spelling"
 )
 
 // marker begins the line that tells a whole file from one that was cut short or missed an upgrade.
@@ -18,6 +22,7 @@ var ErrNoMarker = errors.New(`no line begins with "` + marker + `": the file is 
 // Settings are the settings of one file.
 type Settings struct {
 	values map[string]string
+	lines  map[string]int
 }
 
 // Get returns the value of a setting, "" when there is none.
@@ -41,19 +46,61 @@ func (s *Settings) Default(name, def string) string {
 	return def
 }
 
-// Number returns a setting as C's atoi reads it: 0 when it is not a number.
-func (s *Settings) Number(name string) int { return authlib.Atoi(s.values[name]) }
+// Number returns a decimal number that is not negative; 0 when it is not set or empty.
+func (s *Settings) Number(name string) (int, error) {
+	value := s.values[name]
+	if value == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(value, 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %.40q is not a number", name, value)
+	}
+	return int(n), nil
+}
+
+// Switch returns a setting as [spelling.ParseSwitch] reads it; off when it is not set or empty.
+func (s *Settings) Switch(name string) (bool, error) {
+	value := s.values[name]
+	if value == "" {
+		return false, nil
+	}
+	on, ok := spelling.ParseSwitch(value)
+	if !ok {
+		return false, fmt.Errorf("%s: %.40q: must be yes, no, true, false, on, off, 1 or 0", name, value)
+	}
+	return on, nil
+}
+
+// misspelt returns, for each name that is none of known but nearly one, a sentence that begins with its
+// line's number.
+func (s *Settings) misspelt(known []string) (sentences []string) {
+	names := slices.SortedFunc(maps.Keys(s.lines), func(a, b string) int { return s.lines[a] - s.lines[b] })
+	for _, name := range names {
+		if near := spelling.Nearest(name, known); near != "" {
+			text := fmt.Sprintf("%d: %s is not a setting: is %s meant?", s.lines[name], name, near)
+			sentences = append(sentences, text)
+		}
+	}
+	return sentences
+}
 
 // Parse reads the text of a file. A line is a name, blanks, and a value that ends before the line's trailing
 // blanks; a value ending in a backslash goes on in the next line, joined by one blank, the next line's
 // leading blanks dropped. Of two settings of a name the first counts. Lines that begin with # are comments;
 // the end marker must stand in column 0 of one of them. LF and CRLF end a line.
 func Parse(text string) (*Settings, error) {
-	s := &Settings{values: make(map[string]string)}
+	s := &Settings{values: make(map[string]string), lines: make(map[string]int)}
 	marked := false
-	for text != "" {
-		var line string
+	next := 1
+	cut := func() (line string) {
 		line, text = cutLine(text)
+		next++
+		return line
+	}
+	for text != "" {
+		number := next
+		line := cut()
 		if strings.HasPrefix(line, marker) {
 			marked = true
 		}
@@ -66,9 +113,7 @@ func Parse(text string) (*Settings, error) {
 			if text == "" {
 				break
 			}
-			var more string
-			more, text = cutLine(text)
-			line += " " + strings.TrimLeft(more, blanks)
+			line += " " + strings.TrimLeft(cut(), blanks)
 		}
 		line = strings.TrimLeft(line, blanks)
 		if line == "" || line[0] == '#' { // began with nothing but a continuation
@@ -79,7 +124,7 @@ func Parse(text string) (*Settings, error) {
 			name, value = line[:i], strings.Trim(line[i:], blanks)
 		}
 		if _, known := s.values[name]; !known {
-			s.values[name] = value
+			s.values[name], s.lines[name] = value, number
 		}
 	}
 	if !marked {

@@ -2,6 +2,8 @@ package rcfile
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -45,7 +47,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestGetters(t *testing.T) {
-	s, err := Parse("A\nB 12x\nC c\n" + end)
+	s, err := Parse("A\nB 12x\nC c\nN 12\nOn yes\nOff FALSE\n" + end)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +57,34 @@ func TestGetters(t *testing.T) {
 	if got := s.Default("A", "d") + s.Default("C", "d"); got != "dc" {
 		t.Errorf("Default = %q", got)
 	}
-	if got := s.Number("B"); got != 12 {
-		t.Errorf("Number = %d", got)
+	for name, want := range map[string]string{"N": "12 <nil>", "A": "0 <nil>", "none": "0 <nil>",
+		"B": `0 B: "12x" is not a number`} {
+		n, err := s.Number(name)
+		if got := fmt.Sprint(n, " ", err); got != want {
+			t.Errorf("Number(%s) = %s, want %s", name, got, want)
+		}
+	}
+	for name, want := range map[string]string{"On": "true <nil>", "Off": "false <nil>", "A": "false <nil>",
+		"N": "true <nil>", "C": `false C: "c": must be yes, no, true, false, on, off, 1 or 0`} {
+		on, err := s.Switch(name)
+		if got := fmt.Sprint(on, " ", err); got != want {
+			t.Errorf("Switch(%s) = %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestMisspelt(t *testing.T) {
+	s, err := Parse("# x\nMYSQL_SERVER a\nMYSQL_SEVRER b \\\n c\nmysql_port 3\nSOMETHING_ELSE 1\n" +
+		"MYSQL_PROT 1\n" + end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(s.misspelt([]string{"MYSQL_SERVER", "MYSQL_PORT"}), "\n")
+	want := "3: MYSQL_SEVRER is not a setting: is MYSQL_SERVER meant?\n" +
+		"5: mysql_port is not a setting: is MYSQL_PORT meant?\n" +
+		"7: MYSQL_PROT is not a setting: is MYSQL_PORT meant?"
+	if got != want {
+		t.Errorf("%s\nwant %s", got, want)
 	}
 }
 

@@ -19,6 +19,7 @@ const maxSize = 1 << 20
 // to load is logged once, and the T made of its last good state stays.
 type Watcher[T any] struct {
 	path  string
+	known []string
 	build func(*Settings) (T, error)
 	drop  func(T) // may be nil
 	logf  func(format string, args ...any)
@@ -79,11 +80,13 @@ type stamp struct {
 	err   string // of stat
 }
 
-// Watch loads the file and returns its watcher. build makes a T of the settings; drop, which may be nil, is
+// Watch loads the file and returns its watcher. known are all settings that such a file may have: a name that
+// nearly is one of them is passed to logf. build makes a T of the settings; drop, which may be nil, is
 // given each T that was replaced, and the last one after Close, when nobody uses it any more. What goes wrong
 // is passed to logf, one line a change of the file.
-func Watch[T any](path string, build func(*Settings) (T, error), drop func(T), logf func(format string, args ...any)) *Watcher[T] {
-	w := &Watcher[T]{path: path, build: build, drop: drop, logf: logf, born: time.Now()}
+func Watch[T any](path string, known []string, build func(*Settings) (T, error), drop func(T),
+	logf func(format string, args ...any)) *Watcher[T] {
+	w := &Watcher[T]{path: path, known: known, build: build, drop: drop, logf: logf, born: time.Now()}
 	w.current() // logged; each request gets the error
 	return w
 }
@@ -175,6 +178,9 @@ func (w *Watcher[T]) load() (T, error) {
 	s, err := Read(w.path)
 	if err != nil {
 		return none, err
+	}
+	for _, sentence := range s.misspelt(w.known) {
+		w.logf("%s:%s", w.path, sentence)
 	}
 	value, err := w.build(s)
 	if err != nil {

@@ -30,7 +30,7 @@ func testWatcher(t *testing.T) {
 		}
 	}
 	var log, dropped []string
-	w := Watch(path, func(s *Settings) (string, error) {
+	w := Watch(path, []string{"A", "MYSQL_SERVER"}, func(s *Settings) (string, error) {
 		if s.Get("A") == "" {
 			return "", errors.New("A is not set")
 		}

@@ -49,10 +49,11 @@ type generation struct {
 
 // New returns the module name, configured by file with settings that begin with prefix. It does not fail: a
 // file that cannot be used is logged, and requests fail until it can. open makes the database of the
-// settings.
-func New(name, prefix, file string, open func(*rcfile.Settings) (Backend, error), logf func(format string, args ...any)) *Module {
+// settings, of which own are those that it reads, without the prefix.
+func New(name, prefix, file string, own []string, open func(*rcfile.Settings) (Backend, error),
+	logf func(format string, args ...any)) *Module {
 	m := &Module{name: name}
-	m.watch = rcfile.Watch(file, func(s *rcfile.Settings) (*generation, error) {
+	m.watch = rcfile.Watch(file, known(prefix, own), func(s *rcfile.Settings) (*generation, error) {
 		q, err := newQueries(s, prefix)
 		if err != nil {
 			return nil, err

@@ -69,7 +69,7 @@ func module(t *testing.T, m *memory, settings ...string) *Module {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mod := New("authx", "X_", path, func(*rcfile.Settings) (Backend, error) { return m, nil }, t.Logf)
+	mod := New("authx", "X_", path, nil, func(*rcfile.Settings) (Backend, error) { return m, nil }, t.Logf)
 	t.Cleanup(func() {
 		if err := mod.Close(); err != nil || m.closed != 1 {
 			t.Errorf("close: %v, closed %d times", err, m.closed)

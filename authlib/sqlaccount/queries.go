@@ -3,6 +3,7 @@ package sqlaccount
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mailproxy/authlib"
@@ -15,6 +16,22 @@ type queries struct {
 	standard          *Template
 	courier           *Template // for the service "courier"; nil: standard
 	enumerate, change *Template // nil: the settings do not say how
+}
+
+// settingNames are those of the queries, without the prefix.
+var settingNames = []string{
+	"USER_TABLE", "LOGIN_FIELD", "CRYPT_PWFIELD", "CLEAR_PWFIELD", "UID_FIELD", "GID_FIELD", "HOME_FIELD",
+	"MAILDIR_FIELD", "DEFAULTDELIVERY", "QUOTA_FIELD", "NAME_FIELD", "AUXOPTIONS_FIELD", "AUXOPTIONS",
+	"WHERE_CLAUSE", "SELECT_CLAUSE", "ENUMERATE_CLAUSE", "CHPASS_CLAUSE", "DEFAULT_DOMAIN", "CHARACTER_SET",
+}
+
+// known returns all settings of a module's file.
+func known(prefix string, own []string) []string {
+	all := []string{"DEFAULT_DOMAIN"}
+	for _, name := range slices.Concat(settingNames, own) {
+		all = append(all, prefix+name)
+	}
+	return all
 }
 
 // newQueries reads the settings named prefix + "USER_TABLE" and so on.

@@ -3,9 +3,10 @@ package spelling
 import "strings"
 
 // Nearest returns the candidate that name was probably meant to be: the same in other letter case, or with
-// one or two letters wrong, missing, added or swapped; "" when there is none, or when name is one of them.
+// one or two letters wrong, missing, added or swapped (in short names fewer); "" when there is none, or when
+// name is one of them.
 func Nearest(name string, candidates []string) string {
-	best, least := "", 3
+	best, least := "", min(3, 1+len(name)/3)
 	for _, candidate := range candidates {
 		if name == candidate {
 			return ""
