@@ -45,44 +45,6 @@ func Spelling(typed string, values ...string) string {
 	return typed
 }
 
-// Options is a list "key=value,key=value" as it stands in the database, order kept. A key without "=" has the
-// value "".
-type Options string
-
-// Get returns the value of the first option named key, and whether there is one.
-func (o Options) Get(key string) (string, bool) {
-	for field := range strings.SplitSeq(string(o), ",") {
-		name, value, _ := strings.Cut(field, "=")
-		if name == key {
-			return value, true
-		}
-	}
-	return "", false
-}
-
-// Number returns the leading decimal number of the option's value as C's atoi does: 0 when there is none, so
-// "disableimap=1" is 1 and "disableimap=yes" is 0.
-func (o Options) Number(key string) int {
-	value, _ := o.Get(key)
-	return Atoi(value)
-}
-
-// Merge returns o with those options of defaults appended whose key o does not have.
-func (o Options) Merge(defaults Options) Options {
-	merged := string(o)
-	for field := range strings.SplitSeq(string(defaults), ",") {
-		name, _, _ := strings.Cut(field, "=")
-		if _, own := o.Get(name); own || field == "" {
-			continue
-		}
-		if merged != "" {
-			merged += ","
-		}
-		merged += field
-	}
-	return Options(merged)
-}
-
 // Atoi reads a leading decimal number as C's atoi does (blanks, a sign, digits; the rest is ignored), which
 // is how Courier reads every numeric setting. Numbers beyond the int32 range are cut to it.
 func Atoi(s string) int {

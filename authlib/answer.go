@@ -57,9 +57,24 @@ func AppendAccount(dst []byte, a *Account) ([]byte, error) {
 	return append(dst, AnswerEnd...), nil
 }
 
-// ReadAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL; io.ErrUnexpectedEOF when
-// the connection ended without an answer, which is the daemon's way to say "not now"; [ErrProtocol] for
-// garbage; an [*AccountError] for ids that no account may have; or r's own.
+// refusedKey says before FAIL why, in the words of RFC 5530. Courier's clients ignore keys that they do not
+// know, and Courier's daemon never sends this one.
+const refusedKey = "REFUSED"
+
+// AppendRefusal appends the answer to AUTH or PRE for err, an [ErrRefused] of whatever kind.
+func AppendRefusal(dst []byte, err error) []byte {
+	switch {
+	case errors.Is(err, ErrExpired):
+		dst = append(dst, refusedKey+"=EXPIRED\n"...)
+	case errors.Is(err, ErrLocked):
+		dst = append(dst, refusedKey+"=CONTACTADMIN\n"...)
+	}
+	return append(dst, AnswerFail...)
+}
+
+// ReadAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL, or a kind of it;
+// io.ErrUnexpectedEOF when the connection ended without an answer, which is the daemon's way to say "not now";
+// [ErrProtocol] for garbage; an [*AccountError] for ids that no account may have; or r's own.
 func ReadAccount(r io.Reader) (*Account, error) {
 	buf := make([]byte, 0, 1024)
 	for {
@@ -95,6 +110,7 @@ func ReadAccount(r io.Reader) (*Account, error) {
 func parseAccount(buf []byte) (*Account, error) {
 	a := new(Account)
 	var uid, gid string
+	refused := ErrRefused
 	for {
 		i := bytes.IndexByte(buf, '\n')
 		if i < 0 {
@@ -109,13 +125,20 @@ func parseAccount(buf []byte) (*Account, error) {
 			}
 			return a, nil
 		case "FAIL":
-			return nil, ErrRefused
+			return nil, refused
 		}
 		key, value, ok := strings.Cut(line, "=")
 		if !ok || HasControl(line) {
 			return nil, ErrProtocol
 		}
 		switch key {
+		case refusedKey:
+			switch value {
+			case "EXPIRED":
+				refused = ErrExpired
+			case "CONTACTADMIN":
+				refused = ErrLocked
+			}
 		case "USERNAME":
 			a.SystemUser = value
 		case "UID":

@@ -10,6 +10,22 @@ import (
 // be answered.
 var ErrRefused = errors.New("no such account, or wrong password")
 
+// ErrExpired and ErrLocked are kinds of [ErrRefused] for which no password was found wrong: the client is to
+// be told EXPIRED, or CONTACTADMIN (RFC 5530 section 3), and neither counts as a failed login.
+var (
+	ErrExpired error = &refusal{"password or account expired"}
+	ErrLocked  error = &refusal{"account locked or disabled"}
+)
+
+// refusal is a kind of ErrRefused.
+type refusal struct{ text string }
+
+// Error implements error.
+func (r *refusal) Error() string { return r.text }
+
+// Is makes each of them an ErrRefused.
+func (r *refusal) Is(target error) bool { return target == ErrRefused }
+
 // AuthType is the kind of proof in an AuthRequest, as the authdaemon protocol names it.
 type AuthType string
 

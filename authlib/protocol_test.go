@@ -3,6 +3,7 @@ package authlib
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"strconv"
@@ -59,6 +60,8 @@ func TestReadRequestOdd(t *testing.T) {
 	for wire, want := range map[string]Request{
 		// Facts that nobody knows, in any number; the last newline of an AUTH body may be missing.
 		"FOO=bar\nTCPREMOTEIP=1.2.3.4\nX=\nPRE . imap a\n":     &LookupRequest{Service: "imap", User: "a", RemoteIP: "1.2.3.4"},
+		"PRE   authldap  imap   a  b \n":                       &LookupRequest{Module: "authldap", Service: "imap", User: "a  b "},
+		"PRE . imap \n":                                        &LookupRequest{Service: "imap"},
 		"AUTH 16\nimap\nlogin\na\nbcd":                         &AuthRequest{Service: "imap", Type: AuthLogin, User: "a", Password: "bcd"},
 		"AUTH 18\nimap\nlogin\na\nb\nxyz":                      &AuthRequest{Service: "imap", Type: AuthLogin, User: "a", Password: "b"},
 		"AUTH 13\nimap\nfoo\na\nb\n":                           &AuthRequest{Service: "imap", Type: "foo"},
@@ -72,7 +75,8 @@ func TestReadRequestOdd(t *testing.T) {
 		}
 	}
 	for _, wire := range []string{
-		"HELLO\n", "\n", "PRE\n", "PRE x\n", "PRE  imap a\n", "PRE . imap\n", "PRE . imap \n", "AUTH\n", "AUTH \n", "AUTH x\n", "AUTH -1\n", "AUTH 1x\n",
+		"HELLO\n", "\n", "PRE\n", "PRE x\n", "PRE  imap a\n", "PRE . imap\n",
+		"AUTH\n", "AUTH \n", "AUTH x\n", "AUTH -1\n", "AUTH 1x\n",
 		"AUTH 8192\n", "AUTH 99999999999999999999\n", "AUTH 5\nimap\n", "AUTH 11\nimap\nlogin\n", "ENUMERATE x\n", "enumerate\n", "=x\n", "A B=c\n",
 		"PASSWD imap\ta\tb\n", "PASSWD imap\ta\tb\tc\td\n", "PASSWD imap\ta\x01\tb\tc\n", "PRE . imap a\rb\n", "AUTH 14\nimap\nlogin\na\x00\nb",
 		"TCPREMOTEIP=\x01\nENUMERATE\n",
@@ -221,9 +225,40 @@ func FuzzParseRequest(f *testing.F) {
 	})
 }
 
+// TestRefusals: why somebody is refused travels in a line that other clients ignore.
+func TestRefusals(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		wire string
+	}{
+		{ErrRefused, "FAIL\n"},
+		{fmt.Errorf("%w: account %q: no entry", ErrRefused, "ann"), "FAIL\n"},
+		{fmt.Errorf("%w: account %q: data 532", ErrExpired, "ann"), "REFUSED=EXPIRED\nFAIL\n"},
+		{fmt.Errorf("%w: account %q: data 775", ErrLocked, "ann"), "REFUSED=CONTACTADMIN\nFAIL\n"},
+	} {
+		wire := string(AppendRefusal(nil, test.err))
+		if wire != test.wire {
+			t.Errorf("AppendRefusal(%v) = %q", test.err, wire)
+		}
+		_, err := ReadAccount(iotest.OneByteReader(strings.NewReader(wire)))
+		for _, kind := range []error{ErrRefused, ErrExpired, ErrLocked} {
+			if errors.Is(err, kind) != errors.Is(test.err, kind) {
+				t.Errorf("%q: %v is %v: %v", wire, err, kind, errors.Is(err, kind))
+			}
+		}
+	}
+	if _, err := ReadAccount(strings.NewReader("REFUSED=SOMETHING NEW\nFAIL\n")); err != ErrRefused {
+		t.Errorf("a reason that is not known: %v", err)
+	}
+	if _, err := ReadAccount(strings.NewReader("REFUSED=EXPIRED\n")); err != io.ErrUnexpectedEOF {
+		t.Errorf("a reason without an answer: %v", err)
+	}
+}
+
 func FuzzReadAccount(f *testing.F) {
 	f.Add([]byte("UID=1000\nGID=1\nHOME=/h\nADDRESS=a\nOPTIONS=x=y\n.\n"))
 	f.Add([]byte("FAIL\n"))
+	f.Add([]byte("REFUSED=EXPIRED\nFAIL\n"))
 	f.Add([]byte("PASSWD2=FAIL\n.\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, err := ReadAccount(bytes.NewReader(data))

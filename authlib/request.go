@@ -82,6 +82,9 @@ func AppendRequest(dst []byte, req Request) ([]byte, error) {
 		if strings.Contains(module, " ") || strings.Contains(r.Service, " ") || r.Service == "" || r.User == "" {
 			return dst, refused("service or module name with a blank, or an empty name")
 		}
+		if r.User[0] == ' ' {
+			return dst, refused("a blank in front of the name, which the daemon does not see")
+		}
 		dst = appendFacts(dst, r.RemoteIP)
 		return appendLine(dst, "PRE ", module, " ", r.Service, " ", r.User)
 	case *PasswordRequest:
@@ -301,11 +304,13 @@ func parseAuth(length, buf []byte, remoteIP string) (Request, error) {
 	return req, nil
 }
 
-// parsePre parses "<module> <service> <user>"; the user may contain blanks.
+// parsePre parses "<module> <service> <user>" with one or more blanks in front of each. The user may contain
+// blanks, or be missing, which is nobody's name.
 func parsePre(args, remoteIP string) (Request, error) {
-	module, rest, ok := strings.Cut(args, " ")
-	service, user, ok2 := strings.Cut(rest, " ")
-	if !ok || !ok2 || module == "" || service == "" || user == "" || HasControl(args) {
+	module, rest, ok := strings.Cut(strings.TrimLeft(args, " "), " ")
+	service, user, ok2 := strings.Cut(strings.TrimLeft(rest, " "), " ")
+	user = strings.TrimLeft(user, " ")
+	if !ok || !ok2 || HasControl(args) {
 		return nil, ErrProtocol
 	}
 	if module == "." {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"mailproxy/authlib"
@@ -80,24 +81,45 @@ func (a *asker) close(next *asker) {
 }
 
 // account has each module in turn try, until one says something else than "not mine". It returns that
-// module's name.
+// module's name. When all refuse, the error is the first that tells more than authlib.ErrRefused, and the
+// module the one that said so.
 func (a *asker) account(try func(authlib.Module) (*authlib.Account, error)) (*authlib.Account, string, error) {
+	refused, by := authlib.ErrRefused, ""
 	for _, m := range a.modules {
 		a.debugf("%s: trying this module", m.Name())
 		account, err := try(m.Module)
-		if err := a.judge(m, err); err == nil {
-			merged := *account
-			merged.Options = merged.Options.Merge(a.settings.defaults)
+		if err == nil {
+			account, err = a.withOptions(m.Name(), account)
+		}
+		switch err := a.judge(m, err); {
+		case err == nil:
 			if a.settings.debug > 0 {
-				a.debugAccount(&merged)
+				a.debugAccount(account)
 			}
-			return &merged, m.Name(), nil
-		} else if !errors.Is(err, authlib.ErrRefused) {
+			return account, m.Name(), nil
+		case !errors.Is(err, authlib.ErrRefused):
 			return nil, m.Name(), err
+		case refused == authlib.ErrRefused && err != refused:
+			refused, by = err, m.Name()
 		}
 	}
 	a.debugf("FAIL, all modules rejected")
-	return nil, "", authlib.ErrRefused
+	return nil, by, refused
+}
+
+// withOptions returns the account with its options as every program understands them, those of DEFAULTOPTIONS
+// among them. Words that mean nothing are in the log; the error is an *authlib.AccountError.
+func (a *asker) withOptions(module string, account *authlib.Account) (*authlib.Account, error) {
+	options, remarks, err := account.Options.Clean()
+	if err != nil {
+		return nil, authlib.Unusable(account.Address, "%v", err)
+	}
+	if len(remarks) > 0 && a.complaints.due("options of "+account.Address, a.now()) {
+		a.log.warnf("%s: account %q: %s", module, account.Address, strings.Join(remarks, "; "))
+	}
+	merged := *account
+	merged.Options = options.Merge(a.settings.defaults)
+	return &merged, nil
 }
 
 // judge logs what a module's error means and returns it.
@@ -186,6 +208,9 @@ func (a *asker) authenticate(ctx context.Context, req *authlib.AuthRequest) (*au
 // lookup answers PRE, by one module or by all.
 func (a *asker) lookup(ctx context.Context, req *authlib.LookupRequest) (*authlib.Account, string, error) {
 	a.debugf("received userid lookup request: %s, service=%s, module=%s", req.User, req.Service, req.Module)
+	if req.User == "" {
+		return nil, "", authlib.ErrRefused
+	}
 	ask := a
 	if req.Module != "" {
 		one := *a
@@ -249,9 +274,11 @@ func (a *asker) enumerate(ctx context.Context, begin func(module string) error, 
 		}
 		var ours error
 		err := m.Enumerate(ctx, func(account *authlib.Account) error {
-			merged := *account
-			merged.Options = merged.Options.Merge(a.settings.defaults)
-			ours = yield(&merged)
+			merged, err := a.withOptions(m.Name(), account)
+			if err != nil {
+				return nil // nobody can log in there
+			}
+			ours = yield(merged)
 			return ours
 		})
 		if ours != nil {
@@ -291,7 +318,10 @@ func (a *asker) answer(ctx context.Context, req authlib.Request, dst []byte) (ou
 		}
 		return out, err
 	case errors.Is(err, authlib.ErrRefused):
-		return append(dst, authlib.AnswerFail...), nil
+		if _, isChange := req.(*authlib.PasswordRequest); isChange {
+			return append(dst, authlib.AnswerFail...), nil
+		}
+		return authlib.AppendRefusal(dst, err), nil
 	}
 	return nil, err
 }

@@ -18,9 +18,11 @@ import (
 type fake struct {
 	name string
 	// do, if not nil, is called first; its error is the answer.
-	do     func(ctx context.Context, user string) error
-	users  []string
-	closed chan struct{}
+	do    func(ctx context.Context, user string) error
+	users []string
+	// options of all users; "" = own=1.
+	options string
+	closed  chan struct{}
 }
 
 func (f *fake) Name() string { return f.name }
@@ -41,7 +43,11 @@ func (f *fake) account(ctx context.Context, user string) (*authlib.Account, erro
 	for _, u := range f.users {
 		if u == user {
 			one := uint32(1)
-			return &authlib.Account{Address: user, UID: &one, GID: &one, Home: "/" + f.name, Options: "own=1"}, nil
+			a := &authlib.Account{Address: user, UID: &one, GID: &one, Home: "/" + f.name, Options: "own=1"}
+			if f.options != "" {
+				a.Options = authlib.Options(f.options)
+			}
+			return a, nil
 		}
 	}
 	return nil, authlib.ErrRefused

@@ -38,12 +38,32 @@ func (l *logger) infof(format string, args ...any)  { l.print("INFO", format, ar
 func (l *logger) warnf(format string, args ...any)  { l.print("WARN", format, args...) }
 func (l *logger) errf(format string, args ...any)   { l.print("ERR", format, args...) }
 
-// watch turns a module's failures into one line when they begin and one when they end.
+// maxReasons is how many reasons of one outage the log has as they come; further ones wait for reasonPause.
+const (
+	maxReasons  = 10
+	reasonPause = time.Minute
+)
+
+// watch turns a module's failures into one line when they begin, one for each further reason, so that mending
+// the first mistake shows the second, and one when they end.
 type watch struct {
 	down   atomic.Bool // spares the lock while all is well
 	mu     sync.Mutex
 	since  time.Time // of the first failure; zero = serving
 	failed int
+	// reasons are those in the log since then, see reasonOf; last is when the last of them came.
+	reasons map[string]bool
+	last    time.Time
+}
+
+// reasonOf is the text of an error but for its numbers: ports and durations make no other reason.
+func reasonOf(err error) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, err.Error())
 }
 
 // failure is called for each question that a module could not answer.
@@ -51,11 +71,18 @@ func (w *watch) failure(l *logger, module string, err error, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failed++
-	if !w.since.IsZero() {
+	reason := reasonOf(err)
+	if w.reasons[reason] || len(w.reasons) >= maxReasons && now.Sub(w.last) < reasonPause {
 		return
 	}
-	w.since = now
-	w.down.Store(true)
+	if w.since.IsZero() || len(w.reasons) >= maxReasons {
+		w.reasons = make(map[string]bool)
+	}
+	if w.since.IsZero() {
+		w.since = now
+		w.down.Store(true)
+	}
+	w.reasons[reason], w.last = true, now
 	// Modules with servers report their outages themselves.
 	var logged interface{ Logged() bool }
 	if !errors.As(err, &logged) || !logged.Logged() {
@@ -75,7 +102,7 @@ func (w *watch) success(l *logger, module string, now func() time.Time) {
 	}
 	w.down.Store(false)
 	l.infof("%s: answers again after %d s, %d requests failed", module, int(now().Sub(w.since)/time.Second), w.failed)
-	w.since, w.failed = time.Time{}, 0
+	w.since, w.failed, w.reasons = time.Time{}, 0, nil
 }
 
 // describe shows an account as Courier's DEBUG_LOGIN does.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -83,7 +84,7 @@ func resultOf(answer []byte, err error) result {
 	switch {
 	case err != nil:
 		return resultTemporary
-	case string(answer) == authlib.AnswerFail:
+	case bytes.HasSuffix(answer, []byte(authlib.AnswerFail)):
 		return resultRefused
 	}
 	return resultOK

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/ldap"
 	"mailproxy/authlib/mysql"
 	"mailproxy/authlib/pgsql"
 	"mailproxy/authlib/userdb"
+	"mailproxy/internal/spelling"
 )
 
 // setup is what a module may need to know.
@@ -78,12 +81,22 @@ type startError struct{ error }
 func (startError) Logged() bool    { return true }
 func (e startError) Unwrap() error { return e.error }
 
+// noModule says which modules there are.
+func noModule(name string) error {
+	names := slices.Sorted(maps.Keys(openers()))
+	hint := ""
+	if near := spelling.Nearest(name, names); near != "" {
+		hint = fmt.Sprintf(": is %s meant?", near)
+	}
+	return fmt.Errorf("%s: no such module, there are %s%s", name, strings.Join(names, ", "), hint)
+}
+
 // openModule opens one module; the result is never nil.
 func openModule(name string, s setup) authlib.Module {
 	open, ok := openers()[name]
 	if !ok {
-		err := fmt.Errorf("%s: no such module", name)
-		s.log.errf("%v: who would be asked by it is told to come back later", err)
+		err := noModule(name)
+		s.log.errf("%v; who would be asked by it is told to come back later", err)
 		return &broken{name, startError{err}}
 	}
 	m, err := open(s)

@@ -6,11 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/shellfile"
+	"mailproxy/internal/spelling"
 )
 
 // Defaults of authdaemonrc.
@@ -70,81 +73,116 @@ func readRC(folder string) (*settings, error) {
 	return parseRC(path, string(text))
 }
 
-// parseRC parses the text of an authdaemonrc: NAME=value or NAME="value", one a line, # comments. Of two
-// settings of a name the last counts. A value that cannot be used is an error that names line and setting.
+// known are the settings of authdaemonrc, ours and Courier's.
+var known = []string{
+	"authmodulelist", "authmodulelistorig", "daemons", "authdaemonvar", "subsystem", "DEBUG_LOGIN",
+	"DEFAULTOPTIONS", "LOGGEROPTS", "AUTH_CACHE_TTL", "AUTH_METRICS", "LDAPTLS_CACERT", "LDAPTLS_CACERTDIR", "LDAPTLS_CERT",
+	"LDAPTLS_KEY", "LDAPTLS_REQCERT", "LDAPTLS_CIPHER_SUITE", "LDAPTLS_CRLFILE", "LDAPTLS_CRLCHECK",
+}
+
+// isRead tells whether a setting means something here, so that what is not understood of it is an error.
+func isRead(name string) bool {
+	switch name {
+	case "authmodulelistorig", "subsystem", "LOGGEROPTS":
+		return false
+	}
+	return slices.Contains(known, name)
+}
+
+// parseRC parses the text of an authdaemonrc, one NAME=value a line as the shell reads it, see
+// [shellfile.Assignment]. Of two settings of a name the last counts. A value that cannot be used is an error
+// that names line and setting.
 func parseRC(path, text string) (*settings, error) {
-	s := &settings{daemons: defaultDaemons, folder: defaultVar, ldapTLS: make(map[string]string)}
-	modules := defaultModules
+	s := &settings{modules: []string{defaultModules}, daemons: defaultDaemons, folder: defaultVar,
+		ldapTLS: make(map[string]string)}
+	values := make(map[string]string)
 	number := 0
 	for line := range strings.Lines(text) {
 		number++
-		line = strings.TrimRight(line, " \t\r\n")
-		if line == "" || line[0] == '#' {
+		where := fmt.Sprintf("%s:%d", path, number)
+		name, value, err := shellfile.Assignment(strings.TrimRight(line, "\r\n"),
+			func(name string) string { return values[name] })
+		switch {
+		case err != nil && isRead(name):
+			return nil, fmt.Errorf("%s: %w", where, err)
+		case err != nil:
+			s.warnings = append(s.warnings, fmt.Sprintf("%s: ignored: %v", where, err))
+			continue
+		case name == "":
 			continue
 		}
-		name, value, ok := assignment(line)
-		if !ok {
-			s.warnings = append(s.warnings, fmt.Sprintf("%s:%d: not NAME=value, ignored", path, number))
-			continue
-		}
-		var err error
-		switch name {
-		case "authmodulelist":
-			modules = value
-		case "daemons":
-			s.daemons, err = count(value, 1, maxDaemons)
-		case "authdaemonvar":
-			s.folder = value
-			if !filepath.IsAbs(value) {
-				err = errors.New("not an absolute path")
-			}
-		case "DEBUG_LOGIN":
-			s.debug = authlib.Atoi(value)
-		case "DEFAULTOPTIONS":
-			s.defaults = authlib.Options(value)
-			if authlib.HasControl(value) {
-				err = errors.New("control character")
-			}
-		case "AUTH_CACHE_TTL":
-			var n int
-			n, err = count(value, 0, 24*3600)
-			s.cacheTTL = time.Duration(n) * time.Second
-		case "AUTH_METRICS":
-			s.metrics = value
-		default:
-			if strings.HasPrefix(name, "LDAPTLS_") {
-				s.ldapTLS[name] = value
-			}
-		}
+		values[name] = value
+		warning, err := s.set(name, value)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %s: %w", path, number, name, err)
+			return nil, fmt.Errorf("%s: %s: %w", where, name, err)
 		}
-	}
-	seen := make(map[string]bool)
-	for _, m := range strings.Fields(modules) {
-		if !seen[m] {
-			seen[m] = true
-			s.modules = append(s.modules, m)
+		if warning != "" {
+			s.warnings = append(s.warnings, fmt.Sprintf("%s: %s: %s", where, name, warning))
 		}
 	}
 	return s, nil
 }
 
-// assignment splits NAME=value and takes the quotes off.
-func assignment(line string) (name, value string, ok bool) {
-	name, value, ok = strings.Cut(line, "=")
-	if !ok || name == "" || strings.ContainsAny(name, " \t\"'$") {
-		return "", "", false
+// set sets one setting. The warning is about what is there but does nothing.
+func (s *settings) set(name, value string) (warning string, err error) {
+	if authlib.HasControl(value) {
+		return "", errors.New("control character")
 	}
-	if n := len(value); n >= 2 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
-		value = value[1 : n-1]
+	switch name {
+	case "authmodulelist":
+		s.modules = nil
+		for m := range strings.FieldsSeq(value) {
+			if !slices.Contains(s.modules, m) {
+				s.modules = append(s.modules, m)
+			}
+		}
+	case "daemons":
+		s.daemons, err = count(value, 1, maxDaemons)
+	case "authdaemonvar":
+		s.folder = value
+		if !filepath.IsAbs(value) {
+			err = errors.New("not an absolute path")
+		}
+	case "DEBUG_LOGIN":
+		s.debug, err = debugLevel(value)
+	case "DEFAULTOPTIONS":
+		var remarks []string
+		s.defaults, remarks, err = authlib.Options(value).Clean()
+		warning = strings.Join(remarks, "; ")
+	case "AUTH_CACHE_TTL":
+		var n int
+		n, err = count(value, 0, 24*3600)
+		s.cacheTTL = time.Duration(n) * time.Second
+	case "AUTH_METRICS":
+		s.metrics = value
+	default:
+		if strings.HasPrefix(name, "LDAPTLS_") {
+			s.ldapTLS[name] = value
+		}
+		if near := spelling.Nearest(name, known); near != "" {
+			warning = fmt.Sprintf("is not a setting: is %s meant?", near)
+		}
 	}
-	return name, value, true
+	return warning, err
+}
+
+// debugLevel reads DEBUG_LOGIN: a switch, or how much is written.
+func debugLevel(text string) (int, error) {
+	on, ok := spelling.ParseSwitch(text)
+	switch {
+	case strings.TrimSpace(text) == "":
+		return 0, nil
+	case !ok:
+		return 0, fmt.Errorf("%.40q is none of 0, 1, 2, yes and no", text)
+	case on:
+		return max(authlib.Atoi(text), 1), nil
+	}
+	return 0, nil
 }
 
 // count parses a number within bounds.
 func count(s string, least, most int) (int, error) {
-	n, err := strconv.Atoi(s)
+	n, err := strconv.Atoi(strings.TrimSpace(s))
 	if err != nil || n < least || n > most {
 		return 0, fmt.Errorf("%q is not a number from %d to %d", s, least, most)
 	}

@@ -25,12 +25,38 @@ func TestParseRC(t *testing.T) {
 		// The last counts, the opposite of the auth*rc files.
 		{"daemons=7\ndaemons=9\n", func(s *settings) { s.daemons = 9 }},
 		{"authdaemonvar=/x\nDEBUG_LOGIN=2\n", func(s *settings) { s.folder, s.debug = "/x", 2 }},
-		{"DEBUG_LOGIN=yes\n", func(*settings) {}},
+		{"DEBUG_LOGIN=yes\n", func(s *settings) { s.debug = 1 }},
+		{"DEBUG_LOGIN=\n", func(*settings) {}},
 		{"DEFAULTOPTIONS=\"a=b,c=d e\"\n", func(s *settings) { s.defaults = "a=b,c=d e" }},
 		{"AUTH_CACHE_TTL=60\nAUTH_METRICS=127.0.0.1:9143\n", func(s *settings) { s.cacheTTL, s.metrics = time.Minute, "127.0.0.1:9143" }},
 		{"LDAPTLS_CACERT=/ca.pem\nLOGGEROPTS=\"\"\nauthmodulelistorig=\"x\"\n", func(s *settings) { s.ldapTLS["LDAPTLS_CACERT"] = "/ca.pem" }},
-		{" daemons=7\nhello\n=x\n", func(s *settings) {
-			s.warnings = []string{"rc:1: not NAME=value, ignored", "rc:2: not NAME=value, ignored", "rc:3: not NAME=value, ignored"}
+		{" daemons=7\nhello\n=x\nLOGGEROPTS=-name x\n", func(s *settings) {
+			s.daemons = 7
+			const not = ": ignored: only NAME=value is understood here"
+			s.warnings = []string{"rc:2" + not, "rc:3" + not,
+				`rc:4: ignored: LOGGEROPTS: "x" after the value: a value with blanks has to be quoted`}
+		}},
+		// As the shell reads it: blanks, comments, quotation marks, $NAME.
+		{"DEFAULTOPTIONS=\"disableimap=1\" # c\ndaemons=7\t# seven\n", func(s *settings) {
+			s.defaults, s.daemons = "disableimap=1", 7
+		}},
+		{"X='a'\nDEFAULTOPTIONS=\"$X=1\",${X}'b=2'\n", func(s *settings) { s.defaults = "a=1,ab=2" }},
+		{"DEFAULTOPTIONS=\" a = b , disableimap , disablepop3 = No ,, wbnodsn=1 \"\n", func(s *settings) {
+			s.defaults = "a=b,disableimap=1,disablepop3=No,wbnodsn=1"
+		}},
+		{"DEFAULTOPTIONS=\"mailhost=a,b:143,c,shared\"\n", func(s *settings) {
+			s.defaults = "mailhost=a,b:143,c,shared"
+			const hint = " has no value: blanks or semicolons separate mailhosts"
+			s.warnings = []string{`rc:1: DEFAULTOPTIONS: option "b:143"` + hint + `; option "c"` + hint + `; option "shared"` + hint}
+		}},
+		{"authmodulelst=authldap\nDEAMONS=3\nDEFAULT_OPTIONS=x=1\nHOME=/x\nLDAPTLS_CACRT=/x\n", func(s *settings) {
+			s.ldapTLS["LDAPTLS_CACRT"] = "/x"
+			s.warnings = []string{
+				"rc:1: authmodulelst: is not a setting: is authmodulelist meant?",
+				"rc:2: DEAMONS: is not a setting: is daemons meant?",
+				"rc:3: DEFAULT_OPTIONS: is not a setting: is DEFAULTOPTIONS meant?",
+				"rc:5: LDAPTLS_CACRT: is not a setting: is LDAPTLS_CACERT meant?",
+			}
 		}},
 	} {
 		want := defaults
@@ -41,13 +67,18 @@ func TestParseRC(t *testing.T) {
 			t.Errorf("%q:\n got %s, %v\nwant %s", test.text, show(got), err, show(&want))
 		}
 	}
+	const quoted = "after the value: a value with blanks has to be quoted"
+	const switched = "must be yes, no, true, false, on, off, 1 or 0"
 	for text, want := range map[string]string{
-		"\ndaemons=0\n":               `rc:2: daemons: "0" is not a number from 1 to 1000`,
-		"daemons=1001\n":              `rc:1: daemons: "1001" is not a number from 1 to 1000`,
-		"daemons=\n":                  `rc:1: daemons: "" is not a number from 1 to 1000`,
-		"AUTH_CACHE_TTL=1m\n":         `rc:1: AUTH_CACHE_TTL: "1m" is not a number from 0 to 86400`,
-		"authdaemonvar=run\n":         `rc:1: authdaemonvar: not an absolute path`,
-		"DEFAULTOPTIONS=\"a\tb=c\"\n": `rc:1: DEFAULTOPTIONS: control character`,
+		"\ndaemons=0\n":                                `rc:2: daemons: "0" is not a number from 1 to 1000`,
+		"daemons=1001\n":                               `rc:1: daemons: "1001" is not a number from 1 to 1000`,
+		"daemons=\n":                                   `rc:1: daemons: "" is not a number from 1 to 1000`,
+		"AUTH_CACHE_TTL=1m\n":                          `rc:1: AUTH_CACHE_TTL: "1m" is not a number from 0 to 86400`,
+		"authdaemonvar=run\n":                          `rc:1: authdaemonvar: not an absolute path`,
+		"DEFAULTOPTIONS=\"a\tb=c\"\n":                  `rc:1: DEFAULTOPTIONS: control character`,
+		"DEFAULTOPTIONS=\"disableimap=maybe\"\n":       `rc:1: DEFAULTOPTIONS: option disableimap="maybe": ` + switched,
+		"DEFAULTOPTIONS=a=1 # c\nDEFAULTOPTIONS=a b\n": `rc:2: DEFAULTOPTIONS: "b" ` + quoted,
+		"DEBUG_LOGIN=maybe\n":                          `rc:1: DEBUG_LOGIN: "maybe" is none of 0, 1, 2, yes and no`,
 	} {
 		if _, err := parseRC("rc", text); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", text, err, want)

@@ -23,7 +23,7 @@ type identity struct {
 func findUser(name string) (*identity, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w (names are looked up in /etc/passwd only)", err)
 	}
 	ids, err := u.GroupIds()
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 
 	goldap "github.com/go-ldap/ldap/v3"
 	"github.com/jackc/puddle/v2"
+
+	"mailproxy/authlib"
 )
 
 // conn is one connection: a question, then its answer, by one goroutine at a time.
@@ -127,14 +129,54 @@ func (c *conn) judge(err error) error {
 	return err
 }
 
-// bind logs in with a name and a password; both empty = as nobody.
+// bind logs in with a name and a password; both empty = as nobody. The error is a [*policyError] where the
+// server says that a policy is the reason.
 func (c *conn) bind(ctx context.Context, dn, password string) error {
 	if err := c.begin(ctx); err != nil {
 		return &lostError{err}
 	}
-	_, err := c.ldap.SimpleBind(&goldap.SimpleBindRequest{Username: dn, Password: password, AllowEmptyPassword: true})
-	return c.judge(err)
+	r := &goldap.SimpleBindRequest{Username: dn, Password: password, AllowEmptyPassword: true}
+	if dn != "" {
+		// Without it OpenLDAP does not tell an expired password from a wrong one.
+		r.Controls = []goldap.Control{goldap.NewControlBeheraPasswordPolicy()}
+	}
+	result, err := c.ldap.SimpleBind(r)
+	if err = c.judge(err); err == nil || result == nil {
+		return err
+	}
+	control := goldap.FindControl(result.Controls, goldap.ControlTypeBeheraPasswordPolicy)
+	policy, ok := control.(*goldap.ControlBeheraPasswordPolicy)
+	if !ok {
+		return err
+	}
+	switch policy.Error {
+	case policyExpired:
+		return &policyError{authlib.ErrExpired, "the password has expired", err}
+	case policyLocked:
+		return &policyError{authlib.ErrLocked, "the account is locked", err}
+	case policyChange:
+		return &policyError{authlib.ErrExpired, "the password must be changed first", err}
+	}
+	return err
 }
+
+// The errors of draft-behera-ldap-password-policy, section 6.2, with which a bind is refused.
+const (
+	policyExpired = 0
+	policyLocked  = 1
+	policyChange  = 2
+)
+
+// policyError is a bind that was refused for another reason than a wrong password.
+type policyError struct {
+	// kind is what the reason is for the client, a kind of authlib.ErrRefused.
+	kind error
+	text string
+	err  error
+}
+
+func (e *policyError) Error() string { return e.text + ": " + e.err.Error() }
+func (e *policyError) Unwrap() error { return e.err }
 
 // change replaces all values of some attributes of an entry.
 func (c *conn) change(ctx context.Context, dn string, attributes map[string]string) error {

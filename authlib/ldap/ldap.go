@@ -39,7 +39,7 @@ type directory struct {
 func New(file string, conns int, env func(name string) string, logf func(format string, args ...any)) *Module {
 	m := &Module{}
 	named := func(format string, args ...any) { logf(moduleName+": "+format, args...) }
-	m.watch = rcfile.Watch(file, func(s *rcfile.Settings) (*directory, error) {
+	m.watch = rcfile.Watch(file, known, func(s *rcfile.Settings) (*directory, error) {
 		c, err := newSettings(s, env, named)
 		if err != nil {
 			return nil, err
@@ -148,23 +148,38 @@ func refused(name string, err error) error {
 		goldap.LDAPResultConstraintViolation, goldap.LDAPResultInvalidDNSyntax) {
 		return err
 	}
-	if !goldap.IsErrorWithCode(err, goldap.LDAPResultInvalidCredentials) {
-		return fmt.Errorf("%w: account %q: %w", authlib.ErrRefused, name, err)
+	var policy *policyError
+	if errors.As(err, &policy) {
+		return fmt.Errorf("%w: account %q: %w", policy.kind, name, err)
 	}
-	for code, reason := range activeDirectory {
+	for code, meaning := range activeDirectory {
 		if strings.Contains(err.Error(), ", data "+code+",") {
-			return fmt.Errorf("%w: account %q: %s: %w", authlib.ErrRefused, name, reason, err)
+			return fmt.Errorf("%w: account %q: %s: %w", meaning.kind, name, meaning.text, err)
 		}
 	}
-	return authlib.ErrRefused
+	switch {
+	case goldap.IsErrorWithCode(err, goldap.LDAPResultInvalidCredentials):
+		return authlib.ErrRefused
+	case goldap.IsErrorAnyOf(err, goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultConstraintViolation):
+		// 389 Directory Server and others: an account that is inactive, or has had too many wrong passwords.
+		return fmt.Errorf("%w: account %q: %w", authlib.ErrLocked, name, err)
+	}
+	return fmt.Errorf("%w: account %q: %w", authlib.ErrRefused, name, err)
 }
 
 // activeDirectory are the codes in the text of its invalidCredentials that mean something else, from
 // Microsoft's list of "LDAP bind error codes".
-var activeDirectory = map[string]string{
-	"530": "may not log in at this time", "531": "may not log in at this machine", "532": "the password has expired",
-	"533": "the account is disabled", "701": "the account has expired", "773": "the password must be changed first",
-	"775": "the account is locked",
+var activeDirectory = map[string]struct {
+	kind error
+	text string
+}{
+	"530": {authlib.ErrLocked, "may not log in at this time"},
+	"531": {authlib.ErrLocked, "may not log in at this machine"},
+	"532": {authlib.ErrExpired, "the password has expired"},
+	"533": {authlib.ErrLocked, "the account is disabled"},
+	"701": {authlib.ErrExpired, "the account has expired"},
+	"773": {authlib.ErrExpired, "the password must be changed first"},
+	"775": {authlib.ErrLocked, "the account is locked"},
 }
 
 func temporary(err error) error {

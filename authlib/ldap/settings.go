@@ -45,20 +45,28 @@ type settings struct {
 	attributes       []string // that a search for an account asks for
 }
 
+// known are all settings that an authldaprc may have; LDAP_SERVER and LDAP_PORT are those of older versions
+// of Courier.
+var known = []string{
+	"LDAP_URI", "LDAP_SERVER", "LDAP_PORT", "LDAP_PROTOCOL_VERSION", "LDAP_BASEDN", "LDAP_BINDDN", "LDAP_BINDPW",
+	"LDAP_TIMEOUT", "LDAP_AUTHBIND", "LDAP_INITBIND", "LDAP_MAIL", "LDAP_FILTER", "LDAP_ENUMERATE_FILTER",
+	"LDAP_DOMAIN", "LDAP_GLOB_UID", "LDAP_GLOB_GID", "LDAP_HOMEDIR", "LDAP_MAILROOT", "LDAP_MAILDIR", "LDAP_DEFAULTDELIVERY",
+	"LDAP_MAILDIRQUOTA", "LDAP_FULLNAME", "LDAP_CLEARPW", "LDAP_CRYPTPW", "LDAP_UID", "LDAP_GID",
+	"LDAP_AUXOPTIONS", "LDAP_DEREF", "LDAP_TLS", "LDAP_EMAILMAP", "LDAP_EMAILMAP_BASEDN",
+	"LDAP_EMAILMAP_ATTRIBUTE", "LDAP_EMAILMAP_MAIL",
+}
+
 // defaultTimeout is that of LDAP_TIMEOUT, in seconds.
 const defaultTimeout = 5
 
 func newSettings(s *rcfile.Settings, env func(name string) string, warnf func(format string, args ...any)) (*settings, error) {
 	c := &settings{
-		uris:     strings.FieldsFunc(s.Get("LDAP_URI"), func(r rune) bool { return strings.ContainsRune(", \t", r) }),
-		startTLS: s.Number("LDAP_TLS") != 0,
-		initBind: s.Number("LDAP_INITBIND") != 0,
-		bindDN:   s.Get("LDAP_BINDDN"), bindPW: s.Get("LDAP_BINDPW"),
-		authBind: s.Number("LDAP_AUTHBIND") != 0,
-		base:     s.Get("LDAP_BASEDN"),
-		mail:     s.Default("LDAP_MAIL", "mail"),
-		domain:   s.Get("LDAP_DOMAIN"),
-		home:     s.Default("LDAP_HOMEDIR", "homeDir"), mailroot: s.Get("LDAP_MAILROOT"),
+		uris:   strings.FieldsFunc(s.Get("LDAP_URI"), func(r rune) bool { return strings.ContainsRune(", \t", r) }),
+		bindDN: s.Get("LDAP_BINDDN"), bindPW: s.Get("LDAP_BINDPW"),
+		base:   s.Get("LDAP_BASEDN"),
+		mail:   s.Default("LDAP_MAIL", "mail"),
+		domain: s.Get("LDAP_DOMAIN"),
+		home:   s.Default("LDAP_HOMEDIR", "homeDir"), mailroot: s.Get("LDAP_MAILROOT"),
 		maildir: s.Get("LDAP_MAILDIR"), quota: s.Get("LDAP_MAILDIRQUOTA"),
 		name: s.Default("LDAP_FULLNAME", "cn"), delivery: s.Get("LDAP_DEFAULTDELIVERY"),
 		clearPW: s.Get("LDAP_CLEARPW"), cryptPW: s.Get("LDAP_CRYPTPW"),
@@ -67,6 +75,13 @@ func newSettings(s *rcfile.Settings, env func(name string) string, warnf func(fo
 		emailmapAttr: s.Default("LDAP_EMAILMAP_ATTRIBUTE", "handle"),
 	}
 	c.emailmapMail = s.Default("LDAP_EMAILMAP_MAIL", c.mail)
+	var errs [3]error
+	c.startTLS, errs[0] = s.Switch("LDAP_TLS")
+	c.initBind, errs[1] = s.Switch("LDAP_INITBIND")
+	c.authBind, errs[2] = s.Switch("LDAP_AUTHBIND")
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(c.uris) == 0:
 		return nil, errors.New("LDAP_URI is not set")
@@ -80,11 +95,18 @@ func newSettings(s *rcfile.Settings, env func(name string) string, warnf func(fo
 			return nil, fmt.Errorf("LDAP_URI: %w", err)
 		}
 	}
-	if v := s.Number("LDAP_PROTOCOL_VERSION"); v != 0 && v != 3 {
-		warnf("LDAP_PROTOCOL_VERSION %d: ignored, version 3 is spoken", v)
+	version, err := s.Number("LDAP_PROTOCOL_VERSION")
+	if err != nil {
+		return nil, err
 	}
-	seconds := s.Number("LDAP_TIMEOUT")
-	if seconds <= 0 {
+	if version != 0 && version != 3 {
+		warnf("LDAP_PROTOCOL_VERSION %d: ignored, version 3 is spoken", version)
+	}
+	seconds, err := s.Number("LDAP_TIMEOUT")
+	if err != nil {
+		return nil, err
+	}
+	if seconds == 0 {
 		seconds = defaultTimeout
 	}
 	c.timeout = time.Duration(seconds) * time.Second
@@ -100,12 +122,16 @@ func newSettings(s *rcfile.Settings, env func(name string) string, warnf func(fo
 		return nil, err
 	}
 	for pair := range strings.SplitSeq(s.Get("LDAP_AUXOPTIONS"), ",") {
-		if attribute, option, ok := strings.Cut(strings.TrimSpace(pair), "="); ok {
+		attribute, option, ok := strings.Cut(pair, "=")
+		attribute, option = strings.TrimSpace(attribute), strings.TrimSpace(option)
+		switch {
+		case ok && attribute != "" && option != "":
 			c.options = append(c.options, [2]string{attribute, option})
+		case strings.TrimSpace(pair) != "":
+			return nil, fmt.Errorf("LDAP_AUXOPTIONS: %q is not ATTRIBUTE=OPTION", pair)
 		}
 	}
 	c.attributes = c.wanted()
-	var err error
 	c.tls, err = tlsConfig(env, warnf)
 	return c, err
 }

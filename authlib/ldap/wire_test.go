@@ -209,10 +209,10 @@ func TestRefused(t *testing.T) {
 		{goldap.LDAPResultInvalidCredentials, "80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 52e, v2580",
 			"no such account, or wrong password"},
 		{goldap.LDAPResultInvalidCredentials, "80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 532, v2580",
-			`no such account, or wrong password: account "ann": the password has expired: LDAP Result Code 49 "Invalid Credentials": 8009`},
+			`password or account expired: account "ann": the password has expired: LDAP Result Code 49 "Invalid Credentials": 8009`},
 		{goldap.LDAPResultInvalidCredentials, "AcceptSecurityContext error, data 775, v2580",
-			`no such account, or wrong password: account "ann": the account is locked: `},
-		{goldap.LDAPResultUnwillingToPerform, "account inactivated", `no such account, or wrong password: account "ann": LDAP Result Code 53 `},
+			`account locked or disabled: account "ann": the account is locked: `},
+		{goldap.LDAPResultUnwillingToPerform, "account inactivated", `account locked or disabled: account "ann": LDAP Result Code 53 `},
 		{goldap.LDAPResultOther, "", ""}, {goldap.LDAPResultUnavailable, "", ""},
 	} {
 		err := refused("ann", goldap.NewError(test.code, errors.New(test.text)))

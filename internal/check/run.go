@@ -84,7 +84,10 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		r.info("auth", "the clear password is not stored: CRAM logins can not be proxied unless PROXY_MASTER_USER is set")
 	}
 	for _, option := range []string{"disable" + s.Protocol.Service, "disableinsecure" + s.Protocol.Service} {
-		if account.Options.Number(option) != 0 {
+		switch on, err := account.Options.Switch(option); {
+		case err != nil:
+			r.fail("auth", "%v: such logins fail for the time being", err)
+		case on:
 			r.warn("auth", "option %s=%s: such logins are refused", option, strconvOption(account, option))
 		}
 	}

@@ -87,6 +87,10 @@ func (s *Session) logBadAccount(address string, err error) {
 	s.Log.Warnf("account %s can not be proxied: %v", text.Field(address), err)
 }
 
+func (s *Session) logBadOption(address string, err error) {
+	s.Log.Warnf("account %s cannot be used: %v", text.Field(address), err)
+}
+
 func (s *Session) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err) }
 
 func (s *Session) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE: %v", err) }

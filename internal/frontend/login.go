@@ -74,7 +74,12 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 		s.logAuthError(err)
 		return nil, ErrTemporary
 	}
-	if option := s.disabled(account); option != "" {
+	option, err := s.disabled(account)
+	if err != nil {
+		s.logBadOption(account.Address, err)
+		return nil, ErrTemporary
+	}
+	if option != "" {
 		s.logDisabled(account.Address, option)
 		s.tally.disabled = true
 		return nil, s.denied(option)
@@ -150,18 +155,19 @@ func (s *Session) service() string {
 }
 
 // disabled returns the account's option that forbids this session, if any. A connection without TLS from the
-// machine itself counts as insecure too, as in Courier.
-func (s *Session) disabled(account *authlib.Account) string {
+// machine itself counts as insecure too, as in Courier. The error is for an option that is neither on nor
+// off.
+func (s *Session) disabled(account *authlib.Account) (string, error) {
 	options := []string{"disable" + s.Protocol.Service}
 	if !s.TLS {
 		options = append(options, "disableinsecure"+s.Protocol.Service)
 	}
 	for _, option := range options {
-		if account.Options.Number(option) != 0 {
-			return option
+		if on, err := account.Options.Switch(option); on || err != nil {
+			return option, err
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // denied is what the client is told of an option that forbids the session.

@@ -117,6 +117,17 @@ func TestLoginHere(t *testing.T) {
 	}
 }
 
+// TestLoginUnclearOption: an option that is neither on nor off opens no door, and is not the user's fault.
+func TestLoginUnclearOption(t *testing.T) {
+	w := newWorld(t, imap)
+	w.account("bob", "disableimap=maybe")
+	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+		t.Error(err)
+	}
+	w.wantLog(t, `WARN: account bob cannot be used: option disableimap="maybe": `+
+		`must be yes, no, true, false, on, off, 1 or 0`)
+}
+
 func TestLoginDisabled(t *testing.T) {
 	for _, test := range []struct {
 		protocol Protocol
@@ -126,7 +137,9 @@ func TestLoginDisabled(t *testing.T) {
 	}{
 		{imap, "disableimap=1", true, "disableimap"},
 		{imap, "disableimap=0,disablepop3=1,disableinsecurepop3=1", false, ""},
-		{imap, "disableimap=yes", false, ""},
+		{imap, "disableimap=yes", false, "disableimap"},
+		{imap, "disableimap = Off", false, ""},
+		{imap, "x=1, disableimap", true, "disableimap"},
 		{imap, "disableinsecureimap=1", false, "disableinsecureimap"},
 		{imap, "disableinsecureimap=1", true, ""},
 		{pop3, "disablepop3=2", true, "disablepop3"},

@@ -48,6 +48,21 @@ func baseEnv() []string {
 func CourierAuthdaemond(t testing.TB, modules string, settings Env) *Process {
 	t.Helper()
 	Authdaemonrc(t, modules, settings)
+	return startCourierAuthdaemond(t)
+}
+
+// CourierAuthdaemondText is CourierAuthdaemond with the text of authdaemonrc.
+func CourierAuthdaemondText(t testing.TB, rc string) *Process {
+	t.Helper()
+	Root(t)
+	if err := os.WriteFile("/etc/courier/authdaemonrc", []byte(rc), 0o660); err != nil {
+		t.Fatal(err)
+	}
+	return startCourierAuthdaemond(t)
+}
+
+func startCourierAuthdaemond(t testing.TB) *Process {
+	t.Helper()
 	os.Remove(CourierAuthSocket)
 	p := Start(t, exec.Command("/bin/sh", "-c",
 		"set -a; . /etc/courier/authdaemonrc; exec /usr/lib/courier/courier-authlib/authdaemond"))

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/authlib"
+)
+
+// TestMisspelt: no setting of the samples, those that are commented out among them, is taken for a misspelt
+// one, and a misspelt one is named with its line.
+func TestMisspelt(t *testing.T) {
+	commented := regexp.MustCompile(`(?m)^# ((MYSQL|PGSQL|LDAP|DEFAULT)_[A-Z_]+[ \t])`)
+	for _, module := range []string{"authmysql", "authpgsql", "authldap"} {
+		sample, err := os.ReadFile("../../etc/" + module + "rc")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := commented.ReplaceAllString(string(sample), "$1")
+		if text == string(sample) {
+			t.Fatalf("%s: nothing is commented out", module)
+		}
+		count := strings.Count(text, "\n")
+		prefix := strings.ToUpper(strings.TrimPrefix(module, "auth")) + "_"
+		text += prefix + "TIMEOT 3\n" + prefix + "PORTT 4\n" + prefix + "CRYPTWP x\n"
+		dir := folder(t, map[string]string{module + "rc": text})
+		log := new(lines)
+		s, err := parseRC("rc", "authmodulelist="+module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newAsker(s, setup{folder: dir, conns: 1, log: &logger{out: log}}, nil, time.Now)
+		a.close(nil)
+		for line := range strings.Lines(log.String()) {
+			if !strings.Contains(line, "meant?") {
+				continue
+			}
+			var number int
+			where := filepath.Join(dir, module+"rc")
+			if _, err := fmt.Sscanf(line, "WARN: "+module+": "+where+":%d:", &number); err != nil || number <= count {
+				t.Errorf("%s, %v", line, err)
+			}
+		}
+		if !strings.Contains(log.String(), "is not a setting: is "+prefix) {
+			t.Errorf("%s: no misspelt name in the log:\n%s", module, log)
+		}
+	}
+}
+
+// TestUnknownModule: the log lists the modules there are.
+func TestUnknownModule(t *testing.T) {
+	const all = "no such module, there are authldap, authmysql, authpgsql, authuserdb"
+	for name, want := range map[string]string{
+		"authpam":   "authpam: " + all,
+		"authmysq":  "authmysq: " + all + ": is authmysql meant?",
+		"AUTHLDAP":  "AUTHLDAP: " + all + ": is authldap meant?",
+		"authuserb": "authuserb: " + all + ": is authuserdb meant?",
+	} {
+		log := new(lines)
+		m := openModule(name, setup{log: &logger{out: log}})
+		_, err := m.Lookup(t.Context(), &authlib.LookupRequest{User: "ann"})
+		if err == nil || errors.Is(err, authlib.ErrRefused) || err.Error() != want {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+		if !strings.HasPrefix(log.String(), "ERR: "+want+"; ") {
+			t.Errorf("%s: log %s", name, log)
+		}
+	}
+}
+
+// TestOutageReasons: a module that is down has a line for each reason, and one when it answers again.
+func TestOutageReasons(t *testing.T) {
+	var down error
+	a, log := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: func(context.Context, string) error { return down }})
+	now := time.Now()
+	a.now = func() time.Time { return now }
+	ask := func(err error) {
+		t.Helper()
+		down = err
+		_, _, got := a.lookup(t.Context(), &authlib.LookupRequest{Service: "imap", User: "ann"})
+		if (got == nil) != (err == nil) {
+			t.Errorf("%v: %v", err, got)
+		}
+		now = now.Add(time.Second)
+	}
+	const head = "ERR: a: cannot answer, clients are told to come back later: "
+	for i := range 3 {
+		ask(fmt.Errorf("dial 127.0.0.1:3306 from port %d: refused", 40000+i))
+		ask(errors.New("password of user mail is wrong"))
+		ask(errors.New("no such table"))
+	}
+	ask(nil)
+	want := head + "dial 127.0.0.1:3306 from port 40000: refused\n" + head + "password of user mail is wrong\n" +
+		head + "no such table\n" + "INFO: a: answers again after 9 s, 9 requests failed\n"
+	if log.String() != want {
+		t.Errorf("%s\nwant %s", log, want)
+	}
+	// Many reasons at once are bounded, and a new one is told after a minute.
+	before := strings.Count(log.String(), "ERR:")
+	for i := range 100 {
+		ask(errors.New("text " + strings.Repeat("x", i)))
+		now = now.Add(-time.Second)
+	}
+	if n := strings.Count(log.String(), "ERR:") - before; n != maxReasons {
+		t.Errorf("%d lines", n)
+	}
+	now = now.Add(reasonPause)
+	ask(errors.New("at last"))
+	if !strings.Contains(log.String(), head+"at last\n") {
+		t.Errorf("not told after a minute: %s", log)
+	}
+}
+
+// TestOptionsOfAccounts: what is not understood of an account's options is in the log, and opens no door.
+func TestOptionsOfAccounts(t *testing.T) {
+	for _, test := range []struct{ own, answer, line string }{
+		{"mailhost = a , disableimap = Yes", "mailhost=a,disableimap=1,d=1", ""},
+		{"disablepop3", "disablepop3=1,d=1", ""},
+		{"d = 2", "d=2", ""},
+		{"mailhost=a,b", "mailhost=a,b,d=1",
+			`WARN: a: account "ann": option "b" has no value: blanks or semicolons separate mailhosts`},
+		{"shared,x=1", "shared,x=1,d=1", `WARN: a: account "ann": option "shared" has no value`},
+		{"disableimap=maybe", "temporary", `WARN: a: account "ann" cannot be used: option disableimap="maybe": ` +
+			`must be yes, no, true, false, on, off, 1 or 0`},
+	} {
+		a, log := fakeAsker(t, "DEFAULTOPTIONS=d=1", &fake{name: "a", users: []string{"ann"}, options: test.own})
+		for range 2 {
+			answer := "temporary"
+			account, _, err := a.lookup(t.Context(), &authlib.LookupRequest{Service: "imap", User: "ann"})
+			if err == nil {
+				answer = string(account.Options)
+			}
+			if answer != test.answer || errors.Is(err, authlib.ErrRefused) {
+				t.Errorf("%s: %s, %v", test.own, answer, err)
+			}
+		}
+		if got := strings.TrimSuffix(log.String(), "\n"); got != test.line {
+			t.Errorf("%s: log %q, want %q", test.own, got, test.line)
+		}
+	}
+}
+
+// TestRefusedFor: the first module that says why it refuses is told to the client, unless another takes the
+// login.
+func TestRefusedFor(t *testing.T) {
+	says := func(err error) func(context.Context, string) error {
+		return func(_ context.Context, user string) error {
+			if user == "ann" {
+				return fmt.Errorf("%w: account %q: data 532", err, user)
+			}
+			return nil
+		}
+	}
+	expired := &fake{name: "a", users: []string{"ann"}, do: says(authlib.ErrExpired)}
+	locked := &fake{name: "b", users: []string{"ann"}, do: says(authlib.ErrLocked)}
+	works := &fake{name: "c", users: []string{"ann"}}
+	for want, fakes := range map[string][]*fake{
+		"REFUSED=EXPIRED\nFAIL\n":      {{name: "x"}, expired, locked},
+		"REFUSED=CONTACTADMIN\nFAIL\n": {locked, expired},
+		"FAIL\n":                       {{name: "x"}},
+		"UID=1\nGID=1\nHOME=/c\nADDRESS=ann\nPASSWD2=ann\nOPTIONS=own=1\n.\n": {locked, works},
+	} {
+		a, log := fakeAsker(t, "", fakes...)
+		req := &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "ann", Password: "ann"}
+		got, err := a.answer(t.Context(), req, nil)
+		if err != nil || string(got) != want {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
+		if len(fakes) > 1 && !strings.Contains(log.String(), `: account "ann": data 532`) {
+			t.Errorf("%q: log %s", want, log)
+		}
+		got, err = a.answer(t.Context(), &authlib.PasswordRequest{Service: "imap", User: "bob"}, nil)
+		if err != nil || string(got) != authlib.AnswerFail {
+			t.Errorf("PASSWD: %q, %v", got, err)
+		}
+	}
+}
