@@ -1,0 +1,45 @@
+package frontend
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestRelayStopped: SIGTERM or SIGHUP in a relayed session adds nothing to its stream, closes the client's
+// connection, and is an orderly end.
+func TestRelayStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, imap, "IMAP_PROXY=1", "RELAY_SOCKET=")
+	w.account("bob", "mailhost=up")
+	w.hosts = map[string][]string{"up": {"127.0.0.2"}}
+	w.servers["127.0.0.2:143"] = says(nil)
+	o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	relayed := make(chan error, 1)
+	go func() { relayed <- w.Relay(ctx, o, "a1 OK\r\n") }()
+	answer := make([]byte, 7)
+	if _, err := io.ReadFull(w.client, answer); err != nil || string(answer) != "a1 OK\r\n" {
+		t.Fatalf("%q %v", answer, err)
+	}
+	stop()
+	if rest, err := io.ReadAll(w.client); len(rest) > 0 || err != nil {
+		t.Errorf("the client reads %q, %v", rest, err)
+	}
+	select {
+	case err := <-relayed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the session does not end")
+	}
+	if got := w.log.String(); !strings.Contains(got, "INFO: LOGOUT, user=bob, ") || strings.Contains(got, "broken off") {
+		t.Error(got)
+	}
+}
