@@ -50,6 +50,8 @@ type Config struct {
 	// DefDomain (DEFDOMAIN) is appended to a login without any of the characters in DomainSep (DOMAINSEP, by
 	// default the first character of DefDomain); empty = nothing is appended.
 	DefDomain, DomainSep string
+	// LowerCase (LOGIN_LOWERCASE) asks the auth module for login names in lower case, whatever was typed.
+	LowerCase bool
 	// AuthServices (AUTHSERVICE143 and the like) are the services that the auth module is asked for, by the
 	// port that the client connected to, where they are not the protocol's own.
 	AuthServices map[string]string

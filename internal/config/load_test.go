@@ -92,6 +92,7 @@ func TestEverySetting(t *testing.T) {
 		"MAXUNAUTHPERIP=32 THROTTLE_FILE=/t":   func(c *Config) { c.MaxUnauthPerIP, c.ThrottleFile = 32, "/t" },
 		"DEFDOMAIN=@d":                         func(c *Config) { c.DefDomain, c.DomainSep = "@d", "@" },
 		"DOMAINSEP=%@":                         func(c *Config) { c.DomainSep = "%@" },
+		"LOGIN_LOWERCASE=1":                    func(c *Config) { c.LowerCase = true },
 		"AUTHSERVICE143=a AUTHSERVICE2000=b":   func(c *Config) { c.AuthServices = ports },
 		"AUTHSERVICE=a AUTHSERVICEx=b":         func(*Config) {},
 		"AUTHDAEMON_SOCKET=/s":                 func(c *Config) { c.AuthSocket = "/s" },

@@ -140,6 +140,7 @@ func accounts() []Setting {
 	return []Setting{
 		text("DEFDOMAIN", "", func(c *Config) *string { return &c.DefDomain }),
 		text("DOMAINSEP", "", func(c *Config) *string { return &c.DomainSep }),
+		switchOf("LOGIN_LOWERCASE", "0", func(c *Config) *bool { return &c.LowerCase }),
 		{Name: authService + "143", Kind: Text}, // and of any other port, see parse
 		text("AUTHDAEMON_SOCKET", "/run/courier/authdaemon/socket",
 			func(c *Config) *string { return &c.AuthSocket }),

@@ -1,8 +1,11 @@
 package frontend
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
+	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/login"
 )
@@ -27,6 +30,26 @@ func TestLoginName(t *testing.T) {
 		}
 		if got := loginName(c, test.user); got != test.want {
 			t.Errorf("%+v: %q", test, got)
+		}
+	}
+}
+
+// With LOGIN_LOWERCASE what was typed is folded before anybody is asked, by whatever command it came; the default
+// domain is not.
+func TestLoginLowercase(t *testing.T) {
+	for want, c := range map[string]*Credentials{
+		"login imap \u00e4nn@Example.com x ": password("\u00c4NN", "x"),
+		"lookup imap ann@example.com ":       {Mechanism: "EXTERNAL", External: true, User: "Ann@Example.com"},
+		" ann@Example.com 01AB ": {
+			Mechanism: "CRAM-MD5", Type: authlib.AuthCRAMMD5, Challenge: []byte("<x@y>"), Response: []byte("Ann 01AB"),
+		},
+	} {
+		w := newWorld(t, imap, "LOGIN_LOWERCASE=1", "DEFDOMAIN=@Example.com")
+		if _, err := w.Login(t.Context(), c, "a"); !errors.Is(err, ErrRefused) {
+			t.Error(err)
+		}
+		if len(w.auth.asked) != 1 || !strings.Contains(w.auth.asked[0], want) {
+			t.Errorf("asked %q, want %q", w.auth.asked, want)
 		}
 	}
 }

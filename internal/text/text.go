@@ -68,3 +68,21 @@ func Plain(s string) bool {
 // PlainName is Plain for names, which are shown to people and written to logs: no C1 controls and no line
 // separators either. Bytes that are not UTF-8 pass, as old accounts have names in other encodings.
 func PlainName(s string) bool { return !strings.ContainsFunc(s, hidden) }
+
+// Lower returns s with every character replaced by its simple lowercase mapping (Unicode's UnicodeData.txt: one
+// character for one, whatever stands around it and whatever the language). Bytes that are not UTF-8 stay as
+// they are.
+func Lower(s string) string {
+	var b strings.Builder
+	b.Grow(len(s))
+	for s != "" {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError {
+			b.WriteString(s[:n])
+		} else {
+			b.WriteRune(unicode.ToLower(r))
+		}
+		s = s[n:]
+	}
+	return b.String()
+}

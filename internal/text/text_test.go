@@ -77,3 +77,32 @@ func FuzzField(f *testing.F) {
 		}
 	})
 }
+
+func TestLower(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "joe@example.com": "joe@example.com", "Joe@EXAMPLE.com": "joe@example.com",
+		"Müller@Ärzte.example": "müller@ärzte.example", "ΟΔΟΣ": "οδοσ", "Straße": "straße", "STRASSE": "strasse",
+		"\u0130": "i", "\u212a": "k", "\u023a": "\u2c65", // shorter, shorter, longer in UTF-8
+		"M\xdcller": "m\xdcller", "\xff\xfeA": "\xff\xfea", "A\ufffdB": "a\ufffdb",
+	} {
+		if got := Lower(in); got != want {
+			t.Errorf("Lower(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// Names that differ in case alone become one, and a name in lower case stays what it is.
+func FuzzLower(f *testing.F) {
+	for _, s := range []string{"Joe@Example.COM", "\u0130\u1e9e\u03a3\u03c2", "\xc3A", "\xed\xa0\x80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		low := Lower(s)
+		if again := Lower(low); again != low {
+			t.Errorf("Lower(%q) = %q, of which Lower makes %q", s, low, again)
+		}
+		if utf8.ValidString(s) && low != strings.ToLower(s) {
+			t.Errorf("Lower(%q) = %q, strings.ToLower makes %q", s, low, strings.ToLower(s))
+		}
+	})
+}
