@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/facts"
@@ -53,8 +54,16 @@ func headerFacts(h *haproxy.Header) facts.TLS {
 	return facts.Over(h.TLSVersion).With("CN", h.CommonName)
 }
 
+// bareCheck is the time within which a health check that only connects has closed its connection again; clients
+// behind a balancer that forgets its header wait longer for a greeting.
+const bareCheck = 5 * time.Second
+
 // logNoHeader says why a balancer's connection is closed.
 func (s *Session) logNoHeader(err error) {
+	if errors.Is(err, haproxy.ErrNothing) && s.System.Now().Sub(s.Started) < bareCheck {
+		s.Log.Debugf("Disconnected, %s: health check without a PROXY header", s.where())
+		return
+	}
 	s.Log.Warnf("HAPROXY=1, but no PROXY header from %s: %s (send-proxy or send-proxy-v2 must be set there)", s.Conn.RemoteAddr(), cause(err))
 }
 

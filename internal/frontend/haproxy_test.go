@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
@@ -33,12 +34,17 @@ func TestAcceptHeader(t *testing.T) {
 		env               []string    // what the launcher said
 		peer              *inetd.Peer // nil = as the socket says
 		left              string
+		age               time.Duration
 		log               string // part of the one line that ends the session; empty = it goes on
 	}{
 		{name: "v1", allow: haproxy.DefaultSources, sent: string(v1) + "a NOOP\r\n", peer: &told, left: "a NOOP\r\n"},
 		{name: "not allowed", allow: "192.0.2.0/24", sent: "a NOOP\r\n", left: "a NOOP\r\n"},
 		{name: "health check", allow: haproxy.DefaultSources, sent: "PROXY UNKNOWN\r\na NOOP\r\n", left: "a NOOP\r\n"},
 		{name: "missing", allow: haproxy.DefaultSources, sent: "a LOGIN joe secret\r\n", log: "WARN: HAPROXY=1, but no PROXY header from 127.0.0.1:"},
+		{name: "bare check", allow: haproxy.DefaultSources,
+			log: "DEBUG: Disconnected, ip=[::ffff:127.0.0.1], port=["},
+		{name: "a client that gave up", allow: haproxy.DefaultSources, age: 10 * time.Second,
+			log: "WARN: HAPROXY=1, but no PROXY header from 127.0.0.1:"},
 		{name: "the launcher took it", allow: haproxy.DefaultSources, sent: "a NOOP\r\n", left: "a NOOP\r\n",
 			env: []string{"TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=4711", "TCPLOCALIP=::ffff:192.0.2.1", "TCPLOCALPORT=143"}, peer: &told},
 	}
@@ -58,7 +64,7 @@ func TestAcceptHeader(t *testing.T) {
 			}
 			s := &Session{
 				Conn: ours, Settings: loaded.Texts(), Config: loaded, Log: inetd.NewLog(&log), Protocol: protocol,
-				Peer: inetd.NewPeer(loaded.Raw(), ours),
+				Peer: inetd.NewPeer(loaded.Raw(), ours), System: RealSystem(), Started: time.Now().Add(-c.age),
 			}
 			want := s.Peer
 			if c.peer != nil {

@@ -16,12 +16,17 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 
 	"github.com/pires/go-proxyproto"
 )
 
 // ErrNoHeader reports that the connection does not begin with a PROXY header.
 var ErrNoHeader = errors.New("the connection does not begin with a PROXY protocol header")
+
+// ErrNothing reports that the connection ended before its first byte: a look whether somebody listens, or a
+// client behind a balancer that sends no header and that gave up waiting for the greeting.
+var ErrNothing = errors.New("the connection ended before its first byte")
 
 // maxHeader limits the body of a version 2 header: two unix addresses, and room for TLVs. HAProxy itself
 // sends less than 1 KiB even with a client certificate's names.
@@ -49,8 +54,9 @@ type reader interface {
 	ReadFull(p []byte) error
 }
 
-// Read takes a PROXY header off r. It returns ErrNoHeader when something else begins there; the bytes
-// looked at are then lost, so the connection has to be closed. The caller sets the deadline.
+// Read takes a PROXY header off r. It returns ErrNoHeader when something else begins there, and ErrNothing
+// when nothing does; the bytes looked at are then lost, so the connection has to be closed. The caller sets
+// the deadline.
 func Read(r reader) (*Header, error) {
 	raw, err := readRaw(r)
 	if err != nil {
@@ -86,6 +92,9 @@ func Read(r reader) (*Header, error) {
 func readRaw(r reader) ([]byte, error) {
 	buf := make([]byte, 12, 256)
 	if err := r.ReadFull(buf[:1]); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			return nil, ErrNothing
+		}
 		return nil, noHeader(err)
 	}
 	if buf[0] != proxyproto.SIGV1[0] && buf[0] != proxyproto.SIGV2[0] {

@@ -77,7 +77,7 @@ func TestReadRefuses(t *testing.T) {
 		in   string
 		want error // nil = any
 	}{
-		"nothing":             {"", ErrNoHeader},
+		"nothing":             {"", ErrNothing},
 		"a client":            {"a LOGIN joe pw\r\n", ErrNoHeader},
 		"begins like v1":      {"PROXYX TCP4 a b\r\n", ErrNoHeader},
 		"begins like v2":      {"\r\n\r\n\x00\r\nQUITX\r\n", ErrNoHeader},

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
 )
 
@@ -142,6 +144,43 @@ func TestMissingHeader(t *testing.T) {
 	haproxy(t, fmt.Sprintf(one, listen, balancer, "127.0.2.2:143", ""), listen)
 	play(t, listen, "C: a LOGIN user0 user0\nS-")
 	proxy.Log.WaitN(t, 1, `^WARN: HAPROXY=1, but no PROXY header from 127\.0\.0\.10:\d+: `)
+}
+
+// TestBareChecks: a balancer that only looks whether somebody listens leaves no warning, however often and however it hangs
+// up, on a port with and on one without TLS, and whether the proxy believes its headers or not.
+func TestBareChecks(t *testing.T) {
+	harness.Userdb(t)
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	pair := testcert.Write(t, filepath.Join(harness.Dir(t), "pair.pem"), testcert.CA(t, "x").PEM(t))
+	const checks = 10
+	for ip, p := range map[string]*harness.Process{
+		"127.0.2.5": front(t, "imap", "127.0.2.5", harness.Env{}),
+		"127.0.2.6": front(t, "imap", "127.0.2.6", harness.Env{"IMAP_TLS": "1", "TLS_CERTFILE": pair}),
+		"127.0.2.7": harness.IMAPUnderCourier(t, "127.0.2.7", harness.Bin(t, "imapd-proxy"), harness.Env{"IMAP_PROXY": "1"}),
+	} {
+		for _, reset := range []bool{true, false} {
+			for range checks {
+				dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(balancer)}, Timeout: 5 * time.Second}
+				conn, err := dialer.Dial("tcp", ip+":143")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if reset {
+					if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+						t.Fatal(err)
+					}
+				}
+				conn.Close()
+			}
+		}
+		// Of those that were reset at once, couriertcpd never hears.
+		if !harness.Eventually(func() bool { return len(p.Log.Find(`Disconnected.*127\.0\.0\.10\]`)) >= checks }) {
+			t.Errorf("%s: %d checks leave\n%s", ip, checks, p.Log)
+		}
+		if lines := p.Log.Find(`^(NOTICE|WARN|ERR|CRIT)`); len(lines) > 0 {
+			t.Errorf("%s: checks leave %q", ip, lines)
+		}
+	}
 }
 
 // TestThrottle: the answer to a wrong password waits longer each time, whichever process gives it, and an address may not
