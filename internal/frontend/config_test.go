@@ -34,8 +34,8 @@ func TestLoginName(t *testing.T) {
 	}
 }
 
-// With LOGIN_LOWERCASE what was typed is folded before anybody is asked, by whatever command it came; the default
-// domain is not.
+// With LOGIN_LOWERCASE what was typed is folded before anybody is asked, by whatever command it came; the
+// default domain is not.
 func TestLoginLowercase(t *testing.T) {
 	for want, c := range map[string]*Credentials{
 		"login imap \u00e4nn@Example.com x ": password("\u00c4NN", "x"),

@@ -54,7 +54,7 @@ func headerFacts(h *haproxy.Header) facts.TLS {
 	return facts.Over(h.TLSVersion).With("CN", h.CommonName)
 }
 
-// bareCheck is the time within which a health check that only connects has closed its connection again; clients
+// bareCheck is the time within which a health check that only connects has closed its connection again. Clients
 // behind a balancer that forgets its header wait longer for a greeting.
 const bareCheck = 5 * time.Second
 

@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -82,6 +83,10 @@ func (s *Session) handshake(ctx context.Context, startTLS bool) error {
 	defer cancel()
 	conn, err := server.Handshake(ctx, s.Conn)
 	if err != nil {
+		var ours *tlsconf.CertificateError
+		if errors.As(err, &ours) && !ours.Again {
+			return s.tlsFailed(s.Log.Errf, err)
+		}
 		return s.tlsFailed(s.Log.Infof, err) // scanners cause it by the dozen
 	}
 	state := conn.ConnectionState()
@@ -123,5 +128,6 @@ func (s *Session) tlsOptions(startTLS bool) tlsconf.Options {
 		LocalIP:  s.Peer.LocalIP,
 		StartTLS: startTLS,
 		Warn:     s.Log.Warnf,
+		Err:      s.Log.Errf,
 	}
 }

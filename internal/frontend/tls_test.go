@@ -89,6 +89,19 @@ func TestStartTLSNotOffered(t *testing.T) {
 	w.wantLog(t)
 }
 
+// A key that is not the certificate's is the installation's fault, and is said as such.
+func TestTLSWrongKey(t *testing.T) {
+	ca := testcert.CA(t, "x")
+	one, other := ca.Issue(t, testcert.Spec{Name: "a"}), ca.Issue(t, testcert.Spec{Name: "a"})
+	pair := testcert.Write(t, filepath.Join(t.TempDir(), "pair.pem"), append(one.CertPEM(), other.KeyPEM(t)...))
+	w := newWorld(t, imap, "IMAP_TLS=1", "TLS_CERTFILE="+pair)
+	go tls.Client(w.client, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	if err := w.BeginTLS(t.Context()); !errors.Is(err, ErrEnd) {
+		t.Error(err)
+	}
+	w.wantLog(t, "ERR: TLS FAILED, ip=[::ffff:192.0.2.7], port=[5000]: "+pair+": the private key does not belong to the certificate")
+}
+
 func TestTLSFailureLines(t *testing.T) {
 	for want, play := range map[string]func(c net.Conn){
 		"tls: first record does not look like a TLS handshake": func(c net.Conn) { c.Write([]byte("a LOGIN x y\r\n")) },

@@ -69,9 +69,9 @@ func Plain(s string) bool {
 // separators either. Bytes that are not UTF-8 pass, as old accounts have names in other encodings.
 func PlainName(s string) bool { return !strings.ContainsFunc(s, hidden) }
 
-// Lower returns s with every character replaced by its simple lowercase mapping (Unicode's UnicodeData.txt: one
-// character for one, whatever stands around it and whatever the language). Bytes that are not UTF-8 stay as
-// they are.
+// Lower returns s with every character replaced by its simple lowercase mapping (Unicode's UnicodeData.txt:
+// one character for one, whatever stands around it and whatever the language). Bytes that are not UTF-8 stay
+// as they are.
 func Lower(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))

@@ -22,12 +22,26 @@ type Options struct {
 	StartTLS bool                          // TLS_STARTTLS_PROTOCOL instead of TLS_PROTOCOL
 	Warn     func(format string, a ...any) // settings that are not understood, files with too open a mode; nil: nobody is told
 	Now      func() time.Time              // clock for the age of ticket keys and for certificates; nil: time.Now
+	// Memory is what a process that serves many connections remembers of certificates; nil = each connection
+	// reads them anew.
+	Memory *Memory
+	// Err is told, once, that a certificate cannot be used and the last good one is served in its place; nil:
+	// Warn.
+	Err func(format string, a ...any)
 }
 
 func (o *Options) warn(format string, a ...any) {
 	if o.Warn != nil {
 		o.Warn(format, a...)
 	}
+}
+
+func (o *Options) err(format string, a ...any) {
+	if o.Err == nil {
+		o.warn(format, a...)
+		return
+	}
+	o.Err(format, a...)
 }
 
 func (o *Options) now() time.Time {

@@ -25,7 +25,7 @@ type Spec struct {
 	Names   []string      // DNS names and addresses
 	Email   string        // emailAddress in the subject
 	AltMail string        // e-mail alternative name
-	Age     time.Duration // NotAfter lies this long in the past
+	Age     time.Duration // NotAfter lies this long in the past; negative: in the future, one day when 0
 	RSA     bool          // RSA-2048 instead of ECDSA P-256
 }
 
@@ -61,13 +61,17 @@ func issue(t testing.TB, ca *Pair, s Spec, isCA bool) *Pair {
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	must(t, err)
 	end := time.Now().Add(24 * time.Hour)
-	if s.Age > 0 {
+	if s.Age != 0 {
 		end = time.Now().Add(-s.Age)
+	}
+	begin := end.Add(-48 * time.Hour)
+	if s.Age < 0 {
+		begin = time.Now().Add(-24 * time.Hour)
 	}
 	tmpl := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: s.Name, Organization: []string{"Example"}},
-		NotBefore:    end.Add(-48 * time.Hour),
+		NotBefore:    begin,
 		NotAfter:     end,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 	}
@@ -111,12 +115,18 @@ func (p *Pair) CertPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.DER})
 }
 
-// KeyPEM is the private key in PKCS #8 form.
-func (p *Pair) KeyPEM(t testing.TB) []byte {
+// KeyDER is the private key in PKCS #8 form.
+func (p *Pair) KeyDER(t testing.TB) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(p.Key)
 	must(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return der
+}
+
+// KeyPEM is the same in PEM.
+func (p *Pair) KeyPEM(t testing.TB) []byte {
+	t.Helper()
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: p.KeyDER(t)})
 }
 
 // PEM is key and certificate in one, as TLS_CERTFILE wants it.

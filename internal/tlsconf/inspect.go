@@ -1,0 +1,213 @@
+package tlsconf
+
+import (
+	"cmp"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Grade is how bad a Finding is.
+type Grade int
+
+// The grades. Broken: no client gets a certificate that it can use. Odd: some do not, or soon nobody will.
+const (
+	Fine Grade = iota
+	Odd
+	Broken
+)
+
+// Finding is one thing that Inspect has to say.
+type Finding struct {
+	Grade Grade
+	// Text names the file or the setting, and what to do.
+	Text string
+}
+
+// expiresSoon is how long before its end a certificate is Odd.
+const expiresSoon = 14 * 24 * time.Hour
+
+// Inspect looks at everything that a handshake with a client needs, reading more than Check and changing
+// nothing: the certificate, those for single names and addresses beside it, trusted certificates, ciphers.
+// names are those that clients connect to.
+func Inspect(o Options, names ...string) []Finding {
+	i := &inspection{o: o}
+	i.o.Warn = func(format string, a ...any) { i.add(Odd, format, a...) }
+	i.o.Memory = nil
+	if cfg, err := i.o.serverPolicy(); err != nil {
+		i.add(Broken, "%v", err)
+	} else if err := i.o.clientCertificates(cfg); err != nil {
+		i.add(Broken, "%v", err)
+	}
+	base, err := i.o.baseFiles()
+	if err != nil {
+		i.add(Broken, "%v: it names the file of certificate, chain and key", err)
+		return i.found
+	}
+	def := i.pair(base, Broken, "")
+	own := i.beside(base)
+	for _, name := range names {
+		leaf := def
+		if other, ok := own[nameSuffix(name)]; ok {
+			leaf = other
+		}
+		if leaf != nil && leaf.VerifyHostname(name) != nil {
+			i.add(Broken, "no certificate is good for %s, to which clients connect: %s is for %s",
+				name, base.cert, goodFor(leaf))
+		}
+	}
+	return i.found
+}
+
+// inspection collects findings.
+type inspection struct {
+	o     Options
+	found []Finding
+}
+
+func (i *inspection) add(g Grade, format string, a ...any) {
+	i.found = append(i.found, Finding{g, fmt.Sprintf(format, a...)})
+}
+
+// beside inspects the pairs for single names and addresses, and returns their certificates by name.
+func (i *inspection) beside(base files) map[string]*x509.Certificate {
+	leaves := map[string]*x509.Certificate{}
+	entries, err := os.ReadDir(filepath.Dir(base.cert))
+	if err != nil {
+		i.add(Odd, "certificates for single names: %v", err)
+		return leaves
+	}
+	for _, entry := range entries {
+		name, ok := strings.CutPrefix(entry.Name(), filepath.Base(base.cert)+".")
+		// Host names of one label are rather .bak and .old.
+		if !ok || !strings.ContainsAny(name, ".:") {
+			continue
+		}
+		own := files{base.cert + "." + name, base.key + "." + name}
+		switch {
+		case nameSuffix(name) != name && addressSuffix(name) != name:
+			i.add(Odd, "%s is never chosen: what follows %s must be a host name in lower case, or an address",
+				own.cert, base.cert)
+			continue
+		case entry.IsDir():
+			continue
+		}
+		leaf := i.pair(own, Odd, fmt.Sprintf("; clients that ask for %s get %s", name, base.cert))
+		if leaf == nil {
+			continue
+		}
+		leaves[name] = leaf
+		if leaf.VerifyHostname(name) != nil {
+			i.add(Odd, "%s is what clients that ask for %s get, but it is for %s",
+				own.cert, name, goodFor(leaf))
+		}
+	}
+	return leaves
+}
+
+// pair inspects one pair. What makes it unusable has the grade worst, and then what follows from that. The
+// certificate is nil when it cannot be used.
+func (i *inspection) pair(f files, worst Grade, then string) *x509.Certificate {
+	text, err := f.read()
+	if err == nil {
+		err = text.form()
+	}
+	if err != nil {
+		i.add(worst, "%v%s", err, then)
+		return nil
+	}
+	pair, err := text.pair()
+	if err != nil {
+		i.add(worst, "%s: %v%s%s", f, err, advice(f, err), then)
+		return nil
+	}
+	i.lifetime(f, pair.Leaf, worst)
+	if !slices.ContainsFunc(pair.Leaf.ExtKeyUsage, servesTLS) && len(pair.Leaf.ExtKeyUsage) > 0 {
+		i.add(Odd, "%s: the certificate is not for servers (its extended key usage lacks serverAuth)",
+			f.cert)
+	}
+	if len(pair.Leaf.DNSNames)+len(pair.Leaf.IPAddresses) == 0 {
+		i.add(Odd, "%s: the certificate has no alternative names (subjectAltName); clients look at nothing else",
+			f.cert)
+	}
+	return pair.Leaf
+}
+
+func servesTLS(u x509.ExtKeyUsage) bool {
+	return u == x509.ExtKeyUsageServerAuth || u == x509.ExtKeyUsageAny
+}
+
+// lifetime says until when a certificate is good.
+func (i *inspection) lifetime(f files, leaf *x509.Certificate, worst Grade) {
+	now := i.o.now()
+	switch left := leaf.NotAfter.Sub(now); {
+	case left < 0:
+		i.add(worst, "%s: the certificate expired on %s: renew it", f.cert, day(leaf.NotAfter))
+	case now.Before(leaf.NotBefore):
+		i.add(worst, "%s: the certificate is not good before %s: is the clock right?", f.cert, day(leaf.NotBefore))
+	case left < expiresSoon:
+		i.add(Odd, "%s: the certificate expires in %d days, on %s: renew it",
+			f.cert, int(left.Hours()/24), day(leaf.NotAfter))
+	default:
+		i.add(Fine, "%s: for %s until %s", f.cert, goodFor(leaf), day(leaf.NotAfter))
+	}
+}
+
+// goodFor lists the names of a certificate.
+func goodFor(leaf *x509.Certificate) string {
+	const most = 10
+	names := slices.Clone(leaf.DNSNames)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) > most {
+		names = append(names[:most], fmt.Sprintf("%d more", len(names)-most))
+	}
+	return cmp.Or(strings.Join(names, ", "), "no name")
+}
+
+// form finds files that hold no PEM.
+func (t *pemText) form() error {
+	for _, file := range []struct {
+		name    string
+		content []byte
+	}{{t.files.cert, t.cert}, {t.files.key, t.key}} {
+		if block, _ := pem.Decode(file.content); block != nil || len(file.content) == 0 || file.content[0] != 0x30 {
+			continue // PEM, or text that is none: check says what it lacks
+		}
+		// 0x30 begins a sequence of ASN.1.
+		convert := ""
+		if _, err := x509.ParseCertificate(file.content); err == nil {
+			convert = "x509 -inform DER -in %[1]s -out %[1]s.pem"
+		} else if _, err := parseKey(file.content); err == nil {
+			convert = "pkey -inform DER -in %[1]s -out %[1]s.pem"
+		} else {
+			convert = "pkcs12 -nodes -in %[1]s -out %[1]s.pem"
+		}
+		return fmt.Errorf("%s is in binary form (DER), not PEM: openssl "+convert+" converts it", file.name)
+	}
+	return nil
+}
+
+// advice says what to do about an error of pemText.pair.
+func advice(f files, err error) string {
+	switch {
+	case errors.Is(err, ErrEncrypted):
+		return fmt.Sprintf(": openssl pkey -in %[1]s -out %[1]s.new writes it without", f.key)
+	case errors.Is(err, ErrNoKey) && f.cert == f.key:
+		return ": TLS_PRIVATE_KEYFILE names the file of the key, where TLS_CERTFILE does not hold it"
+	case errors.Is(err, ErrNoKey), errors.Is(err, ErrNoCert):
+		return ": TLS_CERTFILE must hold the certificate, followed by its chain, TLS_PRIVATE_KEYFILE the key"
+	case err == ErrMismatch && f.cert == f.key:
+		return ": the file must hold the two of one pair"
+	case err == ErrMismatch:
+		return ": TLS_CERTFILE and TLS_PRIVATE_KEYFILE must name the two of one pair"
+	}
+	return ""
+}

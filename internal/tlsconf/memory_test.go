@@ -1,0 +1,143 @@
+package tlsconf
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailproxy/internal/tlsconf/testcert"
+)
+
+// A certificate that is renewed in two steps, is damaged or disappears: the last good pair is served, and the
+// log says so once.
+func TestMemory(t *testing.T) {
+	f := newFixture(t)
+	old, renewed := f.ca.Issue(t, testcert.Spec{Name: "old"}), f.ca.Issue(t, testcert.Spec{Name: "new"})
+	o := f.opts
+	o.TLS.KeyFile = filepath.Join(f.dir, "key.pem")
+	o.Memory = &Memory{}
+	var log []string
+	tell := func(level string) func(string, ...any) {
+		return func(format string, a ...any) { log = append(log, level+": "+fmt.Sprintf(format, a...)) }
+	}
+	o.Warn, o.Err = tell("WARN"), tell("ERR")
+	write := func(path string, content []byte) func() {
+		return func() { testcert.Write(t, path, content) }
+	}
+	cert, key := o.TLS.CertFile, o.TLS.KeyFile
+	for _, step := range []struct {
+		name  string
+		do    func()
+		want  string // common name of the certificate, or the error
+		again bool
+		log   string // part of the one new line
+	}{
+		{"no key yet", write(cert, old.CertPEM()), "key.pem: no such file", false, ""},
+		{"still not", func() {}, "key.pem: no such file", true, ""},
+		{"another's key", write(key, renewed.KeyPEM(t)), ErrMismatch.Error(), false, ""},
+		{"still another's", func() {}, ErrMismatch.Error(), true, ""},
+		{"good", write(key, old.KeyPEM(t)), "old", false, ""},
+		{"unchanged", func() {}, "old", false, ""},
+		{"renewed, without its key", write(cert, renewed.CertPEM()), "old", false,
+			"ERR: " + cert + ", " + key + ": " + ErrMismatch.Error()},
+		{"still without", func() {}, "old", false, ""},
+		{"half written", write(cert, renewed.CertPEM()[:100]), "old", false,
+			"ERR: " + cert + ", " + key + ": " + ErrNoCert.Error()},
+		{"gone", func() { os.Remove(cert) }, "old", false, "ERR: open " + cert},
+		{"back, without its key", write(cert, renewed.CertPEM()), "old", false, "is still served"},
+		{"with its key", write(key, renewed.KeyPEM(t)), "new", false, ""},
+		{"without it once more", write(key, old.KeyPEM(t)), "new", false, "still served"},
+		{"taken back", write(key, renewed.KeyPEM(t)), "new", false, ""},
+		{"expired", func() { o.Now = func() time.Time { return time.Now().Add(48 * time.Hour) } }, "new", false,
+			"WARN: " + cert + ": the certificate expired"},
+		{"still expired", func() {}, "new", false, ""},
+	} {
+		step.do()
+		log = nil
+		checked := Check(o)
+		pair, err := o.Memory.def(&o)
+		var bad *CertificateError
+		switch {
+		case (checked == nil) != (err == nil):
+			t.Errorf("%s: Check says %v, the handshake %v", step.name, checked, err)
+		case err == nil && pair.Leaf.Subject.CommonName != step.want:
+			t.Errorf("%s: certificate of %s, want %s", step.name, pair.Leaf.Subject.CommonName, step.want)
+		case err != nil && (!errors.As(err, &bad) || !strings.Contains(err.Error(), step.want)):
+			t.Errorf("%s: %v, want %q", step.name, err, step.want)
+		}
+		if err != nil && errors.As(checked, &bad) && bad.Again != step.again {
+			t.Errorf("%s: said before: %+v, want %v", step.name, bad, step.again)
+		}
+		if n := len(log); n != min(1, len(step.log)) || n == 1 && !strings.Contains(log[0], step.log) {
+			t.Errorf("%s: log %q, want one line %q", step.name, log, step.log)
+		}
+	}
+}
+
+// The pair for a name falls back on its own last good one, and on the default when there never was one.
+func TestMemoryByName(t *testing.T) {
+	f := newFixture(t)
+	o := f.opts
+	o.Memory = &Memory{}
+	own := filepath.Join(f.dir, "cert.pem.www.example.com")
+	got := func() (name, warned string) {
+		r := shake(t, o, &tls.Config{ServerName: "www.example.com", InsecureSkipVerify: true})
+		if r.err != nil || r.cerr != nil {
+			t.Fatal(r.err, r.cerr)
+		}
+		return r.client.ConnectionState().PeerCertificates[0].Subject.CommonName, r.warned
+	}
+	for _, step := range []struct {
+		content      []byte
+		name, warned string
+	}{
+		{[]byte("nonsense"), "default.example", "no TLS certificate for"},
+		{[]byte("nonsense"), "default.example", ""},
+		{f.ca.Issue(t, testcert.Spec{Name: "www.example.com"}).PEM(t), "www.example.com", ""},
+		{[]byte("nonsense"), "www.example.com", "still served"},
+		{[]byte("nonsense"), "www.example.com", ""},
+	} {
+		testcert.Write(t, own, step.content)
+		name, warned := got()
+		if name != step.name || (warned != "") != (step.warned != "") || !strings.Contains(warned, step.warned) {
+			t.Errorf("certificate of %s, warned %q; want %s, %q", name, warned, step.name, step.warned)
+		}
+	}
+}
+
+// Many handshakes at once during a renewal all get one of the two certificates.
+func TestMemoryAtOnce(t *testing.T) {
+	f := newFixture(t)
+	o := f.opts
+	o.Memory = &Memory{}
+	if err := Check(o); err != nil {
+		t.Fatal(err)
+	}
+	renewed := f.ca.Issue(t, testcert.Spec{Name: "new"}).PEM(t)
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			for range 50 {
+				if _, err := o.Memory.def(&o); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for n := range renewed {
+		if n%100 == 0 {
+			testcert.Write(t, o.TLS.CertFile, renewed[:n])
+		}
+	}
+	testcert.Write(t, o.TLS.CertFile, renewed)
+	wait.Wait()
+	if pair, err := o.Memory.def(&o); err != nil || pair.Leaf.Subject.CommonName != "new" {
+		t.Errorf("%+v, %v", pair, err)
+	}
+}
