@@ -3,6 +3,7 @@ package check
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -21,10 +22,26 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestGolden runs check on broken and on good set-ups. Each file of testdata is an archive: "protocol" (IMAP unless it
-// says POP3), "settings" (NAME=value lines, or a configuration file when it begins with #config), "json" (ask for it), "user" and "password" (optional), "accounts" (as the auth module answers PRE, after a line with the name; no section = no auth
-// module), "mailhost" (a transcript, played as the server for one connection; none = nobody listens), and "want".
-// ${MAILHOST} is the mailhost's address and port, ${DIR} a folder of the test's own, with a maildir in ${DIR}/home.
+// TestGolden runs check on broken and on good set-ups. Each file of testdata is an archive with these parts, all but
+// the first and the last optional:
+//
+//	settings      NAME=value lines, or a configuration file when it begins with #config
+//	protocol      IMAP unless it says POP3
+//	json          ask for it
+//	server        names for -server
+//	user          the account to follow
+//	password      what is typed
+//	accounts      as the auth module answers PRE, after a line with the name; an answer "closed" is none; without
+//	              the part there is no auth module
+//	authdaemond   a script in place of the program
+//	certificates  see certificates
+//	touch         names of files that hold nothing of use
+//	mailhost      a transcript, played as the server for one connection; without it nobody listens
+//	own-port      the mailhost's port is the protocol's own
+//	want          what check writes
+//
+// ${MAILHOST} is the mailhost's address and port, ${DIR} a folder of the test's own, with a maildir in
+// ${DIR}/home.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) < 12 {
@@ -47,6 +64,12 @@ func golden(t *testing.T, file string) {
 	dir := t.TempDir()
 	for _, sub := range []string{"home/Maildir/cur", "empty"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	certificates(t, dir, sections["certificates"])
+	for f := range strings.FieldsSeq(sections["touch"]) {
+		if err := os.WriteFile(filepath.Join(dir, f), []byte("no table"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,12 +98,25 @@ func golden(t *testing.T, file string) {
 	if strings.TrimSpace(sections["protocol"]) == "POP3" {
 		d = POP3{}
 	}
-	status, got := runCommand(t, d, args, environ, sections["password"])
+	p := program(d)
+	if _, ok := sections["own-port"]; ok {
+		_, p.Protocol.Port, _ = net.SplitHostPort(host)
+	}
+	if text, ok := sections["authdaemond"]; ok {
+		program := filepath.Join(dir, "authdaemond")
+		if err := os.WriteFile(program, []byte(expand(text)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		environ = append(environ, "AUTHDAEMON_PROGRAM="+program)
+	}
+	for server := range strings.FieldsSeq(sections["server"]) {
+		args = append([]string{"-server", server}, args...)
+	}
+	status, got := runCommand(t, p, d, args, environ, sections["password"])
 	got = normalise(got, host, dir)
-	if status == 0 {
-		got += "exit status 0\n"
-	} else {
-		got += "exit status 1\n"
+	got += fmt.Sprintf("exit status %d\n", status)
+	if strings.Contains(got, "secrethash") {
+		t.Errorf("a hash is shown:\n%s", got)
 	}
 	if *update {
 		for i := range archive.Files {
@@ -102,6 +138,7 @@ func golden(t *testing.T, file string) {
 func normalise(text, host, dir string) string {
 	_, port, _ := net.SplitHostPort(host)
 	text = strings.NewReplacer(host, "MAILHOST", dir, "DIR", ":"+port, ":PORT").Replace(text)
+	text = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`).ReplaceAllString(text, "DATE")
 	text = regexp.MustCompile(`in \d+ ms`).ReplaceAllString(text, "in N ms")
 	return regexp.MustCompile(`[\w/.-]*auth\.socket`).ReplaceAllString(text, "SOCKET")
 }
@@ -124,7 +161,7 @@ func program(d Dialect) *frontend.Program {
 	}
 }
 
-func runCommand(t *testing.T, d Dialect, args, environ []string, password string) (int, string) {
+func runCommand(t *testing.T, p *frontend.Program, d Dialect, args, environ []string, password string) (int, string) {
 	t.Helper()
 	in, feed, err := os.Pipe()
 	if err != nil {
@@ -140,7 +177,7 @@ func runCommand(t *testing.T, d Dialect, args, environ []string, password string
 		t.Fatal(err)
 	}
 	defer out.Close()
-	status := Command(t.Context(), program(d), d, args, environ, in, out, out)
+	status := Command(t.Context(), p, d, args, environ, in, out, out)
 	text, err := os.ReadFile(out.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -203,6 +240,9 @@ func authModule(t *testing.T, sections map[string]string, expand func(string) st
 	for block := range strings.SplitSeq(expand(accounts), "\n\n") {
 		name, answer, _ := strings.Cut(strings.TrimSpace(block), "\n")
 		known[name] = answer + "\n.\n"
+		if answer == "closed" {
+			known[name] = ""
+		}
 	}
 	go func() {
 		for {
@@ -229,6 +269,18 @@ func authModule(t *testing.T, sections map[string]string, expand func(string) st
 		}
 	}()
 	return path
+}
+
+// Wrong usage is told apart from what is wrong with a set-up.
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"ann", "bob"}, {"--jsn"}, {"-config"}} {
+		if status, out := runCommand(t, program(IMAP{}), IMAP{}, args, nil, ""); status != 100 || out == "" {
+			t.Errorf("%q: exit status %d, %q", args, status, out)
+		}
+	}
+	if status, out := runCommand(t, program(IMAP{}), IMAP{}, []string{"-h"}, nil, ""); status != 0 || out == "" {
+		t.Errorf("-h: exit status %d, %q", status, out)
+	}
 }
 
 func TestNearest(t *testing.T) {

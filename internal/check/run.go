@@ -27,10 +27,18 @@ type Check struct {
 	Dialect Dialect
 	// Advertised is the capability list that clients are shown before they log in, without and with TLS.
 	Advertised func(tls bool) []string
+	// Program is the front end's name, as it is in its greeting.
+	Program string
+	// Servers are the names that clients connect to; a certificate must be good for each.
+	Servers []string
 	// User is the account to follow; empty = only settings and the auth module.
 	User string
 	// All asks for the capabilities of all mailhosts instead of following an account.
 	All bool
+	// several: the account has more than one server, or its server more than one address. usable is how many of
+	// them have been of use.
+	several bool
+	usable  int
 	// Password asks for the account's password; "" = do not log in.
 	Password func() (string, error)
 }
@@ -61,7 +69,7 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		// Nobody has an empty name: any answer at all says that the module works.
 		_, err := s.Auth.Lookup(ctx, &authlib.LookupRequest{Service: s.Protocol.Service, User: "check"})
 		if err != nil && !errors.Is(err, authlib.ErrRefused) {
-			r.fail("auth", "%v", err)
+			c.noAnswer(ctx, "check", err)
 		} else {
 			r.ok("auth", "the auth module answers")
 		}
@@ -76,27 +84,16 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		r.fail("auth", "no account %q: it is in none of the databases that authmodulelist names", login)
 		return nil
 	case err != nil:
-		r.fail("auth", "%v", err)
+		c.noAnswer(ctx, login, err)
 		return nil
 	}
 	r.ok("auth", "account %q is known as %q, answered by %s in %d ms", login, account.Address, c.module(ctx, req), time.Since(began).Milliseconds())
 	if account.ClearPassword == "" && c.Session.Config.MasterUser == "" {
 		r.info("auth", "the clear password is not stored: CRAM logins can not be proxied unless PROXY_MASTER_USER is set")
 	}
-	for _, option := range []string{"disable" + s.Protocol.Service, "disableinsecure" + s.Protocol.Service} {
-		switch on, err := account.Options.Switch(option); {
-		case err != nil:
-			r.fail("auth", "%v: such logins fail for the time being", err)
-		case on:
-			r.warn("auth", "option %s=%s: such logins are refused", option, strconvOption(account, option))
-		}
-	}
+	c.hash(account)
+	c.disabled(account)
 	return account
-}
-
-func strconvOption(account *authlib.Account, name string) string {
-	value, _ := account.Options.Get(name)
-	return value
 }
 
 // module finds out which database answered.
@@ -130,6 +127,7 @@ func (c *Check) places(ctx context.Context, account *authlib.Account) {
 		r.fail("place", "%v", err)
 		return
 	}
+	c.several = len(hosts) > 1
 	for _, host := range hosts {
 		isHere, err := s.IsHere(host)
 		switch {
@@ -137,12 +135,26 @@ func (c *Check) places(ctx context.Context, account *authlib.Account) {
 			r.fail("place", "gethostname: %v", err)
 		case isHere:
 			r.ok("place", "mailhost %s is this host", host)
+			c.usable++
 			c.here(account)
 		default:
 			r.ok("place", "mailhost %s is elsewhere", host)
 			c.there(ctx, host, account)
 		}
 	}
+	if c.several && c.usable == 0 {
+		r.fail("place", "none of the account's servers can be used")
+	}
+}
+
+// unusable says that one server, or one of its addresses, is of no use, which is a failure where it is the only
+// one: a login tries the next.
+func (c *Check) unusable(topic, format string, args ...any) {
+	if c.several {
+		c.Report.warn(topic, format, args...)
+		return
+	}
+	c.Report.fail(topic, format, args...)
 }
 
 func local(s *frontend.Session) string {
@@ -156,9 +168,10 @@ func local(s *frontend.Session) string {
 func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.Account) {
 	addrs, err := c.Session.Addresses(ctx, host)
 	if err != nil {
-		c.Report.fail("mailhost", "%s: %v", host, err)
+		c.unusable("mailhost", "%s: %v", host, err)
 		return
 	}
+	c.several = c.several || len(addrs) > 1
 	var texts []string
 	for _, a := range addrs {
 		texts = append(texts, a.String())
@@ -166,7 +179,13 @@ func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.
 	c.Report.ok("mailhost", "%s has the address %s", host, strings.Join(texts, ", "))
 	for _, addr := range addrs {
 		m := &frontend.Mailhost{Host: host.Name, Addr: addr.String(), Config: c.Session.Config}
-		c.visit(ctx, m, addr, account)
+		back := c.comesBack(addr)
+		if back {
+			c.loop(host.Name, addr, false)
+		}
+		if c.visit(ctx, m, addr, account, back) {
+			c.usable++
+		}
 	}
 }
 

@@ -56,22 +56,16 @@ func (c *Check) setting(name string) {
 
 // dangers warns about what is allowed but unwise.
 func (c *Check) dangers() {
-	r, s, protocol := c.Report, c.Session.Config, c.Session.Protocol.Name
+	r, s := c.Report, c.Session.Config
 	if level := c.Raw.Get("DEBUG_LOGIN"); authlib.Atoi(level) > 1 {
 		r.warn("settings", "DEBUG_LOGIN=%s: Courier's auth daemon writes passwords to its log", level)
 	}
-	encrypts := s.StartTLS || s.Encrypted
-	if !encrypts {
-		r.warn("settings", "neither %s_STARTTLS=YES nor %s_TLS=1: clients send their passwords in clear text", protocol, protocol)
-	} else if !s.TLSRequired && !s.Encrypted {
-		r.info("settings", "%s_TLS_REQUIRED=0: clients may log in without TLS", protocol)
-	}
+	c.certificates()
 	if s.Balancers != nil && c.Raw.Get("HAPROXY_ALLOW") == "" {
 		r.info("settings", "HAPROXY=1 without HAPROXY_ALLOW: only this machine's own balancer is believed")
 	}
-	c.secret("TLS_CERTFILE", s.TLS.CertFile, encrypts)
-	c.secret("TLS_PRIVATE_KEYFILE", s.TLS.KeyFile, encrypts)
-	c.secret("PROXY_MASTER_PASSWORD_FILE", s.MasterFile, true)
+	c.secret("PROXY_MASTER_PASSWORD_FILE", s.MasterFile)
+	c.machine()
 	if s.MasterUser != "" && s.Mailhosts.Empty() {
 		r.warn("settings", "PROXY_MASTER_USER without PROXY_MAILHOSTS: the master password is sent to whatever mailhost an account names")
 	}
@@ -81,14 +75,12 @@ func (c *Check) dangers() {
 }
 
 // secret looks at the file of a setting that nobody but its owner should read.
-func (c *Check) secret(name, path string, isNeeded bool) {
+func (c *Check) secret(name, path string) {
 	if path == "" {
 		return
 	}
 	st, err := os.Stat(path)
 	switch {
-	case err != nil && !isNeeded:
-		c.Report.info("settings", "%s: %v; without TLS nobody needs it", name, err)
 	case err != nil:
 		c.Report.fail("settings", "%s: %v", name, err)
 	case st.Mode().Perm()&0o004 != 0:

@@ -21,14 +21,17 @@ import (
 // visitTime limits one visit to a mailhost.
 const visitTime = 30 * time.Second
 
-// visit goes to one address as far as a login goes.
-func (c *Check) visit(ctx context.Context, m *frontend.Mailhost, addr netip.AddrPort, account *authlib.Account) {
+// visit goes to one address as far as a login goes, and says whether it is of use: the login's next address is
+// tried where it is not. maybeUs: it may be this program that listens there.
+func (c *Check) visit(
+	ctx context.Context, m *frontend.Mailhost, addr netip.AddrPort, account *authlib.Account, maybeUs bool,
+) bool {
 	r := c.Report
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
 	if err := c.Session.Connect(ctx, m, addr); err != nil {
-		r.fail("connect", "%s: %v", addr, err)
-		return
+		c.unusable("connect", "%s: %v", addr, err)
+		return false
 	}
 	defer func() { m.Conn.Close() }()
 	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
@@ -36,14 +39,18 @@ func (c *Check) visit(ctx context.Context, m *frontend.Mailhost, addr netip.Addr
 	w := newWire(m.Conn)
 	greeting, err := c.Dialect.greeting(w)
 	if err != nil {
-		r.fail("greeting", "%s: %v", addr, err)
-		return
+		c.unusable("greeting", "%s: %v", addr, err)
+		return false
 	}
 	r.ok("greeting", "%s", greeting)
+	if maybeUs && strings.HasSuffix(greeting, " "+c.Program+" ready.") {
+		c.loop(m.Host, addr, true)
+		return false
+	}
 	if m.StartTLS != nil {
 		if w, err = c.startTLS(ctx, m, w); err != nil {
-			r.fail("tls", "%s: %v", addr, err)
-			return
+			c.unusable("tls", "%s: %v", addr, err)
+			return false
 		}
 	}
 	c.tellTLS(m)
@@ -55,6 +62,7 @@ func (c *Check) visit(ctx context.Context, m *frontend.Mailhost, addr netip.Addr
 	}
 	c.login(ctx, w, addr, account, before)
 	c.Dialect.quit(w)
+	return true
 }
 
 func (c *Check) startTLS(ctx context.Context, m *frontend.Mailhost, w *wire) (*wire, error) {

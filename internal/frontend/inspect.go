@@ -14,6 +14,9 @@ import (
 // LoginName returns the name that the auth module is asked for when a client says user.
 func (s *Session) LoginName(user string) string { return loginName(s.Config, user) }
 
+// AuthProgram is the authdaemond that is started where nobody listens; empty where there is none.
+func (s *Session) AuthProgram() string { return authProgram(s.Config) }
+
 // IsHere says whether a mailhost is this host.
 func (s *Session) IsHere(host Host) (bool, error) { return s.isHere(host) }
 

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	mathrand "math/rand/v2"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -78,6 +79,27 @@ func open(path string) (*Table, error) {
 	return t, nil
 }
 
+func inspect(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Open would make it.
+		return unix.Access(filepath.Dir(path), unix.W_OK|unix.X_OK)
+	}
+	if err != nil {
+		return errors.Unwrap(err) // the path is named already
+	}
+	defer f.Close()
+	t := &Table{f: f}
+	if err := t.check(); err != nil {
+		return err
+	}
+	known, _, err := t.header()
+	if err == nil && !known {
+		err = t.checkVersion1()
+	}
+	return err
+}
+
 // check says whether the file is one that nobody else can have made or can change: root would write into it
 // by another's wish, and others could slow down addresses of their choice.
 func (t *Table) check() error {
@@ -96,14 +118,21 @@ func (t *Table) check() error {
 	return nil
 }
 
+// header reads the file's header. Known: it is one of ours, of whatever version.
+func (t *Table) header() (known bool, header [headerSize]byte, err error) {
+	n, err := t.f.ReadAt(header[:], headerStart)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n >= keyOffset+keySize && string(header[:len(magic)]) == magic, header, err
+}
+
 // readHeader reads the key, and makes a new file, or one of an older version, a table of this version.
 func (t *Table) readHeader() error {
-	var header [headerSize]byte
-	n, err := t.f.ReadAt(header[:], headerStart)
-	if err != nil && !errors.Is(err, io.EOF) {
+	known, header, err := t.header()
+	if err != nil {
 		return err
 	}
-	known := n >= keyOffset+keySize && string(header[:len(magic)]) == magic
 	if known && binary.LittleEndian.Uint32(header[len(magic):]) == version {
 		copy(t.key[:], header[keyOffset:])
 		return nil

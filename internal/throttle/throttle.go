@@ -58,6 +58,14 @@ func Open(path string) (*Table, error) {
 	return t, nil
 }
 
+// Inspect says whether Open would succeed, and makes and changes nothing.
+func Inspect(path string) error {
+	if err := inspect(path); err != nil {
+		return fmt.Errorf("throttle table %s: %w", path, err)
+	}
+	return nil
+}
+
 // Close closes the table. Connections that were not left expire by themselves.
 func (t *Table) Close() error { return t.f.Close() }
 

@@ -1,9 +1,11 @@
 package throttle
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -364,6 +366,9 @@ func TestOpenRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := Inspect(path); err == nil {
+			t.Errorf("%s passes the inspection", name)
+		}
 		if table, err := Open(path); err == nil {
 			table.Close()
 			t.Errorf("%s was opened", name)
@@ -371,6 +376,31 @@ func TestOpenRefuses(t *testing.T) {
 		if after, err := os.Stat(path); before.Mode().IsRegular() && (err != nil || after.Size() != before.Size()) {
 			t.Errorf("%s was changed", name)
 		}
+	}
+}
+
+// Inspect finds nothing wrong with what Open would take or make, and leaves it as it is.
+func TestInspect(t *testing.T) {
+	dir := t.TempDir()
+	missing, empty, table := filepath.Join(dir, "missing"), filepath.Join(dir, "empty"), filepath.Join(dir, "table")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	failures(t, openTable(t, table), "192.0.2.7", now)
+	for _, path := range []string{missing, empty, table} {
+		before, _ := os.ReadFile(path)
+		if err := Inspect(path); err != nil {
+			t.Error(err)
+		}
+		if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
+			t.Errorf("%s was changed", path)
+		}
+	}
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("a table was made")
+	}
+	if err := Inspect(filepath.Join(dir, "none", "table")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
 	}
 }
 

@@ -122,6 +122,9 @@ func (i *inspection) pair(f files, worst Grade, then string) *x509.Certificate {
 		i.add(worst, "%v%s", err, then)
 		return nil
 	}
+	if text.open != "" {
+		i.add(Odd, "%s holds a private key and can be read by everybody: chmod 600 %[1]s", text.open)
+	}
 	pair, err := text.pair()
 	if err != nil {
 		i.add(worst, "%s: %v%s%s", f, err, advice(f, err), then)

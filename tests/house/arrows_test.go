@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 
 	"internal/check": {
 		"authlib",
+		"authlib/password",
 		"internal/config",
 		"internal/frontend",
 		"internal/inetd",

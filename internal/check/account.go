@@ -1,0 +1,118 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/authlib/password"
+)
+
+const (
+	// testTime limits authdaemond's test.
+	testTime = 30 * time.Second
+	// maxTest bounds what is shown of it, in bytes.
+	maxTest = 8 << 10
+)
+
+// noAnswer reports that the auth module has not answered, with the database's own words where authdaemond can
+// say them, and the command that shows more.
+func (c *Check) noAnswer(ctx context.Context, user string, err error) {
+	r := c.Report
+	r.fail("auth", "%v", err)
+	words := []string{"authdaemond"}
+	if folder := c.Session.Config.AuthFolder; folder != "" {
+		words = append(words, "-config", folder)
+	}
+	words = append(words, "test", "-s", c.Session.Protocol.Service)
+	if strings.HasPrefix(user, "-") {
+		words = append(words, "--")
+	}
+	words = append(words, user)
+	// The module's answer says no more than that there is none. It is asked by hand only where it is there.
+	if program := c.Session.AuthProgram(); program != "" && errors.Is(err, io.ErrUnexpectedEOF) {
+		for _, line := range ownWords(ctx, program, words[1:]) {
+			r.fail("auth", "authdaemond says: %s", line)
+		}
+	}
+	r.info("auth", "this, as root, shows more: %s", shellWords(words))
+}
+
+// shellWords writes a command as the shell takes it.
+func shellWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = w
+		if w == "" || strings.ContainsFunc(w, isSpecial) {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+// isSpecial says whether a character may mean something to the shell.
+func isSpecial(r rune) bool {
+	isPlain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+	return !isPlain && !strings.ContainsRune("@%+=:,./-_", r)
+}
+
+// ownWords runs authdaemond's test and returns the lines of its standard error. Its standard output, which
+// shows hashes, is not read.
+func ownWords(ctx context.Context, program string, args []string) []string {
+	ctx, cancel := context.WithTimeout(ctx, testTime)
+	defer cancel()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stderr = &out
+	cmd.WaitDelay = time.Second
+	// It fails, as the question did; what it writes is the answer.
+	_ = cmd.Run()
+	text := out.Bytes()
+	text = text[:min(len(text), maxTest)]
+	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+}
+
+// hash says whether the account's stored hash is one that any password can match. It never shows the hash.
+func (c *Check) hash(account *authlib.Account) {
+	hash := account.CryptPassword
+	if hash == "" {
+		return
+	}
+	say := c.Report.fail
+	if account.ClearPassword != "" {
+		say = c.Report.warn // which of the two decides is the database's business
+	}
+	if password.Locked(hash) {
+		say("auth", "the stored hash is locked (it begins with ! or *, or is empty): no password matches it")
+		return
+	}
+	var unknown *password.UnknownSchemeError
+	if _, err := password.Verify(hash, ""); errors.As(err, &unknown) {
+		say("auth", "%v: no password matches it; authdaemond(8) lists the schemes", unknown)
+	}
+}
+
+// disabled says which of the account's options refuse its logins.
+func (c *Check) disabled(account *authlib.Account) {
+	r, s := c.Report, c.Session
+	never, insecure := "disable"+s.Protocol.Service, "disableinsecure"+s.Protocol.Service
+	switch on, err := account.Options.Switch(never); {
+	case err != nil:
+		r.fail("auth", "%v: such logins fail for the time being", err)
+	case on:
+		r.fail("auth", "option %s: the account may not log in", never)
+	}
+	switch on, err := account.Options.Switch(insecure); {
+	case err != nil:
+		r.fail("auth", "%v: such logins fail for the time being", err)
+	case on && !s.Config.StartTLS && !s.Config.Encrypted && s.Config.Balancers == nil:
+		r.fail("auth", "option %s: the account may not log in without TLS, and there is none", insecure)
+	case on:
+		r.warn("auth", "option %s: the account may not log in without TLS", insecure)
+	}
+}

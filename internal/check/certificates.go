@@ -1,0 +1,55 @@
+package check
+
+import (
+	"mailproxy/internal/config"
+	"mailproxy/internal/tlsconf"
+)
+
+// certificates looks at what TLS with clients and with mailhosts needs.
+func (c *Check) certificates() {
+	r, s, protocol := c.Report, c.Session.Config, c.Session.Protocol.Name
+	if s.Mailhost.Mode != config.ModeClear && s.Proxy {
+		if _, err := tlsconf.NewClient(s.Mailhost, "mailhost"); err != nil {
+			r.fail("settings", "%v", err)
+		}
+	}
+	switch {
+	case s.StartTLS || s.Encrypted:
+	case s.TLSRequired && s.Balancers == nil:
+		r.fail("settings", "%s_TLS_REQUIRED=1, but neither %s_STARTTLS=YES nor %s_TLS=1: nobody can log in",
+			protocol, protocol, protocol)
+		return
+	case s.TLSRequired:
+		r.warn("settings", "%s_TLS_REQUIRED=1, but neither %s_STARTTLS=YES nor %s_TLS=1: "+
+			"nobody can log in but clients whose TLS ends at the balancer (HAProxy's send-proxy-v2-ssl)",
+			protocol, protocol, protocol)
+		return
+	default:
+		r.warn("settings", "neither %s_STARTTLS=YES nor %s_TLS=1: clients send their passwords in clear text",
+			protocol, protocol)
+		return
+	}
+	if !s.TLSRequired && !s.Encrypted {
+		r.info("settings", "%s_TLS_REQUIRED=0: clients may log in without TLS", protocol)
+	}
+	all := s.TLSRequired || s.Encrypted
+	broken := false
+	for _, f := range tlsconf.Inspect(tlsconf.Options{TLS: s.TLS}, c.Servers...) {
+		switch {
+		case f.Grade == tlsconf.Fine:
+			r.ok("certificate", "%s", f.Text)
+		case f.Grade == tlsconf.Broken && all:
+			broken = true
+			r.fail("certificate", "%s", f.Text)
+		default:
+			broken = broken || f.Grade == tlsconf.Broken
+			r.warn("certificate", "%s", f.Text)
+		}
+	}
+	switch {
+	case broken && s.TLSRequired:
+		r.fail("settings", "%s_TLS_REQUIRED=1: clients that do not take this certificate cannot log in", protocol)
+	case broken && !all:
+		r.warn("settings", "%s_STARTTLS=YES does not work: whoever logs in does so without TLS", protocol)
+	}
+}

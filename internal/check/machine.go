@@ -1,0 +1,92 @@
+package check
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+
+	"mailproxy/internal/identity"
+	"mailproxy/internal/throttle"
+)
+
+// machine looks at what the settings name on this machine: users and files.
+func (c *Check) machine() {
+	r, s := c.Report, c.Session.Config
+	if s.ThrottleFile != "" {
+		if err := throttle.Inspect(s.ThrottleFile); err != nil {
+			r.warn("settings", "THROTTLE_FILE: %v; logins are not slowed down and MAXUNAUTHPERIP does not count", err)
+		}
+	}
+	if s.RelayUser == "" || !s.Proxy {
+		return
+	}
+	err := checkUser(s.RelayUser)
+	if err == nil {
+		return
+	}
+	if _, missing := os.Stat(s.RelaySocket); s.RelaySocket != "" && missing == nil {
+		r.warn("settings", "PROXY_USER=%s: %v; a session that relayd does not take is refused", s.RelayUser, err)
+		return
+	}
+	r.fail("settings", "PROXY_USER=%s: %v; started as root, the program refuses all accounts that are elsewhere",
+		s.RelayUser, err)
+}
+
+// checkUser says whether a program can become a user.
+func checkUser(name string) error {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return err
+	}
+	if identity.Check(uint32(uid), uint32(gid), nil) != nil {
+		return fmt.Errorf("it has uid %d and gid %d, which no session may have", uid, gid)
+	}
+	return nil
+}
+
+// comesBack says whether an address is this machine's, and the port one at which this program is to be
+// expected.
+func (c *Check) comesBack(addr netip.AddrPort) bool {
+	port := strconv.Itoa(int(addr.Port()))
+	p := c.Session.Protocol
+	if port != p.Port && port != p.TLSPort {
+		return false
+	}
+	if addr.Addr().IsLoopback() {
+		return true
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		c.Report.warn("mailhost", "the addresses of this machine: %v", err)
+	}
+	for _, a := range own {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr() == addr.Addr().WithZone("") {
+			return true
+		}
+	}
+	return false
+}
+
+// loop says what to do about a mailhost that is this machine under another name. Sure: it greets as we do.
+func (c *Check) loop(host string, addr netip.AddrPort, sure bool) {
+	name := strings.TrimSuffix(host, ".")
+	if sure {
+		c.unusable("mailhost", "%s (%s) is this proxy itself, and the login would come back here: "+
+			"PROXY_HOSTNAME=%s makes accounts with this mailhost local ones", host, addr, name)
+		return
+	}
+	c.Report.warn("mailhost", "%s (%s) is this machine: if it is this proxy that listens there, "+
+		"PROXY_HOSTNAME=%s makes accounts with this mailhost local ones", host, addr, name)
+}
