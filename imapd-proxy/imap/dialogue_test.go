@@ -9,7 +9,7 @@ import (
 
 	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend/fronttest"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/local"
 	"mailproxy/tests/transcript"
 )
 
@@ -99,7 +99,7 @@ func TestMailhostTalksAtOnce(t *testing.T) {
 
 // A process that is neither root nor another user for good serves nobody any more.
 func TestHalfChanged(t *testing.T) {
-	s := front().Begin(t, fronttest.Options{DropRoot: inetd.ErrChanged})
+	s := front().Begin(t, fronttest.Options{DropRoot: local.ErrChanged})
 	transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN bob geheim\nS: * BYE Temporary problem, please try again later\nS-")
 	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
 		t.Errorf("status %d, log\n%s", status, s.Log)

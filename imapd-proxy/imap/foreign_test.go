@@ -5,7 +5,7 @@ import (
 	"context"
 	"testing"
 
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/maillog"
 	"mailproxy/tests/transcript"
 )
 
@@ -28,7 +28,7 @@ func TestWarnOfMissing(t *testing.T) {
 			m, theirs := testMailhost(t, c.settings...)
 			m.Offered = promised
 			var log bytes.Buffer
-			m.Log = inetd.NewLog(&log)
+			m.Log = maillog.NewLog(&log)
 			done := make(chan error, 1)
 			go func() {
 				r := &transcript.Runner{Conn: theirs, As: transcript.Server}

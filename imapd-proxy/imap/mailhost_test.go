@@ -12,12 +12,13 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/frontend/fronttest"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/maillog"
 	"mailproxy/tests/transcript"
 )
 
 // testMailhost returns a Mailhost on one end of a socketpair, and the other end.
-func testMailhost(t testing.TB, settings ...string) (*frontend.Mailhost, inetd.Conn) {
+func testMailhost(t testing.TB, settings ...string) (*frontend.Mailhost, launch.Conn) {
 	t.Helper()
 	c, err := config.Load(nil, settings, config.IMAP)
 	if err != nil {
@@ -27,8 +28,8 @@ func testMailhost(t testing.TB, settings ...string) (*frontend.Mailhost, inetd.C
 	ours.SetDeadline(time.Now().Add(20 * time.Second))
 	return &frontend.Mailhost{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:143", Tag: "a1", User: "ann@example.com", Password: "sec ret",
-		Client: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "2001:db8::1", LocalPort: "143"},
-		Config: c, Log: inetd.NewSilentLog(),
+		Client: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "2001:db8::1", LocalPort: "143"},
+		Config: c, Log: maillog.NewSilentLog(),
 	}, theirs
 }
 

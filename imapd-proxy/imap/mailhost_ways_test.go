@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"mailproxy/internal/frontend"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 )
 
 // What a mailhost says of itself decides how it is sent a password, or that it is sent none.
@@ -135,7 +135,7 @@ func TestWaysToLogIn(t *testing.T) {
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
 		{name: "forwarded client, unknown", setting: forward, change: func(m *frontend.Mailhost) {
-			m.Client = inetd.Peer{RemoteIP: `"); drop`, RemotePort: "N/A"}
+			m.Client = launch.Peer{RemoteIP: `"); drop`, RemotePort: "N/A"}
 		}, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"

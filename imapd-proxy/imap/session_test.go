@@ -7,14 +7,14 @@ import (
 	"strings"
 
 	"mailproxy/internal/frontend/fronttest"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/local"
 )
 
 // front is this program for fronttest.
 func front() *fronttest.Front {
 	return &fronttest.Front{
 		Program: Program, Args: []string{"/usr/bin/imapd", "Maildir"}, Mailhost: echoMailhost,
-		Greeting: func(l *inetd.Local) string {
+		Greeting: func(l *local.Server) string {
 			return "* " + fronttest.Describe(l) + ", tag " + imapTag(l.Environ) + "\r\n"
 		},
 		Farewell: "* the end\r\n",

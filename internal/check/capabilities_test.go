@@ -10,7 +10,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/maillog"
 )
 
 // list is an auth module that has these mailhost options, one account each.
@@ -67,7 +67,7 @@ func TestAllCapabilities(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := p.Inspect(loaded, inetd.NewSilentLog(), nil)
+			s := p.Inspect(loaded, maillog.NewSilentLog(), nil)
 			s.Auth = c.auth
 			check := &Check{Report: &Report{Out: &out}, Session: s, Dialect: c.d}
 			check.capabilities(t.Context())

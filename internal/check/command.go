@@ -10,7 +10,7 @@ import (
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/maillog"
 )
 
 // Command is the subcommand "check" of a front end: check [-config FILE]... [-server NAME]... [--json]
@@ -62,10 +62,10 @@ func Command(ctx context.Context, p *frontend.Program, d Dialect, args, environ 
 		c.Sources = []string{"the environment (-config FILE reads the files that the start script reads)"}
 	}
 	// Warnings of the steps themselves are part of the report.
-	log := inetd.NewLog(logLines{report})
+	log := maillog.NewLog(logLines{report})
 	c.Session = p.Inspect(loaded, log, nil)
 	c.Advertised = func(tls bool) []string {
-		shown := p.Inspect(loaded, inetd.NewSilentLog(), nil)
+		shown := p.Inspect(loaded, maillog.NewSilentLog(), nil)
 		shown.TLS = tls
 		return p.Capabilities(shown)
 	}

@@ -14,7 +14,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/tlsconf"
 )
 
@@ -186,7 +186,7 @@ func isDir(path string) error {
 }
 
 // tlsFacts describes the encryption of a connection: version and cipher suite.
-func tlsFacts(conn inetd.Conn) (string, bool) {
+func tlsFacts(conn launch.Conn) (string, bool) {
 	c, ok := conn.(*tlsconf.Conn)
 	if !ok {
 		return "", false

@@ -16,7 +16,7 @@ type Status int
 // The ways.
 const (
 	Used     Status = iota // a field of Config, or part of one
-	Launcher               // what the launcher says about one connection; package inetd reads it
+	Launcher               // what the launcher says about one connection; package launch reads it
 	Ignored                // it means nothing to the front ends, see Setting.Why
 	Passed                 // it is for the start script or the local server, which gets the whole environment
 )

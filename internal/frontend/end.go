@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"mailproxy/internal/facts"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 	"mailproxy/relay"
 )
 
@@ -59,7 +59,7 @@ func (s *Session) Begin(ctx context.Context) (end func()) {
 
 // SetConn replaces the connection after STARTTLS. Deadlines and the interrupt by SIGTERM apply to the new
 // one.
-func (s *Session) SetConn(conn inetd.Conn) {
+func (s *Session) SetConn(conn launch.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Conn, s.TLS = conn, true

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 	"mailproxy/relay"
 )
@@ -47,7 +47,7 @@ func TestNamesForgeNothing(t *testing.T) {
 // A mailhost's answer is a value like any other.
 func TestMailhostForgesNothing(t *testing.T) {
 	w := newWorld(t, imap)
-	m := &Mailhost{Host: "a", Addr: "192.0.2.1:143", User: "bob", Client: inetd.Peer{}}
+	m := &Mailhost{Host: "a", Addr: "192.0.2.1:143", User: "bob", Client: launch.Peer{}}
 	said := login.Answer{Text: "no, ip=[198.51.100.1]" + strings.Repeat("x", 5000)}
 	w.logRejected(m, &RejectedError{StepLogin, said}, login.Verdict{})
 	w.logUnusable(m, StepLogin, errors.New("said \"no, ip=[198.51.100.1]"+strings.Repeat("x", 5000)))

@@ -10,7 +10,7 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/facts"
 	"mailproxy/internal/haproxy"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/line"
 )
 
@@ -37,9 +37,9 @@ func (s *Session) acceptHeader() error {
 	if h.Local {
 		return nil
 	}
-	s.Peer = inetd.Peer{
-		RemoteIP: inetd.AddressText(h.Client.Addr()), RemotePort: strconv.Itoa(int(h.Client.Port())),
-		LocalIP: inetd.AddressText(h.Server.Addr()), LocalPort: strconv.Itoa(int(h.Server.Port())),
+	s.Peer = launch.Peer{
+		RemoteIP: launch.AddressText(h.Client.Addr()), RemotePort: strconv.Itoa(int(h.Client.Port())),
+		LocalIP: launch.AddressText(h.Server.Addr()), LocalPort: strconv.Itoa(int(h.Server.Port())),
 	}
 	s.facts, s.tlsAtBalancer = headerFacts(h), h.TLS
 	return nil

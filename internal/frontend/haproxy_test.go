@@ -12,7 +12,8 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/haproxy"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/maillog"
 	"mailproxy/relay/relaytest"
 )
 
@@ -28,11 +29,11 @@ func TestAcceptHeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}
+	told := launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}
 	cases := []struct {
 		name, allow, sent string
-		env               []string    // what the launcher said
-		peer              *inetd.Peer // nil = as the socket says
+		env               []string     // what the launcher said
+		peer              *launch.Peer // nil = as the socket says
 		left              string
 		age               time.Duration
 		log               string // part of the one line that ends the session; empty = it goes on
@@ -63,8 +64,8 @@ func TestAcceptHeader(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := &Session{
-				Conn: ours, Settings: loaded.Texts(), Config: loaded, Log: inetd.NewLog(&log), Protocol: protocol,
-				Peer: inetd.NewPeer(loaded.Raw(), ours), System: RealSystem(), Started: time.Now().Add(-c.age),
+				Conn: ours, Settings: loaded.Texts(), Config: loaded, Log: maillog.NewLog(&log), Protocol: protocol,
+				Peer: launch.NewPeer(loaded.Raw(), ours), System: RealSystem(), Started: time.Now().Add(-c.age),
 			}
 			want := s.Peer
 			if c.peer != nil {
@@ -105,8 +106,8 @@ func TestAcceptHeaderTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &Session{
-		Conn: ours, Settings: loaded.Texts(), Config: loaded, Log: inetd.NewSilentLog(), Protocol: protocol,
-		Peer: inetd.NewPeer(loaded.Raw(), ours),
+		Conn: ours, Settings: loaded.Texts(), Config: loaded, Log: maillog.NewSilentLog(), Protocol: protocol,
+		Peer: launch.NewPeer(loaded.Raw(), ours),
 	}
 	if err := s.acceptHeader(); err != nil {
 		t.Fatal(err)
@@ -131,7 +132,7 @@ func TestAcceptHeaderTLS(t *testing.T) {
 
 func TestIsOurselvesBehindABalancer(t *testing.T) {
 	ours, _ := tcpPair(t)
-	s := &Session{Conn: ours, Peer: inetd.Peer{LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}}
+	s := &Session{Conn: ours, Peer: launch.Peer{LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}}
 	for addr, want := range map[string]bool{
 		ours.LocalAddr().String(): true, "192.0.2.1:143": true, "[::ffff:192.0.2.1]:143": true, "192.0.2.1:1143": false, "192.0.2.2:143": false,
 	} {

@@ -6,7 +6,8 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/maillog"
 )
 
 // The methods below show single steps of Login, for a program that explains them.
@@ -57,6 +58,6 @@ func (s *Session) LogInAsMaster(ctx context.Context, m *Mailhost, account *authl
 }
 
 // Inspect makes a session without a connection from settings: enough for the methods above and for Auth.
-func (p *Program) Inspect(c *config.Config, log *inetd.Log, args []string) *Session {
-	return p.session(&inetd.Launch{Log: log}, c, args, nil)
+func (p *Program) Inspect(c *config.Config, log *maillog.Log, args []string) *Session {
+	return p.session(&launch.Launch{Log: log}, c, args, nil)
 }

@@ -7,7 +7,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/facts"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/local"
 )
 
 // ExecLocal becomes the account's user and the local server. It returns only when that failed, by then
@@ -26,30 +26,30 @@ func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 	switch {
 	case errors.Is(err, ErrServed):
 		return ErrServed
-	case errors.Is(err, inetd.ErrHome):
+	case errors.Is(err, local.ErrHome):
 		s.logHome(o.Account.Address, l.Home, err)
 		return ErrHome
-	case errors.Is(err, inetd.ErrProgram):
+	case errors.Is(err, local.ErrProgram):
 		s.logExec(l.Path, err)
 	default:
 		s.logLocal(o.Account.Address, err)
 	}
-	if errors.Is(err, inetd.ErrChanged) {
+	if errors.Is(err, local.ErrChanged) {
 		return ErrHome
 	}
-	if errors.Is(err, inetd.ErrRoot) {
+	if errors.Is(err, local.ErrRoot) {
 		return s.refuse(s.ctx, &DeniedError{Code: s.Protocol.Codes.Broken})
 	}
 	return s.refuse(s.ctx, ErrTemporary)
 }
 
 // local describes the local server of an account.
-func (s *Session) local(account *authlib.Account, tag string, extraEnv []string) *inetd.Local {
+func (s *Session) local(account *authlib.Account, tag string, extraEnv []string) *local.Server {
 	maildir := account.Maildir
 	if maildir == "" {
 		maildir = s.Args[1]
 	}
-	return &inetd.Local{
+	return &local.Server{
 		Path: s.Args[0], Args: []string{maildir},
 		Environ: s.localEnviron(account, tag, extraEnv),
 		Home:    account.Home, SystemUser: account.SystemUser, UID: account.UID, GID: account.GID,

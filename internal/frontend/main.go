@@ -11,7 +11,8 @@ import (
 	"syscall"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/local"
 	"mailproxy/internal/version"
 )
 
@@ -33,7 +34,7 @@ type Program struct {
 }
 
 // Run is the whole of a front end's main: flags, launcher, settings, signals, one session. args and environ are the
-// process's (args without the program's name); the three files become ours, see inetd.Open. The result is the exit
+// process's (args without the program's name); the three files become ours, see launch.Open. The result is the exit
 // status: 0 after an orderly session and after a signal before the login, 1 after a failure.
 func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout, stderr *os.File) int {
 	command, err := p.parse(args)
@@ -43,38 +44,38 @@ func (p *Program) Run(ctx context.Context, args, environ []string, stdin, stdout
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	launch, openErr := inetd.Open(inetd.Request{
+	opened, openErr := launch.Open(launch.Request{
 		// In syslog the program goes by the name of Courier's service, imapd or pop3d: fail2ban's filters look for it.
 		Name: strings.TrimSuffix(p.Name, "-proxy"), Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
 	})
-	if launch.Conn != nil {
-		defer launch.Conn.Close()
+	if opened.Conn != nil {
+		defer opened.Conn.Close()
 	}
-	if err := inetd.NoCore(); err != nil {
-		launch.Log.Warnf("passwords may end up in core files: %v", err)
+	if err := launch.NoCore(); err != nil {
+		opened.Log.Warnf("passwords may end up in core files: %v", err)
 	}
 	switch {
 	case err != nil:
-		launch.Log.Errf("usage: %s [-config FILE]... SERVER MAILDIR: %v", p.Name, err)
-		return p.giveUp(launch, p.WrongArguments)
+		opened.Log.Errf("usage: %s [-config FILE]... SERVER MAILDIR: %v", p.Name, err)
+		return p.giveUp(opened, p.WrongArguments)
 	case openErr != nil:
-		launch.Log.Critf("%v", openErr)
-		return p.giveUp(launch, p.Unavailable)
+		opened.Log.Critf("%v", openErr)
+		return p.giveUp(opened, p.Unavailable)
 	}
 	c, err := config.Load(command.configs, environ, config.Protocol(p.Protocol.Name))
 	if err != nil {
 		for text := range strings.SplitSeq(err.Error(), "\n") {
-			launch.Log.Critf("%s", text)
+			opened.Log.Critf("%s", text)
 		}
-		return p.giveUp(launch, p.Unavailable)
+		return p.giveUp(opened, p.Unavailable)
 	}
-	s := p.session(launch, c, command.args, stderr)
+	s := p.session(opened, c, command.args, stderr)
 	defer s.Begin(ctx)()
 	if err := s.acceptHeader(); err != nil {
 		return status(ctx)
 	}
 	if !s.enter() {
-		return p.giveUp(launch, p.Unavailable)
+		return p.giveUp(opened, p.Unavailable)
 	}
 	defer s.left()
 	if err := s.BeginTLS(ctx); err != nil {
@@ -119,20 +120,20 @@ func (p *Program) parse(args []string) (command, error) {
 }
 
 // giveUp tells the client, if there is one, and returns the exit status.
-func (p *Program) giveUp(launch *inetd.Launch, text string) int {
-	if launch.Conn != nil {
-		s := &Session{Conn: launch.Conn, System: RealSystem()}
+func (p *Program) giveUp(opened *launch.Launch, text string) int {
+	if opened.Conn != nil {
+		s := &Session{Conn: opened.Conn, System: RealSystem()}
 		s.Farewell(text + "\r\n")
 	}
 	return 1
 }
 
 // session puts together what the dialogue needs.
-func (p *Program) session(launch *inetd.Launch, c *config.Config, args []string, stderr *os.File) *Session {
+func (p *Program) session(opened *launch.Launch, c *config.Config, args []string, stderr *os.File) *Session {
 	system := RealSystem()
-	system.Start = func(stdio syscall.Conn, l *inetd.Local) (*os.Process, error) { return inetd.Start(stdio, stderr, l) }
+	system.Start = func(stdio syscall.Conn, l *local.Server) (*os.Process, error) { return local.Start(stdio, stderr, l) }
 	s := &Session{
-		Conn: launch.Conn, Peer: launch.Peer, Settings: c.Texts(), Config: c, Log: launch.Log,
+		Conn: opened.Conn, Peer: opened.Peer, Settings: c.Texts(), Config: c, Log: opened.Log,
 		Protocol: p.Protocol, Args: args, System: system,
 	}
 	s.Auth = s.authClient(c.Environ(), stderr)

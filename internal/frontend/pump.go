@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/local"
 	"mailproxy/relay"
 )
 
@@ -15,8 +16,8 @@ var ErrServed = errors.New("served by the local server")
 // pumpLocal starts the local server on a socket pair and carries its session through our TLS until both
 // directions are done: then the error is ErrServed. Any other error says that the server did not start;
 // this process has not changed then.
-func (s *Session) pumpLocal(ctx context.Context, l *inetd.Local, address string) error {
-	ours, theirs, err := inetd.Pair()
+func (s *Session) pumpLocal(ctx context.Context, l *local.Server, address string) error {
+	ours, theirs, err := launch.Pair()
 	if err != nil {
 		return err
 	}

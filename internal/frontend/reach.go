@@ -14,7 +14,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/text"
 )
 
@@ -268,14 +268,14 @@ func (s *Session) judge(m *Mailhost, err error) error {
 }
 
 // dial connects to one address within its own time limit.
-func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (inetd.Conn, error) {
+func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (launch.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
 	defer cancel()
 	c, err := s.System.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	conn, ok := c.(inetd.Conn)
+	conn, ok := c.(launch.Conn)
 	if !ok {
 		c.Close()
 		return nil, fmt.Errorf("a %T can not be half-closed", c)

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"net"
 
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/local"
 	"mailproxy/internal/peercred"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
@@ -27,7 +28,7 @@ func (s *Session) relayInfo(o *Outcome) relay.Info {
 }
 
 // relaySession is what a carrier is given.
-func (s *Session) relaySession(mailhost inetd.Conn, info relay.Info) *relay.Session {
+func (s *Session) relaySession(mailhost launch.Conn, info relay.Info) *relay.Session {
 	return &relay.Session{Client: s.Conn, Mailhost: mailhost, Info: info,
 		KeepAlive: s.Config.Keepalive, HalfClose: s.Config.HalfClosed}
 }
@@ -57,7 +58,7 @@ func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
 	s.reportLogin(o, nil)
 	if err := s.dropRoot(); err != nil {
 		s.logDropRoot(err)
-		if errors.Is(err, inetd.ErrChanged) {
+		if errors.Is(err, local.ErrChanged) {
 			return ErrHome
 		}
 		return s.refuse(ctx, ErrTemporary)

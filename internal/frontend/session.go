@@ -18,8 +18,9 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/facts"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
+	"mailproxy/internal/maillog"
 	"mailproxy/internal/throttle"
 )
 
@@ -44,7 +45,7 @@ type Protocol struct {
 	TLSWord string
 	// Codes are its response codes.
 	Codes login.Codes
-	// NonBlocking is the mode of the local server's descriptors, see inetd.Local.
+	// NonBlocking is the mode of the local server's descriptors, see package local.
 	NonBlocking bool
 	// Login logs in at a mailhost: it reads the greeting and sends the credentials. It returns nil when the
 	// mailhost has said yes and nothing behind its answer has been read, a *RejectedError when it answered
@@ -57,7 +58,7 @@ type Protocol struct {
 // Mailhost is one connection to a mailhost, first while we log in to it, then for good.
 type Mailhost struct {
 	// Conn is the connection. StartTLS replaces it.
-	Conn inetd.Conn
+	Conn launch.Conn
 	// Host is the server as the mailhost option names it, Addr the address and port that we are connected to.
 	Host, Addr string
 	// Tag is the IMAP tag of the client's login command.
@@ -71,7 +72,7 @@ type Mailhost struct {
 	// TLS says that Conn is encrypted.
 	TLS bool
 	// Client is the real client, for PROXY_FORWARD_CLIENT.
-	Client inetd.Peer
+	Client launch.Peer
 	// Hops is how many proxies may still follow, to be told to one; 0 = it is not to be told.
 	Hops int
 	// UTF8 says that a POP3 client has sent UTF8.
@@ -86,7 +87,7 @@ type Mailhost struct {
 	// Config is the session's.
 	Config *config.Config
 	// Log is the session's.
-	Log *inetd.Log
+	Log *maillog.Log
 	// Answer is the dialogue's own: what it wants to pass to the client later (foreign capabilities).
 	Answer []byte
 }
@@ -218,14 +219,14 @@ type Outcome struct {
 // Session is one client's connection.
 type Session struct {
 	// Conn is the connection to the client. STARTTLS replaces it by SetConn.
-	Conn inetd.Conn
+	Conn launch.Conn
 	// TLS says that the connection is encrypted, by us or by couriertls in front of us.
 	TLS    bool
-	Peer   inetd.Peer
+	Peer   launch.Peer
 	Config *config.Config
 	// Settings are the environment and the files in one, for the local server, with what became of TLS.
 	Settings map[string]string
-	Log      *inetd.Log
+	Log      *maillog.Log
 	Auth     AuthModule
 	Protocol *Protocol
 	// Args are the local server and the default maildir.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/local"
 )
 
 func writeFile(t *testing.T, name, text string) {
@@ -148,7 +148,7 @@ func TestRelayBroken(t *testing.T) {
 func TestExecLocal(t *testing.T) {
 	w := newWorld(t, imap, "A=1", "HOME=/root", "LISTEN_FDS=1", "LISTEN_PID=1", "NOTIFY_SOCKET=/x", "MAILDIR=x", "IMAP_TLS=0",
 		"AUTH_MKHOMEDIR_SKEL=/skel", "LOCAL_ULIMIT_V=1000", "IMAP_UMASK=027", "OPTIONS=old", "AUTHENTICATED=old")
-	w.execErr = fmt.Errorf("%w: x", inetd.ErrProgram)
+	w.execErr = fmt.Errorf("%w: x", local.ErrProgram)
 	account := w.account("bob", "a=b,c=d")
 	err := w.ExecLocal(&Outcome{Account: account}, "a1", "UTF8=1")
 	l := w.execed
@@ -174,7 +174,7 @@ func TestExecLocalPOP3(t *testing.T) {
 	w.TLS = true
 	account := w.account("bob", "")
 	account.Maildir, account.SystemUser, account.UID = "Mail", "system", nil
-	w.execErr = inetd.ErrRoot
+	w.execErr = local.ErrRoot
 	if err := w.ExecLocal(&Outcome{Account: account}, "", "UTF8=0"); !sameError(err, &DeniedError{Code: "SYS/PERM"}) {
 		t.Error(err)
 	}
@@ -195,12 +195,12 @@ func TestExecLocalErrors(t *testing.T) {
 		log       string
 		delayed   bool
 	}{
-		{fmt.Errorf("%w: x", inetd.ErrHome), ErrHome, "WARN: bob: chdir(/home/bob) failed!!: home directory can not be entered: x", false},
-		{inetd.ErrNotRoot, ErrTemporary, "ERR: local account bob: not started as root, so local accounts can not be served", true},
+		{fmt.Errorf("%w: x", local.ErrHome), ErrHome, "WARN: bob: chdir(/home/bob) failed!!: home directory can not be entered: x", false},
+		{local.ErrNotRoot, ErrTemporary, "ERR: local account bob: not started as root, so local accounts can not be served", true},
 		{errors.New("x"), ErrTemporary, "ERR: local account bob: x", true},
 		// This process may be bob by now: it must not serve anybody else.
-		{fmt.Errorf("%w: %w", inetd.ErrChanged, inetd.ErrProgram), ErrHome,
-			"ERR: exec(/usr/bin/imapd) failed!!: " + inetd.ErrChanged.Error() + ": program can not be run", false},
+		{fmt.Errorf("%w: %w", local.ErrChanged, local.ErrProgram), ErrHome,
+			"ERR: exec(/usr/bin/imapd) failed!!: " + local.ErrChanged.Error() + ": program can not be run", false},
 	} {
 		w := newWorld(t, imap)
 		w.execErr = test.err

@@ -13,8 +13,9 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
+	"mailproxy/internal/maillog"
 )
 
 func throttled(t *testing.T, path string, log *bytes.Buffer) *Session {
@@ -24,8 +25,8 @@ func throttled(t *testing.T, path string, log *bytes.Buffer) *Session {
 		t.Fatal(err)
 	}
 	return &Session{
-		Config: c, Log: inetd.NewLog(log), System: RealSystem(),
-		Peer: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
+		Config: c, Log: maillog.NewLog(log), System: RealSystem(),
+		Peer: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"maps"
 	"net"
 
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/tlsconf"
 )
 
@@ -117,7 +117,7 @@ func (s *Session) ExternalName() string {
 }
 
 // doesTLS says whether this process itself encrypts the connection.
-func doesTLS(conn inetd.Conn) bool {
+func doesTLS(conn launch.Conn) bool {
 	_, ok := conn.(interface{ NetConn() net.Conn })
 	return ok
 }

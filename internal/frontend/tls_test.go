@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/tlsconf/testcert"
 )
 
@@ -33,7 +33,7 @@ func TestBeginTLS(t *testing.T) {
 	} {
 		w := newWorld(t, imap, c.settings...)
 		if c.unix {
-			ours, theirs, err := inetd.Pair()
+			ours, theirs, err := launch.Pair()
 			if err != nil {
 				t.Fatal(err)
 			}

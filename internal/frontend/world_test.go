@@ -12,7 +12,9 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/local"
+	"mailproxy/internal/maillog"
 	"mailproxy/tests/testlog"
 )
 
@@ -58,7 +60,7 @@ type world struct {
 	dropped []string
 	// execErr is what becoming the local server ends with.
 	execErr error
-	execed  *inetd.Local
+	execed  *local.Server
 }
 
 var errRefusedByKernel = errors.New("nobody listens")
@@ -78,8 +80,8 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 		protocol.Login = func(ctx context.Context, m *Mailhost) error { return w.servers[m.Addr](ctx, m) }
 	}
 	w.Session = &Session{
-		Conn: conn, Peer: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port},
-		Settings: c.Texts(), Config: c, Log: inetd.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
+		Conn: conn, Peer: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port},
+		Settings: c.Texts(), Config: c, Log: maillog.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
 		Args: []string{"/usr/bin/imapd", "Maildir"},
 	}
 	real := RealSystem()
@@ -107,7 +109,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 			return conn, nil
 		},
 		DropRoot: func(user string) error { w.dropped = append(w.dropped, user); return nil },
-		Exec:     func(_ inetd.Conn, l *inetd.Local) error { w.execed = l; return w.execErr },
+		Exec:     func(_ launch.Conn, l *local.Server) error { w.execed = l; return w.execErr },
 	}
 	t.Cleanup(w.Begin(t.Context()))
 	return w

@@ -10,7 +10,7 @@ import (
 
 	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend/fronttest"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/local"
 	"mailproxy/tests/transcript"
 )
 
@@ -246,7 +246,7 @@ func FuzzSession(f *testing.F) {
 
 // A process that is neither root nor another user for good serves nobody any more.
 func TestHalfChanged(t *testing.T) {
-	s := front().Begin(t, fronttest.Options{DropRoot: inetd.ErrChanged})
+	s := front().Begin(t, fronttest.Options{DropRoot: local.ErrChanged})
 	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+replyTemporary+"\nS-")
 	if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
 		t.Errorf("status %d, log\n%s", status, s.Log)

@@ -11,7 +11,8 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/frontend/fronttest"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/maillog"
 	"mailproxy/tests/transcript"
 )
 
@@ -22,9 +23,9 @@ func testMailhost(t testing.TB, log io.Writer) (*frontend.Mailhost, *net.UnixCon
 	return &frontend.Mailhost{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:110",
 		User: "ann@example.com", Password: "sec ret",
-		Client: inetd.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
+		Client: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
 		Config: &config.Config{},
-		Log:    inetd.NewLog(log),
+		Log:    maillog.NewLog(log),
 	}, theirs
 }
 
@@ -301,7 +302,7 @@ func TestMailhost(t *testing.T) {
 			S: +OK`},
 		{name: "xclient not believed", change: func(m *frontend.Mailhost) {
 			m.Config.Forward = config.ForwardID
-			m.Client = inetd.Peer{RemoteIP: "2001:db8::1%eth0", RemotePort: "N/A"}
+			m.Client = launch.Peer{RemoteIP: "2001:db8::1%eth0", RemotePort: "N/A"}
 		}, log: "WARN: mail.example did not take the client's address (XCLIENT): answered \"-ERR not trusted\"\n", server: `
 			S: +OK
 			C: XCLIENT ADDR=2001:db8::1
@@ -316,7 +317,7 @@ func TestMailhost(t *testing.T) {
 			C: XCLIENT ADDR=192.0.2.7 PORT=4711
 			S-`},
 		{name: "client not known", change: func(m *frontend.Mailhost) {
-			m.Config.Forward, m.Client = config.ForwardXCLIENT, inetd.Peer{RemoteIP: "x\r\nDELE 1"}
+			m.Config.Forward, m.Client = config.ForwardXCLIENT, launch.Peer{RemoteIP: "x\r\nDELE 1"}
 		}, server: `
 			S: +OK
 			C: USER ann@example.com

@@ -7,7 +7,7 @@ import (
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
 )
 
 // forwardClient tells the mailhost who the client is when PROXY_FORWARD_CLIENT is XCLIENT (or ID, the same
@@ -46,7 +46,7 @@ func (h *mailhost) forwardClient() error {
 
 // xclient returns the command for a client, empty when its address is not known. IPv4 addresses go as such,
 // not mapped into IPv6.
-func xclient(client inetd.Peer) string {
+func xclient(client launch.Peer) string {
 	addr, err := netip.ParseAddr(client.RemoteIP)
 	if err != nil {
 		return ""

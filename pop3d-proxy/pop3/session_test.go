@@ -6,14 +6,14 @@ import (
 	"net"
 
 	"mailproxy/internal/frontend/fronttest"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/local"
 )
 
 // front is this program for fronttest.
 func front() *fronttest.Front {
 	return &fronttest.Front{
 		Program: Program, Args: []string{"/usr/lib/pop3d", "Maildir"}, Mailhost: echoMailhost,
-		Greeting: func(l *inetd.Local) string {
+		Greeting: func(l *local.Server) string {
 			return "+OK " + fronttest.Describe(l) + ", " + l.Environ[len(l.Environ)-1] + "\r\n"
 		},
 		Farewell: "+OK the end\r\n",

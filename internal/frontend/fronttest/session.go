@@ -15,7 +15,9 @@ import (
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
-	"mailproxy/internal/inetd"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/local"
+	"mailproxy/internal/maillog"
 	"mailproxy/tests/testlog"
 )
 
@@ -25,7 +27,7 @@ type Front struct {
 	// Args are the local server and the maildir.
 	Args []string
 	// Greeting is what the local server says first, a whole line.
-	Greeting func(l *inetd.Local) string
+	Greeting func(l *local.Server) string
 	// Farewell is what the local server says when the client is done, a whole line.
 	Farewell string
 	// Mailhost plays the account's server where Options name no other. The connection is closed behind it.
@@ -70,8 +72,8 @@ func (f *Front) Begin(t testing.TB, o Options) *Session {
 	}
 	log := &testlog.Log{}
 	s := &frontend.Session{
-		Conn: ours, Settings: c.Texts(), Config: c, Log: inetd.NewLog(log), Protocol: p,
-		Peer: inetd.Peer{RemoteIP: clientIP, RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: p.Port},
+		Conn: ours, Settings: c.Texts(), Config: c, Log: maillog.NewLog(log), Protocol: p,
+		Peer: launch.Peer{RemoteIP: clientIP, RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: p.Port},
 		Auth: auth{service: p.Service}, Args: f.Args,
 		System: f.system(t, o),
 	}
@@ -126,7 +128,7 @@ func (f *Front) system(t testing.TB, o Options) *frontend.System {
 		},
 		DropRoot: func(string) error { return o.DropRoot },
 		// Like the real one it does not come back: the dialogue's goroutine ends here.
-		Exec: func(conn inetd.Conn, l *inetd.Local) error {
+		Exec: func(conn launch.Conn, l *local.Server) error {
 			fmt.Fprint(conn, f.Greeting(l))
 			_, _ = io.Copy(conn, conn) // until the client is done
 			_, _ = io.WriteString(conn, f.Farewell)
@@ -138,6 +140,6 @@ func (f *Front) system(t testing.TB, o Options) *frontend.System {
 }
 
 // Describe tells how a local server was started: its path, arguments and home.
-func Describe(l *inetd.Local) string {
+func Describe(l *local.Server) string {
 	return fmt.Sprintf("local server %s %s, home %s", l.Path, strings.Join(l.Args, " "), l.Home)
 }

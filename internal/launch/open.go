@@ -1,10 +1,9 @@
-// Package inetd turns what a launcher (couriertcpd, tcpserver, tcpsvd, systemd, xinetd) hands to a program into values:
-// the connection, the peer's address, a log; and it becomes the account's user and runs the local server on that
-// connection.
+// Package launch turns what a launcher (couriertcpd, tcpserver, tcpsvd, systemd, xinetd) hands to a program
+// into values: the connection, the peer's address, and where the log goes.
 //
-// It takes what launchers say from the environment that it is given. It deliberately knows nothing of IMAP, POP3, settings,
-// account databases or TLS.
-package inetd
+// It takes what launchers say from the environment that it is given. It deliberately knows nothing of IMAP,
+// POP3, settings, account databases or TLS.
+package launch
 
 import (
 	"errors"
@@ -19,10 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/maillog"
 )
 
-// Conn is a connection whose two directions can be ended one by one: *net.TCPConn, *net.UnixConn, *tls.Conn, and the pair
-// of pipes that some launchers use.
+// Conn is a connection whose two directions can be ended one by one: *net.TCPConn, *net.UnixConn,
+// *tls.Conn, and the pair of pipes that some launchers use.
 type Conn interface {
 	net.Conn
 	// CloseWrite ends our direction: the peer reads what was written and then the end of the stream.
@@ -35,9 +35,9 @@ type Request struct {
 	Name string
 	// Environ is the environment.
 	Environ []string
-	// Stdin, Stdout and Stderr are the descriptors the launcher gave. Open takes the first two over: afterwards they are
-	// /dev/null, so that nothing but Conn can reach the client. When Stderr is the connection itself it leads to the syslog
-	// service afterwards.
+	// Stdin, Stdout and Stderr are the descriptors the launcher gave. Open takes the first two over:
+	// afterwards they are /dev/null, so that nothing but Conn can reach the client. When Stderr is the
+	// connection itself it leads to the syslog service afterwards.
 	Stdin, Stdout, Stderr *os.File
 }
 
@@ -45,19 +45,20 @@ type Request struct {
 type Launch struct {
 	Conn Conn
 	Peer Peer
-	Log  *Log
+	Log  *maillog.Log
 }
 
 // ErrListening says that the launcher passed a listening socket where one connection was expected.
-var ErrListening = errors.New("the launcher passed a listening socket: use Accept=yes, or systemd-socket-activate --accept")
+var ErrListening = errors.New("the launcher passed a listening socket: " +
+	"use Accept=yes, or systemd-socket-activate --accept")
 
 // firstListenFD is where systemd's descriptors begin, sd_listen_fds(3).
 const firstListenFD = 3
 
-// Open makes a Launch of a Request. With an error the Launch still has the Log, and the Conn when there is one, so that
-// the program can say so at both ends. The caller closes Conn.
+// Open makes a Launch of a Request. With an error the Launch still has the Log, and the Conn when there is
+// one, so that the program can say so at both ends. The caller closes Conn.
 func Open(req Request) (*Launch, error) {
-	environment, l := config.Environment(req.Environ), &Launch{Log: NewSilentLog()}
+	environment, l := config.Environment(req.Environ), &Launch{Log: maillog.NewSilentLog()}
 	taken := !isPassed(environment) && isTaken(req)
 	l.Log = openLog(req, environment, taken)
 	conn, err := openConn(req, environment, taken)
@@ -65,8 +66,8 @@ func Open(req Request) (*Launch, error) {
 		return l, err
 	}
 	l.Conn = conn
-	// What a launcher forgot to close is no business of the programs that are started from here on either.
-	if err := closeOnExec(); err != nil {
+	// File descriptors that the launcher leaked must not reach the programs that are started from here.
+	if err := CloseOnExec(); err != nil {
 		return l, err
 	}
 	l.Peer = NewPeer(environment, conn)
@@ -111,9 +112,9 @@ func openConn(req Request, environment config.Raw, taken bool) (Conn, error) {
 	return conn, nil
 }
 
-// toSyslog leads a file to the syslog service, or to /dev/null where there is none. It is for the standard error of a local
-// server, whose lines would otherwise reach the client: each write becomes a message, of syslog's default facility and
-// without a time, but it is there.
+// toSyslog leads a file to the syslog service, or to /dev/null where there is none. It is for the standard
+// error of a local server, whose lines would otherwise reach the client: each write becomes a message, of
+// syslog's default facility and without a time, but it is there.
 func toSyslog(file *os.File) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -123,14 +124,14 @@ func toSyslog(file *os.File) error {
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: "/dev/log"}); err != nil {
 		return toDevNull(file)
 	}
-	return control(file, func(target int) error { return os.NewSyscallError("dup3", unix.Dup3(fd, target, 0)) })
+	return Control(file, func(target int) error { return os.NewSyscallError("dup3", unix.Dup3(fd, target, 0)) })
 }
 
-// socketConn makes a connection of a copy of a stream socket. The caller still owns file. The socket is non-blocking from
-// then on, for everybody who has it open.
+// socketConn makes a connection of a copy of a stream socket. The caller still owns file. The socket is
+// non-blocking from then on, for everybody who has it open.
 func socketConn(file *os.File) (Conn, error) {
 	var keepAlive net.KeepAliveConfig
-	err := control(file, func(fd int) error {
+	err := Control(file, func(fd int) error {
 		listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		switch {
 		case err != nil:
@@ -162,8 +163,8 @@ func socketConn(file *os.File) (Conn, error) {
 	return conn, nil
 }
 
-// keepAliveOf reads the TCP keepalive of a socket: the launcher's choice, which a local server inherits, and which package
-// net replaces by its own.
+// keepAliveOf reads the TCP keepalive of a socket: the launcher's choice, which a local server inherits,
+// and which package net replaces by its own.
 func keepAliveOf(fd int) net.KeepAliveConfig {
 	option := func(level, name int) int {
 		n, err := unix.GetsockoptInt(fd, level, name)
@@ -174,13 +175,15 @@ func keepAliveOf(fd int) net.KeepAliveConfig {
 	}
 	seconds := func(name int) time.Duration { return time.Duration(option(unix.IPPROTO_TCP, name)) * time.Second }
 	return net.KeepAliveConfig{
-		Enable: option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) != 0,
-		Idle:   seconds(unix.TCP_KEEPIDLE), Interval: seconds(unix.TCP_KEEPINTVL), Count: option(unix.IPPROTO_TCP, unix.TCP_KEEPCNT),
+		Enable:   option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) != 0,
+		Idle:     seconds(unix.TCP_KEEPIDLE),
+		Interval: seconds(unix.TCP_KEEPINTVL),
+		Count:    option(unix.IPPROTO_TCP, unix.TCP_KEEPCNT),
 	}
 }
 
-// Pair returns the two connected ends of a stream socket: one as a connection, the other, blocking, for a program to be
-// started with.
+// Pair returns the two connected ends of a stream socket: one as a connection, the other, blocking, for a
+// program to be started with.
 func Pair() (near Conn, far *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -196,29 +199,33 @@ func Pair() (near Conn, far *os.File, err error) {
 	return near, theirs, nil
 }
 
-// openLog decides where log lines go. Standard error is the log, unless it is the connection itself, as under xinetd.
-func openLog(req Request, environment config.Raw, taken bool) *Log {
+// openLog decides where log lines go. Standard error is the log, unless it is the connection itself, as
+// under xinetd.
+func openLog(req Request, environment config.Raw, taken bool) *maillog.Log {
 	info, err := req.Stderr.Stat()
 	if err != nil {
-		return NewSyslog(req.Name)
+		return maillog.NewSyslog(req.Name)
 	}
 	if taken {
-		return NewSyslog(req.Name)
+		return maillog.NewSyslog(req.Name)
 	}
-	// A write to descriptor 2 whose reader is gone would end the process with SIGPIPE; to a copy of it, it is an error.
+	// A write to descriptor 2 whose reader is gone would end the process with SIGPIPE; to a copy of it, it
+	// is an error.
 	fd, err := unix.FcntlInt(req.Stderr.Fd(), unix.F_DUPFD_CLOEXEC, firstListenFD)
 	if err != nil {
-		return NewSyslog(req.Name)
+		return maillog.NewSyslog(req.Name)
 	}
 	stderr := os.NewFile(uintptr(fd), "standard error")
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && environment.Get("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
-		return NewJournalLog(stderr)
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if ok && environment.Get("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
+		return maillog.NewJournalLog(stderr)
 	}
-	return NewLog(stderr)
+	return maillog.NewLog(stderr)
 }
 
-// isTaken says whether standard error is the same open socket or pipe as standard input or output, where the client is.
-// On a terminal the three are one and the same, too, but then the client is who reads the log.
+// isTaken says whether standard error is the same open socket or pipe as standard input or output, where
+// the client is. On a terminal the three are one and the same, too, but then the client is who reads the
+// log.
 func isTaken(req Request) bool {
 	info, err := req.Stderr.Stat()
 	if err != nil || isTerminal(req.Stderr) {
@@ -245,7 +252,7 @@ func toDevNull(files ...*os.File) error {
 	}
 	defer null.Close()
 	for _, f := range files {
-		if err := control(f, func(fd int) error { return unix.Dup3(int(null.Fd()), fd, 0) }); err != nil {
+		if err := Control(f, func(fd int) error { return unix.Dup3(int(null.Fd()), fd, 0) }); err != nil {
 			return fmt.Errorf("%s: %w", f.Name(), err)
 		}
 	}
@@ -253,21 +260,8 @@ func toDevNull(files ...*os.File) error {
 }
 
 func isTerminal(f *os.File) bool {
-	return control(f, func(fd int) error {
+	return Control(f, func(fd int) error {
 		_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 		return err
 	}) == nil
-}
-
-// control calls fn with a file's descriptor without touching its blocking mode.
-func control(c syscall.Conn, fn func(fd int) error) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = fn(int(fd)) }); err != nil {
-		return err
-	}
-	return inner
 }

@@ -1,4 +1,4 @@
-package inetd
+package launch
 
 import (
 	"net"
@@ -8,8 +8,8 @@ import (
 	"mailproxy/internal/config"
 )
 
-// Peer is the two ends of the client's connection, as text. IPv4 addresses that this package finds out by itself are
-// written as Courier's launcher does, ::ffff:192.0.2.7; what the launcher said is kept as it is.
+// Peer is the two ends of the client's connection, as text. IPv4 addresses that this package finds out by
+// itself are written as Courier's launcher does, ::ffff:192.0.2.7; what the launcher said is kept as it is.
 type Peer struct {
 	// RemoteIP and RemotePort are the client's; "127.0.0.1" and "N/A" when nobody knows, as in Courier.
 	RemoteIP, RemotePort string
@@ -17,8 +17,9 @@ type Peer struct {
 	LocalIP, LocalPort string
 }
 
-// NewPeer finds out who is at the other end: what couriertcpd, tcpserver or tcpsvd wrote into the environment
-// (TCPREMOTEIP and so on), what systemd did (REMOTE_ADDR, REMOTE_PORT), and for the rest what the socket says.
+// NewPeer finds out who is at the other end: what couriertcpd, tcpserver or tcpsvd wrote into the
+// environment (TCPREMOTEIP and so on), what systemd did (REMOTE_ADDR, REMOTE_PORT), and for the rest what
+// the socket says.
 func NewPeer(environment config.Raw, conn net.Conn) Peer {
 	remoteIP, remotePort := endpoint(conn.RemoteAddr())
 	localIP, localPort := endpoint(conn.LocalAddr())

@@ -1,4 +1,4 @@
-package inetd
+package local
 
 import (
 	"errors"
@@ -15,12 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// makeHome makes a missing home directory from a skeleton folder: same modes, everything owned by the account. The home
-// appears all at once or not at all, so that two first logins at a time do not meet in a half-made one; its parent has
-// to exist. Links in the skeleton are copied as links; devices, sockets and pipes are errors.
+// makeHome makes a missing home directory from a skeleton folder: same modes, everything owned by the
+// account. The home appears all at once or not at all, so that two first logins at a time do not meet in a
+// half-made one; its parent has to exist. Links in the skeleton are copied as links; devices, sockets and
+// pipes are errors.
 //
-// The parent may belong to another account, who may rename and replace in it what he likes while root works there. So no
-// path is used twice: everything is done in a folder that is held open, is root's, and that nobody else can enter.
+// The parent may belong to another account, who may rename and replace in it what he likes while root works
+// there. So no path is used twice: everything is done in a folder that is held open, is root's, and that
+// nobody else can enter.
 func makeHome(home, skeleton string, uid, gid int) (err error) {
 	if _, err := os.Lstat(home); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -154,8 +156,8 @@ func isOurs(work *os.Root) error {
 	return nil
 }
 
-// moveHome gives the finished home its name. What someone else made in the meantime is not replaced, not even an empty
-// folder.
+// moveHome gives the finished home its name. What someone else made in the meantime is not replaced, not
+// even an empty folder.
 func moveHome(work, parent *os.Root, name string) error {
 	from, err := work.Open(".")
 	if err != nil {
@@ -190,7 +192,8 @@ func copyTree(from string, root *os.Root, to string, uid, gid int) error {
 			return err
 		}
 		for _, entry := range entries {
-			if err := copyTree(filepath.Join(from, entry.Name()), root, filepath.Join(to, entry.Name()), uid, gid); err != nil {
+			source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
+			if err := copyTree(source, root, target, uid, gid); err != nil {
 				return err
 			}
 		}

@@ -1,4 +1,4 @@
-package inetd
+package maillog
 
 import (
 	"errors"
@@ -48,7 +48,8 @@ func TestLogLongLine(t *testing.T) {
 	}
 }
 
-// A log with a limit writes no more than that, says so once, and keeps back nothing that always is to be written.
+// A log with a limit writes no more than that, says so once, and keeps back nothing that always is to be
+// written.
 func TestLogLimit(t *testing.T) {
 	var got lines
 	all := NewLog(&got)

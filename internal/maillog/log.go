@@ -1,4 +1,9 @@
-package inetd
+// Package maillog writes the log of the front ends, for courierlogger, the journal or the syslog service:
+// one line a call, a level on each, nothing that can forge a second line, and a limit on what one
+// connection can have written.
+//
+// It deliberately knows no event: the rooms that log have one function for each line.
+package maillog
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package inetd
+package launch
 
 import (
 	"net"

@@ -1,4 +1,4 @@
-package inetd
+package launch
 
 import (
 	"bufio"
@@ -17,22 +17,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The programs under test take their own descriptors over and become others, so they are this test binary again.
+// The programs under test take their own descriptors over and become others, so they are this test binary
+// again.
 func TestMain(m *testing.M) {
-	if name := os.Getenv("INETD_TEST_PROGRAM"); name != "" {
+	if name := os.Getenv("LAUNCH_TEST_PROGRAM"); name != "" {
 		os.Exit(programs[name](os.Args[1:]))
 	}
 	os.Exit(m.Run())
 }
 
 var programs = map[string]func(args []string) int{
-	"echo": echoProgram, "exec": execProgram, "start": startProgram, "drop": dropProgram,
-	"passwd": passwdProgram,
+	"echo": echoProgram,
 }
 
 // open is Open with what a program really has.
 func open() (*Launch, error) {
-	return Open(Request{Name: "inetd-test", Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+	return Open(Request{Name: "launch-test", Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
 }
 
 // echoProgram says who its peer is and gives one line back.
@@ -64,7 +64,7 @@ func echoProgram([]string) int {
 func program(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	command := exec.Command("/proc/self/exe", args...)
-	command.Env = []string{"INETD_TEST_PROGRAM=" + name, "PATH=/usr/bin:/bin"}
+	command.Env = []string{"LAUNCH_TEST_PROGRAM=" + name, "PATH=/usr/bin:/bin"}
 	return command
 }
 
@@ -182,7 +182,7 @@ func TestOpenListenFD(t *testing.T) {
 	var log strings.Builder
 	// LISTEN_PID has to be the program's own: the shell keeps its pid over exec.
 	command := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0"`, "/proc/"+strconv.Itoa(os.Getpid())+"/exe")
-	command.Env = []string{"INETD_TEST_PROGRAM=echo"}
+	command.Env = []string{"LAUNCH_TEST_PROGRAM=echo"}
 	command.ExtraFiles, command.Stderr = []*os.File{file}, &log
 	talk(t, command, conn, file)
 	if got, want := log.String(), "INFO: opened\nINFO: read: EOF\n"; got != want {

@@ -1,0 +1,93 @@
+package local
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestFirstUser(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "passwd")
+	text := "root:x:0:0:root:/root:/bin/sh\ncourier2:x:9:9::/:/bin/false\nshort:x\ncourier:x:104:111::/var/lib/courier:/bin/false\n" +
+		"bad:x:many:1::/:/bin/false\nnobody:x:65534:65534::/:/bin/false"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		names    []string
+		want     string
+		uid, gid uint32
+	}{
+		{[]string{"mailproxy", "courier", "nobody"}, "courier", 104, 111},
+		{[]string{"mailproxy", "nobody"}, "nobody", 65534, 65534},
+		{[]string{"short", "root"}, "root", 0, 0},
+		{[]string{"mailproxy"}, "", 0, 0},
+		{[]string{"bad", "nobody"}, "", 0, 0},
+	} {
+		name, id, err := firstUser(file, c.names)
+		switch {
+		case c.want == "" && err == nil:
+			t.Errorf("%q: found %s", c.names, name)
+		case c.want != "" && (err != nil || name != c.want || id.uid != c.uid || id.gid != c.gid):
+			t.Errorf("%q: %s, %+v, %v", c.names, name, id, err)
+		}
+	}
+	if _, _, err := firstUser(file+".none", []string{"root"}); err == nil {
+		t.Error("no error without a file")
+	}
+}
+
+// A user whose ids no session may have is none to drop root for, and the process stays what it was.
+func TestDropRootRefuses(t *testing.T) {
+	passwd := passwdFileOf(t)
+	for user, want := range map[string]string{
+		"uid-root": "has uid 0 and gid 100", "gid-root": "has uid 100 and gid 0",
+		"uid-none": "has uid 4294967295 and gid 100", "gid-none": "has uid 100 and gid 4294967295",
+	} {
+		out, err := program(t, "passwd", passwd, "drop", user).Output()
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v, %q; want %q", user, err, out, want)
+		}
+	}
+}
+
+// Every thread is another user then, may run where it might before, and is in no group, whatever it was in.
+func TestDropRoot(t *testing.T) {
+	status, err := os.ReadFile("/proc/self/status")
+	must(t, err)
+	_, processors, _ := strings.Cut(string(status), "\nCpus_allowed_list:\t")
+	processors, _, _ = strings.Cut(processors, "\n")
+	for _, groups := range [][]uint32{nil, {0, 4, 24}} {
+		threads := 0
+		command := program(t, "drop", "nobody")
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Groups: groups}}
+		out, err := command.Output()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			switch strings.TrimSpace(line) {
+			case "Uid: 65534 65534 65534 65534", "Gid: 65534 65534 65534 65534", "Cpus_allowed_list: " + processors:
+			case "Groups:":
+				threads++
+			default:
+				t.Errorf("in groups %d: a thread has %s", groups, line)
+			}
+		}
+		if threads < 2 {
+			t.Errorf("%d threads, which proves nothing", threads)
+		}
+	}
+	for name, want := range map[string]string{
+		"root": `system user "root" has uid 0 and gid 0, which no session may have`, "no-such-user": `system user "no-such-user": user: unknown user no-such-user`,
+	} {
+		if out, err := program(t, "drop", name).Output(); err == nil || strings.TrimSpace(string(out)) != want {
+			t.Errorf("%s: %v, %q; want %q", name, err, out, want)
+		}
+	}
+	if out, err := program(t, "drop", "").Output(); err != nil {
+		t.Errorf("default users: %v: %s", err, out)
+	}
+}
