@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/text"
 	"mailproxy/relay"
 )
 
@@ -50,9 +51,11 @@ func (c *Client) Carry(ctx context.Context, s *relay.Session) error {
 		Release(s)
 		return nil
 	case answer.Verb == "LIMIT":
-		return fmt.Errorf("%w: %s", relay.ErrLimit, answer.Fields["REASON"])
+		return fmt.Errorf("%w: %s", relay.ErrLimit, text.Field(answer.Fields["REASON"]))
 	}
-	return unavailable(fmt.Errorf("relayd answers %s %s", answer.Verb, answer.Fields["REASON"]))
+	// For the log, where what relayd says must not look like other fields of the line.
+	return unavailable(fmt.Errorf("relayd answers %s %s", text.Field(answer.Verb),
+		text.Field(answer.Fields["REASON"])))
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", relay.ErrUnavailable, err) }
@@ -153,7 +156,7 @@ func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscal
 	if err := sendWith(conn, m, nil, raw[:]); err != nil {
 		return nil, err
 	}
-	answer, fds, err := Receive(conn)
+	answer, err := receiveAnswer(conn)
 	if err != nil && !hungUp(err) {
 		// From here on relayd can no longer acknowledge; if it has done so already, the answer is waiting.
 		if rc, cerr := conn.SyscallConn(); cerr == nil {
@@ -162,11 +165,18 @@ func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscal
 		stop()
 		_ = conn.SetDeadline(time.Now().Add(answerTime))
 		var later error
-		if answer, fds, later = Receive(conn); later != nil {
+		if answer, later = receiveAnswer(conn); later != nil {
 			return nil, errors.Join(err, ctx.Err())
 		}
 		err = nil
 	}
+	return answer, err
+}
+
+// receiveAnswer is Receive without descriptors, which no answer has: a relayd that sends some all the same
+// must not use up this process's.
+func receiveAnswer(conn *net.UnixConn) (*Message, error) {
+	answer, fds, err := Receive(conn)
 	CloseAll(fds)
 	return answer, err
 }
