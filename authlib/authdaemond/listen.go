@@ -71,7 +71,7 @@ func (s *sockets) inherit() error {
 
 // listen makes the socket <folder>/socket where systemd has made none. Everybody may connect who may enter
 // the folder: a folder that is made here lets in root and the service's group; -allow says who is answered.
-func (s *sockets) listen(folder string, as *identity) error {
+func (s *sockets) listen(folder string, as *systemUser) error {
 	if len(s.clients) > 0 {
 		return nil
 	}
@@ -91,7 +91,7 @@ var errMetricsPlace = errors.New("neither a path nor a loopback address and port
 
 // listenMetrics listens where AUTH_METRICS says: the path of a unix socket, or a loopback address and port.
 // The numbers tell when who logs in: nobody else's business.
-func (s *sockets) listenMetrics(where string, as *identity) error {
+func (s *sockets) listenMetrics(where string, as *systemUser) error {
 	if where == "" || s.scraper != nil {
 		return nil
 	}
@@ -157,7 +157,7 @@ func (s *server) admit(fd int) bool {
 }
 
 // fileUser is the user as package unixsocket wants it; nil stays nil.
-func (id *identity) fileUser() *unixsocket.User {
+func (id *systemUser) fileUser() *unixsocket.User {
 	if id == nil || os.Geteuid() != 0 {
 		return nil
 	}

@@ -199,7 +199,7 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 
 // identity returns the user to become, or nil to stay what we are. Unless -user names one, it is Courier's
 // where Courier's programs ask, else our own, and the other one where there is no such user.
-func (p *program) identity(courier bool) (id *identity, err error) {
+func (p *program) identity(courier bool) (id *systemUser, err error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}

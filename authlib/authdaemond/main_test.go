@@ -187,7 +187,7 @@ func TestFirstFolder(t *testing.T) {
 
 func TestRootOnly(t *testing.T) {
 	dir := folder(t, map[string]string{"authdaemonrc": "", "authmysqlrc": "", "userdb": "", "userdb.dat": ""})
-	id := &identity{name: "x", uid: 12345, gid: 12346, groups: []int{12346, 12347}}
+	id := &systemUser{name: "x", uid: 12345, gid: 12346, groups: []int{12346, 12347}}
 	set := func(name string, mode os.FileMode, uid, gid int) {
 		t.Helper()
 		if err := os.Chown(filepath.Join(dir, name), uid, gid); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,17 +9,19 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+
+	"mailproxy/internal/identity"
 )
 
-// identity is a system user with its groups.
-type identity struct {
+// systemUser is a system user with its groups.
+type systemUser struct {
 	name     string
 	uid, gid int
 	groups   []int
 }
 
 // findUser looks a system user up.
-func findUser(name string) (*identity, error) {
+func findUser(name string) (*systemUser, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w (names are looked up in /etc/passwd only)", err)
@@ -29,42 +30,33 @@ func findUser(name string) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := &identity{name: name}
-	if id.uid, err = strconv.Atoi(u.Uid); err != nil {
-		return nil, err
-	}
-	if id.gid, err = strconv.Atoi(u.Gid); err != nil {
-		return nil, err
-	}
-	for _, s := range ids {
-		n, err := strconv.Atoi(s)
+	id := &systemUser{name: name}
+	numbers := make([]int, 0, len(ids)+2)
+	for _, s := range append([]string{u.Uid, u.Gid}, ids...) {
+		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil {
 			return nil, err
 		}
-		id.groups = append(id.groups, n)
+		numbers = append(numbers, int(n))
 	}
+	id.uid, id.gid, id.groups = numbers[0], numbers[1], numbers[2:]
 	return id, nil
 }
 
 // become gives up root for good.
-func (id *identity) become() error {
-	if err := syscall.Setgroups(id.groups); err != nil {
-		return fmt.Errorf("setgroups: %w", err)
+func (id *systemUser) become() error {
+	groups := make([]uint32, len(id.groups))
+	for i, g := range id.groups {
+		groups[i] = uint32(g)
 	}
-	if err := syscall.Setgid(id.gid); err != nil {
-		return fmt.Errorf("setgid: %w", err)
-	}
-	if err := syscall.Setuid(id.uid); err != nil {
-		return fmt.Errorf("setuid: %w", err)
-	}
-	if syscall.Setuid(0) == nil {
-		return errors.New("root rights came back")
+	if err := identity.Become(uint32(id.uid), uint32(id.gid), groups); err != nil {
+		return fmt.Errorf("becoming user %s: %w", id.name, err)
 	}
 	return nil
 }
 
 // canRead tells whether the user could open a file with these owner, group and mode.
-func (id *identity) canRead(info fs.FileInfo) bool {
+func (id *systemUser) canRead(info fs.FileInfo) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return false
@@ -86,7 +78,7 @@ func (id *identity) canRead(info fs.FileInfo) bool {
 // the user could not read again when it changes; "" if there is none. Debian's rc files belong to group
 // courier, and pass. userdb is written by root's tools, root's alone, and new with every change: where that
 // module is used, root it is, as with Courier.
-func rootOnly(id *identity, folder string, modules []string) string {
+func rootOnly(id *systemUser, folder string, modules []string) string {
 	files := []string{"authdaemonrc"}
 	for _, m := range modules {
 		switch m {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,6 +39,29 @@ func Check(uid, gid uint32, groups []uint32) error {
 		return ErrNone
 	}
 	return nil
+}
+
+// Become gives up root for good: every thread gets the ids, and these groups and no others. Ids that Check
+// refuses change nothing. After any other error the process may have given up a part of its rights: it has
+// to end.
+func Become(uid, gid uint32, groups []uint32) error {
+	if err := Check(uid, gid, groups); err != nil {
+		return err
+	}
+	list := make([]int, len(groups))
+	for i, g := range groups {
+		list[i] = int(g)
+	}
+	if err := syscall.Setgroups(list); err != nil {
+		return os.NewSyscallError("setgroups", err)
+	}
+	if err := syscall.Setresgid(int(gid), int(gid), int(gid)); err != nil {
+		return os.NewSyscallError("setresgid", err)
+	}
+	if err := syscall.Setresuid(int(uid), int(uid), int(uid)); err != nil {
+		return os.NewSyscallError("setresuid", err)
+	}
+	return Verify(uid, gid, groups)
 }
 
 // Verify reads back who the calling thread is: real, effective and saved ids, and the supplementary groups,

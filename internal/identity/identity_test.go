@@ -2,8 +2,11 @@ package identity
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -90,5 +93,61 @@ func TestVerifyProcess(t *testing.T) {
 	}
 	if err := VerifyProcess(command.Process.Pid, 1234, 4321, []uint32{4321}); !errors.Is(err, ErrNotBecome) {
 		t.Errorf("a group too many: %v", err)
+	}
+}
+
+// TestMain makes this test binary a program that becomes somebody and says who each of its threads is then.
+func TestMain(m *testing.M) {
+	if os.Getenv("IDENTITY_TEST") != "" {
+		if err := Become(1234, 4321, []uint32{4321, 99}); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(syscall.Setuid(0))
+		threads, _ := filepath.Glob("/proc/self/task/*/status")
+		for _, status := range threads {
+			text, _ := os.ReadFile(status)
+			for line := range strings.Lines(string(text)) {
+				switch name, _, _ := strings.Cut(line, ":"); name {
+				case "Uid", "Gid", "Groups":
+					fmt.Println(strings.Join(strings.Fields(line), " "))
+				}
+			}
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// Every thread is another user then, and root does not come back. Ids that nobody may have change nothing.
+func TestBecome(t *testing.T) {
+	command := exec.Command("/proc/self/exe")
+	command.Env = []string{"IDENTITY_TEST=1"}
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	threads := 0
+	for line := range strings.Lines(string(out)) {
+		switch strings.TrimSpace(line) {
+		case "operation not permitted", "Uid: 1234 1234 1234 1234", "Gid: 4321 4321 4321 4321":
+		case "Groups: 99 4321":
+			threads++
+		default:
+			t.Errorf("a thread has %s", line)
+		}
+	}
+	if threads < 2 {
+		t.Errorf("%d threads, which proves nothing", threads)
+	}
+	for _, err := range []error{
+		Become(None, 4321, nil), Become(1234, None, nil), Become(0, 1, nil), Become(1, 1, []uint32{None}),
+	} {
+		if err == nil {
+			t.Error("no error")
+		}
+	}
+	if os.Getuid() != 0 || os.Getgid() != 0 {
+		t.Error("a part of root's rights is gone")
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/identity"
 	"mailproxy/internal/peercred"
 	"mailproxy/relay"
 )
@@ -25,7 +26,7 @@ type config struct {
 	whom       string        // kick: a user or an address
 	socket     string        // where front ends come to
 	metrics    string        // unix:PATH or HOST:PORT; "" = none
-	user       string        // to become when started as root; "" = stay
+	user       string        // to become when started as root; "" and "root" = stay
 	allow      *peercred.Set // users and groups who may use the socket
 	max        int           // sessions; 0 = as many as descriptors allow
 	maxPerIP   int           // sessions of one client address; 0 = any number
@@ -97,6 +98,9 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	if c.max < 0 || c.maxPerIP < 0 || c.maxPerUser < 0 || c.loops < 1 || c.loops > 1024 || c.linger < 0 {
 		return nil, errors.New("a number is out of range")
 	}
+	if c.user == "root" {
+		c.user = ""
+	}
 	if c.command != "" {
 		return c, nil
 	}
@@ -114,16 +118,21 @@ func (c *config) allowed(names string) error {
 	return err
 }
 
-func lookup(name string) (uid, gid int, err error) {
+// lookup returns the ids of a user who may run the service.
+func lookup(name string) (uid, gid uint32, err error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		if u, err = user.LookupId(name); err != nil {
 			return 0, 0, fmt.Errorf("no user %q", name)
 		}
 	}
-	uid, uerr := strconv.Atoi(u.Uid)
-	gid, gerr := strconv.Atoi(u.Gid)
-	return uid, gid, errors.Join(uerr, gerr)
+	uid64, uerr := strconv.ParseUint(u.Uid, 10, 32)
+	gid64, gerr := strconv.ParseUint(u.Gid, 10, 32)
+	uid, gid = uint32(uid64), uint32(gid64)
+	if err := errors.Join(uerr, gerr, identity.Check(uid, gid, nil)); err != nil {
+		return 0, 0, fmt.Errorf("-user %s: %w", name, err)
+	}
+	return uid, gid, nil
 }
 
 // capacity is the number of sessions for which there are descriptors, pipes and conversations in progress

@@ -131,7 +131,7 @@ func (c *config) listenUnix(kind int, path string) (*unixsocket.Listener, error)
 		if err != nil {
 			return nil, err
 		}
-		socket.User = &unixsocket.User{UID: uid, GID: gid}
+		socket.User = &unixsocket.User{UID: int(uid), GID: int(gid)}
 	}
 	return socket.Listen()
 }

@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/identity"
 )
 
 // dropRights leaves root for c.user and makes sure that nothing gives rights back. It is called when the
@@ -16,17 +18,8 @@ func (c *config) dropRights() error {
 		if err != nil {
 			return err
 		}
-		for _, step := range []struct {
-			name string
-			err  func() error
-		}{
-			{"setgroups", func() error { return syscall.Setgroups([]int{}) }},
-			{"setgid", func() error { return syscall.Setresgid(gid, gid, gid) }},
-			{"setuid", func() error { return syscall.Setresuid(uid, uid, uid) }},
-		} {
-			if err := step.err(); err != nil {
-				return fmt.Errorf("%s: %w", step.name, err)
-			}
+		if err := identity.Become(uid, gid, nil); err != nil {
+			return fmt.Errorf("becoming user %s: %w", c.user, err)
 		}
 	}
 	// Every thread, those of the runtime too.
