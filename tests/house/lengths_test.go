@@ -22,8 +22,8 @@ var longLines = map[string]int{
 	"imapd-proxy": 93,
 	"internal":    395,
 	"pop3d-proxy": 61,
-	"relay":       94,
-	"tests":       243,
+	"relay":       95,
+	"tests":       245,
 }
 
 // goFiles calls visit for each Go file with its path below the root.
