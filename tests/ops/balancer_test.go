@@ -18,11 +18,17 @@ import (
 // haproxy runs HAProxy with a configuration and waits until it listens on addr.
 func haproxy(t *testing.T, config, addr string, env ...string) *harness.Process {
 	t.Helper()
+	return haproxyAs(t, "balancer1", config, addr, env...)
+}
+
+// haproxyAs does so on the balancer of that name among its peers.
+func haproxyAs(t *testing.T, name, config, addr string, env ...string) *harness.Process {
+	t.Helper()
 	path := filepath.Join(harness.Dir(t), "haproxy.cfg")
 	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/usr/sbin/haproxy", "-db", "-f", path)
+	cmd := exec.Command("/usr/sbin/haproxy", "-db", "-L", name, "-f", path)
 	cmd.Env = append(os.Environ(), env...)
 	p := harness.Start(t, cmd)
 	if !harness.Eventually(func() bool { return harness.Listening(t, addr) }) {

@@ -182,7 +182,8 @@ func TestDrill(t *testing.T) {
 	const clients = 20
 	there, _ := accounts(clients)
 	harness.Hosts(t, balancer+" mail.example.com", "127.0.5.1 proxy1.example.com",
-		"127.0.5.2 proxy2.example.com")
+		"127.0.5.2 proxy2.example.com",
+		balancer+" balancer1.example.com", "127.0.0.11 balancer2.example.com")
 	t.Cleanup(func() { harness.Hosts(t) })
 	harness.Dovecot(t, harness.DovecotOptions{Addr: mailhost, Accounts: there})
 	oneDatabase(t, clients)
@@ -210,7 +211,7 @@ func TestDrill(t *testing.T) {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(harness.Dir(t), "admin.sock")
-	haproxy(t, string(config), balancer+":143", "HAPROXY_SOCKET="+socket)
+	haproxy(t, string(config), balancer+":143", "HAPROXY_SOCKET="+socket, unlimited)
 	play(t, balancer+":110", logins["pop3"].good)
 
 	const loggedIn = `LOGIN, user=`

@@ -114,7 +114,8 @@ func reads(t *testing.T, c clients.Client, way clients.TLS, trust string) error 
 func TestClientsThroughHAProxy(t *testing.T) {
 	oneMailbox(t)
 	harness.Hosts(t, balancer+" mail.example.com", "127.0.5.1 proxy1.example.com",
-		"127.0.5.2 proxy2.example.com")
+		"127.0.5.2 proxy2.example.com",
+		balancer+" balancer1.example.com", "127.0.0.11 balancer2.example.com")
 	t.Cleanup(func() { harness.Hosts(t) })
 	machines, trust := startMachines(t, harness.Env{"HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8"}, "127.0.5.1",
 		"127.0.5.2")
@@ -123,7 +124,7 @@ func TestClientsThroughHAProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(harness.Dir(t), "admin.sock")
-	haproxy(t, string(config), balancer+":995", "HAPROXY_SOCKET="+socket)
+	haproxy(t, string(config), balancer+":995", "HAPROXY_SOCKET="+socket, unlimited)
 	backends := []string{"imap", "imaps", "pop3", "pop3s"}
 	all := func(server, want string) {
 		t.Helper()
