@@ -22,8 +22,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestGolden runs check on broken and on good set-ups. Each file of testdata is an archive with these parts, all but
-// the first and the last optional:
+// TestGolden runs check on broken and on good set-ups. Each file of testdata is an archive with these parts,
+// all but the first and the last optional:
 //
 //	settings      NAME=value lines, or a configuration file when it begins with #config
 //	protocol      IMAP unless it says POP3
@@ -185,7 +185,8 @@ func runCommand(t *testing.T, p *frontend.Program, d Dialect, args, environ []st
 	return status, string(text)
 }
 
-// mailhost listens and plays the script on one connection. Without a script it returns an address where nobody is.
+// mailhost listens and plays the script on one connection. Without a script it returns an address where
+// nobody is.
 func mailhost(t *testing.T, script string, listens bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -217,8 +218,8 @@ func mailhost(t *testing.T, script string, listens bool) string {
 	return l.Addr().String()
 }
 
-// authModule answers PRE and AUTH from the accounts section; the password is always "secret". Every module but
-// authuserdb knows nobody. Without the section nobody listens.
+// authModule answers PRE and AUTH from the accounts section; the password is always "secret". Every module
+// but authuserdb knows nobody. Without the section nobody listens.
 func authModule(t *testing.T, sections map[string]string, expand func(string) string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "check")

@@ -147,8 +147,8 @@ func (c *Check) places(ctx context.Context, account *authlib.Account) {
 	}
 }
 
-// unusable says that one server, or one of its addresses, is of no use, which is a failure where it is the only
-// one: a login tries the next.
+// unusable says that one server, or one of its addresses, is of no use, which is a failure where it is the
+// only one: a login tries the next.
 func (c *Check) unusable(topic, format string, args ...any) {
 	if c.several {
 		c.Report.warn(topic, format, args...)

@@ -40,8 +40,8 @@ func (c *Check) count() (n int) {
 // isRead says whether the front ends make anything of a setting.
 func isRead(s config.Setting) bool { return s.Status == config.Used || s.Status == config.Launcher }
 
-// setting looks at one name. The environment is full of names that are none of ours, so only those that nearly are
-// one, and those that Courier has and we do not, are worth a word.
+// setting looks at one name. The environment is full of names that are none of ours, so only those that
+// nearly are one, and those that Courier has and we do not, are worth a word.
 func (c *Check) setting(name string) {
 	if s, known := config.Find(name); known {
 		if s.Status == config.Ignored && c.Raw.Get(name) != "" {
@@ -88,8 +88,8 @@ func (c *Check) secret(name, path string) {
 	}
 }
 
-// nearest returns the setting that name differs from by one or two letters, or "". Short names are left alone: in an
-// environment there is always one that is near to something.
+// nearest returns the setting that name differs from by one or two letters, or "". Short names are left
+// alone: in an environment there is always one that is near to something.
 func nearest(name string) string {
 	var names []string
 	for _, candidate := range config.All() {

@@ -21,8 +21,8 @@ import (
 // visitTime limits one visit to a mailhost.
 const visitTime = 30 * time.Second
 
-// visit goes to one address as far as a login goes, and says whether it is of use: the login's next address is
-// tried where it is not. maybeUs: it may be this program that listens there.
+// visit goes to one address as far as a login goes, and says whether it is of use: the login's next address
+// is tried where it is not. maybeUs: it may be this program that listens there.
 func (c *Check) visit(
 	ctx context.Context, m *frontend.Mailhost, addr netip.AddrPort, account *authlib.Account, maybeUs bool,
 ) bool {

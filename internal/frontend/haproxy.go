@@ -14,9 +14,10 @@ import (
 	"mailproxy/internal/line"
 )
 
-// acceptHeader takes the PROXY header off the connection when HAPROXY=1 and a balancer of HAPROXY_ALLOW has connected,
-// and makes the client it names the peer. Everybody else is taken for a client of his own. It is called before anything
-// else is read. After an error, which is logged, the connection is to be closed without a word.
+// acceptHeader takes the PROXY header off the connection when HAPROXY=1 and a balancer of HAPROXY_ALLOW has
+// connected, and makes the client it names the peer. Everybody else is taken for a client of his own. It is
+// called before anything else is read. After an error, which is logged, the connection is to be closed
+// without a word.
 func (s *Session) acceptHeader() error {
 	if s.Config.Balancers == nil {
 		return nil
@@ -54,8 +55,8 @@ func headerFacts(h *haproxy.Header) facts.TLS {
 	return facts.Over(h.TLSVersion).With("CN", h.CommonName)
 }
 
-// bareCheck is the time within which a health check that only connects has closed its connection again. Clients
-// behind a balancer that forgets its header wait longer for a greeting.
+// bareCheck is the time within which a health check that only connects has closed its connection again.
+// Clients behind a balancer that forgets its header wait longer for a greeting.
 const bareCheck = 5 * time.Second
 
 // logNoHeader says why a balancer's connection is closed.

@@ -88,7 +88,8 @@ func TestAcceptHeader(t *testing.T) {
 	}
 }
 
-// TestAcceptHeaderTLS: a balancer that ended the client's TLS says so, and nothing that was there before is believed.
+// TestAcceptHeaderTLS: a balancer that ended the client's TLS says so, and nothing that was there before is
+// believed.
 func TestAcceptHeaderTLS(t *testing.T) {
 	body := []byte{192, 0, 2, 7, 192, 0, 2, 1, 0x12, 0x67, 0, 143}
 	tls := "\x07\x00\x00\x00\x00\x21\x00\x07TLSv1.3\x22\x00\x03joe"

@@ -14,9 +14,9 @@ import (
 // setting returns a setting that IMAP and POP3 have by their own names: IMAP_TLS, POP3_TLS.
 func (s *Session) setting(suffix string) string { return s.Protocol.Name + suffix }
 
-// BeginTLS finds out whether the connection is encrypted and, where it should be and is not yet, makes the handshake
-// (port 993 and 995 without couriertls). It is called once, before the greeting. An error ends the session without a word: it is
-// logged, and the client would not understand clear text.
+// BeginTLS finds out whether the connection is encrypted and, where it should be and is not yet, makes the
+// handshake (port 993 and 995 without couriertls). It is called once, before the greeting. An error ends the
+// session without a word: it is logged, and the client would not understand clear text.
 func (s *Session) BeginTLS(ctx context.Context) error {
 	s.TLS = s.Config.Encrypted || s.tlsAtBalancer
 	if !s.TLS || s.tlsInFront() {
@@ -25,9 +25,10 @@ func (s *Session) BeginTLS(ctx context.Context) error {
 	return s.handshake(ctx, false)
 }
 
-// tlsInFront tells a connection that somebody else decrypts for us from one that carries TLS itself. couriertls says so
-// in our environment, a balancer in its PROXY header; whoever else stands between us and the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What
-// remains, a TCP socket under IMAP_TLS=1, is the client's own.
+// tlsInFront tells a connection that somebody else decrypts for us from one that carries TLS itself.
+// couriertls says so in our environment, a balancer in its PROXY header; whoever else stands between us and
+// the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What remains, a TCP socket under IMAP_TLS=1,
+// is the client's own.
 func (s *Session) tlsInFront() bool {
 	if s.facts.Encrypted() {
 		return true
@@ -36,8 +37,8 @@ func (s *Session) tlsInFront() bool {
 	return !tcp
 }
 
-// OffersStartTLS says whether STARTTLS (STLS) is to be advertised and accepted: the setting says yes, the connection is
-// not encrypted yet, and there is a certificate. What is missing is logged the first time.
+// OffersStartTLS says whether STARTTLS (STLS) is to be advertised and accepted: the setting says yes, the
+// connection is not encrypted yet, and there is a certificate. What is missing is logged the first time.
 func (s *Session) OffersStartTLS() bool {
 	if s.TLS || !s.Config.StartTLS {
 		return false
@@ -60,15 +61,16 @@ const (
 	startTLSBroken
 )
 
-// NeedsTLS says that logins must be refused until the connection is encrypted (IMAP_TLS_REQUIRED, POP3_TLS_REQUIRED).
+// NeedsTLS says that logins must be refused until the connection is encrypted (IMAP_TLS_REQUIRED,
+// POP3_TLS_REQUIRED).
 func (s *Session) NeedsTLS() bool {
 	return !s.TLS && s.Config.TLSRequired
 }
 
-// StartTLS makes the handshake, after the dialogue has said that it may begin. Whatever the client sent behind its command
-// in clear text is still in the connection, is no TLS record, and so fails the handshake (CVE-2011-0411). Settings change as
-// for a session that was encrypted from the start. After an error the session is over; it is logged, and no further log line
-// or text follows.
+// StartTLS makes the handshake, after the dialogue has said that it may begin. Whatever the client sent
+// behind its command in clear text is still in the connection, is no TLS record, and so fails the handshake
+// (CVE-2011-0411). Settings change as for a session that was encrypted from the start. After an error the
+// session is over; it is logged, and no further log line or text follows.
 func (s *Session) StartTLS(ctx context.Context) error { return s.handshake(ctx, true) }
 
 // handshake replaces Conn by an encrypted one.
@@ -107,8 +109,8 @@ func (s *Session) tlsFailed(write func(string, ...any), err error) error {
 	return fmt.Errorf("%w: TLS: %w", ErrEnd, err)
 }
 
-// ExternalName is the login name that the client's certificate proves by way of TLS_EXTERNAL; "" when EXTERNAL is not to
-// be offered.
+// ExternalName is the login name that the client's certificate proves by way of TLS_EXTERNAL; "" when
+// EXTERNAL is not to be offered.
 func (s *Session) ExternalName() string {
 	if !s.TLS {
 		return ""

@@ -53,7 +53,8 @@ func TestBeginTLS(t *testing.T) {
 	}
 }
 
-// STARTTLS changes the settings as if the session had been encrypted from the start, and is not offered again.
+// STARTTLS changes the settings as if the session had been encrypted from the start, and is not offered
+// again.
 func TestStartTLS(t *testing.T) {
 	w := newWorld(t, imap, "IMAPDSTARTTLS=YES", "IMAP_TLS_REQUIRED=1", "TLS_CERTFILE="+certFile(t))
 	if !w.OffersStartTLS() || !w.NeedsTLS() {
@@ -99,7 +100,8 @@ func TestTLSWrongKey(t *testing.T) {
 	if err := w.BeginTLS(t.Context()); !errors.Is(err, ErrEnd) {
 		t.Error(err)
 	}
-	w.wantLog(t, "ERR: TLS FAILED, ip=[::ffff:192.0.2.7], port=[5000]: "+pair+": the private key does not belong to the certificate")
+	w.wantLog(t, "ERR: TLS FAILED, ip=[::ffff:192.0.2.7], port=[5000]: "+pair+
+		": the private key does not belong to the certificate")
 }
 
 func TestTLSFailureLines(t *testing.T) {

@@ -74,8 +74,8 @@ var logins = map[string]struct{ bad, good string }{
 	},
 }
 
-// TestRealClientBehindHAProxy: whoever connects to HAProxy is the client in every line of the log, for version 1 and 2 of
-// the protocol; the balancer's health checks are nobody; others need no header.
+// TestRealClientBehindHAProxy: whoever connects to HAProxy is the client in every line of the log, for
+// version 1 and 2 of the protocol; the balancer's health checks are nobody; others need no header.
 func TestRealClientBehindHAProxy(t *testing.T) {
 	there, elsewhere := accounts(1)
 	harness.Userdb(t, elsewhere...)
@@ -107,8 +107,8 @@ func TestRealClientBehindHAProxy(t *testing.T) {
 	}
 }
 
-// TestTLSEndsAtHAProxy: a client that is encrypted as far as the balancer may log in where TLS is required, and the log
-// says so.
+// TestTLSEndsAtHAProxy: a client that is encrypted as far as the balancer may log in where TLS is required,
+// and the log says so.
 func TestTLSEndsAtHAProxy(t *testing.T) {
 	there, elsewhere := accounts(1)
 	harness.Userdb(t, elsewhere...)
@@ -152,8 +152,9 @@ func TestMissingHeader(t *testing.T) {
 	proxy.Log.WaitN(t, 1, `^WARN: HAPROXY=1, but no PROXY header from 127\.0\.0\.10:\d+: `)
 }
 
-// TestBareChecks: a balancer that only looks whether somebody listens leaves no warning, however often and however it hangs
-// up, on a port with and on one without TLS, and whether the proxy believes its headers or not.
+// TestBareChecks: a balancer that only looks whether somebody listens leaves no warning, however often and
+// however it hangs up, on a port with and on one without TLS, and whether the proxy believes its headers or
+// not.
 func TestBareChecks(t *testing.T) {
 	harness.Userdb(t)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
@@ -162,7 +163,8 @@ func TestBareChecks(t *testing.T) {
 	for ip, p := range map[string]*harness.Process{
 		"127.0.2.5": front(t, "imap", "127.0.2.5", harness.Env{}),
 		"127.0.2.6": front(t, "imap", "127.0.2.6", harness.Env{"IMAP_TLS": "1", "TLS_CERTFILE": pair}),
-		"127.0.2.7": harness.IMAPUnderCourier(t, "127.0.2.7", harness.Bin(t, "imapd-proxy"), harness.Env{"IMAP_PROXY": "1"}),
+		"127.0.2.7": harness.IMAPUnderCourier(t, "127.0.2.7", harness.Bin(t, "imapd-proxy"),
+			harness.Env{"IMAP_PROXY": "1"}),
 	} {
 		for _, reset := range []bool{true, false} {
 			for range checks {
@@ -189,8 +191,8 @@ func TestBareChecks(t *testing.T) {
 	}
 }
 
-// TestThrottle: the answer to a wrong password waits longer each time, whichever process gives it, and an address may not
-// have too many connections that have not logged in.
+// TestThrottle: the answer to a wrong password waits longer each time, whichever process gives it, and an
+// address may not have too many connections that have not logged in.
 func TestThrottle(t *testing.T) {
 	harness.Userdb(t, harness.Account{Name: "user0", Password: "user0"})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)

@@ -18,7 +18,8 @@ import (
 // unlimited is for tests that connect more often from one address than anybody may.
 const unlimited = "HAPROXY_SOURCE_LIMIT=1000000"
 
-// greeted says whether somebody from one address who connects to another is greeted there. The connection is closed.
+// greeted says whether somebody from one address who connects to another is greeted there. The connection is
+// closed.
 func greeted(t *testing.T, from, addr string) bool {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
@@ -37,8 +38,9 @@ func greeted(t *testing.T, from, addr string) bool {
 	return err == nil && (strings.HasPrefix(line, "* OK ") || strings.HasPrefix(line, "+OK "))
 }
 
-// TestSourceLimit: etc/haproxy/haproxy.cfg as it is, on two balancers. A source that has connected too often within a
-// minute is no longer let in, at any port of either; others are. A balancer that comes back is told by the other.
+// TestSourceLimit: etc/haproxy/haproxy.cfg as it is, on two balancers. A source that has connected too often
+// within a minute is no longer let in, at any port of either; others are. A balancer that comes back is told
+// by the other.
 func TestSourceLimit(t *testing.T) {
 	const second, limit = "127.0.0.11", 20
 	harness.Userdb(t)
@@ -70,7 +72,8 @@ func TestSourceLimit(t *testing.T) {
 	// knows waits until a balancer counts a source above the limit.
 	knows := func(socket, source string) {
 		t.Helper()
-		entry := func() string { return admin(t, socket, "show table sources data.conn_rate gt "+fmt.Sprint(limit)) }
+		query := fmt.Sprint("show table sources data.conn_rate gt ", limit)
+		entry := func() string { return admin(t, socket, query) }
 		if !harness.Eventually(func() bool { return strings.Contains(entry(), source+" ") }) {
 			t.Fatalf("%s does not know of %s:\n%s", socket, source, entry())
 		}
