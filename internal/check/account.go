@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +75,22 @@ func ownWords(ctx context.Context, program string, args []string) []string {
 	_ = cmd.Run()
 	text := out.Bytes()
 	text = text[:min(len(text), maxTest)]
-	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+	return shortened(strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' }))
+}
+
+// shortened leaves out what authdaemond's test says twice: its verdict names module and reason, and lines of its log
+// have the reason as well.
+func shortened(lines []string) []string {
+	for i, line := range lines {
+		verdict, ok := strings.CutPrefix(line, "Authentication FAILED: temporary failure: ")
+		if !ok {
+			continue
+		}
+		_, reason, _ := strings.Cut(verdict, ": ")
+		log := slices.DeleteFunc(slices.Clone(lines[:i]), func(l string) bool { return strings.Contains(l, reason) })
+		return slices.Concat(log, []string{verdict}, lines[i+1:])
+	}
+	return lines
 }
 
 // hash says whether the account's stored hash is one that any password can match. It never shows the hash.
