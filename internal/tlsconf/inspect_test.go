@@ -108,3 +108,24 @@ func TestInspect(t *testing.T) {
 		}
 	}
 }
+
+// A private key that everybody can read is named; a certificate beside its key may be read.
+func TestInspectModes(t *testing.T) {
+	dir := t.TempDir()
+	pair := testcert.CA(t, "Test CA").Issue(t, testcert.Spec{Name: "a.example.com", Age: -30 * 24 * time.Hour})
+	cert := testcert.Write(t, filepath.Join(dir, "C"), pair.CertPEM())
+	key := testcert.Write(t, filepath.Join(dir, "K"), pair.KeyPEM(t))
+	for file, want := range map[string]int{cert: 1, key: 2} {
+		if err := os.Chmod(file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		found := Inspect(Options{TLS: config.TLS{CertFile: cert, KeyFile: key}})
+		open := key + " holds a private key and can be read by everybody: chmod 600 " + key
+		if len(found) != want || (found[0] == Finding{Odd, open}) != (want == 2) {
+			t.Errorf("%s is open: %v", file, found)
+		}
+		if err := os.Chmod(file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
