@@ -191,7 +191,10 @@ func declined(err error) error {
 	if goldap.IsErrorWithCode(err, goldap.LDAPResultConstraintViolation) {
 		return fmt.Errorf("%w: new password: %w", authlib.ErrRefused, err)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("change of a password: %w", err)
+	}
+	return nil
 }
 
 // ChangePassword stores a new password after checking the old one: as the administrator, or as the user

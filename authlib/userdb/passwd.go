@@ -29,6 +29,13 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	if req.User == "" || authlib.HasControl(req.User) || authlib.HasControl(req.NewPassword) || req.NewPassword == "" {
 		return fmt.Errorf("userdb: empty name or password, or control characters in it: %w", authlib.ErrRefused)
 	}
+	var unusable *authlib.AccountError
+	if r, err := m.find(req.User); err == nil {
+		// As the other databases do: nobody could log in with the new password.
+		if _, err := r.account(req.User); errors.As(err, &unusable) {
+			return err
+		}
+	}
 	path, err := filepath.EvalSymlinks(m.config.Path)
 	if err != nil {
 		return fmt.Errorf("userdb: %w", err)
@@ -44,7 +51,6 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	}
 	for _, file := range files {
 		found, err := changeFile(file, req)
-		var unusable *authlib.AccountError
 		if errors.Is(err, authlib.ErrRefused) || errors.As(err, &unusable) {
 			return err
 		}

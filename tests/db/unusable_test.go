@@ -2,7 +2,11 @@ package db
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"mailproxy/authlib"
@@ -25,7 +29,12 @@ var unusable = []struct{ field, value, line string }{
 	{"home", "", `no home(Directory)?`},
 	{"crypt", "{ROT13}geheim", `unknown password scheme {ROT13}$`},
 	{"crypt", "{SHA}geheim", `damaged password hash of scheme {SHA}$`},
+	// Locked by the administrator: an ordinary refusal, without a line.
+	{"crypt", "!", locked}, {"crypt", "*", locked}, {"crypt", "!{SHA}geheim", locked},
+	{"crypt", "{SHA}!geheim", locked},
 }
+
+const locked = "locked"
 
 // TestUnusable asks for such accounts in every database: a temporary failure with right and with wrong
 // passwords, in every way of asking, and one line that says why.
@@ -81,20 +90,8 @@ func TestUnusable(t *testing.T) {
 	}
 	for _, d := range list {
 		t.Run(d.module, func(t *testing.T) {
-			c, p, _ := d.start(t, d.base)
-			for i, u := range unusable {
-				name := fmt.Sprintf("odd%d@example.com", i)
-				want(t, c, question{"login", "imap", name, password}, "temporary failure")
-				want(t, c, question{"login", "imap", name, "wrong"}, "temporary failure")
-				if u.field != "crypt" { // those have no clear password, and PRE asks for none
-					want(t, c, question{"pre", "imap", name, ""}, "temporary failure")
-					want(t, c, question{"cram-md5", "imap", name, password}, "temporary failure")
-				}
-				if got := change(t, c, name, password, "new"); got != "temporary failure" {
-					t.Errorf("%s: change of password: %s", name, got)
-				}
-				p.Log.WaitN(t, 1, `WARN: `+d.module+`: account "`+regexp.QuoteMeta(name)+`" cannot be used: `+u.line)
-			}
+			c, p, folder := d.start(t, d.base)
+			askUnusable(t, c, p, d.module, folder, password)
 			if d.module == "authldap" {
 				want(t, c, question{"login", "imap", "comma@example.com", password}, "temporary failure")
 				p.Log.WaitN(
@@ -121,6 +118,71 @@ func TestUnusable(t *testing.T) {
 			}
 		})
 	}
+}
+
+// askUnusable asks for the accounts that cannot be used, and has authdaemond test show them.
+func askUnusable(t *testing.T, c *authlib.Client, p *harness.Process, module, folder, password string) {
+	t.Helper()
+	for i, u := range unusable {
+		name := fmt.Sprintf("odd%d@example.com", i)
+		answer, said := "temporary failure", `cannot be used: `+strings.TrimSuffix(u.line, "$")
+		if u.line == locked {
+			answer, said = "refused", "no such account, or wrong password"
+		}
+		want(t, c, question{"login", "imap", name, password}, answer)
+		want(t, c, question{"login", "imap", name, "wrong"}, answer)
+		if u.field != "crypt" { // those have no clear password, and PRE asks for none
+			want(t, c, question{"pre", "imap", name, ""}, answer)
+			want(t, c, question{"cram-md5", "imap", name, password}, answer)
+		}
+		if got := change(t, c, name, password, "new"); got != answer {
+			t.Errorf("%s: change of password: %s", name, got)
+		}
+		line := `WARN: ` + module + `: account "` + regexp.QuoteMeta(name) + `" cannot be used: ` + u.line
+		if u.line != locked {
+			p.Log.WaitN(t, 1, line)
+		} else if lines := p.Log.Find(name); len(lines) > 0 {
+			t.Errorf("%s is locked; log %q", name, lines)
+		}
+		cmd := exec.Command(harness.PlainBin(t, "authdaemond"), "-config", folder, "test", name, password)
+		out, err := cmd.CombinedOutput()
+		if err == nil || !regexp.MustCompile(`FAILED: .*`+said).Match(out) {
+			t.Errorf("authdaemond test %s: %v: %s, want %s", name, err, out, said)
+		}
+	}
+}
+
+// TestUnusableUserdb asks for the same accounts in a userdb.
+func TestUnusableUserdb(t *testing.T) {
+	const password = "clear secret"
+	text := "blanks@example.com uid=7|gid=7|home=/h|systempw={PLAIN}" + password + "\n" +
+		"twin@example.com\tuid=7|gid=7|home=/first|systempw={PLAIN}" + password + "\n" +
+		"twin@example.com\tuid=7|gid=7|home=/second|systempw={PLAIN}" + password + "\n"
+	for i, u := range unusable {
+		fields := map[string]string{"uid": "5001", "gid": "5001", "home": "/h", "crypt": "{PLAIN}" + password}
+		fields[u.field] = u.value
+		line := fmt.Sprintf("odd%d@example.com\tsystempw=%s", i, fields["crypt"])
+		for _, name := range []string{"uid", "gid", "home"} {
+			if fields[name] != "" {
+				line += "|" + name + "=" + fields[name]
+			}
+		}
+		text += line + "\n"
+	}
+	folder := harness.Dir(t)
+	if err := os.WriteFile(filepath.Join(folder, "userdb"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := ourDaemon(t, folder, "authuserdb", nil)
+	c := &authlib.Client{Socket: filepath.Join(folder, "socket")}
+	askUnusable(t, c, p, "authuserdb", folder, password)
+	want(t, c, question{"login", "imap", "blanks@example.com", password}, "temporary failure")
+	p.Log.WaitN(t, 1, `WARN: .*"blanks@example.com" cannot be used: a blank, not a TAB, behind the name in `)
+	if got := change(t, c, "blanks@example.com", password, "new"); got != "temporary failure" {
+		t.Errorf("blanks: change of password: %s", got)
+	}
+	// As makeuserdb has it.
+	want(t, c, question{"login", "imap", "twin@example.com", password}, `home="/first"`)
 }
 
 // plainTable are the settings for a table without optional columns.
