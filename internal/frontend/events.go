@@ -66,6 +66,14 @@ func (s *Session) logDisabled(address, option string) {
 	s.Log.Always().Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", text.Field(address), s.where(), s.Protocol.Name, option)
 }
 
+// logStopped: the account database lets nobody in, whatever the password. Not a LOGIN FAILED: none was found
+// wrong.
+func (s *Session) logStopped(err error) {
+	s.tally.disabled = true
+	s.Log.Always().Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, reason=%v",
+		text.Field(s.tally.name), s.where(), s.Protocol.Name, err)
+}
+
 func (s *Session) logAuthError(err error) {
 	if isStranger(err) {
 		s.Log.Errf("authentication error, %s: %v", s.where(), err)

@@ -67,6 +67,12 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	}
 	account, err := s.authenticate(ctx, c)
 	switch {
+	case errors.Is(err, authlib.ErrExpired):
+		s.logStopped(err)
+		return nil, &DeniedError{Code: s.Protocol.Codes.Expired}
+	case errors.Is(err, authlib.ErrLocked):
+		s.logStopped(err)
+		return nil, &DeniedError{Code: s.Protocol.Codes.Broken}
 	case errors.Is(err, authlib.ErrRefused):
 		s.logFailed(c)
 		return nil, ErrRefused

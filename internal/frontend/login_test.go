@@ -117,6 +117,31 @@ func TestLoginHere(t *testing.T) {
 	}
 }
 
+// TestLoginStopped: an expired password and a locked account are told as such, and are no failed login.
+func TestLoginStopped(t *testing.T) {
+	for _, test := range []struct {
+		protocol Protocol
+		err      error
+		code     string
+		reason   string
+	}{
+		{imap, authlib.ErrExpired, "EXPIRED", "password or account expired"},
+		{imap, authlib.ErrLocked, "CONTACTADMIN", "account locked or disabled"},
+		{pop3, authlib.ErrExpired, "AUTH", "password or account expired"},
+		{pop3, authlib.ErrLocked, "SYS/PERM", "account locked or disabled"},
+	} {
+		w := newWorld(t, test.protocol)
+		w.auth.err = test.err
+		_, err := w.Login(t.Context(), password("b,ob", "secret"), "a1")
+		denied, ok := errors.AsType[*DeniedError](err)
+		if !ok || denied.Code != test.code || errors.Is(err, ErrRefused) {
+			t.Errorf("%s %v: %v", test.protocol.Name, test.err, err)
+		}
+		w.wantLog(t, `INFO: LOGIN DISABLED, user=b\054ob, `+from+", protocol="+test.protocol.Name+
+			", reason="+test.reason)
+	}
+}
+
 // TestLoginUnclearOption: an option that is neither on nor off opens no door, and is not the user's fault.
 func TestLoginUnclearOption(t *testing.T) {
 	w := newWorld(t, imap)

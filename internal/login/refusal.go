@@ -62,6 +62,8 @@ type Codes struct {
 	Wrong, Unavailable, Broken string
 	// Private: the login must be made under TLS; empty = the protocol has no code for it.
 	Private string
+	// Expired: the password, or the account, has expired.
+	Expired string
 	// TooLong: the name or the password is longer than this program takes.
 	TooLong string
 	// known are those that a client may be told in a mailhost's name.
@@ -74,7 +76,7 @@ type Codes struct {
 func IMAP() Codes {
 	return Codes{
 		Wrong: "AUTHENTICATIONFAILED", Unavailable: "UNAVAILABLE", Broken: "CONTACTADMIN",
-		Private: "PRIVACYREQUIRED", TooLong: "LIMIT",
+		Private: "PRIVACYREQUIRED", Expired: "EXPIRED", TooLong: "LIMIT",
 		known: []string{
 			"UNAVAILABLE", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN", "NOPERM",
 			"INUSE", "EXPUNGEISSUED", "CORRUPTION", "SERVERBUG", "CLIENTBUG", "CANNOT", "LIMIT", "OVERQUOTA", "ALREADYEXISTS",
@@ -86,8 +88,9 @@ func IMAP() Codes {
 // POP3 returns the codes of RFC 2449 section 8 and RFC 3206.
 func POP3() Codes {
 	return Codes{
-		Wrong: "AUTH", Unavailable: "SYS/TEMP", Broken: "SYS/PERM", TooLong: "SYS/PERM", hierarchical: true,
-		known: []string{"AUTH", "SYS/TEMP", "SYS/PERM", "IN-USE", "LOGIN-DELAY"},
+		Wrong: "AUTH", Unavailable: "SYS/TEMP", Broken: "SYS/PERM", Expired: "AUTH", TooLong: "SYS/PERM",
+		hierarchical: true,
+		known:        []string{"AUTH", "SYS/TEMP", "SYS/PERM", "IN-USE", "LOGIN-DELAY"},
 	}
 }
 

@@ -24,7 +24,8 @@ func TestProjects(t *testing.T) {
 			`name="Anna" maildir="example.com/anna/" quota="10240000S"`, `options=""`,
 			"UPDATE mailbox SET active=0 WHERE local_part='bert'"},
 		{"postfixadmin", "authpgsql", `uid=5000 gid=5000 home="/var/vmail" address="anna@example.com" ` +
-			`name="Anna" maildir="example.com/anna/" quota="10240000S"`, `options=""`, "UPDATE domain SET active=false"},
+			`name="Anna" maildir="example.com/anna/" quota="10240000S"`, `options=""`,
+			"UPDATE domain SET active=false"},
 		{"iredmail", "authmysql", `uid=2000 gid=2000 home="/var/vmail/vmail1/example.com/a/n/n/anna-2026/" ` +
 			`address="anna@example.com" name="Anna" maildir="Maildir" quota="1073741824S"`,
 			`options="disableinsecurepop3=1"`, "UPDATE mailbox SET expired='2001-01-01' WHERE username LIKE 'bert@%'"},
