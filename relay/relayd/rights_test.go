@@ -34,7 +34,8 @@ func TestUserIDs(t *testing.T) {
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c",
-			`mount --bind "$1" /etc/passwd && exec "$2" -socket "$3" -user "$4"`, "sh", passwd, program, filepath.Join(dir, user), user)
+			`mount --bind "$1" /etc/passwd && exec "$2" -socket "$3" -user "$4"`, "sh", passwd, program,
+			filepath.Join(dir, user), user)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 		out, err := cmd.CombinedOutput()
 		if ctx.Err() != nil {

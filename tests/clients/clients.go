@@ -1,5 +1,5 @@
-// Package clients drives real mail clients in tests: curl, fetchmail, mbsync, mpop, Python's imaplib and
-// poplib.
+// Package clients drives real mail clients in tests: curl, fetchmail, mbsync, mpop, mutt, Python's imaplib
+// and poplib.
 package clients
 
 import (
@@ -42,6 +42,7 @@ func All() []Client {
 		{"fetchmail-pop3", "POP3", fetchmail("pop3")},
 		{"mbsync", "IMAP", mbsync},
 		{"mpop", "POP3", mpop},
+		{"mutt", "IMAP", mutt},
 		{"imaplib", "IMAP", python("imaplib", imaplibProgram)},
 		{"poplib", "POP3", python("poplib", poplibProgram)},
 	}

@@ -42,3 +42,8 @@ func (s Server) mpopTLS() string {
 	verify := "\ntls_trust_file " + s.Trust
 	return s.settings("tls off", "tls on\ntls_starttls on"+verify, "tls on\ntls_starttls off"+verify)
 }
+
+func (s Server) muttTLS() string {
+	verify := "set ssl_usesystemcerts=no ssl_ca_certificates_file=\"" + s.Trust + "\"\n"
+	return s.settings("set ssl_starttls=no ssl_force_tls=no", verify+"set ssl_starttls=yes ssl_force_tls=yes", verify)
+}
