@@ -84,7 +84,7 @@ func TestSendReceive(t *testing.T) {
 	}
 }
 
-func conn(t *testing.T, f *os.File) *net.UnixConn {
+func conn(t testing.TB, f *os.File) *net.UnixConn {
 	t.Helper()
 	c, err := net.FileConn(f)
 	f.Close()

@@ -37,6 +37,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
+// FuzzUnmarshal: a state that is taken can be used, and is written and read as the same.
 func FuzzUnmarshal(f *testing.F) {
 	a, _ := twins(tls.VersionTLS12, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)
 	f.Add(a.Marshal())
@@ -47,6 +48,13 @@ func FuzzUnmarshal(f *testing.F) {
 		c, err := Unmarshal(b, true)
 		if err != nil {
 			return
+		}
+		state := c.Marshal()
+		if again, err := Unmarshal(state, true); err != nil || !bytes.Equal(again.Marshal(), state) {
+			t.Fatalf("%x became %x: %v", b, state, err)
+		}
+		if c, err = Unmarshal(state, true); err != nil {
+			t.Fatal(err)
 		}
 		if _, err := c.Seal(nil, []byte("x")); err != nil {
 			t.Fatal(err)
