@@ -17,6 +17,9 @@ type Session struct {
 	// First is what the client is sent before anything of the mailhost's: the answer to its login. It is
 	// not counted.
 	First []byte
+	// Accepted, if not nil, is called once when a Carrier takes the session, in this process before a byte
+	// of it is moved: for the log line that comes before the LOGOUT line.
+	Accepted func()
 	// KeepAlive is the idle time before TCP keepalive probes on both sides; 0 = off.
 	KeepAlive time.Duration
 	// HalfClose ends a session of which one side has ended and in which no byte has moved for so long; 0 =

@@ -26,7 +26,7 @@ const (
 
 // dialogue is the state of one client's session before login: not authenticated (RFC 3501 section 3.1).
 type dialogue struct {
-	s   *frontend.Session
+	s   *frontend.Conn
 	in  *line.Reader
 	cmd parser
 	// errors counts wrong commands in a row.
@@ -68,7 +68,7 @@ func (e *exit) Error() string { return "session over" }
 
 // serve holds the dialogue with one client until it has logged in and its session is over, or until it
 // leaves. It returns the exit status. The frontend limits the time of every read and write.
-func serve(ctx context.Context, s *frontend.Session) int {
+func serve(ctx context.Context, s *frontend.Conn) int {
 	d := newDialogue(s)
 	err := d.open()
 	for err == nil {
@@ -86,7 +86,7 @@ func (d *dialogue) open() error {
 	return d.send(d.greeting())
 }
 
-func newDialogue(s *frontend.Session) *dialogue {
+func newDialogue(s *frontend.Conn) *dialogue {
 	d := &dialogue{s: s, patience: maxErrors}
 	d.listen()
 	return d
@@ -97,7 +97,7 @@ func (d *dialogue) listen() {
 	if d.in != nil {
 		d.rcvd += d.in.Count()
 	}
-	d.in = line.NewReader(d.s.Conn)
+	d.in = line.NewReader(d.s.Client)
 	d.cmd = parser{in: d.in, proceed: func() error { return d.send(textLiteral + crlf) }}
 }
 
@@ -160,7 +160,7 @@ func (d *dialogue) protocolError(tag string, err error) error {
 
 // send writes to the client.
 func (d *dialogue) send(reply string) error {
-	n, err := io.WriteString(d.s.Conn, reply)
+	n, err := io.WriteString(d.s.Client, reply)
 	d.sent += int64(n)
 	return err
 }
@@ -177,9 +177,9 @@ func (d *dialogue) bye(text string) error {
 // linger reads what a client has sent behind its last command. A connection that is closed with unread bytes
 // in it is reset, and the client may lose our last words. One second is enough for a client that listens.
 func (d *dialogue) linger() {
-	_ = d.s.Conn.CloseWrite()
-	_ = d.s.Conn.SetReadDeadline(time.Now().Add(time.Second))
-	_, _ = io.CopyN(io.Discard, d.s.Conn, maxSkip)
+	_ = d.s.Client.CloseWrite()
+	_ = d.s.Client.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.CopyN(io.Discard, d.s.Client, maxSkip)
 }
 
 // leave ends a session that err, an error of the connection or of the frontend, has made an end of.

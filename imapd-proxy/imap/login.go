@@ -35,7 +35,7 @@ func (d *dialogue) refuseWithoutTLS(tag string) error {
 }
 
 // tryLogin takes credentials to the frontend and tells the client what came of them. After a success the
-// session is over for us: it has been relayed to its end, or this process has become the local server.
+// session is over for us: a Carrier has it, or this process has become the local server.
 // Credentials without a Type (and not External) can not be anybody's and are refused without asking.
 func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credentials) error {
 	c.Offered, c.ID = d.capabilities(), d.said
@@ -55,10 +55,6 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credent
 		return &exit{exitOK}
 	case denied != nil:
 		return d.send(alert(denied.Alert) + tag + " " + denial(denied.Code) + crlf)
-	case errors.Is(err, frontend.ErrBroken):
-		return &exit{exitFailed}
-	case errors.Is(err, frontend.ErrServed):
-		return &exit{exitOK} // a local server behind our TLS
 	case errors.Is(err, frontend.ErrRefused):
 		return d.send(tag + " " + textRefused + crlf)
 	case errors.Is(err, frontend.ErrTemporary):

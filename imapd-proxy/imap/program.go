@@ -14,11 +14,6 @@ func Program() *frontend.Program {
 		Name:           "imapd-proxy",
 		Protocol:       protocol(),
 		WrongArguments: "* BYE imapd-proxy expected exactly two arguments.",
-		Unavailable:    "* BYE " + textTemporary,
-		Serve:          serve,
-		Capabilities: func(s *frontend.Session) []string {
-			return strings.Fields((&dialogue{s: s}).capabilities())
-		},
 	}
 }
 
@@ -28,5 +23,10 @@ func protocol() *frontend.Protocol {
 		Codes:       login.IMAP(),
 		NonBlocking: true, // Courier's imapd expects descriptors 0 and 1 so
 		Login:       loginAtMailhost,
+		Serve:       serve,
+		Capabilities: func(c *frontend.Conn) []string {
+			return strings.Fields((&dialogue{s: c}).capabilities())
+		},
+		Unavailable: "* BYE " + textTemporary,
 	}
 }

@@ -67,9 +67,13 @@ func TestAllCapabilities(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := p.Inspect(loaded, maillog.NewSilentLog(), nil)
-			s.Auth = c.auth
-			check := &Check{Report: &Report{Out: &out}, Session: s, Dialect: c.d}
+			s, err := frontend.New(frontend.Options{
+				Protocol: p.Protocol, Config: loaded, Log: maillog.NewSilentLog(), Auth: c.auth,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			check := &Check{Report: &Report{Out: &out}, Session: s.Inspect(false), Dialect: c.d}
 			check.capabilities(t.Context())
 			for _, want := range c.want {
 				if strings.Count(out.String(), want) != 1 {

@@ -63,12 +63,18 @@ func Command(ctx context.Context, p *frontend.Program, d Dialect, args, environ 
 	}
 	// Warnings of the steps themselves are part of the report.
 	log := maillog.NewLog(logLines{report})
-	c.Session = p.Inspect(loaded, log, nil)
-	c.Advertised = func(tls bool) []string {
-		shown := p.Inspect(loaded, maillog.NewSilentLog(), nil)
-		shown.TLS = tls
-		return p.Capabilities(shown)
+	server, err := p.Inspect(loaded, log)
+	if err != nil {
+		c.SettingsError = err
+		return c.Run(ctx)
 	}
+	silent, err := p.Inspect(loaded, maillog.NewSilentLog())
+	if err != nil {
+		c.SettingsError = err
+		return c.Run(ctx)
+	}
+	c.Session = server.Inspect(false)
+	c.Advertised = func(tls bool) []string { return p.Protocol.Capabilities(silent.Inspect(tls)) }
 	return c.Run(ctx)
 }
 

@@ -147,16 +147,20 @@ func normalise(text, host, dir string) string {
 func program(d Dialect) *frontend.Program {
 	if _, ok := d.(POP3); ok {
 		return &frontend.Program{
-			Name:         "pop3d-proxy",
-			Protocol:     &frontend.Protocol{Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995"},
-			Capabilities: func(*frontend.Session) []string { return []string{"TOP", "UIDL", "PIPELINING", "USER"} },
+			Name: "pop3d-proxy",
+			Protocol: &frontend.Protocol{
+				Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995",
+				Capabilities: func(*frontend.Conn) []string { return []string{"TOP", "UIDL", "PIPELINING", "USER"} },
+			},
 		}
 	}
 	return &frontend.Program{
-		Name:     "imapd-proxy",
-		Protocol: &frontend.Protocol{Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993"},
-		Capabilities: func(s *frontend.Session) []string {
-			return strings.Fields(s.Config.IMAP.Capability)
+		Name: "imapd-proxy",
+		Protocol: &frontend.Protocol{
+			Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993",
+			Capabilities: func(s *frontend.Conn) []string {
+				return strings.Fields(s.Config.IMAP.Capability)
+			},
 		},
 	}
 }

@@ -16,7 +16,7 @@ import (
 type Check struct {
 	Report *Report
 	// Session is made from the settings as for a connection, but without one.
-	Session *frontend.Session
+	Session *frontend.Conn
 	// Raw is the settings as they were read.
 	Raw config.Raw
 	// Sources names where the settings came from: files, or the environment.
@@ -157,7 +157,7 @@ func (c *Check) unusable(topic, format string, args ...any) {
 	c.Report.fail(topic, format, args...)
 }
 
-func local(s *frontend.Session) string {
+func local(s *frontend.Conn) string {
 	if len(s.Args) == 0 {
 		return "the local server of the launcher's command line"
 	}

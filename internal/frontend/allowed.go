@@ -14,14 +14,14 @@ import (
 var errNotAllowed = errors.New("PROXY_MAILHOSTS does not allow this mailhost")
 
 // mayBeAllowed says whether it is worth asking for a server's addresses.
-func (s *Session) mayBeAllowed(host Host) bool {
+func (s *Conn) mayBeAllowed(host Host) bool {
 	list := s.Config.Mailhosts
 	return list.Empty() || list.Name(host.Name) || list.Networks()
 }
 
 // allowed returns the addresses of a server to which accounts may be sent: all of them when its name is on
 // the list, else those within a network on the list.
-func (s *Session) allowed(host Host, addrs []netip.Addr) []netip.Addr {
+func (s *Conn) allowed(host Host, addrs []netip.Addr) []netip.Addr {
 	list := s.Config.Mailhosts
 	if list.Empty() || list.Name(host.Name) {
 		return addrs
@@ -30,6 +30,6 @@ func (s *Session) allowed(host Host, addrs []netip.Addr) []netip.Addr {
 }
 
 // logNotAllowed: an account's mailhost is not one of PROXY_MAILHOSTS.
-func (s *Session) logNotAllowed(address string, host Host) {
+func (s *Conn) logNotAllowed(address string, host Host) {
 	s.Log.Warnf("account %s is not sent to mailhost %s: %v", text.Field(address), text.Field(host.String()), errNotAllowed)
 }

@@ -12,27 +12,29 @@ import (
 	"mailproxy/internal/config"
 )
 
-// authClient asks the auth daemon; when there is none it starts one for each question.
-func (s *Session) authClient(environ []string, stderr *os.File) *authlib.Client {
+// NewAuth returns the client of the auth daemon of these settings; when there is no daemon, it starts one for
+// each question, with stderr as its log.
+func NewAuth(settings *config.Config, stderr *os.File) *authlib.Client {
 	c := &authlib.Client{
-		Socket: s.Config.AuthSocket, Users: authUsers(s.Config),
-		ConnectTimeout: s.Config.AuthConnect, WriteTimeout: s.Config.AuthWrite, ReadTimeout: s.Config.AuthRead,
+		Socket: settings.AuthSocket, Users: authUsers(settings),
+		ConnectTimeout: settings.AuthConnect, WriteTimeout: settings.AuthWrite, ReadTimeout: settings.AuthRead,
 	}
 	c.OneShot = func(ctx context.Context) (net.Conn, error) {
-		program := authProgram(s.Config)
+		program := authProgram(settings)
 		if program == "" {
 			return nil, authlib.ErrNoProgram
 		}
-		starter := &authlib.Starter{Program: program, Environ: environ, Stderr: stderr}
-		if s.Config.AuthFolder != "" {
-			starter.Args = []string{"-config", s.Config.AuthFolder}
+		starter := &authlib.Starter{Program: program, Environ: settings.Environ(), Stderr: stderr}
+		if settings.AuthFolder != "" {
+			starter.Args = []string{"-config", settings.AuthFolder}
 		}
 		return starter.Start(ctx)
 	}
 	return c
 }
 
-// authProgram is AUTHDAEMON_PROGRAM, or the authdaemond that is installed beside this program; empty when there is none.
+// authProgram is AUTHDAEMON_PROGRAM, or the authdaemond that is installed beside this program; empty when
+// there is none.
 func authProgram(c *config.Config) string {
 	if c.AuthProgram != "" {
 		return c.AuthProgram

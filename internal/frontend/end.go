@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net"
 	"os"
 	"syscall"
 	"time"
 
-	"mailproxy/internal/facts"
-	"mailproxy/internal/launch"
 	"mailproxy/relay"
 )
 
@@ -31,56 +28,9 @@ const (
 // past is a deadline that ends every wait.
 func past() time.Time { return time.Unix(1, 0) }
 
-// Begin sets the deadlines of the client's connection and has it interrupted when ctx ends. The function it
-// returns undoes that. Programs need not call it, Program.Run does; tests of a dialogue do.
-func (s *Session) Begin(ctx context.Context) (end func()) {
-	if s.System == nil {
-		s.System = RealSystem()
-	}
-	if s.Started.IsZero() {
-		s.Started = s.System.Now()
-	}
-	s.limitLog()
-	s.Settings = maps.Clone(s.Settings)
-	s.facts = facts.Take(s.Settings)
-	s.ctx = ctx
-	noDelay(s.Conn)
-	_ = s.Conn.SetDeadline(s.Started.Add(s.Config.LoginTimeout))
-	stop := context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.interrupted = true
-		if !s.released {
-			_ = s.Conn.SetReadDeadline(past())
-		}
-	})
-	return func() { stop() }
-}
-
-// SetConn replaces the connection after STARTTLS. Deadlines and the interrupt by SIGTERM apply to the new
-// one.
-func (s *Session) SetConn(conn launch.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.Conn, s.TLS = conn, true
-	_ = conn.SetDeadline(s.Started.Add(s.Config.LoginTimeout))
-	if s.interrupted {
-		_ = conn.SetReadDeadline(past())
-	}
-}
-
-// release takes the limits of the time before the login off the connection and the log.
-func (s *Session) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.released = true
-	s.Log = s.Log.Always()
-	_ = s.Conn.SetDeadline(time.Time{})
-}
-
 // Why says what an error of reading from or writing to the client means, and what ErrEnd does. ctx is the one
 // that the dialogue was given.
-func (s *Session) Why(ctx context.Context, err error) End {
+func (s *Conn) Why(ctx context.Context, err error) End {
 	switch {
 	case ctx.Err() != nil:
 		return EndShutdown
@@ -92,9 +42,11 @@ func (s *Session) Why(ctx context.Context, err error) End {
 
 // Farewell writes a last text to the client, even when the session's time is over. A client that does not
 // take it within a second does not get it: a line fits into any connection that is read at all.
-func (s *Session) Farewell(text string) {
-	_ = s.Conn.SetWriteDeadline(s.System.Now().Add(time.Second))
-	_, _ = io.WriteString(s.Conn, text)
+func (s *Conn) Farewell(text string) { farewell(s.Client, s.System.Now(), text) }
+
+func farewell(conn net.Conn, now time.Time, text string) {
+	_ = conn.SetWriteDeadline(now.Add(time.Second))
+	_, _ = io.WriteString(conn, text)
 }
 
 // cause describes an error for the log, without Go's own view of sockets.

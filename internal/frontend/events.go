@@ -15,11 +15,11 @@ import (
 // that are written in any case, whatever the client has done to use the log's limit up, say so by Always.
 
 // LogConnection writes the line that begins a session.
-func (s *Session) LogConnection() { s.Log.Always().Debugf("Connection, %s", s.where()) }
+func (s *Conn) LogConnection() { s.Log.Always().Debugf("Connection, %s", s.where()) }
 
 // LogLogout writes the line of a client that said LOGOUT or QUIT before logging in. rcvd and sent are bytes;
 // Courier counts them for IMAP only.
-func (s *Session) LogLogout(rcvd, sent int64) {
+func (s *Conn) LogLogout(rcvd, sent int64) {
 	if s.Protocol.Name == "IMAP" {
 		s.Log.Always().Infof("LOGOUT, %s, rcvd=%d, sent=%d", s.where(), rcvd, sent)
 		return
@@ -28,7 +28,7 @@ func (s *Session) LogLogout(rcvd, sent int64) {
 }
 
 // LogDisconnected writes the line of a session that ended before a login.
-func (s *Session) LogDisconnected(end End) {
+func (s *Conn) LogDisconnected(end End) {
 	switch {
 	case end == EndShutdown:
 		s.Log.Always().Noticef("Disconnected during shutdown by signal, %s, time=%d%s", s.where(), s.age(), s.overTLS())
@@ -42,12 +42,12 @@ func (s *Session) LogDisconnected(end End) {
 }
 
 // logLogin: a proxied login succeeded. For local ones the local server writes it.
-func (s *Session) logLogin(address string) {
+func (s *Conn) logLogin(address string) {
 	s.Log.Always().Infof("LOGIN, user=%s, %s, protocol=%s%s", text.Field(address), s.where(), s.Protocol.Name, s.overTLS())
 }
 
 // logFailed: the one line that fail2ban counts. Never for a failure that is not the client's.
-func (s *Session) logFailed(c *Credentials) {
+func (s *Conn) logFailed(c *Credentials) {
 	if c.SASL {
 		s.Log.Always().Infof("LOGIN FAILED, method=%s, %s", text.Field(c.Mechanism), s.where())
 		return
@@ -56,25 +56,25 @@ func (s *Session) logFailed(c *Credentials) {
 }
 
 // logTooLong: a name or password that is longer than any account's. Not a LOGIN FAILED: nobody was asked.
-func (s *Session) logTooLong(c *Credentials) {
+func (s *Conn) logTooLong(c *Credentials) {
 	s.Log.Always().Infof("LOGIN REFUSED, method=%s, %s: name or password too long, at most %d and %d bytes are taken",
 		text.Field(c.Mechanism), s.where(), sasl.MaxUser, sasl.MaxPassword)
 }
 
 // logDisabled: the account may not use this service. Not a LOGIN FAILED: the password was right.
-func (s *Session) logDisabled(address, option string) {
+func (s *Conn) logDisabled(address, option string) {
 	s.Log.Always().Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", text.Field(address), s.where(), s.Protocol.Name, option)
 }
 
 // logStopped: the account database lets nobody in, whatever the password. Not a LOGIN FAILED: none was found
 // wrong.
-func (s *Session) logStopped(err error) {
+func (s *Conn) logStopped(err error) {
 	s.tally.disabled = true
 	s.Log.Always().Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, reason=%v",
 		text.Field(s.tally.name), s.where(), s.Protocol.Name, err)
 }
 
-func (s *Session) logAuthError(err error) {
+func (s *Conn) logAuthError(err error) {
 	if isStranger(err) {
 		s.Log.Errf("authentication error, %s: %v", s.where(), err)
 		return
@@ -82,43 +82,43 @@ func (s *Session) logAuthError(err error) {
 	s.Log.Warnf("authentication error, %s: %v", s.where(), err)
 }
 
-func (s *Session) logNoMailhost(address string) {
+func (s *Conn) logNoMailhost(address string) {
 	s.Log.Warnf("proxy enabled, but no proxy host defined for %s", text.Field(address))
 }
 
-func (s *Session) logNoPassword(address string) {
+func (s *Conn) logNoPassword(address string) {
 	s.Log.Warnf("proxy enabled, but no password for %s", text.Field(address))
 }
 
 // logBadAccount: the account database holds something that can not be used.
-func (s *Session) logBadAccount(address string, err error) {
+func (s *Conn) logBadAccount(address string, err error) {
 	s.Log.Warnf("account %s can not be proxied: %v", text.Field(address), err)
 }
 
-func (s *Session) logBadOption(address string, err error) {
+func (s *Conn) logBadOption(address string, err error) {
 	s.Log.Warnf("account %s cannot be used: %v", text.Field(address), err)
 }
 
-func (s *Session) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err) }
+func (s *Conn) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err) }
 
-func (s *Session) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE: %v", err) }
+func (s *Conn) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE: %v", err) }
 
 // logLoop: a mailhost leads back to where this connection has been.
-func (s *Session) logLoop(m *Mailhost, why string) {
+func (s *Conn) logLoop(m *Mailhost, why string) {
 	s.tally.failed(m, StepConnect)
 	s.Log.Warnf("Login to %s failed, address=%s, step=%s, user=%s: %s: proxying loop refused",
 		m.Host, m.Addr, StepConnect, text.Field(m.account()), why)
 }
 
 // logUnusable: a mailhost could not be used now.
-func (s *Session) logUnusable(m *Mailhost, step Step, err error) {
+func (s *Conn) logUnusable(m *Mailhost, step Step, err error) {
 	s.tally.failed(m, step)
 	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
 		words(m.Host, step), orNone(m.Addr), step, text.Field(m.account()), text.Field(m.Redact(cause(err))))
 }
 
 // logRejected: a mailhost answered a login with something else than yes.
-func (s *Session) logRejected(m *Mailhost, r *RejectedError, v login.Verdict) {
+func (s *Conn) logRejected(m *Mailhost, r *RejectedError, v login.Verdict) {
 	if v.Next {
 		s.tally.failed(m, r.Step)
 	} else {
@@ -144,41 +144,47 @@ func (s *Session) logRejected(m *Mailhost, r *RejectedError, v login.Verdict) {
 }
 
 // logHungUp: a mailhost does not like something that it can be spared.
-func (s *Session) logHungUp(m *Mailhost, err *HungUpError) {
+func (s *Conn) logHungUp(m *Mailhost, err *HungUpError) {
 	s.Log.Warnf("%s %s, address=%s, user=%s: trying without", m.Host, m.Redact(err.Error()), m.Addr, text.Field(m.account()))
 }
 
-func (s *Session) logConnected(m *Mailhost) {
+func (s *Conn) logConnected(m *Mailhost) {
 	if s.Config.Debug {
 		s.Log.Debugf("Proxy connected to %s, address=%s", m.Host, m.Addr)
 	}
 }
 
 // logHome: the local account's home can not be entered.
-func (s *Session) logHome(address, home string, err error) {
+func (s *Conn) logHome(address, home string, err error) {
 	s.Log.Warnf("%s: chdir(%s) failed!!: %v", text.Field(address), home, err)
 }
 
 // logExec: the local server can not be run.
-func (s *Session) logExec(program string, err error) {
+func (s *Conn) logExec(program string, err error) {
 	s.Log.Errf("exec(%s) failed!!: %v", program, err)
 }
 
 // logLocal: the local account can not be served.
-func (s *Session) logLocal(address string, err error) {
+func (s *Conn) logLocal(address string, err error) {
 	s.Log.Errf("local account %s: %v", text.Field(address), err)
 }
 
-// logDropRoot: a session must not go on with root rights.
-func (s *Session) logDropRoot(err error) { s.Log.Errf("giving up root rights: %v", err) }
+// logCarry: nobody carries a session, which must not go on with root rights.
+func (s *Conn) logCarry(err error) {
+	if _, ok := errors.AsType[*dropRootError](err); ok {
+		s.Log.Errf("giving up root rights: %v", err)
+		return
+	}
+	s.Log.Errf("the session cannot be relayed: %v", err)
+}
 
 // logRelayLimit: the client is refused as by a temporary problem, and is not taken for somebody who guesses
 // passwords.
-func (s *Session) logRelayLimit(address string, err error) {
+func (s *Conn) logRelayLimit(address string, err error) {
 	s.Log.Warnf("%s, user=%s, %s", err, text.Field(address), s.where())
 }
 
-func (s *Session) logRelayd(err error) {
+func (s *Conn) logRelayd(err error) {
 	if isStranger(err) {
 		s.Log.Errf("relayd is given no session, see RELAY_USER: %v", err)
 		return
@@ -194,11 +200,11 @@ func isStranger(err error) bool {
 }
 
 // where names the client in every line.
-func (s *Session) where() string {
+func (s *Conn) where() string {
 	return fmt.Sprintf("ip=[%s], port=[%s]", text.Field(s.Peer.RemoteIP), text.Field(s.Peer.RemotePort))
 }
 
-func (s *Session) overTLS() string {
+func (s *Conn) overTLS() string {
 	if s.TLS {
 		return ", " + s.Protocol.TLSWord + "=1"
 	}
@@ -206,7 +212,7 @@ func (s *Session) overTLS() string {
 }
 
 // age is the session's time so far, in whole seconds.
-func (s *Session) age() int64 { return int64(s.System.Now().Sub(s.Started) / time.Second) }
+func (s *Conn) age() int64 { return int64(s.System.Now().Sub(s.Started) / time.Second) }
 
 // words are Courier's for the step that failed.
 func words(host string, step Step) string {

@@ -17,45 +17,45 @@ func TestEvents(t *testing.T) {
 	for _, test := range []struct {
 		protocol Protocol
 		tls      bool
-		event    func(*Session)
+		event    func(*Conn)
 		want     string
 	}{
-		{imap, false, (*Session).LogConnection, "DEBUG: Connection, " + from},
-		{imap, false, func(s *Session) { s.LogLogout(12, 345) }, "INFO: LOGOUT, " + from + ", rcvd=12, sent=345"},
-		{pop3, false, func(s *Session) { s.LogLogout(12, 345) }, "INFO: LOGOUT, " + from},
-		{imap, false, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from + ", time=7"},
-		{imap, true, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from + ", time=7, starttls=1"},
-		{pop3, true, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from},
-		{imap, false, func(s *Session) { s.LogDisconnected(EndTimeout) }, "INFO: TIMEOUT, " + from + ", time=7"},
-		{imap, false, func(s *Session) { s.LogDisconnected(EndShutdown) },
+		{imap, false, (*Conn).LogConnection, "DEBUG: Connection, " + from},
+		{imap, false, func(s *Conn) { s.LogLogout(12, 345) }, "INFO: LOGOUT, " + from + ", rcvd=12, sent=345"},
+		{pop3, false, func(s *Conn) { s.LogLogout(12, 345) }, "INFO: LOGOUT, " + from},
+		{imap, false, func(s *Conn) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from + ", time=7"},
+		{imap, true, func(s *Conn) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from + ", time=7, starttls=1"},
+		{pop3, true, func(s *Conn) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from},
+		{imap, false, func(s *Conn) { s.LogDisconnected(EndTimeout) }, "INFO: TIMEOUT, " + from + ", time=7"},
+		{imap, false, func(s *Conn) { s.LogDisconnected(EndShutdown) },
 			"NOTICE: Disconnected during shutdown by signal, " + from + ", time=7"},
-		{pop3, true, func(s *Session) { s.LogDisconnected(EndShutdown) },
+		{pop3, true, func(s *Conn) { s.LogDisconnected(EndShutdown) },
 			"NOTICE: Disconnected during shutdown by signal, " + from + ", time=7, stls=1"},
-		{imap, false, func(s *Session) { s.logLogin("bob@example.com") }, "INFO: LOGIN, user=bob@example.com, " + from + ", protocol=IMAP"},
-		{imap, true, func(s *Session) { s.logLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=IMAP, starttls=1"},
-		{pop3, true, func(s *Session) { s.logLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=POP3, stls=1"},
-		{pop3, false, func(s *Session) {
+		{imap, false, func(s *Conn) { s.logLogin("bob@example.com") }, "INFO: LOGIN, user=bob@example.com, " + from + ", protocol=IMAP"},
+		{imap, true, func(s *Conn) { s.logLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=IMAP, starttls=1"},
+		{pop3, true, func(s *Conn) { s.logLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=POP3, stls=1"},
+		{pop3, false, func(s *Conn) {
 			s.logRejected(&Mailhost{Host: "a", Addr: "127.0.0.2:110", User: "bob", Password: "pw"}, &RejectedError{StepUser, login.Answer{Text: "-ERR who\x07"}}, login.Verdict{Why: "it says no"})
 		}, `WARN: Login userid rejected by a, address=127.0.0.2:110, step=user, user=bob: it says no: -ERR who\007`},
-		{pop3, false, func(s *Session) {
+		{pop3, false, func(s *Conn) {
 			s.logRejected(&Mailhost{Host: "a", Addr: "127.0.0.2:110", User: "m", Authzid: "bob", Password: "pw"}, &RejectedError{StepPassword, login.Answer{Text: "-ERR PASS pw"}}, login.Verdict{Level: login.Err})
 		}, "ERR: Login password rejected by a, address=127.0.0.2:110, step=password, user=bob: -ERR PASS ***"},
-		{imap, false, func(s *Session) { s.logConnected(&Mailhost{Host: "a", Addr: "127.0.0.2:110"}) }, ""},
-		{imap, false, func(s *Session) {
+		{imap, false, func(s *Conn) { s.logConnected(&Mailhost{Host: "a", Addr: "127.0.0.2:110"}) }, ""},
+		{imap, false, func(s *Conn) {
 			s.Config.Debug = true
 			s.logConnected(&Mailhost{Host: "a", Addr: "127.0.0.2:110"})
 		}, "DEBUG: Proxy connected to a, address=127.0.0.2:110"},
-		{imap, false, func(s *Session) { s.logHome("bob", "/home/b", errors.New("x")) }, "WARN: bob: chdir(/home/b) failed!!: x"},
-		{imap, false, func(s *Session) { s.logExec("/usr/bin/imapd", errors.New("x")) }, "ERR: exec(/usr/bin/imapd) failed!!: x"},
-		{imap, false, func(s *Session) { s.logLocal("bob", errors.New("x")) }, "ERR: local account bob: x"},
-		{imap, false, func(s *Session) { s.logRelayLimit("ann@x", errors.New("too many sessions: 3 sessions of this user")) },
+		{imap, false, func(s *Conn) { s.logHome("bob", "/home/b", errors.New("x")) }, "WARN: bob: chdir(/home/b) failed!!: x"},
+		{imap, false, func(s *Conn) { s.logExec("/usr/bin/imapd", errors.New("x")) }, "ERR: exec(/usr/bin/imapd) failed!!: x"},
+		{imap, false, func(s *Conn) { s.logLocal("bob", errors.New("x")) }, "ERR: local account bob: x"},
+		{imap, false, func(s *Conn) { s.logRelayLimit("ann@x", errors.New("too many sessions: 3 sessions of this user")) },
 			"WARN: too many sessions: 3 sessions of this user, user=ann@x, " + from},
-		{imap, false, func(s *Session) { s.logRelayd(errors.New("x")) }, "WARN: relayd does not take the session: x"},
+		{imap, false, func(s *Conn) { s.logRelayd(errors.New("x")) }, "WARN: relayd does not take the session: x"},
 	} {
 		w := newWorld(t, test.protocol)
 		w.TLS = test.tls
 		w.Started = w.System.Now().Add(-7500 * time.Millisecond)
-		test.event(w.Session)
+		test.event(w.Conn)
 		if test.want == "" {
 			w.wantLog(t)
 			continue

@@ -13,29 +13,29 @@ import (
 // A name that looks like fields of a log line adds none to any line of a session.
 func TestNamesForgeNothing(t *testing.T) {
 	const name = "x, ip=[198.51.100.1], mailhost=evil\u0085\n"
-	for what, event := range map[string]func(s *Session){
-		"login":         func(s *Session) { s.logLogin(name) },
-		"failed":        func(s *Session) { s.logFailed(password(name, "x")) },
-		"failed method": func(s *Session) { s.logFailed(&Credentials{SASL: true, Mechanism: name}) },
-		"disabled":      func(s *Session) { s.logDisabled(name, "disableimap") },
-		"no mailhost":   func(s *Session) { s.logNoMailhost(name) },
-		"no password":   func(s *Session) { s.logNoPassword(name) },
-		"bad account":   func(s *Session) { s.logBadAccount(name, errors.New("x")) },
-		"rejected": func(s *Session) {
+	for what, event := range map[string]func(s *Conn){
+		"login":         func(s *Conn) { s.logLogin(name) },
+		"failed":        func(s *Conn) { s.logFailed(password(name, "x")) },
+		"failed method": func(s *Conn) { s.logFailed(&Credentials{SASL: true, Mechanism: name}) },
+		"disabled":      func(s *Conn) { s.logDisabled(name, "disableimap") },
+		"no mailhost":   func(s *Conn) { s.logNoMailhost(name) },
+		"no password":   func(s *Conn) { s.logNoPassword(name) },
+		"bad account":   func(s *Conn) { s.logBadAccount(name, errors.New("x")) },
+		"rejected": func(s *Conn) {
 			s.logRejected(&Mailhost{Host: "a", Addr: "192.0.2.1:143", User: name}, &RejectedError{StepLogin, login.Answer{Text: "no"}}, login.Verdict{})
 		},
-		"unusable": func(s *Session) { s.logUnusable(&Mailhost{Host: "a", User: name}, StepLogin, errors.New("x")) },
-		"loop":     func(s *Session) { s.logLoop(&Mailhost{Host: "a", User: name}, "x") },
-		"home":     func(s *Session) { s.logHome(name, "/", errors.New("x")) },
-		"local":    func(s *Session) { s.logLocal(name, errors.New("x")) },
-		"limit":    func(s *Session) { s.logRelayLimit(name, errors.New("x")) },
-		"address":  func(s *Session) { s.Peer.RemoteIP = name; s.LogConnection() },
-		"logout": func(s *Session) {
+		"unusable": func(s *Conn) { s.logUnusable(&Mailhost{Host: "a", User: name}, StepLogin, errors.New("x")) },
+		"loop":     func(s *Conn) { s.logLoop(&Mailhost{Host: "a", User: name}, "x") },
+		"home":     func(s *Conn) { s.logHome(name, "/", errors.New("x")) },
+		"local":    func(s *Conn) { s.logLocal(name, errors.New("x")) },
+		"limit":    func(s *Conn) { s.logRelayLimit(name, errors.New("x")) },
+		"address":  func(s *Conn) { s.Peer.RemoteIP = name; s.LogConnection() },
+		"logout": func(s *Conn) {
 			s.Log.Line(relay.EndLine(relay.Info{User: name, Protocol: "IMAP", RemoteIP: name, Mailhost: name}, relay.Stats{}))
 		},
 	} {
 		w := newWorld(t, imap)
-		event(w.Session)
+		event(w.Conn)
 		line := w.log.String()
 		if strings.Count(line, "\n") != 1 || strings.Contains(line, ", ip=[198.") || strings.Contains(line, ", mailhost=evil") ||
 			!strings.Contains(line, `x\054 ip=[198.51.100.1]\054 mailhost=evil\302\205\012`) {

@@ -18,11 +18,11 @@ import (
 // connected, and makes the client it names the peer. Everybody else is taken for a client of his own. It is
 // called before anything else is read. After an error, which is logged, the connection is to be closed
 // without a word.
-func (s *Session) acceptHeader() error {
+func (s *Conn) acceptHeader() error {
 	if s.Config.Balancers == nil {
 		return nil
 	}
-	from, ok := s.Conn.RemoteAddr().(*net.TCPAddr)
+	from, ok := s.Client.RemoteAddr().(*net.TCPAddr)
 	if !ok || !s.Config.Balancers.Contain(from.AddrPort().Addr()) {
 		return nil
 	}
@@ -30,7 +30,7 @@ func (s *Session) acceptHeader() error {
 		// couriertcpd -haproxy has taken the header already: it says that the client is somebody else.
 		return nil
 	}
-	h, err := haproxy.Read(line.NewReader(s.Conn))
+	h, err := haproxy.Read(line.NewReader(s.Client))
 	if err != nil {
 		s.logNoHeader(err)
 		return ErrEnd
@@ -41,8 +41,9 @@ func (s *Session) acceptHeader() error {
 	s.Peer = launch.Peer{
 		RemoteIP: launch.AddressText(h.Client.Addr()), RemotePort: strconv.Itoa(int(h.Client.Port())),
 		LocalIP: launch.AddressText(h.Server.Addr()), LocalPort: strconv.Itoa(int(h.Server.Port())),
+		TLS: headerFacts(h),
 	}
-	s.facts, s.tlsAtBalancer = headerFacts(h), h.TLS
+	s.tlsAtBalancer = h.TLS
 	return nil
 }
 
@@ -60,16 +61,17 @@ func headerFacts(h *haproxy.Header) facts.TLS {
 const bareCheck = 5 * time.Second
 
 // logNoHeader says why a balancer's connection is closed.
-func (s *Session) logNoHeader(err error) {
+func (s *Conn) logNoHeader(err error) {
 	if errors.Is(err, haproxy.ErrNothing) && s.System.Now().Sub(s.Started) < bareCheck {
 		s.Log.Debugf("Disconnected, %s: health check without a PROXY header", s.where())
 		return
 	}
-	s.Log.Warnf("HAPROXY=1, but no PROXY header from %s: %s (send-proxy or send-proxy-v2 must be set there)", s.Conn.RemoteAddr(), cause(err))
+	s.Log.Warnf("HAPROXY=1, but no PROXY header from %s: %s (send-proxy or send-proxy-v2 must be set there)",
+		s.Client.RemoteAddr(), cause(err))
 }
 
 // announce sends a PROXY header in front of everything else when PROXY_FORWARD_CLIENT says so.
-func (s *Session) announce(m *Mailhost) error {
+func (s *Conn) announce(m *Mailhost) error {
 	version, ok := map[config.Forward]int{config.ForwardPROXY1: 1, config.ForwardPROXY2: 2}[s.Config.Forward]
 	if !ok {
 		return nil

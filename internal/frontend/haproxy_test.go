@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,16 @@ import (
 func tcpPair(t *testing.T) (ours, theirs *net.TCPConn) {
 	t.Helper()
 	return relaytest.TCP(t, 0)
+}
+
+// testConn is a connection to a server without an auth module.
+func testConn(t *testing.T, p *Protocol, c *config.Config, log *maillog.Log, conn launch.Conn, peer launch.Peer) *Conn {
+	t.Helper()
+	server, err := New(Options{Protocol: p, Config: c, Log: log, Auth: &fakeAuth{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server.newConn(t.Context(), conn, peer)
 }
 
 func TestAcceptHeader(t *testing.T) {
@@ -63,10 +74,8 @@ func TestAcceptHeader(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &Session{
-				Conn: ours, Settings: loaded.Texts(), Config: loaded, Log: maillog.NewLog(&log), Protocol: protocol,
-				Peer: launch.NewPeer(loaded.Raw(), ours), System: RealSystem(), Started: time.Now().Add(-c.age),
-			}
+			s := testConn(t, protocol, loaded, maillog.NewLog(&log), ours, launch.NewPeer(loaded.Raw(), ours))
+			s.Started = s.Started.Add(-c.age)
 			want := s.Peer
 			if c.peer != nil {
 				want = *c.peer
@@ -78,7 +87,7 @@ func TestAcceptHeader(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if s.Peer != want {
+			if !reflect.DeepEqual(s.Peer, want) {
 				t.Errorf("peer %+v, want %+v", s.Peer, want)
 			}
 			if left, _ := io.ReadAll(ours); string(left) != c.left {
@@ -106,20 +115,14 @@ func TestAcceptHeaderTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Session{
-		Conn: ours, Settings: loaded.Texts(), Config: loaded, Log: maillog.NewSilentLog(), Protocol: protocol,
-		Peer: launch.NewPeer(loaded.Raw(), ours),
-	}
+	s := testConn(t, protocol, loaded, maillog.NewSilentLog(), ours, launch.NewPeer(loaded.Raw(), ours))
 	if err := s.acceptHeader(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.BeginTLS(t.Context()); err != nil || !s.TLS {
+	if err := s.beginTLS(t.Context()); err != nil || !s.TLS {
 		t.Errorf("TLS in front of us is not recognised: %v, %v", s.TLS, err)
 	}
-	// Nothing of it is a setting; the local server gets it by the names that couriertls uses.
-	if len(s.Settings) != 2 {
-		t.Errorf("settings %v", s.Settings)
-	}
+	// The local server gets it by the names that couriertls uses.
 	e := map[string]string{}
 	for _, entry := range s.localEnviron(&authlib.Account{}, "a", nil) {
 		name, value, _ := strings.Cut(entry, "=")
@@ -133,7 +136,7 @@ func TestAcceptHeaderTLS(t *testing.T) {
 
 func TestIsOurselvesBehindABalancer(t *testing.T) {
 	ours, _ := tcpPair(t)
-	s := &Session{Conn: ours, Peer: launch.Peer{LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}}
+	s := &Conn{Client: ours, Peer: launch.Peer{LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}}
 	for addr, want := range map[string]bool{
 		ours.LocalAddr().String(): true, "192.0.2.1:143": true, "[::ffff:192.0.2.1]:143": true, "192.0.2.1:1143": false, "192.0.2.2:143": false,
 	} {

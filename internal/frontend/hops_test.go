@@ -13,7 +13,7 @@ func TestLimitHops(t *testing.T) {
 		{nil, 4}, {[]string{"4"}, 3}, {[]string{"1"}, 0}, {[]string{"0"}, -1}, {[]string{"5"}, 4}, {[]string{"99"}, 4}, {[]string{"1", "4"}, 0},
 		{[]string{"", "-1", "x", "1e0", "99999999999999999999"}, 4},
 	} {
-		s := &Session{}
+		s := &Conn{}
 		for _, text := range test.said {
 			s.LimitHops(text)
 		}

@@ -5,31 +5,28 @@ import (
 	"net/netip"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/config"
-	"mailproxy/internal/launch"
-	"mailproxy/internal/maillog"
 )
 
 // The methods below show single steps of Login, for a program that explains them.
 
 // LoginName returns the name that the auth module is asked for when a client says user.
-func (s *Session) LoginName(user string) string { return loginName(s.Config, user) }
+func (s *Conn) LoginName(user string) string { return loginName(s.Config, user) }
 
 // AuthProgram is the authdaemond that is started where nobody listens; empty where there is none.
-func (s *Session) AuthProgram() string { return authProgram(s.Config) }
+func (s *Conn) AuthProgram() string { return authProgram(s.Config) }
 
 // IsHere says whether a mailhost is this host.
-func (s *Session) IsHere(host Host) (bool, error) { return s.isHere(host) }
+func (s *Conn) IsHere(host Host) (bool, error) { return s.isHere(host) }
 
 // Addresses returns the addresses of a mailhost, in the order in which they are tried.
-func (s *Session) Addresses(ctx context.Context, host Host) ([]netip.AddrPort, error) {
+func (s *Conn) Addresses(ctx context.Context, host Host) ([]netip.AddrPort, error) {
 	return s.resolve(ctx, host)
 }
 
 // Connect connects to one address of m.Host as Login does: with a PROXY header and TLS where the settings
 // want them. m.StartTLS is set when STARTTLS or STLS is still to come. The caller closes m.Conn and sets its
 // deadlines.
-func (s *Session) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort) error {
+func (s *Conn) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort) error {
 	conn, err := s.dial(ctx, addr)
 	if err != nil {
 		return err
@@ -48,7 +45,7 @@ func (s *Session) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort)
 
 // LogInAsMaster logs in as PROXY_MASTER_USER on behalf of an account, over a connection that Connect has
 // made.
-func (s *Session) LogInAsMaster(ctx context.Context, m *Mailhost, account *authlib.Account) error {
+func (s *Conn) LogInAsMaster(ctx context.Context, m *Mailhost, account *authlib.Account) error {
 	t, err := s.template(&Credentials{}, account, "check")
 	if err != nil {
 		return err
@@ -57,7 +54,8 @@ func (s *Session) LogInAsMaster(ctx context.Context, m *Mailhost, account *authl
 	return s.Protocol.Login(ctx, m)
 }
 
-// Inspect makes a session without a connection from settings: enough for the methods above and for Auth.
-func (p *Program) Inspect(c *config.Config, log *maillog.Log, args []string) *Session {
-	return p.session(&launch.Launch{Log: log}, c, args, nil)
+// Inspect makes a Conn without a connection: enough for the methods above, for Auth, and for
+// Protocol.Capabilities.
+func (s *Server) Inspect(tls bool) *Conn {
+	return &Conn{Server: s, TLS: tls, Log: s.Options.Log, Started: s.System.Now()}
 }

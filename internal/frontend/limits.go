@@ -1,12 +1,14 @@
 package frontend
 
+import "mailproxy/internal/maillog"
+
 // maxLog bounds what a client can have written to the log before it has logged in, in bytes, besides what
 // always is written: its failed logins, which MaxCommands bounds, and how the session begins and ends.
 const maxLog = 8 << 10
 
 // CountCommand counts a command, be it a good one or not, and says whether the client may say it. When it may
 // not, that is logged, and the session is to end.
-func (s *Session) CountCommand() bool {
+func (s *Conn) CountCommand() bool {
 	s.commands++
 	if s.commands <= s.Config.MaxCommands {
 		return true
@@ -16,6 +18,6 @@ func (s *Session) CountCommand() bool {
 }
 
 // limitLog bounds the log until the client has logged in.
-func (s *Session) limitLog() {
-	s.Log = s.Log.Limit(maxLog, func() string { return "further log lines before the login are left out, " + s.where() })
+func (s *Conn) limitLog(log *maillog.Log) {
+	s.Log = log.Limit(maxLog, func() string { return "further log lines before the login are left out, " + s.where() })
 }

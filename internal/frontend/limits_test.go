@@ -18,7 +18,8 @@ func TestCountCommand(t *testing.T) {
 	w.wantLog(t, "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=3), "+from)
 }
 
-// Noise before the login is bounded; guesses in it are written all the same, and so is everything after the login.
+// Noise before the login is bounded; guesses in it are written all the same, and so is everything after the
+// login.
 func TestNoiseHidesNoGuess(t *testing.T) {
 	w := newWorld(t, imap)
 	for range 1000 {

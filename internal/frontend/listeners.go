@@ -5,8 +5,8 @@ import (
 	"mailproxy/internal/config"
 )
 
-// authUsers are who may run the auth daemon: AUTHDAEMON_USER, else our package's user, and Courier's where Courier's
-// own daemon listens.
+// authUsers are who may run the auth daemon: AUTHDAEMON_USER, else our package's user, and Courier's where
+// Courier's own daemon listens.
 func authUsers(c *config.Config) []string {
 	switch {
 	case len(c.AuthUsers) > 0:

@@ -1,31 +1,39 @@
 package frontend
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/facts"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
+	"mailproxy/relay"
 )
 
-// ExecLocal becomes the account's user and the local server. It returns only when that failed, by then
-// logged: ErrHome, at once, also for what went wrong after this process had become somebody else (end the
-// session with a temporary failure); a *DeniedError (the account belongs to root), ErrTemporary or ErrEnd
-// like Login. Where this process does the session's TLS it stays, the local server is a child, and ErrServed
-// tells that the session is over. extraEnv are further NAME=value entries (UTF8=1).
-func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
-	l := s.local(o.Account, tag, extraEnv)
+// ExecLocal hands the client to the local server of an account that is here. In a process that serves one
+// connection it becomes the account's user and the local server, and returns only when that failed; where it
+// does the session's TLS it stays, the local server is a child, and nil tells that a Carrier has the session.
+// Errors, by then logged: ErrHome, at once, also for what went wrong after this process had become somebody
+// else (end the session with a temporary failure); a *DeniedError (the account belongs to root, or there are
+// no local accounts), ErrTemporary or ErrEnd like Login. extraEnv are further NAME=value entries (UTF8=1).
+func (s *Conn) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
+	if s.Local == nil {
+		s.logLocal(o.Account.Address, errNoLocal)
+		return s.refuse(s.ctx, &DeniedError{Code: s.Protocol.Codes.Broken})
+	}
+	l := s.localServer(o.Account, tag, extraEnv)
 	var err error
-	if doesTLS(s.Conn) {
-		err = s.pumpLocal(s.ctx, l, o.Account.Address)
+	if doesTLS(s.Client) {
+		if err = s.startLocal(s.ctx, l, o.Account.Address); err == nil {
+			return nil
+		}
 	} else {
-		err = s.System.Exec(s.Conn, l)
+		err = s.Local.Exec(s.Client, l)
 	}
 	switch {
-	case errors.Is(err, ErrServed):
-		return ErrServed
 	case errors.Is(err, local.ErrHome):
 		s.logHome(o.Account.Address, l.Home, err)
 		return ErrHome
@@ -43,8 +51,35 @@ func (s *Session) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 	return s.refuse(s.ctx, ErrTemporary)
 }
 
-// local describes the local server of an account.
-func (s *Session) local(account *authlib.Account, tag string, extraEnv []string) *local.Server {
+// errNoLocal says that this program serves no accounts that are here.
+var errNoLocal = errors.New("this process serves no local accounts")
+
+// startLocal starts the local server on a socket pair, and has a Carrier join it and our TLS. An error says
+// that the server did not start; this process has not changed then. What goes wrong afterwards is logged, and
+// ends the session.
+func (s *Conn) startLocal(ctx context.Context, l *local.Server, address string) error {
+	ours, theirs, err := launch.Pair()
+	if err != nil {
+		return err
+	}
+	server, err := s.Local.Start(theirs, l)
+	theirs.Close()
+	if err != nil {
+		ours.Close()
+		return err
+	}
+	_ = server.Release() // this process ends when the session does: nobody waits for the server
+	// The local server writes its own line at the end, so the session has no protocol.
+	err = s.carry(ctx, s.relaySession(ours, relay.Info{User: address, Mailhost: "local"}))
+	if err != nil {
+		ours.Close()
+		s.logCarry(err)
+	}
+	return nil
+}
+
+// localServer describes the local server of an account.
+func (s *Conn) localServer(account *authlib.Account, tag string, extraEnv []string) *local.Server {
 	maildir := account.Maildir
 	if maildir == "" {
 		maildir = s.Args[1]
@@ -60,10 +95,10 @@ func (s *Session) local(account *authlib.Account, tag string, extraEnv []string)
 
 // localEnviron is the local server's environment: everything that we were given, the client's address, who
 // logged in, and what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
-func (s *Session) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
-	e := maps.Clone(s.Settings)
+func (s *Conn) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
+	e := s.Config.Texts()
 	facts.Take(e)
-	maps.Copy(e, s.facts.Variables())
+	maps.Copy(e, s.Peer.TLS.Variables())
 	for _, name := range []string{
 		"HOME", "MAILDIR", "MAILDIRQUOTA", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
 	} {

@@ -17,7 +17,7 @@ import (
 // ErrEnd, by then logged and, but for ErrEnd, delayed to a multiple of Config.FailDelay after the call. The
 // delay does not end when the client hangs up: who guesses passwords would otherwise have his next connection
 // at once.
-func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
+func (s *Conn) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	s.tally = tally{began: s.System.Now()}
@@ -35,19 +35,19 @@ func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outco
 }
 
 // limited returns ctx with the end of the login time as its deadline.
-func (s *Session) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+func (s *Conn) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, s.Started.Add(s.Config.LoginTimeout))
 }
 
 // refuse is failed for what goes wrong after the login.
-func (s *Session) refuse(ctx context.Context, err error) error {
+func (s *Conn) refuse(ctx context.Context, err error) error {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	return s.failed(ctx, err)
 }
 
 // failed delays the answer to a failed login, to a multiple of Config.FailDelay after the credentials came.
-func (s *Session) failed(ctx context.Context, err error) error {
+func (s *Conn) failed(ctx context.Context, err error) error {
 	delay := s.failDelay(errors.Is(err, ErrRefused))
 	took := time.Duration(0)
 	if !s.tally.began.IsZero() {
@@ -60,7 +60,7 @@ func (s *Session) failed(ctx context.Context, err error) error {
 	return err
 }
 
-func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
+func (s *Conn) login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	if c.TooLong || len(c.User) > sasl.MaxUser || len(c.Password) > sasl.MaxPassword {
 		s.logTooLong(c)
 		return nil, &DeniedError{Code: s.Protocol.Codes.TooLong}
@@ -105,7 +105,7 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 // without asking, by whatever command they came: no account has them, and neither the auth module's protocol
 // nor the mailhost's could carry them. So are empty ones: some databases take an empty password for an
 // anonymous login (RFC 4513 section 5.1.2).
-func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Account, error) {
+func (s *Conn) authenticate(ctx context.Context, c *Credentials) (*authlib.Account, error) {
 	service := s.service()
 	user := loginName(s.Config, c.User)
 	var account *authlib.Account
@@ -149,7 +149,7 @@ func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Ac
 }
 
 // service is what the auth module is asked for: AUTHSERVICE<port> by the port that the client connected to.
-func (s *Session) service() string {
+func (s *Conn) service() string {
 	port := s.Peer.LocalPort
 	if port == "" {
 		port = s.Protocol.Port
@@ -163,7 +163,7 @@ func (s *Session) service() string {
 // disabled returns the account's option that forbids this session, if any. A connection without TLS from the
 // machine itself counts as insecure too, as in Courier. The error is for an option that is neither on nor
 // off.
-func (s *Session) disabled(account *authlib.Account) (string, error) {
+func (s *Conn) disabled(account *authlib.Account) (string, error) {
 	options := []string{"disable" + s.Protocol.Service}
 	if !s.TLS {
 		options = append(options, "disableinsecure"+s.Protocol.Service)
@@ -177,7 +177,7 @@ func (s *Session) disabled(account *authlib.Account) (string, error) {
 }
 
 // denied is what the client is told of an option that forbids the session.
-func (s *Session) denied(option string) error {
+func (s *Conn) denied(option string) error {
 	if strings.HasPrefix(option, "disableinsecure") {
 		return &DeniedError{Code: s.Protocol.Codes.Private}
 	}
@@ -185,7 +185,7 @@ func (s *Session) denied(option string) error {
 }
 
 // mailhosts returns the servers of an account; none means that it is here.
-func (s *Session) mailhosts(account *authlib.Account) ([]Host, error) {
+func (s *Conn) mailhosts(account *authlib.Account) ([]Host, error) {
 	if !s.Config.Proxy {
 		return nil, nil
 	}

@@ -31,8 +31,9 @@ func (h Host) String() string {
 // maxHosts bounds the servers of one account: each may cost a client the whole connect timeout.
 const maxHosts = 16
 
-// ParseMailhosts reads the value of an account's mailhost option: "host", "host:port", "[2001:db8::1]:port", an address
-// without brackets; several separated by semicolons or blanks. An empty list is no error.
+// ParseMailhosts reads the value of an account's mailhost option: "host", "host:port",
+// "[2001:db8::1]:port", an address without brackets; several separated by semicolons or blanks. An empty
+// list is no error.
 func ParseMailhosts(option string) ([]Host, error) {
 	fields := strings.FieldsFunc(option, func(r rune) bool { return r == ';' || r == ' ' || r == '\t' })
 	if len(fields) > maxHosts {
@@ -78,7 +79,8 @@ func parseHost(field string) (Host, error) {
 	return withPort(name, port)
 }
 
-// parseAddr reads an IP address. netip takes anything for a zone, line ends included; here it is an interface's name.
+// parseAddr reads an IP address. netip takes anything for a zone, line ends included; here it is an
+// interface's name.
 func parseAddr(text string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(text)
 	if err == nil && addr.Zone() != "" {
@@ -95,8 +97,8 @@ func withPort(name, port string) (Host, error) {
 	return Host{Name: name, Port: strconv.FormatUint(n, 10)}, nil
 }
 
-// checkName takes what may stand in a host name (RFC 1123 section 2.1, and the underscore that is met in practice), so
-// that nothing odd reaches the resolver or the log.
+// checkName takes what may stand in a host name (RFC 1123 section 2.1, and the underscore that is met in
+// practice), so that nothing odd reaches the resolver or the log.
 func checkName(name string) error {
 	if name == "" || len(name) > 253 {
 		return errors.New("no host name of 1 to 253 bytes")

@@ -20,7 +20,7 @@ import (
 
 // reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, a
 // *DeniedError when a server's answer rules the others out too, ErrTemporary when none was of use.
-func (s *Session) reach(ctx context.Context, hosts []Host, c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
+func (s *Conn) reach(ctx context.Context, hosts []Host, c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
 	last := ErrTemporary
 	for _, host := range hosts {
 		here, err := s.isHere(host)
@@ -53,7 +53,7 @@ func isDenied(err error) bool {
 // isHere says whether a mailhost is this host: its name is PROXY_HOSTNAME or the system's, without regard to
 // case (RFC 4343), and its port is none or the protocol's own. With another port it is another program on
 // this host.
-func (s *Session) isHere(host Host) (bool, error) {
+func (s *Conn) isHere(host Host) (bool, error) {
 	if host.Port != "" && host.Port != s.Protocol.Port && host.Port != s.Peer.LocalPort {
 		return false, nil
 	}
@@ -69,7 +69,7 @@ func (s *Session) isHere(host Host) (bool, error) {
 }
 
 // template is what every attempt to log an account in has in common.
-func (s *Session) template(c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
+func (s *Conn) template(c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
 	m := &Mailhost{Tag: tag, Client: s.Peer, Hops: s.hopsLeft(), UTF8: c.UTF8, Offered: c.Offered, ID: c.ID, Config: s.Config, Log: s.Log}
 	m.User, m.Password = account.Address, account.ClearPassword
 	if s.Config.MasterUser != "" {
@@ -118,7 +118,7 @@ func readSecret(name string) (string, error) {
 }
 
 // tryHost tries each address of a server. Its errors are those of reach.
-func (s *Session) tryHost(ctx context.Context, host Host, template *Mailhost) (*Mailhost, error) {
+func (s *Conn) tryHost(ctx context.Context, host Host, template *Mailhost) (*Mailhost, error) {
 	addrs, err := s.resolve(ctx, host)
 	if errors.Is(err, errNotAllowed) {
 		s.logNotAllowed(template.account(), host)
@@ -147,7 +147,7 @@ func (s *Session) tryHost(ctx context.Context, host Host, template *Mailhost) (*
 func temporary(err error) error { return fmt.Errorf("%w: %w", ErrTemporary, err) }
 
 // resolve returns the addresses of a server with their port, those to which accounts may be sent.
-func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, error) {
+func (s *Conn) resolve(ctx context.Context, host Host) ([]netip.AddrPort, error) {
 	number := host.Port
 	if number == "" {
 		number = s.mailhostPort()
@@ -186,7 +186,7 @@ func (s *Session) resolve(ctx context.Context, host Host) ([]netip.AddrPort, err
 }
 
 // mailhostPort is the port of a mailhost whose option names none.
-func (s *Session) mailhostPort() string {
+func (s *Conn) mailhostPort() string {
 	if s.Config.Mailhost.Mode == config.ModeTLS {
 		return s.Protocol.TLSPort
 	}
@@ -195,7 +195,7 @@ func (s *Session) mailhostPort() string {
 
 // tryAddress connects and logs in, once more where the mailhost has hung up on something that it need not be
 // told. Everything that goes wrong is logged here. On success m.Conn is ready for the relay.
-func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
+func (s *Conn) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
 	switch {
 	case s.isOurselves(addr):
 		s.logLoop(m, "this is the address and port that the client is connected to")
@@ -217,7 +217,34 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailho
 }
 
 // attempt is one connection of tryAddress. It is closed when there is an error.
-func (s *Session) attempt(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
+func (s *Conn) attempt(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
+	if s.Enter == nil {
+		return s.attemptNow(ctx, addr, m)
+	}
+	done, err := s.Enter(ctx, addr)
+	if err != nil {
+		return &StepError{StepConnect, err}
+	}
+	err = errPanicked
+	defer func() { done(reachable(err)) }()
+	err = s.attemptNow(ctx, addr, m)
+	return err
+}
+
+// errPanicked is what became of a login that ended by a panic.
+var errPanicked = errors.New("the login did not come to an end")
+
+// reachable is what an attempt says of the mailhost itself: nil when it has answered the login, be it with
+// no.
+func reachable(err error) error {
+	if _, answered := errors.AsType[*RejectedError](err); answered {
+		return nil
+	}
+	return err
+}
+
+// attemptNow is attempt with a place among the logins at the address.
+func (s *Conn) attemptNow(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
 	conn, err := s.dial(ctx, addr)
 	if err != nil {
 		return &StepError{StepConnect, err}
@@ -246,7 +273,7 @@ func (s *Session) attempt(ctx context.Context, addr netip.AddrPort, m *Mailhost)
 }
 
 // judge logs why a mailhost did not take an account, and says whether it is worth trying another.
-func (s *Session) judge(m *Mailhost, err error) error {
+func (s *Conn) judge(m *Mailhost, err error) error {
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		verdict := s.Protocol.Codes.Judge(rejected.Answer, m.Authzid != "")
 		s.logRejected(m, rejected, verdict)
@@ -268,7 +295,7 @@ func (s *Session) judge(m *Mailhost, err error) error {
 }
 
 // dial connects to one address within its own time limit.
-func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (launch.Conn, error) {
+func (s *Conn) dial(ctx context.Context, addr netip.AddrPort) (launch.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
 	defer cancel()
 	c, err := s.System.Dial(ctx, addr)
@@ -285,9 +312,9 @@ func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (launch.Conn, e
 
 // isOurselves says whether an address is the one that the client is connected to, or the one that a balancer
 // in front of us is. Connecting there would come back here, again and again, until there are no sockets left.
-func (s *Session) isOurselves(addr netip.AddrPort) bool {
+func (s *Conn) isOurselves(addr netip.AddrPort) bool {
 	addr = netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
-	if local, ok := s.Conn.LocalAddr().(*net.TCPAddr); ok && addr == addrPort(local.IP.String(), strconv.Itoa(local.Port)) {
+	if local, ok := s.Client.LocalAddr().(*net.TCPAddr); ok && addr == addrPort(local.IP.String(), strconv.Itoa(local.Port)) {
 		return true
 	}
 	return addr == addrPort(s.Peer.LocalIP, s.Peer.LocalPort)

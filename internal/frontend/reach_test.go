@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,7 +135,7 @@ func TestReachTemplate(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.User != test.want.User || got.Password != test.want.Password || got.Authzid != test.want.Authzid ||
-			got.Tag != "tag" || !got.UTF8 || got.Client != w.Peer || got.Host != "127.0.1.1" || got.StartTLS != nil || got.Config != w.Config {
+			got.Tag != "tag" || !got.UTF8 || !reflect.DeepEqual(got.Client, w.Peer) || got.Host != "127.0.1.1" || got.StartTLS != nil || got.Config != w.Config {
 			t.Errorf("%+v", got)
 		}
 		w.wantLog(t)
@@ -233,7 +234,7 @@ func TestReachDeadlinesGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.release()
-	for _, conn := range []net.Conn{w.Conn, o.Mailhost.Conn} {
+	for _, conn := range []net.Conn{w.Client, o.Mailhost.Conn} {
 		time.AfterFunc(1200*time.Millisecond, func() { conn.Close() })
 		if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("a deadline was left behind")

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Redact takes our password out of a mailhost's words: some servers quote the command they did not like. It is to be done
-// before the words are cut to a length, as half a password is no less of a secret.
+// Redact takes our password out of a mailhost's words: some servers quote the command they did not like. It
+// is to be done before the words are cut to a length, as half a password is no less of a secret.
 func (m *Mailhost) Redact(text string) string {
 	if m.Password == "" {
 		return text
@@ -18,8 +18,8 @@ func (m *Mailhost) Redact(text string) string {
 	return text
 }
 
-// secretForms are the ways in which the password may come back, those that hold others first: as SASL PLAIN had it; quoted by us,
-// by the mailhost, and by both; as it is.
+// secretForms are the ways in which the password may come back, those that hold others first: as SASL PLAIN
+// had it; quoted by us, by the mailhost, and by both; as it is.
 func (m *Mailhost) secretForms() []string {
 	forms := []string{
 		base64.StdEncoding.EncodeToString([]byte(m.Authzid + "\x00" + m.User + "\x00" + m.Password)),

@@ -3,111 +3,112 @@ package frontend
 import (
 	"context"
 	"errors"
-	"net"
 
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
-	"mailproxy/internal/peercred"
 	"mailproxy/relay"
-	"mailproxy/relay/engine"
-	"mailproxy/relay/handoff"
 )
 
-// relayd is the client of the relayd to ask, if there is one.
-func (s *Session) relayd() *handoff.Client {
-	return &handoff.Client{Socket: s.Config.RelaySocket,
-		Trusted: func(c *net.UnixConn) error { return peercred.Listener(c, s.Config.RelaydUsers...) }}
-}
-
-func (s *Session) relayInfo(o *Outcome) relay.Info {
-	return relay.Info{
-		User: o.Account.Address, Protocol: s.Protocol.Name,
-		RemoteIP: s.Peer.RemoteIP, RemotePort: s.Peer.RemotePort,
-		Mailhost: o.Mailhost.Host, Start: s.System.Now(),
+// relaySession is what a Carrier is given. info holds the account's address and the mailhost, and the
+// protocol where there is to be a LOGOUT line.
+func (s *Conn) relaySession(mailhost launch.Conn, info relay.Info) *relay.Session {
+	info.RemoteIP, info.RemotePort, info.Start = s.Peer.RemoteIP, s.Peer.RemotePort, s.System.Now()
+	return &relay.Session{
+		Client: s.Client, Mailhost: mailhost, Info: info,
+		KeepAlive: s.Config.Keepalive, HalfClose: s.Config.HalfClosed,
 	}
 }
 
-// relaySession is what a carrier is given.
-func (s *Session) relaySession(mailhost launch.Conn, info relay.Info) *relay.Session {
-	return &relay.Session{Client: s.Conn, Mailhost: mailhost, Info: info,
-		KeepAlive: s.Config.Keepalive, HalfClose: s.Config.HalfClosed}
-}
-
-// Relay tells the client answer, that it is logged in, and joins it and the mailhost until the session is
-// over; when relayd takes the session, it returns at once. Nothing is relayed with root rights. Errors:
-// ErrTemporary and ErrEnd as from Login, when the client has been told nothing and its connection is as it
-// was; ErrHome when this process must not serve anybody else; ErrBroken when the session was cut off, by
-// then logged. The mailhost's connection is closed in any case, after nil and ErrBroken the client's as
-// well.
-func (s *Session) Relay(ctx context.Context, o *Outcome, answer string) error {
-	defer o.Mailhost.Conn.Close()
-	session := s.relaySession(o.Mailhost.Conn, s.relayInfo(o))
+// Relay has a Carrier tell the client answer, that it is logged in, and join it and the mailhost. It returns
+// when the Carrier has the session. Errors: ErrTemporary and ErrEnd as from Login, when the client has been
+// told nothing and its connection is as it was; ErrHome when this process must not serve anybody else. The
+// mailhost's connection is not the caller's any more in any case.
+func (s *Conn) Relay(ctx context.Context, o *Outcome, answer string) error {
+	session := s.relaySession(o.Mailhost.Conn, relay.Info{
+		User: o.Account.Address, Protocol: s.Protocol.Name, Mailhost: o.Mailhost.Host,
+	})
 	session.First = []byte(answer)
-	err := s.handOver(ctx, session)
-	switch {
-	case err == nil:
-		s.logLogin(o.Account.Address)
-		s.Conn.Close()
+	session.Accepted = func() { s.logLogin(o.Account.Address) }
+	err := s.carry(ctx, session)
+	if err == nil {
 		return nil
+	}
+	o.Mailhost.Conn.Close()
+	switch {
 	case errors.Is(err, relay.ErrLimit):
 		s.logRelayLimit(o.Account.Address, err)
-		return s.refuse(ctx, ErrTemporary)
-	case err != errNoRelayd: // the session goes on here
-		s.logRelayd(err)
+	default:
+		s.logCarry(err)
 	}
-	s.reportLogin(o, nil)
-	if err := s.dropRoot(); err != nil {
-		s.logDropRoot(err)
-		if errors.Is(err, local.ErrChanged) {
-			return ErrHome
-		}
-		return s.refuse(ctx, ErrTemporary)
+	if errors.Is(err, local.ErrChanged) {
+		return ErrHome
 	}
-	s.logLogin(o.Account.Address)
-	defer s.Conn.Close()
-	return s.carryHere(ctx, session)
+	return s.refuse(ctx, ErrTemporary)
+}
+
+// carry gives a session to relayd or, with root rights given up, to the engine in this process. After an
+// error the session is still ours, and the client has been told nothing.
+func (s *Conn) carry(ctx context.Context, session *relay.Session) error {
+	s.left() // in time: where the session is taken, the client's next connection may come at once
+	s.release()
+	err := s.carryThere(ctx, session)
+	if err != nil && !errors.Is(err, relay.ErrLimit) {
+		err = s.carryHere(ctx, session)
+	}
+	if err != nil {
+		s.retain()
+		return err
+	}
+	s.carried = true
+	return nil
 }
 
 // errNoRelayd says that there is no relayd to ask.
 var errNoRelayd = errors.New("no relayd")
 
-// handOver gives the session to relayd, with the rights that the launcher gave, by which relayd knows a
+// hasRelayd says whether it is worth asking relayd.
+func (s *Conn) hasRelayd() bool { return s.Relayd != nil && s.Relayd.Available() }
+
+// carryThere gives the session to relayd, with the rights that the launcher gave, by which relayd knows a
 // front end. Where relayd takes it this process only ends: to give up root in every thread would be a
 // twentieth of its work.
-func (s *Session) handOver(ctx context.Context, session *relay.Session) error {
-	client := s.relayd()
-	if !client.Available() {
+func (s *Conn) carryThere(ctx context.Context, session *relay.Session) error {
+	if !s.hasRelayd() {
 		return errNoRelayd
 	}
-	s.left() // in time: where relayd takes it, the next one may come at once
-	session.Info.Login = s.reportSoFar()
-	err := client.Carry(ctx, session)
-	s.tally.told = err == nil || errors.Is(err, relay.ErrLimit)
+	if session.Info.Protocol != "" {
+		session.Info.Login = s.reportSoFar()
+	}
+	err := s.Relayd.Carry(ctx, session)
+	switch {
+	case err == nil, errors.Is(err, relay.ErrLimit):
+		s.tally.told = true
+	default:
+		s.logRelayd(err)
+	}
 	return err
 }
 
-// carryHere relays the session in this process until it is over. The end of ctx (SIGTERM, SIGHUP) ends it
-// in order: what it holds is delivered, and both connections are closed.
-func (s *Session) carryHere(ctx context.Context, session *relay.Session) error {
-	s.release()
-	var broken error
-	ended := func(_ relay.Info, _ relay.Stats, err error) { broken = err }
-	e, err := engine.New(engine.Config{Log: s.Log.Line, Ended: ended})
-	if err == nil {
-		defer e.Shutdown(context.Background())
-		err = e.Carry(ctx, session)
+// carryHere gives the session to the engine.
+func (s *Conn) carryHere(ctx context.Context, session *relay.Session) error {
+	if session.Info.Protocol != "" {
+		s.report(relay.LoginOK, session.Info.Mailhost)
 	}
+	if err := s.dropRoot(); err != nil {
+		return &dropRootError{err}
+	}
+	if s.Engine == nil {
+		return relay.ErrUnavailable
+	}
+	carrier, err := s.Engine()
 	if err != nil {
-		s.logBroken(err)
-		return ErrBroken
+		return err
 	}
-	if e.Wait(ctx) != nil {
-		e.Shutdown(context.Background())
-		return nil
-	}
-	if broken != nil {
-		s.logBroken(broken)
-		return ErrBroken
-	}
-	return nil
+	return carrier.Carry(ctx, session)
 }
+
+// dropRootError says that root rights could not be given up.
+type dropRootError struct{ error }
+
+// Unwrap returns the cause.
+func (e *dropRootError) Unwrap() error { return e.error }

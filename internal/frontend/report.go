@@ -28,7 +28,7 @@ func (t *tally) failed(m *Mailhost, step Step) {
 }
 
 // reportLogin tells relayd how Login ends, unless it knows. Without a relayd nobody counts.
-func (s *Session) reportLogin(o *Outcome, err error) {
+func (s *Conn) reportLogin(o *Outcome, err error) {
 	switch {
 	case err == nil && o.Mailhost == nil:
 		s.report(relay.LoginLocal, "")
@@ -54,18 +54,17 @@ func (t *tally) last() string {
 // report sends one report for each login. It waits for nothing, and that it does not arrive is nothing that
 // anybody who logs in should notice. To be called while this process still has the rights by which relayd
 // knows a front end.
-func (s *Session) report(result relay.Result, mailhost string) {
-	relayd := s.relayd()
-	if s.tally.told || !relayd.Available() {
+func (s *Conn) report(result relay.Result, mailhost string) {
+	if s.tally.told || !s.hasRelayd() {
 		return
 	}
 	s.tally.told = true
 	r := s.reportSoFar()
 	r.Protocol, r.Result, r.Mailhost = s.Protocol.Name, result, mailhost
-	_ = relayd.Report(r)
+	_ = s.Relayd.Report(r)
 }
 
 // reportSoFar is what goes with a session: relayd knows the rest.
-func (s *Session) reportSoFar() *relay.Report {
+func (s *Conn) reportSoFar() *relay.Report {
 	return &relay.Report{Took: s.System.Now().Sub(s.tally.began), Failures: s.tally.failures}
 }

@@ -142,7 +142,7 @@ func TestReportSession(t *testing.T) {
 		w.account("bob", "mailhost=down;up")
 		w.hosts = map[string][]string{"down": {"127.0.0.8"}, "up": {"127.0.0.2"}}
 		w.servers["127.0.0.2:143"] = says(nil)
-		w.System.DropRoot = func(string) error { return errors.New("not today") }
+		w.DropRoot = func(string) error { return errors.New("not today") }
 		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 		if err == nil {
 			_ = w.Relay(context.Background(), o, "a1 OK\r\n")

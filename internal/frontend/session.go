@@ -1,27 +1,16 @@
-// Package frontend is what the IMAP and the POP3 dialogue have in common: it takes a client's credentials to
-// the auth module, decides whether the account is here or on a mailhost, connects to that mailhost, joins the
-// two connections or starts the local server, and writes every log line about it.
-//
-// The dialogues own the words that the client reads; this package owns everything between the credentials and
-// the connection to the account's server. It holds no process-wide state: one Session serves one connection
-// from values.
 package frontend
 
 import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"syscall"
-	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
-	"mailproxy/internal/facts"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 	"mailproxy/internal/maillog"
-	"mailproxy/internal/throttle"
 )
 
 // AuthModule answers for accounts; authlib.Client is the one in use. Errors are authlib.ErrRefused or
@@ -53,6 +42,14 @@ type Protocol struct {
 	// far. The connection's deadline is set and moved into the past when ctx ends, so Login need not care.
 	// Needed only where proxying is on.
 	Login func(ctx context.Context, m *Mailhost) error
+	// Serve holds the dialogue with a client and returns the exit status. Deadlines are set by this package:
+	// the dialogue reads and writes c.Client, and asks c.Why when that fails.
+	Serve func(ctx context.Context, c *Conn) int
+	// Capabilities is what a client is told before it logs in, one capability an element.
+	Capabilities func(c *Conn) []string
+	// Unavailable is what a client reads when no dialogue can begin, a whole line without its end: settings
+	// are wrong, the connection can not be used, or there are too many of them.
+	Unavailable string
 }
 
 // Mailhost is one connection to a mailhost, first while we log in to it, then for good.
@@ -170,9 +167,7 @@ var (
 	// ErrHome: the account's home can not be entered, or the local server or the relaying did not begin after
 	// this process had become another user, or half of it; the session must end with a temporary failure.
 	ErrHome = errors.New("home directory can not be entered")
-	// ErrBroken: a session that was logged in has been cut off.
-	ErrBroken = errors.New("session cut off")
-	// ErrEnd: the session's time is over or the program was told to stop; see Session.Why.
+	// ErrEnd: the session's time is over or the program was told to stop; see Conn.Why.
 	ErrEnd = errors.New("session ends")
 )
 
@@ -214,42 +209,4 @@ type Outcome struct {
 	Account *authlib.Account
 	// Mailhost is nil when the account is here: call ExecLocal. Else call Relay.
 	Mailhost *Mailhost
-}
-
-// Session is one client's connection.
-type Session struct {
-	// Conn is the connection to the client. STARTTLS replaces it by SetConn.
-	Conn launch.Conn
-	// TLS says that the connection is encrypted, by us or by couriertls in front of us.
-	TLS    bool
-	Peer   launch.Peer
-	Config *config.Config
-	// Settings are the environment and the files in one, for the local server, with what became of TLS.
-	Settings map[string]string
-	Log      *maillog.Log
-	Auth     AuthModule
-	Protocol *Protocol
-	// Args are the local server and the default maildir.
-	Args []string
-	// Started is when the connection came in; the login limit counts from it.
-	Started time.Time
-	// System is the world around the session; nil = RealSystem.
-	System *System
-
-	ctx         context.Context // Begin's: ends when the program is told to stop
-	mu          sync.Mutex      // of Conn while SIGTERM may interrupt it, and of the two below
-	interrupted bool            // ctx has ended
-	released    bool            // the login is over, Conn belongs to the relay
-
-	facts         facts.TLS // what is known of the client's TLS; Begin takes them from the launcher's environment
-	tlsAtBalancer bool      // the PROXY header says that the balancer has decrypted the connection
-
-	throttle   *throttle.Table // opened when first needed
-	noThrottle bool            // it cannot be used, which is logged
-	leave      func() error    // undoes enter; nil when there is nothing to undo
-
-	startTLS startTLSState // what OffersStartTLS found out
-	tally    tally         // of the login under way, for relayd's counters
-	commands int           // that the client has said
-	hopsGone int           // proxies that the session has come through
 }

@@ -27,17 +27,18 @@ func writeFile(t *testing.T, name, text string) {
 func TestInterrupt(t *testing.T) {
 	w := newWorld(t, imap)
 	ctx, cancel := context.WithCancel(t.Context())
-	defer w.Begin(ctx)()
+	w.ctx = ctx
+	defer w.begin()()
 	time.AfterFunc(30*time.Millisecond, cancel)
-	_, err := w.Conn.Read(make([]byte, 1))
+	_, err := w.Client.Read(make([]byte, 1))
 	if w.Why(ctx, err) != EndShutdown {
 		t.Errorf("%v", err)
 	}
 	// STARTTLS at that very moment.
 	client, conn := tcpPair(t)
-	w.SetConn(conn)
+	w.encrypted(conn)
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || !w.TLS {
-		t.Errorf("after SetConn: %v", err)
+		t.Errorf("after STARTTLS: %v", err)
 	}
 	w.Farewell("* BYE\r\n")
 	conn.Close()
@@ -50,12 +51,12 @@ func TestLoginTimeLimit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, imap, "LOGIN_TIMEOUT=1")
 	start := time.Now()
-	_, err := w.Conn.Read(make([]byte, 1))
+	_, err := w.Client.Read(make([]byte, 1))
 	if d := time.Since(start); w.Why(t.Context(), err) != EndTimeout || d > 10*time.Second {
 		t.Errorf("%v after %v", err, d)
 	}
 	w.Farewell("late\r\n")
-	w.Conn.Close()
+	w.Client.Close()
 	if text, err := io.ReadAll(w.client); string(text) != "late\r\n" || err != nil {
 		t.Errorf("farewell %q, %v", text, err)
 	}
@@ -64,7 +65,7 @@ func TestLoginTimeLimit(t *testing.T) {
 func TestWhyClosed(t *testing.T) {
 	w := newWorld(t, imap)
 	w.client.Close()
-	_, err := w.Conn.Read(make([]byte, 1))
+	_, err := w.Client.Read(make([]byte, 1))
 	if w.Why(t.Context(), err) != EndClosed {
 		t.Errorf("%v", err)
 	}
@@ -102,6 +103,9 @@ func TestRelay(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+	if status := w.carrier.Wait(t.Context()); status != 0 {
+		t.Errorf("status %d", status)
+	}
 	if !slices.Equal(w.dropped, []string{"someone"}) {
 		t.Errorf("dropped %v", w.dropped)
 	}
@@ -114,7 +118,7 @@ func TestRelay(t *testing.T) {
 func TestRelayDropRootFails(t *testing.T) {
 	w := newWorld(t, imap)
 	mailhost, conn := tcpPair(t)
-	w.System.DropRoot = func(string) error { return syscall.EPERM }
+	w.DropRoot = func(string) error { return syscall.EPERM }
 	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}
 	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); !errors.Is(err, ErrTemporary) || len(w.slept) != 1 {
 		t.Errorf("%v, slept %v", err, w.slept)
@@ -123,7 +127,7 @@ func TestRelayDropRootFails(t *testing.T) {
 		t.Errorf("mailhost got %q, %v", text, err)
 	}
 	w.Farewell("a1 NO\r\n") // the client has been told nothing, and can be
-	w.Conn.Close()
+	w.Client.Close()
 	if text, err := io.ReadAll(w.client); string(text) != "a1 NO\r\n" || err != nil {
 		t.Errorf("client got %q, %v", text, err)
 	}
@@ -140,8 +144,11 @@ func TestRelayBroken(t *testing.T) {
 		mailhost.SetLinger(0)
 		mailhost.Close()
 	}()
-	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); !errors.Is(err, ErrBroken) {
+	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); err != nil {
 		t.Error(err)
+	}
+	if status := w.carrier.Wait(t.Context()); status != 1 || !strings.Contains(w.log.String(), "session broken off, "+from) {
+		t.Errorf("status %d, log %s", status, w.log)
 	}
 }
 

@@ -5,11 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"time"
-
-	"mailproxy/internal/launch"
-	"mailproxy/internal/local"
 )
 
 // System is what a session needs of the world around it besides its own connection. Tests put their own in.
@@ -24,15 +20,9 @@ type System struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Dial connects to a TCP address.
 	Dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
-	// DropRoot gives up root rights, see local.DropRoot. A process that serves many connections has none to give up.
-	DropRoot func(user string) error
-	// Exec becomes the local server, see local.Exec.
-	Exec func(conn launch.Conn, l *local.Server) error
-	// Start runs the local server beside us, see local.Start: sessions over our own TLS.
-	Start func(stdio syscall.Conn, l *local.Server) (*os.Process, error)
 }
 
-// RealSystem is the system itself, but for Start, which depends on where the program's log is.
+// RealSystem is the system itself.
 func RealSystem() *System {
 	dialer := net.Dialer{KeepAlive: -1} // PROXY_KEEPALIVE sets it when the session is relayed
 	return &System{
@@ -52,7 +42,5 @@ func RealSystem() *System {
 		Dial: func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", addr.String())
 		},
-		DropRoot: local.DropRoot,
-		Exec:     local.Exec,
 	}
 }

@@ -10,14 +10,17 @@ import (
 // enter counts this connection among those of its client that have not logged in, and says whether there is
 // room for it. Without THROTTLE_FILE there always is; so there is when the table does not work, which is
 // logged.
-func (s *Session) enter() bool {
-	addr, ok := s.openThrottle()
-	if !ok || s.Config.MaxUnauthPerIP == 0 {
+func (s *Conn) enter() bool {
+	if s.Config.MaxUnauthPerIP == 0 {
+		return true
+	}
+	memory, addr := s.memory()
+	if memory == nil {
 		return true
 	}
 	// The entry of a process that is killed must not outlive the process by much.
 	lifetime := s.Config.LoginTimeout + 10*time.Second
-	entered, leave, err := s.throttle.Enter(addr, s.Config.MaxUnauthPerIP, lifetime, s.System.Now())
+	entered, leave, err := memory.Enter(addr, s.Config.MaxUnauthPerIP, lifetime, s.System.Now())
 	if err != nil {
 		s.logThrottle(err)
 		return true
@@ -31,7 +34,7 @@ func (s *Session) enter() bool {
 }
 
 // left says that this connection no longer counts: it has logged in, or it ends.
-func (s *Session) left() {
+func (s *Conn) left() {
 	if s.leave == nil {
 		return
 	}
@@ -45,15 +48,15 @@ func (s *Session) left() {
 // its answer is to wait at least. Failures that are not the client's fault wait too, which slows retry
 // storms, but do not count. The name alone never makes a wait longer than Config.FailDelayMax, and never
 // makes a login fail: guesses from many addresses are slowed, nobody is locked out.
-func (s *Session) failDelay(refused bool) time.Duration {
-	addr, ok := s.openThrottle()
-	if !ok || !refused {
+func (s *Conn) failDelay(refused bool) time.Duration {
+	memory, addr := s.memory()
+	if memory == nil || !refused {
 		return s.Config.FailDelay
 	}
-	n, err := s.throttle.Failed(addr, s.System.Now())
+	n, err := memory.Failed(addr, s.System.Now())
 	if err == nil && s.tally.name != "" {
 		var named int
-		named, err = s.throttle.FailedName(s.tally.name, s.System.Now())
+		named, err = memory.FailedName(s.tally.name, s.System.Now())
 		n = max(n, named)
 	}
 	if err != nil {
@@ -73,45 +76,53 @@ func answerAfter(took, delay, unit time.Duration) time.Duration {
 	return (least + unit - 1) / unit * unit
 }
 
-// openThrottle opens the table when it is first needed, and returns the client's address.
-func (s *Session) openThrottle() (netip.Addr, bool) {
+// memory returns the memory of failed logins and the client's address; nil when there is none, or when the
+// table does not work, which is logged. THROTTLE_FILE is opened when it is first needed.
+func (s *Conn) memory() (Throttle, netip.Addr) {
 	addr, err := netip.ParseAddr(s.Peer.RemoteIP)
-	if err != nil || s.Config.ThrottleFile == "" || s.noThrottle {
-		return netip.Addr{}, false
+	switch {
+	case err != nil:
+		return nil, addr
+	case s.Throttle != nil:
+		return s.Throttle, addr
+	case s.throttleFile != nil:
+		return s.throttleFile, addr
+	case s.Config.ThrottleFile == "" || s.noThrottle:
+		return nil, addr
 	}
-	if s.throttle == nil {
-		table, err := throttle.Open(s.Config.ThrottleFile)
-		if err != nil {
-			s.logThrottle(err)
-			s.noThrottle = true
-			return netip.Addr{}, false
-		}
-		s.throttle = table
+	table, err := throttle.Open(s.Config.ThrottleFile)
+	if err != nil {
+		s.logThrottle(err)
+		s.noThrottle = true
+		return nil, addr
 	}
-	return addr, true
+	s.throttleFile = table
+	return table, addr
 }
 
-func (s *Session) logThrottle(err error) {
+func (s *Conn) logThrottle(err error) {
 	s.Log.Warnf("THROTTLE_FILE: %v; logins are not slowed down", err)
 }
 
-func (s *Session) logTooMany() {
+func (s *Conn) logTooMany() {
 	s.Log.Always().Noticef("Maximum of %d connections without a login reached, %s", s.Config.MaxUnauthPerIP, s.where())
 }
 
-// closeThrottle closes the table before root is given up: who takes over a process that relays must not be
-// able to change it.
-func (s *Session) closeThrottle() {
-	if s.throttle == nil {
-		return
-	}
+// closeThrottle says that this connection has logged in or ends, and closes the file: whoever takes over a
+// process that relays must not be able to change it.
+func (s *Conn) closeThrottle() {
 	s.left()
-	_ = s.throttle.Close()
-	s.throttle = nil
+	if s.throttleFile != nil {
+		_ = s.throttleFile.Close()
+		s.throttleFile = nil
+	}
 }
 
 // dropRoot gives up root rights, and what only root may have open.
-func (s *Session) dropRoot() error {
+func (s *Conn) dropRoot() error {
 	s.closeThrottle()
-	return s.System.DropRoot(s.Config.RelayUser)
+	if s.DropRoot == nil {
+		return nil
+	}
+	return s.DropRoot(s.Config.RelayUser)
 }

@@ -18,16 +18,14 @@ import (
 	"mailproxy/internal/maillog"
 )
 
-func throttled(t *testing.T, path string, log *bytes.Buffer) *Session {
+func throttled(t *testing.T, path string, log *bytes.Buffer) *Conn {
 	t.Helper()
 	c, err := config.Load(nil, []string{"THROTTLE_FILE=" + path, "MAXUNAUTHPERIP=2"}, config.POP3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Session{
-		Config: c, Log: maillog.NewLog(log), System: RealSystem(),
-		Peer: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
-	}
+	peer := launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"}
+	return testConn(t, &pop3, c, maillog.NewLog(log), nil, peer)
 }
 
 func TestFailDelayGrowsAcrossSessions(t *testing.T) {
@@ -123,7 +121,7 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 				work()
 				return &RejectedError{StepLogin, login.Answer{Text: "no"}}
 			}
-			w.Session.Auth = slowAuth{w.auth, work}
+			w.Auth = slowAuth{w.auth, work}
 			start := now
 			w.System.Sleep = func(_ context.Context, d time.Duration) { now = now.Add(d) }
 			w.Login(t.Context(), password(user, "secret"), "a1")
@@ -180,7 +178,7 @@ func TestThrottleClosedBeforeDropRoot(t *testing.T) {
 	}
 	w.Login(t.Context(), password("bob", "x"), "a1")
 	dropped := false
-	w.System.DropRoot = func(string) error {
+	w.DropRoot = func(string) error {
 		dropped = true
 		if isOpen(t, path) {
 			t.Error("the table is open when root is given up")

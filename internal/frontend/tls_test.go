@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"mailproxy/authlib"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/tlsconf/testcert"
 )
@@ -38,16 +40,16 @@ func TestBeginTLS(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer theirs.Close()
-			w.Conn = ours
+			w.Client = ours
 		}
 		if c.shake {
 			go tls.Client(w.client, &tls.Config{InsecureSkipVerify: true}).Handshake()
 		}
-		if err := w.BeginTLS(t.Context()); err != nil || w.TLS != c.tls || doesTLS(w.Conn) != c.shake {
-			t.Errorf("%s: %v, TLS %v, by us %v", c.name, err, w.TLS, doesTLS(w.Conn))
+		if err := w.beginTLS(t.Context()); err != nil || w.TLS != c.tls || doesTLS(w.Client) != c.shake {
+			t.Errorf("%s: %v, TLS %v, by us %v", c.name, err, w.TLS, doesTLS(w.Client))
 		}
-		if c.shake && (!w.facts.Encrypted() || w.ExternalName() != "") {
-			t.Errorf("%s: %v, external %q", c.name, w.Settings, w.ExternalName())
+		if c.shake && (!w.Peer.TLS.Encrypted() || w.ExternalName() != "") {
+			t.Errorf("%s: %v, external %q", c.name, w.Peer.TLS, w.ExternalName())
 		}
 		w.wantLog(t)
 	}
@@ -67,9 +69,10 @@ func TestStartTLS(t *testing.T) {
 	if w.OffersStartTLS() || w.NeedsTLS() || !w.TLS {
 		t.Errorf("offered %v, needed %v, TLS %v", w.OffersStartTLS(), w.NeedsTLS(), w.TLS)
 	}
-	for name, want := range map[string]string{"IMAP_TLS": "1", "IMAP_STARTTLS": "NO", "IMAP_TLS_REQUIRED": "0"} {
-		if got := w.Settings[name]; got != want {
-			t.Errorf("%s=%q, want %q", name, got, want)
+	environ := w.localEnviron(&authlib.Account{}, "a", nil)
+	for _, want := range []string{"IMAP_TLS=1", "IMAP_STARTTLS=NO", "IMAP_TLS_REQUIRED=0"} {
+		if !slices.Contains(environ, want) {
+			t.Errorf("the local server is not told %s", want)
 		}
 	}
 }
@@ -97,7 +100,7 @@ func TestTLSWrongKey(t *testing.T) {
 	pair := testcert.Write(t, filepath.Join(t.TempDir(), "pair.pem"), append(one.CertPEM(), other.KeyPEM(t)...))
 	w := newWorld(t, imap, "IMAP_TLS=1", "TLS_CERTFILE="+pair)
 	go tls.Client(w.client, &tls.Config{InsecureSkipVerify: true}).Handshake()
-	if err := w.BeginTLS(t.Context()); !errors.Is(err, ErrEnd) {
+	if err := w.beginTLS(t.Context()); !errors.Is(err, ErrEnd) {
 		t.Error(err)
 	}
 	w.wantLog(t, "ERR: TLS FAILED, ip=[::ffff:192.0.2.7], port=[5000]: "+pair+
@@ -115,7 +118,7 @@ func TestTLSFailureLines(t *testing.T) {
 	} {
 		w := newWorld(t, imap, "IMAP_TLS=1", "TLS_CERTFILE="+certFile(t), "TLS_HANDSHAKE_TIMEOUT=1")
 		go play(w.client)
-		if err := w.BeginTLS(t.Context()); !errors.Is(err, ErrEnd) {
+		if err := w.beginTLS(t.Context()); !errors.Is(err, ErrEnd) {
 			t.Errorf("%s: %v", want, err)
 		}
 		got := strings.Replace(w.log.String(), "bad certificate", "unknown certificate authority", 1)

@@ -10,7 +10,7 @@ import (
 // encryptMailhost encrypts a fresh connection to a mailhost, or arranges that its Login does. The certificate
 // must be for m.Host. Whatever fails makes the server unusable: nothing is ever said to it in clear text
 // instead.
-func (s *Session) encryptMailhost(ctx context.Context, m *Mailhost) error {
+func (s *Conn) encryptMailhost(ctx context.Context, m *Mailhost) error {
 	start := func(ctx context.Context) error {
 		c, err := tlsconf.NewClient(s.Config.Mailhost, m.Host)
 		if err != nil {

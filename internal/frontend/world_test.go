@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
+	"mailproxy/internal/facts"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
 	"mailproxy/internal/maillog"
@@ -48,7 +51,7 @@ func (f *fakeAuth) Lookup(_ context.Context, r *authlib.LookupRequest) (*authlib
 
 // world is a session with everything around it made up.
 type world struct {
-	*Session
+	*Conn
 	auth   *fakeAuth
 	client net.Conn
 	log    *testlog.Log
@@ -61,6 +64,16 @@ type world struct {
 	// execErr is what becoming the local server ends with.
 	execErr error
 	execed  *local.Server
+	carrier *ProcessCarrier
+}
+
+// Exec is part of Local.
+func (w *world) Exec(_ launch.Conn, l *local.Server) error { w.execed = l; return w.execErr }
+
+// Start is part of Local.
+func (w *world) Start(_ syscall.Conn, l *local.Server) (*os.Process, error) {
+	w.execed = l
+	return nil, w.execErr
 }
 
 var errRefusedByKernel = errors.New("nobody listens")
@@ -79,13 +92,8 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	if protocol.Login == nil {
 		protocol.Login = func(ctx context.Context, m *Mailhost) error { return w.servers[m.Addr](ctx, m) }
 	}
-	w.Session = &Session{
-		Conn: conn, Peer: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port},
-		Settings: c.Texts(), Config: c, Log: maillog.NewLog(w.log), Auth: w.auth, Protocol: &protocol,
-		Args: []string{"/usr/bin/imapd", "Maildir"},
-	}
 	real := RealSystem()
-	w.System = &System{
+	system := &System{
 		Now: real.Now,
 		// What is slept counts from when the credentials came, microseconds ago.
 		Sleep:    func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d.Round(time.Second)) },
@@ -108,10 +116,23 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 			_, conn := tcpPair(t)
 			return conn, nil
 		},
-		DropRoot: func(user string) error { w.dropped = append(w.dropped, user); return nil },
-		Exec:     func(_ launch.Conn, l *local.Server) error { w.execed = l; return w.execErr },
 	}
-	t.Cleanup(w.Begin(t.Context()))
+	peer := launch.Peer{
+		RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port,
+		TLS: facts.Take(c.Texts()),
+	}
+	log := maillog.NewLog(w.log)
+	w.carrier = NewProcessCarrier(log)
+	server, err := New(Options{
+		Protocol: &protocol, Config: c, Log: log, Auth: w.auth, Args: []string{"/usr/bin/imapd", "Maildir"},
+		Relayd: NewRelayd(c), Engine: w.carrier.Start, Local: w, System: system,
+		DropRoot: func(user string) error { w.dropped = append(w.dropped, user); return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Conn = server.newConn(t.Context(), conn, peer)
+	t.Cleanup(w.begin())
 	return w
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/facts"
 )
 
 // Peer is the two ends of the client's connection, as text. IPv4 addresses that this package finds out by
@@ -15,6 +16,8 @@ type Peer struct {
 	RemoteIP, RemotePort string
 	// LocalIP and LocalPort are ours; empty when nobody knows.
 	LocalIP, LocalPort string
+	// TLS is what somebody who decrypts for us has told of the client's TLS.
+	TLS facts.TLS
 }
 
 // NewPeer finds out who is at the other end: what couriertcpd, tcpserver or tcpsvd wrote into the
@@ -32,6 +35,7 @@ func NewPeer(environment config.Raw, conn net.Conn) Peer {
 		RemotePort: first(environment.Get("TCPREMOTEPORT"), environment.Get("REMOTE_PORT"), remotePort, "N/A"),
 		LocalIP:    first(environment.Get("TCPLOCALIP"), localIP),
 		LocalPort:  first(environment.Get("TCPLOCALPORT"), localPort),
+		TLS:        facts.Take(environment.Texts()),
 	}
 }
 

@@ -34,7 +34,7 @@ const (
 
 // dialogue is one client's session in the AUTHORIZATION state (RFC 1939 section 4).
 type dialogue struct {
-	s  *frontend.Session
+	s  *frontend.Conn
 	in *line.Reader
 	// user is USER's argument. It survives a failed PASS, as it does in Courier.
 	user string
@@ -72,8 +72,8 @@ func commands() []command {
 }
 
 // serve holds the dialogue with the client, and what comes after it, and returns the exit status.
-func serve(ctx context.Context, s *frontend.Session) int {
-	d := &dialogue{s: s, in: line.NewReader(s.Conn)}
+func serve(ctx context.Context, s *frontend.Conn) int {
+	d := &dialogue{s: s, in: line.NewReader(s.Client)}
 	err := d.open()
 	for err == nil && !d.over {
 		err = d.next(ctx)
@@ -144,7 +144,7 @@ func parseLine(text []byte) (name, arg string, ok bool) {
 
 // reply writes one line.
 func (d *dialogue) reply(text string) error {
-	n, err := io.WriteString(d.s.Conn, text+"\r\n")
+	n, err := io.WriteString(d.s.Client, text+"\r\n")
 	d.sent += int64(n)
 	return err
 }

@@ -22,9 +22,6 @@ func (d *dialogue) login(ctx context.Context, failed string, c *frontend.Credent
 	case err == nil:
 		d.end(exitOK)
 		return nil
-	case errors.Is(err, frontend.ErrBroken):
-		d.end(exitFail)
-		return nil
 	case errors.Is(err, frontend.ErrHome):
 		d.end(exitFail)
 		return d.reply(replyTemporary)
@@ -39,7 +36,7 @@ func (d *dialogue) login(ctx context.Context, failed string, c *frontend.Credent
 	return err
 }
 
-// local becomes the local server. It comes back only when that fails.
+// local becomes the local server, and returns only when that failed, or when a Carrier has the session.
 func (d *dialogue) local(failed string, outcome *frontend.Outcome) error {
 	utf8 := "UTF8=0"
 	if d.utf8 {
@@ -47,7 +44,7 @@ func (d *dialogue) local(failed string, outcome *frontend.Outcome) error {
 	}
 	err := d.s.ExecLocal(outcome, "", utf8)
 	switch {
-	case errors.Is(err, frontend.ErrServed):
+	case err == nil:
 		d.end(exitOK)
 		return nil
 	case errors.Is(err, frontend.ErrEnd):

@@ -16,9 +16,6 @@ func Program() *frontend.Program {
 		Name:           "pop3d-proxy",
 		Protocol:       protocol(),
 		WrongArguments: "-ERR pop3d-proxy requires exactly two arguments.",
-		Unavailable:    replyTemporary,
-		Serve:          serve,
-		Capabilities:   func(s *frontend.Session) []string { return (&dialogue{s: s}).capabilities() },
 	}
 }
 
@@ -31,7 +28,10 @@ func protocol() *frontend.Protocol {
 		TLSWord: "stls",
 		Codes:   login.POP3(),
 		// courierpop3d reads its standard input with plain read calls and takes EAGAIN for the end.
-		NonBlocking: false,
-		Login:       loginMailhost,
+		NonBlocking:  false,
+		Login:        loginMailhost,
+		Serve:        serve,
+		Capabilities: func(c *frontend.Conn) []string { return (&dialogue{s: c}).capabilities() },
+		Unavailable:  replyTemporary,
 	}
 }

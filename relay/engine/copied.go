@@ -65,6 +65,9 @@ func (e *Engine) carryCopied(s *relay.Session) error {
 	if err := e.counts.take(s.Info); err != nil {
 		return err
 	}
+	if s.Accepted != nil {
+		s.Accepted()
+	}
 	e.copied.mu.Lock()
 	e.copied.all[c] = struct{}{}
 	e.copied.mu.Unlock()

@@ -98,7 +98,13 @@ func (e *Engine) Carry(_ context.Context, s *relay.Session) error {
 			return fmt.Errorf("%w: %w", relay.ErrUnavailable, err)
 		}
 	}
-	if err := e.Take(h, fds, nil); err != nil {
+	acknowledge := func() error {
+		if s.Accepted != nil {
+			s.Accepted()
+		}
+		return nil
+	}
+	if err := e.Take(h, fds, acknowledge); err != nil {
 		closeAll(fds[:]...)
 		return err
 	}

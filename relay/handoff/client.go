@@ -49,6 +49,9 @@ func (c *Client) Carry(ctx context.Context, s *relay.Session) error {
 		return unavailable(err)
 	case answer.Verb == "OK":
 		Release(s)
+		if s.Accepted != nil {
+			s.Accepted()
+		}
 		return nil
 	case answer.Verb == "LIMIT":
 		return fmt.Errorf("%w: %s", relay.ErrLimit, text.Field(answer.Fields["REASON"]))

@@ -1,19 +1,24 @@
-// Package fronttest runs a front end's dialogue in the test's process, with everything around it made up: the auth module,
-// the local server, the mailhosts, the network. It is for the tests of the front ends only.
+// Package fronttest runs a front end's dialogue in the test's process, with everything around it made up:
+// the auth module, the local server, the mailhosts, the network. It is for the tests of the front ends
+// only.
 package fronttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/facts"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
@@ -59,8 +64,7 @@ func (f *Front) Begin(t testing.TB, o Options) *Session {
 	t.Helper()
 	ours, theirs := Socketpair(t)
 	ours.SetDeadline(time.Time{})
-	program := f.Program()
-	p := program.Protocol
+	p := f.Program().Protocol
 	var environ []string
 	for name, value := range o.Settings {
 		environ = append(environ, name+"="+value)
@@ -71,32 +75,34 @@ func (f *Front) Begin(t testing.TB, o Options) *Session {
 		t.Fatal(err)
 	}
 	log := &testlog.Log{}
-	s := &frontend.Session{
-		Conn: ours, Settings: c.Texts(), Config: c, Log: maillog.NewLog(log), Protocol: p,
-		Peer: launch.Peer{RemoteIP: clientIP, RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: p.Port},
-		Auth: auth{service: p.Service}, Args: f.Args,
+	out := maillog.NewLog(log)
+	carrier := frontend.NewProcessCarrier(out)
+	server, err := frontend.New(frontend.Options{
+		Protocol: p, Config: c, Log: out, Auth: auth{service: p.Service}, Args: f.Args,
+		Engine: carrier.Start, DropRoot: func(string) error { return o.DropRoot }, Local: becoming{f},
 		System: f.system(t, o),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := launch.Peer{
+		RemoteIP: clientIP, RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: p.Port,
+		TLS: facts.Take(c.Texts()),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	result := &Session{Conn: theirs, served: make(chan int, 1), Stop: cancel, Log: log}
 	t.Cleanup(cancel)
-	end := s.Begin(ctx)
-	if err := s.BeginTLS(ctx); err != nil {
-		t.Fatal(err)
-	}
 	go func() {
 		status := -1
-		defer func() {
-			end()
-			ours.Close()
-			result.served <- status
-		}()
-		status = program.Serve(ctx, s)
+		defer func() { result.served <- status }()
+		status = server.ServeConn(ctx, ours, peer)
+		status = max(status, carrier.Wait(ctx))
 	}()
 	return result
 }
 
-// Wait returns the exit status; -1 when the process would have become the local server. It can be called once.
+// Wait returns the exit status; -1 when the process would have become the local server. It can be called
+// once.
 func (s *Session) Wait(t testing.TB) int {
 	t.Helper()
 	select {
@@ -126,17 +132,25 @@ func (f *Front) system(t testing.TB, o Options) *frontend.System {
 			}()
 			return ours, nil
 		},
-		DropRoot: func(string) error { return o.DropRoot },
-		// Like the real one it does not come back: the dialogue's goroutine ends here.
-		Exec: func(conn launch.Conn, l *local.Server) error {
-			fmt.Fprint(conn, f.Greeting(l))
-			_, _ = io.Copy(conn, conn) // until the client is done
-			_, _ = io.WriteString(conn, f.Farewell)
-			_ = conn.CloseWrite()
-			runtime.Goexit()
-			return nil
-		},
 	}
+}
+
+// becoming is a process that becomes the local server.
+type becoming struct{ front *Front }
+
+// Exec plays the local server. Like the real one it does not come back: the dialogue's goroutine ends here.
+func (b becoming) Exec(conn launch.Conn, l *local.Server) error {
+	fmt.Fprint(conn, b.front.Greeting(l))
+	_, _ = io.Copy(conn, conn) // until the client is done
+	_, _ = io.WriteString(conn, b.front.Farewell)
+	_ = conn.CloseWrite()
+	runtime.Goexit()
+	return nil
+}
+
+// Start is not for these tests: none has TLS of its own.
+func (becoming) Start(syscall.Conn, *local.Server) (*os.Process, error) {
+	return nil, errors.New("no child in this test")
 }
 
 // Describe tells how a local server was started: its path, arguments and home.

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socketpair returns the two ends of a stream socket: real sockets, as net.Pipe has no buffer and can not be peeked at.
-// Both work for 20 seconds and are closed with the test.
+// Socketpair returns the two ends of a stream socket: real sockets, as net.Pipe has no buffer and can not
+// be peeked at. Both work for 20 seconds and are closed with the test.
 func Socketpair(t testing.TB) (ours, theirs *net.UnixConn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

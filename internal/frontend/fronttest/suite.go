@@ -17,7 +17,8 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// Transcripts plays testdata/FILE.txt, each dialogue all at once and byte by byte. No password may be in the log.
+// Transcripts plays testdata/FILE.txt, each dialogue all at once and byte by byte. No password may be in
+// the log.
 func (f *Front) Transcripts(t *testing.T, file string, settings map[string]string) {
 	for _, script := range transcript.Files(t, "testdata/"+file+".txt") {
 		for _, dribble := range []time.Duration{0, time.Microsecond} {
@@ -94,8 +95,8 @@ func Mailhost(t testing.TB, text string) func(conn *net.UnixConn) {
 	}
 }
 
-// Say lets the client send all of said and no more, and returns all that it is told until the session has ended. Every
-// line of the log must then be one of ours.
+// Say lets the client send all of said and no more, and returns all that it is told until the session has
+// ended. Every line of the log must then be one of ours.
 func (s *Session) Say(t testing.TB, said []byte) string {
 	t.Helper()
 	go func() {

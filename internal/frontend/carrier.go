@@ -1,0 +1,57 @@
+package frontend
+
+import (
+	"context"
+	"sync"
+
+	"mailproxy/internal/maillog"
+	"mailproxy/relay"
+	"mailproxy/relay/engine"
+)
+
+// ProcessCarrier is the engine of a process that serves one connection. It is started when it is needed, by
+// then without root rights.
+type ProcessCarrier struct {
+	log    *maillog.Log
+	engine *engine.Engine
+
+	mu     sync.Mutex // of the two below
+	info   relay.Info
+	broken error // why the session did not end in order
+}
+
+// NewProcessCarrier returns one that writes to log. Nothing is started yet.
+func NewProcessCarrier(log *maillog.Log) *ProcessCarrier { return &ProcessCarrier{log: log} }
+
+// Start is Options.Engine.
+func (p *ProcessCarrier) Start() (relay.Carrier, error) {
+	e, err := engine.New(engine.Config{Log: p.log.Line, Ended: p.ended})
+	if err != nil {
+		return nil, err
+	}
+	p.engine = e
+	return e, nil
+}
+
+func (p *ProcessCarrier) ended(info relay.Info, _ relay.Stats, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.info, p.broken = info, err
+}
+
+// Wait waits until the session is over, if there is one, and returns the exit status. The end of ctx
+// (SIGTERM, SIGHUP) ends it in order: what it holds is delivered, and both connections are closed.
+func (p *ProcessCarrier) Wait(ctx context.Context) int {
+	if p.engine == nil {
+		return 0
+	}
+	err := p.engine.Wait(ctx)
+	p.engine.Shutdown(context.Background())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil || p.broken == nil {
+		return 0
+	}
+	LogBroken(p.log, p.info, p.broken)
+	return 1
+}

@@ -1,0 +1,154 @@
+// Package frontend is the order of things for one connection, and what the IMAP and the POP3 dialogue have
+// in common: it takes a client's credentials to the auth module, decides whether the account is here or on
+// a mailhost, connects to that mailhost, gives the session to a Carrier or to the local server, and writes
+// every log line about it.
+//
+// A Server is made once from settings; it serves any number of connections, each of which is a Conn. The
+// dialogues own the words that the client reads. Nothing of the process is touched here but behind
+// Options.Local, DropRoot and Engine.
+package frontend
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"mailproxy/internal/config"
+	"mailproxy/internal/guard"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/local"
+	"mailproxy/internal/maillog"
+	"mailproxy/relay"
+)
+
+// Options are what a Server is made of. Protocol, Config, Log and Auth are required.
+type Options struct {
+	Protocol *Protocol
+	Config   *config.Config
+	Log      *maillog.Log
+	// Auth answers for accounts; see NewAuth.
+	Auth AuthModule
+	// Args are the local server and the default maildir; not needed where Local is nil.
+	Args []string
+	// TLS makes the handshakes with clients; nil = the files are read for each of them.
+	TLS TLS
+	// Throttle remembers failed logins; nil = THROTTLE_FILE, which each connection opens when it needs it and
+	// closes before DropRoot.
+	Throttle Throttle
+	// Relayd is asked to carry a session first; nil = nobody.
+	Relayd Relayd
+	// Engine returns what carries a session that Relayd does not take. It is called after DropRoot.
+	Engine func() (relay.Carrier, error)
+	// DropRoot gives up root rights for a session that goes on in this process; nil = there are none to give
+	// up.
+	DropRoot func(user string) error
+	// Local serves accounts that are here; nil = they are refused.
+	Local Local
+	// Enter asks for a place among the logins at a mailhost's address. Done is called once, with what came of
+	// the login: nil when the mailhost answered, be it with no. An error makes the address one that is of no
+	// use now. nil = there is always a place.
+	Enter func(ctx context.Context, addr netip.AddrPort) (done func(error), err error)
+	// System is the world around; nil = RealSystem.
+	System *System
+}
+
+// Local runs the local server of an account. Package local has the one of a process that serves a single
+// connection; its methods change the process.
+type Local interface {
+	// Exec becomes the local server on conn. It returns only when that failed, see local.Exec.
+	Exec(conn launch.Conn, l *local.Server) error
+	// Start runs the local server beside us, see local.Start: for sessions over our own TLS.
+	Start(stdio syscall.Conn, l *local.Server) (*os.Process, error)
+}
+
+// Throttle is the memory of failed logins, and of the connections that have not logged in: throttle.Table.
+type Throttle interface {
+	Enter(addr netip.Addr, limit int, lifetime time.Duration, now time.Time) (bool, func() error, error)
+	Failed(addr netip.Addr, now time.Time) (int, error)
+	FailedName(name string, now time.Time) (int, error)
+}
+
+// Relayd is the client of relayd: handoff.Client.
+type Relayd interface {
+	relay.Carrier
+	// Available says whether there is a relayd to ask.
+	Available() bool
+	// Report tells relayd of a login that became no session of its own. It waits for nothing.
+	Report(r *relay.Report) error
+}
+
+// Server serves connections. It is made once from settings and does not change: nothing of one connection is
+// stored in it, and but for Options.Local, DropRoot and Engine nothing of the process is touched by it. Its
+// methods may be called by any number of goroutines.
+type Server struct {
+	Options
+}
+
+// New makes a Server.
+func New(o Options) (*Server, error) {
+	switch {
+	case o.Protocol == nil, o.Config == nil, o.Log == nil, o.Auth == nil:
+		return nil, errors.New("a front end needs a protocol, settings, a log and an auth module")
+	case o.Local != nil && len(o.Args) != 2:
+		return nil, errors.New("a front end with local accounts needs the local server and a maildir")
+	}
+	if o.TLS == nil {
+		o.TLS = fileTLS{o.Config.TLS}
+	}
+	if o.System == nil {
+		o.System = RealSystem()
+	}
+	return &Server{o}, nil
+}
+
+// ServeConn serves one connection from its first byte until the client has left, or until a Carrier has taken
+// its session; it may then go on long after ServeConn has returned. In any other case the connection is
+// closed. peer is who the launcher or the socket says is at the other end. The end of ctx (SIGTERM, SIGHUP)
+// ends the wait for the client, which is told so. A panic ends this connection alone, with its stack in the
+// log.
+//
+// The result is the exit status of a program that serves one connection: 0 after an orderly end and after the
+// end of ctx, 1 after a failure.
+func (s *Server) ServeConn(ctx context.Context, conn launch.Conn, peer launch.Peer) (status int) {
+	c := s.newConn(ctx, conn, peer)
+	defer func() {
+		if !c.carried {
+			_ = conn.Close()
+		}
+	}()
+	defer guard.Recover(c.logPanic, "the connection with "+c.where(), func() { status = 1 })
+	defer c.begin()()
+	if err := c.acceptHeader(); err != nil {
+		return failure(ctx)
+	}
+	if !c.enter() {
+		c.Farewell(s.Protocol.Unavailable + "\r\n")
+		return 1
+	}
+	defer c.closeThrottle()
+	if err := c.beginTLS(ctx); err != nil {
+		return failure(ctx)
+	}
+	return s.Protocol.Serve(ctx, c)
+}
+
+// failure is the exit status after a failure: none when the program was told to stop.
+func failure(ctx context.Context) int {
+	if ctx.Err() != nil {
+		return 0
+	}
+	return 1
+}
+
+// logPanic writes what guard.Recover has to say, line by line.
+func (c *Conn) logPanic(lines string) {
+	first, stack, _ := strings.Cut(strings.TrimSuffix(lines, "\n"), "\n")
+	c.Log.Always().Line(first)
+	for line := range strings.SplitSeq(stack, "\n") {
+		c.Log.Always().Errf("%s", line)
+	}
+}

@@ -1,0 +1,118 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"mailproxy/internal/launch"
+)
+
+// A panic ends its own connection, with the stack in the log, and no other one.
+func TestServeConnPanic(t *testing.T) {
+	protocol := imap
+	protocol.Serve = func(_ context.Context, c *Conn) int {
+		line := make([]byte, 6)
+		if _, err := io.ReadFull(c.Client, line); err != nil {
+			t.Error(err)
+		}
+		if string(line) == "panic\n" {
+			panic("a fault")
+		}
+		_, _ = io.WriteString(c.Client, "served\n")
+		return 0
+	}
+	w := newWorld(t, protocol)
+	statuses := make(map[string]int)
+	var mu sync.Mutex
+	var served sync.WaitGroup
+	for _, say := range []string{"panic\n", "hello\n"} {
+		client, conn := tcpPair(t)
+		served.Go(func() {
+			status := w.ServeConn(t.Context(), conn, launch.Peer{RemoteIP: "192.0.2.7", RemotePort: "1"})
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[say] = status
+		})
+		_, _ = io.WriteString(client, say)
+		text, err := io.ReadAll(client)
+		if want := map[string]string{"panic\n": "", "hello\n": "served\n"}[say]; string(text) != want || err != nil {
+			t.Errorf("%q: read %q, %v", say, text, err)
+		}
+	}
+	served.Wait()
+	if statuses["panic\n"] != 1 || statuses["hello\n"] != 0 {
+		t.Errorf("statuses %v", statuses)
+	}
+	log := w.log.String()
+	if !strings.Contains(log, "ERR: panic in the connection with ip=[192.0.2.7], port=[1], which ends: a fault\n") ||
+		!strings.Contains(log, "TestServeConnPanic") {
+		t.Errorf("log %s", log)
+	}
+	for line := range strings.Lines(log) {
+		if !strings.HasPrefix(line, "ERR: ") {
+			t.Errorf("log line %q", line)
+		}
+	}
+}
+
+// What a Server lacks is said when it is made.
+func TestNewRefuses(t *testing.T) {
+	w := newWorld(t, imap)
+	for name, change := range map[string]func(o *Options){
+		"no settings": func(o *Options) { o.Config = nil },
+		"no auth":     func(o *Options) { o.Auth = nil },
+		"no maildir":  func(o *Options) { o.Args = nil },
+	} {
+		o := w.Options
+		change(&o)
+		if _, err := New(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// A front end without local accounts refuses them, which is not the client's fault.
+func TestNoLocal(t *testing.T) {
+	w := newWorld(t, imap)
+	w.Local = nil
+	err := w.ExecLocal(&Outcome{Account: w.account("bob", "")}, "a1")
+	if denied, ok := errors.AsType[*DeniedError](err); !ok || denied.Code != imap.Codes.Broken {
+		t.Errorf("%v", err)
+	}
+	w.wantLog(t, "ERR: local account bob: this process serves no local accounts")
+}
+
+// Each attempt at an address asks for a place, and says what came of it.
+func TestEnter(t *testing.T) {
+	w := newWorld(t, imap, "IMAP_PROXY=1")
+	w.account("bob", "mailhost=down;full;no")
+	w.hosts = map[string][]string{"down": {"127.0.0.2"}, "full": {"127.0.0.3"}, "no": {"127.0.0.4"}}
+	w.servers["127.0.0.4:143"] = says(&RejectedError{Step: StepLogin})
+	var told []string
+	w.Enter = func(_ context.Context, addr netip.AddrPort) (func(error), error) {
+		if addr.Addr() == netip.MustParseAddr("127.0.0.3") {
+			return nil, errors.New("no place")
+		}
+		return func(err error) {
+			result := "answered"
+			if err != nil {
+				result = err.Error()
+			}
+			told = append(told, addr.String()+" "+result)
+		}, nil
+	}
+	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	if _, ok := errors.AsType[*DeniedError](err); !ok {
+		t.Error(err)
+	}
+	want := []string{"127.0.0.2:143 connect: nobody listens", "127.0.0.4:143 answered"}
+	if !slices.Equal(told, want) || !strings.Contains(w.log.String(), "address=127.0.0.3:143, step=connect, user=bob: no place") {
+		t.Errorf("told %q, log %s", told, w.log)
+	}
+}

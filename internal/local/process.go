@@ -1,0 +1,22 @@
+package local
+
+import (
+	"os"
+	"syscall"
+
+	"mailproxy/internal/launch"
+)
+
+// Process is the local server as a process that serves one connection runs it.
+type Process struct {
+	// Stderr is the standard error of a server that is started beside us.
+	Stderr *os.File
+}
+
+// Exec is Exec of this package.
+func (Process) Exec(conn launch.Conn, l *Server) error { return Exec(conn, l) }
+
+// Start is Start of this package.
+func (p Process) Start(stdio syscall.Conn, l *Server) (*os.Process, error) {
+	return Start(stdio, p.Stderr, l)
+}
