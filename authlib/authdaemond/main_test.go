@@ -67,9 +67,10 @@ func TestCommands(t *testing.T) {
 		{"-config " + dir + " enumerate", 0, "ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n", ""},
 		{"-config " + dir + " enumerate -o", 0, "ann\t1000\t1001\t/home/ann\tM\tmailhost=m1:144,d=1\tm1:144\tauthuserdb\n" +
 			"odd\t1000\t1001\t/home/odd\t\td=1\t\tauthuserdb\n", ""},
-		// A module that there is not: the first one still answers, who would be asked by it is told to come back
-		// later.
-		{"-config " + bad + " test ann secret", 0, strings.Replace(succeeded, ",d=1", "", 1), noModule + "who would be asked by it is told to come back later\n"},
+		// A module that there is not: the first one still answers, logins that come to the other fail for the
+		// time being.
+		{"-config " + bad + " test ann secret", 0, strings.Replace(succeeded, ",d=1", "", 1),
+			noModule + "logins that come to it fail for the time being\n"},
 		{"-config " + bad + " test nobody", 111, "", "FAILED: temporary failure: authfoo: authfoo: no such module, there are authldap, "},
 		{"-config " + bad + " enumerate", 111, "ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n", "the list is not complete: authfoo"},
 		{"-config " + broken + " test ann", 111, "", `authdaemonrc:1: daemons: "x" is not a number`},

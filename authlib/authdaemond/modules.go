@@ -96,12 +96,12 @@ func openModule(name string, s setup) authlib.Module {
 	open, ok := openers()[name]
 	if !ok {
 		err := noModule(name)
-		s.log.errf("%v; who would be asked by it is told to come back later", err)
+		s.log.errf("%v; logins that come to it fail for the time being", err)
 		return &broken{name, startError{err}}
 	}
 	m, err := open(s)
 	if err != nil {
-		s.log.errf("%s: cannot serve, who would be asked by it is told to come back later: %v", name, err)
+		s.log.errf("%s: cannot serve, logins that come to it fail for the time being: %v", name, err)
 		return &broken{name, startError{fmt.Errorf("%s: %w", name, err)}}
 	}
 	if c, ok := m.(interface{ Check() error }); ok && !s.oneShot {

@@ -66,13 +66,13 @@ func lookup(name string) (uid, gid uint32, isGroup bool, err error) {
 	case isGroup:
 		g, err := user.LookupGroup(group)
 		if err != nil {
-			return 0, 0, true, fmt.Errorf("no group %q", group)
+			return 0, 0, true, fmt.Errorf("no group %q in /etc/group", group)
 		}
 		id = g.Gid
 	default:
 		u, err := user.Lookup(name)
 		if err != nil {
-			return 0, 0, false, fmt.Errorf("no user %q", name)
+			return 0, 0, false, fmt.Errorf("no user %q in /etc/passwd", name)
 		}
 		id = u.Uid
 	}

@@ -114,7 +114,7 @@ func TestSignals(t *testing.T) {
 	if got := login(client); got != "ann new=1" {
 		t.Error(got)
 	}
-	// The module that cannot serve is named, and only who would be asked by it is told to come back later.
+	// The module that cannot serve is named, and only logins that come to it fail for the time being.
 	harness.Authdaemonrc(t, "authuserdb authfoo", nil)
 	reload(`ERR: authfoo: no such module`)
 	if got := login(client); got != "ann " {
