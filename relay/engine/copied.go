@@ -71,22 +71,28 @@ func (e *Engine) carryCopied(s *relay.Session) error {
 	e.copied.mu.Lock()
 	e.copied.all[c] = struct{}{}
 	e.copied.mu.Unlock()
-	go func() {
-		err := c.run(s.First, e.conf.Log)
-		e.copied.mu.Lock()
-		delete(e.copied.all, c)
-		e.copied.mu.Unlock()
-		for _, conn := range c.conns {
-			hangUp(conn, err)
-		}
-		e.account(c.info, c.stats(time.Now()), err)
-	}()
+	guard.Go(e.conf.Log, "a session", func() {
+		err := errPanic // unless run returns
+		defer func() {
+			for _, conn := range c.conns {
+				hangUp(conn, err, e.conf.Log)
+			}
+			e.account(c.info, c.stats(time.Now()), err)
+		}()
+		defer func() {
+			e.copied.mu.Lock()
+			defer e.copied.mu.Unlock()
+			delete(e.copied.all, c)
+		}()
+		err = c.run(s.First, e.conf.Log)
+	})
 	return nil
 }
 
 // hangUp closes a connection; after a session that was broken off without close_notify: the end that one
 // side did not say must not be told to the other.
-func hangUp(conn net.Conn, err error) {
+func hangUp(conn net.Conn, err error, log func(string)) {
+	defer guard.Recover(log, "a session", nil)
 	if err != nil {
 		bottom(conn).Close()
 	}
