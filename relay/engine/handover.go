@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/guard"
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
 )
@@ -220,8 +221,9 @@ func (l *loop) freeze(s *session) bool {
 	return true
 }
 
-// send sends all of them.
-func (f *frozen) send(c *net.UnixConn) error {
+// send sends all of them. A session that cannot even be described keeps nobody from being served here.
+func (f *frozen) send(c *net.UnixConn) (err error) {
+	defer guard.Recover(f.e.conf.Log, "a hand-over", func() { err = errPanic })
 	state := &handoff.Message{Verb: "STATE", Fields: map[string]string{"VERSION": formatVersion}}
 	if err := handoff.Send(c, state); err != nil {
 		return err

@@ -243,6 +243,35 @@ func TestHandOverFaults(t *testing.T) {
 	t.Fatal("the sessions are never handed over")
 }
 
+// TestHandOverPanic: a fault while a session is described ends the attempt, and every session goes on.
+func TestHandOverPanic(t *testing.T) {
+	e := newTestEngine(t, Limits{})
+	s := newScene(t, e)
+	names := map[*session]string{}
+	change := func(to func(s *session) string) {
+		for _, l := range e.loops {
+			l.call(func() {
+				for _, s := range l.slots {
+					if s != nil {
+						s.names = to(s)
+					}
+				}
+			})
+		}
+	}
+	change(func(s *session) string { names[s] = s.names; return "damaged" })
+	a, b := packetPair(t)
+	if _, err := e.HandOver(t.Context(), a, func() { b.Close() }); !errors.Is(err, errPanic) {
+		t.Errorf("%v", err)
+	}
+	change(func(s *session) string { return names[s] })
+	s.check(e)
+	s.finish(e)
+	if log := e.log(); !strings.Contains(log, "ERR: panic in a hand-over, which ends: ") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
 // TestHandOverInterrupted: a signal ends the attempt, and every session goes on.
 func TestHandOverInterrupted(t *testing.T) {
 	e := newTestEngine(t, Limits{})
