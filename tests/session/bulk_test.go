@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,15 +50,22 @@ func (c oneByteReads) Read(p []byte) (int, error) { return c.TCPConn.Read(p[:min
 // enter logs in as the user of the raw mailhost and returns the connection, with nothing of the session read.
 func enter(t *testing.T, p *harness.Proxy, protocol string) *net.TCPConn {
 	t.Helper()
-	lines := []string{"", "a LOGIN raw pw\r\n"}
-	if protocol == "POP3" {
-		lines = []string{"", "USER raw\r\n", "PASS pw\r\n"}
-	}
 	conn, err := net.Dial("tcp", p.At(protocol))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	logIn(t, conn, protocol)
+	return conn.(*net.TCPConn)
+}
+
+// logIn logs raw in.
+func logIn(t *testing.T, conn net.Conn, protocol string) {
+	t.Helper()
+	lines := []string{"", "a LOGIN raw pw\r\n"}
+	if strings.HasPrefix(protocol, "POP3") {
+		lines = []string{"", "USER raw\r\n", "PASS pw\r\n"}
+	}
 	conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	for _, line := range lines {
 		io.WriteString(conn, line)
@@ -71,7 +79,6 @@ func enter(t *testing.T, p *harness.Proxy, protocol string) *net.TCPConn {
 			t.Fatalf("after %q: %q", line, answer)
 		}
 	}
-	return conn.(*net.TCPConn)
 }
 
 // rawWorld starts an auth daemon that sends user raw to the raw mailhost.

@@ -1,13 +1,17 @@
 package session
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
 )
 
@@ -17,7 +21,8 @@ import (
 func TestHalfClose(t *testing.T) {
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
 		rawWorld(t)
-		p := m.Start(t, harness.ProxyOptions{Addr: addr})
+		cert := testcert.Write(t, filepath.Join(t.TempDir(), "cert.pem"), testcert.CA(t, "x").PEM(t))
+		p := m.Start(t, harness.ProxyOptions{Addr: addr, TLS: true, Env: harness.Env{"TLS_CERTFILE": cert}})
 		for _, protocol := range []string{"IMAP", "POP3"} {
 			halfClose(t, p, protocol)
 		}
@@ -25,6 +30,28 @@ func TestHalfClose(t *testing.T) {
 	})
 }
 
+// halfCloser is a connection whose directions end separately.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// enterTLS is enter for the TLS ports too.
+func enterTLS(t *testing.T, p *harness.Proxy, protocol string) halfCloser {
+	t.Helper()
+	if !strings.HasSuffix(protocol, "S") {
+		return enter(t, p, protocol)
+	}
+	conn, err := tls.Dial("tcp", p.At(protocol), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	logIn(t, conn, protocol)
+	return conn
+}
+
+// halfClose has sessions end in both orders, on the port of a protocol and on that for TLS.
 func halfClose(t *testing.T, p *harness.Proxy, protocol string) {
 	const size = 10 << 20
 	host := make(chan sums, 1)
@@ -33,39 +60,43 @@ func halfClose(t *testing.T, p *harness.Proxy, protocol string) {
 		host <- s
 		return err
 	})
-	for _, first := range []string{"client", "mailhost"} {
-		t.Run(fmt.Sprintf("%s/%s", protocol, first), func(t *testing.T) {
-			conn := enter(t, p, protocol)
-			var client sums
-			var err error
-			if first == "client" {
-				io.WriteString(conn, "C")
-				if client.sent, err = send(conn, size, 4); err == nil {
-					err = conn.CloseWrite()
-				}
-				if err == nil {
-					_, client.got, err = receive(conn)
-				}
-			} else {
-				io.WriteString(conn, "M")
-				go chatter(conn)
-				_, client.got, err = receive(slowly{conn})
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s := <-host; s.sent != client.got || s.got != client.sent {
-				t.Errorf("checksums differ: client %+v, mailhost %+v", client, s)
-			}
-		})
-	}
 	// One line at the end of each session, with what passed: both ways, and the byte that gives the order; where
 	// the mailhost ends first, what the client sent before that.
-	for _, rcvd := range []string{strconv.Itoa(size + 1), `[1-9]\d{0,5}`} {
-		p.Ends(protocol).
-			WaitN(t, 1, fmt.Sprintf(`^INFO: LOGOUT, user=raw, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], `+
-				`mailhost=127\.0\.0\.9, rcvd=%s, sent=%d, time=\d+, protocol=%s$`, rcvd, size, protocol))
+	for first, rcvd := range map[string]string{"client": strconv.Itoa(size + 1), "mailhost": `[1-9]\d{0,5}`} {
+		for _, port := range []string{protocol, protocol + "S"} {
+			t.Run(port+"/"+first, func(t *testing.T) {
+				line := fmt.Sprintf(`^INFO: LOGOUT, user=raw, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], `+
+					`mailhost=127\.0\.0\.9, rcvd=%s, sent=%d, time=\d+, protocol=%s$`, rcvd, size, protocol)
+				before := len(p.Ends(port).Find(line))
+				client, err := halfCloseClient(enterTLS(t, p, port), first, size)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if s := <-host; s.sent != client.got || s.got != client.sent {
+					t.Errorf("checksums differ: client %+v, mailhost %+v", client, s)
+				}
+				p.Ends(port).WaitN(t, before+1, line)
+			})
+		}
 	}
+}
+
+// halfCloseClient is the client's side: it tells the mailhost who ends first.
+func halfCloseClient(conn halfCloser, first string, size int64) (s sums, err error) {
+	if first == "mailhost" {
+		io.WriteString(conn, "M")
+		go chatter(conn)
+		_, s.got, err = receive(slowly{conn})
+		return s, err
+	}
+	io.WriteString(conn, "C")
+	if s.sent, err = send(conn, size, 4); err == nil {
+		err = conn.CloseWrite()
+	}
+	if err == nil {
+		_, s.got, err = receive(conn)
+	}
+	return s, err
 }
 
 // halfCloseHost is the mailhost's side: the client's first byte says who ends first.
