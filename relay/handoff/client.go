@@ -78,21 +78,33 @@ func (c *Client) Close() {
 func (c *Client) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (answer *Message, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
+	for conn := c.kept(); conn != nil; conn = c.kept() {
+		if answer, err = c.exchange(ctx, conn, m, raw); err == nil || !hungUp(err) {
+			return answer, err
+		}
+	}
 	for range attempts {
 		var conn *net.UnixConn
 		if conn, err = c.connect(ctx); err != nil {
 			return nil, err
 		}
-		if answer, err = exchange(ctx, conn, m, raw); err == nil {
-			c.put(conn)
-			return answer, nil
-		}
-		conn.Close()
-		if !hungUp(err) {
-			return nil, err
+		if answer, err = c.exchange(ctx, conn, m, raw); err == nil || !hungUp(err) {
+			return answer, err
 		}
 	}
 	return nil, err
+}
+
+// exchange is the function of that name, after which the connection is kept if it is of use.
+func (c *Client) exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscall.RawConn) (
+	*Message, error) {
+	answer, usable, err := exchange(ctx, conn, m, raw)
+	if usable {
+		c.put(conn)
+	} else {
+		conn.Close()
+	}
+	return answer, err
 }
 
 // hungUp reports whether the other end has closed the connection, and with it forgotten what it had not
@@ -101,16 +113,36 @@ func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
-// connect returns a connection that was kept, or a new one.
-func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
+// kept returns a connection that was kept and that relayd has not closed, nil when there is none. relayd
+// closes those that are silent, and all when it is replaced.
+func (c *Client) kept() *net.UnixConn {
 	c.mu.Lock()
-	if n := len(c.idle); n > 0 {
+	defer c.mu.Unlock()
+	for n := len(c.idle); n > 0; n = len(c.idle) {
 		conn := c.idle[n-1]
 		c.idle = c.idle[:n-1]
-		c.mu.Unlock()
-		return conn, nil
+		if open(conn) {
+			return conn
+		}
+		conn.Close()
 	}
-	c.mu.Unlock()
+	return nil
+}
+
+// open reports whether the other end of a connection on which nothing is expected has not closed it.
+func open(conn *net.UnixConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		_, _, err = unix.Recvfrom(int(fd), nil, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	})
+	return cerr == nil && err == unix.EAGAIN
+}
+
+// connect returns a new connection.
+func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unixpacket", c.Socket)
 	for errors.Is(err, unix.EAGAIN) {
@@ -150,38 +182,37 @@ func (c *Client) put(conn *net.UnixConn) {
 }
 
 // exchange sends a message with two descriptors and waits for the answer. When the wait ends without one,
-// it makes sure that there is none: relayd acknowledges before it touches a connection.
-func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscall.RawConn) (*Message, error) {
+// it makes sure that there is none: relayd acknowledges before it touches a connection. usable says that
+// the connection may be used for another message.
+func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscall.RawConn) (
+	answer *Message, usable bool, err error) {
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := sendWith(conn, m, nil, raw[:]); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	answer, err := receiveAnswer(conn)
-	if err != nil && !hungUp(err) {
-		// From here on relayd can no longer acknowledge; if it has done so already, the answer is waiting.
-		if rc, cerr := conn.SyscallConn(); cerr == nil {
-			_ = rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
-		}
-		stop()
-		_ = conn.SetDeadline(time.Now().Add(answerTime))
-		var later error
-		if answer, later = receiveAnswer(conn); later != nil {
-			return nil, errors.Join(err, ctx.Err())
-		}
-		err = nil
-	}
-	return answer, err
-}
-
-// receiveAnswer is Receive without descriptors, which no answer has: a relayd that sends some all the same
-// must not use up this process's.
-func receiveAnswer(conn *net.UnixConn) (*Message, error) {
 	answer, fds, err := Receive(conn)
 	CloseAll(fds)
-	return answer, err
+	switch {
+	case err == nil:
+		return answer, stop(), nil // else the deadline may yet be set
+	case hungUp(err):
+		return nil, false, err
+	}
+	// From here on relayd can no longer acknowledge; if it has done so already, the answer is waiting.
+	if rc, cerr := conn.SyscallConn(); cerr == nil {
+		_ = rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	}
+	stop()
+	_ = conn.SetDeadline(time.Now().Add(answerTime))
+	answer, fds, later := Receive(conn)
+	CloseAll(fds)
+	if later != nil {
+		return nil, false, errors.Join(err, ctx.Err())
+	}
+	return answer, false, nil
 }
 
 // sendWith collects the descriptors, each held open while the message is sent.
