@@ -62,7 +62,8 @@ type Stats struct {
 // sent, sent what it was given, time is in whole seconds. No name can pass for a field of the line, or for
 // a line.
 func EndLine(i Info, s Stats) string {
-	return fmt.Sprintf("INFO: LOGOUT, user=%s, ip=[%s], port=[%s], mailhost=%s, rcvd=%d, sent=%d, time=%d, protocol=%s",
+	return fmt.Sprintf("INFO: LOGOUT, user=%s, ip=[%s], port=[%s], mailhost=%s, "+
+		"rcvd=%d, sent=%d, time=%d, protocol=%s",
 		text.Field(i.User), text.Field(i.RemoteIP), text.Field(i.RemotePort), text.Field(i.Mailhost),
 		s.FromClient, s.FromMailhost, int64(s.Duration/time.Second), text.Field(i.Protocol))
 }

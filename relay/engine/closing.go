@@ -13,7 +13,7 @@ import (
 
 const (
 	closeTick   = 50 * time.Millisecond // how often a session that is closing is looked at
-	deliverTime = time.Second           // for a client to close its side when everything has been delivered to it
+	deliverTime = time.Second           // for a client that has been delivered everything to close its side
 	refuseTime  = time.Second           // for an alert, and what was written before it, to be delivered
 	stopTime    = time.Second           // the same for what a session holds when the program ends
 	discardTurn = 256 << 10             // bytes discarded at once at most

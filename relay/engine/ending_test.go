@@ -23,14 +23,16 @@ import (
 
 // endingKinds are the kinds of clients whose session ends in each way.
 func endingKinds() []relaytest.Kind {
-	return []relaytest.Kind{relaytest.Kinds()[0], relaytest.Kinds()[1], relaytest.TLSKinds()[0], relaytest.TLSKinds()[1],
+	return []relaytest.Kind{relaytest.Kinds()[0], relaytest.Kinds()[1], relaytest.TLSKinds()[0],
+		relaytest.TLSKinds()[1],
 		hide(relaytest.Kinds()[0]), relaytest.TLS(tls.VersionTLS12, 0, false)}
 }
 
 // TestMailhostEnds: the mailhost's end is the session's end. A slow client that keeps sending, and that
 // never closes its side, gets every byte, the end of the stream, and no reset.
 func TestMailhostEnds(t *testing.T) {
-	for _, kind := range slices.DeleteFunc(endingKinds(), func(k relaytest.Kind) bool { return strings.HasPrefix(k.Name, "copied-") }) {
+	copied := func(k relaytest.Kind) bool { return strings.HasPrefix(k.Name, "copied-") }
+	for _, kind := range slices.DeleteFunc(endingKinds(), copied) {
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
 			e := newTestEngine(t, Limits{})
@@ -184,7 +186,8 @@ func TestForgedRecord(t *testing.T) {
 			if string(got) != "a NOOP\r\n" {
 				t.Errorf("%x: the mailhost reads %q", version, got)
 			}
-			if mailhostTLS && (!errors.As(remote(err), &alert) || alert != 80) || !mailhostTLS && !errors.Is(err, syscall.ECONNRESET) {
+			if mailhostTLS && (!errors.As(remote(err), &alert) || alert != 80) ||
+				!mailhostTLS && !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("%x, TLS %v: the mailhost is told %v", version, mailhostTLS, err)
 			}
 			wait(t, "the end", func() bool { return len(e.ended()) == 1 })
@@ -262,7 +265,8 @@ type attacker struct {
 // asker makes a connection whose client can send what crypto/tls does not.
 func asker(t *testing.T, near, far *net.TCPConn) (*tlsrecord.Conn, *attacker) {
 	t.Helper()
-	s := tlsrecord.Server(near, &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate(t)}, MinVersion: tls.VersionTLS13})
+	s := tlsrecord.Server(near, &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate(t)},
+		MinVersion: tls.VersionTLS13})
 	c := tlsrecord.Client(far, &tls.Config{InsecureSkipVerify: true})
 	failed := make(chan error, 1)
 	go func() { failed <- s.Handshake() }()

@@ -58,7 +58,8 @@ func (e *testEngine) ended() []error {
 }
 
 func testInfo(user string) relay.Info {
-	return relay.Info{User: user, Protocol: "IMAP", RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", Mailhost: "mail1", Start: time.Now()}
+	return relay.Info{User: user, Protocol: "IMAP", RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711",
+		Mailhost: "mail1", Start: time.Now()}
 }
 
 func testSession(user string, c, m relaytest.Conn) *relay.Session {
@@ -83,10 +84,11 @@ type hidden struct {
 func (h hidden) CloseWrite() error { return h.half() }
 
 func hide(k relaytest.Kind) relaytest.Kind {
-	return relaytest.Kind{Name: "copied-" + k.Name, Orderly: k.Orderly, Make: func(t testing.TB) (relaytest.Conn, relaytest.Conn) {
-		near, far := k.Make(t)
-		return hidden{near, near.CloseWrite}, far
-	}}
+	return relaytest.Kind{Name: "copied-" + k.Name, Orderly: k.Orderly,
+		Make: func(t testing.TB) (relaytest.Conn, relaytest.Conn) {
+			near, far := k.Make(t)
+			return hidden{near, near.CloseWrite}, far
+		}}
 }
 
 func TestSessions(t *testing.T) { relaytest.Run(t, relaytest.Kinds(), relaytest.Kinds(), joiner) }
@@ -138,7 +140,9 @@ func TestCounts(t *testing.T) {
 		fc.Close()
 	}
 	wait(t, "all sessions end", func() bool { return len(e.ended()) == 20 })
-	if n := strings.Count(e.log(), "INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=200000, sent=0, time=0, protocol=IMAP"); n != 20 {
+	line := "INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, " +
+		"rcvd=200000, sent=0, time=0, protocol=IMAP"
+	if n := strings.Count(e.log(), line); n != 20 {
 		t.Errorf("%d right lines:\n%s", n, e.log())
 	}
 	wait(t, "descriptors", func() bool { return openFiles(t) <= before })
@@ -157,10 +161,14 @@ func TestLimits(t *testing.T) {
 		{"in all", Limits{Sessions: 1}, relay.Info{User: "ann"}, relay.Info{User: "bob"}, relay.ErrLimit},
 		{"user", Limits{PerUser: 1}, relay.Info{User: "ann"}, relay.Info{User: "ann"}, relay.ErrLimit},
 		{"another user", Limits{PerUser: 1}, relay.Info{User: "ann"}, relay.Info{User: "bob"}, nil},
-		{"address", Limits{PerAddress: 1}, relay.Info{RemoteIP: "::ffff:192.0.2.7"}, relay.Info{RemoteIP: "192.0.2.7"}, relay.ErrLimit},
-		{"another address", Limits{PerAddress: 1}, relay.Info{RemoteIP: "192.0.2.7"}, relay.Info{RemoteIP: "192.0.2.8"}, nil},
-		{"IPv6 /64", Limits{PerAddress: 1}, relay.Info{RemoteIP: "2001:db8:1:2::1"}, relay.Info{RemoteIP: "2001:db8:1:2:ffff::9"}, relay.ErrLimit},
-		{"another /64", Limits{PerAddress: 1}, relay.Info{RemoteIP: "2001:db8:1:2::1"}, relay.Info{RemoteIP: "2001:db8:1:3::1"}, nil},
+		{"address", Limits{PerAddress: 1}, relay.Info{RemoteIP: "::ffff:192.0.2.7"},
+			relay.Info{RemoteIP: "192.0.2.7"}, relay.ErrLimit},
+		{"another address", Limits{PerAddress: 1}, relay.Info{RemoteIP: "192.0.2.7"},
+			relay.Info{RemoteIP: "192.0.2.8"}, nil},
+		{"IPv6 /64", Limits{PerAddress: 1}, relay.Info{RemoteIP: "2001:db8:1:2::1"},
+			relay.Info{RemoteIP: "2001:db8:1:2:ffff::9"}, relay.ErrLimit},
+		{"another /64", Limits{PerAddress: 1}, relay.Info{RemoteIP: "2001:db8:1:2::1"},
+			relay.Info{RemoteIP: "2001:db8:1:3::1"}, nil},
 		{"descriptors", Limits{Capacity: 1}, relay.Info{}, relay.Info{}, relay.ErrUnavailable},
 	} {
 		for _, copied := range []bool{false, true} {
@@ -273,7 +281,9 @@ func TestPanic(t *testing.T) {
 		exchange(t, all[n].c, all[n].m)
 	}
 	wait(t, "its end", func() bool { return len(e.ended()) == 1 })
-	if log := e.log(); !strings.Contains(log, "ERR: panic in a session, which ends: ") || !strings.Contains(log, "engine_test.go:") {
+	log := e.log()
+	if !strings.Contains(log, "ERR: panic in a session, which ends: ") ||
+		!strings.Contains(log, "engine_test.go:") {
 		t.Errorf("log:\n%s", log)
 	}
 }

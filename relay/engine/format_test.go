@@ -97,7 +97,8 @@ func FuzzMoved(f *testing.F) {
 func FuzzTakeOver(f *testing.F) {
 	const end = "\x1e"
 	for _, x := range movedPackets() {
-		f.Add([]byte(strings.Join([]string{"STATE\nVERSION=2\n\n", x[0], "DATA\n\n" + x[1], "END\n\n", "GO\n\n"}, end)))
+		script := []string{"STATE\nVERSION=2\n\n", x[0], "DATA\n\n" + x[1], "END\n\n", "GO\n\n"}
+		f.Add([]byte(strings.Join(script, end)))
 		f.Add([]byte(strings.Join([]string{x[0], "DATA\n\n" + x[1], x[0], "END\n\n"}, end)))
 	}
 	f.Add([]byte("STATE\nVERSION=1\n\n"))

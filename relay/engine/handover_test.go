@@ -144,8 +144,11 @@ func (s *scene) finish(e *testEngine) {
 		p[0].Close()
 		p[1].Close()
 	}
-	wait(s.t, "every session has ended", func() bool { return len(e.ended()) == s.sessions && e.Totals().Counted == 0 })
-	if want := fmt.Sprintf("user=stalled, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=0, sent=%d,", s.sent); !strings.Contains(e.log(), want) {
+	wait(s.t, "every session has ended", func() bool {
+		return len(e.ended()) == s.sessions && e.Totals().Counted == 0
+	})
+	const stalled = "user=stalled, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=0, sent=%d,"
+	if want := fmt.Sprintf(stalled, s.sent); !strings.Contains(e.log(), want) {
 		s.t.Errorf("no %q in\n%s", want, e.log())
 	}
 }
@@ -339,9 +342,12 @@ func TestHandOverBusy(t *testing.T) {
 	}
 	stop.Store(true)
 	busy.Wait()
-	wait(t, "every session has ended", func() bool { return len(e.ended()) == sessions && e.Totals().Counted == 0 })
+	wait(t, "every session has ended", func() bool {
+		return len(e.ended()) == sessions && e.Totals().Counted == 0
+	})
 	for i, n := range exchanged {
-		want := fmt.Sprintf("user=user%d, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=%d, sent=%d,", i, (n+1)/2*40_000, n/2*40_000)
+		want := fmt.Sprintf("user=user%d, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=%d, sent=%d,",
+			i, (n+1)/2*40_000, n/2*40_000)
 		if !strings.Contains(e.log(), want) {
 			t.Errorf("no %q", want)
 		}

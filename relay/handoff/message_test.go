@@ -20,7 +20,8 @@ func TestDecode(t *testing.T) {
 		{"SESSION\nUSER=ann=x\nIP=\n\n", true},
 		{"DATA\nSIDE=0\n\n\x00\n\nbytes", true},
 		{"", false}, {"\n\n", false}, {"start\n\n", false}, {"START", false}, {"START\n", false},
-		{"SESSION\nUSER\n\n", false}, {"SESSION\nuser=x\n\n", false}, {"SESSION\nU=a\nU=b\n\n", false}, {"SESSION\nU=a\x00\n\n", false},
+		{"SESSION\nUSER\n\n", false}, {"SESSION\nuser=x\n\n", false},
+		{"SESSION\nU=a\nU=b\n\n", false}, {"SESSION\nU=a\x00\n\n", false},
 		{"S\n\n" + string(make([]byte, MaxPacket)), false},
 	} {
 		m, err := Decode([]byte(tc.packet))
@@ -31,7 +32,8 @@ func TestDecode(t *testing.T) {
 }
 
 func TestEncodeRefuses(t *testing.T) {
-	for _, m := range []Message{{}, {Verb: "a"}, {Verb: "A", Fields: map[string]string{"X": "a\nb"}}, {Verb: "A", Fields: map[string]string{"x": ""}},
+	for _, m := range []Message{{}, {Verb: "a"}, {Verb: "A", Fields: map[string]string{"X": "a\nb"}},
+		{Verb: "A", Fields: map[string]string{"x": ""}},
 		{Verb: "A", Fields: map[string]string{"X": "a\x00b"}}, {Verb: "A", Body: make([]byte, MaxPacket)}} {
 		if p, err := m.Encode(); err == nil {
 			t.Errorf("%v became %q", m, p)
@@ -67,12 +69,14 @@ func TestSendReceive(t *testing.T) {
 		t.Fatal(err)
 	}
 	ca, cb := conn(t, a), conn(t, b)
-	if err := Send(ca, &Message{Verb: "SESSION", Fields: map[string]string{"USER": "ann"}, Body: []byte("x\n\n")}, 0, 1); err != nil {
+	sent := &Message{Verb: "SESSION", Fields: map[string]string{"USER": "ann"}, Body: []byte("x\n\n")}
+	if err := Send(ca, sent, 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	m, fds, err := Receive(cb)
 	defer CloseAll(fds)
-	if err != nil || m.Verb != "SESSION" || m.Fields["USER"] != "ann" || string(m.Body) != "x\n\n" || len(fds) != 2 {
+	if err != nil || m.Verb != "SESSION" || m.Fields["USER"] != "ann" || string(m.Body) != "x\n\n" ||
+		len(fds) != 2 {
 		t.Fatalf("%v %v %v", m, fds, err)
 	}
 	if flags, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {

@@ -54,10 +54,12 @@ func TestReport(t *testing.T) {
 		r    relay.Report
 		want string
 	}{
-		{relay.Report{Protocol: "IMAP", Result: relay.LoginRefused}, "REPORT\nLOGIN_US=0\nMAILHOST=\nPROTOCOL=IMAP\nRESULT=refused\n\n"},
+		{relay.Report{Protocol: "IMAP", Result: relay.LoginRefused},
+			"REPORT\nLOGIN_US=0\nMAILHOST=\nPROTOCOL=IMAP\nRESULT=refused\n\n"},
 		{relay.Report{Protocol: "POP3", Result: relay.LoginOK, Mailhost: "mail2", Took: 1500 * time.Microsecond,
 			Failures: []relay.Failure{{Mailhost: "mail1", Step: "connect"}, {Mailhost: "2001:db8::1", Step: "tls"}}},
-			"REPORT\nFAILED=mail1/connect,2001:db8::1/tls\nLOGIN_US=1500\nMAILHOST=mail2\nPROTOCOL=POP3\nRESULT=ok\n\n"},
+			"REPORT\nFAILED=mail1/connect,2001:db8::1/tls\nLOGIN_US=1500\nMAILHOST=mail2\n" +
+				"PROTOCOL=POP3\nRESULT=ok\n\n"},
 		{relay.Report{Protocol: "IMAP", Result: relay.LoginLocal, Mailhost: "a\nRESULT=ok", Took: -time.Second},
 			"REPORT\nLOGIN_US=0\nMAILHOST=a\\012RESULT=ok\nPROTOCOL=IMAP\nRESULT=local\n\n"},
 	} {
@@ -82,7 +84,8 @@ func TestReportWaitsForNothing(t *testing.T) {
 	r := relay.Report{Protocol: "IMAP", Result: relay.LoginRefused}
 	report := func(socket string) error { return (&Client{Socket: socket}).Report(&r) }
 	start := time.Now()
-	if report(filepath.Join(t.TempDir(), "none")) == nil || report(strings.Repeat("x", 200)) == nil || report("") == nil {
+	if report(filepath.Join(t.TempDir(), "none")) == nil || report(strings.Repeat("x", 200)) == nil ||
+		report("") == nil {
 		t.Error("a report to nobody has arrived")
 	}
 	_, path := listenPackets(t, 0)

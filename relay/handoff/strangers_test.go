@@ -72,7 +72,8 @@ func TestStranger(t *testing.T) {
 	mailhost, _ := relaytest.TCP(t, 4096)
 	var refused *peercred.Refused
 	trusting := func(users ...string) *handoff.Client {
-		return &handoff.Client{Socket: path, Trusted: func(c *net.UnixConn) error { return peercred.Listener(c, users...) }}
+		trusted := func(c *net.UnixConn) error { return peercred.Listener(c, users...) }
+		return &handoff.Client{Socket: path, Trusted: trusted}
 	}
 	s := &relay.Session{Client: client, Mailhost: mailhost, Info: relay.Info{User: "ann"}}
 	err := trusting("bin").Carry(context.Background(), s)

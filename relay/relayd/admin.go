@@ -47,7 +47,8 @@ func writeSessions(w io.Writer, all []engine.State) {
 	})
 	for _, x := range all {
 		i := x.Info
-		fmt.Fprintf(w, "%s\t[%s]:%s\t%s\t%s\t%s\t%d\t%d\n", i.User, i.RemoteIP, i.RemotePort, i.Protocol, i.Mailhost,
+		fmt.Fprintf(w, "%s\t[%s]:%s\t%s\t%s\t%s\t%d\t%d\n",
+			i.User, i.RemoteIP, i.RemotePort, i.Protocol, i.Mailhost,
 			i.Start.UTC().Format(time.RFC3339), x.Stats.FromClient, x.Stats.FromMailhost)
 	}
 }

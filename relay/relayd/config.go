@@ -36,7 +36,8 @@ type config struct {
 	linger     time.Duration // how long the old process keeps what a restart could not pass on
 }
 
-const usage = `usage: relayd [-socket PATH] [-user NAME] [-allow NAME,@GROUP,...] [-max N] [-maxperip N] [-maxperuser N]
+const usage = `usage: relayd [-socket PATH] [-user NAME] [-allow NAME,@GROUP,...]
+              [-max N] [-maxperip N] [-maxperuser N]
               [-metrics unix:PATH|HOST:PORT] [-loops N] [-linger DURATION] [-options FILE]
        relayd [-socket PATH] who | kick USER|IP | stats
        relayd version

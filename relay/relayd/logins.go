@@ -21,8 +21,10 @@ import (
 // Label values. What a front end of another version says beyond them counts as the last step.
 var (
 	loginProtocols = [...]string{"imap", "pop3"}
-	loginResults   = [...]relay.Result{relay.LoginOK, relay.LoginLocal, relay.LoginRefused, relay.LoginDisabled, relay.LoginTemporary, relay.LoginLimit}
-	failureSteps   = [...]string{"resolve", "connect", "tls", "greeting", "forward", "utf8", "user", "password", "login", "capability", "rejected", "other"}
+	loginResults   = [...]relay.Result{relay.LoginOK, relay.LoginLocal, relay.LoginRefused, relay.LoginDisabled,
+		relay.LoginTemporary, relay.LoginLimit}
+	failureSteps = [...]string{"resolve", "connect", "tls", "greeting", "forward", "utf8", "user", "password",
+		"login", "capability", "rejected", "other"}
 	// loginBounds are the upper limits of the histogram's buckets, in seconds.
 	loginBounds = [...]float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30}
 )
@@ -101,13 +103,14 @@ func mailhostLabel(name string) (string, error) {
 	}
 	for _, c := range []byte(name) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte(".-_:%", c) < 0 {
-			return "", fmt.Errorf("MAILHOST can not hold %q", c)
+			return "", fmt.Errorf("MAILHOST cannot hold %q", c)
 		}
 	}
 	return name, nil
 }
 
-// loginStats counts logins, by the names of the first mailhosts. At its largest it is a few hundred kilobytes.
+// loginStats counts logins, by the names of the first mailhosts. At its largest it is a few hundred
+// kilobytes.
 type loginStats struct {
 	set *metrics.Set
 

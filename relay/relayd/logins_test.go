@@ -17,10 +17,14 @@ import (
 func TestReports(t *testing.T) {
 	s := startService(t)
 	for _, r := range []relay.Report{
-		{Protocol: "IMAP", Result: relay.LoginOK, Mailhost: "mail2", Took: 2 * time.Millisecond, Failures: []relay.Failure{{Mailhost: "Mail1.", Step: "connect"}, {Mailhost: "mail1", Step: "connect"}}},
+		{Protocol: "IMAP", Result: relay.LoginOK, Mailhost: "mail2", Took: 2 * time.Millisecond,
+			Failures: []relay.Failure{{Mailhost: "Mail1.", Step: "connect"}, {Mailhost: "mail1", Step: "connect"}}},
 		{Protocol: "IMAP", Result: relay.LoginRefused, Took: 500 * time.Microsecond},
-		{Protocol: "IMAP", Result: relay.LoginRefused, Mailhost: "mail2", Took: 40 * time.Millisecond, Failures: []relay.Failure{{Mailhost: "mail2", Step: "rejected"}}},
-		{Protocol: "POP3", Result: relay.LoginTemporary, Mailhost: "2001:db8::1", Took: 31 * time.Second, Failures: []relay.Failure{{Mailhost: "2001:db8::1", Step: "tls"}, {Mailhost: "2001:db8::1", Step: "of next year"}}},
+		{Protocol: "IMAP", Result: relay.LoginRefused, Mailhost: "mail2", Took: 40 * time.Millisecond,
+			Failures: []relay.Failure{{Mailhost: "mail2", Step: "rejected"}}},
+		{Protocol: "POP3", Result: relay.LoginTemporary, Mailhost: "2001:db8::1", Took: 31 * time.Second,
+			Failures: []relay.Failure{{Mailhost: "2001:db8::1", Step: "tls"},
+				{Mailhost: "2001:db8::1", Step: "of next year"}}},
 		{Protocol: "POP3", Result: relay.LoginLocal},
 		{Protocol: "POP3", Result: relay.LoginDisabled},
 		{Protocol: "SMTP", Result: relay.LoginLocal},
@@ -61,7 +65,8 @@ func TestSessionsAreLogins(t *testing.T) {
 	login := func(user, mailhost string) relay.Info {
 		i := info(user)
 		i.Mailhost = mailhost
-		i.Login = &relay.Report{Took: 5 * time.Millisecond, Failures: []relay.Failure{{Mailhost: "mail0", Step: "greeting"}}}
+		i.Login = &relay.Report{Took: 5 * time.Millisecond,
+			Failures: []relay.Failure{{Mailhost: "mail0", Step: "greeting"}}}
 		return i
 	}
 	begin := func(i relay.Info) {
@@ -92,7 +97,8 @@ mailproxy_relayd_reports_malformed_total 1`)
 // TestReportIsAnsweredOnlyWhenWrong: with FAIL and a reason.
 func TestReportIsAnsweredOnlyWhenWrong(t *testing.T) {
 	s := startService(t)
-	good := map[string]string{"PROTOCOL": "IMAP", "RESULT": "ok", "MAILHOST": "m", "LOGIN_US": "1", "FAILED": "a/tls"}
+	good := map[string]string{"PROTOCOL": "IMAP", "RESULT": "ok", "MAILHOST": "m", "LOGIN_US": "1",
+		"FAILED": "a/tls"}
 	for _, tc := range []struct{ name, value, reason string }{
 		{"IGNORED", "x", ""},
 		{"PROTOCOL", "", "unknown PROTOCOL or RESULT"},
@@ -155,7 +161,8 @@ func FuzzReport(f *testing.F) {
 	f.Add("IMAP", "limit", "a\"b\\", "99999999999", "/,/,")
 	f.Add("imap", "ok", "A.", "-1", "a/")
 	f.Fuzz(func(t *testing.T, protocol, result, mailhost, us, failed string) {
-		l, err := parseLogin(map[string]string{"PROTOCOL": protocol, "MAILHOST": mailhost, "LOGIN_US": us, "FAILED": failed}, relay.Result(result))
+		fields := map[string]string{"PROTOCOL": protocol, "MAILHOST": mailhost, "LOGIN_US": us, "FAILED": failed}
+		l, err := parseLogin(fields, relay.Result(result))
 		if err != nil {
 			return
 		}

@@ -32,7 +32,8 @@ const (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdout, systemd.Stderr(os.Stderr, "relayd", os.Getenv)))
+	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdout,
+		systemd.Stderr(os.Stderr, "relayd", os.Getenv)))
 }
 
 // run is the program; args include its name.
@@ -79,7 +80,8 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, stderr i
 	log := newLogger(stderr)
 	defer log.close()
 	for _, option := range c.old {
-		log.line(fmt.Sprintf("WARN: relayd: option %s no longer has a meaning and is ignored: front ends make the TLS handshakes", option))
+		log.line(fmt.Sprintf("WARN: relayd: option %s no longer has a meaning and is ignored: "+
+			"front ends make the TLS handshakes", option))
 	}
 	var err error
 	if c.program, err = os.Executable(); err != nil {

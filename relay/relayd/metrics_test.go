@@ -71,8 +71,8 @@ func lintMetrics(t *testing.T, text string) map[string]float64 {
 		case value < last:
 			t.Fatalf("a bucket falls: %s", line)
 		case bound[1] == "+Inf":
-			if count := strings.Replace(strings.TrimSuffix(line, x[3]), "_bucket", "_count", 1); !strings.Contains(text,
-				strings.Replace(count, bound[0], "}", 1)+x[3]+"\n") {
+			count := strings.Replace(strings.TrimSuffix(line, x[3]), "_bucket", "_count", 1)
+			if !strings.Contains(text, strings.Replace(count, bound[0], "}", 1)+x[3]+"\n") {
 				t.Fatalf("the count is not %s", line)
 			}
 			last = 0

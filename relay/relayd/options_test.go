@@ -13,9 +13,12 @@ func TestOptions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "options")
 	for text, want := range map[string]int{
 		"": 7, "RELAYD_OPTIONS=\"\"\n": 7, "# RELAYD_OPTIONS=\"-max 1\"\n": 7, "RELAYD_OPTIONS=\n": 7,
-		"RELAYD_OPTIONS=\"-max 5 -maxperip 3\"\n": 5, "RELAYD_OPTIONS='-max 5'\nOTHER=-max 6": 5, "RELAYD_OPTIONS=-max=5": 5,
+		"RELAYD_OPTIONS=\"-max 5 -maxperip 3\"\n": 5, "RELAYD_OPTIONS='-max 5'\nOTHER=-max 6": 5,
+		"RELAYD_OPTIONS=-max=5": 5,
 		"RELAYD_OPTIONS=\"-max 5\"\n\n  RELAYD_OPTIONS=\"-max 6\"\n": 6,
-		"RELAYD_OPTIONS=\"-max five\"\n":                             -1, "RELAYD_OPTIONS=\"-max 5": -1, "RELAYD_OPTIONS=-max 5 who": -1, "RELAYD_OPTIONS=\"": -1,
+
+		"RELAYD_OPTIONS=\"-max five\"\n": -1, "RELAYD_OPTIONS=\"-max 5": -1,
+		"RELAYD_OPTIONS=-max 5 who": -1, "RELAYD_OPTIONS=\"": -1,
 		"RELAYD_OPTIONS=-options=/x": -1,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -26,14 +29,16 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}
 	}
-	if c, err := parse([]string{"relayd", "-options", filepath.Join(path, "..", "none"), "-max", "7"}, io.Discard); err != nil || c.max != 7 {
+	none := filepath.Join(path, "..", "none")
+	if c, err := parse([]string{"relayd", "-options", none, "-max", "7"}, io.Discard); err != nil || c.max != 7 {
 		t.Errorf("no file: %+v, %v", c, err)
 	}
 	if _, err := parse([]string{"relayd", "-options", filepath.Dir(path)}, io.Discard); err == nil {
 		t.Error("a folder is no file of options")
 	}
 	// The restart has the arguments as they were given, and reads the file anew.
-	if c, err := parse([]string{"relayd", "-options", path, "version"}, io.Discard); err != nil || len(c.args) != 4 || c.command != "version" {
+	c, err := parse([]string{"relayd", "-options", path, "version"}, io.Discard)
+	if err != nil || len(c.args) != 4 || c.command != "version" {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -41,7 +46,8 @@ func TestOptions(t *testing.T) {
 // TestOldOptions: what relayd was told of TLS while it made handshakes is ignored, and the log says so.
 func TestOldOptions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "options")
-	if err := os.WriteFile(path, []byte("RELAYD_OPTIONS=\"-tls no -max 5 -maxlogins 10\"\n"), 0o600); err != nil {
+	text := []byte("RELAYD_OPTIONS=\"-tls no -max 5 -maxlogins 10\"\n")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := parse([]string{"relayd", "-options", path}, io.Discard)
@@ -50,7 +56,8 @@ func TestOldOptions(t *testing.T) {
 	}
 	p := startProcess(t, "-options", path)
 	for _, option := range []string{"-tls", "-maxlogins"} {
-		if n := strings.Count(p.log.String(), "WARN: relayd: option "+option+" no longer has a meaning and is ignored"); n != 1 {
+		line := "WARN: relayd: option " + option + " no longer has a meaning and is ignored"
+		if n := strings.Count(p.log.String(), line); n != 1 {
 			t.Errorf("%d lines about %s:\n%s", n, option, p.log)
 		}
 	}

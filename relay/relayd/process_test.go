@@ -61,7 +61,8 @@ func startProcess(t testing.TB, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, socket: filepath.Join(t.TempDir(), "relayd"), log: &testlog.Log{}, exited: make(chan struct{})}
+	p := &process{t: t, socket: filepath.Join(t.TempDir(), "relayd"),
+		log: &testlog.Log{}, exited: make(chan struct{})}
 	p.cmd = exec.Command(program)
 	p.cmd.Args = append([]string{"relayd", "-socket", p.socket, "-loops", "2"}, args...)
 	r, w, err := os.Pipe()
@@ -228,7 +229,7 @@ func TestRestartFails(t *testing.T) {
 		s.join(t, nc, nm)
 		exchange(t, fc, fm)
 		s.conf.program = path
-		if r := s.restart(context.Background(), s.in, func(string) string { return "" }); r.err == nil {
+		if r := s.restart(context.Background(), s.in, noVariables); r.err == nil {
 			t.Fatalf("%q took %d sessions", broken, r.sessions)
 		}
 		exchange(t, fc, fm)
@@ -303,7 +304,8 @@ func here(t *testing.T, nc, nm, fc, fm relaytest.Conn) {
 			return
 		}
 		defer e.Shutdown(context.Background())
-		if err := e.Carry(context.Background(), &relay.Session{Client: nc, Mailhost: nm, First: []byte("OK\r\n")}); err != nil {
+		s := &relay.Session{Client: nc, Mailhost: nm, First: []byte("OK\r\n")}
+		if err := e.Carry(context.Background(), s); err != nil {
 			t.Error(err)
 		}
 		_ = e.Wait(context.Background())

@@ -41,7 +41,7 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 	}
 	out := &testlog.Log{}
 	log := newLogger(out)
-	in, err := conf.inherit(func(string) string { return "" })
+	in, err := conf.inherit(noVariables)
 	if err == nil {
 		err = in.listen(conf, log)
 	}
@@ -58,7 +58,7 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- s.serve(ctx, in, make(chan os.Signal), func(string) string { return "" })
+		done <- s.serve(ctx, in, make(chan os.Signal), noVariables)
 		for s.conversations.count() > 0 {
 			time.Sleep(time.Millisecond)
 		}
@@ -75,7 +75,8 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 }
 
 func info(user string) relay.Info {
-	return relay.Info{User: user, Protocol: "IMAP", RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", Mailhost: "mail1"}
+	return relay.Info{User: user, Protocol: "IMAP", RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711",
+		Mailhost: "mail1"}
 }
 
 // handOver gives a session to a relayd.
@@ -153,7 +154,8 @@ func TestEndLine(t *testing.T) {
 	fm.Close()
 	waitFor(t, func() bool { return s.engine.Totals().Counted == 0 })
 	s.stop()
-	want := "INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, rcvd=5, sent=9, time=0, protocol=IMAP\n"
+	want := "INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, " +
+		"rcvd=5, sent=9, time=0, protocol=IMAP\n"
 	if got := s.log.String(); got != want {
 		t.Errorf("log is %q, want %q", got, want)
 	}
@@ -190,7 +192,8 @@ func TestLimits(t *testing.T) {
 			}
 			far = append(far, fc, fm)
 		}
-		if _, _, err := s.hand(t, tc.same); !errors.Is(err, relay.ErrLimit) || errors.Is(err, relay.ErrUnavailable) {
+		_, _, err := s.hand(t, tc.same)
+		if !errors.Is(err, relay.ErrLimit) || errors.Is(err, relay.ErrUnavailable) {
 			t.Errorf("%s: %v", tc.flag, err)
 		}
 		if tc.different.User != "" {
@@ -292,12 +295,16 @@ func TestNotAcknowledged(t *testing.T) {
 	if err := c.(*net.UnixConn).CloseRead(); err != nil {
 		t.Fatal(err)
 	}
-	m := &handoff.Message{Verb: "CARRY", Body: []byte("a OK\r\n"), Fields: map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x",
-		"PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "HALFCLOSE": "0", "FIRST": "6", "VERSION": handoff.Version}}
+	m := &handoff.Message{Verb: "CARRY", Body: []byte("a OK\r\n"),
+		Fields: map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x",
+			"PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "HALFCLOSE": "0", "FIRST": "6",
+			"VERSION": handoff.Version}}
 	rawClient, _ := nc.SyscallConn()
 	rawMailhost, _ := nm.SyscallConn()
 	_ = rawClient.Control(func(client uintptr) {
-		_ = rawMailhost.Control(func(mailhost uintptr) { err = handoff.Send(c.(*net.UnixConn), m, int(client), int(mailhost)) })
+		_ = rawMailhost.Control(func(mailhost uintptr) {
+			err = handoff.Send(c.(*net.UnixConn), m, int(client), int(mailhost))
+		})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -317,7 +324,8 @@ func TestNotAcknowledged(t *testing.T) {
 func TestBadCallers(t *testing.T) {
 	s := startService(t)
 	files := countFiles(t)
-	good := map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x", "PORT": "1", "MAILHOST": "m", "START": "1", "KEEPALIVE": "0", "HALFCLOSE": "0", "FIRST": "0",
+	good := map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x", "PORT": "1", "MAILHOST": "m",
+		"START": "1", "KEEPALIVE": "0", "HALFCLOSE": "0", "FIRST": "0",
 		"VERSION": handoff.Version}
 	without := func(name, value string) map[string]string {
 		m := map[string]string{}
@@ -349,7 +357,8 @@ func TestBadCallers(t *testing.T) {
 			{handoff.Message{Verb: "PLACE", Fields: good}, nil, "FAIL"},
 			{handoff.Message{Verb: "ENCRYPT", Fields: good}, []int{int(fd), int(fd)}, "FAIL"},
 			{handoff.Message{Verb: "CARRY", Fields: without("VERSION", "")}, []int{int(fd), int(fd)}, "FAIL"},
-			{handoff.Message{Verb: "CARRY", Fields: without("VERSION", "3")}, []int{int(fd), int(fd)}, "FAIL"}, // of a later one
+			// Of a later version.
+			{handoff.Message{Verb: "CARRY", Fields: without("VERSION", "3")}, []int{int(fd), int(fd)}, "FAIL"},
 			{handoff.Message{Verb: "CARRY", Fields: good}, nil, "FAIL"},
 			{handoff.Message{Verb: "CARRY", Fields: good}, []int{int(fd)}, "FAIL"},
 			{handoff.Message{Verb: "CARRY", Fields: good}, []int{int(fd), int(fd), int(fd)}, "FAIL"},
@@ -358,7 +367,8 @@ func TestBadCallers(t *testing.T) {
 			{handoff.Message{Verb: "CARRY", Fields: without("KEEPALIVE", "-1")}, []int{int(fd), int(fd)}, "FAIL"},
 			{handoff.Message{Verb: "CARRY", Fields: without("USER", "a\x1bb")}, []int{int(fd), int(fd)}, "FAIL"},
 			{handoff.Message{Verb: "CARRY", Fields: without("FIRST", "")}, []int{int(fd), int(fd)}, "FAIL"},
-			{handoff.Message{Verb: "CARRY", Fields: without("FIRST", "2"), Body: []byte("x")}, []int{int(fd), int(fd)}, "FAIL"},
+			{handoff.Message{Verb: "CARRY", Fields: without("FIRST", "2"), Body: []byte("x")},
+				[]int{int(fd), int(fd)}, "FAIL"},
 			{handoff.Message{Verb: "CARRY", Fields: without("CLIENT_TLS", "00")}, []int{int(fd), int(fd)}, "FAIL"},
 			{handoff.Message{Verb: "HELLO"}, []int{int(fd), int(fd)}, "FAIL"},
 		} {
@@ -429,7 +439,8 @@ func TestAdministration(t *testing.T) {
 		t.Errorf("kick by address: %q", out)
 	}
 	out, _, _ = ask(s.socket, "stats")
-	for _, line := range []string{"mailproxy_relayd_sessions 0\n", "mailproxy_relayd_sessions_taken_total 3\n", "mailproxy_relayd_sessions_broken_total 3\n"} {
+	for _, line := range []string{"mailproxy_relayd_sessions 0\n", "mailproxy_relayd_sessions_taken_total 3\n",
+		"mailproxy_relayd_sessions_broken_total 3\n"} {
 		if !strings.Contains(out, line) {
 			t.Errorf("no %q in stats:\n%s", line, out)
 		}
@@ -449,29 +460,36 @@ func TestMetrics(t *testing.T) {
 	defer c.Close()
 	_, _ = io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
 	b, err := io.ReadAll(c)
-	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 200 OK\r\n") || !strings.Contains(string(b), "\nmailproxy_relayd_sessions 0\n") {
+	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 200 OK\r\n") ||
+		!strings.Contains(string(b), "\nmailproxy_relayd_sessions 0\n") {
 		t.Errorf("%v\n%s", err, b)
 	}
 }
 
 func TestArguments(t *testing.T) {
-	for _, args := range [][]string{{"-bad"}, {"kick"}, {"kick", "a", "b"}, {"dance"}, {"who", "x"}, {"-max", "-1"}, {"-loops", "0"},
+	for _, args := range [][]string{{"-bad"}, {"kick"}, {"kick", "a", "b"}, {"dance"}, {"who", "x"},
+		{"-max", "-1"}, {"-loops", "0"},
 		{"-allow", "no such user"}, {"-max", "many"}, {"-tls"}} {
 		var stderr bytes.Buffer
-		if code := run(context.Background(), append([]string{"relayd"}, args...), func(string) string { return "" }, io.Discard, &stderr); code != exitUsage || stderr.Len() == 0 {
+		code := run(context.Background(), append([]string{"relayd"}, args...), noVariables, io.Discard, &stderr)
+		if code != exitUsage || stderr.Len() == 0 {
 			t.Errorf("%q: %d %s", args, code, stderr.String())
 		}
 	}
 	var stderr bytes.Buffer
-	if code := run(context.Background(), []string{"relayd", "-socket", filepath.Join(t.TempDir(), "s"), "-metrics", "192.0.2.1:80"},
-		func(string) string { return "" }, io.Discard, &stderr); code != exitSystem {
+	public := []string{"relayd", "-socket", filepath.Join(t.TempDir(), "s"), "-metrics", "192.0.2.1:80"}
+	if code := run(context.Background(), public, noVariables, io.Discard, &stderr); code != exitSystem {
 		t.Errorf("metrics for the world: %d %s", code, stderr.String())
 	}
 }
 
+// noVariables is an empty environment.
+func noVariables(string) string { return "" }
+
 func ask(socket string, args ...string) (string, int, error) {
 	var out, stderr bytes.Buffer
-	code := run(context.Background(), append([]string{"relayd", "-socket", socket}, args...), func(string) string { return "" }, &out, &stderr)
+	args = append([]string{"relayd", "-socket", socket}, args...)
+	code := run(context.Background(), args, noVariables, &out, &stderr)
 	if code != 0 {
 		return out.String(), code, errors.New(stderr.String())
 	}

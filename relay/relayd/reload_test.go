@@ -99,10 +99,10 @@ func TestReloadFaults(t *testing.T) {
 		}
 		far = append(far, [2]relaytest.Conn{fc, fm})
 	}
-	for _, fault := range []string{"exits", "dies when ready", "dies at the first session", "dies with all", "says nonsense",
-		"dies when it holds all", "dies before it serves"} {
+	for _, fault := range []string{"exits", "dies when ready", "dies at the first session", "dies with all",
+		"says nonsense", "dies when it holds all", "dies before it serves"} {
 		s.conf.program = faultyProgram(t, fault)
-		if r := s.restart(t.Context(), s.in, func(string) string { return "" }); r.err == nil {
+		if r := s.restart(t.Context(), s.in, noVariables); r.err == nil {
 			t.Errorf("%s: %d sessions are gone", fault, r.sessions)
 		}
 		for _, p := range far {
@@ -145,7 +145,7 @@ func TestStopDuringReload(t *testing.T) {
 			conf.program = faultyProgram(t, fault)
 			signals := make(chan os.Signal, 2)
 			done := make(chan error, 1)
-			go func() { done <- s.serve(context.Background(), in, signals, func(string) string { return "" }) }()
+			go func() { done <- s.serve(context.Background(), in, signals, noVariables) }()
 			nc, fc := relaytest.TCP(t, 0)
 			nm, fm := relaytest.TCP(t, 0)
 			if err := handOver(socket, nc, nm, info("ann"), ""); err != nil {
@@ -229,7 +229,8 @@ func TestFiftyReloads(t *testing.T) {
 		nofile  string
 		reloads int
 	}{
-		{"idle", false, 0, "", 50}, {"busy", true, 0, "", 50}, {"conversations taken", true, maxConversations, "", 5},
+		{"idle", false, 0, "", 50}, {"busy", true, 0, "", 50},
+		{"conversations taken", true, maxConversations, "", 5},
 		{"descriptors used up", true, 100, noFile + "=80", 5},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -264,14 +265,17 @@ func TestFiftyReloads(t *testing.T) {
 				t.Errorf("who: %d sessions of %d:\n%s", n, x.sessions, out)
 			}
 			stats, _, _ := ask(p.socket, "stats")
-			for _, line := range []string{"mailproxy_relayd_sessions 9\n", "mailproxy_relayd_sessions_taken_total 9\n", "mailproxy_relayd_sessions_ended_total 0\n"} {
+			for _, line := range []string{"mailproxy_relayd_sessions 9\n", "mailproxy_relayd_sessions_taken_total 9\n",
+				"mailproxy_relayd_sessions_ended_total 0\n"} {
 				if !strings.Contains(stats, line) {
 					t.Errorf("no %q in\n%s", line, stats)
 				}
 			}
 			x.stop.Store(true)
 			x.running.Wait()
-			p.until("all sessions have ended", func() bool { return strings.Count(p.log.String(), "INFO: LOGOUT") == x.sessions })
+			p.until("all sessions have ended", func() bool {
+				return strings.Count(p.log.String(), "INFO: LOGOUT") == x.sessions
+			})
 		})
 	}
 }

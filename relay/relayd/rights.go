@@ -23,7 +23,8 @@ func (c *config) dropRights() error {
 		}
 	}
 	// Every thread, those of the runtime too.
-	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 && e != syscall.ENOTSUP {
+	_, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	if e != 0 && e != syscall.ENOTSUP {
 		return fmt.Errorf("no new privileges: %w", e)
 	}
 	// Sessions' keys stay out of core files and away from debuggers of the same user.

@@ -42,7 +42,8 @@ func newService(c *config, log *logger) (*service, error) {
 	s.reserve.fill()
 	var err error
 	s.engine, err = engine.New(engine.Config{Loops: c.loops, Log: s.log.line, Ended: s.ended,
-		Limits: engine.Limits{Sessions: c.max, PerAddress: c.maxPerIP, PerUser: c.maxPerUser, Capacity: capacity()}})
+		Limits: engine.Limits{Sessions: c.max, PerAddress: c.maxPerIP, PerUser: c.maxPerUser,
+			Capacity: capacity()}})
 	return s, err
 }
 

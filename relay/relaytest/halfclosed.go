@@ -66,7 +66,8 @@ func slow(s *session) {
 	s.client.CloseWrite()
 	ends(s, s.mailhost)
 	for range 6 {
-		time.Sleep(HalfClosedLimit * 2 / 5) // the pace is what is tested: slower than the limit in sum, not in one step
+		// The pace is what is tested: slower than the limit in sum, not in one step.
+		time.Sleep(HalfClosedLimit * 2 / 5)
 		send(s, s.mailhost, "x")
 		expect(s, s.client, "x")
 	}

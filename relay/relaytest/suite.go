@@ -32,7 +32,8 @@ func Run(t *testing.T, clients, mailhosts []Kind, join Joiner) {
 					t.Run(tc.name, func(t *testing.T) {
 						nc, fc := ck.Make(t)
 						nm, fm := mk.Make(t)
-						s := &session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join, orderly: map[Conn]bool{fc: ck.Orderly, fm: mk.Orderly}}
+						s := &session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join,
+							orderly: map[Conn]bool{fc: ck.Orderly, fm: mk.Orderly}}
 						tc.run(s)
 					})
 				}
@@ -69,9 +70,10 @@ var cases = []struct {
 	name string
 	run  func(*session)
 }{
-	{"Waiting", waiting}, {"ByteByByte", byteByByte}, {"HalfCloseClient", halfCloseClient}, {"HalfCloseMailhost", halfCloseMailhost},
-	{"CloseAfterWrite", closeAfterWrite}, {"CloseTogether", closeTogether}, {"Bulk", bulk}, {"SlowReader", slowReader},
-	{"Bursts", bursts}, {"AfterBulk", afterBulk}, {"ResetByClient", resetByClient}, {"ResetByMailhost", resetByMailhost}, {"ResetInBulk", resetInBulk},
+	{"Waiting", waiting}, {"ByteByByte", byteByByte}, {"Bulk", bulk}, {"SlowReader", slowReader},
+	{"HalfCloseClient", halfCloseClient}, {"HalfCloseMailhost", halfCloseMailhost}, {"Bursts", bursts},
+	{"CloseAfterWrite", closeAfterWrite}, {"CloseTogether", closeTogether}, {"AfterBulk", afterBulk},
+	{"ResetByClient", resetByClient}, {"ResetByMailhost", resetByMailhost}, {"ResetInBulk", resetInBulk},
 }
 
 // waiting: what stood in both sockets before the join arrives.
@@ -271,7 +273,8 @@ func slowReader(s *session) {
 func bursts(s *session) {
 	s.start()
 	r := rand.New(rand.NewPCG(1, 2))
-	for i, n := range []int{1, 100, 5000, 16 << 10, 16<<10 + 1, 64 << 10, 64<<10 + 1, 300_000, 2, 1 << 20, 3, 70_000, 1} {
+	for i, n := range []int{1, 100, 5000, 16 << 10, 16<<10 + 1, 64 << 10, 64<<10 + 1, 300_000, 2, 1 << 20, 3,
+		70_000, 1} {
 		data := make([]byte, n)
 		for j := range data {
 			data[j] = byte(r.Uint32())

@@ -23,7 +23,8 @@ func Certificate(t testing.TB) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "localhost"},
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject:   pkix.Name{CommonName: "localhost"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
@@ -39,7 +40,8 @@ func TLS(version, id uint16, detach bool) Kind {
 	return Kind{Name: fmt.Sprintf("tls%x-%x-%v", version, id, detach), Make: func(t testing.TB) (Conn, Conn) {
 		t.Helper()
 		near, far := TCP(t, 0)
-		cfg := &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MaxVersion: version, MinVersion: version}
+		cfg := &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MaxVersion: version,
+			MinVersion: version}
 		if id != 0 {
 			cfg.CipherSuites = []uint16{id}
 		}

@@ -69,7 +69,8 @@ func FuzzMessages(f *testing.F) {
 	f.Add([]byte{typeHandshake, 5, 24, 0, 0, 1, 1, typeData, 1, 'x'})
 	f.Add(bytes.Repeat([]byte{typeData, 0}, 20))
 	f.Add(bytes.Repeat([]byte{typeAlert, 2, 1, 90}, 20))
-	f.Add([]byte{typeHandshake, 4, 4, 0, 0, 9, typeHandshake, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, typeData, 1, 'x', typeAlert, 2, 1, 0})
+	f.Add([]byte{typeHandshake, 4, 4, 0, 0, 9, typeHandshake, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, typeData, 1, 'x',
+		typeAlert, 2, 1, 0})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		for _, v := range suites {
 			for _, client := range []bool{false, true} {
@@ -83,7 +84,8 @@ func FuzzMessages(f *testing.F) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if v[0] == tls.VersionTLS13 && kind == typeHandshake && n >= 5 && bytes.HasPrefix(sent[n-5:], []byte{24, 0, 0, 1}) {
+					if v[0] == tls.VersionTLS13 && kind == typeHandshake && n >= 5 &&
+						bytes.HasPrefix(sent[n-5:], []byte{24, 0, 0, 1}) {
 						_ = a.next(&a.out)
 					}
 					data, ended, err := b.Open(raw)

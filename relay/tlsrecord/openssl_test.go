@@ -35,7 +35,8 @@ func TestOpenSSL(t *testing.T) {
 			go echo(t, l)
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, "openssl", append([]string{"s_client", "-connect", l.Addr().String()}, strings.Fields(args)...)...)
+			cmd := exec.CommandContext(ctx, "openssl", append([]string{"s_client", "-connect", l.Addr().String()},
+				strings.Fields(args)...)...)
 			in, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)

@@ -35,7 +35,8 @@ func Unmarshal(b []byte, client bool) (*Codec, error) {
 	if len(b) != stateLen {
 		return nil, fmt.Errorf("TLS state of %d bytes", len(b))
 	}
-	c := &Codec{version: binary.BigEndian.Uint16(b), id: binary.BigEndian.Uint16(b[2:]), skip: binary.BigEndian.Uint32(b[4:]),
+	c := &Codec{version: binary.BigEndian.Uint16(b), id: binary.BigEndian.Uint16(b[2:]),
+		skip:   binary.BigEndian.Uint32(b[4:]),
 		client: client, asked: b[8] == 1}
 	b = b[9:]
 	for _, h := range []*half{&c.in, &c.out} {

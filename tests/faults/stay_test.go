@@ -45,7 +45,8 @@ func TestManyClientsStay(t *testing.T) {
 		everybody(t, clients, (*staysOn).logout)
 		begun := time.Now()
 		front.Idle(t)
-		if m.Relayd != nil && !harness.Eventually(func() bool { return m.Relayd.Metric(t, "relayd_sessions") == 0 }) {
+		none := func() bool { return m.Relayd.Metric(t, "relayd_sessions") == 0 }
+		if m.Relayd != nil && !harness.Eventually(none) {
 			t.Errorf("relayd has %d sessions", m.Relayd.Metric(t, "relayd_sessions"))
 		}
 		if took := time.Since(begun); took > halfClose+time.Second+busy {

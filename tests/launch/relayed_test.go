@@ -38,7 +38,8 @@ func TestSignalRelayed(t *testing.T) {
 	}
 }
 
-func (s side) signalRelayed(t *testing.T, encrypted bool, signal syscall.Signal, cert string, stuck chan int64) {
+func (s side) signalRelayed(t *testing.T, encrypted bool, signal syscall.Signal, cert string,
+	stuck <-chan int64) {
 	env := []string{s.proxySetting + "=1", "AUTHDAEMON_SOCKET=/nonexistent/socket", "RELAY_SOCKET="}
 	if encrypted {
 		env = append(env, s.name+"_TLS=1", "TLS_CERTFILE="+cert)
