@@ -73,8 +73,8 @@ func AppendRefusal(dst []byte, err error) []byte {
 }
 
 // ReadAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL, or a kind of it;
-// io.ErrUnexpectedEOF when the connection ended without an answer, which is the daemon's way to say "not now";
-// [ErrProtocol] for garbage; an [*AccountError] for ids that no account may have; or r's own.
+// io.ErrUnexpectedEOF when the connection ended without an answer, which is the daemon's way to say "not
+// now"; [ErrProtocol] for garbage; an [*AccountError] for ids that no account may have; or r's own.
 func ReadAccount(r io.Reader) (*Account, error) {
 	buf := make([]byte, 0, 1024)
 	for {
@@ -82,7 +82,8 @@ func ReadAccount(r io.Reader) (*Account, error) {
 		buf = buf[:len(buf)+n]
 		if n > 0 {
 			// Only a last line can end the answer: no need to look at the rest twice.
-			if bytes.HasSuffix(buf, []byte("\n.\n")) || string(buf) == AnswerEnd || bytes.HasSuffix(buf, []byte(AnswerFail)) {
+			if bytes.HasSuffix(buf, []byte("\n.\n")) || string(buf) == AnswerEnd ||
+				bytes.HasSuffix(buf, []byte(AnswerFail)) {
 				if a, perr := parseAccount(buf); perr != errIncomplete {
 					return a, perr
 				}

@@ -69,7 +69,7 @@ fi
 
 export DEBIAN_FRONTEND=noninteractive
 apt=(apt-get -q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
-# A repository that can not be reached is no reason to stop as long as the packages are found.
+# A repository that cannot be reached is no reason to stop as long as the packages are found.
 "${apt[@]}" update || true
 "${apt[@]}" install --no-install-recommends "${packages[@]}"
 (

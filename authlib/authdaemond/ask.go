@@ -83,7 +83,9 @@ func (a *asker) close(next *asker) {
 // account has each module in turn try, until one says something else than "not mine". It returns that
 // module's name. When all refuse, the error is the first that tells more than authlib.ErrRefused, and the
 // module the one that said so.
-func (a *asker) account(try func(authlib.Module) (*authlib.Account, error)) (*authlib.Account, string, error) {
+func (a *asker) account(
+	try func(authlib.Module) (*authlib.Account, error),
+) (*authlib.Account, string, error) {
 	refused, by := authlib.ErrRefused, ""
 	for _, m := range a.modules {
 		a.debugf("%s: trying this module", m.Name())
@@ -170,7 +172,10 @@ func (a *asker) debugAccount(account *authlib.Account) {
 }
 
 // authenticate answers AUTH.
-func (a *asker) authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, string, error) {
+func (a *asker) authenticate(
+	ctx context.Context,
+	req *authlib.AuthRequest,
+) (*authlib.Account, string, error) {
 	if a.settings.debug > 0 {
 		user, _ := req.Login()
 		a.log.debugf("received auth request, service=%s, authtype=%s, user=%s, ip=[%s]",
@@ -256,7 +261,12 @@ func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest
 		a.debugf("%s: trying this module", m.Name())
 		err := a.judge(m, m.ChangePassword(ctx, req))
 		if err == nil {
-			a.log.infof("password changed, user=%s, module=%s, ip=[%s]", text.Field(req.User), m.Name(), text.Field(req.RemoteIP))
+			a.log.infof(
+				"password changed, user=%s, module=%s, ip=[%s]",
+				text.Field(req.User),
+				m.Name(),
+				text.Field(req.RemoteIP),
+			)
 			return m.Name(), nil
 		}
 		if !errors.Is(err, authlib.ErrRefused) {
@@ -267,7 +277,11 @@ func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest
 }
 
 // enumerate answers ENUMERATE: begin is called for each module, then yield for its accounts.
-func (a *asker) enumerate(ctx context.Context, begin func(module string) error, yield func(*authlib.Account) error) error {
+func (a *asker) enumerate(
+	ctx context.Context,
+	begin func(module string) error,
+	yield func(*authlib.Account) error,
+) error {
 	for _, m := range a.modules {
 		if err := begin(m.Name()); err != nil {
 			return err

@@ -34,9 +34,15 @@ func (p *program) test(ctx context.Context, s *settings, args []string) int {
 	case 1:
 		account, module, err = a.lookup(ctx, &authlib.LookupRequest{Service: *service, User: user})
 	case 2:
-		account, module, err = a.authenticate(ctx, &authlib.AuthRequest{Service: *service, Type: authlib.AuthLogin, User: user, Password: pw})
+		account, module, err = a.authenticate(
+			ctx,
+			&authlib.AuthRequest{Service: *service, Type: authlib.AuthLogin, User: user, Password: pw},
+		)
 	default:
-		_, err = a.changePassword(ctx, &authlib.PasswordRequest{Service: *service, User: user, OldPassword: pw, NewPassword: flags.Arg(2)})
+		_, err = a.changePassword(
+			ctx,
+			&authlib.PasswordRequest{Service: *service, User: user, OldPassword: pw, NewPassword: flags.Arg(2)},
+		)
 	}
 	switch {
 	case errors.Is(err, authlib.ErrRefused):
@@ -66,10 +72,20 @@ func report(a *authlib.Account, module string) string {
 		who = fmt.Sprintf("(uid %d, gid %d)", *a.UID, *a.GID)
 	}
 	mailhost, _ := a.Options.Get("mailhost")
-	return fmt.Sprintf("Authentication succeeded.\n\n     Authenticated: %s  %s\n    Home Directory: %s\n           Maildir: %s\n"+
-		"             Quota: %s\nEncrypted Password: %s\nCleartext Password: %s\n           Options: %s\n          Mailhost: %s\n            Module: %s\n",
-		a.Address, who, text(a.Home), text(a.Maildir), text(a.Quota), text(a.CryptPassword), text(a.ClearPassword),
-		text(string(a.Options)), text(mailhost), module)
+	return fmt.Sprintf(
+		"Authentication succeeded.\n\n     Authenticated: %s  %s\n    Home Directory: %s\n           Maildir: %s\n"+
+			"             Quota: %s\nEncrypted Password: %s\nCleartext Password: %s\n           Options: %s\n          Mailhost: %s\n            Module: %s\n",
+		a.Address,
+		who,
+		text(a.Home),
+		text(a.Maildir),
+		text(a.Quota),
+		text(a.CryptPassword),
+		text(a.ClearPassword),
+		text(string(a.Options)),
+		text(mailhost),
+		module,
+	)
 }
 
 // enumerate lists the accounts.
@@ -92,7 +108,14 @@ func (p *program) enumerate(ctx context.Context, s *settings, args []string) int
 		if account.UID == nil || account.GID == nil || *account.UID == 0 {
 			return nil
 		}
-		line := fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t", account.Address, *account.UID, *account.GID, account.Home, account.Maildir)
+		line := fmt.Sprintf(
+			"%s\t%d\t%d\t%s\t%s\t",
+			account.Address,
+			*account.UID,
+			*account.GID,
+			account.Home,
+			account.Maildir,
+		)
 		if *options {
 			line += string(account.Options) + "\t"
 		}

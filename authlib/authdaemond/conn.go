@@ -29,7 +29,15 @@ type conn struct {
 // the answer is there would wake the client, who waits for just that: the kernel tells a socket's sleepers of
 // all that happens to it.
 func (c *conn) peek(buf []byte) (req authlib.Request, done bool, err error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), unix.MSG_PEEK, 0, 0)
+	n, _, errno := unix.RawSyscall6(
+		unix.SYS_RECVFROM,
+		uintptr(c.fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(buf))),
+		uintptr(len(buf)),
+		unix.MSG_PEEK,
+		0,
+		0,
+	)
 	if errno != 0 || n == 0 {
 		return nil, false, nil // receive finds out
 	}
@@ -73,7 +81,12 @@ func (c *conn) tryRead(buf []byte) (int, error) {
 
 // rawRead is read(2) without telling the scheduler: the descriptor never blocks.
 func rawRead(fd int, buf []byte) (int, error) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
+	n, _, errno := unix.RawSyscall(
+		unix.SYS_READ,
+		uintptr(fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(buf))),
+		uintptr(len(buf)),
+	)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -119,7 +132,15 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // sendNoSignal is send(2); a client that went away is an error, not a signal.
 func sendNoSignal(fd int, b []byte) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
+	n, _, errno := unix.RawSyscall6(
+		unix.SYS_SENDTO,
+		uintptr(fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+		uintptr(len(b)),
+		unix.MSG_NOSIGNAL,
+		0,
+		0,
+	)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -116,7 +116,7 @@ type started struct {
 	done chan error
 }
 
-// listening makes the daemon's socket in a folder.
+// listening makes the daemon's socket in a directory.
 func listening(t *testing.T, dir string) *sockets {
 	t.Helper()
 	s := &sockets{}

@@ -69,8 +69,9 @@ func (s *sockets) inherit() error {
 	return nil
 }
 
-// listen makes the socket <folder>/socket where systemd has made none. Everybody may connect who may enter
-// the folder: a folder that is made here lets in root and the service's group; -allow says who is answered.
+// listen makes the socket <directory>/socket where systemd has made none. Everybody may connect who may enter
+// the directory: a directory that is made here lets in root and the service's group; -allow says who is
+// answered.
 func (s *sockets) listen(folder string, as *systemUser) error {
 	if len(s.clients) > 0 {
 		return nil

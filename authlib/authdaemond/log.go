@@ -101,7 +101,12 @@ func (w *watch) success(l *logger, module string, now func() time.Time) {
 		return
 	}
 	w.down.Store(false)
-	l.infof("%s: answers again after %d s, %d requests failed", module, int(now().Sub(w.since)/time.Second), w.failed)
+	l.infof(
+		"%s: answers again after %d s, %d requests failed",
+		module,
+		int(now().Sub(w.since)/time.Second),
+		w.failed,
+	)
 	w.since, w.failed, w.reasons = time.Time{}, 0, nil
 }
 
@@ -123,8 +128,19 @@ func describe(a *authlib.Account) string {
 	if options == "" {
 		options = value("")
 	}
-	return fmt.Sprintf("sysusername=%s, sysuserid=%s, sysgroupid=%s, homedir=%s, address=%s, fullname=%s, maildir=%s, quota=%s, "+
-		"options=%s",
-		value(a.SystemUser), id(a.UID), id(a.GID), value(a.Home), value(a.Address), value(a.FullName), value(a.Maildir),
-		value(a.Quota), options)
+	return fmt.Sprintf(
+		"sysusername=%s, sysuserid=%s, sysgroupid=%s, homedir=%s, address=%s, fullname=%s, maildir=%s, quota=%s, "+
+			"options=%s",
+		value(
+			a.SystemUser,
+		),
+		id(a.UID),
+		id(a.GID),
+		value(a.Home),
+		value(a.Address),
+		value(a.FullName),
+		value(a.Maildir),
+		value(a.Quota),
+		options,
+	)
 }

@@ -61,7 +61,14 @@ func main() {
 	context.AfterFunc(ctx, func() { time.AfterFunc(stopTime, func() { os.Exit(exitFailure) }) })
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
-	p := &program{getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: standardError(os.Stderr, os.Getenv), reload: reload, now: time.Now}
+	p := &program{
+		getenv: os.Getenv,
+		stdin:  os.Stdin,
+		stdout: os.Stdout,
+		stderr: standardError(os.Stderr, os.Getenv),
+		reload: reload,
+		now:    time.Now,
+	}
 	status := p.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)
@@ -87,10 +94,27 @@ func (p *program) run(ctx context.Context, args []string) int {
 	p.log = &logger{out: p.stderr}
 	flags := flag.NewFlagSet("authdaemond", flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
-	flags.StringVar(&p.folder, "config", "", "`folder` of authdaemonrc, the auth*rc files and userdb (default: the first of "+strings.Join(folders, ", ")+" that is there)")
-	flags.Func("user", "system `user` to become when started as root, if the files let it; empty = stay root (default: "+ownUser+
-		", or "+courierUser+" where Courier's programs ask)", func(name string) error { p.user = &name; return nil })
-	flags.StringVar(&p.allow, "allow", "", "`users` and @groups that are answered, besides root and the daemon's own user")
+	flags.StringVar(
+		&p.folder,
+		"config",
+		"",
+		"`folder` of authdaemonrc, the auth*rc files and userdb (default: the first of "+strings.Join(
+			folders,
+			", ",
+		)+" that is there)",
+	)
+	flags.Func(
+		"user",
+		"system `user` to become when started as root, if the files let it; empty = stay root (default: "+ownUser+
+			", or "+courierUser+" where Courier's programs ask)",
+		func(name string) error { p.user = &name; return nil },
+	)
+	flags.StringVar(
+		&p.allow,
+		"allow",
+		"",
+		"`users` and @groups that are answered, besides root and the daemon's own user",
+	)
 	once := flags.Bool("once", false, "answer one request on standard input, which is a socket, and end")
 	show := flags.Bool("version", false, "print the version and end")
 	if err := flags.Parse(args); err != nil {
@@ -190,7 +214,13 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 		p.log.errf("%v", err)
 		return exitUsage
 	}
-	p.log.infof("authdaemond %s: modules=%q, daemons=%d, socket %s", version.Version, s.modules, s.daemons, socks.where)
+	p.log.infof(
+		"authdaemond %s: modules=%q, daemons=%d, socket %s",
+		version.Version,
+		s.modules,
+		s.daemons,
+		socks.where,
+	)
 	if socks.scraper != nil {
 		go srv.serveMetrics(ctx, socks.scraper)
 	}
@@ -222,7 +252,7 @@ func (p *program) identity(courier bool) (id *systemUser, err error) {
 	return nil, err
 }
 
-// firstFolder returns the first folder that is there, or the first.
+// firstFolder returns the first directory that is there, or the first.
 func firstFolder(folders []string) string {
 	for _, f := range folders {
 		if info, err := os.Stat(f); err == nil && info.IsDir() {

@@ -14,7 +14,7 @@ import (
 	"mailproxy/authlib"
 )
 
-// folder makes a configuration folder.
+// directory makes a configuration directory.
 func folder(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -54,9 +54,14 @@ func newNumbers(waiting, underWay func() float64) *numbers {
 	n := &numbers{set: metrics.NewSet()}
 	for k, request := range [kinds]string{"auth", "lookup", "password", "enumerate"} {
 		for r, result := range [results]string{"ok", "refused", "temporary"} {
-			n.requests[k][r] = n.set.NewCounter(fmt.Sprintf("authdaemond_requests_total{request=%q,result=%q}", request, result))
+			n.requests[k][r] = n.set.NewCounter(
+				fmt.Sprintf("authdaemond_requests_total{request=%q,result=%q}", request, result),
+			)
 		}
-		n.seconds[k] = n.set.NewPrometheusHistogramExt(fmt.Sprintf("authdaemond_request_seconds{request=%q}", request), bounds[:])
+		n.seconds[k] = n.set.NewPrometheusHistogramExt(
+			fmt.Sprintf("authdaemond_request_seconds{request=%q}", request),
+			bounds[:],
+		)
 	}
 	n.turnedAway = n.set.NewCounter("authdaemond_turned_away_total")
 	n.silent = n.set.NewCounter("authdaemond_silent_total")

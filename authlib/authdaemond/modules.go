@@ -18,7 +18,7 @@ import (
 
 // setup is what a module may need to know.
 type setup struct {
-	// folder holds the configuration files.
+	// directory holds the configuration files.
 	folder string
 	// oneShot: the process answers one request.
 	oneShot bool
@@ -31,7 +31,8 @@ type setup struct {
 
 // same tells whether modules opened with the one and the other do the same.
 func (s setup) same(o setup) bool {
-	return s.folder == o.folder && s.oneShot == o.oneShot && s.conns == o.conns && maps.Equal(s.ldapTLS, o.ldapTLS)
+	return s.folder == o.folder && s.oneShot == o.oneShot && s.conns == o.conns &&
+		maps.Equal(s.ldapTLS, o.ldapTLS)
 }
 
 // openers is the one place that knows the modules there are.

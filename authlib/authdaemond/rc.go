@@ -35,7 +35,7 @@ type settings struct {
 	modules []string
 	// daemons is the number of workers that Courier would start; here it scales the limits, see slotsPerDaemon.
 	daemons int
-	// folder of the socket (authdaemonvar).
+	// directory of the socket (authdaemonvar).
 	folder string
 	// debug is DEBUG_LOGIN: 1 = steps, 2 = passwords too.
 	debug int
@@ -53,7 +53,7 @@ type settings struct {
 	warnings []string
 }
 
-// readRC reads authdaemonrc in a folder. A file that is not there stands for the defaults.
+// readRC reads authdaemonrc in a directory. A file that is not there stands for the defaults.
 func readRC(folder string) (*settings, error) {
 	path := filepath.Join(folder, "authdaemonrc")
 	info, err := os.Stat(path)

@@ -86,7 +86,7 @@ func TestParseRC(t *testing.T) {
 	}
 }
 
-// TestSampleRC: the file in etc/ sets every setting to its default, but for the folder of an installation
+// TestSampleRC: the file in etc/ sets every setting to its default, but for the directory of an installation
 // without Courier, and describes them all.
 func TestSampleRC(t *testing.T) {
 	s, err := readRC("../../etc")

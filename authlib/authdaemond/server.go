@@ -100,9 +100,19 @@ func (p *pool) put(b *[]byte) {
 
 // newServer returns a server that asks a. It answers root and its own user.
 func newServer(a *asker) *server {
-	s := &server{log: a.log, allowed: peercred.Own(), silent: silentTime, request: requestTime, write: writeTime, work: make(chan job),
-		drained: make(chan struct{})}
-	s.metrics = newNumbers(func() float64 { return float64(s.waiting.Load()) }, func() float64 { return float64(s.underWay.Load()) })
+	s := &server{
+		log:     a.log,
+		allowed: peercred.Own(),
+		silent:  silentTime,
+		request: requestTime,
+		write:   writeTime,
+		work:    make(chan job),
+		drained: make(chan struct{}),
+	}
+	s.metrics = newNumbers(
+		func() float64 { return float64(s.waiting.Load()) },
+		func() float64 { return float64(s.underWay.Load()) },
+	)
 	s.use(a)
 	return s
 }
@@ -150,7 +160,15 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 		var errno unix.Errno
 		err := raw.Read(func(listener uintptr) bool {
 			var n uintptr
-			n, _, errno = unix.RawSyscall6(unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+			n, _, errno = unix.RawSyscall6(
+				unix.SYS_ACCEPT4,
+				listener,
+				0,
+				0,
+				unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC,
+				0,
+				0,
+			)
 			fd = int(n)
 			return errno != unix.EAGAIN
 		})
@@ -357,8 +375,10 @@ func (g *generation) leave() { <-g.slots }
 func (g *generation) overloaded() {
 	now, last := g.asker.now().Unix(), g.complained.Load()
 	if now-last >= 60 && g.complained.CompareAndSwap(last, now) {
-		g.log.errf("more than %d requests under way and waiting: the rest is told to come back later; raise daemons, or see what the databases wait for",
-			cap(g.slots)*(1+queuePerSlot))
+		g.log.errf(
+			"more than %d requests under way and waiting: the rest is told to come back later; raise daemons, or see what the databases wait for",
+			cap(g.slots)*(1+queuePerSlot),
+		)
 	}
 }
 

@@ -38,6 +38,13 @@ func (w *syslogWriter) Write(line []byte) (int, error) {
 	if !ok {
 		severity, text = 5, strings.TrimSuffix(string(line), "\n") // not the logger's: notice
 	}
-	_, err := fmt.Fprintf(w.to, "<%d>%s authdaemond[%d]: %s", mail|severity, w.now().Format(time.Stamp), w.pid, text)
+	_, err := fmt.Fprintf(
+		w.to,
+		"<%d>%s authdaemond[%d]: %s",
+		mail|severity,
+		w.now().Format(time.Stamp),
+		w.pid,
+		text,
+	)
 	return len(line), err
 }

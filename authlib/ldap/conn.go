@@ -34,7 +34,13 @@ type lostError struct{ error }
 func (e *lostError) Unwrap() error { return e.error }
 
 // dial connects to one URI and, when it is an ldaps: one or startTLS is set, speaks TLS.
-func dial(ctx context.Context, uri string, startTLS bool, config *tls.Config, limit time.Duration) (*conn, error) {
+func dial(
+	ctx context.Context,
+	uri string,
+	startTLS bool,
+	config *tls.Config,
+	limit time.Duration,
+) (*conn, error) {
 	network, addr, host, err := target(uri)
 	if err != nil {
 		return nil, err
@@ -204,7 +210,9 @@ type connections struct{ *puddle.Pool[*conn] }
 
 // newConnections returns at most size connections made by dial.
 func newConnections(size int, dial func(context.Context) (*conn, error)) (connections, error) {
-	p, err := puddle.NewPool(&puddle.Config[*conn]{Constructor: dial, Destructor: (*conn).close, MaxSize: int32(max(size, 1))})
+	p, err := puddle.NewPool(
+		&puddle.Config[*conn]{Constructor: dial, Destructor: (*conn).close, MaxSize: int32(max(size, 1))},
+	)
 	return connections{p}, err
 }
 

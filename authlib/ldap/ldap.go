@@ -36,7 +36,12 @@ type directory struct {
 // New returns the module authldap, configured by file, with at most conns connections for searches and as
 // many for binds. It does not fail: a file that cannot be used is logged by logf, one line each, and requests
 // fail until it can. env returns the LDAPTLS_ settings, which are authdaemonrc's.
-func New(file string, conns int, env func(name string) string, logf func(format string, args ...any)) *Module {
+func New(
+	file string,
+	conns int,
+	env func(name string) string,
+	logf func(format string, args ...any),
+) *Module {
 	m := &Module{}
 	named := func(format string, args ...any) { logf(moduleName+": "+format, args...) }
 	m.watch = rcfile.Watch(file, known, func(s *rcfile.Settings) (*directory, error) {
@@ -45,11 +50,17 @@ func New(file string, conns int, env func(name string) string, logf func(format 
 			return nil, err
 		}
 		d := &directory{settings: c}
-		d.searches, err = newConnections(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, c.initBind) })
+		d.searches, err = newConnections(
+			conns,
+			func(ctx context.Context) (*conn, error) { return d.connect(ctx, c.initBind) },
+		)
 		if err != nil {
 			return nil, err
 		}
-		d.binds, err = newConnections(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
+		d.binds, err = newConnections(
+			conns,
+			func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) },
+		)
 		return d, err
 	}, func(d *directory) {
 		go d.searches.Close()
@@ -137,15 +148,24 @@ func (d *directory) check(ctx context.Context, a *authlib.Account, e *goldap.Ent
 	if clear == "" || len(clear) > password.MaxLength {
 		return authlib.ErrRefused
 	}
-	return temporary(d.binds.do(ctx, func(c *conn) error { return refused(a.Address, c.bind(ctx, e.DN, clear)) }))
+	return temporary(
+		d.binds.do(ctx, func(c *conn) error { return refused(a.Address, c.bind(ctx, e.DN, clear)) }),
+	)
 }
 
 // refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused. Where the
 // reason is another than a wrong password it stands behind that, for the log.
 func refused(name string, err error) error {
-	if !goldap.IsErrorAnyOf(err, goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInappropriateAuthentication,
-		goldap.LDAPResultNoSuchObject, goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultInsufficientAccessRights,
-		goldap.LDAPResultConstraintViolation, goldap.LDAPResultInvalidDNSyntax) {
+	if !goldap.IsErrorAnyOf(
+		err,
+		goldap.LDAPResultInvalidCredentials,
+		goldap.LDAPResultInappropriateAuthentication,
+		goldap.LDAPResultNoSuchObject,
+		goldap.LDAPResultUnwillingToPerform,
+		goldap.LDAPResultInsufficientAccessRights,
+		goldap.LDAPResultConstraintViolation,
+		goldap.LDAPResultInvalidDNSyntax,
+	) {
 		return err
 	}
 	var policy *policyError

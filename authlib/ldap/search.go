@@ -28,7 +28,8 @@ func and(a, b string) string {
 // mapFilter puts the parts of an address into LDAP_EMAILMAP, escaped. Both placeholders are replaced in one
 // pass, so that a part that looks like one stays what it is.
 func (c *settings) mapFilter(user, realm string) string {
-	return strings.NewReplacer("@user@", goldap.EscapeFilter(user), "@realm@", goldap.EscapeFilter(realm)).Replace(c.emailmap)
+	return strings.NewReplacer("@user@", goldap.EscapeFilter(user), "@realm@", goldap.EscapeFilter(realm)).
+		Replace(c.emailmap)
 }
 
 // query is a search for one entry below a base.
@@ -63,7 +64,12 @@ func (d *directory) one(ctx context.Context, q *query) (*goldap.Entry, error) {
 
 // each passes all entries on that match the filter, page by page (RFC 2696), and ends with yield's first
 // error.
-func (d *directory) each(ctx context.Context, filter string, attributes []string, yield func(*goldap.Entry) error) error {
+func (d *directory) each(
+	ctx context.Context,
+	filter string,
+	attributes []string,
+	yield func(*goldap.Entry) error,
+) error {
 	paging := goldap.NewControlPaging(pageSize)
 	return d.searches.do(ctx, func(c *conn) error {
 		for {

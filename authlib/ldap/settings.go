@@ -59,7 +59,11 @@ var known = []string{
 // defaultTimeout is that of LDAP_TIMEOUT, in seconds.
 const defaultTimeout = 5
 
-func newSettings(s *rcfile.Settings, env func(name string) string, warnf func(format string, args ...any)) (*settings, error) {
+func newSettings(
+	s *rcfile.Settings,
+	env func(name string) string,
+	warnf func(format string, args ...any),
+) (*settings, error) {
 	c := &settings{
 		uris:   strings.FieldsFunc(s.Get("LDAP_URI"), func(r rune) bool { return strings.ContainsRune(", \t", r) }),
 		bindDN: s.Get("LDAP_BINDDN"), bindPW: s.Get("LDAP_BINDPW"),

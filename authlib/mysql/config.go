@@ -82,9 +82,13 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.
 	return cfg, charset, err
 }
 
-// tlsConfig returns nil when neither a CA file nor a CA folder is set. The server's certificate must come
+// tlsConfig returns nil when neither a CA file nor a CA directory is set. The server's certificate must come
 // from one of those; its name is not looked at, as with libmysqlclient's VERIFY_CA.
-func tlsConfig(s *rcfile.Settings, server string, warnf func(format string, args ...any)) (*tls.Config, error) {
+func tlsConfig(
+	s *rcfile.Settings,
+	server string,
+	warnf func(format string, args ...any),
+) (*tls.Config, error) {
 	file, folder := s.Get("MYSQL_SSL_CACERT"), s.Get("MYSQL_SSL_CAPATH")
 	if file == "" && folder == "" {
 		return nil, nil

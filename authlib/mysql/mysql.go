@@ -217,7 +217,11 @@ func (s *statement) args(v *sqlaccount.Values) []any {
 
 // do calls try when one of the connections is free, and once more when the server has ended it meanwhile,
 // unless rows have been passed on already (begun).
-func (b *backend) do(ctx context.Context, v *sqlaccount.Values, try func(context.Context) (begun bool, err error)) error {
+func (b *backend) do(
+	ctx context.Context,
+	v *sqlaccount.Values,
+	try func(context.Context) (begun bool, err error),
+) error {
 	select {
 	case b.slots <- struct{}{}:
 		defer func() { <-b.slots }()
@@ -239,7 +243,12 @@ func (b *backend) do(ctx context.Context, v *sqlaccount.Values, try func(context
 }
 
 // Query implements sqlaccount.Backend.
-func (b *backend) Query(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, row func([]string) (bool, error)) error {
+func (b *backend) Query(
+	ctx context.Context,
+	t *sqlaccount.Template,
+	v *sqlaccount.Values,
+	row func([]string) (bool, error),
+) error {
 	var own error // row's error is not the database's
 	err := b.do(ctx, v, func(ctx context.Context) (begun bool, err error) {
 		rows, err := b.query(ctx, t, v)
@@ -258,7 +267,11 @@ func (b *backend) Query(ctx context.Context, t *sqlaccount.Template, v *sqlaccou
 	return err
 }
 
-func (b *backend) query(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values) (*sql.Rows, error) {
+func (b *backend) query(
+	ctx context.Context,
+	t *sqlaccount.Template,
+	v *sqlaccount.Values,
+) (*sql.Rows, error) {
 	s, err := b.statement(ctx, t)
 	if err != nil {
 		return nil, err
@@ -302,7 +315,11 @@ func each(rows *sql.Rows, row func([]string) (stop bool)) (begun bool, err error
 }
 
 // Exec implements sqlaccount.Backend.
-func (b *backend) Exec(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values) (n int64, err error) {
+func (b *backend) Exec(
+	ctx context.Context,
+	t *sqlaccount.Template,
+	v *sqlaccount.Values,
+) (n int64, err error) {
 	err = b.do(ctx, v, func(ctx context.Context) (begun bool, err error) {
 		s, err := b.statement(ctx, t)
 		if err != nil {

@@ -137,7 +137,8 @@ func shaCrypt(prefix string, f func() hash.Hash, digest int) scheme {
 
 func verifyBcrypt(hash, clear string) (bool, bool) {
 	// "$2b$10$" and 53 characters of salt and hash.
-	if len(hash) != 60 || hash[6] != '$' || bcryptCost(hash) == 0 || strings.Trim(hash[7:], cryptAlphabet) != "" {
+	if len(hash) != 60 || hash[6] != '$' || bcryptCost(hash) == 0 ||
+		strings.Trim(hash[7:], cryptAlphabet) != "" {
 		return false, false
 	}
 	switch err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(clear)); err {

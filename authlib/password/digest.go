@@ -34,7 +34,12 @@ func digestSchemes() []scheme {
 		plainDigest("{md5}", md5Sum, md5.Size, false), plainDigest("{ldap-md5}", md5Sum, md5.Size, false),
 		plainDigest("{md5raw}", md5Sum, md5.Size, true), plainDigest("{plain-md5}", md5Sum, md5.Size, true),
 		plainDigest("{sha}", sha1Sum, sha1.Size, false), plainDigest("{sha1}", sha1Sum, sha1.Size, false),
-		plainDigest("{sha256}", sha256Sum, sha256.Size, false), plainDigest("{sha512}", sha512Sum, sha512.Size, false),
+		plainDigest(
+			"{sha256}",
+			sha256Sum,
+			sha256.Size,
+			false,
+		), plainDigest("{sha512}", sha512Sum, sha512.Size, false),
 		saltedDigest("{smd5}", md5Sum, md5.Size), saltedDigest("{ssha}", sha1Sum, sha1.Size),
 		saltedDigest("{ssha256}", sha256Sum, sha256.Size), saltedDigest("{ssha512}", sha512Sum, sha512.Size),
 	}
@@ -59,7 +64,10 @@ func saltedDigest(name string, f sum, size int) scheme {
 			if len(stored) < size+minSalt {
 				return false, false
 			}
-			return subtle.ConstantTimeCompare([]byte(stored[:size]), f([]byte(clear), []byte(stored[size:]))) == 1, true
+			return subtle.ConstantTimeCompare(
+				[]byte(stored[:size]),
+				f([]byte(clear), []byte(stored[size:])),
+			) == 1, true
 		},
 		hash: func(_, clear string) (string, error) {
 			salt := make([]byte, newSalt)

@@ -59,7 +59,8 @@ func isGone(err error) bool {
 	if errors.As(err, &network) {
 		return !network.Timeout()
 	}
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		pgconn.SafeToRetry(err)
 }
 
 // classify tells a value that no row can have from a query that does not work.
@@ -77,7 +78,10 @@ func classify(err error) error {
 type oneLine struct{ error }
 
 func (e oneLine) Error() string {
-	return strings.Join(strings.FieldsFunc(e.error.Error(), func(r rune) bool { return r == '\n' || r == '\t' }), "; ")
+	return strings.Join(
+		strings.FieldsFunc(e.error.Error(), func(r rune) bool { return r == '\n' || r == '\t' }),
+		"; ",
+	)
 }
 
 func (e oneLine) Unwrap() error { return e.error }

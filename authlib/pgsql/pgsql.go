@@ -72,11 +72,22 @@ type statementKey struct {
 func (b *backend) statement(c *pgxpool.Conn, t *sqlaccount.Template) (*sqlaccount.Query, error) {
 	pg := c.Conn().PgConn()
 	_, text := b.untyped.Load(t)
-	key := statementKey{t, pg.ParameterStatus("standard_conforming_strings"), pg.ParameterStatus("client_encoding"), text}
+	key := statementKey{
+		t,
+		pg.ParameterStatus("standard_conforming_strings"),
+		pg.ParameterStatus("client_encoding"),
+		text,
+	}
 	if q, ok := b.statements.Load(key); ok {
 		return q.(*sqlaccount.Query), nil
 	}
-	q, err := t.Compile(sqlaccount.Dialect{Backslash: key.conforming == "off", Multibyte: sqlaccount.Multibyte(key.client), Text: text})
+	q, err := t.Compile(
+		sqlaccount.Dialect{
+			Backslash: key.conforming == "off",
+			Multibyte: sqlaccount.Multibyte(key.client),
+			Text:      text,
+		},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +96,12 @@ func (b *backend) statement(c *pgxpool.Conn, t *sqlaccount.Template) (*sqlaccoun
 }
 
 // run sends a template's statement and has read take the answer.
-func (b *backend) run(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, read func(pgx.Rows) error) error {
+func (b *backend) run(
+	ctx context.Context,
+	t *sqlaccount.Template,
+	v *sqlaccount.Values,
+	read func(pgx.Rows) error,
+) error {
 	c, err := b.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -130,7 +146,12 @@ func (b *backend) mode(fixed bool) pgx.QueryExecMode {
 
 // do runs a statement, and once more where the answer says that this may help: begun tells whether rows have
 // been passed on.
-func (b *backend) do(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, read func(pgx.Rows) (begun bool, err error)) error {
+func (b *backend) do(
+	ctx context.Context,
+	t *sqlaccount.Template,
+	v *sqlaccount.Values,
+	read func(pgx.Rows) (begun bool, err error),
+) error {
 	begun := false
 	once := func() error {
 		return b.run(ctx, t, v, func(rows pgx.Rows) (err error) {
@@ -156,7 +177,12 @@ func (b *backend) do(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.
 }
 
 // Query implements sqlaccount.Backend.
-func (b *backend) Query(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values, row func([]string) (bool, error)) error {
+func (b *backend) Query(
+	ctx context.Context,
+	t *sqlaccount.Template,
+	v *sqlaccount.Values,
+	row func([]string) (bool, error),
+) error {
 	var own error // row's error is not the database's
 	err := b.do(ctx, t, v, func(rows pgx.Rows) (begun bool, err error) {
 		var columns []string
@@ -180,7 +206,11 @@ func (b *backend) Query(ctx context.Context, t *sqlaccount.Template, v *sqlaccou
 }
 
 // Exec implements sqlaccount.Backend.
-func (b *backend) Exec(ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values) (n int64, err error) {
+func (b *backend) Exec(
+	ctx context.Context,
+	t *sqlaccount.Template,
+	v *sqlaccount.Values,
+) (n int64, err error) {
 	err = b.do(ctx, t, v, func(rows pgx.Rows) (begun bool, err error) {
 		rows.Close()
 		n = rows.CommandTag().RowsAffected()

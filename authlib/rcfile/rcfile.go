@@ -17,7 +17,9 @@ import (
 const marker = "##NAME: MARKER:"
 
 // ErrNoMarker says that the end marker is missing.
-var ErrNoMarker = errors.New(`no line begins with "` + marker + `": the file is cut short or was not upgraded`)
+var ErrNoMarker = errors.New(
+	`no line begins with "` + marker + `": the file is cut short or was not upgraded`,
+)
 
 // Settings are the settings of one file.
 type Settings struct {

@@ -94,7 +94,8 @@ func New(mechanism string, opts Options) (Exchange, error) {
 	return nil, ErrUnknownMechanism
 }
 
-// Known says whether New has a mechanism for a connection that has authenticated the user external, or nobody.
+// Known says whether New has a mechanism for a connection that has authenticated the user external, or
+// nobody.
 func Known(mechanism, external string) bool {
 	_, err := New(mechanism, Options{Hostname: "localhost", Random: zeros{}, External: external})
 	return err == nil

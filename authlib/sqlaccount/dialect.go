@@ -29,7 +29,17 @@ func Multibyte(charset string) func(lead byte) bool {
 	switch strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(charset)) {
 	case "sjis", "cp932", "shiftjis", "mskanji", "win932", "windows932", "windows31j", "shiftjis2004":
 		return func(b byte) bool { return b >= 0x81 && b <= 0x9f || b >= 0xe0 && b <= 0xfc }
-	case "big5", "win950", "windows950", "gbk", "win936", "windows936", "gb18030", "uhc", "win949", "windows949", "johab":
+	case "big5",
+		"win950",
+		"windows950",
+		"gbk",
+		"win936",
+		"windows936",
+		"gb18030",
+		"uhc",
+		"win949",
+		"windows949",
+		"johab":
 		return func(b byte) bool { return b >= 0x81 && b <= 0xfe }
 	}
 	return nil

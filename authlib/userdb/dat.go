@@ -111,8 +111,8 @@ func stampOf(path string) (stamp, fs.FileInfo, error) {
 // state is the stamps of all files of a database.
 type state struct{ text, main, shadow stamp }
 
-// stateOf looks at the files. The stamp of a folder is that of its youngest file, with the sum of the sizes
-// and inodes.
+// stateOf looks at the files. The stamp of a directory is that of its youngest file, with the sum of the
+// sizes and inodes.
 func stateOf(path string) (s state, folder bool, err error) {
 	var errs [3]error
 	var info fs.FileInfo

@@ -78,7 +78,8 @@ func openGDBM(file io.ReaderAt, size int64) (*gdbm, error) {
 		return nil, fmt.Errorf("%w: directory", errDamaged)
 	}
 	db.bits = uint(bits)
-	if db.bucketSize > maxBucket || db.elems < 1 || db.elems > maxBucket || db.bucketSize < db.elements()+db.elems*db.element() {
+	if db.bucketSize > maxBucket || db.elems < 1 || db.elems > maxBucket ||
+		db.bucketSize < db.elements()+db.elems*db.element() {
 		return nil, fmt.Errorf("%w: bucket size", errDamaged)
 	}
 	return db, nil

@@ -26,7 +26,8 @@ var cramTypes = [...]authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA1,
 func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordRequest) error {
 	m.passwd.Lock()
 	defer m.passwd.Unlock()
-	if req.User == "" || authlib.HasControl(req.User) || authlib.HasControl(req.NewPassword) || req.NewPassword == "" {
+	if req.User == "" || authlib.HasControl(req.User) || authlib.HasControl(req.NewPassword) ||
+		req.NewPassword == "" {
 		return fmt.Errorf("userdb: empty name or password, or control characters in it: %w", authlib.ErrRefused)
 	}
 	var unusable *authlib.AccountError
@@ -173,7 +174,7 @@ func replaceFile(path string, parts ...[]byte) (err error) {
 	if err != nil {
 		return err
 	}
-	// The name begins with a dot: makeuserdb and we skip it should it be left behind in a folder.
+	// The name begins with a dot: makeuserdb and we skip it should it be left behind in a directory.
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp."+filepath.Base(path))
 	if err != nil {
 		return err
@@ -184,7 +185,8 @@ func replaceFile(path string, parts ...[]byte) (err error) {
 			os.Remove(tmp.Name())
 		}
 	}()
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok && (int(sys.Uid) != os.Geteuid() || int(sys.Gid) != os.Getegid()) {
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok &&
+		(int(sys.Uid) != os.Geteuid() || int(sys.Gid) != os.Getegid()) {
 		if err := tmp.Chown(int(sys.Uid), int(sys.Gid)); err != nil {
 			return err
 		}
@@ -220,6 +222,8 @@ func (m *Module) rebuild(ctx context.Context) {
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		line, _, _ := strings.Cut(string(out), "\n")
-		m.config.Log(fmt.Sprintf("userdb: %s: %v: %.200q: the text file is read from now on", m.config.MakeUserDB, err, line))
+		m.config.Log(
+			fmt.Sprintf("userdb: %s: %v: %.200q: the text file is read from now on", m.config.MakeUserDB, err, line),
+		)
 	}
 }

@@ -50,7 +50,7 @@ func fieldsOf(line, name, fields string) record {
 	return record(fields)
 }
 
-// textFiles returns the path itself, or all files below it in the order of their names. Files and folders
+// textFiles returns the path itself, or all files below it in the order of their names. Files and directories
 // whose names begin with a dot are skipped, as makeuserdb skips them.
 func textFiles(path string) ([]string, error) {
 	info, err := os.Stat(path)
@@ -82,15 +82,20 @@ func textFiles(path string) ([]string, error) {
 // private refuses a database that others may read or write: it holds secrets that are as good as passwords.
 func private(path string, info fs.FileInfo) error {
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s: mode %#o: group and world must have no access (chmod go= %s)", path, info.Mode().Perm(), path)
+		return fmt.Errorf(
+			"%s: mode %#o: group and world must have no access (chmod go= %s)",
+			path,
+			info.Mode().Perm(),
+			path,
+		)
 	}
 	return nil
 }
 
-// openPrivate opens a regular file that nobody else may access. The folder is what protects the files of a
-// folder.
+// openPrivate opens a regular file that nobody else may access. The directory is what protects the files of a
+// directory.
 func openPrivate(path string, check bool) (*os.File, error) {
-	// Without O_NONBLOCK a FIFO in the folder would be waited for.
+	// Without O_NONBLOCK a FIFO in the directory would be waited for.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -151,7 +156,7 @@ type index struct {
 // place is where an account is in index.text: name, tab (or blank), fields.
 type place struct{ name, fields, end uint32 }
 
-// loadIndex reads a text file or folder into memory.
+// loadIndex reads a text file or directory into memory.
 func loadIndex(path string) (*index, error) {
 	var text strings.Builder
 	err := openText(path, func(f *os.File) error {
@@ -183,7 +188,12 @@ func parseIndex(text string) *index {
 	for size < lines+lines/2 {
 		size *= 2
 	}
-	x := &index{text: text, seed: maphash.MakeSeed(), accounts: make([]place, 0, lines), table: make([]uint32, size)}
+	x := &index{
+		text:     text,
+		seed:     maphash.MakeSeed(),
+		accounts: make([]place, 0, lines),
+		table:    make([]uint32, size),
+	}
 	for from := 0; from < len(text); {
 		to := len(text)
 		if i := strings.IndexByte(text[from:], '\n'); i >= 0 {
@@ -279,7 +289,8 @@ func eachLine(r io.Reader, only string, yield func(name string, fields record) e
 	lines.Buffer(make([]byte, 0, 32<<10), maxLine)
 	for lines.Scan() {
 		raw := lines.Bytes()
-		if only != "" && (len(raw) <= len(only) || raw[len(only)] != '\t' && raw[len(only)] != ' ' || string(raw[:len(only)]) != only) {
+		if only != "" &&
+			(len(raw) <= len(only) || raw[len(only)] != '\t' && raw[len(only)] != ' ' || string(raw[:len(only)]) != only) {
 			continue
 		}
 		line := string(raw)

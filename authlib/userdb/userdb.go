@@ -1,5 +1,5 @@
 // Package userdb is the account database that needs no other program: Courier's userdb, a text file or a
-// folder of text files, or the GDBM files that makeuserdb makes of them. See userdb(8) of Courier for the
+// directory of text files, or the GDBM files that makeuserdb makes of them. See userdb(8) of Courier for the
 // format.
 //
 // The .dat files are read when they exist and are no older than the text, else the text. It lacks Courier's
@@ -22,7 +22,7 @@ import (
 // DefaultPath is where Courier's tools keep the text.
 const DefaultPath = "/etc/courier/userdb"
 
-// How long nobody looks whether the files changed: quietTime after a look at a folder of text files, which
+// How long nobody looks whether the files changed: quietTime after a look at a directory of text files, which
 // costs a stat of every file, and after files that cannot be read; busyTime after a look at files, which
 // matters under load only, and is shorter than it takes to run makeuserdb.
 const (
@@ -32,7 +32,7 @@ const (
 
 // Config says where the database is.
 type Config struct {
-	// Path of the text file or folder; empty = [DefaultPath]. The .dat files are Path.dat and Pathshadow.dat.
+	// Path of the text file or directory; empty = [DefaultPath]. The .dat files are Path.dat and Pathshadow.dat.
 	Path string
 	// OneShot: the process answers one question. Text is then searched, not kept in memory.
 	OneShot bool
@@ -45,7 +45,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Module is a userdb as an authlib.Module. It sees a change of its files within 20 ms, that of a folder
+// Module is a userdb as an authlib.Module. It sees a change of its files within 20 ms, that of a directory
 // within a second. Files that then cannot be read are reported once, and the accounts stay as they were
 // before.
 type Module struct {

@@ -19,8 +19,8 @@ import (
 	"mailproxy/authlib"
 )
 
-// install copies the test data into a folder of the test's own, with or without the .dat files, and returns a
-// module.
+// install copies the test data into a directory of the test's own, with or without the .dat files, and
+// returns a module.
 func install(t *testing.T, withDat bool, c Config) (*Module, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "userdb")
@@ -292,7 +292,7 @@ func TestFiles(t *testing.T) {
 	if got := login(m, "imap", "newer", "secret"); got != "refused" {
 		t.Errorf("no file: %s", got)
 	}
-	// A folder; dot-files are skipped; CRLF and a missing last newline are taken.
+	// A directory; dot-files are skipped; CRLF and a missing last newline are taken.
 	if err := os.MkdirAll(path+"/sub/.hidden", 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func TestLog(t *testing.T) {
 	})
 }
 
-// What a client says about itself by ID is logged, and can not pass for fields of the line.
+// What a client says about itself by ID is logged, and cannot pass for fields of the line.
 func TestLogID(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_ID_FIELDS": ""}})
 	transcript.Play(t, s.Conn, "S* .*\nC: a ID (\"name\" \"x, ip=[192.0.2.1]\" \"os\" NIL)\nS: * ID (\"name\" \"imapd-proxy\")\nS* a OK .*\nC-\nS-")

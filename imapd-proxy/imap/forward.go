@@ -85,7 +85,7 @@ func (u *upstream) ownFields(forward bool) []frontend.IDField {
 
 // clientFields are at most n of those that a client has sent. Names that begin with x- are left out, as
 // mailhosts believe several of them, and so is what comes twice, what RFC 2971 section 3.3 does not allow,
-// and what can not be quoted.
+// and what cannot be quoted.
 func clientFields(said []frontend.IDField, n int) []frontend.IDField {
 	var fields []frontend.IDField
 	seen := map[string]bool{}

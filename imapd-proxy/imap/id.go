@@ -47,7 +47,12 @@ func (d *dialogue) id(ctx context.Context, tag string) error {
 	d.said = said
 	if len(words) > 0 && !d.identified {
 		d.identified = true
-		d.s.Log.Infof("ID, ip=[%s], port=[%s], %s", d.s.Peer.RemoteIP, d.s.Peer.RemotePort, text.Shorten(strings.Join(words, ", ")))
+		d.s.Log.Infof(
+			"ID, ip=[%s], port=[%s], %s",
+			d.s.Peer.RemoteIP,
+			d.s.Peer.RemotePort,
+			text.Shorten(strings.Join(words, ", ")),
+		)
 	}
 	fields := `"name" "imapd-proxy"`
 	bits := d.s.Config.IMAP.IDFields
@@ -98,7 +103,7 @@ func (p *parser) idFields() ([]frontend.IDField, error) {
 	}
 }
 
-// forLog is text.Field for names and values that the client chooses both: they can not look like another
+// forLog is text.Field for names and values that the client chooses both: they cannot look like another
 // field's name or address.
 func forLog(value string) string {
 	return strings.NewReplacer("=", `\075`, "[", `\133`, "]", `\135`).Replace(text.Field(value))

@@ -24,7 +24,11 @@ func (d *dialogue) login(ctx context.Context, tag string) error {
 	if err := d.cmd.end(); err != nil {
 		return err
 	}
-	return d.tryLogin(ctx, tag, &frontend.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password})
+	return d.tryLogin(
+		ctx,
+		tag,
+		&frontend.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password},
+	)
 }
 
 func (d *dialogue) refuseWithoutTLS(tag string) error {
@@ -36,7 +40,7 @@ func (d *dialogue) refuseWithoutTLS(tag string) error {
 
 // tryLogin takes credentials to the frontend and tells the client what came of them. After a success the
 // session is over for us: a Carrier has it, or this process has become the local server.
-// Credentials without a Type (and not External) can not be anybody's and are refused without asking.
+// Credentials without a Type (and not External) cannot be anybody's and are refused without asking.
 func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credentials) error {
 	c.Offered, c.ID = d.capabilities(), d.said
 	outcome, err := d.s.Login(ctx, c, tag)

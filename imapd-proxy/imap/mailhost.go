@@ -189,7 +189,8 @@ func (u *upstream) sendLogin() (response, error) {
 			continue
 		}
 		plus := ""
-		if hasCapability(u.capabilities, "LITERAL+") || hasCapability(u.capabilities, "LITERAL-") && len(arg) <= 4096 {
+		if hasCapability(u.capabilities, "LITERAL+") ||
+			hasCapability(u.capabilities, "LITERAL-") && len(arg) <= 4096 {
 			plus = "+" // RFC 7888
 		}
 		text += fmt.Sprintf(" {%d%s}", len(arg), plus) + crlf
@@ -233,7 +234,7 @@ func (u *upstream) sendPlain() (response, error) {
 	case r.tag == "+":
 	case r.status == "NO" && r.code != "" && !strings.EqualFold(r.code, "AUTHENTICATIONFAILED"):
 		return r, nil
-	default: // it has not seen the password and can not have refused it
+	default: // it has not seen the password and cannot have refused it
 		return response{}, fmt.Errorf("mailhost does not take AUTHENTICATE PLAIN: %q", u.brief(r.text))
 	}
 	if err := u.send(encoded + crlf); err != nil {

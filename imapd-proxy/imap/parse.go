@@ -23,7 +23,7 @@ const (
 )
 
 var (
-	// errSyntax: the command can not be understood. The client may go on.
+	// errSyntax: the command cannot be understood. The client may go on.
 	errSyntax = errors.New("syntax error")
 	// errTooLong: a line or a literal exceeds its limit. The client may go on.
 	errTooLong = errors.New("command too long")
@@ -251,7 +251,7 @@ func literalAtEnd(text []byte) (size int64, plus bool, at int, ok bool) {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// isAtomChar says which bytes an unquoted argument may hold: everything visible that can not begin a string.
+// isAtomChar says which bytes an unquoted argument may hold: everything visible that cannot begin a string.
 // That is more than RFC 3501 allows, since clients send passwords with "~", "}", "[" and "]" unquoted.
 func isAtomChar(c byte) bool {
 	return c > ' ' && c < 0x7f && c != '"' && c != '{' && c != '\\'

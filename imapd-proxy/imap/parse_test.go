@@ -14,7 +14,8 @@ import (
 	"mailproxy/internal/line"
 )
 
-// feed returns a parser for what a client sends all at once before it closes, and the connection it reads from.
+// feed returns a parser for what a client sends all at once before it closes, and the connection it reads
+// from.
 func feed(t testing.TB, input string) (*parser, net.Conn, *int) {
 	ours, theirs := fronttest.Socketpair(t)
 	go func() {
@@ -159,8 +160,8 @@ func TestCharacterClasses(t *testing.T) {
 		if i == '\n' {
 			continue
 		}
-		// In a quoted string stands everything but a quote and 8-bit bytes alone; control characters pass the grammar
-		// and are refused as part of a name, like those in literals.
+		// In a quoted string stands everything but a quote and 8-bit bytes alone; control characters pass the
+		// grammar and are refused as part of a name, like those in literals.
 		p, _, _ := feed(t, "a LOGIN \"x"+c+"y\" {3+}\r\nx"+c+"y\r\n")
 		_, user, password, err := readLogin(p)
 		want := "x" + c + "y"
@@ -179,8 +180,8 @@ func TestCharacterClasses(t *testing.T) {
 	}
 }
 
-// FuzzCommand: a LOGIN that is understood, written down anew in the only form that can carry everything, is understood
-// as the same, and exactly its own bytes have been consumed: what stood behind it is still there.
+// FuzzCommand: a LOGIN that is understood, written down anew in the only form that can carry everything, is
+// understood as the same, and exactly its own bytes have been consumed: what stood behind it is still there.
 func FuzzCommand(f *testing.F) {
 	for _, seed := range []string{
 		"a1 LOGIN joe secret\r\n", "a1 login \"jo\\\"e\" {3}\r\nabc\r\n", "a {2+}\r\nxy\r\n", "a LOGIN {0} x\r\n",

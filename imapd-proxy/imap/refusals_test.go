@@ -14,7 +14,7 @@ func TestRefusals(t *testing.T) {
 		master  = greets + "C: a AUTHENTICATE PLAIN ZmF5AG1hc3RlcgBtcHc=\n"
 		busy    = "a NO [UNAVAILABLE] Temporary problem, please try again later"
 		refused = "a NO [AUTHENTICATIONFAILED] Login failed."
-		admin   = "a NO [CONTACTADMIN] The mailbox can not be opened, please call the postmaster"
+		admin   = "a NO [CONTACTADMIN] The mailbox cannot be opened, please call the postmaster"
 	)
 	for _, c := range []struct {
 		answer, client, level, log string

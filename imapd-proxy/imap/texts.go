@@ -26,7 +26,7 @@ const (
 // own words.
 func denial(code string) string {
 	const postmaster = ", please call the postmaster"
-	text := "The mailbox can not be opened" + postmaster
+	text := "The mailbox cannot be opened" + postmaster
 	switch code {
 	case "AUTHENTICATIONFAILED":
 		return textRefused

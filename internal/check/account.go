@@ -78,8 +78,8 @@ func ownWords(ctx context.Context, program string, args []string) []string {
 	return shortened(strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' }))
 }
 
-// shortened leaves out what authdaemond's test says twice: its verdict names module and reason, and lines of its log
-// have the reason as well.
+// shortened leaves out what authdaemond's test says twice: its verdict names module and reason, and lines of
+// its log have the reason as well.
 func shortened(lines []string) []string {
 	for i, line := range lines {
 		verdict, ok := strings.CutPrefix(line, "Authentication FAILED: temporary failure: ")
@@ -87,7 +87,10 @@ func shortened(lines []string) []string {
 			continue
 		}
 		_, reason, _ := strings.Cut(verdict, ": ")
-		log := slices.DeleteFunc(slices.Clone(lines[:i]), func(l string) bool { return strings.Contains(l, reason) })
+		log := slices.DeleteFunc(
+			slices.Clone(lines[:i]),
+			func(l string) bool { return strings.Contains(l, reason) },
+		)
 		return slices.Concat(log, []string{verdict}, lines[i+1:])
 	}
 	return lines

@@ -126,7 +126,12 @@ func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
 	}
 	err = errors.New("it has no address")
 	for _, addr := range addrs {
-		m := &frontend.Mailhost{Host: p.host.Name, Addr: addr.String(), Config: c.Session.Config, Log: c.Session.Log}
+		m := &frontend.Mailhost{
+			Host:   p.host.Name,
+			Addr:   addr.String(),
+			Config: c.Session.Config,
+			Log:    c.Session.Log,
+		}
 		ctx, cancel := context.WithTimeout(ctx, visitTime)
 		defer cancel()
 		if err = c.Session.Connect(ctx, m, addr); err != nil {

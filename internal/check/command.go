@@ -16,25 +16,37 @@ import (
 // Command is the subcommand "check" of a front end: check [-config FILE]... [-server NAME]... [--json]
 // [--capabilities | USER]. Exit status 0: logins work as far as can be seen, maybe with warnings; 1: nobody,
 // or this user, can log in; 100: wrong usage.
-func Command(ctx context.Context, p *frontend.Program, d Dialect, args, environ []string, stdin, stdout, stderr *os.File) int {
+func Command(
+	ctx context.Context,
+	p *frontend.Program,
+	d Dialect,
+	args, environ []string,
+	stdin, stdout, stderr *os.File,
+) int {
 	var configs []string
 	flags := flag.NewFlagSet(p.Name+" check", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	asJSON := flags.Bool("json", false, "one JSON object a line")
 	all := flags.Bool("capabilities", false, "ask all mailhosts of all accounts what they can do")
 	var servers []string
-	flags.Func("server", "the `name` that clients connect to, for which a certificate must be good; may be repeated",
+	flags.Func(
+		"server",
+		"the `name` that clients connect to, for which a certificate must be good; may be repeated",
 		func(name string) error {
 			servers = append(servers, name)
 			return nil
-		})
+		},
+	)
 	flags.Func("config", "read settings from `FILE`; may be repeated", func(name string) error {
 		configs = append(configs, name)
 		return nil
 	})
 	flags.Usage = func() {
-		fmt.Fprintf(stderr, "usage: %s check [-config FILE]... [-server NAME]... [--json] [--capabilities | USER]\n",
-			p.Name)
+		fmt.Fprintf(
+			stderr,
+			"usage: %s check [-config FILE]... [-server NAME]... [--json] [--capabilities | USER]\n",
+			p.Name,
+		)
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil || flags.NArg() > 1 || *all && flags.NArg() > 0 {

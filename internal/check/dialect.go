@@ -61,7 +61,9 @@ func (IMAP) greeting(w *wire) (string, error) {
 	case strings.HasPrefix(text, "* OK"):
 		return text, nil
 	case strings.HasPrefix(text, "* PREAUTH"):
-		return text, errors.New("it greets with PREAUTH: everybody is logged in already, so nobody can log in as himself")
+		return text, errors.New(
+			"it greets with PREAUTH: everybody is logged in already, so nobody can log in as himself",
+		)
 	}
 	return text, &errNo{text}
 }
@@ -100,7 +102,8 @@ func (d IMAP) capabilities(w *wire) ([]string, error) {
 		return nil, err
 	}
 	for _, a := range answers {
-		if words := strings.Fields(strings.ToUpper(a)); len(words) > 2 && words[0] == "*" && words[1] == "CAPABILITY" {
+		if words := strings.Fields(strings.ToUpper(a)); len(words) > 2 && words[0] == "*" &&
+			words[1] == "CAPABILITY" {
 			return sorted(words[2:]), nil
 		}
 	}

@@ -40,7 +40,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	own-port      the mailhost's port is the protocol's own
 //	want          what check writes
 //
-// ${MAILHOST} is the mailhost's address and port, ${DIR} a folder of the test's own, with a maildir in
+// ${MAILHOST} is the mailhost's address and port, ${DIR} a directory of the test's own, with a maildir in
 // ${DIR}/home.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")

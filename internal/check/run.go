@@ -87,9 +87,19 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		c.noAnswer(ctx, login, err)
 		return nil
 	}
-	r.ok("auth", "account %q is known as %q, answered by %s in %d ms", login, account.Address, c.module(ctx, req), time.Since(began).Milliseconds())
+	r.ok(
+		"auth",
+		"account %q is known as %q, answered by %s in %d ms",
+		login,
+		account.Address,
+		c.module(ctx, req),
+		time.Since(began).Milliseconds(),
+	)
 	if account.ClearPassword == "" && c.Session.Config.MasterUser == "" {
-		r.info("auth", "the clear password is not stored: CRAM logins can not be proxied unless PROXY_MASTER_USER is set")
+		r.info(
+			"auth",
+			"the clear password is not stored: CRAM logins cannot be proxied unless PROXY_MASTER_USER is set",
+		)
 	}
 	c.hash(account)
 	c.disabled(account)
@@ -194,7 +204,8 @@ func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.
 func (c *Check) compare(when string, offered []string) {
 	clear, secure := c.advertised(false), c.advertised(true)
 	strange := func(w string) bool {
-		return beforeLogin(w) || slices.Contains([]string{"ID", "UTF8 USER", "UTF8", "LANG", "RESP-CODES", "AUTH-RESP-CODE"}, w)
+		return beforeLogin(w) ||
+			slices.Contains([]string{"ID", "UTF8 USER", "UTF8", "LANG", "RESP-CODES", "AUTH-RESP-CODE"}, w)
 	}
 	clear, secure = slices.DeleteFunc(clear, strange), slices.DeleteFunc(secure, strange)
 	switch {
@@ -219,10 +230,20 @@ func (c *Check) compareWith(when string, advertised, offered []string, strange f
 	lost := missing(advertised, offered)
 	more := slices.DeleteFunc(missing(offered, advertised), strange)
 	if len(lost) > 0 {
-		c.Report.warn("capability", "we advertise what the mailhost does not do %s: %s", when, strings.Join(lost, " "))
+		c.Report.warn(
+			"capability",
+			"we advertise what the mailhost does not do %s: %s",
+			when,
+			strings.Join(lost, " "),
+		)
 	}
 	if len(more) > 0 {
-		c.Report.info("capability", "the mailhost does more %s than we advertise: %s", when, strings.Join(more, " "))
+		c.Report.info(
+			"capability",
+			"the mailhost does more %s than we advertise: %s",
+			when,
+			strings.Join(more, " "),
+		)
 	}
 	if len(lost) == 0 && len(more) == 0 {
 		c.Report.ok("capability", "the same list %s as ours", when)

@@ -67,7 +67,10 @@ func (c *Check) dangers() {
 	c.secret("PROXY_MASTER_PASSWORD_FILE", s.MasterFile)
 	c.machine()
 	if s.MasterUser != "" && s.Mailhosts.Empty() {
-		r.warn("settings", "PROXY_MASTER_USER without PROXY_MAILHOSTS: the master password is sent to whatever mailhost an account names")
+		r.warn(
+			"settings",
+			"PROXY_MASTER_USER without PROXY_MAILHOSTS: the master password is sent to whatever mailhost an account names",
+		)
 	}
 	if s.Proxy && s.RelaySocket == "" {
 		r.info("settings", "RELAY_SOCKET is empty: each session keeps a process of its own while it lasts")

@@ -81,7 +81,11 @@ func (c *Check) tellTLS(m *frontend.Mailhost) {
 	facts, encrypted := tlsFacts(m.Conn)
 	switch {
 	case encrypted && c.Session.Config.Mailhost.Verify == config.VerifyNone:
-		c.Report.warn("tls", "%s, but the certificate is not verified (PROXY_TLS_VERIFYPEER=NONE): anybody in between can read passwords", facts)
+		c.Report.warn(
+			"tls",
+			"%s, but the certificate is not verified (PROXY_TLS_VERIFYPEER=NONE): anybody in between can read passwords",
+			facts,
+		)
 	case encrypted:
 		c.Report.ok("tls", "%s, the certificate is good for %s", facts, m.Host)
 	case loopback(m.Addr):
@@ -97,7 +101,13 @@ func loopback(addr string) bool {
 }
 
 // login logs in when there is a password, and compares what the mailhost can do then.
-func (c *Check) login(ctx context.Context, w *wire, addr netip.AddrPort, account *authlib.Account, before []string) {
+func (c *Check) login(
+	ctx context.Context,
+	w *wire,
+	addr netip.AddrPort,
+	account *authlib.Account,
+	before []string,
+) {
 	r := c.Report
 	password, err := c.Password()
 	if err != nil {
@@ -153,7 +163,12 @@ func (c *Check) here(account *authlib.Account) {
 	}
 	if err := isDir(account.Home); err != nil {
 		if c.Session.Config.Skeleton != "" && errors.Is(err, os.ErrNotExist) {
-			r.info("local", "home %s does not exist yet; it is made from AUTH_MKHOMEDIR_SKEL=%s", account.Home, c.Session.Config.Skeleton)
+			r.info(
+				"local",
+				"home %s does not exist yet; it is made from AUTH_MKHOMEDIR_SKEL=%s",
+				account.Home,
+				c.Session.Config.Skeleton,
+			)
 		} else {
 			r.fail("local", "home: %v", err)
 		}

@@ -41,7 +41,7 @@ type TLS struct {
 }
 
 // Over returns the facts of an encrypted connection without a client's certificate. Protocol says how it is
-// encrypted, in the words of whoever told; what can not be a fact is replaced by "TLS".
+// encrypted, in the words of whoever told; what cannot be a fact is replaced by "TLS".
 func Over(protocol string) TLS {
 	if protocol == "" || !isValue(protocol) {
 		protocol = unknownProtocol
@@ -50,7 +50,7 @@ func Over(protocol string) TLS {
 }
 
 // With returns t with a field of the subject of the client's certificate. Of several equal fields the last
-// counts; when that can not be a fact, there is none. Names are those of couriertls: CN, O, EMAILADDRESS.
+// counts; when that cannot be a fact, there is none. Names are those of couriertls: CN, O, EMAILADDRESS.
 func (t TLS) With(field, value string) TLS {
 	field = strings.ToUpper(field)
 	if t.protocol == "" || !isField(field) {
@@ -117,5 +117,6 @@ func isValue(value string) bool { return len(value) <= maxValue && text.PlainNam
 
 // isField says whether a name can be a field's: what an environment variable's name may hold.
 func isField(name string) bool {
-	return name != "" && len(name) <= maxName && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+	return name != "" && len(name) <= maxName &&
+		strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 }

@@ -31,5 +31,10 @@ func (s *Conn) allowed(host Host, addrs []netip.Addr) []netip.Addr {
 
 // logNotAllowed: an account's mailhost is not one of PROXY_MAILHOSTS.
 func (s *Conn) logNotAllowed(address string, host Host) {
-	s.Log.Warnf("account %s is not sent to mailhost %s: %v", text.Field(address), text.Field(host.String()), errNotAllowed)
+	s.Log.Warnf(
+		"account %s is not sent to mailhost %s: %v",
+		text.Field(address),
+		text.Field(host.String()),
+		errNotAllowed,
+	)
 }

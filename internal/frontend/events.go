@@ -31,7 +31,8 @@ func (s *Conn) LogLogout(rcvd, sent int64) {
 func (s *Conn) LogDisconnected(end End) {
 	switch {
 	case end == EndShutdown:
-		s.Log.Always().Noticef("Disconnected during shutdown by signal, %s, time=%d%s", s.where(), s.age(), s.overTLS())
+		s.Log.Always().
+			Noticef("Disconnected during shutdown by signal, %s, time=%d%s", s.where(), s.age(), s.overTLS())
 	case end == EndTimeout:
 		s.Log.Always().Infof("TIMEOUT, %s, time=%d%s", s.where(), s.age(), s.overTLS())
 	case s.Protocol.Name == "IMAP":
@@ -43,7 +44,8 @@ func (s *Conn) LogDisconnected(end End) {
 
 // logLogin: a proxied login succeeded. For local ones the local server writes it.
 func (s *Conn) logLogin(address string) {
-	s.Log.Always().Infof("LOGIN, user=%s, %s, protocol=%s%s", text.Field(address), s.where(), s.Protocol.Name, s.overTLS())
+	s.Log.Always().
+		Infof("LOGIN, user=%s, %s, protocol=%s%s", text.Field(address), s.where(), s.Protocol.Name, s.overTLS())
 }
 
 // logFailed: the one line that fail2ban counts. Never for a failure that is not the client's.
@@ -57,13 +59,15 @@ func (s *Conn) logFailed(c *Credentials) {
 
 // logTooLong: a name or password that is longer than any account's. Not a LOGIN FAILED: nobody was asked.
 func (s *Conn) logTooLong(c *Credentials) {
-	s.Log.Always().Infof("LOGIN REFUSED, method=%s, %s: name or password too long, at most %d and %d bytes are taken",
-		text.Field(c.Mechanism), s.where(), sasl.MaxUser, sasl.MaxPassword)
+	s.Log.Always().
+		Infof("LOGIN REFUSED, method=%s, %s: name or password too long, at most %d and %d bytes are taken",
+			text.Field(c.Mechanism), s.where(), sasl.MaxUser, sasl.MaxPassword)
 }
 
 // logDisabled: the account may not use this service. Not a LOGIN FAILED: the password was right.
 func (s *Conn) logDisabled(address, option string) {
-	s.Log.Always().Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", text.Field(address), s.where(), s.Protocol.Name, option)
+	s.Log.Always().
+		Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", text.Field(address), s.where(), s.Protocol.Name, option)
 }
 
 // logStopped: the account database lets nobody in, whatever the password. Not a LOGIN FAILED: none was found
@@ -90,9 +94,9 @@ func (s *Conn) logNoPassword(address string) {
 	s.Log.Warnf("proxy enabled, but no password for %s", text.Field(address))
 }
 
-// logBadAccount: the account database holds something that can not be used.
+// logBadAccount: the account database holds something that cannot be used.
 func (s *Conn) logBadAccount(address string, err error) {
-	s.Log.Warnf("account %s can not be proxied: %v", text.Field(address), err)
+	s.Log.Warnf("account %s cannot be proxied: %v", text.Field(address), err)
 }
 
 func (s *Conn) logBadOption(address string, err error) {
@@ -145,7 +149,13 @@ func (s *Conn) logRejected(m *Mailhost, r *RejectedError, v login.Verdict) {
 
 // logHungUp: a mailhost does not like something that it can be spared.
 func (s *Conn) logHungUp(m *Mailhost, err *HungUpError) {
-	s.Log.Warnf("%s %s, address=%s, user=%s: trying without", m.Host, m.Redact(err.Error()), m.Addr, text.Field(m.account()))
+	s.Log.Warnf(
+		"%s %s, address=%s, user=%s: trying without",
+		m.Host,
+		m.Redact(err.Error()),
+		m.Addr,
+		text.Field(m.account()),
+	)
 }
 
 func (s *Conn) logConnected(m *Mailhost) {
@@ -154,17 +164,17 @@ func (s *Conn) logConnected(m *Mailhost) {
 	}
 }
 
-// logHome: the local account's home can not be entered.
+// logHome: the local account's home cannot be entered.
 func (s *Conn) logHome(address, home string, err error) {
 	s.Log.Warnf("%s: chdir(%s) failed!!: %v", text.Field(address), home, err)
 }
 
-// logExec: the local server can not be run.
+// logExec: the local server cannot be run.
 func (s *Conn) logExec(program string, err error) {
 	s.Log.Errf("exec(%s) failed!!: %v", program, err)
 }
 
-// logLocal: the local account can not be served.
+// logLocal: the local account cannot be served.
 func (s *Conn) logLocal(address string, err error) {
 	s.Log.Errf("local account %s: %v", text.Field(address), err)
 }

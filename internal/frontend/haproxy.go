@@ -26,7 +26,8 @@ func (s *Conn) acceptHeader() error {
 	if !ok || !s.Config.Balancers.Contain(from.AddrPort().Addr()) {
 		return nil
 	}
-	if told, err := netip.ParseAddr(s.Peer.RemoteIP); err == nil && told.Unmap() != from.AddrPort().Addr().Unmap() {
+	if told, err := netip.ParseAddr(s.Peer.RemoteIP); err == nil &&
+		told.Unmap() != from.AddrPort().Addr().Unmap() {
 		// couriertcpd -haproxy has taken the header already: it says that the client is somebody else.
 		return nil
 	}

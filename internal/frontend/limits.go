@@ -13,11 +13,15 @@ func (s *Conn) CountCommand() bool {
 	if s.commands <= s.Config.MaxCommands {
 		return true
 	}
-	s.Log.Always().Noticef("TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=%d), %s", s.Config.MaxCommands, s.where())
+	s.Log.Always().
+		Noticef("TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=%d), %s", s.Config.MaxCommands, s.where())
 	return false
 }
 
 // limitLog bounds the log until the client has logged in.
 func (s *Conn) limitLog(log *maillog.Log) {
-	s.Log = log.Limit(maxLog, func() string { return "further log lines before the login are left out, " + s.where() })
+	s.Log = log.Limit(
+		maxLog,
+		func() string { return "further log lines before the login are left out, " + s.where() },
+	)
 }

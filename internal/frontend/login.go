@@ -116,7 +116,10 @@ func (s *Conn) authenticate(ctx context.Context, c *Credentials) (*authlib.Accou
 			return nil, authlib.ErrRefused
 		}
 		s.tally.name = user
-		account, err = s.Auth.Lookup(ctx, &authlib.LookupRequest{Service: service, User: user, RemoteIP: s.Peer.RemoteIP})
+		account, err = s.Auth.Lookup(
+			ctx,
+			&authlib.LookupRequest{Service: service, User: user, RemoteIP: s.Peer.RemoteIP},
+		)
 	case c.Type == authlib.AuthLogin:
 		if sasl.Check(c.User, c.Password) != nil || c.Password == "" {
 			return nil, authlib.ErrRefused

@@ -107,11 +107,11 @@ func checkName(name string) error {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
 		default:
-			return fmt.Errorf("a host name can not hold %q", c)
+			return fmt.Errorf("a host name cannot hold %q", c)
 		}
 	}
 	if name[0] == '.' || name[0] == '-' {
-		return fmt.Errorf("a host name can not begin with %q", name[0])
+		return fmt.Errorf("a host name cannot begin with %q", name[0])
 	}
 	return nil
 }

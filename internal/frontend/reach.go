@@ -20,7 +20,13 @@ import (
 
 // reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, a
 // *DeniedError when a server's answer rules the others out too, ErrTemporary when none was of use.
-func (s *Conn) reach(ctx context.Context, hosts []Host, c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
+func (s *Conn) reach(
+	ctx context.Context,
+	hosts []Host,
+	c *Credentials,
+	account *authlib.Account,
+	tag string,
+) (*Mailhost, error) {
 	last := ErrTemporary
 	for _, host := range hosts {
 		here, err := s.isHere(host)
@@ -70,7 +76,16 @@ func (s *Conn) isHere(host Host) (bool, error) {
 
 // template is what every attempt to log an account in has in common.
 func (s *Conn) template(c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
-	m := &Mailhost{Tag: tag, Client: s.Peer, Hops: s.hopsLeft(), UTF8: c.UTF8, Offered: c.Offered, ID: c.ID, Config: s.Config, Log: s.Log}
+	m := &Mailhost{
+		Tag:     tag,
+		Client:  s.Peer,
+		Hops:    s.hopsLeft(),
+		UTF8:    c.UTF8,
+		Offered: c.Offered,
+		ID:      c.ID,
+		Config:  s.Config,
+		Log:     s.Log,
+	}
 	m.User, m.Password = account.Address, account.ClearPassword
 	if s.Config.MasterUser != "" {
 		secret, err := readSecret(s.Config.MasterFile)
@@ -305,7 +320,7 @@ func (s *Conn) dial(ctx context.Context, addr netip.AddrPort) (launch.Conn, erro
 	conn, ok := c.(launch.Conn)
 	if !ok {
 		c.Close()
-		return nil, fmt.Errorf("a %T can not be half-closed", c)
+		return nil, fmt.Errorf("a %T cannot be half-closed", c)
 	}
 	return conn, nil
 }
@@ -314,7 +329,8 @@ func (s *Conn) dial(ctx context.Context, addr netip.AddrPort) (launch.Conn, erro
 // in front of us is. Connecting there would come back here, again and again, until there are no sockets left.
 func (s *Conn) isOurselves(addr netip.AddrPort) bool {
 	addr = netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
-	if local, ok := s.Client.LocalAddr().(*net.TCPAddr); ok && addr == addrPort(local.IP.String(), strconv.Itoa(local.Port)) {
+	if local, ok := s.Client.LocalAddr().(*net.TCPAddr); ok &&
+		addr == addrPort(local.IP.String(), strconv.Itoa(local.Port)) {
 		return true
 	}
 	return addr == addrPort(s.Peer.LocalIP, s.Peer.LocalPort)

@@ -67,7 +67,7 @@ func TestReach(t *testing.T) {
 			"WARN: getaddrinfo on proxyhost :: failed, address=none, step=resolve, user=bob: the name has no address"}},
 		{"own address, other port", "192.0.2.1:1143", servers{"192.0.2.1:1143": ok}, nil, "192.0.2.1", "192.0.2.1:1143", nil},
 		{"bad option", "a:b", nil, ErrTemporary, "", "", []string{
-			`WARN: account bob can not be proxied: mailhost "a:b": port "b" is not a number from 1 to 65535`}},
+			`WARN: account bob cannot be proxied: mailhost "a:b": port "b" is not a number from 1 to 65535`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, imap, "IMAP_PROXY=1")
@@ -155,7 +155,7 @@ func TestReachNoPassword(t *testing.T) {
 		log      []string
 	}{
 		{nil, "", &DeniedError{Code: "CONTACTADMIN"}, []string{"WARN: proxy enabled, but no password for bob"}},
-		{nil, "a\nb", ErrTemporary, []string{"WARN: account bob can not be proxied: control character in its address or password"}},
+		{nil, "a\nb", ErrTemporary, []string{"WARN: account bob cannot be proxied: control character in its address or password"}},
 		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + dir + "/none"}, "x", ErrTemporary,
 			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: stat " + dir + "/none: no such file or directory"}},
 		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + open}, "x", ErrTemporary,

@@ -48,7 +48,7 @@ type Protocol struct {
 	// Capabilities is what a client is told before it logs in, one capability an element.
 	Capabilities func(c *Conn) []string
 	// Unavailable is what a client reads when no dialogue can begin, a whole line without its end: settings
-	// are wrong, the connection can not be used, or there are too many of them.
+	// are wrong, the connection cannot be used, or there are too many of them.
 	Unavailable string
 }
 
@@ -142,7 +142,8 @@ func (e *HungUpError) Unwrap() error { return e.Err }
 
 // HungUp says whether err is the end of a connection, and not a timeout or an answer.
 func HungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE)
 }
 
 // DeniedError says that the client has proven who it is and is not let in all the same: the account's server
@@ -164,9 +165,9 @@ var (
 	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again
 	// later.
 	ErrTemporary = errors.New("temporary failure")
-	// ErrHome: the account's home can not be entered, or the local server or the relaying did not begin after
+	// ErrHome: the account's home cannot be entered, or the local server or the relaying did not begin after
 	// this process had become another user, or half of it; the session must end with a temporary failure.
-	ErrHome = errors.New("home directory can not be entered")
+	ErrHome = errors.New("home directory cannot be entered")
 	// ErrEnd: the session's time is over or the program was told to stop; see Conn.Why.
 	ErrEnd = errors.New("session ends")
 )

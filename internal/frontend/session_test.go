@@ -113,7 +113,7 @@ func TestRelay(t *testing.T) {
 		"INFO: LOGOUT, user=bob, "+from+", mailhost=a, rcvd=9, sent=19, time=0, protocol=IMAP")
 }
 
-// Nothing is relayed with root rights: a client that can not be served without them is told to come back
+// Nothing is relayed with root rights: a client that cannot be served without them is told to come back
 // later.
 func TestRelayDropRootFails(t *testing.T) {
 	w := newWorld(t, imap)
@@ -170,7 +170,7 @@ func TestExecLocal(t *testing.T) {
 	if !slices.Equal(l.Environ, want) {
 		t.Errorf("environment\ngot  %q\nwant %q", l.Environ, want)
 	}
-	w.wantLog(t, "ERR: exec(/usr/bin/imapd) failed!!: program can not be run: x")
+	w.wantLog(t, "ERR: exec(/usr/bin/imapd) failed!!: program cannot be run: x")
 	if !slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
 		t.Errorf("slept %v", w.slept)
 	}
@@ -202,12 +202,12 @@ func TestExecLocalErrors(t *testing.T) {
 		log       string
 		delayed   bool
 	}{
-		{fmt.Errorf("%w: x", local.ErrHome), ErrHome, "WARN: bob: chdir(/home/bob) failed!!: home directory can not be entered: x", false},
-		{local.ErrNotRoot, ErrTemporary, "ERR: local account bob: not started as root, so local accounts can not be served", true},
+		{fmt.Errorf("%w: x", local.ErrHome), ErrHome, "WARN: bob: chdir(/home/bob) failed!!: home directory cannot be entered: x", false},
+		{local.ErrNotRoot, ErrTemporary, "ERR: local account bob: not started as root, so local accounts cannot be served", true},
 		{errors.New("x"), ErrTemporary, "ERR: local account bob: x", true},
 		// This process may be bob by now: it must not serve anybody else.
 		{fmt.Errorf("%w: %w", local.ErrChanged, local.ErrProgram), ErrHome,
-			"ERR: exec(/usr/bin/imapd) failed!!: " + local.ErrChanged.Error() + ": program can not be run", false},
+			"ERR: exec(/usr/bin/imapd) failed!!: " + local.ErrChanged.Error() + ": program cannot be run", false},
 	} {
 		w := newWorld(t, imap)
 		w.execErr = test.err

@@ -105,7 +105,8 @@ func (s *Conn) logThrottle(err error) {
 }
 
 func (s *Conn) logTooMany() {
-	s.Log.Always().Noticef("Maximum of %d connections without a login reached, %s", s.Config.MaxUnauthPerIP, s.where())
+	s.Log.Always().
+		Noticef("Maximum of %d connections without a login reached, %s", s.Config.MaxUnauthPerIP, s.where())
 }
 
 // closeThrottle says that this connection has logged in or ends, and closes the file: whoever takes over a

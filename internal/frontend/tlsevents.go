@@ -33,5 +33,10 @@ func (s *Conn) startTLSName() string {
 // LogBroken says that a session that a Carrier had did not end in order: a reset, or TLS that was cut off
 // without close_notify. Many clients just close their connection, so it is no warning.
 func LogBroken(log *maillog.Log, info relay.Info, err error) {
-	log.Infof("session broken off, ip=[%s], port=[%s]: %s", text.Field(info.RemoteIP), text.Field(info.RemotePort), cause(err))
+	log.Infof(
+		"session broken off, ip=[%s], port=[%s]: %s",
+		text.Field(info.RemoteIP),
+		text.Field(info.RemotePort),
+		cause(err),
+	)
 }

@@ -179,9 +179,17 @@ func addrPort(a *net.TCPAddr) netip.AddrPort {
 // Addresses of different families are written as IPv6.
 func Format(version int, client, server netip.AddrPort) ([]byte, error) {
 	if !client.IsValid() || !server.IsValid() {
-		return nil, fmt.Errorf("write PROXY header: the client's address %v or the server's %v is not known", client, server)
+		return nil, fmt.Errorf(
+			"write PROXY header: the client's address %v or the server's %v is not known",
+			client,
+			server,
+		)
 	}
-	h := proxyproto.HeaderProxyFromAddrs(byte(version), net.TCPAddrFromAddrPort(client), net.TCPAddrFromAddrPort(server))
+	h := proxyproto.HeaderProxyFromAddrs(
+		byte(version),
+		net.TCPAddrFromAddrPort(client),
+		net.TCPAddrFromAddrPort(server),
+	)
 	b, err := h.Format()
 	if err != nil {
 		return nil, fmt.Errorf("write PROXY header: %w", err)

@@ -143,7 +143,8 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// FuzzRead: what Read takes for a client can be formatted and read again, and never more than the header is consumed.
+// FuzzRead: what Read takes for a client can be formatted and read again, and never more than the header is
+// consumed.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("PROXY TCP4 192.0.2.7 192.0.2.1 4711 143\r\n"))
 	f.Add([]byte(v2(0, 0)))

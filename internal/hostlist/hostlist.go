@@ -34,7 +34,10 @@ func Parse(text string) (List, error) {
 		name, pattern := strings.CutPrefix(word, "*.")
 		name = canonical(name)
 		if !isName(name) {
-			return List{}, fmt.Errorf("%q is no host name, pattern such as *.example.com, address or network such as 192.0.2.0/24", word)
+			return List{}, fmt.Errorf(
+				"%q is no host name, pattern such as *.example.com, address or network such as 192.0.2.0/24",
+				word,
+			)
 		}
 		if pattern {
 			l.suffixes = append(l.suffixes, "."+name)
@@ -96,7 +99,7 @@ func (l List) Address(addr netip.Addr) bool {
 
 func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
-// isName says whether a text can be a host name (RFC 1123 section 2.1, and the underscore), and can not be
+// isName says whether a text can be a host name (RFC 1123 section 2.1, and the underscore), and cannot be
 // meant for an address: its last label is not a number (RFC 3696 section 2).
 func isName(name string) bool {
 	if name == "" || len(name) > 253 {

@@ -16,7 +16,7 @@ func Descriptors(conn Conn) (in, out syscall.Conn, err error) {
 	case syscall.Conn:
 		return c, c, nil
 	}
-	return nil, nil, fmt.Errorf("a %T can not be handed to another program", conn)
+	return nil, nil, fmt.Errorf("a %T cannot be handed to another program", conn)
 }
 
 // CloseOnExec marks every file descriptor but the standard ones close-on-exec, those that a launcher leaked

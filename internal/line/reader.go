@@ -29,7 +29,7 @@ var ErrEndless = errors.New("line without end")
 // Deadlines are the connection's.
 type Reader struct {
 	conn net.Conn
-	sock syscall.RawConn // nil when conn can not be peeked at
+	sock syscall.RawConn // nil when conn cannot be peeked at
 	buf  []byte          // what upToLF returned last
 	tee  func(p []byte)  // see Tee
 	n    int64
@@ -46,7 +46,8 @@ func NewReader(conn net.Conn) *Reader {
 	return r
 }
 
-// Tee has see told of all that is consumed from now on, as it is; nil = no longer. The bytes are see's during the call only.
+// Tee has see told of all that is consumed from now on, as it is; nil = no longer. The bytes are see's during
+// the call only.
 func (r *Reader) Tee(see func(p []byte)) { r.tee = see }
 
 // Count returns the number of bytes consumed so far.
@@ -100,7 +101,8 @@ func (r *Reader) Pending() bool {
 	return err == nil && n > 0
 }
 
-// ReadPart returns the next bytes, at most limit of them and none behind the first LF. They are overwritten by the next call.
+// ReadPart returns the next bytes, at most limit of them and none behind the first LF. They are overwritten
+// by the next call.
 func (r *Reader) ReadPart(limit int) ([]byte, error) { return r.upToLF(limit) }
 
 // consumed counts and shows p.

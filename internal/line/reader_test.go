@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pair returns two ends of a stream: a real socket, which is peeked at, or a net.Pipe, which is read byte by byte.
+// pair returns two ends of a stream: a real socket, which is peeked at, or a net.Pipe, which is read byte by
+// byte.
 func pair(t *testing.T, socket bool) (ours, theirs net.Conn) {
 	t.Helper()
 	if socket {

@@ -112,14 +112,14 @@ func TestExecErrors(t *testing.T) {
 		{[]string{"", "", "root", home, "", "", ""}, []string{"ERR: the account belongs to root"}},
 		{[]string{"", "", "", home, "", "", ""}, []string{"ERR: the account has neither a system user nor both uid and gid"}},
 		{[]string{"", "", "no-such-user", home, "", "", ""}, []string{`ERR: system user "no-such-user": user: unknown user no-such-user`}},
-		{[]string{"1234", "4321", "", "", "", "", ""}, []string{"ERR: home directory can not be entered: the account has none"}},
+		{[]string{"1234", "4321", "", "", "", "", ""}, []string{"ERR: home directory cannot be entered: the account has none"}},
 		{[]string{"1234", "4321", "", "/nonexistent", "", "", ""},
-			[]string{"ERR: changed: home directory can not be entered: chdir /nonexistent: no such file or directory"}},
-		{[]string{"1234", "4321", "", "/root", "", "", ""}, []string{"ERR: changed: home directory can not be entered: chdir /root: permission denied"}},
-		{[]string{"1234", "4321", "", home, "", "", "", "/nonexistent"}, []string{"ERR: program can not be run: no such file or directory"}},
-		{[]string{"1234", "4321", "", home, "", "", "", "/etc/passwd"}, []string{"ERR: program can not be run: permission denied"}},
+			[]string{"ERR: changed: home directory cannot be entered: chdir /nonexistent: no such file or directory"}},
+		{[]string{"1234", "4321", "", "/root", "", "", ""}, []string{"ERR: changed: home directory cannot be entered: chdir /root: permission denied"}},
+		{[]string{"1234", "4321", "", home, "", "", "", "/nonexistent"}, []string{"ERR: program cannot be run: no such file or directory"}},
+		{[]string{"1234", "4321", "", home, "", "", "", "/etc/passwd"}, []string{"ERR: program cannot be run: permission denied"}},
 		{[]string{"1234", "4321", "", "/nonexistent/home", "/etc/skel", "", ""},
-			[]string{"ERR: home directory can not be entered: making the home: "}},
+			[]string{"ERR: home directory cannot be entered: making the home: "}},
 	} {
 		answer, log := become(t, "exec", test.args...)
 		if !strings.HasPrefix(log, test.want[0]) || strings.Count(log, "\n") != 1 || strings.Join(answer, "") != "" {
@@ -149,11 +149,11 @@ func TestExecErrors(t *testing.T) {
 	}
 	// What comes after the change of user says so, whether or not the program then could be found.
 	answer, log := become(t, "exec", "1234", "4321", "", home, "", "", "", notProgram(t))
-	if want := "ERR: changed: program can not be run: exec format error\n"; log != want || strings.Join(answer, "") != "" {
+	if want := "ERR: changed: program cannot be run: exec format error\n"; log != want || strings.Join(answer, "") != "" {
 		t.Errorf("no program: log %q, want %q, answer %q", log, want, answer)
 	}
 	_, log = become(t, "start", "1234", "4321", "", "/root", "", "", "")
-	if want := "ERR: home directory can not be entered: /root: "; !strings.HasPrefix(log, want) {
+	if want := "ERR: home directory cannot be entered: /root: "; !strings.HasPrefix(log, want) {
 		t.Errorf("start: log %q, want %q...", log, want)
 	}
 }

@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// makeHome makes a missing home directory from a skeleton folder: same modes, everything owned by the
+// makeHome makes a missing home directory from a skeleton directory: same modes, everything owned by the
 // account. The home appears all at once or not at all, so that two first logins at a time do not meet in a
 // half-made one; its parent has to exist. Links in the skeleton are copied as links; devices, sockets and
 // pipes are errors.
 //
 // The parent may belong to another account, who may rename and replace in it what he likes while root works
-// there. So no path is used twice: everything is done in a folder that is held open, is root's, and that
+// there. So no path is used twice: everything is done in a directory that is held open, is root's, and that
 // nobody else can enter.
 func makeHome(home, skeleton string, uid, gid int) (err error) {
 	if _, err := os.Lstat(home); err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -143,7 +143,7 @@ func readLink(dir *os.Root, here, name string) (string, error) {
 	return target, err
 }
 
-// isOurs says whether the folder is the one that was made: somebody may have put another in its place.
+// isOurs says whether the directory is the one that was made: somebody may have put another in its place.
 func isOurs(work *os.Root) error {
 	info, err := work.Stat(".")
 	if err != nil {
@@ -157,7 +157,7 @@ func isOurs(work *os.Root) error {
 }
 
 // moveHome gives the finished home its name. What someone else made in the meantime is not replaced, not
-// even an empty folder.
+// even an empty directory.
 func moveHome(work, parent *os.Root, name string) error {
 	from, err := work.Open(".")
 	if err != nil {

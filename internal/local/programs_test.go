@@ -65,7 +65,7 @@ func execProgram(args []string) int {
 		return 1
 	}
 	// A descriptor without close-on-exec, as a launcher may leave one behind, and a signal as make leaves
-	// it that the shell can not ignore. (Not 33: where the tests are linked with the C library, that needs
+	// it that the shell cannot ignore. (Not 33: where the tests are linked with the C library, that needs
 	// it to change the user.)
 	for _, signal := range []uintptr{32, lastSignal} {
 		if _, err := setSignal(signal, &sigaction{sigIgnore}); err != nil {
@@ -187,7 +187,7 @@ exec "$0" "$@"`,
 	return strings.Split(strings.TrimSpace(string(text)), "\n"), stderr.String()
 }
 
-// openDir is a folder that every user can enter.
+// openDir is a directory that every user can enter.
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/tmp", "local-test-")

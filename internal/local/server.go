@@ -33,7 +33,7 @@ type Server struct {
 	// NonBlocking is the mode of its standard input and output: Courier's imapd expects it on, courierpop3d
 	// off.
 	NonBlocking bool
-	// Skeleton, when not empty, is the folder that a missing home is made from.
+	// Skeleton, when not empty, is the directory that a missing home is made from.
 	Skeleton string
 	// AddressSpace, when not 0, is the limit on its address space as the shell's "ulimit -v" takes it (KiB).
 	AddressSpace int
@@ -45,12 +45,12 @@ type Server struct {
 var (
 	// ErrRoot says that an account belongs to root: no mail session runs as root.
 	ErrRoot = identity.ErrRoot
-	// ErrNotRoot says that we can not become the account's user because we are not root ourselves.
-	ErrNotRoot = errors.New("not started as root, so local accounts can not be served")
-	// ErrHome says that the home directory can not be entered.
-	ErrHome = errors.New("home directory can not be entered")
-	// ErrProgram says that the program can not be run.
-	ErrProgram = errors.New("program can not be run")
+	// ErrNotRoot says that we cannot become the account's user because we are not root ourselves.
+	ErrNotRoot = errors.New("not started as root, so local accounts cannot be served")
+	// ErrHome says that the home directory cannot be entered.
+	ErrHome = errors.New("home directory cannot be entered")
+	// ErrProgram says that the program cannot be run.
+	ErrProgram = errors.New("program cannot be run")
 	// ErrChanged says that Exec or DropRoot failed after it had begun to make this process somebody else:
 	// it has to end.
 	ErrChanged = errors.New("this process is no longer what it was")

@@ -52,7 +52,7 @@ func Start(stdio, stderr syscall.Conn, l *Server) (*os.Process, error) {
 	case err == nil:
 		return verified(pid, id)
 	case unix.Access(l.Path, unix.X_OK) == nil:
-		// The child says only that it failed. The program is there, so it was the folder.
+		// The child says only that it failed. The program is there, so it was the directory.
 		return nil, fmt.Errorf("%w: %s: %w", ErrHome, l.Home, err)
 	}
 	return nil, fmt.Errorf("%w: %w", ErrProgram, err)

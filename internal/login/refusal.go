@@ -121,7 +121,10 @@ func table() []rule {
 		{No, []string{"ALERT"}, false, unavailable,
 			Verdict{Alert: true, Why: "the mailhost refuses with a message for the user"}},
 		{No, []string{"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "NOPERM", "AUTH", ""}, true, unavailable,
-			Verdict{Level: Err, Why: "the mailhost refuses PROXY_MASTER_USER: its password, or its right to act for others"}},
+			Verdict{
+				Level: Err,
+				Why:   "the mailhost refuses PROXY_MASTER_USER: its password, or its right to act for others",
+			}},
 		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, false, wrong,
 			Verdict{Why: "the mailhost refuses a password that the account database has verified"}},
 		{No, []string{"INUSE", "LIMIT", "IN-USE", "LOGIN-DELAY"}, false, same,

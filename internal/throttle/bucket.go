@@ -104,7 +104,8 @@ func (b *bucket) decode(raw *[bucketSize]byte, now time.Time) {
 		if e.kind == kindConnection {
 			longest = maxLifetime
 		}
-		if e.kind > kindConnection || e.expires <= now.Unix() || e.expires > now.Add(longest).Unix() || e.count > maxCount+1 {
+		if e.kind > kindConnection || e.expires <= now.Unix() || e.expires > now.Add(longest).Unix() ||
+			e.count > maxCount+1 {
 			e = entry{}
 		}
 		b[i] = e

@@ -113,13 +113,26 @@ func (t *Table) FailedName(name string, now time.Time) (int, error) {
 // Enter counts a connection of addr that has not logged in, for at most lifetime, unless limit of them are
 // there already, or four times as many, or MaxConnections, of its /48. The limit is at most MaxConnections.
 // Leave undoes it; without Leave the connection counts until expiry.
-func (t *Table) Enter(addr netip.Addr, limit int, lifetime time.Duration, now time.Time) (entered bool, leave func() error, err error) {
+func (t *Table) Enter(
+	addr netip.Addr,
+	limit int,
+	lifetime time.Duration,
+	now time.Time,
+) (entered bool, leave func() error, err error) {
 	who := t.whose(addr)
 	e := entry{kind: kindConnection, network: who.network, address: who.address}
 	e.expires = now.Add(min(lifetime, maxLifetime)).Unix()
 	limit = min(limit, MaxConnections)
 	err = t.change(tableConnections, who.network, now, func(b *bucket) {
-		own, all := b.number(kindConnection, who.network, who.address), b.number(kindConnection, who.network, anyAddress)
+		own, all := b.number(
+			kindConnection,
+			who.network,
+			who.address,
+		), b.number(
+			kindConnection,
+			who.network,
+			anyAddress,
+		)
 		if own < limit && (!who.shared || all < min(networkConnections*limit, MaxConnections)) {
 			b.add(e)
 			entered = true

@@ -413,7 +413,8 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// A file of the first version, and one of a version to come, becomes a new table with a key of its own; this version's is kept.
+// A file of the first version, and one of a version to come, becomes a new table with a key of its own; this
+// version's is kept.
 func TestVersions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "table")
 	old := make([]byte, 3*bucketSize)

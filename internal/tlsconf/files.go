@@ -98,7 +98,7 @@ func (f files) suffixed(suffix string) (files, bool) {
 		return f, false
 	}
 	own := files{f.cert + "." + suffix, f.key + "." + suffix}
-	// What is there but can not be read is not passed over in silence.
+	// What is there but cannot be read is not passed over in silence.
 	var st unix.Stat_t
 	return own, unix.Stat(own.cert, &st) != unix.ENOENT
 }

@@ -21,7 +21,7 @@ func TestOpenKey(t *testing.T) {
 	}
 }
 
-// FuzzName: a name from a ClientHello never leaves the folder of the certificates.
+// FuzzName: a name from a ClientHello never leaves the directory of the certificates.
 func FuzzName(f *testing.F) {
 	for _, name := range []string{"www.example.com", "WWW.Example.com.", "../x", "a/b", ".", "..", "a..b", "\x00", "ä.example"} {
 		f.Add(name)

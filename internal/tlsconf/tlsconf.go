@@ -59,7 +59,7 @@ type Server struct {
 
 // NewServer reads everything a handshake with a client needs: certificates and keys (with the rights the
 // process has now), trusted certificates when client certificates are asked for, ticket keys when
-// TLS_CACHEFILE is set. An error means that TLS can not be had with these settings; its text names the
+// TLS_CACHEFILE is set. An error means that TLS cannot be had with these settings; its text names the
 // setting or the file.
 func NewServer(o Options) (*Server, error) {
 	store := &certStore{opts: o}

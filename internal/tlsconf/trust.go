@@ -41,7 +41,7 @@ func (o *Options) clientAuth() tls.ClientAuthType {
 	}
 }
 
-// loadTrust reads the trusted certificates of a PEM file, or of all files of a folder (OpenSSL's c_rehash
+// loadTrust reads the trusted certificates of a PEM file, or of all files of a directory (OpenSSL's c_rehash
 // layout needs no special care: its links are files like the others).
 func loadTrust(path string) (*x509.CertPool, error) {
 	st, err := os.Stat(path)

@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	// maxLine bounds a client's line without its end, in bytes: the longest name and password as SASL PLAIN with an
-	// initial response. RFC 2449 section 4 asks for 255, RFC 5034 section 4 for longer ones in AUTH.
+	// maxLine bounds a client's line without its end, in bytes: the longest name and password as SASL PLAIN
+	// with an initial response. RFC 2449 section 4 asks for 255, RFC 5034 section 4 for longer ones in AUTH.
 	maxLine = 12 * 1024
-	// maxErrors in a row end the session. A client that pipelined a whole session behind a wrong password stays below.
+	// maxErrors in a row end the session. A client that pipelined a whole session behind a wrong password
+	// stays below.
 	maxErrors = 100
 )
 
@@ -52,7 +53,8 @@ type dialogue struct {
 // command is one POP3 command.
 type command struct {
 	name string
-	// run acts and replies. arg is what follows the command's name and one blank. An error is one of the connection.
+	// run acts and replies. arg is what follows the command's name and one blank. An error is one of the
+	// connection.
 	run func(d *dialogue, ctx context.Context, arg string) error
 }
 
@@ -123,9 +125,9 @@ func (d *dialogue) next(ctx context.Context) error {
 	return d.bad(replyInvalid)
 }
 
-// parseLine splits a line into the command's name in upper case and the rest behind one blank or tab; more blanks belong
-// to the rest, a password may begin with one. Blanks in front are dropped, as Courier does. ok is false for a line
-// with a NUL, CR or any other control character but the tab that may separate.
+// parseLine splits a line into the command's name in upper case and the rest behind one blank or tab; more
+// blanks belong to the rest, a password may begin with one. Blanks in front are dropped, as Courier does. ok
+// is false for a line with a NUL, CR or any other control character but the tab that may separate.
 func parseLine(text []byte) (name, arg string, ok bool) {
 	s := strings.TrimLeft(string(text), " \t")
 	i := strings.IndexAny(s, " \t")

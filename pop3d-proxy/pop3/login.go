@@ -72,7 +72,7 @@ func denial(code, failed string) string {
 	case "LOGIN-DELAY":
 		return "-ERR [LOGIN-DELAY] Too many logins, please try again later"
 	case "SYS/PERM":
-		return "-ERR [SYS/PERM] Mail server can not open the mailbox, please call the postmaster"
+		return "-ERR [SYS/PERM] Mail server cannot open the mailbox, please call the postmaster"
 	}
 	return replyTemporary
 }

@@ -44,10 +44,10 @@ func loginMailhost(ctx context.Context, m *frontend.Mailhost) error {
 // command: USER and PASS have no quoting (RFC 1939 section 3), and an empty argument is none.
 func sendable(m *frontend.Mailhost) error {
 	if err := sasl.Check(m.User, m.Password); err != nil {
-		return errors.New("user name or password can not be sent: it is empty, too long or has control characters")
+		return errors.New("user name or password cannot be sent: it is empty, too long or has control characters")
 	}
 	if m.Password == "" {
-		return errors.New("an empty password can not be sent")
+		return errors.New("an empty password cannot be sent")
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (h *mailhost) plainDialogue(command, response string) error {
 	case err == nil:
 		return errors.New("login accepted before the password was sent")
 	case refused && (r.code == "" || r.code == "AUTH"):
-		// It has not seen the password and can not have refused it.
+		// It has not seen the password and cannot have refused it.
 		return fmt.Errorf("mailhost does not take AUTH PLAIN: %s", r)
 	}
 	return err

@@ -7,7 +7,8 @@ import (
 	"mailproxy/internal/frontend"
 )
 
-// pass is PASS, RFC 1939 section 7: "a server may treat spaces in the argument as part of the password", at both ends too.
+// pass is PASS, RFC 1939 section 7: "a server may treat spaces in the argument as part of the password", at
+// both ends too.
 func (d *dialogue) pass(ctx context.Context, arg string) error {
 	if d.user == "" || arg == "" {
 		return d.ok("-ERR USER/PASS required.")

@@ -15,7 +15,7 @@ func TestRefusals(t *testing.T) {
 		master  = capa + "C: AUTH PLAIN ZmF5AG1hc3RlcgBtcHc=\n"
 		busy    = "-ERR [SYS/TEMP] Temporary problem, please try again later"
 		refused = "-ERR [AUTH] Login failed."
-		admin   = "-ERR [SYS/PERM] Mail server can not open the mailbox, please call the postmaster"
+		admin   = "-ERR [SYS/PERM] Mail server cannot open the mailbox, please call the postmaster"
 	)
 	for _, c := range []struct {
 		name, mailhost, client, level, log string

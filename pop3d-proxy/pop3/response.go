@@ -25,11 +25,12 @@ const (
 )
 
 // parseResponse takes a response line apart. RFC 1939 section 3 has the status in upper case, followed by a
-// blank or the end; any case, and anything that can not be a part of the word behind it, is understood as
+// blank or the end; any case, and anything that cannot be a part of the word behind it, is understood as
 // well. The code, in upper case here, is in brackets at the beginning of the text.
 func parseResponse(text string) (s status, code string) {
 	n := strings.IndexFunc(text, func(r rune) bool {
-		return r != '+' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r < 0x80
+		return r != '+' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') &&
+			r < 0x80
 	})
 	if n < 0 {
 		n = len(text)

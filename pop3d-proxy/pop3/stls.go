@@ -6,8 +6,9 @@ import (
 	"mailproxy/internal/line"
 )
 
-// stls is STLS, RFC 2595 section 4. What a client, or somebody in between, has sent behind the command is not read before
-// the handshake, so it can only disturb the handshake and is never taken for a command after it (CVE-2011-0411).
+// stls is STLS, RFC 2595 section 4. What a client, or somebody in between, has sent behind the command is not
+// read before the handshake, so it can only disturb the handshake and is never taken for a command after it
+// (CVE-2011-0411).
 func (d *dialogue) stls(ctx context.Context, _ string) error {
 	if !d.s.OffersStartTLS() {
 		return d.ok("-ERR TLS support not available.")

@@ -2,8 +2,8 @@ package pop3
 
 import "context"
 
-// userCommand is USER, RFC 1939 section 7. The name is the whole rest of the line. Whether there is such a user is never
-// said: PASS decides.
+// userCommand is USER, RFC 1939 section 7. The name is the whole rest of the line. Whether there is such a
+// user is never said: PASS decides.
 func (d *dialogue) userCommand(_ context.Context, arg string) error {
 	if arg == "" {
 		return d.bad(replyInvalid)

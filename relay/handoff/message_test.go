@@ -54,7 +54,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		q, err := m.Encode()
 		if err != nil {
-			t.Fatalf("%q was read and can not be written: %v", p, err)
+			t.Fatalf("%q was read and cannot be written: %v", p, err)
 		}
 		n, err := Decode(q)
 		if err != nil || n.Verb != m.Verb || !maps.Equal(n.Fields, m.Fields) || !bytes.Equal(n.Body, m.Body) {

@@ -61,8 +61,8 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-// TestOwnSocket: relayd makes no socket in a folder that others can write to, and a socket for metrics that
-// it cannot make is no reason to serve no sessions.
+// TestOwnSocket: relayd makes no socket in a directory that others can write to, and a socket for metrics
+// that it cannot make is no reason to serve no sessions.
 func TestOwnSocket(t *testing.T) {
 	dir := t.TempDir()
 	shared := filepath.Join(dir, "shared")

@@ -103,7 +103,7 @@ func TestReportIsAnsweredOnlyWhenWrong(t *testing.T) {
 		{"IGNORED", "x", ""},
 		{"PROTOCOL", "", "unknown PROTOCOL or RESULT"},
 		{"RESULT", "OK", "unknown PROTOCOL or RESULT"},
-		{"MAILHOST", "a b", `MAILHOST can not hold ' '`},
+		{"MAILHOST", "a b", `MAILHOST cannot hold ' '`},
 		{"MAILHOST", strings.Repeat("m", 301), "MAILHOST is not a name of 1 to 300 bytes"},
 		{"LOGIN_US", "", "LOGIN_US is not a number of microseconds"},
 		{"LOGIN_US", "-1", "LOGIN_US is not a number of microseconds"},

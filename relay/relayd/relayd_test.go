@@ -279,7 +279,7 @@ func TestSilentCaller(t *testing.T) {
 	}
 }
 
-// TestNotAcknowledged: a session whose front end can not be told that it is taken is not touched, so that
+// TestNotAcknowledged: a session whose front end cannot be told that it is taken is not touched, so that
 // the front end still has it.
 func TestNotAcknowledged(t *testing.T) {
 	s := startService(t)

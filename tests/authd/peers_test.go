@@ -143,8 +143,8 @@ while True:
 	}
 }
 
-// TestRootFollowsNoLink: the folder of the socket, or its metrics' one, is a link that the daemon's user has
-// put there. The daemon ends or goes without, and what the link leads to stays root's.
+// TestRootFollowsNoLink: the directory of the socket, or its metrics' one, is a link that the daemon's user
+// has put there. The daemon ends or goes without, and what the link leads to stays root's.
 func TestRootFollowsNoLink(t *testing.T) {
 	ann(t, "authuserdb", nil)
 	dir := harness.Dir(t)

@@ -90,7 +90,7 @@ func configure(t testing.TB, dir, name, text string) string {
 	return path
 }
 
-// texts returns the contents of all files below the folder.
+// texts returns the contents of all files below the directory.
 func texts(t testing.TB, dir string) string {
 	t.Helper()
 	var all strings.Builder

@@ -11,9 +11,9 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// TestLoginLowercase: a client that types capital letters finds its account in every database with LOGIN_LOWERCASE=1.
-// Without it MySQL and LDAP find it by themselves, PostgreSQL and userdb do not; nor does lower() in the login field,
-// which folds the column alone.
+// TestLoginLowercase: a client that types capital letters finds its account in every database with
+// LOGIN_LOWERCASE=1. Without it MySQL and LDAP find it by themselves, PostgreSQL and userdb do not; nor does
+// lower() in the login field, which folds the column alone.
 func TestLoginLowercase(t *testing.T) {
 	ann := account{
 		login: "ann@example.com", clear: "secret", mailhost: dovecotHost, uid: 4000, gid: 4000,

@@ -38,7 +38,7 @@ func newPair(t testing.TB, module string, s settings, env harness.Env) *pair {
 	return p
 }
 
-// ourDaemon starts our authdaemond with the configuration in folder, where its socket is, too.
+// ourDaemon starts our authdaemond with the configuration in directory, where its socket is, too.
 func ourDaemon(t testing.TB, folder, modules string, env harness.Env) *harness.Process {
 	t.Helper()
 	return runDaemon(t, harness.Bin(t, "authdaemond"), folder, modules, env)

@@ -21,7 +21,7 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// authority writes ca.pem, and cert.pem and key.pem for the address, to a new folder that user owns.
+// authority writes ca.pem, and cert.pem and key.pem for the address, to a new directory that user owns.
 func authority(t testing.TB, addr string) (folder string) {
 	t.Helper()
 	folder = harness.Dir(t)

@@ -38,13 +38,13 @@ type daemon struct {
 	cmd    *exec.Cmd
 }
 
-// startAuthdaemond starts it with the folder's files, and returns when it answers.
+// startAuthdaemond starts it with the directory's files, and returns when it answers.
 func startAuthdaemond(ctx context.Context, bin, folder string, out *output) (*daemon, error) {
 	rc := "authmodulelist=\"authuserdb\"\nauthdaemonvar=" + folder + "\n"
 	if err := os.WriteFile(filepath.Join(folder, "authdaemonrc"), []byte(rc), 0o600); err != nil {
 		return nil, err
 	}
-	// Started by root it stays root: the folder is ours alone.
+	// Started by root it stays root: the directory is ours alone.
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "authdaemond"), "-config", folder, "-user", "")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	cmd.Stdout, cmd.Stderr = out.log("authdaemond"), out.log("authdaemond")

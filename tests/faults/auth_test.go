@@ -181,7 +181,7 @@ func (f authFault) run(t *testing.T, m *harness.Mode, p protocol, addr string) {
 	log.WaitN(t, map[bool]int{true: 1}[f.failed], "LOGIN FAILED")
 }
 
-// local is for accounts that can not be served here. The process may already be half of somebody else by
+// local is for accounts that cannot be served here. The process may already be half of somebody else by
 // then, so the session may end with the answer.
 func (f authFault) local(t *testing.T, p protocol, log *harness.Log, addr string) {
 	conn := dial(t, addr+p.port)

@@ -44,7 +44,7 @@ func TestServers(t *testing.T) {
 		{"port", "127.0.9.4:1", temporary, []string{"address=127.0.9.4:1, step=connect, "}},
 		{"loop", "127.0.0.1", temporary, []string{"loop refused"}},
 		{"loopname", "self", temporary, []string{"loop refused"}},
-		{"badoption", "127.0.9.1:port", temporary, []string{"can not be proxied"}},
+		{"badoption", "127.0.9.1:port", temporary, []string{"cannot be proxied"}},
 		{"byname", "good", loggedIn, nil},
 		{"addresses", "two", loggedIn, []string{"address=127.0.9.1:PORT, step=connect, "}},
 		{"slowaddress", "slow", loggedIn, []string{"address=127.0.9.2:PORT, step=connect, "}},

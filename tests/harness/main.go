@@ -184,7 +184,7 @@ func moduleRoot() (string, error) {
 	return "", fmt.Errorf("no go.mod of this project above the working directory")
 }
 
-// Root returns the folder that holds go.mod.
+// Root returns the directory that holds go.mod.
 func Root(t testing.TB) string {
 	t.Helper()
 	root := os.Getenv(rootVar)
@@ -194,7 +194,7 @@ func Root(t testing.TB) string {
 	return root
 }
 
-// Dir returns a new folder with a short name that every user may enter (t.TempDir is 0700 and too long for
+// Dir returns a new directory with a short name that every user may enter (t.TempDir is 0700 and too long for
 // unix sockets). It is removed after the package's tests.
 func Dir(t testing.TB) string {
 	t.Helper()

@@ -15,7 +15,7 @@ import (
 )
 
 // furnish prepares fresh namespaces: nothing mounted here is seen outside, loopback is up, Courier's
-// folders are copies.
+// directories are copies.
 func furnish(dir string) error {
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mounts private: %w", err)
@@ -133,7 +133,7 @@ func privateDev(dir string) error {
 	return unix.Mount(dir, "/dev", "", unix.MS_MOVE, "")
 }
 
-// courierFolders lays a copy over /etc/courier and an empty tree over /run/courier, and an empty folder
+// courierFolders lays a copy over /etc/courier and an empty tree over /run/courier, and an empty directory
 // over /run/mailproxy. The compiled-in socket of the auth daemon is /run/courier/authdaemon/socket, so
 // each package has one auth daemon of its own there.
 func courierFolders(dir string) error {

@@ -173,7 +173,7 @@ func TestWhyWrapper(t *testing.T) {
 	}
 }
 
-// Without root the wrapper can not lift a limit: it says so to both sides instead of starting what can not
+// Without root the wrapper cannot lift a limit: it says so to both sides instead of starting what cannot
 // run.
 func TestWrapperNotRoot(t *testing.T) {
 	wrapper := filepath.Join(harness.Root(t), "etc", "courier", "imaplogin")

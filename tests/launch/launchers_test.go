@@ -154,7 +154,7 @@ func TestNotRoot(t *testing.T) {
 		"setpriv", "--reuid=courier", "--regid=courier", "--init-groups", filepath.Join(dir, s.program), s.server, "Maildir"}})
 	harness.Dialogue(t, s.addr(proxy), replace(s.login, "there"))
 	harness.Dialogue(t, s.addr(proxy), "S~ \\* OK .*\nC: a1 LOGIN here pw\nS~ a1 NO \\[UNAVAILABLE\\] .*\n")
-	p.Log.Wait(t, `^ERR: local account here: not started as root, so local accounts can not be served`)
+	p.Log.Wait(t, `^ERR: local account here: not started as root, so local accounts cannot be served`)
 	if found := p.Log.Find("LOGIN FAILED"); len(found) > 0 {
 		t.Errorf("counted as the client's failure: %q", found)
 	}

@@ -110,7 +110,7 @@ func TestOneShotDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 		io.WriteString(conn, map[string]string{"IMAP": "a LOGIN x y\r\n", "POP3": "USER x\r\nPASS y\r\n"}[s.name])
-		// 3 is the folder that ls reads.
+		// 3 is the directory that ls reads.
 		p.Log.Wait(t, `^0, 1, 2, 3$`)
 		conn.Close()
 		p.Stop()

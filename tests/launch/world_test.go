@@ -135,7 +135,7 @@ func (s side) wantLog(t *testing.T, log *harness.Log, ip string) {
 	)
 }
 
-// overlay makes folders of the machine writable for the tests of this package alone.
+// overlay makes directories of the machine writable for the tests of this package alone.
 func overlay(t *testing.T, folders ...string) {
 	t.Helper()
 	for _, folder := range folders {

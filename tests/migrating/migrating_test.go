@@ -62,7 +62,7 @@ func TestCommands(t *testing.T) {
 				"eve:{SCRAM-SHA-256}4096,x==,y=,z=::::::host=mail4.example\n" +
 				"frank:" + sha + "::::::\n",
 		}, map[string]string{"ann@example.com": "mail1.example", "bob": "mail2.example:1143", "carl": "mail3.example"},
-			[]string{"dora: a password that userdb can not hold", "eve: a password that userdb can not hold", "frank: no host"}},
+			[]string{"dora: a password that userdb cannot hold", "eve: a password that userdb cannot hold", "frank: no host"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

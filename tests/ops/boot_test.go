@@ -135,7 +135,7 @@ func boot(t *testing.T) *machine {
 }
 
 // cgroup makes a control group (version 2, no controllers needed), which goes with the test, and returns its
-// folder.
+// directory.
 func cgroup(t *testing.T) string {
 	t.Helper()
 	top := harness.Dir(t)

@@ -11,7 +11,7 @@ import (
 )
 
 // stage installs the project as "make install" does for a package, with the programs of the test, and returns
-// the folder.
+// the directory.
 func stage(t *testing.T) string {
 	t.Helper()
 	root := harness.Dir(t)

@@ -16,7 +16,7 @@ import (
 var asOldUser = []string{"setpriv", "--reuid=mailproxy", "--regid=mailproxy", "--clear-groups"}
 
 // TestUpgrade: a machine as the last release leaves it, where relayd, authdaemond and front ends after the
-// login are one user, mailproxy, who may write to the sockets' folders, becomes one with three users.
+// login are one user, mailproxy, who may write to the sockets' directories, becomes one with three users.
 // Sessions go on, and so do logins.
 func TestUpgrade(t *testing.T) {
 	m := installed(t)
@@ -32,7 +32,7 @@ func TestUpgrade(t *testing.T) {
 	for _, pid := range old {
 		m.wantUser(t, pid, "mailproxy")
 	}
-	// What the old user could do to the folder of a service that is none of its business: the socket of the
+	// What the old user could do to the directory of a service that is none of its business: the socket of the
 	// metrics is a link.
 	victim := "/srv/victim"
 	write(t, m.path(victim), "root's\n", 0o600)
@@ -78,7 +78,7 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("%s: %s", e.Identifier, e.Message)
 	}
 
-	// A listener in the place of authdaemond, made while the folder was the old user's: the next run of the
+	// A listener in the place of authdaemond, made while the directory was the old user's: the next run of the
 	// script puts systemd's there.
 	m.run(t, "chmod", "0770", "/run/mailproxy/authdaemon")
 	m.run(t, "chgrp", "mailproxy", "/run/mailproxy/authdaemon")
@@ -117,8 +117,8 @@ while True:
 	}
 }
 
-// becomeOld takes the machine back to what the last release's package makes of it: one user, and folders that
-// its group may write to.
+// becomeOld takes the machine back to what the last release's package makes of it: one user, and directories
+// that its group may write to.
 func (m *machine) becomeOld(t *testing.T) {
 	t.Helper()
 	m.run(t, "systemctl", "stop", "mailproxy-authdaemond.socket", "mailproxy-relayd.socket",

@@ -5,7 +5,7 @@
 // table of variables in the test is the list of those differences, each with its reason. What is not in a
 // table is equal.
 //
-// Not tested here: input that Courier can not stand (a NUL hangs it, a line over 8 KB mixes its buffers),
+// Not tested here: input that Courier cannot stand (a NUL hangs it, a line over 8 KB mixes its buffers),
 // TLS, and time limits; see the dialogues' own tests and tests/tls.
 package parity
 

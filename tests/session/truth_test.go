@@ -67,7 +67,8 @@ func tap(t *testing.T, addr, to string) *wiretap {
 	return w
 }
 
-// Where TLS is required and the client is told to do without, no client that reads capabilities sends a password in clear.
+// Where TLS is required and the client is told to do without, no client that reads capabilities sends a
+// password in clear.
 func TestNoPasswordBeforeTLS(t *testing.T) {
 	const user, password = "joe", "in-the-clear"
 	harness.Userdb(t, harness.Account{Name: user, Password: password, Home: harness.NewHome(t)})
@@ -105,7 +106,8 @@ func TestNoPasswordBeforeTLS(t *testing.T) {
 	}
 }
 
-// Python's poplib logs in at a mailhost that knows no UTF8 and hangs up on it, whether UTF8 is offered or not.
+// Python's poplib logs in at a mailhost that knows no UTF8 and hangs up on it, whether UTF8 is offered or
+// not.
 func TestPoplibUTF8(t *testing.T) {
 	harness.Userdb(t, harness.Account{Name: "joe", Password: "pw", Options: "mailhost=127.0.21.9"})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)

@@ -132,7 +132,7 @@ func (m *mailhost) serve(s script, p int) func(net.Conn) error {
 	}
 }
 
-// Every mailhost that can not be trusted is refused, temporarily, with the reason in the log and without a
+// Every mailhost that cannot be trusted is refused, temporarily, with the reason in the log and without a
 // word of the login in clear text.
 func TestMailhostRefused(t *testing.T) { ways(t, testMailhostRefused) }
 

@@ -88,7 +88,7 @@ func (r *Runner) step(out *sender, step Step) error {
 			out.flush()
 			return out.closeWrite()
 		default:
-			return fmt.Errorf("the side that is played can not send %q", string(step.Op))
+			return fmt.Errorf("the side that is played cannot send %q", string(step.Op))
 		}
 		return nil
 	}

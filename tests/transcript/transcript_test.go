@@ -130,7 +130,7 @@ func TestDifferences(t *testing.T) {
 		"end too early": {"", ".. 1s", "want silence"},
 		"no match":      {"+ \r\n", `S~ \+ .+`, `got "+ "`},
 		"bytes":         {"+ x", `S= "+ y"`, `want "+ y"`},
-		"not playable":  {"", "C~ x", "can not send"},
+		"not playable":  {"", "C~ x", "cannot send"},
 		"no variable":   {"", "C: ${nothing}", "nothing"},
 		"after the end": {"", "C-\nC: x", "nothing can be sent"},
 	} {

@@ -68,7 +68,8 @@ func (f *Front) Refusals(t *testing.T, cases []Refusal) {
 				t.Errorf("%d mailhosts were asked, want %d", asked.Load(), want)
 			}
 			log := s.Log.String()
-			if n := strings.Count(log, "user="+Fay); n != int(want) || strings.Count(log, c.Level+": ") < n || !strings.Contains(log, c.Log) {
+			if n := strings.Count(log, "user="+Fay); n != int(want) || strings.Count(log, c.Level+": ") < n ||
+				!strings.Contains(log, c.Log) {
 				t.Errorf("want %d lines of level %s with %q, got\n%s", want, c.Level, c.Log, log)
 			}
 			if failedLine.MatchString(log) || strings.Contains(log, "geheim") || strings.Contains(log, "mpw") {

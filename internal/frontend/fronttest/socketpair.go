@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socketpair returns the two ends of a stream socket: real sockets, as net.Pipe has no buffer and can not
+// Socketpair returns the two ends of a stream socket: real sockets, as net.Pipe has no buffer and cannot
 // be peeked at. Both work for 20 seconds and are closed with the test.
 func Socketpair(t testing.TB) (ours, theirs *net.UnixConn) {
 	t.Helper()

@@ -77,7 +77,15 @@ func issue(t testing.TB, ca *Pair, s Spec, isCA bool) *Pair {
 	}
 	if s.Email != "" {
 		tmpl.Subject.ExtraNames = append(tmpl.Subject.ExtraNames, pkix.AttributeTypeAndValue{
-			Type: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1}, Value: asn1.RawValue{Tag: asn1.TagIA5String, Bytes: []byte(s.Email)}}) // RFC 5280 section 4.1.2.6
+			Type: asn1.ObjectIdentifier{
+				1,
+				2,
+				840,
+				113549,
+				1,
+				9,
+				1,
+			}, Value: asn1.RawValue{Tag: asn1.TagIA5String, Bytes: []byte(s.Email)}}) // RFC 5280 section 4.1.2.6
 	}
 	if s.AltMail != "" {
 		tmpl.EmailAddresses = []string{s.AltMail}
