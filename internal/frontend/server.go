@@ -34,7 +34,7 @@ type Options struct {
 	Auth AuthModule
 	// Args are the local server and the default maildir; not needed where Local is nil.
 	Args []string
-	// TLS makes the handshakes with clients; nil = the files are read for each of them.
+	// TLS makes the handshakes with clients; nil = FileTLS without a memory.
 	TLS TLS
 	// Throttle remembers failed logins; nil = THROTTLE_FILE, which each connection opens when it needs it and
 	// closes before DropRoot.
@@ -97,7 +97,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("a front end with local accounts needs the local server and a maildir")
 	}
 	if o.TLS == nil {
-		o.TLS = fileTLS{o.Config.TLS}
+		o.TLS = FileTLS{Settings: o.Config.TLS}
 	}
 	if o.System == nil {
 		o.System = RealSystem()

@@ -30,18 +30,21 @@ type SetupError struct{ error }
 // Unwrap returns the cause.
 func (e *SetupError) Unwrap() error { return e.error }
 
-// fileTLS reads the files of TLS_CERTFILE and the others for each connection.
-type fileTLS struct{ settings config.TLS }
+// FileTLS reads the files of TLS_CERTFILE and the others for each connection, or by way of a memory.
+type FileTLS struct {
+	Settings config.TLS
+	Memory   *tlsconf.Memory // nil = everything is read each time
+}
 
 // Check is part of TLS.
-func (f fileTLS) Check(o tlsconf.Options) error {
-	o.TLS = f.settings
+func (f FileTLS) Check(o tlsconf.Options) error {
+	o.TLS, o.Memory = f.Settings, f.Memory
 	return tlsconf.Check(o)
 }
 
 // Handshake is part of TLS.
-func (f fileTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Options) (*tlsconf.Conn, error) {
-	o.TLS = f.settings
+func (f FileTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Options) (*tlsconf.Conn, error) {
+	o.TLS, o.Memory = f.Settings, f.Memory
 	server, err := tlsconf.NewServer(o)
 	if err != nil {
 		return nil, &SetupError{err}
@@ -116,8 +119,7 @@ func (s *Conn) handshake(ctx context.Context, startTLS bool) error {
 	defer cancel()
 	conn, err := s.Options.TLS.Handshake(ctx, s.Client, s.tlsOptions(startTLS))
 	if err != nil {
-		certificate, unusable := errors.AsType[*tlsconf.CertificateError](err)
-		if _, ours := errors.AsType[*SetupError](err); ours || unusable && !certificate.Again {
+		if isOurs(err) {
 			return s.tlsFailed(s.Log.Errf, err)
 		}
 		return s.tlsFailed(s.Log.Infof, err) // scanners cause it by the dozen
@@ -126,6 +128,15 @@ func (s *Conn) handshake(ctx context.Context, startTLS bool) error {
 	s.Peer.TLS = tlsconf.Facts(&state)
 	s.encrypted(conn)
 	return nil
+}
+
+// isOurs says whether a handshake failed by the installation's fault, and not yet for that reason.
+func isOurs(err error) bool {
+	if certificate, ok := errors.AsType[*tlsconf.CertificateError](err); ok {
+		return !certificate.Again
+	}
+	_, ok := errors.AsType[*SetupError](err)
+	return ok
 }
 
 // tlsFailed writes the one line about a handshake with the client that failed; the session ends with it.
