@@ -39,6 +39,9 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName = s.Get("MYSQL_USERNAME"), s.Get("MYSQL_PASSWORD"), s.Get("MYSQL_DATABASE")
 	cfg.ClientFoundRows = true
+	// A connection that the server has ended is noticed by its use, which is then repeated: to look at each one
+	// before its use costs a system call for each query.
+	cfg.CheckConnLiveness = false
 	cfg.Logger = silent{}
 	server, socket := s.Get("MYSQL_SERVER"), s.Get("MYSQL_SOCKET")
 	switch {
