@@ -21,8 +21,11 @@ func TestRelayStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	relayed := make(chan error, 1)
-	go func() { relayed <- w.Relay(ctx, o, "a1 OK\r\n") }()
+	ended := make(chan int, 1)
+	if err := w.Relay(ctx, o, "a1 OK\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	go func() { ended <- w.carrier.Wait(ctx) }()
 	answer := make([]byte, 7)
 	if _, err := io.ReadFull(w.client, answer); err != nil || string(answer) != "a1 OK\r\n" {
 		t.Fatalf("%q %v", answer, err)
@@ -32,9 +35,9 @@ func TestRelayStopped(t *testing.T) {
 		t.Errorf("the client reads %q, %v", rest, err)
 	}
 	select {
-	case err := <-relayed:
-		if err != nil {
-			t.Error(err)
+	case status := <-ended:
+		if status != 0 {
+			t.Errorf("exit status %d", status)
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("the session does not end")
