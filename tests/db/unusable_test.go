@@ -36,75 +36,95 @@ var unusable = []struct{ field, value, line string }{
 
 const locked = "locked"
 
-// TestUnusable asks for such accounts in every database: a temporary failure with right and with wrong
-// passwords, in every way of asking, and one line that says why.
-func TestUnusable(t *testing.T) {
-	const password = "clear secret"
-	sql := "create table odd (id varchar(128), crypt varchar(255), clear varchar(128), uid varchar(40), gid varchar(40), home varchar(255));\n"
+// oddPassword is the password of every account of the table that has a clear one.
+const oddPassword = "clear secret"
+
+// oddName returns the name of the i-th account of unusable.
+func oddName(i int) string { return fmt.Sprintf("odd%d@example.com", i) }
+
+// oddDatabases starts the databases with a server, holding these accounts, on addresses of net ("127.0.15"):
+// a table "odd" or entries below ou=people. The account fine@example.com can be used.
+func oddDatabases(t *testing.T, net string) []database {
+	t.Helper()
+	sql := "create table odd (id varchar(128), crypt varchar(255), clear varchar(128), uid varchar(40), " +
+		"gid varchar(40), home varchar(255));\n"
 	text := ""
-	for i, u := range unusable {
-		fields := map[string]string{"uid": "5001", "gid": "5001", "home": "/h", "crypt": ""}
-		fields[u.field] = u.value
+	add := func(name string, fields map[string]string) {
 		null := func(s string) string {
 			if s == "" {
 				return "NULL"
 			}
 			return sqlQuote(s, false)
 		}
-		name := fmt.Sprintf("odd%d@example.com", i)
 		clear := ", NULL, " // a hash decides alone in SQL, the clear password in LDAP
 		if fields["crypt"] == "" {
-			clear = ", " + sqlQuote(password, false) + ", "
+			clear = ", " + sqlQuote(oddPassword, false) + ", "
 		}
 		sql += "insert into odd values (" + sqlQuote(name, false) + ", " + null(fields["crypt"]) + clear +
 			null(fields["uid"]) + ", " + null(fields["gid"]) + ", " + null(fields["home"]) + ");\n"
-		text += fmt.Sprintf(
-			"dn: uid=odd%d,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: odd%d\nmail: %s\n",
-			i,
-			i,
-			name,
-		)
-		for _, field := range [][2]string{{"handle", "uid"}, {"disableimap", "gid"}, {"homeDirectory", "home"}, {"userPassword", "crypt"}} {
+		text += mailEntry(strings.TrimSuffix(name, "@example.com"), name)
+		for _, field := range [][2]string{
+			{"handle", "uid"}, {"disableimap", "gid"}, {"homeDirectory", "home"}, {"userPassword", "crypt"},
+		} {
 			if v := fields[field[1]]; v != "" {
 				text += field[0] + ": " + v + "\n"
 			}
 		}
 		if fields["crypt"] == "" {
-			text += "clearPassword: " + password + "\n"
+			text += "clearPassword: " + oddPassword + "\n"
 		}
 		text += "\n"
 	}
-	sql += "insert into odd values ('twin', NULL, 'a', '7', '7', '/a');\ninsert into odd values ('twin', NULL, 'b', '7', '7', '/b');\n" +
-		"insert into odd values ('same', NULL, 'a', '7', '7', '/a');\ninsert into odd values ('same', NULL, 'a', '7', '7', '/a');\n"
-	text += "dn: uid=comma,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: comma\nmail: comma@example.com\n" +
-		"handle: 7\ndisableimap: 7\nhomeDirectory: /h\nclearPassword: " + password + "\nmailhost: x,mailhost=evil\n\n"
-	pg, my := harness.Postgres(t, "127.0.15.1"), harness.MariaDB(t, "127.0.15.2")
+	for i, u := range unusable {
+		fields := map[string]string{"uid": "5001", "gid": "5001", "home": "/h"}
+		fields[u.field] = u.value
+		add(oddName(i), fields)
+	}
+	add("fine@example.com", map[string]string{"uid": "7", "gid": "7", "home": "/h"})
+	const usable = "handle: 7\ndisableimap: 7\nhomeDirectory: /h\nclearPassword: " + oddPassword + "\n"
+	for _, row := range []string{"'twin', NULL, 'a', '7', '7', '/a'", "'twin', NULL, 'b', '7', '7', '/b'",
+		"'same', NULL, 'a', '7', '7', '/a'", "'same', NULL, 'a', '7', '7', '/a'"} {
+		sql += "insert into odd values (" + row + ");\n"
+	}
+	text += mailEntry("comma", "comma@example.com") + usable + "mailhost: x,mailhost=evil\n\n" +
+		mailEntry("twin1", "twin@example.com") + usable + "\n" +
+		mailEntry("twin2", "twin@example.com") + usable + "\n"
+	pg, my := harness.Postgres(t, net+".1"), harness.MariaDB(t, net+".2")
 	pg.SQL(t, sql)
 	my.SQL(t, sql)
-	dir := directory(t, "127.0.15.3", nil, harness.LDAPOptions{LDIF: text})
-	list := []database{
-		{
-			"authpgsql", pg, pgsqlSettings(pg).with(plainTable("PGSQL_")), nil,
-		}, {"authmysql", my, mysqlSettings(my).with(plainTable("MYSQL_")), nil},
+	dir := directory(t, net+".3", nil, harness.LDAPOptions{LDIF: text})
+	return []database{
+		{"authpgsql", pg, pgsqlSettings(pg).with(plainTable("PGSQL_")), nil},
+		{"authmysql", my, mysqlSettings(my).with(plainTable("MYSQL_")), nil},
 		{"authldap", dir, ldapSettings(dir).with(settings{"LDAP_UID": "handle", "LDAP_GID": "disableimap"}), nil},
 	}
-	for _, d := range list {
+}
+
+// mailEntry returns the beginning of an entry.
+func mailEntry(uid, mail string) string {
+	return "dn: uid=" + uid + ",ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\n" +
+		"uid: " + uid + "\nmail: " + mail + "\n"
+}
+
+// TestUnusable asks for such accounts in every database: a temporary failure with right and with wrong
+// passwords, in every way of asking, and one line that says why.
+func TestUnusable(t *testing.T) {
+	for _, d := range oddDatabases(t, "127.0.15") {
 		t.Run(d.module, func(t *testing.T) {
 			c, p, folder := d.start(t, d.base)
-			askUnusable(t, c, p, d.module, folder, password)
+			askUnusable(t, c, p, d.module, folder)
 			if d.module == "authldap" {
-				want(t, c, question{"login", "imap", "comma@example.com", password}, "temporary failure")
-				p.Log.WaitN(
-					t,
-					1,
-					`"comma@example.com" cannot be used: mailhost="x,mailhost=evil": .* comma: blanks or semicolons separate mailhosts$`,
-				)
+				want(t, c, question{"login", "imap", "comma@example.com", oddPassword}, "temporary failure")
+				p.Log.WaitN(t, 1, `"comma@example.com" cannot be used: mailhost="x,mailhost=evil": .* comma: `+
+					`blanks or semicolons separate mailhosts$`)
+				want(t, c, question{"login", "imap", "twin@example.com", oddPassword}, "temporary failure")
+				p.Log.WaitN(t, 1, `account "twin@example.com" cannot be used: more than one entry with mail=`)
 			} else {
 				want(t, c, question{"login", "imap", "twin", "a"}, "temporary failure")
 				p.Log.WaitN(t, 1, `account "twin" cannot be used: more than one row of that name`)
 				want(t, c, question{"login", "imap", "same", "a"}, `home="/a"`)
 			}
-			if lines := p.Log.Find(`cannot answer|geheim|` + password); len(lines) != 0 {
+			if lines := p.Log.Find(`cannot answer|geheim|` + oddPassword); len(lines) != 0 {
 				t.Errorf("log %q", lines)
 			}
 			err := c.Enumerate(t.Context(), func(a *authlib.Account) error {
@@ -121,21 +141,21 @@ func TestUnusable(t *testing.T) {
 }
 
 // askUnusable asks for the accounts that cannot be used, and has authdaemond test show them.
-func askUnusable(t *testing.T, c *authlib.Client, p *harness.Process, module, folder, password string) {
+func askUnusable(t *testing.T, c *authlib.Client, p *harness.Process, module, folder string) {
 	t.Helper()
 	for i, u := range unusable {
-		name := fmt.Sprintf("odd%d@example.com", i)
+		name := oddName(i)
 		answer, said := "temporary failure", `cannot be used: `+strings.TrimSuffix(u.line, "$")
 		if u.line == locked {
 			answer, said = "refused", "no such account, or wrong password"
 		}
-		want(t, c, question{"login", "imap", name, password}, answer)
+		want(t, c, question{"login", "imap", name, oddPassword}, answer)
 		want(t, c, question{"login", "imap", name, "wrong"}, answer)
 		if u.field != "crypt" { // those have no clear password, and PRE asks for none
 			want(t, c, question{"pre", "imap", name, ""}, answer)
-			want(t, c, question{"cram-md5", "imap", name, password}, answer)
+			want(t, c, question{"cram-md5", "imap", name, oddPassword}, answer)
 		}
-		if got := change(t, c, name, password, "new"); got != answer {
+		if got := change(t, c, name, oddPassword, "new"); got != answer {
 			t.Errorf("%s: change of password: %s", name, got)
 		}
 		line := `WARN: ` + module + `: account "` + regexp.QuoteMeta(name) + `" cannot be used: ` + u.line
@@ -144,7 +164,7 @@ func askUnusable(t *testing.T, c *authlib.Client, p *harness.Process, module, fo
 		} else if lines := p.Log.Find(name); len(lines) > 0 {
 			t.Errorf("%s is locked; log %q", name, lines)
 		}
-		cmd := exec.Command(harness.PlainBin(t, "authdaemond"), "-config", folder, "test", name, password)
+		cmd := exec.Command(harness.PlainBin(t, "authdaemond"), "-config", folder, "test", name, oddPassword)
 		out, err := cmd.CombinedOutput()
 		if err == nil || !regexp.MustCompile(`FAILED: .*`+said).Match(out) {
 			t.Errorf("authdaemond test %s: %v: %s, want %s", name, err, out, said)
@@ -152,16 +172,16 @@ func askUnusable(t *testing.T, c *authlib.Client, p *harness.Process, module, fo
 	}
 }
 
-// TestUnusableUserdb asks for the same accounts in a userdb.
-func TestUnusableUserdb(t *testing.T) {
-	const password = "clear secret"
-	text := "blanks@example.com uid=7|gid=7|home=/h|systempw={PLAIN}" + password + "\n" +
-		"twin@example.com\tuid=7|gid=7|home=/first|systempw={PLAIN}" + password + "\n" +
-		"twin@example.com\tuid=7|gid=7|home=/second|systempw={PLAIN}" + password + "\n"
+// oddUserdb starts our daemon with the same accounts in a userdb.
+func oddUserdb(t *testing.T) (c *authlib.Client, p *harness.Process, folder string) {
+	t.Helper()
+	const usable = "uid=7|gid=7|systempw={PLAIN}" + oddPassword + "|home="
+	text := "blanks@example.com " + usable + "/h\nfine@example.com\t" + usable + "/h\n" +
+		"twin@example.com\t" + usable + "/first\ntwin@example.com\t" + usable + "/second\n"
 	for i, u := range unusable {
-		fields := map[string]string{"uid": "5001", "gid": "5001", "home": "/h", "crypt": "{PLAIN}" + password}
+		fields := map[string]string{"uid": "5001", "gid": "5001", "home": "/h", "crypt": "{PLAIN}" + oddPassword}
 		fields[u.field] = u.value
-		line := fmt.Sprintf("odd%d@example.com\tsystempw=%s", i, fields["crypt"])
+		line := oddName(i) + "\tsystempw=" + fields["crypt"]
 		for _, name := range []string{"uid", "gid", "home"} {
 			if fields[name] != "" {
 				line += "|" + name + "=" + fields[name]
@@ -169,20 +189,25 @@ func TestUnusableUserdb(t *testing.T) {
 		}
 		text += line + "\n"
 	}
-	folder := harness.Dir(t)
+	folder = harness.Dir(t)
 	if err := os.WriteFile(filepath.Join(folder, "userdb"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := ourDaemon(t, folder, "authuserdb", nil)
-	c := &authlib.Client{Socket: filepath.Join(folder, "socket")}
-	askUnusable(t, c, p, "authuserdb", folder, password)
-	want(t, c, question{"login", "imap", "blanks@example.com", password}, "temporary failure")
+	p = ourDaemon(t, folder, "authuserdb", nil)
+	return &authlib.Client{Socket: filepath.Join(folder, "socket")}, p, folder
+}
+
+// TestUnusableUserdb asks for the same accounts in a userdb.
+func TestUnusableUserdb(t *testing.T) {
+	c, p, folder := oddUserdb(t)
+	askUnusable(t, c, p, "authuserdb", folder)
+	want(t, c, question{"login", "imap", "blanks@example.com", oddPassword}, "temporary failure")
 	p.Log.WaitN(t, 1, `WARN: .*"blanks@example.com" cannot be used: a blank, not a TAB, behind the name in `)
-	if got := change(t, c, "blanks@example.com", password, "new"); got != "temporary failure" {
+	if got := change(t, c, "blanks@example.com", oddPassword, "new"); got != "temporary failure" {
 		t.Errorf("blanks: change of password: %s", got)
 	}
 	// As makeuserdb has it.
-	want(t, c, question{"login", "imap", "twin@example.com", password}, `home="/first"`)
+	want(t, c, question{"login", "imap", "twin@example.com", oddPassword}, `home="/first"`)
 }
 
 // plainTable are the settings for a table without optional columns.

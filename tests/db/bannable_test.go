@@ -1,0 +1,78 @@
+package db
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"mailproxy/authlib"
+	"mailproxy/tests/harness"
+)
+
+// refusedLogin is a login that the front ends refuse.
+type refusedLogin struct {
+	user, password string
+	bannable       bool // name or password are wrong: fail2ban counts it; otherwise the account cannot be used
+}
+
+// TestBannable: the front ends tell a client of an account that cannot be used to come again later, and
+// write no LOGIN FAILED, the line that fail2ban counts; a wrong password, a name that nobody has and a locked
+// account are a failed login. Whatever database the account is in.
+func TestBannable(t *testing.T) {
+	common := []refusedLogin{
+		{"fine@example.com", "wrong", true}, {"nobody@example.com", oddPassword, true},
+	}
+	for i, u := range unusable {
+		common = append(common, refusedLogin{oddName(i), oddPassword, u.line == locked})
+	}
+	own := map[string][]refusedLogin{
+		"authpgsql": {{"twin", "a", false}},
+		"authmysql": {{"twin", "a", false}},
+		"authldap":  {{"twin@example.com", oddPassword, false}, {"comma@example.com", oddPassword, false}},
+	}
+	for i, d := range oddDatabases(t, "127.0.19") {
+		t.Run(d.module, func(t *testing.T) {
+			c, _, folder := d.start(t, d.base)
+			refuseLogins(t, c, folder, fmt.Sprintf("127.0.19.%d", 10+i), append(own[d.module], common...))
+		})
+	}
+	t.Run("authuserdb", func(t *testing.T) {
+		c, _, folder := oddUserdb(t)
+		blanks := refusedLogin{"blanks@example.com", oddPassword, false}
+		refuseLogins(t, c, folder, "127.0.19.20", append([]refusedLogin{blanks}, common...))
+	})
+}
+
+// refuseLogins tries the logins through front ends on addr that ask the daemon in folder.
+func refuseLogins(t *testing.T, c *authlib.Client, folder, addr string, list []refusedLogin) {
+	t.Helper()
+	// The account whose wrong password is tried is there.
+	want(t, c, question{"login", "imap", "fine@example.com", oddPassword}, `home="/h"`)
+	env := harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(folder, "socket"), "LOGIN_FAIL_DELAY": "0",
+		"IMAP_PROXY": "1", "POP3_PROXY": "1"}
+	for _, p := range []struct {
+		log            *harness.Log
+		port, login    string // login is what the client says, with name and password
+		answer         string // with the code
+		later, refused string // the codes
+	}{
+		{harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env).Log, ":143",
+			"C: a LOGIN %s \"%s\"\n", "a NO [%s] ", "UNAVAILABLE", "AUTHENTICATIONFAILED"},
+		{harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env).Log, ":110",
+			"C: USER %s\nS~ \\+OK .*\nC: PASS %s\n", "-ERR [%s] ", "SYS/TEMP", "AUTH"},
+	} {
+		for n, l := range list {
+			code, failed := p.later, 0
+			if l.bannable {
+				code, failed = p.refused, 1
+			}
+			answer := regexp.QuoteMeta(fmt.Sprintf(p.answer, code))
+			harness.Dialogue(t, addr+p.port, "S~ (\\* |\\+)OK .*\n"+fmt.Sprintf(p.login, l.user, l.password)+
+				"S~ "+answer+".*\n")
+			// Either line is written, so that the absence of one is known.
+			p.log.WaitN(t, n+1, `INFO: LOGIN FAILED, |WARN: authentication error, `)
+			p.log.WaitN(t, failed, `LOGIN FAILED, user=`+regexp.QuoteMeta(l.user)+`,`)
+		}
+	}
+}
