@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mailproxy/tests/testlog"
 )
 
 func TestOptions(t *testing.T) {
@@ -57,8 +59,9 @@ func TestOldOptions(t *testing.T) {
 	p := startProcess(t, "-options", path)
 	for _, option := range []string{"-tls", "-maxlogins"} {
 		line := "WARN: relayd: option " + option + " no longer has a meaning and is ignored"
-		if n := strings.Count(p.log.String(), line); n != 1 {
-			t.Errorf("%d lines about %s:\n%s", n, option, p.log)
+		if !testlog.Eventually(func() bool { return strings.Contains(p.log.String(), line) }) ||
+			strings.Count(p.log.String(), line) != 1 {
+			t.Errorf("not one line about %s:\n%s", option, p.log)
 		}
 	}
 }
