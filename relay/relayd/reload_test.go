@@ -111,11 +111,10 @@ func TestReloadFaults(t *testing.T) {
 		}
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
-		wait := s.join(t, nc, nm)
+		s.join(t, nc, nm)
 		exchange(t, fc, fm)
 		fc.Close()
 		fm.Close()
-		_ = wait
 		waitFor(t, func() bool { return s.engine.Totals().Counted == len(far) })
 		if out, _, err := ask(s.socket, "who"); err != nil || strings.Count(out, "\n") != len(far) {
 			t.Errorf("%s: who: %q %v", fault, out, err)
