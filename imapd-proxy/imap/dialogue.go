@@ -9,6 +9,7 @@ import (
 
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
+	"mailproxy/internal/mailhost"
 )
 
 // The limits on how many commands in a row may be wrong; the last of them ends the session.
@@ -34,7 +35,7 @@ type dialogue struct {
 	// patience is how many it may become.
 	patience int
 	// said are the fields of the client's last ID.
-	said []frontend.IDField
+	said []mailhost.IDField
 	// rcvd and sent count the bytes before STARTTLS (rcvd) and in all (sent).
 	rcvd, sent int64
 	// identified is set when an ID has been logged.

@@ -7,14 +7,14 @@ import (
 	"strings"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/frontend"
+	"mailproxy/internal/mailhost"
 )
 
 // follow puts together what the client reads as the answer to its login: what the mailhost had to say to it,
 // its capabilities if IMAP_PROXY_FOREIGN wants them, and the tagged OK. What the mailhost says from now on is
 // never lost, reordered or rewritten.
 func (u *upstream) follow(context.Context) error {
-	u.step = frontend.StepFollow
+	u.step = mailhost.StepFollow
 	u.m.Answer = u.said.bytes
 	code := ""
 	switch u.m.Config.IMAP.Foreign {

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/frontend"
+	"mailproxy/internal/mailhost"
 )
 
 // forwardClient tells the mailhost who the real client is, with the fields of RFC 2971's ID command that
@@ -20,12 +20,12 @@ func (u *upstream) forwardClient(context.Context) error {
 	if !forward && !u.proxy {
 		return nil
 	}
-	u.step = frontend.StepForward
+	u.step = mailhost.StepForward
 	own := u.ownFields(forward)
 	if len(own) == 0 {
 		return nil
 	}
-	var theirs []frontend.IDField
+	var theirs []mailhost.IDField
 	if forward && !u.m.LeaveOut {
 		theirs = clientFields(u.m.ID, maxID-len(own))
 	}
@@ -36,9 +36,9 @@ func (u *upstream) forwardClient(context.Context) error {
 		status, err = u.sendID("I2", own)
 	}
 	switch {
-	case frontend.HungUp(err) && len(theirs) > 0:
-		return &frontend.HungUpError{What: "the client's fields of ID", Err: err}
-	case frontend.HungUp(err) && forward: // it is not logged in to without the client's address
+	case mailhost.HungUp(err) && len(theirs) > 0:
+		return &mailhost.HungUpError{What: "the client's fields of ID", Err: err}
+	case mailhost.HungUp(err) && forward: // it is not logged in to without the client's address
 		return errors.New("mailhost hangs up when it is told the client's address (PROXY_FORWARD_CLIENT=ID)")
 	case err == nil && status != "OK" && forward:
 		u.m.Log.Warnf("%s did not take the client's address (PROXY_FORWARD_CLIENT=ID): %s", u.m.Host, status)
@@ -47,7 +47,7 @@ func (u *upstream) forwardClient(context.Context) error {
 }
 
 // sendID says ID and returns the status of the answer.
-func (u *upstream) sendID(tag string, fields []frontend.IDField) (string, error) {
+func (u *upstream) sendID(tag string, fields []mailhost.IDField) (string, error) {
 	text := ""
 	for _, f := range fields {
 		value := "NIL"
@@ -64,11 +64,11 @@ func (u *upstream) sendID(tag string, fields []frontend.IDField) (string, error)
 }
 
 // ownFields are ours: who the client is, if that is forwarded and known, and how many proxies may follow.
-func (u *upstream) ownFields(forward bool) []frontend.IDField {
-	var own []frontend.IDField
+func (u *upstream) ownFields(forward bool) []mailhost.IDField {
+	var own []mailhost.IDField
 	add := func(name, value string) {
 		if value != "" {
-			own = append(own, frontend.IDField{Name: name, Value: value})
+			own = append(own, mailhost.IDField{Name: name, Value: value})
 		}
 	}
 	if c := u.m.Client; forward {
@@ -86,8 +86,8 @@ func (u *upstream) ownFields(forward bool) []frontend.IDField {
 // clientFields are at most n of those that a client has sent. Names that begin with x- are left out, as
 // mailhosts believe several of them, and so is what comes twice, what RFC 2971 section 3.3 does not allow,
 // and what cannot be quoted.
-func clientFields(said []frontend.IDField, n int) []frontend.IDField {
-	var fields []frontend.IDField
+func clientFields(said []mailhost.IDField, n int) []mailhost.IDField {
+	var fields []mailhost.IDField
 	seen := map[string]bool{}
 	for _, f := range said {
 		name := strings.ToLower(f.Name)

@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"strings"
 
-	"mailproxy/internal/frontend"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/text"
 	"mailproxy/internal/version"
 )
@@ -67,7 +67,7 @@ func (d *dialogue) id(ctx context.Context, tag string) error {
 
 // idFields reads the argument of ID: NIL, or a list of strings in pairs. All of them together are no longer
 // than a line may be.
-func (p *parser) idFields() ([]frontend.IDField, error) {
+func (p *parser) idFields() ([]mailhost.IDField, error) {
 	p.blanks()
 	if strings.EqualFold(string(p.rest), "NIL") {
 		p.rest = nil
@@ -77,7 +77,7 @@ func (p *parser) idFields() ([]frontend.IDField, error) {
 		return nil, errSyntax
 	}
 	p.rest = p.rest[1:]
-	var said []frontend.IDField
+	var said []mailhost.IDField
 	size := 0
 	for field := 0; ; field++ {
 		p.blanks()
@@ -96,7 +96,7 @@ func (p *parser) idFields() ([]frontend.IDField, error) {
 		case field >= 2*maxID:
 			return nil, errSyntax
 		case field%2 == 0:
-			said = append(said, frontend.IDField{Name: value})
+			said = append(said, mailhost.IDField{Name: value})
 		default:
 			said[len(said)-1].Value, said[len(said)-1].Nil = value, null
 		}

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/internal/mailhost"
 	"mailproxy/tests/transcript"
 )
 
@@ -50,8 +50,8 @@ func TestLongID(t *testing.T) {
 // What goes along with our own fields: 30 in all, none that a mailhost believes, none twice, none that can
 // not be quoted.
 func TestClientFields(t *testing.T) {
-	f := func(name, value string) frontend.IDField { return frontend.IDField{Name: name, Value: value} }
-	said := []frontend.IDField{
+	f := func(name, value string) mailhost.IDField { return mailhost.IDField{Name: name, Value: value} }
+	said := []mailhost.IDField{
 		f("name", "Thunder\"bird"), {Name: "os", Nil: true}, f("X-Originating-IP", "192.0.2.1"), f("x-proxy-ttl", "1"), f("NAME", "again"),
 		f("vendor", "Grün"), f("bell", "\a"), f("", "x"), f(strings.Repeat("n", 31), "x"), f("long", strings.Repeat("v", 1025)), f("version", ""),
 	}
@@ -71,8 +71,8 @@ func TestClientFields(t *testing.T) {
 func TestForwardedFields(t *testing.T) {
 	const forward = "PROXY_FORWARD_CLIENT=ID"
 	const own = `"x-originating-ip" "192\.0\.2\.7" "x-originating-port" "4711" "x-connected-ip" "2001:db8::1" "x-connected-port" "143"`
-	client := func(m *frontend.Mailhost) {
-		m.ID = []frontend.IDField{{Name: "name", Value: "Mail"}, {Name: "os", Nil: true}, {Name: "x-real-ip", Value: "192.0.2.9"}}
+	client := func(m *mailhost.Conn) {
+		m.ID = []mailhost.IDField{{Name: "name", Value: "Mail"}, {Name: "os", Nil: true}, {Name: "x-real-ip", Value: "192.0.2.9"}}
 	}
 	runLogins(t, []loginCase{
 		{name: "along", setting: forward, change: client, server: `
@@ -89,13 +89,13 @@ func TestForwardedFields(t *testing.T) {
 			S: I2 OK
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "left out", setting: forward, change: func(m *frontend.Mailhost) { client(m); m.LeaveOut = true }, server: `
+		{name: "left out", setting: forward, change: func(m *mailhost.Conn) { client(m); m.LeaveOut = true }, server: `
 			S: * OK [CAPABILITY IMAP4rev1 ID] ready
 			C~ I1 ID \(` + own + `\)
 			S: I1 OK
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "hangs up on ours", setting: forward, change: func(m *frontend.Mailhost) { client(m); m.LeaveOut = true }, server: `
+		{name: "hangs up on ours", setting: forward, change: func(m *mailhost.Conn) { client(m); m.LeaveOut = true }, server: `
 			S: * OK [CAPABILITY IMAP4rev1 ID] ready
 			C~ I1 ID .*`, step: "forward", cause: "PROXY_FORWARD_CLIENT=ID"},
 		{name: "not asked for", change: client, server: `

@@ -1,6 +1,8 @@
 package imap
 
-import "strings"
+import (
+	"strings"
+)
 
 // kept collects what a mailhost says to the client and not to us: untagged responses, byte for byte, with
 // their literals.

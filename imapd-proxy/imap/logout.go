@@ -1,6 +1,8 @@
 package imap
 
-import "context"
+import (
+	"context"
+)
 
 // logout is RFC 3501 section 6.1.3.
 func (d *dialogue) logout(ctx context.Context, tag string) error {

@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"mailproxy/authlib/sasl"
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
+	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 )
 
 // upstream is our dialogue with a mailhost, as its client.
 type upstream struct {
-	m  *frontend.Mailhost
+	m  *mailhost.Conn
 	in responses
 	// capabilities is what the mailhost has said it can do, on this connection as it is; empty = it did not
 	// say.
@@ -27,27 +28,27 @@ type upstream struct {
 	// proxy: the mailhost has greeted us as a proxy of our own kind.
 	proxy bool
 	// step is where we are, for errors.
-	step frontend.Step
+	step mailhost.Step
 }
 
 // loginAtMailhost logs in to an IMAP mailhost: greeting, TLS and the client's address as far as they are
 // asked for, LOGIN (or AUTHENTICATE PLAIN on behalf of the user), and IMAP_PROXY_FOREIGN. It reads nothing
 // behind the final answer.
-func loginAtMailhost(ctx context.Context, m *frontend.Mailhost) error {
-	u := &upstream{m: m, step: frontend.StepGreeting, in: responses{line.NewReader(m.Conn)}}
+func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
+	u := &upstream{m: m, step: mailhost.StepGreeting, in: responses{line.NewReader(m.Conn)}}
 	steps := []func(context.Context) error{u.greeting, u.startTLS, u.ask, u.forwardClient, u.login, u.follow}
 	for _, step := range steps {
 		err := step(ctx)
-		_, rejected := errors.AsType[*frontend.RejectedError](err)
-		_, hungUp := errors.AsType[*frontend.HungUpError](err)
-		_, named := errors.AsType[*frontend.StepError](err)
+		_, rejected := errors.AsType[*login.RejectedError](err)
+		_, hungUp := errors.AsType[*mailhost.HungUpError](err)
+		_, named := errors.AsType[*mailhost.StepError](err)
 		switch {
 		case err == nil:
 			continue
 		case rejected, hungUp, named:
 			return err
 		}
-		return &frontend.StepError{Step: u.step, Err: err}
+		return &mailhost.StepError{Step: u.step, Err: err}
 	}
 	return nil
 }
@@ -76,7 +77,7 @@ func (u *upstream) startTLS(ctx context.Context) error {
 	if u.m.StartTLS == nil {
 		return nil
 	}
-	u.step = frontend.StepTLS
+	u.step = mailhost.StepTLS
 	const tag = "S1"
 	if err := u.send(tag + " STARTTLS" + crlf); err != nil {
 		return err
@@ -106,7 +107,7 @@ func (u *upstream) ask(context.Context) error {
 	if u.capabilities != "" {
 		return nil
 	}
-	u.step = frontend.StepFollow
+	u.step = mailhost.StepFollow
 	const tag = "C0"
 	if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
 		return err
@@ -141,7 +142,7 @@ func (u *upstream) method() (send func() (response, error), err error) {
 
 // login sends the user's name and password in the way that the mailhost takes them (RFC 3501 section 6.2.3).
 func (u *upstream) login(ctx context.Context) error {
-	u.step = frontend.StepLogin
+	u.step = mailhost.StepLogin
 	for _, s := range []string{u.m.User, u.m.Password, u.m.Authzid} {
 		if strings.ContainsAny(s, "\r\n\x00") {
 			return errors.New("name or password holds a line break or NUL and was not sent")
@@ -161,7 +162,7 @@ func (u *upstream) login(ctx context.Context) error {
 	}
 	u.said.end(false) // the tagged response is for us
 	if r.status != "OK" {
-		return &frontend.RejectedError{Step: u.step, Answer: r.answer(u.brief(r.text))}
+		return &login.RejectedError{Step: u.step, Answer: r.answer(u.brief(r.text))}
 	}
 	if list, ok := r.capabilities(); ok {
 		u.learned = list

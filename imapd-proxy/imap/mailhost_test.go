@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
 	"mailproxy/tests/transcript"
 )
 
 // testMailhost returns a Mailhost on one end of a socketpair, and the other end.
-func testMailhost(t testing.TB, settings ...string) (*frontend.Mailhost, launch.Conn) {
+func testMailhost(t testing.TB, settings ...string) (*mailhost.Conn, launch.Conn) {
 	t.Helper()
 	c, err := config.Load(nil, settings, config.IMAP)
 	if err != nil {
@@ -26,7 +27,7 @@ func testMailhost(t testing.TB, settings ...string) (*frontend.Mailhost, launch.
 	}
 	ours, theirs := fronttest.Socketpair(t)
 	ours.SetDeadline(time.Now().Add(20 * time.Second))
-	return &frontend.Mailhost{
+	return &mailhost.Conn{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:143", Tag: "a1", User: "ann@example.com", Password: "sec ret",
 		Client: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "2001:db8::1", LocalPort: "143"},
 		Config: c, Log: maillog.NewSilentLog(),
@@ -37,10 +38,10 @@ func testMailhost(t testing.TB, settings ...string) (*frontend.Mailhost, launch.
 type loginCase struct {
 	name     string
 	setting  string
-	change   func(m *frontend.Mailhost)
+	change   func(m *mailhost.Conn)
 	server   string
 	rejected bool          // RejectedError
-	step     frontend.Step // of any error
+	step     mailhost.Step // of any error
 	cause    string        // in its text
 	reply    string        // to the client; "" = the usual one
 	rest     string        // what must still stand in the connection
@@ -133,11 +134,11 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: C0 BAD what?
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "quoting", change: func(m *frontend.Mailhost) { m.User, m.Password = `a"b\c`, "" }, server: `
+		{name: "quoting", change: func(m *mailhost.Conn) { m.User, m.Password = `a"b\c`, "" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "a\"b\\c" ""
 			S: a1 OK fine`},
-		{name: "literals", change: func(m *frontend.Mailhost) { m.User, m.Password = "änn", "p\x01w" }, server: `
+		{name: "literals", change: func(m *mailhost.Conn) { m.User, m.Password = "änn", "p\x01w" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}
 			S: * OK wait
@@ -147,31 +148,31 @@ func TestLoginAtMailhost(t *testing.T) {
 			C= "p\x01w\r\n"
 			S: a1 OK fine`,
 			reply: "* OK wait\r\na1 OK connected to proxy server.\r\n"},
-		{name: "quoted and literal", change: func(m *frontend.Mailhost) { m.Password = "gr\xfc\xdfe" }, server: `
+		{name: "quoted and literal", change: func(m *mailhost.Conn) { m.Password = "gr\xfc\xdfe" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" {5}
 			S: + 
 			C= "gr\xfc\xdfe\r\n"
 			S: a1 OK fine`},
-		{name: "literals, LITERAL+", change: func(m *frontend.Mailhost) { m.User, m.Password = "änn", "ö" }, server: `
+		{name: "literals, LITERAL+", change: func(m *mailhost.Conn) { m.User, m.Password = "änn", "ö" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1 LITERAL+] ready
 			C: a1 LOGIN {4+}
 			C: änn {2+}
 			C: ö
 			S: a1 OK fine`},
-		{name: "literals, LITERAL-", change: func(m *frontend.Mailhost) { m.User, m.Password = "änn", strings.Repeat("ö", 2049) }, server: `
+		{name: "literals, LITERAL-", change: func(m *mailhost.Conn) { m.User, m.Password = "änn", strings.Repeat("ö", 2049) }, server: `
 			S: * OK [CAPABILITY IMAP4rev1 LITERAL-] ready
 			C: a1 LOGIN {4+}
 			C: änn {4098}
 			S: + go on
 			C: ` + strings.Repeat("ö", 2049) + `
 			S: a1 OK fine`},
-		{name: "literal rejected", change: func(m *frontend.Mailhost) { m.User = "änn" }, server: `
+		{name: "literal rejected", change: func(m *mailhost.Conn) { m.User = "änn" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}
 			S: a1 NO no such user`,
 			rejected: true, step: "login", cause: "no such user"},
-		{name: "literal answered with OK", change: func(m *frontend.Mailhost) { m.User = "änn" }, server: `
+		{name: "literal answered with OK", change: func(m *mailhost.Conn) { m.User = "änn" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}
 			S: a1 OK really?`},
@@ -260,19 +261,19 @@ func TestLoginAtMailhost(t *testing.T) {
 		{name: "no greeting", server: `
 			S= "* OK"`,
 			step: "greeting", cause: "EOF"},
-		{name: "CR in the name", change: func(m *frontend.Mailhost) { m.User = "a\rb" }, server: `
+		{name: "CR in the name", change: func(m *mailhost.Conn) { m.User = "a\rb" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready`,
 			step: "login", cause: "not sent"},
-		{name: "LF in the password", change: func(m *frontend.Mailhost) { m.Password = "x\na2 DELETE INBOX" }, server: `
+		{name: "LF in the password", change: func(m *mailhost.Conn) { m.Password = "x\na2 DELETE INBOX" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready`,
 			step: "login", cause: "not sent"},
-		{name: "NUL in the authorization", change: func(m *frontend.Mailhost) { m.Authzid = "x\x00" }, server: `
+		{name: "NUL in the authorization", change: func(m *mailhost.Conn) { m.Authzid = "x\x00" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready`,
 			step: "login", cause: "not sent"},
 	})
 }
 
-func checkLoginError(t *testing.T, err error, rejected bool, step frontend.Step, cause string) {
+func checkLoginError(t *testing.T, err error, rejected bool, step mailhost.Step, cause string) {
 	t.Helper()
 	if step == "" {
 		if err != nil {
@@ -280,11 +281,11 @@ func checkLoginError(t *testing.T, err error, rejected bool, step frontend.Step,
 		}
 		return
 	}
-	var got frontend.Step
-	if e, ok := errors.AsType[*frontend.StepError](err); ok && !rejected {
+	var got mailhost.Step
+	if e, ok := errors.AsType[*mailhost.StepError](err); ok && !rejected {
 		got = e.Step
 	}
-	if e, ok := errors.AsType[*frontend.RejectedError](err); ok && rejected {
+	if e, ok := errors.AsType[*login.RejectedError](err); ok && rejected {
 		got = e.Step
 	}
 	if got != step || !strings.Contains(err.Error(), cause) || len(err.Error()) > 400 {
@@ -292,9 +293,9 @@ func checkLoginError(t *testing.T, err error, rejected bool, step frontend.Step,
 	}
 }
 
-func underTLS(m *frontend.Mailhost) { m.TLS = true }
+func underTLS(m *mailhost.Conn) { m.TLS = true }
 
-func master(m *frontend.Mailhost) {
+func master(m *mailhost.Conn) {
 	m.Authzid, m.User, m.Password = m.User, "master", "s3cr3t"
 }
 
@@ -304,7 +305,7 @@ func TestMailhostStartTLS(t *testing.T) {
 	for _, c := range []struct {
 		name, server, after string
 		handshake           error
-		step                frontend.Step
+		step                mailhost.Step
 		cause               string
 	}{
 		{name: "good", server: `

@@ -3,8 +3,8 @@ package imap
 import (
 	"testing"
 
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/mailhost"
 )
 
 // What a mailhost says of itself decides how it is sent a password, or that it is sent none.
@@ -118,7 +118,7 @@ func TestWaysToLogIn(t *testing.T) {
 			C: a1 AUTHENTICATE PLAIN
 			S: a1 OK come in`,
 			step: "login", cause: "come in"},
-		{name: "master login, control character", change: func(m *frontend.Mailhost) { master(m); m.Password = "a\tb" }, server: `
+		{name: "master login, control character", change: func(m *mailhost.Conn) { master(m); m.Password = "a\tb" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready`,
 			step: "login", cause: "malformed"},
 		{name: "forwarded client", setting: forward, server: `
@@ -134,19 +134,19 @@ func TestWaysToLogIn(t *testing.T) {
 			S: I1 BAD what?
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "forwarded client, unknown", setting: forward, change: func(m *frontend.Mailhost) {
+		{name: "forwarded client, unknown", setting: forward, change: func(m *mailhost.Conn) {
 			m.Client = launch.Peer{RemoteIP: `"); drop`, RemotePort: "N/A"}
 		}, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "another proxy of ours", change: func(m *frontend.Mailhost) { m.Hops = 3 }, server: `
+		{name: "another proxy of ours", change: func(m *mailhost.Conn) { m.Hops = 3 }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] imapd-proxy ready.
 			C: I1 ID ("x-proxy-ttl" "3")
 			S: I1 NO Error in IMAP command received by server.
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "forwarded client and hops", setting: forward, change: func(m *frontend.Mailhost) { m.Hops = 4 }, server: `
+		{name: "forwarded client and hops", setting: forward, change: func(m *mailhost.Conn) { m.Hops = 4 }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C~ I1 ID .* "x-connected-port" "143" "x-proxy-ttl" "4"\)
 			S: I1 OK fine

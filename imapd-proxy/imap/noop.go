@@ -1,6 +1,8 @@
 package imap
 
-import "context"
+import (
+	"context"
+)
 
 // noop is RFC 3501 section 6.1.2. It does not extend the time for logging in.
 func (d *dialogue) noop(ctx context.Context, tag string) error {

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/line"
+	"mailproxy/internal/mailhost"
 )
 
 func TestParseResponse(t *testing.T) {
@@ -114,7 +114,7 @@ func FuzzCopyResponse(f *testing.F) {
 			theirs.Write(input)
 			theirs.CloseWrite()
 		}()
-		u := &upstream{m: &frontend.Mailhost{}, in: responses{line.NewReader(ours)}}
+		u := &upstream{m: &mailhost.Conn{}, in: responses{line.NewReader(ours)}}
 		for {
 			_, whole, err := u.copyResponse()
 			if n := len(u.m.Answer); n > maxAnswer || err == nil && !bytes.Equal(u.m.Answer, input[:n]) {

@@ -1,6 +1,8 @@
 package imap
 
-import "context"
+import (
+	"context"
+)
 
 // startTLS is RFC 3501 section 6.2.1. What a client, or somebody in between, has sent behind the command is
 // not read before the handshake, so it can only disturb the handshake and is never taken for a command after

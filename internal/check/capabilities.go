@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/frontend"
+	"mailproxy/internal/mailhost"
 )
 
 // enumerator is an auth module that lists its accounts.
@@ -88,7 +88,7 @@ func (c *Check) line(list []string) string {
 
 // place is a mailhost and one of its accounts.
 type place struct {
-	host    frontend.Host
+	host    mailhost.Host
 	account *authlib.Account
 }
 
@@ -101,7 +101,7 @@ func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
 	places := map[string]place{}
 	err := auth.Enumerate(ctx, func(a *authlib.Account) error {
 		option, _ := a.Options.Get("mailhost")
-		hosts, err := frontend.ParseMailhosts(option)
+		hosts, err := mailhost.ParseMailhosts(option)
 		if err != nil {
 			c.Report.warn("place", "account %q: %v", a.Address, err)
 		}
@@ -120,13 +120,13 @@ func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
 
 // askHost returns the list of the first address that answers.
 func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
-	addrs, err := c.Session.Addresses(ctx, p.host)
+	addrs, err := c.Session.Mailhosts.Resolve(ctx, p.host)
 	if err != nil {
 		return nil, err
 	}
 	err = errors.New("it has no address")
 	for _, addr := range addrs {
-		m := &frontend.Mailhost{
+		m := &mailhost.Conn{
 			Host:   p.host.Name,
 			Addr:   addr.String(),
 			Config: c.Session.Config,
@@ -134,7 +134,7 @@ func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, visitTime)
 		defer cancel()
-		if err = c.Session.Connect(ctx, m, addr); err != nil {
+		if err = c.Session.Mailhosts.Connect(ctx, m, addr); err != nil {
 			continue
 		}
 		var list []string
@@ -148,7 +148,7 @@ func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
 }
 
 // ask gets the list over a fresh connection.
-func (c *Check) ask(ctx context.Context, m *frontend.Mailhost, account *authlib.Account) ([]string, error) {
+func (c *Check) ask(ctx context.Context, m *mailhost.Conn, account *authlib.Account) ([]string, error) {
 	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
 	w := newWire(m.Conn)
 	if c.Session.Config.MasterUser != "" {

@@ -34,11 +34,11 @@ func TestAllCapabilities(t *testing.T) {
 	imap := func(words string) string {
 		return "S: * OK hello\nC: check1 CAPABILITY\nS: * CAPABILITY " + words + "\nS: check1 OK\nC: check4 LOGOUT\nS: check4 OK"
 	}
-	first := mailhost(t, imap("IMAP4rev1 LITERAL+ IDLE SORT AUTH=PLAIN STARTTLS"), true)
-	second := mailhost(t, imap("imap4rev1 idle literal+ THREAD=REFS LOGINDISABLED"), true)
-	popFirst := mailhost(t, "S: +OK\nC: CAPA\nS: +OK\nS: TOP\nS: UTF8\nS: USER\nS: .\nC: QUIT\nS: +OK", true)
-	popSecond := mailhost(t, "S: +OK\nC: CAPA\nS: +OK\nS: TOP\nS: UIDL\nS: .\nC: QUIT\nS: +OK", true)
-	down := mailhost(t, "", false)
+	first := listenAs(t, imap("IMAP4rev1 LITERAL+ IDLE SORT AUTH=PLAIN STARTTLS"), true)
+	second := listenAs(t, imap("imap4rev1 idle literal+ THREAD=REFS LOGINDISABLED"), true)
+	popFirst := listenAs(t, "S: +OK\nC: CAPA\nS: +OK\nS: TOP\nS: UTF8\nS: USER\nS: .\nC: QUIT\nS: +OK", true)
+	popSecond := listenAs(t, "S: +OK\nC: CAPA\nS: +OK\nS: TOP\nS: UIDL\nS: .\nC: QUIT\nS: +OK", true)
+	down := listenAs(t, "", false)
 	for _, c := range []struct {
 		name   string
 		d      Dialect

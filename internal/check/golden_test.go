@@ -74,7 +74,7 @@ func golden(t *testing.T, file string) {
 		}
 	}
 	script, listens := sections["mailhost"]
-	host := mailhost(t, script, listens)
+	host := listenAs(t, script, listens)
 	expand := strings.NewReplacer("${MAILHOST}", host, "${DIR}", dir).Replace
 	environ := []string{"AUTHDAEMON_SOCKET=" + authModule(t, sections, expand)}
 	if strings.HasPrefix(sections["settings"], "#config") {
@@ -189,9 +189,9 @@ func runCommand(t *testing.T, p *frontend.Program, d Dialect, args, environ []st
 	return status, string(text)
 }
 
-// mailhost listens and plays the script on one connection. Without a script it returns an address where
+// listenAs listens and plays the script on one connection. Without a script it returns an address where
 // nobody is.
-func mailhost(t *testing.T, script string, listens bool) string {
+func listenAs(t *testing.T, script string, listens bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/mailhost"
 )
 
 // Check is one inspection.
@@ -132,7 +133,7 @@ func (c *Check) places(ctx context.Context, account *authlib.Account) {
 		c.here(account)
 		return
 	}
-	hosts, err := frontend.ParseMailhosts(option)
+	hosts, err := mailhost.ParseMailhosts(option)
 	if err != nil {
 		r.fail("place", "%v", err)
 		return
@@ -175,8 +176,8 @@ func local(s *frontend.Conn) string {
 }
 
 // there connects to every address of a mailhost.
-func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.Account) {
-	addrs, err := c.Session.Addresses(ctx, host)
+func (c *Check) there(ctx context.Context, host mailhost.Host, account *authlib.Account) {
+	addrs, err := c.Session.Mailhosts.Resolve(ctx, host)
 	if err != nil {
 		c.unusable("mailhost", "%s: %v", host, err)
 		return
@@ -188,7 +189,7 @@ func (c *Check) there(ctx context.Context, host frontend.Host, account *authlib.
 	}
 	c.Report.ok("mailhost", "%s has the address %s", host, strings.Join(texts, ", "))
 	for _, addr := range addrs {
-		m := &frontend.Mailhost{Host: host.Name, Addr: addr.String(), Config: c.Session.Config}
+		m := &mailhost.Conn{Host: host.Name, Addr: addr.String(), Config: c.Session.Config}
 		back := c.comesBack(addr)
 		if back {
 			c.loop(host.Name, addr, false)

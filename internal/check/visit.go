@@ -13,8 +13,8 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/tlsconf"
 )
 
@@ -24,12 +24,12 @@ const visitTime = 30 * time.Second
 // visit goes to one address as far as a login goes, and says whether it is of use: the login's next address
 // is tried where it is not. maybeUs: it may be this program that listens there.
 func (c *Check) visit(
-	ctx context.Context, m *frontend.Mailhost, addr netip.AddrPort, account *authlib.Account, maybeUs bool,
+	ctx context.Context, m *mailhost.Conn, addr netip.AddrPort, account *authlib.Account, maybeUs bool,
 ) bool {
 	r := c.Report
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
-	if err := c.Session.Connect(ctx, m, addr); err != nil {
+	if err := c.Session.Mailhosts.Connect(ctx, m, addr); err != nil {
 		c.unusable("connect", "%s: %v", addr, err)
 		return false
 	}
@@ -65,7 +65,7 @@ func (c *Check) visit(
 	return true
 }
 
-func (c *Check) startTLS(ctx context.Context, m *frontend.Mailhost, w *wire) (*wire, error) {
+func (c *Check) startTLS(ctx context.Context, m *mailhost.Conn, w *wire) (*wire, error) {
 	if err := c.Dialect.startTLS(w); err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (c *Check) startTLS(ctx context.Context, m *frontend.Mailhost, w *wire) (*w
 }
 
 // tellTLS says how well the way to the mailhost is protected.
-func (c *Check) tellTLS(m *frontend.Mailhost) {
+func (c *Check) tellTLS(m *mailhost.Conn) {
 	facts, encrypted := tlsFacts(m.Conn)
 	switch {
 	case encrypted && c.Session.Config.Mailhost.Verify == config.VerifyNone:

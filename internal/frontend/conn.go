@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mailproxy/internal/launch"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/throttle"
 )
@@ -40,7 +41,7 @@ type Conn struct {
 	startTLS startTLSState // what OffersStartTLS found out
 	tally    tally         // of the login under way, for relayd's counters
 	commands int           // that the client has said
-	hopsGone int           // proxies that the session has come through
+	hops     mailhost.Hops // proxies that the session has come through
 }
 
 // newConn makes a Conn of a connection that has just come in.
@@ -53,7 +54,7 @@ func (s *Server) newConn(ctx context.Context, conn launch.Conn, peer launch.Peer
 // begin sets the connection's deadlines and has it interrupted when ctx ends. The function it returns undoes
 // the latter.
 func (c *Conn) begin() (end func()) {
-	noDelay(c.Client)
+	launch.NoDelay(c.Client)
 	_ = c.Client.SetDeadline(c.loginEnd())
 	stop := context.AfterFunc(c.ctx, func() {
 		c.mu.Lock()
@@ -102,3 +103,6 @@ func (c *Conn) retain() {
 	c.released = false
 	c.setDeadlines()
 }
+
+// LimitHops takes the number of proxies that may still come from one in front of us, see mailhost.Hops.
+func (c *Conn) LimitHops(text string) { c.hops.Limit(text) }

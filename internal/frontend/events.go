@@ -7,6 +7,7 @@ import (
 
 	"mailproxy/authlib/sasl"
 	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/peercred"
 	"mailproxy/internal/text"
 )
@@ -67,7 +68,8 @@ func (s *Conn) logTooLong(c *Credentials) {
 // logDisabled: the account may not use this service. Not a LOGIN FAILED: the password was right.
 func (s *Conn) logDisabled(address, option string) {
 	s.Log.Always().
-		Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s", text.Field(address), s.where(), s.Protocol.Name, option)
+		Infof("LOGIN DISABLED, user=%s, %s, protocol=%s, option=%s",
+			text.Field(address), s.where(), s.Protocol.Name, option)
 }
 
 // logStopped: the account database lets nobody in, whatever the password. Not a LOGIN FAILED: none was found
@@ -108,21 +110,21 @@ func (s *Conn) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err
 func (s *Conn) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE: %v", err) }
 
 // logLoop: a mailhost leads back to where this connection has been.
-func (s *Conn) logLoop(m *Mailhost, why string) {
-	s.tally.failed(m, StepConnect)
+func (s *Conn) logLoop(m *mailhost.Conn, why string) {
+	s.tally.failed(m, mailhost.StepConnect)
 	s.Log.Warnf("Login to %s failed, address=%s, step=%s, user=%s: %s: proxying loop refused",
-		m.Host, m.Addr, StepConnect, text.Field(m.account()), why)
+		m.Host, m.Addr, mailhost.StepConnect, text.Field(m.Account()), why)
 }
 
 // logUnusable: a mailhost could not be used now.
-func (s *Conn) logUnusable(m *Mailhost, step Step, err error) {
+func (s *Conn) logUnusable(m *mailhost.Conn, step mailhost.Step, err error) {
 	s.tally.failed(m, step)
 	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
-		words(m.Host, step), orNone(m.Addr), step, text.Field(m.account()), text.Field(m.Redact(cause(err))))
+		words(m.Host, step), orNone(m.Addr), step, text.Field(m.Account()), text.Field(m.Redact(cause(err))))
 }
 
 // logRejected: a mailhost answered a login with something else than yes.
-func (s *Conn) logRejected(m *Mailhost, r *RejectedError, v login.Verdict) {
+func (s *Conn) logRejected(m *mailhost.Conn, r *login.RejectedError, v login.Verdict) {
 	if v.Next {
 		s.tally.failed(m, r.Step)
 	} else {
@@ -130,9 +132,9 @@ func (s *Conn) logRejected(m *Mailhost, r *RejectedError, v login.Verdict) {
 	}
 	what := fmt.Sprintf("Login to %s failed", m.Host)
 	switch r.Step {
-	case StepUser:
+	case mailhost.StepUser:
 		what = "Login userid rejected by " + m.Host
-	case StepPassword:
+	case mailhost.StepPassword:
 		what = "Login password rejected by " + m.Host
 	}
 	why := v.Why
@@ -144,21 +146,21 @@ func (s *Conn) logRejected(m *Mailhost, r *RejectedError, v login.Verdict) {
 		say = s.Log.Errf
 	}
 	say("%s, address=%s, step=%s, user=%s: %s%s",
-		what, m.Addr, r.Step, text.Field(m.account()), why, text.Field(m.Redact(r.Answer.Text)))
+		what, m.Addr, r.Step, text.Field(m.Account()), why, text.Field(m.Redact(r.Answer.Text)))
 }
 
 // logHungUp: a mailhost does not like something that it can be spared.
-func (s *Conn) logHungUp(m *Mailhost, err *HungUpError) {
+func (s *Conn) logHungUp(m *mailhost.Conn, err *mailhost.HungUpError) {
 	s.Log.Warnf(
 		"%s %s, address=%s, user=%s: trying without",
 		m.Host,
 		m.Redact(err.Error()),
 		m.Addr,
-		text.Field(m.account()),
+		text.Field(m.Account()),
 	)
 }
 
-func (s *Conn) logConnected(m *Mailhost) {
+func (s *Conn) logConnected(m *mailhost.Conn) {
 	if s.Config.Debug {
 		s.Log.Debugf("Proxy connected to %s, address=%s", m.Host, m.Addr)
 	}
@@ -225,13 +227,13 @@ func (s *Conn) overTLS() string {
 func (s *Conn) age() int64 { return int64(s.System.Now().Sub(s.Started) / time.Second) }
 
 // words are Courier's for the step that failed.
-func words(host string, step Step) string {
+func words(host string, step mailhost.Step) string {
 	switch step {
-	case StepResolve:
+	case mailhost.StepResolve:
 		return "getaddrinfo on proxyhost " + host + " failed"
-	case StepConnect:
+	case mailhost.StepConnect:
 		return "Connection to proxyhost " + host + " failed"
-	case StepGreeting:
+	case mailhost.StepGreeting:
 		return "Did not receive greeting from " + host
 	}
 	return "Login to " + host + " failed"
@@ -242,4 +244,14 @@ func orNone(s string) string {
 		return "none"
 	}
 	return s
+}
+
+// logNotAllowed: an account's mailhost is not one of PROXY_MAILHOSTS.
+func (s *Conn) logNotAllowed(address string, host mailhost.Host) {
+	s.Log.Warnf(
+		"account %s is not sent to mailhost %s: %v",
+		text.Field(address),
+		text.Field(host.String()),
+		mailhost.ErrNotAllowed,
+	)
 }

@@ -10,6 +10,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 )
 
 // Lines that other tests do not show.
@@ -35,15 +36,15 @@ func TestEvents(t *testing.T) {
 		{imap, true, func(s *Conn) { s.logLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=IMAP, starttls=1"},
 		{pop3, true, func(s *Conn) { s.logLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=POP3, stls=1"},
 		{pop3, false, func(s *Conn) {
-			s.logRejected(&Mailhost{Host: "a", Addr: "127.0.0.2:110", User: "bob", Password: "pw"}, &RejectedError{StepUser, login.Answer{Text: "-ERR who\x07"}}, login.Verdict{Why: "it says no"})
+			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "bob", Password: "pw"}, &login.RejectedError{Step: mailhost.StepUser, Answer: login.Answer{Text: "-ERR who\x07"}}, login.Verdict{Why: "it says no"})
 		}, `WARN: Login userid rejected by a, address=127.0.0.2:110, step=user, user=bob: it says no: -ERR who\007`},
 		{pop3, false, func(s *Conn) {
-			s.logRejected(&Mailhost{Host: "a", Addr: "127.0.0.2:110", User: "m", Authzid: "bob", Password: "pw"}, &RejectedError{StepPassword, login.Answer{Text: "-ERR PASS pw"}}, login.Verdict{Level: login.Err})
+			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "m", Authzid: "bob", Password: "pw"}, &login.RejectedError{Step: mailhost.StepPassword, Answer: login.Answer{Text: "-ERR PASS pw"}}, login.Verdict{Level: login.Err})
 		}, "ERR: Login password rejected by a, address=127.0.0.2:110, step=password, user=bob: -ERR PASS ***"},
-		{imap, false, func(s *Conn) { s.logConnected(&Mailhost{Host: "a", Addr: "127.0.0.2:110"}) }, ""},
+		{imap, false, func(s *Conn) { s.logConnected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110"}) }, ""},
 		{imap, false, func(s *Conn) {
 			s.Config.Debug = true
-			s.logConnected(&Mailhost{Host: "a", Addr: "127.0.0.2:110"})
+			s.logConnected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110"})
 		}, "DEBUG: Proxy connected to a, address=127.0.0.2:110"},
 		{imap, false, func(s *Conn) { s.logHome("bob", "/home/b", errors.New("x")) }, "WARN: bob: chdir(/home/b) failed!!: x"},
 		{imap, false, func(s *Conn) { s.logExec("/usr/bin/imapd", errors.New("x")) }, "ERR: exec(/usr/bin/imapd) failed!!: x"},

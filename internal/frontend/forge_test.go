@@ -7,6 +7,7 @@ import (
 
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 	"mailproxy/relay"
 )
 
@@ -22,14 +23,16 @@ func TestNamesForgeNothing(t *testing.T) {
 		"no password":   func(s *Conn) { s.logNoPassword(name) },
 		"bad account":   func(s *Conn) { s.logBadAccount(name, errors.New("x")) },
 		"rejected": func(s *Conn) {
-			s.logRejected(&Mailhost{Host: "a", Addr: "192.0.2.1:143", User: name}, &RejectedError{StepLogin, login.Answer{Text: "no"}}, login.Verdict{})
+			s.logRejected(&mailhost.Conn{Host: "a", Addr: "192.0.2.1:143", User: name}, &login.RejectedError{Step: mailhost.StepLogin, Answer: login.Answer{Text: "no"}}, login.Verdict{})
 		},
-		"unusable": func(s *Conn) { s.logUnusable(&Mailhost{Host: "a", User: name}, StepLogin, errors.New("x")) },
-		"loop":     func(s *Conn) { s.logLoop(&Mailhost{Host: "a", User: name}, "x") },
-		"home":     func(s *Conn) { s.logHome(name, "/", errors.New("x")) },
-		"local":    func(s *Conn) { s.logLocal(name, errors.New("x")) },
-		"limit":    func(s *Conn) { s.logRelayLimit(name, errors.New("x")) },
-		"address":  func(s *Conn) { s.Peer.RemoteIP = name; s.LogConnection() },
+		"unusable": func(s *Conn) {
+			s.logUnusable(&mailhost.Conn{Host: "a", User: name}, mailhost.StepLogin, errors.New("x"))
+		},
+		"loop":    func(s *Conn) { s.logLoop(&mailhost.Conn{Host: "a", User: name}, "x") },
+		"home":    func(s *Conn) { s.logHome(name, "/", errors.New("x")) },
+		"local":   func(s *Conn) { s.logLocal(name, errors.New("x")) },
+		"limit":   func(s *Conn) { s.logRelayLimit(name, errors.New("x")) },
+		"address": func(s *Conn) { s.Peer.RemoteIP = name; s.LogConnection() },
 		"logout": func(s *Conn) {
 			s.Log.Line(relay.EndLine(relay.Info{User: name, Protocol: "IMAP", RemoteIP: name, Mailhost: name}, relay.Stats{}))
 		},
@@ -47,10 +50,10 @@ func TestNamesForgeNothing(t *testing.T) {
 // A mailhost's answer is a value like any other.
 func TestMailhostForgesNothing(t *testing.T) {
 	w := newWorld(t, imap)
-	m := &Mailhost{Host: "a", Addr: "192.0.2.1:143", User: "bob", Client: launch.Peer{}}
+	m := &mailhost.Conn{Host: "a", Addr: "192.0.2.1:143", User: "bob", Client: launch.Peer{}}
 	said := login.Answer{Text: "no, ip=[198.51.100.1]" + strings.Repeat("x", 5000)}
-	w.logRejected(m, &RejectedError{StepLogin, said}, login.Verdict{})
-	w.logUnusable(m, StepLogin, errors.New("said \"no, ip=[198.51.100.1]"+strings.Repeat("x", 5000)))
+	w.logRejected(m, &login.RejectedError{Step: mailhost.StepLogin, Answer: said}, login.Verdict{})
+	w.logUnusable(m, mailhost.StepLogin, errors.New("said \"no, ip=[198.51.100.1]"+strings.Repeat("x", 5000)))
 	for line := range strings.Lines(w.log.String()) {
 		if strings.Contains(line, ", ip=[") || len(line) > 600 {
 			t.Errorf("%d bytes: %q", len(line), line)

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"mailproxy/internal/config"
 	"mailproxy/internal/facts"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/launch"
@@ -69,30 +68,4 @@ func (s *Conn) logNoHeader(err error) {
 	}
 	s.Log.Warnf("HAPROXY=1, but no PROXY header from %s: %s (send-proxy or send-proxy-v2 must be set there)",
 		s.Client.RemoteAddr(), cause(err))
-}
-
-// announce sends a PROXY header in front of everything else when PROXY_FORWARD_CLIENT says so.
-func (s *Conn) announce(m *Mailhost) error {
-	version, ok := map[config.Forward]int{config.ForwardPROXY1: 1, config.ForwardPROXY2: 2}[s.Config.Forward]
-	if !ok {
-		return nil
-	}
-	client, server := addrPort(s.Peer.RemoteIP, s.Peer.RemotePort), addrPort(s.Peer.LocalIP, s.Peer.LocalPort)
-	header, err := haproxy.Format(version, client, server)
-	if err == nil {
-		_, err = m.Conn.Write(header)
-	}
-	if err != nil {
-		return &StepError{StepConnect, err}
-	}
-	return nil
-}
-
-func addrPort(ip, port string) netip.AddrPort {
-	addr, err := netip.ParseAddr(ip)
-	n, perr := strconv.ParseUint(port, 10, 16)
-	if errors.Join(err, perr) != nil {
-		return netip.AddrPort{}
-	}
-	return netip.AddrPortFrom(addr.Unmap(), uint16(n))
 }

@@ -25,7 +25,9 @@ func tcpPair(t *testing.T) (ours, theirs *net.TCPConn) {
 }
 
 // testConn is a connection to a server without an auth module.
-func testConn(t *testing.T, p *Protocol, c *config.Config, log *maillog.Log, conn launch.Conn, peer launch.Peer) *Conn {
+func testConn(
+	t *testing.T, p *Protocol, c *config.Config, log *maillog.Log, conn launch.Conn, peer launch.Peer,
+) *Conn {
 	t.Helper()
 	server, err := New(Options{Protocol: p, Config: c, Log: log, Auth: &fakeAuth{}})
 	if err != nil {

@@ -2,9 +2,9 @@ package frontend
 
 import (
 	"context"
-	"net/netip"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/mailhost"
 )
 
 // The methods below show single steps of Login, for a program that explains them.
@@ -16,36 +16,11 @@ func (s *Conn) LoginName(user string) string { return loginName(s.Config, user) 
 func (s *Conn) AuthProgram() string { return authProgram(s.Config) }
 
 // IsHere says whether a mailhost is this host.
-func (s *Conn) IsHere(host Host) (bool, error) { return s.isHere(host) }
+func (s *Conn) IsHere(host mailhost.Host) (bool, error) { return s.isHere(host) }
 
-// Addresses returns the addresses of a mailhost, in the order in which they are tried.
-func (s *Conn) Addresses(ctx context.Context, host Host) ([]netip.AddrPort, error) {
-	return s.resolve(ctx, host)
-}
-
-// Connect connects to one address of m.Host as Login does: with a PROXY header and TLS where the settings
-// want them. m.StartTLS is set when STARTTLS or STLS is still to come. The caller closes m.Conn and sets its
-// deadlines.
-func (s *Conn) Connect(ctx context.Context, m *Mailhost, addr netip.AddrPort) error {
-	conn, err := s.dial(ctx, addr)
-	if err != nil {
-		return err
-	}
-	m.Conn = conn
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
-	defer stop()
-	if err = s.announce(m); err == nil {
-		err = s.encryptMailhost(ctx, m)
-	}
-	if err != nil {
-		conn.Close()
-	}
-	return err
-}
-
-// LogInAsMaster logs in as PROXY_MASTER_USER on behalf of an account, over a connection that Connect has
-// made.
-func (s *Conn) LogInAsMaster(ctx context.Context, m *Mailhost, account *authlib.Account) error {
+// LogInAsMaster logs in as PROXY_MASTER_USER on behalf of an account, over a connection that
+// Mailhosts.Connect has made.
+func (s *Conn) LogInAsMaster(ctx context.Context, m *mailhost.Conn, account *authlib.Account) error {
 	t, err := s.template(&Credentials{}, account, "check")
 	if err != nil {
 		return err

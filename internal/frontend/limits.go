@@ -1,6 +1,8 @@
 package frontend
 
-import "mailproxy/internal/maillog"
+import (
+	"mailproxy/internal/maillog"
+)
 
 // maxLog bounds what a client can have written to the log before it has logged in, in bytes, besides what
 // always is written: its failed logins, which MaxCommands bounds, and how the session begins and ends.

@@ -9,6 +9,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/sasl"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/text"
 )
 
@@ -188,12 +189,12 @@ func (s *Conn) denied(option string) error {
 }
 
 // mailhosts returns the servers of an account; none means that it is here.
-func (s *Conn) mailhosts(account *authlib.Account) ([]Host, error) {
+func (s *Conn) mailhosts(account *authlib.Account) ([]mailhost.Host, error) {
 	if !s.Config.Proxy {
 		return nil, nil
 	}
 	option, _ := account.Options.Get("mailhost")
-	hosts, err := ParseMailhosts(option)
+	hosts, err := mailhost.ParseMailhosts(option)
 	if err != nil {
 		s.logBadAccount(account.Address, err)
 		return nil, ErrTemporary

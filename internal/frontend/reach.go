@@ -7,14 +7,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/config"
-	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/text"
 )
 
@@ -22,11 +19,11 @@ import (
 // *DeniedError when a server's answer rules the others out too, ErrTemporary when none was of use.
 func (s *Conn) reach(
 	ctx context.Context,
-	hosts []Host,
+	hosts []mailhost.Host,
 	c *Credentials,
 	account *authlib.Account,
 	tag string,
-) (*Mailhost, error) {
+) (*mailhost.Conn, error) {
 	last := ErrTemporary
 	for _, host := range hosts {
 		here, err := s.isHere(host)
@@ -59,7 +56,7 @@ func isDenied(err error) bool {
 // isHere says whether a mailhost is this host: its name is PROXY_HOSTNAME or the system's, without regard to
 // case (RFC 4343), and its port is none or the protocol's own. With another port it is another program on
 // this host.
-func (s *Conn) isHere(host Host) (bool, error) {
+func (s *Conn) isHere(host mailhost.Host) (bool, error) {
 	if host.Port != "" && host.Port != s.Protocol.Port && host.Port != s.Peer.LocalPort {
 		return false, nil
 	}
@@ -75,11 +72,11 @@ func (s *Conn) isHere(host Host) (bool, error) {
 }
 
 // template is what every attempt to log an account in has in common.
-func (s *Conn) template(c *Credentials, account *authlib.Account, tag string) (*Mailhost, error) {
-	m := &Mailhost{
+func (s *Conn) template(c *Credentials, account *authlib.Account, tag string) (*mailhost.Conn, error) {
+	m := &mailhost.Conn{
 		Tag:     tag,
 		Client:  s.Peer,
-		Hops:    s.hopsLeft(),
+		Hops:    s.hops.Left(),
 		UTF8:    c.UTF8,
 		Offered: c.Offered,
 		ID:      c.ID,
@@ -133,14 +130,16 @@ func readSecret(name string) (string, error) {
 }
 
 // tryHost tries each address of a server. Its errors are those of reach.
-func (s *Conn) tryHost(ctx context.Context, host Host, template *Mailhost) (*Mailhost, error) {
-	addrs, err := s.resolve(ctx, host)
-	if errors.Is(err, errNotAllowed) {
-		s.logNotAllowed(template.account(), host)
+func (s *Conn) tryHost(
+	ctx context.Context, host mailhost.Host, template *mailhost.Conn,
+) (*mailhost.Conn, error) {
+	addrs, err := s.Mailhosts.Resolve(ctx, host)
+	if errors.Is(err, mailhost.ErrNotAllowed) {
+		s.logNotAllowed(template.Account(), host)
 		return nil, ErrTemporary
 	}
 	if err != nil {
-		s.logUnusable(template, StepResolve, err)
+		s.logUnusable(template, mailhost.StepResolve, err)
 		return nil, temporary(err)
 	}
 	last := ErrTemporary
@@ -161,69 +160,22 @@ func (s *Conn) tryHost(ctx context.Context, host Host, template *Mailhost) (*Mai
 // temporary is ErrTemporary with its cause, which a dialogue may want to know more about.
 func temporary(err error) error { return fmt.Errorf("%w: %w", ErrTemporary, err) }
 
-// resolve returns the addresses of a server with their port, those to which accounts may be sent.
-func (s *Conn) resolve(ctx context.Context, host Host) ([]netip.AddrPort, error) {
-	number := host.Port
-	if number == "" {
-		number = s.mailhostPort()
-	}
-	port, err := strconv.ParseUint(number, 10, 16)
-	if err != nil {
-		return nil, err
-	}
-	if !s.mayBeAllowed(host) {
-		return nil, errNotAllowed
-	}
-	ips := []netip.Addr{}
-	if ip, err := netip.ParseAddr(host.Name); err == nil {
-		ips = append(ips, ip)
-	} else {
-		ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
-		defer cancel()
-		if ips, err = s.System.Resolve(ctx, host.Name); err != nil {
-			return nil, err
-		}
-	}
-	// 0.0.0.0 and :: lead to this host, unseen by isOurselves. Name servers that block a name answer with
-	// them.
-	ips = slices.DeleteFunc(ips, netip.Addr.IsUnspecified)
-	if len(ips) == 0 {
-		return nil, errors.New("the name has no address")
-	}
-	if ips = s.allowed(host, ips); len(ips) == 0 {
-		return nil, errNotAllowed
-	}
-	addrs := make([]netip.AddrPort, 0, len(ips))
-	for _, ip := range ips {
-		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
-	}
-	return addrs, nil
-}
-
-// mailhostPort is the port of a mailhost whose option names none.
-func (s *Conn) mailhostPort() string {
-	if s.Config.Mailhost.Mode == config.ModeTLS {
-		return s.Protocol.TLSPort
-	}
-	return s.Protocol.Port
-}
-
 // tryAddress connects and logs in, once more where the mailhost has hung up on something that it need not be
 // told. Everything that goes wrong is logged here. On success m.Conn is ready for the relay.
-func (s *Conn) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
+func (s *Conn) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailhost.Conn) error {
 	switch {
 	case s.isOurselves(addr):
 		s.logLoop(m, "this is the address and port that the client is connected to")
 		return ErrTemporary
-	case s.hopsLeft() <= 0:
+	case s.hops.Left() <= 0:
 		s.logLoop(m, "the session has come through as many proxies as it may")
 		return ErrTemporary
 	}
-	err := s.attempt(ctx, addr, m)
-	if hungUp, ok := errors.AsType[*HungUpError](err); ok && !m.LeaveOut {
+	err := s.Mailhosts.LogIn(ctx, m, addr, s.Protocol.Login)
+	if hungUp, ok := errors.AsType[*mailhost.HungUpError](err); ok && !m.LeaveOut {
 		s.logHungUp(m, hungUp)
 		m.LeaveOut = true
-		err = s.attempt(ctx, addr, m)
+		err = s.Mailhosts.LogIn(ctx, m, addr, s.Protocol.Login)
 	}
 	if err != nil {
 		return s.judge(m, err)
@@ -231,65 +183,9 @@ func (s *Conn) tryAddress(ctx context.Context, addr netip.AddrPort, m *Mailhost)
 	return nil
 }
 
-// attempt is one connection of tryAddress. It is closed when there is an error.
-func (s *Conn) attempt(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
-	if s.Enter == nil {
-		return s.attemptNow(ctx, addr, m)
-	}
-	done, err := s.Enter(ctx, addr)
-	if err != nil {
-		return &StepError{StepConnect, err}
-	}
-	err = errPanicked
-	defer func() { done(reachable(err)) }()
-	err = s.attemptNow(ctx, addr, m)
-	return err
-}
-
-// errPanicked is what became of a login that ended by a panic.
-var errPanicked = errors.New("the login did not come to an end")
-
-// reachable is what an attempt says of the mailhost itself: nil when it has answered the login, be it with
-// no.
-func reachable(err error) error {
-	if _, answered := errors.AsType[*RejectedError](err); answered {
-		return nil
-	}
-	return err
-}
-
-// attemptNow is attempt with a place among the logins at the address.
-func (s *Conn) attemptNow(ctx context.Context, addr netip.AddrPort, m *Mailhost) error {
-	conn, err := s.dial(ctx, addr)
-	if err != nil {
-		return &StepError{StepConnect, err}
-	}
-	m.Conn, m.TLS, m.StartTLS = conn, false, nil
-	noDelay(conn)
-	ctx, cancel := context.WithTimeout(ctx, s.Config.MailhostTimeout)
-	defer cancel()
-	deadline, _ := ctx.Deadline()
-	_ = conn.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
-	if err = s.announce(m); err == nil {
-		err = s.encryptMailhost(ctx, m)
-	}
-	if err == nil {
-		err = s.Protocol.Login(ctx, m)
-	}
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err == nil {
-		return m.Conn.SetDeadline(time.Time{})
-	}
-	m.Conn.Close()
-	return err
-}
-
 // judge logs why a mailhost did not take an account, and says whether it is worth trying another.
-func (s *Conn) judge(m *Mailhost, err error) error {
-	if rejected, ok := errors.AsType[*RejectedError](err); ok {
+func (s *Conn) judge(m *mailhost.Conn, err error) error {
+	if rejected, ok := errors.AsType[*login.RejectedError](err); ok {
 		verdict := s.Protocol.Codes.Judge(rejected.Answer, m.Authzid != "")
 		s.logRejected(m, rejected, verdict)
 		switch {
@@ -300,8 +196,8 @@ func (s *Conn) judge(m *Mailhost, err error) error {
 		}
 		return &DeniedError{Code: verdict.Code}
 	}
-	step := StepLogin
-	var at *StepError
+	step := mailhost.StepLogin
+	var at *mailhost.StepError
 	if errors.As(err, &at) {
 		step, err = at.Step, at.Err
 	}
@@ -309,37 +205,15 @@ func (s *Conn) judge(m *Mailhost, err error) error {
 	return temporary(err)
 }
 
-// dial connects to one address within its own time limit.
-func (s *Conn) dial(ctx context.Context, addr netip.AddrPort) (launch.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Config.ConnectTimeout)
-	defer cancel()
-	c, err := s.System.Dial(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	conn, ok := c.(launch.Conn)
-	if !ok {
-		c.Close()
-		return nil, fmt.Errorf("a %T cannot be half-closed", c)
-	}
-	return conn, nil
-}
-
 // isOurselves says whether an address is the one that the client is connected to, or the one that a balancer
 // in front of us is. Connecting there would come back here, again and again, until there are no sockets left.
 func (s *Conn) isOurselves(addr netip.AddrPort) bool {
 	addr = netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
-	if local, ok := s.Client.LocalAddr().(*net.TCPAddr); ok &&
-		addr == addrPort(local.IP.String(), strconv.Itoa(local.Port)) {
-		return true
+	if local, ok := s.Client.LocalAddr().(*net.TCPAddr); ok {
+		own := local.AddrPort()
+		if addr == netip.AddrPortFrom(own.Addr().Unmap().WithZone(""), own.Port()) {
+			return true
+		}
 	}
-	return addr == addrPort(s.Peer.LocalIP, s.Peer.LocalPort)
-}
-
-// account is whose login it is, whoever the password belongs to.
-func (m *Mailhost) account() string {
-	if m.Authzid != "" {
-		return m.Authzid
-	}
-	return m.User
+	return addr == s.Peer.Local()
 }

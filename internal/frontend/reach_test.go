@@ -15,20 +15,21 @@ import (
 	"time"
 
 	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 )
 
 func TestReach(t *testing.T) {
 	ok := says(nil)
-	rejected := says(&RejectedError{StepLogin, login.Answer{Code: "AUTHENTICATIONFAILED", Text: "a1 NO [AUTHENTICATIONFAILED] wrong: secret"}})
-	unavailable := says(&RejectedError{StepLogin, login.Answer{Code: "UNAVAILABLE", Text: "a1 NO [UNAVAILABLE] x"}})
+	rejected := says(&login.RejectedError{Step: mailhost.StepLogin, Answer: login.Answer{Code: "AUTHENTICATIONFAILED", Text: "a1 NO [AUTHENTICATIONFAILED] wrong: secret"}})
+	unavailable := says(&login.RejectedError{Step: mailhost.StepLogin, Answer: login.Answer{Code: "UNAVAILABLE", Text: "a1 NO [UNAVAILABLE] x"}})
 	wrong := &DeniedError{Code: "AUTHENTICATIONFAILED"}
-	greeting := says(&StepError{StepGreeting, io.EOF})
-	stuck := says(&StepError{StepLogin, os.ErrDeadlineExceeded})
+	greeting := says(&mailhost.StepError{Step: mailhost.StepGreeting, Err: io.EOF})
+	stuck := says(&mailhost.StepError{Step: mailhost.StepLogin, Err: os.ErrDeadlineExceeded})
 	odd := says(errors.New("odd"))
 	for _, test := range []struct {
 		name     string
 		mailhost string
-		servers  map[string]func(context.Context, *Mailhost) error
+		servers  map[string]func(context.Context, *mailhost.Conn) error
 		want     error
 		host     string // that took the account; "" with no error = here
 		dialed   string
@@ -110,7 +111,7 @@ func sameError(got, want error) bool {
 	return errors.Is(got, want)
 }
 
-type servers = map[string]func(context.Context, *Mailhost) error
+type servers = map[string]func(context.Context, *mailhost.Conn) error
 
 // What a dialogue gets to log in with.
 func TestReachTemplate(t *testing.T) {
@@ -120,15 +121,15 @@ func TestReachTemplate(t *testing.T) {
 	}
 	for _, test := range []struct {
 		settings []string
-		want     Mailhost
+		want     mailhost.Conn
 	}{
-		{nil, Mailhost{User: "bob", Password: "secret"}},
-		{[]string{"PROXY_MASTER_USER=master", "PROXY_MASTER_PASSWORD_FILE=" + secret}, Mailhost{User: "master", Password: "mpw", Authzid: "bob"}},
+		{nil, mailhost.Conn{User: "bob", Password: "secret"}},
+		{[]string{"PROXY_MASTER_USER=master", "PROXY_MASTER_PASSWORD_FILE=" + secret}, mailhost.Conn{User: "master", Password: "mpw", Authzid: "bob"}},
 	} {
-		var got Mailhost
+		var got mailhost.Conn
 		w := newWorld(t, pop3, append(test.settings, "POP3_PROXY=1")...)
 		w.account("bob", "mailhost=127.0.1.1")
-		w.servers["127.0.1.1:110"] = func(_ context.Context, m *Mailhost) error { got = *m; return nil }
+		w.servers["127.0.1.1:110"] = func(_ context.Context, m *mailhost.Conn) error { got = *m; return nil }
 		c := password("bob", "secret")
 		c.UTF8 = true
 		if _, err := w.Login(t.Context(), c, "tag"); err != nil {
@@ -188,9 +189,9 @@ func TestReachHostnameFails(t *testing.T) {
 // A mailhost that hangs is given up in time, whatever it hangs at; a signal ends the wait.
 func TestReachTimeLimits(t *testing.T) {
 	t.Parallel()
-	hang := func(_ context.Context, m *Mailhost) error {
+	hang := func(_ context.Context, m *mailhost.Conn) error {
 		_, err := m.Conn.Read(make([]byte, 1))
-		return &StepError{StepGreeting, err}
+		return &mailhost.StepError{Step: mailhost.StepGreeting, Err: err}
 	}
 	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_LOGIN_TIMEOUT=1")
 	w.account("bob", "mailhost=127.0.1.1")

@@ -42,7 +42,8 @@ func TestRelayStopped(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the session does not end")
 	}
-	if got := w.log.String(); !strings.Contains(got, "INFO: LOGOUT, user=bob, ") || strings.Contains(got, "broken off") {
+	got := w.log.String()
+	if !strings.Contains(got, "INFO: LOGOUT, user=bob, ") || strings.Contains(got, "broken off") {
 		t.Error(got)
 	}
 }

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"time"
 
+	"mailproxy/internal/mailhost"
 	"mailproxy/relay"
 )
 
 // stepRejected is the step of a mailhost's no in relayd's counters, whichever command it was the answer to:
 // mailhosts that do not work and mailhosts that do not agree with the account database are to be told apart.
-const stepRejected Step = "rejected"
+const stepRejected mailhost.Step = "rejected"
 
 // tally collects what is to be known of one login: by relayd, and by the memory of failed logins. Its zero
 // value is ready.
@@ -23,7 +24,7 @@ type tally struct {
 
 // failed notes that a mailhost was of no use. It is called where that is logged: the log and the counters
 // show the same.
-func (t *tally) failed(m *Mailhost, step Step) {
+func (t *tally) failed(m *mailhost.Conn, step mailhost.Step) {
 	t.failures = append(t.failures, relay.Failure{Mailhost: m.Host, Step: string(step)})
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 )
 
 // fakeRelayd is a socket that remembers the first message of each caller, without LOGIN_US, and answers a
@@ -84,7 +85,7 @@ func (r *fakeRelayd) all(n int) (got []string) {
 // Each login that becomes no session of relayd's is one message, whatever became of it.
 func TestReportLogin(t *testing.T) {
 	t.Parallel()
-	rejected := &RejectedError{StepPassword, login.Answer{Text: "no"}}
+	rejected := &login.RejectedError{Step: mailhost.StepPassword, Answer: login.Answer{Text: "no"}}
 	for _, test := range []struct {
 		name    string
 		options string
@@ -114,7 +115,7 @@ func TestReportLogin(t *testing.T) {
 		w.auth.err = test.err
 		w.hosts = map[string][]string{"down": {"127.0.0.8", "127.0.0.9"}, "no": {"127.0.0.2"}, "yes": {"127.0.0.3"}, "broken": {"127.0.0.4"}}
 		w.servers["127.0.0.2:143"], w.servers["127.0.0.3:143"] = says(rejected), says(nil)
-		w.servers["127.0.0.4:143"] = says(&StepError{StepGreeting, errors.New("gone")})
+		w.servers["127.0.0.4:143"] = says(&mailhost.StepError{Step: mailhost.StepGreeting, Err: errors.New("gone")})
 		_, _ = w.Login(t.Context(), test.c, "a1")
 		if got := r.all(1); !slices.Equal(got, []string{"REPORT\n" + test.want}) {
 			t.Errorf("%s:\n%q, want\n%q", test.name, got, test.want)

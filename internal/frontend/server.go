@@ -11,6 +11,7 @@ package frontend
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"mailproxy/internal/guard"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
 	"mailproxy/relay"
 )
@@ -48,9 +50,8 @@ type Options struct {
 	DropRoot func(user string) error
 	// Local serves accounts that are here; nil = they are refused.
 	Local Local
-	// Enter asks for a place among the logins at a mailhost's address. Done is called once, with what came of
-	// the login: nil when the mailhost answered, be it with no. An error makes the address one that is of no
-	// use now. nil = there is always a place.
+	// Enter asks for a place among the logins at a mailhost's address, see mailhost.Dialer; nil = there is
+	// always one.
 	Enter func(ctx context.Context, addr netip.AddrPort) (done func(error), err error)
 	// System is the world around; nil = RealSystem.
 	System *System
@@ -86,6 +87,8 @@ type Relayd interface {
 // methods may be called by any number of goroutines.
 type Server struct {
 	Options
+	// Mailhosts connects to mailhosts.
+	Mailhosts *mailhost.Dialer
 }
 
 // New makes a Server.
@@ -102,7 +105,12 @@ func New(o Options) (*Server, error) {
 	if o.System == nil {
 		o.System = RealSystem()
 	}
-	return &Server{o}, nil
+	system := o.System
+	return &Server{o, &mailhost.Dialer{
+		Config: o.Config, Port: o.Protocol.Port, TLSPort: o.Protocol.TLSPort, Enter: o.Enter,
+		Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) { return system.Resolve(ctx, host) },
+		Dial:   func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) { return system.Dial(ctx, addr) },
+	}}, nil
 }
 
 // ServeConn serves one connection from its first byte until the client has left, or until a Carrier has taken

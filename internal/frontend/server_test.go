@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 )
 
 // A panic ends its own connection, with the stack in the log, and no other one.
@@ -41,7 +43,8 @@ func TestServeConnPanic(t *testing.T) {
 		})
 		_, _ = io.WriteString(client, say)
 		text, err := io.ReadAll(client)
-		if want := map[string]string{"panic\n": "", "hello\n": "served\n"}[say]; string(text) != want || err != nil {
+		want := map[string]string{"panic\n": "", "hello\n": "served\n"}[say]
+		if string(text) != want || err != nil {
 			t.Errorf("%q: read %q, %v", say, text, err)
 		}
 	}
@@ -50,8 +53,8 @@ func TestServeConnPanic(t *testing.T) {
 		t.Errorf("statuses %v", statuses)
 	}
 	log := w.log.String()
-	if !strings.Contains(log, "ERR: panic in the connection with ip=[192.0.2.7], port=[1], which ends: a fault\n") ||
-		!strings.Contains(log, "TestServeConnPanic") {
+	first := "ERR: panic in the connection with ip=[192.0.2.7], port=[1], which ends: a fault\n"
+	if !strings.Contains(log, first) || !strings.Contains(log, "TestServeConnPanic") {
 		t.Errorf("log %s", log)
 	}
 	for line := range strings.Lines(log) {
@@ -93,9 +96,9 @@ func TestEnter(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1")
 	w.account("bob", "mailhost=down;full;no")
 	w.hosts = map[string][]string{"down": {"127.0.0.2"}, "full": {"127.0.0.3"}, "no": {"127.0.0.4"}}
-	w.servers["127.0.0.4:143"] = says(&RejectedError{Step: StepLogin})
+	w.servers["127.0.0.4:143"] = says(&login.RejectedError{Step: mailhost.StepLogin})
 	var told []string
-	w.Enter = func(_ context.Context, addr netip.AddrPort) (func(error), error) {
+	w.Mailhosts.Enter = func(_ context.Context, addr netip.AddrPort) (func(error), error) {
 		if addr.Addr() == netip.MustParseAddr("127.0.0.3") {
 			return nil, errors.New("no place")
 		}
@@ -112,7 +115,8 @@ func TestEnter(t *testing.T) {
 		t.Error(err)
 	}
 	want := []string{"127.0.0.2:143 connect: nobody listens", "127.0.0.4:143 answered"}
-	if !slices.Equal(told, want) || !strings.Contains(w.log.String(), "address=127.0.0.3:143, step=connect, user=bob: no place") {
+	log := w.log.String()
+	if !slices.Equal(told, want) || !strings.Contains(log, "address=127.0.0.3:143, step=connect, user=bob: no place") {
 		t.Errorf("told %q, log %s", told, w.log)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/local"
+	"mailproxy/internal/mailhost"
 )
 
 func writeFile(t *testing.T, name, text string) {
@@ -85,18 +86,18 @@ func TestFarewellStuck(t *testing.T) {
 // Both directions, what was pipelined, half-close, and the line at the end.
 func TestRelay(t *testing.T) {
 	w := newWorld(t, imap, "RELAY_SOCKET=/nonexistent", "PROXY_USER=someone")
-	mailhost, conn := tcpPair(t)
-	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}
+	server, conn := tcpPair(t)
+	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
 	io.WriteString(w.client, "a2 NOOP\r\n")
-	io.WriteString(mailhost, "* 1 EXISTS\r\n")
+	io.WriteString(server, "* 1 EXISTS\r\n")
 	done := make(chan error)
 	go func() { done <- w.Relay(t.Context(), outcome, "a1 OK\r\n") }()
 	w.client.(interface{ CloseWrite() error }).CloseWrite()
-	if text, err := io.ReadAll(mailhost); string(text) != "a2 NOOP\r\n" || err != nil {
+	if text, err := io.ReadAll(server); string(text) != "a2 NOOP\r\n" || err != nil {
 		t.Errorf("mailhost got %q, %v", text, err)
 	}
-	io.WriteString(mailhost, "a2 OK\r\n")
-	mailhost.CloseWrite()
+	io.WriteString(server, "a2 OK\r\n")
+	server.CloseWrite()
 	if text, err := io.ReadAll(w.client); string(text) != "a1 OK\r\n* 1 EXISTS\r\na2 OK\r\n" || err != nil {
 		t.Errorf("client got %q, %v", text, err)
 	}
@@ -117,13 +118,13 @@ func TestRelay(t *testing.T) {
 // later.
 func TestRelayDropRootFails(t *testing.T) {
 	w := newWorld(t, imap)
-	mailhost, conn := tcpPair(t)
+	server, conn := tcpPair(t)
 	w.DropRoot = func(string) error { return syscall.EPERM }
-	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}
+	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
 	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); !errors.Is(err, ErrTemporary) || len(w.slept) != 1 {
 		t.Errorf("%v, slept %v", err, w.slept)
 	}
-	if text, err := io.ReadAll(mailhost); len(text) != 0 || err != nil {
+	if text, err := io.ReadAll(server); len(text) != 0 || err != nil {
 		t.Errorf("mailhost got %q, %v", text, err)
 	}
 	w.Farewell("a1 NO\r\n") // the client has been told nothing, and can be
@@ -137,12 +138,12 @@ func TestRelayDropRootFails(t *testing.T) {
 // A session that is cut off is told from one that has ended.
 func TestRelayBroken(t *testing.T) {
 	w := newWorld(t, imap)
-	mailhost, conn := tcpPair(t)
-	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}
+	server, conn := tcpPair(t)
+	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
 	go func() {
 		_, _ = io.ReadFull(w.client, make([]byte, 7))
-		mailhost.SetLinger(0)
-		mailhost.Close()
+		server.SetLinger(0)
+		server.Close()
 	}()
 	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); err != nil {
 		t.Error(err)

@@ -15,6 +15,7 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
 )
 
@@ -117,9 +118,9 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 			w.System.Now = func() time.Time { return now }
 			work := func() { now = now.Add(test.takes) }
 			w.account("carl", "mailhost=127.0.0.2")
-			w.servers["127.0.0.2:143"] = func(context.Context, *Mailhost) error {
+			w.servers["127.0.0.2:143"] = func(context.Context, *mailhost.Conn) error {
 				work()
-				return &RejectedError{StepLogin, login.Answer{Text: "no"}}
+				return &login.RejectedError{Step: mailhost.StepLogin, Answer: login.Answer{Text: "no"}}
 			}
 			w.Auth = slowAuth{w.auth, work}
 			start := now
@@ -185,10 +186,10 @@ func TestThrottleClosedBeforeDropRoot(t *testing.T) {
 		}
 		return nil
 	}
-	mailhost, conn := tcpPair(t)
-	mailhost.Close()
+	server, conn := tcpPair(t)
+	server.Close()
 	w.client.Close()
-	w.Relay(t.Context(), &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &Mailhost{Host: "a", Conn: conn}}, "a1 OK\r\n")
+	w.Relay(t.Context(), &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}, "a1 OK\r\n")
 	if !dropped {
 		t.Error("root was not given up")
 	}

@@ -17,6 +17,7 @@ import (
 	"mailproxy/internal/facts"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
 	"mailproxy/tests/testlog"
 )
@@ -59,7 +60,7 @@ type world struct {
 	dialed []string
 	// hosts maps names to addresses, servers "ip:port" to what a mailhost there does.
 	hosts   map[string][]string
-	servers map[string]func(ctx context.Context, m *Mailhost) error
+	servers map[string]func(ctx context.Context, m *mailhost.Conn) error
 	dropped []string
 	// execErr is what becoming the local server ends with.
 	execErr error
@@ -87,10 +88,10 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	client, conn := tcpPair(t)
 	w := &world{
 		auth: &fakeAuth{accounts: map[string]*authlib.Account{}}, client: client, log: &testlog.Log{},
-		hosts: map[string][]string{}, servers: map[string]func(context.Context, *Mailhost) error{},
+		hosts: map[string][]string{}, servers: map[string]func(context.Context, *mailhost.Conn) error{},
 	}
 	if protocol.Login == nil {
-		protocol.Login = func(ctx context.Context, m *Mailhost) error { return w.servers[m.Addr](ctx, m) }
+		protocol.Login = func(ctx context.Context, m *mailhost.Conn) error { return w.servers[m.Addr](ctx, m) }
 	}
 	real := RealSystem()
 	system := &System{
@@ -146,8 +147,8 @@ func (w *world) account(name, options string) *authlib.Account {
 	return a
 }
 
-func says(err error) func(context.Context, *Mailhost) error {
-	return func(context.Context, *Mailhost) error { return err }
+func says(err error) func(context.Context, *mailhost.Conn) error {
+	return func(context.Context, *mailhost.Conn) error { return err }
 }
 
 // wantLog compares the log so far, line by line.

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -18,6 +19,21 @@ type Peer struct {
 	LocalIP, LocalPort string
 	// TLS is what somebody who decrypts for us has told of the client's TLS.
 	TLS facts.TLS
+}
+
+// Remote is the client's address and port; the zero value when nobody knows.
+func (p Peer) Remote() netip.AddrPort { return addrPort(p.RemoteIP, p.RemotePort) }
+
+// Local is our address and port; the zero value when nobody knows.
+func (p Peer) Local() netip.AddrPort { return addrPort(p.LocalIP, p.LocalPort) }
+
+func addrPort(ip, port string) netip.AddrPort {
+	addr, err := netip.ParseAddr(ip)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	if errors.Join(err, perr) != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(n))
 }
 
 // NewPeer finds out who is at the other end: what couriertcpd, tcpserver or tcpsvd wrote into the

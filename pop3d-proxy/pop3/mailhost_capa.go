@@ -5,14 +5,14 @@ import (
 	"slices"
 	"strings"
 
-	"mailproxy/internal/frontend"
+	"mailproxy/internal/mailhost"
 )
 
 // capabilities asks a mailhost what it can do (RFC 2449 section 5), upper-case lines. It is asked only when
 // the answer decides something: before AUTH, and when USER was refused. nil without an error: the mailhost
 // does not tell.
-func (h *mailhost) capabilities(step frontend.Step) ([]string, error) {
-	err := h.command(step, "CAPA")
+func (u *upstream) capabilities(step mailhost.Step) ([]string, error) {
+	err := u.command(step, "CAPA")
 	if _, refused := errors.AsType[*refusal](err); refused {
 		return nil, nil
 	}
@@ -21,16 +21,16 @@ func (h *mailhost) capabilities(step frontend.Step) ([]string, error) {
 	}
 	list := []string{}
 	for len(list) < maxCapabilities {
-		text, err := h.line()
+		text, err := u.line()
 		if err != nil {
-			return nil, &frontend.StepError{Step: step, Err: err}
+			return nil, &mailhost.StepError{Step: step, Err: err}
 		}
 		if text == "." {
 			return list, nil
 		}
 		list = append(list, strings.ToUpper(text))
 	}
-	return nil, &frontend.StepError{Step: step, Err: errors.New("mailhost lists capabilities without end")}
+	return nil, &mailhost.StepError{Step: step, Err: errors.New("mailhost lists capabilities without end")}
 }
 
 // takesPlain says whether a list has the SASL mechanism PLAIN.
@@ -51,26 +51,26 @@ func has(list []string, name string) bool {
 // withoutUser goes on when USER has failed with err. Nothing secret has been sent so far. A mailhost that
 // lists USER among its capabilities, or gives a reason of its own, has refused the name; one that does not
 // takes no plain passwords, or none on this connection.
-func (h *mailhost) withoutUser(err error) error {
+func (u *upstream) withoutUser(err error) error {
 	r, refused := errors.AsType[*refusal](err)
 	if !refused || r.code != "" && r.code != "AUTH" {
-		return rejected(frontend.StepUser, err)
+		return rejected(mailhost.StepUser, err)
 	}
-	list, cerr := h.capabilities(frontend.StepUser)
+	list, cerr := u.capabilities(mailhost.StepUser)
 	switch {
 	case cerr != nil:
 		return cerr
 	case list == nil || has(list, "USER"):
-		return rejected(frontend.StepUser, err)
-	case !h.m.TLS && has(list, "STLS"): // whatever SASL says
+		return rejected(mailhost.StepUser, err)
+	case !u.m.TLS && has(list, "STLS"): // whatever SASL says
 		err = errors.New("mailhost takes no password before STLS: PROXY_TLS=STARTTLS encrypts the connection")
 	case takesPlain(list):
-		return h.authPlain(true)
-	case !h.m.TLS:
+		return u.authPlain(true)
+	case !u.m.TLS:
 		err = errors.New("mailhost takes neither USER nor AUTH PLAIN on this connection, " +
 			"which PROXY_TLS does not encrypt")
 	default:
 		err = errors.New("mailhost takes neither USER nor AUTH PLAIN")
 	}
-	return &frontend.StepError{Step: frontend.StepUser, Err: err}
+	return &mailhost.StepError{Step: mailhost.StepUser, Err: err}
 }

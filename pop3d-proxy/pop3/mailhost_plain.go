@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"mailproxy/authlib/sasl"
-	"mailproxy/internal/frontend"
+	"mailproxy/internal/mailhost"
 )
 
 // maxCommand is the longest command with its CRLF in bytes that every server takes (RFC 2449 section 4). A
@@ -15,49 +15,49 @@ const maxCommand = 255
 
 // authMaster logs in as the master user on behalf of the account. The password is sent along with the command
 // only where the mailhost is known to have the mechanism.
-func (h *mailhost) authMaster() error {
-	list, err := h.capabilities(frontend.StepLogin)
+func (u *upstream) authMaster() error {
+	list, err := u.capabilities(mailhost.StepLogin)
 	if err != nil {
 		return err
 	}
-	return h.authPlain(takesPlain(list))
+	return u.authPlain(takesPlain(list))
 }
 
 // authPlain logs in by SASL PLAIN (RFC 4616), with an authorization identity for the master user. initial
 // sends the response along with the command.
-func (h *mailhost) authPlain(initial bool) error {
-	message, err := sasl.PlainResponse(h.m.Authzid, h.m.User, h.m.Password)
+func (u *upstream) authPlain(initial bool) error {
+	message, err := sasl.PlainResponse(u.m.Authzid, u.m.User, u.m.Password)
 	if err != nil {
-		return &frontend.StepError{Step: frontend.StepLogin, Err: err}
+		return &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
 	}
 	response := base64.StdEncoding.EncodeToString(message)
 	command := "AUTH PLAIN " + response
 	if !initial || len(command)+2 > maxCommand {
 		command = "AUTH PLAIN"
 	}
-	if err := h.plainDialogue(command, response); err != nil {
-		return rejected(frontend.StepLogin, &frontend.StepError{Step: frontend.StepLogin, Err: err})
+	if err := u.plainDialogue(command, response); err != nil {
+		return rejected(mailhost.StepLogin, &mailhost.StepError{Step: mailhost.StepLogin, Err: err})
 	}
 	return nil
 }
 
 // plainDialogue sends the command and, when it is asked for, the response: once, as a server that took no
 // notice of an initial response asks for it.
-func (h *mailhost) plainDialogue(command, response string) error {
-	if err := h.send(command); err != nil {
+func (u *upstream) plainDialogue(command, response string) error {
+	if err := u.send(command); err != nil {
 		return err
 	}
-	text, err := h.line()
+	text, err := u.line()
 	if err != nil {
 		return err
 	}
 	if s, _ := parseResponse(text); s == statusMore {
-		if err := h.send(response); err != nil {
+		if err := u.send(response); err != nil {
 			return err
 		}
-		return h.response()
+		return u.response()
 	}
-	err = h.parse(text)
+	err = u.parse(text)
 	if command != "AUTH PLAIN" {
 		return err
 	}

@@ -9,18 +9,19 @@ import (
 	"testing"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
 	"mailproxy/tests/transcript"
 )
 
 // testMailhost returns a Mailhost on one end of a socketpair, and the other end.
-func testMailhost(t testing.TB, log io.Writer) (*frontend.Mailhost, *net.UnixConn) {
+func testMailhost(t testing.TB, log io.Writer) (*mailhost.Conn, *net.UnixConn) {
 	t.Helper()
 	ours, theirs := fronttest.Socketpair(t)
-	return &frontend.Mailhost{
+	return &mailhost.Conn{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:110",
 		User: "ann@example.com", Password: "sec ret",
 		Client: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711"},
@@ -33,9 +34,9 @@ func TestMailhost(t *testing.T) {
 	long := strings.Repeat("u", 200)
 	cases := []struct {
 		name   string
-		change func(m *frontend.Mailhost)
+		change func(m *mailhost.Conn)
 		server string // what the mailhost does
-		step   frontend.Step
+		step   mailhost.Step
 		reject bool
 		code   string // of a rejection
 		cause  string // in the text of an error
@@ -55,7 +56,7 @@ func TestMailhost(t *testing.T) {
 			S= "+OK\n"
 			C: PASS sec ret
 			S= "+OK\n"`},
-		{name: "utf8", change: func(m *frontend.Mailhost) { m.UTF8, m.User = true, "änn" }, server: `
+		{name: "utf8", change: func(m *mailhost.Conn) { m.UTF8, m.User = true, "änn" }, server: `
 			S: +OK
 			C: UTF8
 			S: +OK
@@ -63,7 +64,7 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: PASS sec ret
 			S: +OK`},
-		{name: "no utf8 there, and none needed", change: func(m *frontend.Mailhost) { m.UTF8 = true }, server: `
+		{name: "no utf8 there, and none needed", change: func(m *mailhost.Conn) { m.UTF8 = true }, server: `
 			S: +OK
 			C: UTF8
 			S: -ERR Unknown command.
@@ -71,35 +72,35 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: PASS sec ret
 			S: +OK`},
-		{name: "no utf8 there, but needed", change: func(m *frontend.Mailhost) { m.UTF8, m.Password = true, "grün" },
-			step: frontend.StepUTF8, cause: "not ASCII", server: `
+		{name: "no utf8 there, but needed", change: func(m *mailhost.Conn) { m.UTF8, m.Password = true, "grün" },
+			step: mailhost.StepUTF8, cause: "not ASCII", server: `
 			S: +OK
 			C: UTF8
 			S: -ERR Unknown command.`},
-		{name: "hangs up on utf8, which is needed", change: func(m *frontend.Mailhost) { m.UTF8, m.User, m.LeaveOut = true, "änn", true },
-			step: frontend.StepUTF8, server: `
+		{name: "hangs up on utf8, which is needed", change: func(m *mailhost.Conn) { m.UTF8, m.User, m.LeaveOut = true, "änn", true },
+			step: mailhost.StepUTF8, server: `
 			S: +OK
 			C: UTF8
 			S-`},
-		{name: "hung up on utf8 before", change: func(m *frontend.Mailhost) { m.UTF8, m.LeaveOut = true, true }, server: `
+		{name: "hung up on utf8 before", change: func(m *mailhost.Conn) { m.UTF8, m.LeaveOut = true, true }, server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
 			C: PASS sec ret
 			S: +OK`},
-		{name: "wrong password", step: frontend.StepPassword, reject: true, server: `
+		{name: "wrong password", step: mailhost.StepPassword, reject: true, server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
 			C: PASS sec ret
 			S: -ERR sorry`},
-		{name: "wrong password, with a code", step: frontend.StepPassword, reject: true, server: `
+		{name: "wrong password, with a code", step: mailhost.StepPassword, reject: true, server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
 			C: PASS sec ret
 			S: -ERR [auth] sorry`},
-		{name: "unknown user", step: frontend.StepUser, reject: true, server: `
+		{name: "unknown user", step: mailhost.StepUser, reject: true, server: `
 			S: +OK
 			C: USER ann@example.com
 			S: -ERR no mailbox here
@@ -108,7 +109,7 @@ func TestMailhost(t *testing.T) {
 			S: USER
 			S: SASL PLAIN
 			S: .`},
-		{name: "unknown user, old server", step: frontend.StepUser, reject: true, server: `
+		{name: "unknown user, old server", step: mailhost.StepUser, reject: true, server: `
 			S: +OK
 			C: USER ann@example.com
 			S: -ERR no mailbox here
@@ -126,7 +127,7 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C: AUTH PLAIN AGFubkBleGFtcGxlLmNvbQBzZWMgcmV0
 			S: +OK User successfully logged on.`},
-		{name: "Dovecot without plain logins wants TLS", step: frontend.StepUser, cause: "PROXY_TLS=STARTTLS", server: `
+		{name: "Dovecot without plain logins wants TLS", step: mailhost.StepUser, cause: "PROXY_TLS=STARTTLS", server: `
 			S: +OK Dovecot ready.
 			C: USER ann@example.com
 			S: -ERR [AUTH] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.
@@ -136,7 +137,7 @@ func TestMailhost(t *testing.T) {
 			S: STLS
 			S: SASL PLAIN
 			S: .`},
-		{name: "neither", step: frontend.StepUser, cause: "which PROXY_TLS does not encrypt", server: `
+		{name: "neither", step: mailhost.StepUser, cause: "which PROXY_TLS does not encrypt", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: -ERR no
@@ -144,49 +145,49 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			S: SASL GSSAPI
 			S: .`},
-		{name: "neither, under TLS", change: encrypted, step: frontend.StepUser, cause: "neither USER nor AUTH PLAIN", server: `
+		{name: "neither, under TLS", change: encrypted, step: mailhost.StepUser, cause: "neither USER nor AUTH PLAIN", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: -ERR no
 			C: CAPA
 			S: +OK
 			S: .`},
-		{name: "a list without end", step: frontend.StepUser, cause: "without end", server: `
+		{name: "a list without end", step: mailhost.StepUser, cause: "without end", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: -ERR no
 			C: CAPA
 			S: +OK
 			S= "${manylines}"`},
-		{name: "in use", step: frontend.StepPassword, reject: true, code: "IN-USE", server: `
+		{name: "in use", step: mailhost.StepPassword, reject: true, code: "IN-USE", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
 			C: PASS sec ret
 			S: -ERR [IN-USE] locked`},
-		{name: "system failure", step: frontend.StepPassword, reject: true, code: "SYS/TEMP", server: `
+		{name: "system failure", step: mailhost.StepPassword, reject: true, code: "SYS/TEMP", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
 			C: PASS sec ret
 			S: -ERR [SYS/TEMP] disk`},
-		{name: "system failure at USER", step: frontend.StepUser, reject: true, code: "SYS/PERM", server: `
+		{name: "system failure at USER", step: mailhost.StepUser, reject: true, code: "SYS/PERM", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: -ERR [sys/perm] gone`},
-		{name: "login delay", step: frontend.StepPassword, reject: true, code: "LOGIN-DELAY", server: `
+		{name: "login delay", step: mailhost.StepPassword, reject: true, code: "LOGIN-DELAY", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
 			C: PASS sec ret
 			S: -ERR [LOGIN-DELAY] wait`},
-		{name: "greeted with an error", step: frontend.StepGreeting, server: "S: -ERR [SYS/TEMP] full"},
-		{name: "greeted with plain -ERR", step: frontend.StepGreeting, server: "S: -ERR go away"},
-		{name: "another protocol", step: frontend.StepGreeting, server: "S: * OK IMAP4rev1"},
-		{name: "almost OK", step: frontend.StepGreeting, server: "S: +OKAY"},
-		{name: "closes at once", step: frontend.StepGreeting, server: "S-"},
-		{name: "closes within the line", step: frontend.StepGreeting, server: "S= \"+OK hel\"\nS-"},
-		{name: "closes after PASS", step: frontend.StepPassword, server: `
+		{name: "greeted with an error", step: mailhost.StepGreeting, server: "S: -ERR [SYS/TEMP] full"},
+		{name: "greeted with plain -ERR", step: mailhost.StepGreeting, server: "S: -ERR go away"},
+		{name: "another protocol", step: mailhost.StepGreeting, server: "S: * OK IMAP4rev1"},
+		{name: "almost OK", step: mailhost.StepGreeting, server: "S: +OKAY"},
+		{name: "closes at once", step: mailhost.StepGreeting, server: "S-"},
+		{name: "closes within the line", step: mailhost.StepGreeting, server: "S= \"+OK hel\"\nS-"},
+		{name: "closes after PASS", step: mailhost.StepPassword, server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
@@ -204,20 +205,20 @@ func TestMailhost(t *testing.T) {
 			S: +OK, go on
 			C: PASS sec ret
 			S: +ok: in`},
-		{name: "nothing but empty lines", step: frontend.StepGreeting, server: `
+		{name: "nothing but empty lines", step: mailhost.StepGreeting, server: `
 			S= "\n\n\n\n\n\n"`},
-		{name: "a colon behind -ERR", step: frontend.StepPassword, reject: true, code: "IN-USE", server: `
+		{name: "a colon behind -ERR", step: mailhost.StepPassword, reject: true, code: "IN-USE", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
 			C: PASS sec ret
 			S: -ERR: [IN-USE] locked`},
-		{name: "line break in the name", change: func(m *frontend.Mailhost) { m.User = "ann\r\nDELE 1" }, step: frontend.StepUser},
-		{name: "NUL in the password", change: func(m *frontend.Mailhost) { m.Password = "a\x00b" }, step: frontend.StepUser},
-		{name: "CR in the password", change: func(m *frontend.Mailhost) { m.Password = "a\rb" }, step: frontend.StepUser},
-		{name: "no password", change: func(m *frontend.Mailhost) { m.Password = "" }, step: frontend.StepUser},
-		{name: "no name", change: func(m *frontend.Mailhost) { m.User = "" }, step: frontend.StepUser},
-		{name: "master", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", "ann" }, server: `
+		{name: "line break in the name", change: func(m *mailhost.Conn) { m.User = "ann\r\nDELE 1" }, step: mailhost.StepUser},
+		{name: "NUL in the password", change: func(m *mailhost.Conn) { m.Password = "a\x00b" }, step: mailhost.StepUser},
+		{name: "CR in the password", change: func(m *mailhost.Conn) { m.Password = "a\rb" }, step: mailhost.StepUser},
+		{name: "no password", change: func(m *mailhost.Conn) { m.Password = "" }, step: mailhost.StepUser},
+		{name: "no name", change: func(m *mailhost.Conn) { m.User = "" }, step: mailhost.StepUser},
+		{name: "master", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" }, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -225,7 +226,7 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C: AUTH PLAIN YW5uAG1hc3RlcgBzZWMgcmV0
 			S: +OK`},
-		{name: "master, initial response ignored", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", "ann" }, server: `
+		{name: "master, initial response ignored", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" }, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -235,7 +236,7 @@ func TestMailhost(t *testing.T) {
 			S= "+ \r\n"
 			C: YW5uAG1hc3RlcgBzZWMgcmV0
 			S: +OK`},
-		{name: "master, long", change: func(m *frontend.Mailhost) { m.User, m.Authzid, m.Password = "master", long, "x" }, server: `
+		{name: "master, long", change: func(m *mailhost.Conn) { m.User, m.Authzid, m.Password = "master", long, "x" }, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -245,8 +246,8 @@ func TestMailhost(t *testing.T) {
 			S: +
 			C~ dXV1dXV1.*
 			S: +OK`},
-		{name: "master, long, accepted unseen", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", long },
-			step: frontend.StepLogin, server: `
+		{name: "master, long, accepted unseen", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", long },
+			step: mailhost.StepLogin, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -254,7 +255,7 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C: AUTH PLAIN
 			S: +OK`},
-		{name: "master, asked twice", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", "ann" }, step: frontend.StepLogin, server: `
+		{name: "master, asked twice", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" }, step: mailhost.StepLogin, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -264,8 +265,8 @@ func TestMailhost(t *testing.T) {
 			S: +
 			C~ .*
 			S: +`},
-		{name: "master refused", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", "ann" },
-			step: frontend.StepLogin, reject: true, server: `
+		{name: "master refused", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" },
+			step: mailhost.StepLogin, reject: true, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -273,7 +274,7 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C~ AUTH PLAIN .*
 			S: -ERR no`},
-		{name: "master, no list: the password waits", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", "ann" }, server: `
+		{name: "master, no list: the password waits", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" }, server: `
 			S: +OK
 			C: CAPA
 			S: -ERR
@@ -281,8 +282,8 @@ func TestMailhost(t *testing.T) {
 			S: + send it
 			C: YW5uAG1hc3RlcgBzZWMgcmV0
 			S: +OK`},
-		{name: "master, not in the list", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", "ann" },
-			step: frontend.StepLogin, server: `
+		{name: "master, not in the list", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" },
+			step: mailhost.StepLogin, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -290,9 +291,9 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C: AUTH PLAIN
 			S: -ERR what?`},
-		{name: "master, NUL in the account", change: func(m *frontend.Mailhost) { m.User, m.Authzid = "master", "a\x00b" },
-			step: frontend.StepLogin, server: "S: +OK\nC: CAPA\nS: -ERR"},
-		{name: "xclient", change: func(m *frontend.Mailhost) { m.Config.Forward, m.Hops = config.ForwardXCLIENT, 4 }, server: `
+		{name: "master, NUL in the account", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "a\x00b" },
+			step: mailhost.StepLogin, server: "S: +OK\nC: CAPA\nS: -ERR"},
+		{name: "xclient", change: func(m *mailhost.Conn) { m.Config.Forward, m.Hops = config.ForwardXCLIENT, 4 }, server: `
 			S: +OK
 			C: XCLIENT ADDR=192.0.2.7 PORT=4711 TTL=4
 			S: +OK Updated
@@ -300,7 +301,7 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: PASS sec ret
 			S: +OK`},
-		{name: "xclient not believed", change: func(m *frontend.Mailhost) {
+		{name: "xclient not believed", change: func(m *mailhost.Conn) {
 			m.Config.Forward = config.ForwardID
 			m.Client = launch.Peer{RemoteIP: "2001:db8::1%eth0", RemotePort: "N/A"}
 		}, log: "WARN: mail.example did not take the client's address (XCLIENT): answered \"-ERR not trusted\"\n", server: `
@@ -311,12 +312,12 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: PASS sec ret
 			S: +OK`},
-		{name: "hangs up on xclient", change: func(m *frontend.Mailhost) { m.Config.Forward = config.ForwardXCLIENT },
-			step: frontend.StepForward, cause: "PROXY_FORWARD_CLIENT", server: `
+		{name: "hangs up on xclient", change: func(m *mailhost.Conn) { m.Config.Forward = config.ForwardXCLIENT },
+			step: mailhost.StepForward, cause: "PROXY_FORWARD_CLIENT", server: `
 			S: +OK
 			C: XCLIENT ADDR=192.0.2.7 PORT=4711
 			S-`},
-		{name: "client not known", change: func(m *frontend.Mailhost) {
+		{name: "client not known", change: func(m *mailhost.Conn) {
 			m.Config.Forward, m.Client = config.ForwardXCLIENT, launch.Peer{RemoteIP: "x\r\nDELE 1"}
 		}, server: `
 			S: +OK
@@ -384,12 +385,12 @@ func play(t *testing.T, runner *transcript.Runner, text string, played chan<- er
 	}()
 }
 
-func encrypted(m *frontend.Mailhost) { m.TLS = true }
+func encrypted(m *mailhost.Conn) { m.TLS = true }
 
-func checkLoginError(t *testing.T, err error, step frontend.Step, reject bool, code string) {
+func checkLoginError(t *testing.T, err error, step mailhost.Step, reject bool, code string) {
 	t.Helper()
-	var rejection *frontend.RejectedError
-	var stepError *frontend.StepError
+	var rejection *login.RejectedError
+	var stepError *mailhost.StepError
 	switch {
 	case step == "":
 		if err != nil {
@@ -448,7 +449,7 @@ func TestMailhostStartTLSFails(t *testing.T) {
 			runner := &transcript.Runner{Conn: theirs, As: transcript.Server}
 			played := make(chan error, 1)
 			play(t, runner, c.server, played)
-			checkLoginError(t, loginMailhost(context.Background(), m), frontend.StepTLS, false, "")
+			checkLoginError(t, loginMailhost(context.Background(), m), mailhost.StepTLS, false, "")
 			m.Conn.Close()
 			if err := <-played; err != nil {
 				t.Error(err)

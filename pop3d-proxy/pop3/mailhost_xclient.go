@@ -6,40 +6,40 @@ import (
 	"strconv"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/mailhost"
 )
 
 // forwardClient tells the mailhost who the client is when PROXY_FORWARD_CLIENT is XCLIENT (or ID, the same
 // idea under its IMAP name): Dovecot's XCLIENT command, which it takes from login_trusted_networks. A
 // mailhost that does not believe us is no reason to keep the user out: that is a line in the log.
-func (h *mailhost) forwardClient() error {
-	switch h.m.Config.Forward {
+func (u *upstream) forwardClient() error {
+	switch u.m.Config.Forward {
 	case config.ForwardXCLIENT, config.ForwardID:
 	default:
 		return nil
 	}
-	text := xclient(h.m.Client)
+	text := xclient(u.m.Client)
 	if text == "" {
 		return nil
 	}
-	if h.m.Hops > 0 {
-		text += " TTL=" + strconv.Itoa(h.m.Hops)
+	if u.m.Hops > 0 {
+		text += " TTL=" + strconv.Itoa(u.m.Hops)
 	}
-	err := h.send(text)
+	err := u.send(text)
 	if err == nil {
-		err = h.response()
+		err = u.response()
 	}
 	var r *refusal
 	if errors.As(err, &r) {
-		h.m.Log.Warnf("%s did not take the client's address (XCLIENT): %s", h.m.Host, r)
+		u.m.Log.Warnf("%s did not take the client's address (XCLIENT): %s", u.m.Host, r)
 		return nil
 	}
-	if frontend.HungUp(err) { // it is not logged in to without the client's address
+	if mailhost.HungUp(err) { // it is not logged in to without the client's address
 		err = errors.New("mailhost hangs up when it is told the client's address (PROXY_FORWARD_CLIENT)")
 	}
 	if err != nil {
-		return &frontend.StepError{Step: frontend.StepForward, Err: err}
+		return &mailhost.StepError{Step: mailhost.StepForward, Err: err}
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package pop3
 
-import "strings"
+import (
+	"strings"
+)
 
 // The limits on what a mailhost may say while we log in to it.
 const (

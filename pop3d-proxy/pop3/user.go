@@ -1,6 +1,8 @@
 package pop3
 
-import "context"
+import (
+	"context"
+)
 
 // userCommand is USER, RFC 1939 section 7. The name is the whole rest of the line. Whether there is such a
 // user is never said: PASS decides.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"mailproxy/internal/frontend"
+	"mailproxy/internal/mailhost"
 )
 
 // utf8Command is RFC 6856 section 2: the client reads UTF-8 from now on. The server that holds the account is
@@ -20,21 +20,21 @@ func (d *dialogue) utf8Command(_ context.Context, _ string) error {
 
 // utf8 tells the mailhost what the client said. One that refuses it, or hangs up on it, is logged in to
 // without, as long as name and password do not need it.
-func (h *mailhost) utf8() error {
-	need := !isASCII(h.m.User) || !isASCII(h.m.Password) || !isASCII(h.m.Authzid)
-	if !h.m.UTF8 || h.m.LeaveOut && !need {
+func (u *upstream) utf8() error {
+	need := !isASCII(u.m.User) || !isASCII(u.m.Password) || !isASCII(u.m.Authzid)
+	if !u.m.UTF8 || u.m.LeaveOut && !need {
 		return nil
 	}
-	err := h.command(frontend.StepUTF8, "UTF8")
+	err := u.command(mailhost.StepUTF8, "UTF8")
 	_, refused := errors.AsType[*refusal](err)
 	switch {
 	case err == nil, refused && !need:
 		return nil
 	case refused:
 		err = fmt.Errorf("name or password are not ASCII, and UTF8 is refused: %w", err)
-		return &frontend.StepError{Step: frontend.StepUTF8, Err: err}
-	case frontend.HungUp(err) && !need:
-		return &frontend.HungUpError{What: "UTF8", Err: err}
+		return &mailhost.StepError{Step: mailhost.StepUTF8, Err: err}
+	case mailhost.HungUp(err) && !need:
+		return &mailhost.HungUpError{What: "UTF8", Err: err}
 	}
 	return err
 }

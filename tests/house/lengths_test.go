@@ -19,9 +19,9 @@ const (
 // here; a part without a number has none.
 var longLines = map[string]int{
 	"authlib":     238,
-	"imapd-proxy": 87,
+	"imapd-proxy": 85,
 	"internal":    223,
-	"pop3d-proxy": 50,
+	"pop3d-proxy": 47,
 	"tests":       239,
 }
 

@@ -1,4 +1,4 @@
-package frontend
+package mailhost
 
 import (
 	"encoding/base64"
@@ -8,7 +8,7 @@ import (
 
 // Redact takes our password out of a mailhost's words: some servers quote the command they did not like. It
 // is to be done before the words are cut to a length, as half a password is no less of a secret.
-func (m *Mailhost) Redact(text string) string {
+func (m *Conn) Redact(text string) string {
 	if m.Password == "" {
 		return text
 	}
@@ -20,7 +20,7 @@ func (m *Mailhost) Redact(text string) string {
 
 // secretForms are the ways in which the password may come back, those that hold others first: as SASL PLAIN
 // had it; quoted by us, by the mailhost, and by both; as it is.
-func (m *Mailhost) secretForms() []string {
+func (m *Conn) secretForms() []string {
 	forms := []string{
 		base64.StdEncoding.EncodeToString([]byte(m.Authzid + "\x00" + m.User + "\x00" + m.Password)),
 		base64.StdEncoding.EncodeToString([]byte(m.Password)),

@@ -1,4 +1,4 @@
-package frontend
+package mailhost
 
 import (
 	"context"
@@ -7,12 +7,12 @@ import (
 	"mailproxy/internal/tlsconf"
 )
 
-// encryptMailhost encrypts a fresh connection to a mailhost, or arranges that its Login does. The certificate
+// encrypt encrypts a fresh connection to a mailhost, or arranges that its Login does. The certificate
 // must be for m.Host. Whatever fails makes the server unusable: nothing is ever said to it in clear text
 // instead.
-func (s *Conn) encryptMailhost(ctx context.Context, m *Mailhost) error {
+func (d *Dialer) encrypt(ctx context.Context, m *Conn) error {
 	start := func(ctx context.Context) error {
-		c, err := tlsconf.NewClient(s.Config.Mailhost, m.Host)
+		c, err := tlsconf.NewClient(d.Config.Mailhost, m.Host)
 		if err != nil {
 			return &StepError{StepTLS, err}
 		}
@@ -24,7 +24,7 @@ func (s *Conn) encryptMailhost(ctx context.Context, m *Mailhost) error {
 		deadline, _ := ctx.Deadline()
 		return conn.SetDeadline(deadline) // which the handshake has taken off
 	}
-	switch s.Config.Mailhost.Mode {
+	switch d.Config.Mailhost.Mode {
 	case config.ModeTLS:
 		return start(ctx)
 	case config.ModeStartTLS:

@@ -1,9 +1,9 @@
-package frontend
+package mailhost
 
 import "testing"
 
 func TestRedact(t *testing.T) {
-	m := &Mailhost{User: "bob", Password: `p"w\1`}
+	m := &Conn{User: "bob", Password: `p"w\1`}
 	for text, want := range map[string]string{
 		`-ERR PASS p"w\1`:                        `-ERR PASS ***`,
 		`NO LOGIN "bob" "p\"w\\1"`:               `NO LOGIN "bob" "***"`,
@@ -17,7 +17,7 @@ func TestRedact(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
 	}
-	if got := (&Mailhost{}).Redact("NO x"); got != "NO x" {
+	if got := (&Conn{}).Redact("NO x"); got != "NO x" {
 		t.Errorf("no password: %s", got)
 	}
 }

@@ -1,0 +1,60 @@
+package mailhost
+
+import (
+	"context"
+
+	"mailproxy/internal/config"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/maillog"
+)
+
+// Conn is one connection to a mailhost, first while we log in to it, then for good.
+type Conn struct {
+	// Conn is the connection. StartTLS replaces it.
+	Conn launch.Conn
+	// Host is the server as the mailhost option names it, Addr the address and port that we are connected to.
+	Host, Addr string
+	// Tag is the IMAP tag of the client's login command.
+	Tag string
+	// User and Password log in. Authzid, when not empty, is on whose behalf: then it must be SASL PLAIN (RFC
+	// 4616).
+	User, Password, Authzid string
+	// StartTLS is nil unless the connection must be encrypted before the login: then Login sends STARTTLS or
+	// STLS after the greeting, reads the answer and calls it. It replaces Conn.
+	StartTLS func(ctx context.Context) error
+	// TLS says that Conn is encrypted.
+	TLS bool
+	// Client is the real client, for PROXY_FORWARD_CLIENT.
+	Client launch.Peer
+	// Hops is how many proxies may still follow, to be told to one; 0 = it is not to be told.
+	Hops int
+	// UTF8 says that a POP3 client has sent UTF8.
+	UTF8 bool
+	// ID is what an IMAP client has said of itself.
+	ID []IDField
+	// Offered is the capability list that the client was shown, as the dialogue writes it.
+	Offered string
+	// LeaveOut says that the mailhost has hung up on something that it can be logged in to without: see
+	// HungUpError.
+	LeaveOut bool
+	// Config is the session's.
+	Config *config.Config
+	// Log is the session's.
+	Log *maillog.Log
+	// Answer is the dialogue's own: what it wants to pass to the client later (foreign capabilities).
+	Answer []byte
+}
+
+// Account is whose login it is, whoever the password belongs to.
+func (m *Conn) Account() string {
+	if m.Authzid != "" {
+		return m.Authzid
+	}
+	return m.User
+}
+
+// IDField is one of the fields by which an IMAP client describes itself (RFC 2971).
+type IDField struct {
+	Name, Value string
+	Nil         bool // the value is NIL
+}

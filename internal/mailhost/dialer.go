@@ -1,0 +1,139 @@
+// Package mailhost is the way to the servers that hold accounts: their names and addresses, connecting, the
+// PROXY header and TLS on the way out, the time limits, and whether there is a place among the logins at an
+// address. What is said there belongs to the dialogues, and what follows from an answer to package login.
+//
+// It deliberately knows neither IMAP nor POP3, and writes no log.
+package mailhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"mailproxy/internal/config"
+	"mailproxy/internal/launch"
+)
+
+// Dialer connects to mailhosts. It is made once from settings and does not change.
+type Dialer struct {
+	Config *config.Config
+	// Port and TLSPort are those of a mailhost whose option names none.
+	Port, TLSPort string
+	// Lookup finds the addresses of a host name, in the order to try them.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Dial connects to a TCP address.
+	Dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+	// Enter asks for a place among the logins at an address. Done is called once, with what came of the
+	// login: nil when the mailhost has answered it, be it with no. An error makes the address one that is
+	// of no use now. nil = there is always a place.
+	Enter func(ctx context.Context, addr netip.AddrPort) (done func(error), err error)
+}
+
+// Login is a protocol's dialogue with a mailhost, up to its answer to the login.
+type Login func(ctx context.Context, m *Conn) error
+
+// LogIn connects to an address of m.Host and calls login, with m.Conn ready for it: behind a PROXY header and
+// TLS where the settings want them, with PROXY_LOGIN_TIMEOUT as its deadline, which moves into the past when
+// ctx ends. After nil the deadlines are off; after an error the connection is closed.
+func (d *Dialer) LogIn(ctx context.Context, m *Conn, addr netip.AddrPort, login Login) error {
+	if d.Enter == nil {
+		return d.logIn(ctx, m, addr, login)
+	}
+	done, err := d.Enter(ctx, addr)
+	if err != nil {
+		return &StepError{StepConnect, err}
+	}
+	err = errPanicked
+	defer func() { done(reachable(err)) }()
+	err = d.logIn(ctx, m, addr, login)
+	return err
+}
+
+// errPanicked is what became of a login that ended by a panic.
+var errPanicked = errors.New("the login did not come to an end")
+
+// AnswerError is an error of a login that the mailhost has answered.
+type AnswerError interface {
+	error
+	// Answered tells it from others.
+	Answered()
+}
+
+// reachable is what a login says of the mailhost itself: nil when it has answered.
+func reachable(err error) error {
+	if _, answered := errors.AsType[AnswerError](err); answered {
+		return nil
+	}
+	return err
+}
+
+// logIn is LogIn with a place among the logins at the address.
+func (d *Dialer) logIn(ctx context.Context, m *Conn, addr netip.AddrPort, login Login) error {
+	conn, err := d.connect(ctx, m, addr)
+	if err != nil {
+		return &StepError{StepConnect, err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.Config.MailhostTimeout)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	_ = conn.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
+	if err = d.prepare(ctx, m); err == nil {
+		err = login(ctx, m)
+	}
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		return m.Conn.SetDeadline(time.Time{})
+	}
+	m.Conn.Close()
+	return err
+}
+
+// Connect is the part of LogIn before the dialogue. m.StartTLS is set when STARTTLS or STLS is still to come.
+// The caller closes m.Conn and sets its deadlines.
+func (d *Dialer) Connect(ctx context.Context, m *Conn, addr netip.AddrPort) error {
+	conn, err := d.connect(ctx, m, addr)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
+	defer stop()
+	if err = d.prepare(ctx, m); err != nil {
+		conn.Close()
+	}
+	return err
+}
+
+// connect connects to one address within PROXY_CONNECT_TIMEOUT.
+func (d *Dialer) connect(ctx context.Context, m *Conn, addr netip.AddrPort) (launch.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.Config.ConnectTimeout)
+	defer cancel()
+	c, err := d.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, ok := c.(launch.Conn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("a %T cannot be half-closed", c)
+	}
+	launch.NoDelay(conn)
+	m.Conn, m.TLS, m.StartTLS = conn, false, nil
+	return conn, nil
+}
+
+// prepare sends the PROXY header and makes the TLS handshake, as far as the settings want them.
+func (d *Dialer) prepare(ctx context.Context, m *Conn) error {
+	if err := d.announce(m); err != nil {
+		return err
+	}
+	return d.encrypt(ctx, m)
+}
+
+// past is a deadline that ends every wait.
+func past() time.Time { return time.Unix(1, 0) }

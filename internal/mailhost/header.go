@@ -1,0 +1,23 @@
+package mailhost
+
+import (
+	"mailproxy/internal/config"
+	"mailproxy/internal/haproxy"
+)
+
+// announce sends a PROXY header in front of everything else when PROXY_FORWARD_CLIENT says so.
+func (d *Dialer) announce(m *Conn) error {
+	version, ok := map[config.Forward]int{config.ForwardPROXY1: 1, config.ForwardPROXY2: 2}[d.Config.Forward]
+	if !ok {
+		return nil
+	}
+	client, server := m.Client.Remote(), m.Client.Local()
+	header, err := haproxy.Format(version, client, server)
+	if err == nil {
+		_, err = m.Conn.Write(header)
+	}
+	if err != nil {
+		return &StepError{StepConnect, err}
+	}
+	return nil
+}
