@@ -8,20 +8,18 @@ package main
 import (
 	"context"
 	"os"
-	"runtime"
 
 	"mailproxy/imapd-proxy/imap"
 	"mailproxy/internal/check"
+	"mailproxy/internal/program"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Environ())) }
 
 func run(ctx context.Context, args, environ []string) int {
-	// One connection is one line of work. More processors would only have threads wake each other up.
-	runtime.GOMAXPROCS(1)
 	p := imap.Program()
 	if len(args) > 0 && args[0] == "check" {
 		return check.Command(ctx, p, check.IMAP{}, args[1:], environ, os.Stdin, os.Stdout, os.Stderr)
 	}
-	return p.Run(ctx, args, environ, os.Stdin, os.Stdout, os.Stderr)
+	return program.Run(ctx, p, args, environ, os.Stdin, os.Stdout, os.Stderr)
 }

@@ -8,20 +8,18 @@ package main
 import (
 	"context"
 	"os"
-	"runtime"
 
 	"mailproxy/internal/check"
+	"mailproxy/internal/program"
 	"mailproxy/pop3d-proxy/pop3"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Environ())) }
 
 func run(ctx context.Context, args, environ []string) int {
-	// One connection is one line of work. More processors would only have threads wake each other up.
-	runtime.GOMAXPROCS(1)
 	p := pop3.Program()
 	if len(args) > 0 && args[0] == "check" {
 		return check.Command(ctx, p, check.POP3{}, args[1:], environ, os.Stdin, os.Stdout, os.Stderr)
 	}
-	return p.Run(ctx, args, environ, os.Stdin, os.Stdout, os.Stderr)
+	return program.Run(ctx, p, args, environ, os.Stdin, os.Stdout, os.Stderr)
 }

@@ -12,6 +12,7 @@ package config
 
 import (
 	"maps"
+	"net/netip"
 	"time"
 
 	"mailproxy/internal/haproxy"
@@ -78,6 +79,9 @@ type Config struct {
 	UTF8 bool
 	// Hostname (PROXY_HOSTNAME) is a name that this host is known by as a mailhost, besides its own.
 	Hostname string
+	// Local (PROXY_LOCAL) is where a resident program sends accounts that are here: a listener on this machine
+	// that serves one connection a process and reads PROXY headers. The zero value: they are refused.
+	Local netip.AddrPort
 	// Mailhosts (PROXY_MAILHOSTS) are where accounts may be sent; empty = anywhere.
 	Mailhosts hostlist.List
 	// ConnectTimeout (PROXY_CONNECT_TIMEOUT, 30 s) is for finding a mailhost's addresses, and for connecting
@@ -147,6 +151,13 @@ func (c *Config) Environ() []string { return c.raw.Environ() }
 
 // Texts is the same by name. The caller may change it.
 func (c *Config) Texts() map[string]string { return c.raw.Texts() }
+
+// OverTLS is the same for connections that are encrypted from the first byte.
+func (c *Config) OverTLS() *Config {
+	over := *c
+	over.Encrypted, over.StartTLS = true, false
+	return &over
+}
 
 // Raw is a copy of the environment and the files in one.
 func (c *Config) Raw() Raw { return maps.Clone(c.raw) }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,6 +135,19 @@ func shown(text string) string {
 func setUTF8(c *Config, text string) error {
 	c.utf8Set = true
 	return switchOf("", "", func(c *Config) *bool { return &c.UTF8 }).set(c, text)
+}
+
+// setLocal reads PROXY_LOCAL. Passwords go there in clear text, so it is this machine.
+func setLocal(c *Config, text string) error {
+	addr, err := netip.ParseAddrPort(strings.TrimSpace(text))
+	switch {
+	case err != nil || addr.Port() == 0:
+		return errors.New("must be an IP address and a port, as 127.0.0.1:10143")
+	case !addr.Addr().Unmap().IsLoopback():
+		return errors.New("must be an address of the loopback interface: passwords are sent there in clear text")
+	}
+	c.Local = addr
+	return nil
 }
 
 func setBalancers(c *Config, text string) (err error) {

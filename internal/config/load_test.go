@@ -24,7 +24,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 var same = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmp.AllowUnexported(hostlist.List{}), cmpopts.EquateEmpty(),
-	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateComparable(netip.AddrPort{})}
 
 // defaults is what the manual page says counts when nothing is set.
 func defaults(p Protocol) Config {
@@ -86,6 +86,7 @@ func TestEverySetting(t *testing.T) {
 		"LOGIN_TIMEOUT=1":                      func(c *Config) { c.LoginTimeout = second },
 		"LOGIN_MAX_COMMANDS=7":                 func(c *Config) { c.MaxCommands = 7 },
 		"PROXY_MAILHOSTS=*.example.com,::/8":   func(c *Config) { c.Mailhosts = mailhosts },
+		"PROXY_LOCAL=127.0.0.1:99":             func(c *Config) { c.Local = netip.MustParseAddrPort("127.0.0.1:99") },
 		"LOGIN_FAIL_DELAY=0":                   func(c *Config) { c.FailDelay = 0 },
 		"LOGIN_FAIL_DELAY_MAX=2":               func(c *Config) { c.FailDelayMax = 2 * second },
 		"THROTTLE_FILE=/t":                     func(c *Config) { c.ThrottleFile = "/t" },

@@ -160,6 +160,7 @@ func places() []Setting {
 		switchOf("IMAP_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(IMAP),
 		switchOf("POP3_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(POP3),
 		text("PROXY_HOSTNAME", "", func(c *Config) *string { return &c.Hostname }),
+		{Name: "PROXY_LOCAL", Kind: Text, set: setLocal},
 		{Name: "PROXY_MAILHOSTS", Kind: Hosts, set: func(c *Config, text string) (err error) {
 			c.Mailhosts, err = hostlist.Parse(text)
 			return err

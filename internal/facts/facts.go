@@ -70,6 +70,9 @@ func (t TLS) With(field, value string) TLS {
 // Encrypted says whether somebody has told that the connection is encrypted.
 func (t TLS) Encrypted() bool { return t.protocol != "" }
 
+// Protocol says how the connection is encrypted; "" where nobody has told that it is.
+func (t TLS) Protocol() string { return t.protocol }
+
 // External is the login name that the client's certificate proves, "" for none. Field, the setting
 // TLS_EXTERNAL, names a field of the subject in any case; "emailaddress" also finds the e-mail address among
 // the alternative names, where certificates made since RFC 3280 have it, and "subjectaltname" looks only

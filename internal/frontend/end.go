@@ -42,9 +42,10 @@ func (s *Conn) Why(ctx context.Context, err error) End {
 
 // Farewell writes a last text to the client, even when the session's time is over. A client that does not
 // take it within a second does not get it: a line fits into any connection that is read at all.
-func (s *Conn) Farewell(text string) { farewell(s.Client, s.System.Now(), text) }
+func (s *Conn) Farewell(text string) { Farewell(s.Client, s.System.Now(), text) }
 
-func farewell(conn net.Conn, now time.Time, text string) {
+// Farewell writes a last text to a connection that nobody serves, as Conn.Farewell does.
+func Farewell(conn net.Conn, now time.Time, text string) {
 	_ = conn.SetWriteDeadline(now.Add(time.Second))
 	_, _ = io.WriteString(conn, text)
 }

@@ -52,7 +52,8 @@ func (s *Conn) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
 }
 
 // errNoLocal says that this program serves no accounts that are here.
-var errNoLocal = errors.New("this process serves no local accounts")
+var errNoLocal = errors.New("this process serves many connections and starts no local server: " +
+	"PROXY_LOCAL must name a listener that serves one connection a process")
 
 // startLocal starts the local server on a socket pair, and has a Carrier join it and our TLS. An error says
 // that the server did not start; this process has not changed then. What goes wrong afterwards is logged, and

@@ -92,10 +92,13 @@ func (s *Conn) login(ctx context.Context, c *Credentials, tag string) (*Outcome,
 		return nil, s.denied(option)
 	}
 	hosts, err := s.mailhosts(account)
-	if err != nil || len(hosts) == 0 {
-		return &Outcome{Account: account}, err
+	if err != nil {
+		return nil, err
 	}
 	m, err := s.reach(ctx, hosts, c, account, tag)
+	if err == nil && m == nil && s.Config.Local.IsValid() && s.Local == nil {
+		m, err = s.reachLocal(ctx, c, account, tag)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,9 @@ import (
 	"mailproxy/internal/text"
 )
 
-// reach logs in to the first of an account's servers that takes it. It returns nil when that is this host, a
-// *DeniedError when a server's answer rules the others out too, ErrTemporary when none was of use.
+// reach logs in to the first of an account's servers that takes it. It returns nil when that is this host or
+// there are none, a *DeniedError when a server's answer rules the others out too, ErrTemporary when none was
+// of use.
 func (s *Conn) reach(
 	ctx context.Context,
 	hosts []mailhost.Host,
@@ -24,6 +25,9 @@ func (s *Conn) reach(
 	account *authlib.Account,
 	tag string,
 ) (*mailhost.Conn, error) {
+	if len(hosts) == 0 {
+		return nil, nil
+	}
 	last := ErrTemporary
 	for _, host := range hosts {
 		here, err := s.isHere(host)

@@ -24,11 +24,12 @@ func (s *Conn) relaySession(mailhost launch.Conn, info relay.Info) *relay.Sessio
 // told nothing and its connection is as it was; ErrHome when this process must not serve anybody else. The
 // mailhost's connection is not the caller's any more in any case.
 func (s *Conn) Relay(ctx context.Context, o *Outcome, answer string) error {
-	session := s.relaySession(o.Mailhost.Conn, relay.Info{
-		User: o.Account.Address, Protocol: s.Protocol.Name, Mailhost: o.Mailhost.Host,
-	})
+	session := s.relaySession(o.Mailhost.Conn, relay.Info{User: o.Account.Address, Mailhost: o.Mailhost.Host})
 	session.First = []byte(answer)
-	session.Accepted = func() { s.logLogin(o.Account.Address) }
+	if !o.Mailhost.Local { // there the local server writes its own lines
+		session.Info.Protocol = s.Protocol.Name
+		session.Accepted = func() { s.logLogin(o.Account.Address) }
+	}
 	err := s.carry(ctx, session)
 	if err == nil {
 		return nil

@@ -88,7 +88,8 @@ func TestNoLocal(t *testing.T) {
 	if denied, ok := errors.AsType[*DeniedError](err); !ok || denied.Code != imap.Codes.Broken {
 		t.Errorf("%v", err)
 	}
-	w.wantLog(t, "ERR: local account bob: this process serves no local accounts")
+	w.wantLog(t, "ERR: local account bob: this process serves many connections and starts no local server: "+
+		"PROXY_LOCAL must name a listener that serves one connection a process")
 }
 
 // Each attempt at an address asks for a place, and says what came of it.

@@ -175,28 +175,6 @@ func addrPort(a *net.TCPAddr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// Format returns the header of the given version (1 or 2) that tells a mailhost who the client is.
-// Addresses of different families are written as IPv6.
-func Format(version int, client, server netip.AddrPort) ([]byte, error) {
-	if !client.IsValid() || !server.IsValid() {
-		return nil, fmt.Errorf(
-			"write PROXY header: the client's address %v or the server's %v is not known",
-			client,
-			server,
-		)
-	}
-	h := proxyproto.HeaderProxyFromAddrs(
-		byte(version),
-		net.TCPAddrFromAddrPort(client),
-		net.TCPAddrFromAddrPort(server),
-	)
-	b, err := h.Format()
-	if err != nil {
-		return nil, fmt.Errorf("write PROXY header: %w", err)
-	}
-	return b, nil
-}
-
 // Sources is a list of addresses that may send a header.
 type Sources []netip.Prefix
 

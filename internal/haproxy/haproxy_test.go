@@ -118,6 +118,16 @@ func TestFormatIsRead(t *testing.T) {
 			}
 		}
 	}
+	client, server := netip.MustParseAddrPort("192.0.2.7:4711"), netip.MustParseAddrPort("192.0.2.1:143")
+	b, err := FormatTLS(client, server, "TLS1.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := Read(stream{bytes.NewReader(b)})
+	want := &Header{Client: client, Server: server, TLS: true, TLSVersion: "TLS1.3"}
+	if err != nil || *h != *want {
+		t.Errorf("read back %+v, %v, want %+v", h, err, want)
+	}
 	if _, err := Format(2, netip.AddrPort{}, netip.AddrPort{}); err == nil {
 		t.Error("an unknown client was formatted")
 	}

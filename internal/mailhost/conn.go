@@ -24,6 +24,10 @@ type Conn struct {
 	StartTLS func(ctx context.Context) error
 	// TLS says that Conn is encrypted.
 	TLS bool
+	// Local says that this is PROXY_LOCAL: a program on this machine that runs the local server.
+	Local bool
+	// ClientTLS says that the client's connection is encrypted, which only PROXY_LOCAL is told.
+	ClientTLS bool
 	// Client is the real client, for PROXY_FORWARD_CLIENT.
 	Client launch.Peer
 	// Hops is how many proxies may still follow, to be told to one; 0 = it is not to be told.

@@ -9,7 +9,7 @@ import (
 
 // encrypt encrypts a fresh connection to a mailhost, or arranges that its Login does. The certificate
 // must be for m.Host. Whatever fails makes the server unusable: nothing is ever said to it in clear text
-// instead.
+// instead. To PROXY_LOCAL, on this machine, it is not encrypted.
 func (d *Dialer) encrypt(ctx context.Context, m *Conn) error {
 	start := func(ctx context.Context) error {
 		c, err := tlsconf.NewClient(d.Config.Mailhost, m.Host)
@@ -23,6 +23,9 @@ func (d *Dialer) encrypt(ctx context.Context, m *Conn) error {
 		m.Conn, m.TLS, m.StartTLS = conn, true, nil
 		deadline, _ := ctx.Deadline()
 		return conn.SetDeadline(deadline) // which the handshake has taken off
+	}
+	if m.Local {
+		return nil
 	}
 	switch d.Config.Mailhost.Mode {
 	case config.ModeTLS:

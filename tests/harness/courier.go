@@ -115,22 +115,32 @@ type TCPD struct {
 // only, couriertcpd without look-ups. The Log gets the program's standard error.
 func Couriertcpd(t testing.TB, o TCPD) *Process {
 	t.Helper()
+	return couriertcpd(t, o, new(Log))
+}
+
+func couriertcpd(t testing.TB, o TCPD, log *Log) *Process {
+	t.Helper()
+	args := []string{"/usr/sbin/couriertcpd", "-address=" + o.Addr, "-maxprocs=4000", "-maxperip=4000", "-nodnslookup", "-noidentlookup"}
+	args = append(args, o.Options...)
+	args = append(append(args, strconv.Itoa(o.Port)), o.Program...)
+	p := startLogging(t, underSettings(o, args), log)
+	p.waitListen(t, hostPort(o.Addr, o.Port))
+	return p
+}
+
+// underSettings is the command args with the environment that Courier's start scripts make of o.
+func underSettings(o TCPD, args []string) *exec.Cmd {
 	script := ""
 	if !o.Clean {
 		script = fmt.Sprintf("set -a; . /etc/courier/%[1]s; . /etc/courier/%[1]s-ssl; IMAP_STARTTLS=$IMAPDSTARTTLS; POP3_STARTTLS=$POP3_STARTTLS; ", o.Config)
 	}
 	script += `exec env "$@"`
-	args := append([]string{"-i"}, baseEnv()...)
-	args = append(append(args, "/bin/sh", "-c", script, "sh"), o.Env.list()...)
-	args = append(args, "/usr/sbin/couriertcpd", "-address="+o.Addr, "-maxprocs=4000", "-maxperip=4000", "-nodnslookup", "-noidentlookup")
-	args = append(args, o.Options...)
-	args = append(append(args, strconv.Itoa(o.Port)), o.Program...)
-	cmd := exec.Command("/usr/bin/env", args...)
+	shell := append([]string{"-i"}, baseEnv()...)
+	shell = append(append(shell, "/bin/sh", "-c", script, "sh"), o.Env.list()...)
+	cmd := exec.Command("/usr/bin/env", append(shell, args...)...)
 	// Like a service manager: root without supplementary groups.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{}}
-	p := Start(t, cmd)
-	p.waitListen(t, hostPort(o.Addr, o.Port))
-	return p
+	return cmd
 }
 
 // IMAPUnderCourier runs an IMAP login program under couriertcpd on addr:143, with Courier's imapd as the

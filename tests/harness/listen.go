@@ -2,9 +2,11 @@ package harness
 
 import (
 	"encoding/hex"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +52,7 @@ const (
 type socket struct {
 	local, remote netip.AddrPort
 	state         string
+	inode         string
 }
 
 func sockets(t testing.TB) []socket {
@@ -62,7 +65,7 @@ func sockets(t testing.TB) []socket {
 		}
 		for line := range strings.Lines(string(text)) {
 			fields := strings.Fields(line)
-			if len(fields) < 4 || !strings.Contains(fields[1], ":") {
+			if len(fields) < 10 || !strings.Contains(fields[1], ":") {
 				continue
 			}
 			local, err := parseSocket(fields[1])
@@ -70,10 +73,32 @@ func sockets(t testing.TB) []socket {
 			if err != nil || rerr != nil {
 				t.Fatalf("%s: %q: %v, %v", file, line, err, rerr)
 			}
-			all = append(all, socket{local, remote, fields[3]})
+			all = append(all, socket{local, remote, fields[3], fields[9]})
 		}
 	}
 	return all
+}
+
+// connections counts the TCP connections that the process has open.
+func (p *Process) connections(t testing.TB) int {
+	t.Helper()
+	own := map[string]bool{}
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.Cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil { // else it has been closed meanwhile
+			own[target] = true
+		}
+	}
+	n := 0
+	for _, s := range sockets(t) {
+		if s.state != stateListen && own["socket:["+s.inode+"]"] {
+			n++
+		}
+	}
+	return n
 }
 
 // parseSocket reads an address as the kernel prints it: words of 32 bits in the machine's order. This is

@@ -30,6 +30,9 @@ func PerConnection() *Mode {
 	return &Mode{Name: Modes[0].Name, listen: Modes[0].listen, idle: Modes[0].idle}
 }
 
+// Resident is the mode in which one process serves all connections, for tests that are about it.
+func Resident() *Mode { return &Mode{Name: "resident", listen: resident, idle: noSessions} }
+
 // WithRelayd is the mode in which this relayd takes the sessions, for tests that are about relayd.
 func WithRelayd(relayd *Service) *Mode {
 	m := PerConnection()

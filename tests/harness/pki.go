@@ -29,5 +29,22 @@ func NewPKI(t testing.TB) *PKI {
 // File issues a certificate, writes it with its key to a file of this name, and returns the path.
 func (p *PKI) File(t testing.TB, name string, s testcert.Spec) string {
 	t.Helper()
-	return testcert.Write(t, filepath.Join(p.Dir, name), p.CA.Issue(t, s).PEM(t))
+	path := testcert.Write(t, filepath.Join(p.Dir, name), p.CA.Issue(t, s).PEM(t))
+	Readable(t, path)
+	return path
+}
+
+// Readable makes a secret file one that the resident front ends may read too, and nobody else but root.
+func Readable(t testing.TB, path string) {
+	t.Helper()
+	_, gid, err := ids(residentUser)
+	if err == nil {
+		err = os.Chown(path, 0, gid)
+	}
+	if err == nil {
+		err = os.Chmod(path, 0o640)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -28,7 +28,13 @@ type Process struct {
 // after 3 seconds SIGKILL.
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
-	p := &Process{Cmd: cmd, Log: new(Log), name: filepath.Base(cmd.Path), done: make(chan struct{})}
+	return startLogging(t, cmd, new(Log))
+}
+
+// startLogging is Start with a Log that others may write to as well.
+func startLogging(t testing.TB, cmd *exec.Cmd, log *Log) *Process {
+	t.Helper()
+	p := &Process{Cmd: cmd, Log: log, name: filepath.Base(cmd.Path), done: make(chan struct{})}
 	// A pipe of our own: a successor of the program, as relayd has, writes there when the program has long
 	// ended.
 	in, out, err := os.Pipe()

@@ -27,21 +27,9 @@ var leaves = []string{
 // authlib and relay, leaves; authlib and relay never see each other. A new package gets a line here, or
 // becomes a leaf.
 var arrows = map[string][]string{
-	"imapd-proxy": {
-		"imapd-proxy/imap",
-		"internal/check",
-		"internal/config",
-		"internal/frontend",
-		"internal/launch",
-	},
+	"imapd-proxy":      {"imapd-proxy/imap", "internal/check", "internal/program"},
 	"imapd-proxy/imap": dialogue,
-	"pop3d-proxy": {
-		"pop3d-proxy/pop3",
-		"internal/check",
-		"internal/config",
-		"internal/frontend",
-		"internal/launch",
-	},
+	"pop3d-proxy":      {"pop3d-proxy/pop3", "internal/check", "internal/program"},
 	"pop3d-proxy/pop3": dialogue,
 
 	"internal/check": {
@@ -55,6 +43,26 @@ var arrows = map[string][]string{
 		"internal/mailhost",
 		"internal/maillog",
 		"internal/tlsconf",
+	},
+	"internal/program": {
+		"internal/config",
+		"internal/frontend",
+		"internal/launch",
+		"internal/local",
+		"internal/resident",
+	},
+	"internal/resident": {
+		"internal/config",
+		"internal/frontend",
+		"internal/launch",
+		"internal/local",
+		"internal/login",
+		"internal/mailhost",
+		"internal/maillog",
+		"internal/tlsconf",
+		"relay",
+		"relay/engine",
+		"relay/handoff",
 	},
 	"internal/frontend": {
 		"authlib",

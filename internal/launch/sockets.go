@@ -1,0 +1,131 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/config"
+	"mailproxy/internal/maillog"
+)
+
+// Sockets are the listening sockets of a process that serves every connection to them.
+type Sockets struct {
+	Listeners []*Listener
+	// Wait says that an inetd has handed over its own socket and waits for this process to end (inetd's and
+	// xinetd's "wait").
+	Wait bool
+	Log  *maillog.Log
+}
+
+// Listener is one of them.
+type Listener struct {
+	net.Listener
+	// TLS says that its connections are encrypted from the first byte, whatever the settings say.
+	TLS bool
+}
+
+// nameTLS are the names (FileDescriptorName=) of systemd's sockets whose connections begin with TLS.
+var nameTLS = []string{"imaps", "pop3s", "tls"}
+
+// prefixTLS stands in front of an address of -listen whose connections begin with TLS.
+const prefixTLS = "tls:"
+
+// Listen returns the listening sockets that a program was started with: those of systemd (Accept=no), that of
+// an inetd (wait), and those at addrs, which are what -listen names: "IP:PORT", ":PORT" or "tls:..." of
+// either. It returns nil when there are none: the launcher has passed a connection, see Open. With an error
+// the Sockets have the Log.
+func Listen(ctx context.Context, req Request, addrs []string) (*Sockets, error) {
+	environment := config.Environment(req.Environ)
+	passed := isPassed(environment) && isListening(firstListenFD)
+	wait := !passed && len(addrs) == 0 && isListening(int(req.Stdin.Fd()))
+	if !passed && !wait && len(addrs) == 0 {
+		return nil, nil
+	}
+	s := &Sockets{Wait: wait, Log: openLog(req, environment, wait && isTaken(req))}
+	var err error
+	switch {
+	case passed:
+		err = s.takePassed(environment)
+	case wait:
+		if err = s.take(req.Stdin, false); err == nil {
+			err = toDevNull(req.Stdin, req.Stdout)
+		}
+	}
+	for _, addr := range addrs {
+		err = errors.Join(err, s.open(ctx, addr))
+	}
+	if err == nil {
+		err = CloseOnExec()
+	}
+	if err != nil {
+		s.Close()
+	}
+	return s, err
+}
+
+// Close stops listening.
+func (s *Sockets) Close() {
+	for _, l := range s.Listeners {
+		l.Close()
+	}
+}
+
+// takePassed takes systemd's sockets, sd_listen_fds(3).
+func (s *Sockets) takePassed(environment config.Raw) error {
+	n, err := strconv.Atoi(environment.Get("LISTEN_FDS"))
+	if err != nil {
+		return fmt.Errorf("LISTEN_FDS: %w", err)
+	}
+	names := strings.Split(environment.Get("LISTEN_FDNAMES"), ":")
+	for i := range n {
+		name := ""
+		if i < len(names) {
+			name = names[i]
+		}
+		f := os.NewFile(uintptr(firstListenFD+i), "socket "+name)
+		err := s.take(f, slices.Contains(nameTLS, name))
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take makes a Listener of a copy of a file.
+func (s *Sockets) take(f *os.File, tls bool) error {
+	l, err := net.FileListener(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	s.Listeners = append(s.Listeners, &Listener{l, tls})
+	return nil
+}
+
+// open listens at an address.
+func (s *Sockets) open(ctx context.Context, addr string) error {
+	addr, tls := strings.CutPrefix(addr, prefixTLS)
+	// Clients that are gone are found by PROXY_KEEPALIVE once they have a session, and have LOGIN_TIMEOUT
+	// before.
+	config := net.ListenConfig{KeepAlive: -1}
+	l, err := config.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("-listen %s: %w", addr, err)
+	}
+	s.Listeners = append(s.Listeners, &Listener{l, tls})
+	return nil
+}
+
+// isListening says whether a descriptor is a socket that listens.
+func isListening(fd int) bool {
+	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && listening != 0
+}

@@ -1,0 +1,58 @@
+package harness
+
+import (
+	"maps"
+	"testing"
+)
+
+// residentUser is who a resident front end runs as: it may enter the directory of Courier's authdaemon.
+const residentUser = "courier"
+
+// localPort is how much higher the port is at which one process a connection serves the local accounts of a
+// resident front end.
+const localPort = 10000
+
+// resident starts one process for all connections, with the settings in its environment, and one a connection
+// for local accounts (PROXY_LOCAL). Both write to the same Log.
+func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
+	t.Helper()
+	front := frontEnds[protocol]
+	bin := Bin
+	if o.Shipped {
+		bin = PlainBin
+	}
+	local := o.LocalServer
+	if local == "" {
+		local = front.local
+	}
+	env := Env{"PROXY_LOCAL": hostPort(o.Addr, localPort+ports[protocol])}
+	maps.Copy(env, o.Env)
+	at := []string{hostPort(o.Addr, ports[protocol])}
+	args := []string{bin(t, front.program), "-user", residentUser, "-listen", at[0]}
+	if o.TLS {
+		at = append(at, hostPort(o.Addr, ports[protocol+"S"]))
+		args = append(args, "-listen", "tls:"+at[1])
+	}
+	process := Start(t, underSettings(TCPD{Config: front.config, Env: env}, args))
+	process.waitListen(t, at...)
+	p.processes[protocol] = process
+	if o.TLS {
+		p.processes[protocol+"S"] = process
+	}
+	here := maps.Clone(o.Env)
+	maps.Copy(here, Env{"HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8", "THROTTLE_FILE": "", "MAXUNAUTHPERIP": ""})
+	couriertcpd(t, TCPD{
+		Addr: o.Addr, Port: localPort + ports[protocol], Config: front.config, Env: here,
+		Program: []string{bin(t, front.program), local, "Maildir"},
+	}, process.Log)
+}
+
+// noSessions waits until the resident front ends serve nobody: they have no connection open.
+func noSessions(t testing.TB, p *Proxy) {
+	t.Helper()
+	for _, process := range p.processes {
+		if n := 0; !Eventually(func() bool { n = process.connections(t); return n == 0 }) {
+			t.Fatalf("a resident front end still has %d connections open", n)
+		}
+	}
+}
