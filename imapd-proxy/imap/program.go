@@ -19,10 +19,12 @@ func Program() *frontend.Program {
 
 func protocol() *frontend.Protocol {
 	return &frontend.Protocol{
-		Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls",
-		Codes:       login.IMAP(),
+		Protocol: login.Protocol{
+			Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls",
+			Codes: login.IMAP(),
+			Login: loginAtMailhost,
+		},
 		NonBlocking: true, // Courier's imapd expects descriptors 0 and 1 so
-		Login:       loginAtMailhost,
 		Serve:       serve,
 		Capabilities: func(c *frontend.Conn) []string {
 			return strings.Fields((&dialogue{s: c}).capabilities())

@@ -27,16 +27,16 @@ func (c *Check) noAnswer(ctx context.Context, user string, err error) {
 	r := c.Report
 	r.fail("auth", "%v", err)
 	words := []string{"authdaemond"}
-	if folder := c.Session.Config.AuthFolder; folder != "" {
+	if folder := c.Server.Config.AuthFolder; folder != "" {
 		words = append(words, "-config", folder)
 	}
-	words = append(words, "test", "-s", c.Session.Protocol.Service)
+	words = append(words, "test", "-s", c.Server.Protocol.Service)
 	if strings.HasPrefix(user, "-") {
 		words = append(words, "--")
 	}
 	words = append(words, user)
 	// The module's answer says no more than that there is none. It is asked by hand only where it is there.
-	if program := c.Session.AuthProgram(); program != "" && errors.Is(err, io.ErrUnexpectedEOF) {
+	if program := c.Server.AuthProgram(); program != "" && errors.Is(err, io.ErrUnexpectedEOF) {
 		for _, line := range ownWords(ctx, program, words[1:]) {
 			r.fail("auth", "authdaemond says: %s", line)
 		}
@@ -118,7 +118,7 @@ func (c *Check) hash(account *authlib.Account) {
 
 // disabled says which of the account's options refuse its logins.
 func (c *Check) disabled(account *authlib.Account) {
-	r, s := c.Report, c.Session
+	r, s := c.Report, c.Server
 	never, insecure := "disable"+s.Protocol.Service, "disableinsecure"+s.Protocol.Service
 	switch on, err := account.Options.Switch(never); {
 	case err != nil:

@@ -53,7 +53,7 @@ func (c *Check) capabilities(ctx context.Context) {
 			r.warn("capability", "%s has what others do not: %s", host, strings.Join(more, " "))
 		}
 	}
-	if c.Session.Config.MasterUser == "" {
+	if c.Server.Config.MasterUser == "" {
 		r.info("capability", "these are the lists before the login, which may be short: "+
 			"PROXY_MASTER_USER makes it those after it")
 	}
@@ -62,7 +62,7 @@ func (c *Check) capabilities(ctx context.Context) {
 
 // line is what the settings are to say when list is true of all mailhosts.
 func (c *Check) line(list []string) string {
-	if c.Session.Protocol.Name == "POP3" {
+	if c.Server.Protocol.Name == "POP3" {
 		utf8 := "NO"
 		if slices.ContainsFunc(list, func(w string) bool { return w == "UTF8" || strings.HasPrefix(w, "UTF8 ") }) {
 			utf8 = "YES"
@@ -78,7 +78,7 @@ func (c *Check) line(list []string) string {
 		words = append(words, w)
 	}
 	// How clients log in is this program's own.
-	for w := range strings.FieldsSeq(c.Session.Config.IMAP.Capability) {
+	for w := range strings.FieldsSeq(c.Server.Config.IMAP.Capability) {
 		if upper := strings.ToUpper(w); strings.HasPrefix(upper, "AUTH=") || upper == "SASL-IR" {
 			words = append(words, w)
 		}
@@ -94,7 +94,7 @@ type place struct {
 
 // allHosts are the mailhosts of all accounts, by the text of the option, without this host.
 func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
-	auth, ok := c.Session.Auth.(enumerator)
+	auth, ok := c.Server.Auth.(enumerator)
 	if !ok {
 		return nil, errors.New("the auth module has none")
 	}
@@ -106,7 +106,7 @@ func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
 			c.Report.warn("place", "account %q: %v", a.Address, err)
 		}
 		for _, host := range hosts {
-			if here, err := c.Session.IsHere(host); err != nil || here {
+			if here, err := c.Server.Login.IsHere(host, ""); err != nil || here {
 				continue
 			}
 			if _, known := places[host.String()]; !known {
@@ -120,7 +120,7 @@ func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
 
 // askHost returns the list of the first address that answers.
 func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
-	addrs, err := c.Session.Mailhosts.Resolve(ctx, p.host)
+	addrs, err := c.Server.Login.Mailhosts.Resolve(ctx, p.host)
 	if err != nil {
 		return nil, err
 	}
@@ -129,12 +129,12 @@ func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
 		m := &mailhost.Conn{
 			Host:   p.host.Name,
 			Addr:   addr.String(),
-			Config: c.Session.Config,
-			Log:    c.Session.Log,
+			Config: c.Server.Config,
+			Log:    c.Server.Log,
 		}
 		ctx, cancel := context.WithTimeout(ctx, visitTime)
 		defer cancel()
-		if err = c.Session.Mailhosts.Connect(ctx, m, addr); err != nil {
+		if err = c.Server.Login.Mailhosts.Connect(ctx, m, addr); err != nil {
 			continue
 		}
 		var list []string
@@ -151,8 +151,8 @@ func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
 func (c *Check) ask(ctx context.Context, m *mailhost.Conn, account *authlib.Account) ([]string, error) {
 	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
 	w := newWire(m.Conn)
-	if c.Session.Config.MasterUser != "" {
-		if err := c.Session.LogInAsMaster(ctx, m, account); err != nil {
+	if c.Server.Config.MasterUser != "" {
+		if err := c.Server.Login.LogInAsMaster(ctx, m, account); err != nil {
 			return nil, err
 		}
 		w = newWire(m.Conn)

@@ -73,7 +73,7 @@ func TestAllCapabilities(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			check := &Check{Report: &Report{Out: &out}, Session: s.Inspect(false), Dialect: c.d}
+			check := &Check{Report: &Report{Out: &out}, Server: s, Dialect: c.d}
 			check.capabilities(t.Context())
 			for _, want := range c.want {
 				if strings.Count(out.String(), want) != 1 {

@@ -7,7 +7,7 @@ import (
 
 // certificates looks at what TLS with clients and with mailhosts needs.
 func (c *Check) certificates() {
-	r, s, protocol := c.Report, c.Session.Config, c.Session.Protocol.Name
+	r, s, protocol := c.Report, c.Server.Config, c.Server.Protocol.Name
 	if s.Mailhost.Mode != config.ModeClear && s.Proxy {
 		if _, err := tlsconf.NewClient(s.Mailhost, "mailhost"); err != nil {
 			r.fail("settings", "%v", err)

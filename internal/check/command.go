@@ -85,7 +85,7 @@ func Command(
 		c.SettingsError = err
 		return c.Run(ctx)
 	}
-	c.Session = server.Inspect(false)
+	c.Server = server
 	c.Advertised = func(tls bool) []string { return p.Protocol.Capabilities(silent.Inspect(tls)) }
 	return c.Run(ctx)
 }

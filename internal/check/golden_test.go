@@ -17,6 +17,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/login"
 	"mailproxy/tests/transcript"
 )
 
@@ -149,7 +150,7 @@ func program(d Dialect) *frontend.Program {
 		return &frontend.Program{
 			Name: "pop3d-proxy",
 			Protocol: &frontend.Protocol{
-				Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995",
+				Protocol:     login.Protocol{Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995"},
 				Capabilities: func(*frontend.Conn) []string { return []string{"TOP", "UIDL", "PIPELINING", "USER"} },
 			},
 		}
@@ -157,7 +158,7 @@ func program(d Dialect) *frontend.Program {
 	return &frontend.Program{
 		Name: "imapd-proxy",
 		Protocol: &frontend.Protocol{
-			Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993",
+			Protocol: login.Protocol{Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993"},
 			Capabilities: func(s *frontend.Conn) []string {
 				return strings.Fields(s.Config.IMAP.Capability)
 			},

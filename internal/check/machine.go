@@ -15,7 +15,7 @@ import (
 
 // machine looks at what the settings name on this machine: users and files.
 func (c *Check) machine() {
-	r, s := c.Report, c.Session.Config
+	r, s := c.Report, c.Server.Config
 	if s.ThrottleFile != "" {
 		if err := throttle.Inspect(s.ThrottleFile); err != nil {
 			r.warn("settings", "THROTTLE_FILE: %v; logins are not slowed down and MAXUNAUTHPERIP does not count", err)
@@ -60,7 +60,7 @@ func checkUser(name string) error {
 // expected.
 func (c *Check) comesBack(addr netip.AddrPort) bool {
 	port := strconv.Itoa(int(addr.Port()))
-	p := c.Session.Protocol
+	p := c.Server.Protocol
 	if port != p.Port && port != p.TLSPort {
 		return false
 	}

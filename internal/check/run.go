@@ -16,8 +16,8 @@ import (
 // Check is one inspection.
 type Check struct {
 	Report *Report
-	// Session is made from the settings as for a connection, but without one.
-	Session *frontend.Conn
+	// Server is made from the settings as one that serves connections.
+	Server *frontend.Server
 	// Raw is the settings as they were read.
 	Raw config.Raw
 	// Sources names where the settings came from: files, or the environment.
@@ -65,7 +65,7 @@ func (c *Check) Run(ctx context.Context) int {
 
 // account asks the auth module as a login would, but without a password.
 func (c *Check) account(ctx context.Context) *authlib.Account {
-	s, r := c.Session, c.Report
+	s, r := c.Server, c.Report
 	if c.User == "" {
 		// Nobody has an empty name: any answer at all says that the module works.
 		_, err := s.Auth.Lookup(ctx, &authlib.LookupRequest{Service: s.Protocol.Service, User: "check"})
@@ -76,7 +76,7 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		}
 		return nil
 	}
-	login := s.LoginName(c.User)
+	login := s.Login.LoginName(c.User)
 	req := &authlib.LookupRequest{Service: s.Protocol.Service, User: login}
 	began := time.Now()
 	account, err := s.Auth.Lookup(ctx, req)
@@ -96,7 +96,7 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		c.module(ctx, req),
 		time.Since(began).Milliseconds(),
 	)
-	if account.ClearPassword == "" && c.Session.Config.MasterUser == "" {
+	if account.ClearPassword == "" && c.Server.Config.MasterUser == "" {
 		r.info(
 			"auth",
 			"the clear password is not stored: CRAM logins cannot be proxied unless PROXY_MASTER_USER is set",
@@ -112,7 +112,7 @@ func (c *Check) module(ctx context.Context, req *authlib.LookupRequest) string {
 	for _, name := range modules {
 		one := *req
 		one.Module = name
-		if _, err := c.Session.Auth.Lookup(ctx, &one); err == nil {
+		if _, err := c.Server.Auth.Lookup(ctx, &one); err == nil {
 			return name
 		}
 	}
@@ -121,7 +121,7 @@ func (c *Check) module(ctx context.Context, req *authlib.LookupRequest) string {
 
 // places follows the account to its servers.
 func (c *Check) places(ctx context.Context, account *authlib.Account) {
-	s, r := c.Session, c.Report
+	s, r := c.Server, c.Report
 	option, _ := account.Options.Get("mailhost")
 	switch {
 	case !s.Config.Proxy:
@@ -140,7 +140,7 @@ func (c *Check) places(ctx context.Context, account *authlib.Account) {
 	}
 	c.several = len(hosts) > 1
 	for _, host := range hosts {
-		isHere, err := s.IsHere(host)
+		isHere, err := s.Login.IsHere(host, "")
 		switch {
 		case err != nil:
 			r.fail("place", "gethostname: %v", err)
@@ -168,7 +168,7 @@ func (c *Check) unusable(topic, format string, args ...any) {
 	c.Report.fail(topic, format, args...)
 }
 
-func local(s *frontend.Conn) string {
+func local(s *frontend.Server) string {
 	if len(s.Args) == 0 {
 		return "the local server of the launcher's command line"
 	}
@@ -177,7 +177,7 @@ func local(s *frontend.Conn) string {
 
 // there connects to every address of a mailhost.
 func (c *Check) there(ctx context.Context, host mailhost.Host, account *authlib.Account) {
-	addrs, err := c.Session.Mailhosts.Resolve(ctx, host)
+	addrs, err := c.Server.Login.Mailhosts.Resolve(ctx, host)
 	if err != nil {
 		c.unusable("mailhost", "%s: %v", host, err)
 		return
@@ -189,7 +189,7 @@ func (c *Check) there(ctx context.Context, host mailhost.Host, account *authlib.
 	}
 	c.Report.ok("mailhost", "%s has the address %s", host, strings.Join(texts, ", "))
 	for _, addr := range addrs {
-		m := &mailhost.Conn{Host: host.Name, Addr: addr.String(), Config: c.Session.Config}
+		m := &mailhost.Conn{Host: host.Name, Addr: addr.String(), Config: c.Server.Config}
 		back := c.comesBack(addr)
 		if back {
 			c.loop(host.Name, addr, false)
@@ -210,7 +210,7 @@ func (c *Check) compare(when string, offered []string) {
 	}
 	clear, secure = slices.DeleteFunc(clear, strange), slices.DeleteFunc(secure, strange)
 	switch {
-	case slices.Equal(clear, secure), c.Session.Config.TLSRequired:
+	case slices.Equal(clear, secure), c.Server.Config.TLSRequired:
 		c.compareWith(when, secure, offered, strange)
 	default:
 		c.compareWith(when, clear, offered, strange)

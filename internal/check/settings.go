@@ -56,7 +56,7 @@ func (c *Check) setting(name string) {
 
 // dangers warns about what is allowed but unwise.
 func (c *Check) dangers() {
-	r, s := c.Report, c.Session.Config
+	r, s := c.Report, c.Server.Config
 	if level := c.Raw.Get("DEBUG_LOGIN"); authlib.Atoi(level) > 1 {
 		r.warn("settings", "DEBUG_LOGIN=%s: Courier's auth daemon writes passwords to its log", level)
 	}

@@ -29,7 +29,7 @@ func (c *Check) visit(
 	r := c.Report
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
-	if err := c.Session.Mailhosts.Connect(ctx, m, addr); err != nil {
+	if err := c.Server.Login.Mailhosts.Connect(ctx, m, addr); err != nil {
 		c.unusable("connect", "%s: %v", addr, err)
 		return false
 	}
@@ -80,7 +80,7 @@ func (c *Check) startTLS(ctx context.Context, m *mailhost.Conn, w *wire) (*wire,
 func (c *Check) tellTLS(m *mailhost.Conn) {
 	facts, encrypted := tlsFacts(m.Conn)
 	switch {
-	case encrypted && c.Session.Config.Mailhost.Verify == config.VerifyNone:
+	case encrypted && c.Server.Config.Mailhost.Verify == config.VerifyNone:
 		c.Report.warn(
 			"tls",
 			"%s, but the certificate is not verified (PROXY_TLS_VERIFYPEER=NONE): anybody in between can read passwords",
@@ -120,9 +120,9 @@ func (c *Check) login(
 		}
 		return
 	}
-	s := c.Session
+	s := c.Server
 	proven, err := s.Auth.Authenticate(ctx, &authlib.AuthRequest{
-		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.LoginName(c.User), Password: password,
+		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.Login.LoginName(c.User), Password: password,
 	})
 	switch {
 	case errors.Is(err, authlib.ErrRefused):
@@ -162,12 +162,12 @@ func (c *Check) here(account *authlib.Account) {
 		return
 	}
 	if err := isDir(account.Home); err != nil {
-		if c.Session.Config.Skeleton != "" && errors.Is(err, os.ErrNotExist) {
+		if c.Server.Config.Skeleton != "" && errors.Is(err, os.ErrNotExist) {
 			r.info(
 				"local",
 				"home %s does not exist yet; it is made from AUTH_MKHOMEDIR_SKEL=%s",
 				account.Home,
-				c.Session.Config.Skeleton,
+				c.Server.Config.Skeleton,
 			)
 		} else {
 			r.fail("local", "home: %v", err)
@@ -176,8 +176,8 @@ func (c *Check) here(account *authlib.Account) {
 	}
 	r.ok("local", "home %s is there", account.Home)
 	maildir := account.Maildir
-	if maildir == "" && len(c.Session.Args) > 1 {
-		maildir = c.Session.Args[1]
+	if maildir == "" && len(c.Server.Args) > 1 {
+		maildir = c.Server.Args[1]
 	}
 	if maildir == "" {
 		return

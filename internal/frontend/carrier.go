@@ -4,10 +4,19 @@ import (
 	"context"
 	"sync"
 
+	"mailproxy/internal/login"
 	"mailproxy/internal/maillog"
+	"mailproxy/internal/text"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
 )
+
+// LogBroken says that a session that a Carrier had did not end in order: a reset, or TLS that was cut off
+// without close_notify. Many clients just close their connection, so it is no warning.
+func LogBroken(log *maillog.Log, info relay.Info, err error) {
+	log.Infof("session broken off, ip=[%s], port=[%s]: %s",
+		text.Field(info.RemoteIP), text.Field(info.RemotePort), login.Cause(err))
+}
 
 // ProcessCarrier is the engine of a process that serves one connection. It is started when it is needed, by
 // then without root rights.

@@ -14,6 +14,7 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/maillog"
 	"mailproxy/relay/relaytest"
 )
@@ -29,7 +30,7 @@ func testConn(
 	t *testing.T, p *Protocol, c *config.Config, log *maillog.Log, conn launch.Conn, peer launch.Peer,
 ) *Conn {
 	t.Helper()
-	server, err := New(Options{Protocol: p, Config: c, Log: log, Auth: &fakeAuth{}})
+	server, err := New(Options{Protocol: p, Config: c, Log: log, Auth: logintest.NewAuth()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func TestAcceptHeader(t *testing.T) {
 			theirs.CloseWrite()
 			var log bytes.Buffer
 			environ := append([]string{"HAPROXY=1", "HAPROXY_ALLOW=" + c.allow}, c.env...)
-			protocol := &Protocol{Name: "IMAP", Service: "imap", Port: "143"}
+			protocol := &imap
 			loaded, err := config.Load(nil, environ, config.IMAP)
 			if err != nil {
 				t.Fatal(err)
@@ -112,7 +113,7 @@ func TestAcceptHeaderTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	environ := []string{"HAPROXY=1", "TLS_SUBJECT_O=forged"}
-	protocol := &Protocol{Name: "IMAP", Service: "imap", Port: "143"}
+	protocol := &imap
 	loaded, err := config.Load(nil, environ, config.IMAP)
 	if err != nil {
 		t.Fatal(err)
@@ -133,17 +134,5 @@ func TestAcceptHeaderTLS(t *testing.T) {
 	if e["IMAP_TLS"] != "1" || e["TLS_CONNECTED_PROTOCOL"] != "TLSv1.3" || e["TLS_SUBJECT_CN"] != "joe" || e["TLS_SUBJECT_O"] != "" ||
 		e["TCPREMOTEIP"] != "::ffff:192.0.2.7" || e["TCPREMOTEPORT"] != "4711" {
 		t.Errorf("the local server's environment %v", e)
-	}
-}
-
-func TestIsOurselvesBehindABalancer(t *testing.T) {
-	ours, _ := tcpPair(t)
-	s := &Conn{Client: ours, Peer: launch.Peer{LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}}
-	for addr, want := range map[string]bool{
-		ours.LocalAddr().String(): true, "192.0.2.1:143": true, "[::ffff:192.0.2.1]:143": true, "192.0.2.1:1143": false, "192.0.2.2:143": false,
-	} {
-		if got := s.isOurselves(netip.MustParseAddrPort(addr)); got != want {
-			t.Errorf("%s: %v, want %v", addr, got, want)
-		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"mailproxy/internal/facts"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
+	"mailproxy/internal/login"
 	"mailproxy/relay"
 )
 
@@ -17,38 +18,39 @@ import (
 // connection it becomes the account's user and the local server, and returns only when that failed; where it
 // does the session's TLS it stays, the local server is a child, and nil tells that a Carrier has the session.
 // Errors, by then logged: ErrHome, at once, also for what went wrong after this process had become somebody
-// else (end the session with a temporary failure); a *DeniedError (the account belongs to root, or there are
-// no local accounts), ErrTemporary or ErrEnd like Login. extraEnv are further NAME=value entries (UTF8=1).
-func (s *Conn) ExecLocal(o *Outcome, tag string, extraEnv ...string) error {
-	if s.Local == nil {
-		s.logLocal(o.Account.Address, errNoLocal)
-		return s.refuse(s.ctx, &DeniedError{Code: s.Protocol.Codes.Broken})
+// else (end the session with a temporary failure); a *login.DeniedError (the account belongs to root, or
+// there are no local accounts), login.ErrTemporary or login.ErrEnd like Login. extraEnv are further
+// NAME=value entries (UTF8=1).
+func (c *Conn) ExecLocal(o *login.Outcome, tag string, extraEnv ...string) error {
+	if c.server.Local == nil {
+		c.LogLocal(o.Account.Address, errNoLocal)
+		return c.Refuse(c.ctx, &login.DeniedError{Code: c.server.Protocol.Codes.Broken})
 	}
-	l := s.localServer(o.Account, tag, extraEnv)
+	l := c.localServer(o.Account, tag, extraEnv)
 	var err error
-	if doesTLS(s.Client) {
-		if err = s.startLocal(s.ctx, l, o.Account.Address); err == nil {
+	if doesTLS(c.Client) {
+		if err = c.startLocal(c.ctx, l, o.Account.Address); err == nil {
 			return nil
 		}
 	} else {
-		err = s.Local.Exec(s.Client, l)
+		err = c.server.Local.Exec(c.Client, l)
 	}
 	switch {
 	case errors.Is(err, local.ErrHome):
-		s.logHome(o.Account.Address, l.Home, err)
+		c.LogHome(o.Account.Address, l.Home, err)
 		return ErrHome
 	case errors.Is(err, local.ErrProgram):
-		s.logExec(l.Path, err)
+		c.LogExec(l.Path, err)
 	default:
-		s.logLocal(o.Account.Address, err)
+		c.LogLocal(o.Account.Address, err)
 	}
 	if errors.Is(err, local.ErrChanged) {
 		return ErrHome
 	}
 	if errors.Is(err, local.ErrRoot) {
-		return s.refuse(s.ctx, &DeniedError{Code: s.Protocol.Codes.Broken})
+		return c.Refuse(c.ctx, &login.DeniedError{Code: c.server.Protocol.Codes.Broken})
 	}
-	return s.refuse(s.ctx, ErrTemporary)
+	return c.Refuse(c.ctx, login.ErrTemporary)
 }
 
 // errNoLocal says that this program serves no accounts that are here.
@@ -58,12 +60,12 @@ var errNoLocal = errors.New("this process serves many connections and starts no 
 // startLocal starts the local server on a socket pair, and has a Carrier join it and our TLS. An error says
 // that the server did not start; this process has not changed then. What goes wrong afterwards is logged, and
 // ends the session.
-func (s *Conn) startLocal(ctx context.Context, l *local.Server, address string) error {
+func (c *Conn) startLocal(ctx context.Context, l *local.Server, address string) error {
 	ours, theirs, err := launch.Pair()
 	if err != nil {
 		return err
 	}
-	server, err := s.Local.Start(theirs, l)
+	server, err := c.server.Local.Start(theirs, l)
 	theirs.Close()
 	if err != nil {
 		ours.Close()
@@ -71,43 +73,43 @@ func (s *Conn) startLocal(ctx context.Context, l *local.Server, address string) 
 	}
 	_ = server.Release() // this process ends when the session does: nobody waits for the server
 	// The local server writes its own line at the end, so the session has no protocol.
-	err = s.carry(ctx, s.relaySession(ours, relay.Info{User: address, Mailhost: "local"}))
+	err = c.carry(ctx, c.relaySession(ours, relay.Info{User: address, Mailhost: "local"}))
 	if err != nil {
 		ours.Close()
-		s.logCarry(err)
+		c.logCarry(err)
 	}
 	return nil
 }
 
 // localServer describes the local server of an account.
-func (s *Conn) localServer(account *authlib.Account, tag string, extraEnv []string) *local.Server {
+func (c *Conn) localServer(account *authlib.Account, tag string, extraEnv []string) *local.Server {
 	maildir := account.Maildir
 	if maildir == "" {
-		maildir = s.Args[1]
+		maildir = c.server.Args[1]
 	}
 	return &local.Server{
-		Path: s.Args[0], Args: []string{maildir},
-		Environ: s.localEnviron(account, tag, extraEnv),
+		Path: c.server.Args[0], Args: []string{maildir},
+		Environ: c.localEnviron(account, tag, extraEnv),
 		Home:    account.Home, SystemUser: account.SystemUser, UID: account.UID, GID: account.GID,
-		NonBlocking: s.Protocol.NonBlocking, Skeleton: s.Config.Skeleton,
-		AddressSpace: s.Config.AddressSpace, Umask: s.Config.Umask,
+		NonBlocking: c.server.Protocol.NonBlocking, Skeleton: c.Config.Skeleton,
+		AddressSpace: c.Config.AddressSpace, Umask: c.Config.Umask,
 	}
 }
 
 // localEnviron is the local server's environment: everything that we were given, the client's address, who
 // logged in, and what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
-func (s *Conn) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
-	e := s.Config.Texts()
+func (c *Conn) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
+	e := c.Config.Texts()
 	facts.Take(e)
-	maps.Copy(e, s.Peer.TLS.Variables())
+	maps.Copy(e, c.Peer.TLS.Variables())
 	for _, name := range []string{
 		"HOME", "MAILDIR", "MAILDIRQUOTA", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
 	} {
 		delete(e, name)
 	}
 	for name, value := range map[string]string{
-		"TCPREMOTEIP": s.Peer.RemoteIP, "TCPREMOTEPORT": s.Peer.RemotePort,
-		"TCPLOCALIP": s.Peer.LocalIP, "TCPLOCALPORT": s.Peer.LocalPort,
+		"TCPREMOTEIP": c.Peer.RemoteIP, "TCPREMOTEPORT": c.Peer.RemotePort,
+		"TCPLOCALIP": c.Peer.LocalIP, "TCPLOCALPORT": c.Peer.LocalPort,
 	} {
 		if value != "" {
 			e[name] = value
@@ -115,14 +117,14 @@ func (s *Conn) localEnviron(account *authlib.Account, tag string, extraEnv []str
 	}
 	e["OPTIONS"] = string(account.Options)
 	e["AUTHENTICATED"] = account.Address
-	if s.Protocol.Name == "IMAP" {
+	if c.server.Protocol.Name == "IMAP" {
 		e["IMAPLOGINTAG"] = tag
-		e["PROTOCOL"] = s.Protocol.Name
+		e["PROTOCOL"] = c.server.Protocol.Name
 	}
-	if s.TLS {
-		e[s.setting("_TLS")] = "1"
-		e[s.setting("_STARTTLS")] = "NO"
-		e[s.setting("_TLS_REQUIRED")] = "0"
+	if c.TLS {
+		e[c.setting("_TLS")] = "1"
+		e[c.setting("_STARTTLS")] = "NO"
+		e[c.setting("_TLS_REQUIRED")] = "0"
 	}
 	environ := make([]string, 0, len(e)+len(extraEnv))
 	for _, name := range slices.Sorted(maps.Keys(e)) {

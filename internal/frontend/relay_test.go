@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailproxy/internal/login/logintest"
 )
 
 // TestRelayStopped: SIGTERM or SIGHUP in a relayed session adds nothing to its stream, closes the client's
@@ -13,9 +15,9 @@ import (
 func TestRelayStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, imap, "IMAP_PROXY=1", "RELAY_SOCKET=")
-	w.account("bob", "mailhost=up")
-	w.hosts = map[string][]string{"up": {"127.0.0.2"}}
-	w.servers["127.0.0.2:143"] = says(nil)
+	w.auth.Add("bob", "mailhost=up")
+	w.Hosts = map[string][]string{"up": {"127.0.0.2"}}
+	w.Servers["127.0.0.2:143"] = logintest.Says(nil)
 	o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 	if err != nil {
 		t.Fatal(err)

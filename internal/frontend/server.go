@@ -1,7 +1,7 @@
 // Package frontend is the order of things for one connection, and what the IMAP and the POP3 dialogue have
-// in common: it takes a client's credentials to the auth module, decides whether the account is here or on
-// a mailhost, connects to that mailhost, gives the session to a Carrier or to the local server, and writes
-// every log line about it.
+// in common: it takes the header of a balancer off the connection, makes the TLS handshake, has the dialogue
+// hold its time limits, and gives a session that has logged in to a Carrier or to the local server. The login
+// itself, and the log lines, are package login's.
 //
 // A Server is made once from settings; it serves any number of connections, each of which is a Conn. The
 // dialogues own the words that the client reads. Nothing of the process is touched here but behind
@@ -14,14 +14,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"syscall"
-	"time"
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/guard"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
+	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
 	"mailproxy/relay"
@@ -33,14 +32,14 @@ type Options struct {
 	Config   *config.Config
 	Log      *maillog.Log
 	// Auth answers for accounts; see NewAuth.
-	Auth AuthModule
+	Auth login.AuthModule
 	// Args are the local server and the default maildir; not needed where Local is nil.
 	Args []string
 	// TLS makes the handshakes with clients; nil = FileTLS without a memory.
 	TLS TLS
 	// Throttle remembers failed logins; nil = THROTTLE_FILE, which each connection opens when it needs it and
 	// closes before DropRoot.
-	Throttle Throttle
+	Throttle login.Throttle
 	// Relayd is asked to carry a session first; nil = nobody.
 	Relayd Relayd
 	// Engine returns what carries a session that Relayd does not take. It is called after DropRoot.
@@ -66,20 +65,10 @@ type Local interface {
 	Start(stdio syscall.Conn, l *local.Server) (*os.Process, error)
 }
 
-// Throttle is the memory of failed logins, and of the connections that have not logged in: throttle.Table.
-type Throttle interface {
-	Enter(addr netip.Addr, limit int, lifetime time.Duration, now time.Time) (bool, func() error, error)
-	Failed(addr netip.Addr, now time.Time) (int, error)
-	FailedName(name string, now time.Time) (int, error)
-}
-
 // Relayd is the client of relayd: handoff.Client.
 type Relayd interface {
 	relay.Carrier
-	// Available says whether there is a relayd to ask.
-	Available() bool
-	// Report tells relayd of a login that became no session of its own. It waits for nothing.
-	Report(r *relay.Report) error
+	login.Reports
 }
 
 // Server serves connections. It is made once from settings and does not change: nothing of one connection is
@@ -87,8 +76,8 @@ type Relayd interface {
 // methods may be called by any number of goroutines.
 type Server struct {
 	Options
-	// Mailhosts connects to mailhosts.
-	Mailhosts *mailhost.Dialer
+	// Login takes clients to accounts.
+	Login *login.Service
 }
 
 // New makes a Server.
@@ -106,11 +95,19 @@ func New(o Options) (*Server, error) {
 		o.System = RealSystem()
 	}
 	system := o.System
-	return &Server{o, &mailhost.Dialer{
+	mailhosts := &mailhost.Dialer{
 		Config: o.Config, Port: o.Protocol.Port, TLSPort: o.Protocol.TLSPort, Enter: o.Enter,
 		Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) { return system.Resolve(ctx, host) },
 		Dial:   func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) { return system.Dial(ctx, addr) },
-	}}, nil
+	}
+	service := &login.Service{
+		Protocol: &o.Protocol.Protocol, Config: o.Config, Auth: o.Auth, Throttle: o.Throttle, Reports: o.Relayd,
+		Mailhosts: mailhosts, System: &system.System,
+	}
+	if o.Local == nil {
+		service.Local = o.Config.Local
+	}
+	return &Server{o, service}, nil
 }
 
 // ServeConn serves one connection from its first byte until the client has left, or until a Carrier has taken
@@ -128,16 +125,16 @@ func (s *Server) ServeConn(ctx context.Context, conn launch.Conn, peer launch.Pe
 			_ = conn.Close()
 		}
 	}()
-	defer guard.Recover(c.logPanic, "the connection with "+c.where(), func() { status = 1 })
+	defer guard.Recover(c.LogPanic, "the connection with "+c.Where(), func() { status = 1 })
 	defer c.begin()()
 	if err := c.acceptHeader(); err != nil {
 		return failure(ctx)
 	}
-	if !c.enter() {
+	if !c.Enter() {
 		c.Farewell(s.Protocol.Unavailable + "\r\n")
 		return 1
 	}
-	defer c.closeThrottle()
+	defer c.CloseThrottle()
 	if err := c.beginTLS(ctx); err != nil {
 		return failure(ctx)
 	}
@@ -150,13 +147,4 @@ func failure(ctx context.Context) int {
 		return 0
 	}
 	return 1
-}
-
-// logPanic writes what guard.Recover has to say, line by line.
-func (c *Conn) logPanic(lines string) {
-	first, stack, _ := strings.Cut(strings.TrimSuffix(lines, "\n"), "\n")
-	c.Log.Always().Line(first)
-	for line := range strings.SplitSeq(stack, "\n") {
-		c.Log.Always().Errf("%s", line)
-	}
 }

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
-	"mailproxy/internal/mailhost"
 )
 
 // A panic ends its own connection, with the stack in the log, and no other one.
@@ -36,7 +33,7 @@ func TestServeConnPanic(t *testing.T) {
 	for _, say := range []string{"panic\n", "hello\n"} {
 		client, conn := tcpPair(t)
 		served.Go(func() {
-			status := w.ServeConn(t.Context(), conn, launch.Peer{RemoteIP: "192.0.2.7", RemotePort: "1"})
+			status := w.server.ServeConn(t.Context(), conn, launch.Peer{RemoteIP: "192.0.2.7", RemotePort: "1"})
 			mu.Lock()
 			defer mu.Unlock()
 			statuses[say] = status
@@ -72,7 +69,7 @@ func TestNewRefuses(t *testing.T) {
 		"no auth":     func(o *Options) { o.Auth = nil },
 		"no maildir":  func(o *Options) { o.Args = nil },
 	} {
-		o := w.Options
+		o := w.server.Options
 		change(&o)
 		if _, err := New(o); err == nil {
 			t.Errorf("%s: no error", name)
@@ -83,41 +80,11 @@ func TestNewRefuses(t *testing.T) {
 // A front end without local accounts refuses them, which is not the client's fault.
 func TestNoLocal(t *testing.T) {
 	w := newWorld(t, imap)
-	w.Local = nil
-	err := w.ExecLocal(&Outcome{Account: w.account("bob", "")}, "a1")
-	if denied, ok := errors.AsType[*DeniedError](err); !ok || denied.Code != imap.Codes.Broken {
+	w.server.Local = nil
+	err := w.ExecLocal(&login.Outcome{Account: w.auth.Add("bob", "")}, "a1")
+	if denied, ok := errors.AsType[*login.DeniedError](err); !ok || denied.Code != imap.Codes.Broken {
 		t.Errorf("%v", err)
 	}
 	w.wantLog(t, "ERR: local account bob: this process serves many connections and starts no local server: "+
 		"PROXY_LOCAL must name a listener that serves one connection a process")
-}
-
-// Each attempt at an address asks for a place, and says what came of it.
-func TestEnter(t *testing.T) {
-	w := newWorld(t, imap, "IMAP_PROXY=1")
-	w.account("bob", "mailhost=down;full;no")
-	w.hosts = map[string][]string{"down": {"127.0.0.2"}, "full": {"127.0.0.3"}, "no": {"127.0.0.4"}}
-	w.servers["127.0.0.4:143"] = says(&login.RejectedError{Step: mailhost.StepLogin})
-	var told []string
-	w.Mailhosts.Enter = func(_ context.Context, addr netip.AddrPort) (func(error), error) {
-		if addr.Addr() == netip.MustParseAddr("127.0.0.3") {
-			return nil, errors.New("no place")
-		}
-		return func(err error) {
-			result := "answered"
-			if err != nil {
-				result = err.Error()
-			}
-			told = append(told, addr.String()+" "+result)
-		}, nil
-	}
-	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
-	if _, ok := errors.AsType[*DeniedError](err); !ok {
-		t.Error(err)
-	}
-	want := []string{"127.0.0.2:143 connect: nobody listens", "127.0.0.4:143 answered"}
-	log := w.log.String()
-	if !slices.Equal(told, want) || !strings.Contains(log, "address=127.0.0.3:143, step=connect, user=bob: no place") {
-		t.Errorf("told %q, log %s", told, w.log)
-	}
 }

@@ -14,15 +14,9 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/local"
+	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 )
-
-func writeFile(t *testing.T, name, text string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // The signal ends a read that has begun, and every later one; farewells can still be written.
 func TestInterrupt(t *testing.T) {
@@ -32,7 +26,7 @@ func TestInterrupt(t *testing.T) {
 	defer w.begin()()
 	time.AfterFunc(30*time.Millisecond, cancel)
 	_, err := w.Client.Read(make([]byte, 1))
-	if w.Why(ctx, err) != EndShutdown {
+	if w.Why(ctx, err) != login.EndShutdown {
 		t.Errorf("%v", err)
 	}
 	// STARTTLS at that very moment.
@@ -53,7 +47,7 @@ func TestLoginTimeLimit(t *testing.T) {
 	w := newWorld(t, imap, "LOGIN_TIMEOUT=1")
 	start := time.Now()
 	_, err := w.Client.Read(make([]byte, 1))
-	if d := time.Since(start); w.Why(t.Context(), err) != EndTimeout || d > 10*time.Second {
+	if d := time.Since(start); w.Why(t.Context(), err) != login.EndTimeout || d > 10*time.Second {
 		t.Errorf("%v after %v", err, d)
 	}
 	w.Farewell("late\r\n")
@@ -67,8 +61,39 @@ func TestWhyClosed(t *testing.T) {
 	w := newWorld(t, imap)
 	w.client.Close()
 	_, err := w.Client.Read(make([]byte, 1))
-	if w.Why(t.Context(), err) != EndClosed {
+	if w.Why(t.Context(), err) != login.EndClosed {
 		t.Errorf("%v", err)
+	}
+}
+
+// A login that has ended the session did so by the time limit, or by a signal.
+func TestWhyLoginEnds(t *testing.T) {
+	w := newWorld(t, imap)
+	if why := w.Why(t.Context(), login.ErrEnd); why != login.EndTimeout {
+		t.Errorf("%v", why)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if why := w.Why(ctx, login.ErrEnd); why != login.EndShutdown {
+		t.Errorf("%v", why)
+	}
+}
+
+// After the login nothing of its limits is left: not on the time, and not on the log.
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, imap, "LOGIN_TIMEOUT=1")
+	for range 1000 {
+		w.Log.Infof("noise %s", strings.Repeat("x", 100))
+	}
+	w.release()
+	w.Log.Infof("afterwards")
+	if !strings.HasSuffix(w.log.String(), "INFO: afterwards\n") {
+		t.Error("the limit of the log goes on after the login")
+	}
+	time.AfterFunc(1200*time.Millisecond, func() { w.Client.Close() })
+	if _, err := w.Client.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a deadline was left behind")
 	}
 }
 
@@ -87,7 +112,7 @@ func TestFarewellStuck(t *testing.T) {
 func TestRelay(t *testing.T) {
 	w := newWorld(t, imap, "RELAY_SOCKET=/nonexistent", "PROXY_USER=someone")
 	server, conn := tcpPair(t)
-	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
+	outcome := &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
 	io.WriteString(w.client, "a2 NOOP\r\n")
 	io.WriteString(server, "* 1 EXISTS\r\n")
 	done := make(chan error)
@@ -119,9 +144,9 @@ func TestRelay(t *testing.T) {
 func TestRelayDropRootFails(t *testing.T) {
 	w := newWorld(t, imap)
 	server, conn := tcpPair(t)
-	w.DropRoot = func(string) error { return syscall.EPERM }
-	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
-	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); !errors.Is(err, ErrTemporary) || len(w.slept) != 1 {
+	w.server.DropRoot = func(string) error { return syscall.EPERM }
+	outcome := &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
+	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); !errors.Is(err, login.ErrTemporary) || len(w.slept) != 1 {
 		t.Errorf("%v, slept %v", err, w.slept)
 	}
 	if text, err := io.ReadAll(server); len(text) != 0 || err != nil {
@@ -139,7 +164,7 @@ func TestRelayDropRootFails(t *testing.T) {
 func TestRelayBroken(t *testing.T) {
 	w := newWorld(t, imap)
 	server, conn := tcpPair(t)
-	outcome := &Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
+	outcome := &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
 	go func() {
 		_, _ = io.ReadFull(w.client, make([]byte, 7))
 		server.SetLinger(0)
@@ -157,10 +182,10 @@ func TestExecLocal(t *testing.T) {
 	w := newWorld(t, imap, "A=1", "HOME=/root", "LISTEN_FDS=1", "LISTEN_PID=1", "NOTIFY_SOCKET=/x", "MAILDIR=x", "IMAP_TLS=0",
 		"AUTH_MKHOMEDIR_SKEL=/skel", "LOCAL_ULIMIT_V=1000", "IMAP_UMASK=027", "OPTIONS=old", "AUTHENTICATED=old")
 	w.execErr = fmt.Errorf("%w: x", local.ErrProgram)
-	account := w.account("bob", "a=b,c=d")
-	err := w.ExecLocal(&Outcome{Account: account}, "a1", "UTF8=1")
+	account := w.auth.Add("bob", "a=b,c=d")
+	err := w.ExecLocal(&login.Outcome{Account: account}, "a1", "UTF8=1")
 	l := w.execed
-	if !errors.Is(err, ErrTemporary) || l.Path != "/usr/bin/imapd" || !slices.Equal(l.Args, []string{"Maildir"}) || l.Home != "/home/bob" ||
+	if !errors.Is(err, login.ErrTemporary) || l.Path != "/usr/bin/imapd" || !slices.Equal(l.Args, []string{"Maildir"}) || l.Home != "/home/bob" ||
 		*l.UID != 1000 || *l.GID != 1001 || l.SystemUser != "" || !l.NonBlocking || l.Skeleton != "/skel" || l.AddressSpace != 1000 || l.Umask != 0o027 {
 		t.Errorf("%v, %+v", err, l)
 	}
@@ -180,10 +205,11 @@ func TestExecLocal(t *testing.T) {
 func TestExecLocalPOP3(t *testing.T) {
 	w := newWorld(t, pop3)
 	w.TLS = true
-	account := w.account("bob", "")
+	account := w.auth.Add("bob", "")
 	account.Maildir, account.SystemUser, account.UID = "Mail", "system", nil
 	w.execErr = local.ErrRoot
-	if err := w.ExecLocal(&Outcome{Account: account}, "", "UTF8=0"); !sameError(err, &DeniedError{Code: "SYS/PERM"}) {
+	err := w.ExecLocal(&login.Outcome{Account: account}, "", "UTF8=0")
+	if denied, ok := errors.AsType[*login.DeniedError](err); !ok || *denied != (login.DeniedError{Code: "SYS/PERM"}) {
 		t.Error(err)
 	}
 	l := w.execed
@@ -204,15 +230,15 @@ func TestExecLocalErrors(t *testing.T) {
 		delayed   bool
 	}{
 		{fmt.Errorf("%w: x", local.ErrHome), ErrHome, "WARN: bob: chdir(/home/bob) failed!!: home directory cannot be entered: x", false},
-		{local.ErrNotRoot, ErrTemporary, "ERR: local account bob: not started as root, so local accounts cannot be served", true},
-		{errors.New("x"), ErrTemporary, "ERR: local account bob: x", true},
+		{local.ErrNotRoot, login.ErrTemporary, "ERR: local account bob: not started as root, so local accounts cannot be served", true},
+		{errors.New("x"), login.ErrTemporary, "ERR: local account bob: x", true},
 		// This process may be bob by now: it must not serve anybody else.
 		{fmt.Errorf("%w: %w", local.ErrChanged, local.ErrProgram), ErrHome,
 			"ERR: exec(/usr/bin/imapd) failed!!: " + local.ErrChanged.Error() + ": program cannot be run", false},
 	} {
 		w := newWorld(t, imap)
 		w.execErr = test.err
-		err := w.ExecLocal(&Outcome{Account: w.account("bob", "")}, "a1")
+		err := w.ExecLocal(&login.Outcome{Account: w.auth.Add("bob", "")}, "a1")
 		if !errors.Is(err, test.want) || (len(w.slept) > 0) != test.delayed {
 			t.Errorf("%v: %v, slept %v", test.err, err, w.slept)
 		}

@@ -8,11 +8,12 @@ import (
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
 	"mailproxy/internal/tlsconf"
 )
 
 // setting returns a setting that IMAP and POP3 have by their own names: IMAP_TLS, POP3_TLS.
-func (s *Conn) setting(suffix string) string { return s.Protocol.Name + suffix }
+func (c *Conn) setting(suffix string) string { return c.server.Protocol.Name + suffix }
 
 // TLS makes handshakes with clients.
 type TLS interface {
@@ -55,40 +56,40 @@ func (f FileTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Options
 // beginTLS finds out whether the connection is encrypted and, where it should be and is not yet, makes the
 // handshake (port 993 and 995 without couriertls). It is called once, before the greeting. An error ends the
 // session without a word: it is logged, and the client would not understand clear text.
-func (s *Conn) beginTLS(ctx context.Context) error {
-	s.TLS = s.Config.Encrypted || s.tlsAtBalancer
-	if !s.TLS || s.tlsInFront() {
+func (c *Conn) beginTLS(ctx context.Context) error {
+	c.TLS = c.Config.Encrypted || c.tlsAtBalancer
+	if !c.TLS || c.tlsInFront() {
 		return nil
 	}
-	return s.handshake(ctx, false)
+	return c.handshake(ctx, false)
 }
 
 // tlsInFront tells a connection that somebody else decrypts for us from one that carries TLS itself.
 // couriertls says so in our environment, a balancer in its PROXY header; whoever else stands between us and
 // the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What remains, a TCP socket under IMAP_TLS=1,
 // is the client's own.
-func (s *Conn) tlsInFront() bool {
-	if s.Peer.TLS.Encrypted() {
+func (c *Conn) tlsInFront() bool {
+	if c.Peer.TLS.Encrypted() {
 		return true
 	}
-	_, tcp := s.Client.RemoteAddr().(*net.TCPAddr)
+	_, tcp := c.Client.RemoteAddr().(*net.TCPAddr)
 	return !tcp
 }
 
 // OffersStartTLS says whether STARTTLS (STLS) is to be advertised and accepted: the setting says yes, the
 // connection is not encrypted yet, and there is a certificate. What is missing is logged the first time.
-func (s *Conn) OffersStartTLS() bool {
-	if s.TLS || !s.Config.StartTLS {
+func (c *Conn) OffersStartTLS() bool {
+	if c.TLS || !c.Config.StartTLS {
 		return false
 	}
-	if s.startTLS == 0 {
-		s.startTLS = startTLSReady
-		if err := s.Options.TLS.Check(s.tlsOptions(true)); err != nil {
-			s.startTLS = startTLSBroken
-			s.logNotOffered(err)
+	if c.startTLS == 0 {
+		c.startTLS = startTLSReady
+		if err := c.server.TLS.Check(c.tlsOptions(true)); err != nil {
+			c.startTLS = startTLSBroken
+			c.LogNotOffered(err)
 		}
 	}
-	return s.startTLS == startTLSReady
+	return c.startTLS == startTLSReady
 }
 
 // startTLSState remembers what OffersStartTLS found out.
@@ -101,32 +102,30 @@ const (
 
 // NeedsTLS says that logins must be refused until the connection is encrypted (IMAP_TLS_REQUIRED,
 // POP3_TLS_REQUIRED).
-func (s *Conn) NeedsTLS() bool {
-	return !s.TLS && s.Config.TLSRequired
+func (c *Conn) NeedsTLS() bool {
+	return !c.TLS && c.Config.TLSRequired
 }
 
 // StartTLS makes the handshake, after the dialogue has said that it may begin. Whatever the client sent
 // behind its command in clear text is still in the connection, is no TLS record, and so fails the handshake
 // (CVE-2011-0411). Settings change as for a session that was encrypted from the start. After an error the
 // session is over; it is logged, and no further log line or text follows.
-func (s *Conn) StartTLS(ctx context.Context) error { return s.handshake(ctx, true) }
+func (c *Conn) StartTLS(ctx context.Context) error { return c.handshake(ctx, true) }
 
 // handshake replaces the connection by an encrypted one.
-func (s *Conn) handshake(ctx context.Context, startTLS bool) error {
-	ctx, cancel := s.limited(ctx)
+func (c *Conn) handshake(ctx context.Context, startTLS bool) error {
+	ctx, cancel := context.WithDeadline(ctx, c.Deadline())
 	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, s.Config.TLS.Handshake)
+	ctx, cancel = context.WithTimeout(ctx, c.Config.TLS.Handshake)
 	defer cancel()
-	conn, err := s.Options.TLS.Handshake(ctx, s.Client, s.tlsOptions(startTLS))
+	conn, err := c.server.TLS.Handshake(ctx, c.Client, c.tlsOptions(startTLS))
 	if err != nil {
-		if isOurs(err) {
-			return s.tlsFailed(s.Log.Errf, err)
-		}
-		return s.tlsFailed(s.Log.Infof, err) // scanners cause it by the dozen
+		c.LogTLSFailed(isOurs(err), err)
+		return fmt.Errorf("%w: TLS: %w", login.ErrEnd, err)
 	}
 	state := conn.ConnectionState()
-	s.Peer.TLS = tlsconf.Facts(&state)
-	s.encrypted(conn)
+	c.Peer.TLS = tlsconf.Facts(&state)
+	c.encrypted(conn)
 	return nil
 }
 
@@ -139,19 +138,13 @@ func isOurs(err error) bool {
 	return ok
 }
 
-// tlsFailed writes the one line about a handshake with the client that failed; the session ends with it.
-func (s *Conn) tlsFailed(write func(string, ...any), err error) error {
-	write("TLS FAILED, %s: %s", s.where(), tlsCause(err))
-	return fmt.Errorf("%w: TLS: %w", ErrEnd, err)
-}
-
 // ExternalName is the login name that the client's certificate proves by way of TLS_EXTERNAL; "" when
 // EXTERNAL is not to be offered.
-func (s *Conn) ExternalName() string {
-	if !s.TLS {
+func (c *Conn) ExternalName() string {
+	if !c.TLS {
 		return ""
 	}
-	return s.Peer.TLS.External(s.Config.TLS.External)
+	return c.Peer.TLS.External(c.Config.TLS.External)
 }
 
 // doesTLS says whether this process itself encrypts the connection.
@@ -160,11 +153,11 @@ func doesTLS(conn launch.Conn) bool {
 	return ok
 }
 
-func (s *Conn) tlsOptions(startTLS bool) tlsconf.Options {
+func (c *Conn) tlsOptions(startTLS bool) tlsconf.Options {
 	return tlsconf.Options{
-		LocalIP:  s.Peer.LocalIP,
+		LocalIP:  c.Peer.LocalIP,
 		StartTLS: startTLS,
-		Warn:     s.Log.Warnf,
-		Err:      s.Log.Errf,
+		Warn:     c.Log.Warnf,
+		Err:      c.Log.Errf,
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
 	"mailproxy/internal/tlsconf/testcert"
 )
 
@@ -100,7 +101,7 @@ func TestTLSWrongKey(t *testing.T) {
 	pair := testcert.Write(t, filepath.Join(t.TempDir(), "pair.pem"), append(one.CertPEM(), other.KeyPEM(t)...))
 	w := newWorld(t, imap, "IMAP_TLS=1", "TLS_CERTFILE="+pair)
 	go tls.Client(w.client, &tls.Config{InsecureSkipVerify: true}).Handshake()
-	if err := w.beginTLS(t.Context()); !errors.Is(err, ErrEnd) {
+	if err := w.beginTLS(t.Context()); !errors.Is(err, login.ErrEnd) {
 		t.Error(err)
 	}
 	w.wantLog(t, "ERR: TLS FAILED, ip=[::ffff:192.0.2.7], port=[5000]: "+pair+
@@ -122,7 +123,7 @@ func TestTLSFailureLines(t *testing.T) {
 		}
 		w := newWorld(t, imap, "IMAP_TLS=1", "TLS_CERTFILE="+certFile(t), limit)
 		go play(w.client)
-		if err := w.beginTLS(t.Context()); !errors.Is(err, ErrEnd) {
+		if err := w.beginTLS(t.Context()); !errors.Is(err, login.ErrEnd) {
 			t.Errorf("%s: %v", want, err)
 		}
 		got := strings.Replace(w.log.String(), "bad certificate", "unknown certificate authority", 1)

@@ -2,10 +2,7 @@ package frontend
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -17,50 +14,38 @@ import (
 	"mailproxy/internal/facts"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
-	"mailproxy/internal/mailhost"
+	"mailproxy/internal/login"
+	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/maillog"
 	"mailproxy/tests/testlog"
 )
 
-// fakeAuth answers from a list of accounts with passwords, and records what it was asked.
-type fakeAuth struct {
-	accounts map[string]*authlib.Account // by name; ClearPassword is the password
-	err      error                       // instead of any answer
-	asked    []string
-}
-
-func (f *fakeAuth) Authenticate(_ context.Context, r *authlib.AuthRequest) (*authlib.Account, error) {
-	f.asked = append(f.asked, fmt.Sprintf("%s %s %s %s %s %s", r.Type, r.Service, r.User, r.Password, r.Response, r.RemoteIP))
-	user, ok := r.Login()
-	account := f.accounts[user]
-	switch {
-	case f.err != nil:
-		return nil, f.err
-	case !ok || account == nil || r.Type == authlib.AuthLogin && account.ClearPassword != r.Password:
-		return nil, authlib.ErrRefused
+// The protocols, with dialogues that are made up.
+var (
+	imap = Protocol{
+		Protocol: login.Protocol{
+			Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls", Codes: login.IMAP(),
+		},
+		NonBlocking: true,
 	}
-	return account, nil
-}
-
-func (f *fakeAuth) Lookup(_ context.Context, r *authlib.LookupRequest) (*authlib.Account, error) {
-	f.asked = append(f.asked, fmt.Sprintf("lookup %s %s %s", r.Service, r.User, r.RemoteIP))
-	if f.accounts[r.User] == nil {
-		return nil, authlib.ErrRefused
+	pop3 = Protocol{
+		Protocol: login.Protocol{
+			Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995", TLSWord: "stls", Codes: login.POP3(),
+		},
 	}
-	return f.accounts[r.User], f.err
-}
+)
 
-// world is a session with everything around it made up.
+// from is the client in log lines.
+const from = "ip=[::ffff:192.0.2.7], port=[5000]"
+
+// world is a connection with everything around it made up.
 type world struct {
 	*Conn
-	auth   *fakeAuth
-	client net.Conn
-	log    *testlog.Log
-	slept  []time.Duration
-	dialed []string
-	// hosts maps names to addresses, servers "ip:port" to what a mailhost there does.
-	hosts   map[string][]string
-	servers map[string]func(ctx context.Context, m *mailhost.Conn) error
+	*logintest.Mailhosts
+	auth    *logintest.Auth
+	client  net.Conn
+	log     *testlog.Log
+	slept   []time.Duration
 	dropped []string
 	// execErr is what becoming the local server ends with.
 	execErr error
@@ -77,8 +62,6 @@ func (w *world) Start(_ syscall.Conn, l *local.Server) (*os.Process, error) {
 	return nil, w.execErr
 }
 
-var errRefusedByKernel = errors.New("nobody listens")
-
 func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	t.Helper()
 	c, err := config.Load(nil, settings, config.Protocol(protocol.Name))
@@ -87,37 +70,14 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	}
 	client, conn := tcpPair(t)
 	w := &world{
-		auth: &fakeAuth{accounts: map[string]*authlib.Account{}}, client: client, log: &testlog.Log{},
-		hosts: map[string][]string{}, servers: map[string]func(context.Context, *mailhost.Conn) error{},
+		Mailhosts: logintest.NewMailhosts(t), auth: logintest.NewAuth(), client: client, log: &testlog.Log{},
 	}
-	if protocol.Login == nil {
-		protocol.Login = func(ctx context.Context, m *mailhost.Conn) error { return w.servers[m.Addr](ctx, m) }
-	}
-	real := RealSystem()
-	system := &System{
-		Now: real.Now,
-		// What is slept counts from when the credentials came, microseconds ago.
-		Sleep:    func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d.Round(time.Second)) },
-		Hostname: func() (string, error) { return "Proxy.example.com", nil },
-		Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
-			var addrs []netip.Addr
-			for _, a := range w.hosts[host] {
-				addrs = append(addrs, netip.MustParseAddr(a))
-			}
-			if addrs == nil {
-				return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-			}
-			return addrs, nil
-		},
-		Dial: func(_ context.Context, addr netip.AddrPort) (net.Conn, error) {
-			w.dialed = append(w.dialed, addr.String())
-			if w.servers[addr.String()] == nil {
-				return nil, errRefusedByKernel
-			}
-			_, conn := tcpPair(t)
-			return conn, nil
-		},
-	}
+	protocol.Login = w.LogIn
+	system := RealSystem()
+	// What is slept counts from when the credentials came, microseconds ago.
+	system.Sleep = func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d.Round(time.Second)) }
+	system.Hostname = func() (string, error) { return "Proxy.example.com", nil }
+	system.Resolve, system.Dial = w.Resolve, w.Dial
 	peer := launch.Peer{
 		RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port,
 		TLS: facts.Take(c.Texts()),
@@ -137,20 +97,6 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	return w
 }
 
-// account adds an account; its password is "secret".
-func (w *world) account(name, options string) *authlib.Account {
-	uid, gid := uint32(1000), uint32(1001)
-	a := &authlib.Account{
-		Address: name, ClearPassword: "secret", Options: authlib.Options(options), Home: "/home/" + name, UID: &uid, GID: &gid,
-	}
-	w.auth.accounts[name] = a
-	return a
-}
-
-func says(err error) func(context.Context, *mailhost.Conn) error {
-	return func(context.Context, *mailhost.Conn) error { return err }
-}
-
 // wantLog compares the log so far, line by line.
 func (w *world) wantLog(t *testing.T, lines ...string) {
 	t.Helper()
@@ -159,10 +105,11 @@ func (w *world) wantLog(t *testing.T, lines ...string) {
 		want += line + "\n"
 	}
 	if got := w.log.String(); got != want {
-		t.Errorf("log:\ngot  %swant %s", strings.ReplaceAll(got, "\n", "\n     "), strings.ReplaceAll(want, "\n", "\n     "))
+		indent := strings.NewReplacer("\n", "\n     ")
+		t.Errorf("log:\ngot  %swant %s", indent.Replace(got), indent.Replace(want))
 	}
 }
 
-func password(user, password string) *Credentials {
-	return &Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password}
+func password(user, password string) *login.Credentials {
+	return &login.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password}
 }

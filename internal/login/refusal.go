@@ -1,6 +1,3 @@
-// Package login says whose fault it is when a mailhost does not take a login whose password has been verified
-// here: what the client is told, how loud the log is, and whether another mailhost may do better. It is one
-// table, the same that mailproxy(5) shows under REFUSALS, and both protocols use it.
 package login
 
 import (

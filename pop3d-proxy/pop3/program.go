@@ -21,15 +21,13 @@ func Program() *frontend.Program {
 
 func protocol() *frontend.Protocol {
 	return &frontend.Protocol{
-		Name:    "POP3",
-		Service: "pop3",
-		Port:    "110",
-		TLSPort: "995",
-		TLSWord: "stls",
-		Codes:   login.POP3(),
+		Protocol: login.Protocol{
+			Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995", TLSWord: "stls",
+			Codes: login.POP3(),
+			Login: loginMailhost,
+		},
 		// courierpop3d reads its standard input with plain read calls and takes EAGAIN for the end.
 		NonBlocking:  false,
-		Login:        loginMailhost,
 		Serve:        serve,
 		Capabilities: func(c *frontend.Conn) []string { return (&dialogue{s: c}).capabilities() },
 		Unavailable:  replyTemporary,

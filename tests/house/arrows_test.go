@@ -66,7 +66,6 @@ var arrows = map[string][]string{
 	},
 	"internal/frontend": {
 		"authlib",
-		"authlib/sasl",
 		"internal/config",
 		"internal/launch",
 		"internal/local",
@@ -254,7 +253,8 @@ func TestArrowTable(t *testing.T) {
 		{"authlib", "relay", true}, {"relay/relayd", "authlib", true}, {"relay", "internal/frontend", true},
 		{"internal/line", "authlib", true}, {"internal/frontend", "tests/testlog", true},
 		{"internal/frontend", "relay/relaytest", true},
-		{"internal/mailhost", "internal/login", true}, {"imapd-proxy/imap", "pop3d-proxy/pop3", true},
+		{"internal/mailhost", "internal/login", true}, {"internal/login", "internal/frontend", true},
+		{"imapd-proxy/imap", "pop3d-proxy/pop3", true},
 		{"internal/new", "authlib", true},
 		{"authlib/authdaemond", "authlib/ldap", false}, {"relay/relayd", "relay/internal/wire", false},
 		{"internal/frontend", "internal/line", false}, {"internal/frontend/fronttest", "tests/testlog", false},

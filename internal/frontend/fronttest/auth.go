@@ -37,7 +37,7 @@ func (a auth) account(user string) *authlib.Account {
 	return account
 }
 
-// Authenticate implements frontend.AuthModule.
+// Authenticate implements login.AuthModule.
 func (a auth) Authenticate(_ context.Context, r *authlib.AuthRequest) (*authlib.Account, error) {
 	user := r.User
 	if r.Type != authlib.AuthLogin {
@@ -60,7 +60,7 @@ func (a auth) Authenticate(_ context.Context, r *authlib.AuthRequest) (*authlib.
 	return hide(account), nil
 }
 
-// Lookup implements frontend.AuthModule.
+// Lookup implements login.AuthModule.
 func (a auth) Lookup(_ context.Context, r *authlib.LookupRequest) (*authlib.Account, error) {
 	account := a.account(r.User)
 	if account == nil {

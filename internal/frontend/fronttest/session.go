@@ -22,6 +22,7 @@ import (
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
+	"mailproxy/internal/login"
 	"mailproxy/internal/maillog"
 	"mailproxy/tests/testlog"
 )
@@ -120,9 +121,11 @@ func (f *Front) system(t testing.TB, o Options) *frontend.System {
 		mailhost = f.Mailhost
 	}
 	return &frontend.System{
-		Now:      time.Now,
-		Sleep:    func(context.Context, time.Duration) { time.Sleep(o.Sleep) },
-		Hostname: func() (string, error) { return "proxy.example", nil },
+		System: login.System{
+			Now:      time.Now,
+			Sleep:    func(context.Context, time.Duration) { time.Sleep(o.Sleep) },
+			Hostname: func() (string, error) { return "proxy.example", nil },
+		},
 		Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
 			ours, theirs := Socketpair(t)
 			ours.SetDeadline(time.Time{})

@@ -1,24 +1,37 @@
-package frontend
+package login
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
-	"strings"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/text"
 )
 
+// mailhosts returns the servers of an account; none means that it is here.
+func (s *Session) mailhosts(account *authlib.Account) ([]mailhost.Host, error) {
+	if !s.Config.Proxy {
+		return nil, nil
+	}
+	option, _ := account.Options.Get("mailhost")
+	hosts, err := mailhost.ParseMailhosts(option)
+	if err != nil {
+		s.logBadAccount(account.Address, err)
+		return nil, ErrTemporary
+	}
+	if len(hosts) == 0 {
+		s.logNoMailhost(account.Address)
+	}
+	return hosts, nil
+}
+
 // reach logs in to the first of an account's servers that takes it. It returns nil when that is this host or
 // there are none, a *DeniedError when a server's answer rules the others out too, ErrTemporary when none was
 // of use.
-func (s *Conn) reach(
+func (s *Session) reach(
 	ctx context.Context,
 	hosts []mailhost.Host,
 	c *Credentials,
@@ -30,7 +43,7 @@ func (s *Conn) reach(
 	}
 	last := ErrTemporary
 	for _, host := range hosts {
-		here, err := s.isHere(host)
+		here, err := s.service.IsHere(host, s.Peer.LocalPort)
 		if err != nil {
 			s.logHostname(err)
 			return nil, ErrTemporary
@@ -57,26 +70,8 @@ func isDenied(err error) bool {
 	return ok
 }
 
-// isHere says whether a mailhost is this host: its name is PROXY_HOSTNAME or the system's, without regard to
-// case (RFC 4343), and its port is none or the protocol's own. With another port it is another program on
-// this host.
-func (s *Conn) isHere(host mailhost.Host) (bool, error) {
-	if host.Port != "" && host.Port != s.Protocol.Port && host.Port != s.Peer.LocalPort {
-		return false, nil
-	}
-	name := strings.TrimSuffix(host.Name, ".")
-	if s.Config.Hostname != "" && strings.EqualFold(name, strings.TrimSuffix(s.Config.Hostname, ".")) {
-		return true, nil
-	}
-	own, err := s.System.Hostname()
-	if err != nil {
-		return false, err
-	}
-	return own != "" && strings.EqualFold(name, strings.TrimSuffix(own, ".")), nil
-}
-
 // template is what every attempt to log an account in has in common.
-func (s *Conn) template(c *Credentials, account *authlib.Account, tag string) (*mailhost.Conn, error) {
+func (s *Session) template(c *Credentials, account *authlib.Account, tag string) (*mailhost.Conn, error) {
 	m := &mailhost.Conn{
 		Tag:     tag,
 		Client:  s.Peer,
@@ -99,7 +94,7 @@ func (s *Conn) template(c *Credentials, account *authlib.Account, tag string) (*
 	switch {
 	case m.Password == "":
 		s.logNoPassword(account.Address)
-		return nil, &DeniedError{Code: s.Protocol.Codes.Broken}
+		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case !text.PlainName(m.User) || !text.Plain(m.Password) || !text.PlainName(m.Authzid):
 		s.logBadAccount(account.Address, errors.New("control character in its address or password"))
 		return nil, ErrTemporary
@@ -107,37 +102,11 @@ func (s *Conn) template(c *Credentials, account *authlib.Account, tag string) (*
 	return m, nil
 }
 
-// maxSecret bounds a password file, in bytes.
-const maxSecret = 4096
-
-// readSecret returns the first line of a file that nobody but its owner and its group may use.
-func readSecret(name string) (string, error) {
-	info, err := os.Stat(name)
-	switch {
-	case err != nil:
-		return "", err
-	case !info.Mode().IsRegular() || info.Size() > maxSecret:
-		return "", fmt.Errorf("%s: not a file of at most %d bytes", name, maxSecret)
-	case info.Mode().Perm()&0o007 != 0:
-		return "", fmt.Errorf("%s: everybody may use it (mode %04o): chmod it to 0600", name, info.Mode().Perm())
-	}
-	content, err := os.ReadFile(name)
-	if err != nil {
-		return "", err
-	}
-	first, _, _ := strings.Cut(string(content), "\n")
-	first = strings.TrimSuffix(first, "\r")
-	if first == "" || !text.Plain(first) {
-		return "", fmt.Errorf("%s: no password in its first line, or one with control characters", name)
-	}
-	return first, nil
-}
-
 // tryHost tries each address of a server. Its errors are those of reach.
-func (s *Conn) tryHost(
+func (s *Session) tryHost(
 	ctx context.Context, host mailhost.Host, template *mailhost.Conn,
 ) (*mailhost.Conn, error) {
-	addrs, err := s.Mailhosts.Resolve(ctx, host)
+	addrs, err := s.service.Mailhosts.Resolve(ctx, host)
 	if errors.Is(err, mailhost.ErrNotAllowed) {
 		s.logNotAllowed(template.Account(), host)
 		return nil, ErrTemporary
@@ -166,7 +135,7 @@ func temporary(err error) error { return fmt.Errorf("%w: %w", ErrTemporary, err)
 
 // tryAddress connects and logs in, once more where the mailhost has hung up on something that it need not be
 // told. Everything that goes wrong is logged here. On success m.Conn is ready for the relay.
-func (s *Conn) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailhost.Conn) error {
+func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailhost.Conn) error {
 	switch {
 	case s.isOurselves(addr):
 		s.logLoop(m, "this is the address and port that the client is connected to")
@@ -175,11 +144,11 @@ func (s *Conn) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailhost.
 		s.logLoop(m, "the session has come through as many proxies as it may")
 		return ErrTemporary
 	}
-	err := s.Mailhosts.LogIn(ctx, m, addr, s.Protocol.Login)
+	err := s.service.Mailhosts.LogIn(ctx, m, addr, s.service.Protocol.Login)
 	if hungUp, ok := errors.AsType[*mailhost.HungUpError](err); ok && !m.LeaveOut {
 		s.logHungUp(m, hungUp)
 		m.LeaveOut = true
-		err = s.Mailhosts.LogIn(ctx, m, addr, s.Protocol.Login)
+		err = s.service.Mailhosts.LogIn(ctx, m, addr, s.service.Protocol.Login)
 	}
 	if err != nil {
 		return s.judge(m, err)
@@ -188,9 +157,9 @@ func (s *Conn) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailhost.
 }
 
 // judge logs why a mailhost did not take an account, and says whether it is worth trying another.
-func (s *Conn) judge(m *mailhost.Conn, err error) error {
-	if rejected, ok := errors.AsType[*login.RejectedError](err); ok {
-		verdict := s.Protocol.Codes.Judge(rejected.Answer, m.Authzid != "")
+func (s *Session) judge(m *mailhost.Conn, err error) error {
+	if rejected, ok := errors.AsType[*RejectedError](err); ok {
+		verdict := s.service.Protocol.Codes.Judge(rejected.Answer, m.Authzid != "")
 		s.logRejected(m, rejected, verdict)
 		switch {
 		case verdict.Next:
@@ -211,13 +180,12 @@ func (s *Conn) judge(m *mailhost.Conn, err error) error {
 
 // isOurselves says whether an address is the one that the client is connected to, or the one that a balancer
 // in front of us is. Connecting there would come back here, again and again, until there are no sockets left.
-func (s *Conn) isOurselves(addr netip.AddrPort) bool {
-	addr = netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
-	if local, ok := s.Client.LocalAddr().(*net.TCPAddr); ok {
-		own := local.AddrPort()
-		if addr == netip.AddrPortFrom(own.Addr().Unmap().WithZone(""), own.Port()) {
-			return true
-		}
-	}
-	return addr == s.Peer.Local()
+func (s *Session) isOurselves(addr netip.AddrPort) bool {
+	addr = plain(addr)
+	return addr == s.own || addr == s.Peer.Local()
+}
+
+// plain is an address as it is compared with others: IPv4 as such, and without a zone.
+func plain(addr netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
 }

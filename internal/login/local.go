@@ -1,4 +1,4 @@
-package frontend
+package login
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 // reachLocal logs in at PROXY_LOCAL, for an account that is here: with the account's own name and password,
 // whatever PROXY_MASTER_USER says, since the program there asks the same account database. Its errors are
 // those of reach.
-func (s *Conn) reachLocal(
+func (s *Session) reachLocal(
 	ctx context.Context, c *Credentials, account *authlib.Account, tag string,
 ) (*mailhost.Conn, error) {
-	addr := s.Config.Local
+	addr := s.service.Local
 	m := &mailhost.Conn{
 		Host: "local", Addr: addr.String(), Local: true, ClientTLS: s.TLS,
 		Tag: tag, Client: s.Peer, UTF8: c.UTF8, Offered: c.Offered, ID: c.ID,
@@ -27,12 +27,12 @@ func (s *Conn) reachLocal(
 	switch {
 	case m.Password == "":
 		s.logNoPassword(account.Address)
-		return nil, &DeniedError{Code: s.Protocol.Codes.Broken}
+		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case s.isOurselves(addr):
-		s.logLocal(account.Address, errLocalIsUs)
+		s.LogLocal(account.Address, errLocalIsUs)
 		return nil, ErrTemporary
 	}
-	if err := s.Mailhosts.LogIn(ctx, m, addr, s.Protocol.Login); err != nil {
+	if err := s.service.Mailhosts.LogIn(ctx, m, addr, s.service.Protocol.Login); err != nil {
 		return nil, s.judge(m, err)
 	}
 	s.logConnected(m)

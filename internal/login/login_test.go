@@ -1,4 +1,4 @@
-package frontend
+package login
 
 import (
 	"context"
@@ -9,9 +9,8 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/login/logintest"
 )
-
-const from = "ip=[::ffff:192.0.2.7], port=[5000]"
 
 // Who is refused, who is sent away for now, what the log says, and that every failure is delayed.
 func TestLoginRefused(t *testing.T) {
@@ -59,11 +58,11 @@ func TestLoginRefused(t *testing.T) {
 			"WARN: authentication error, " + from + ": connect: no such file", 1},
 	} {
 		w := newWorld(t, imap)
-		w.account("bob", "")
-		w.auth.err = test.err
+		w.auth.Add("bob", "")
+		w.auth.Err = test.err
 		_, err := w.Login(t.Context(), test.c, "a1")
-		if !sameError(err, test.want) || len(w.auth.asked) != test.asked || !slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
-			t.Errorf("%s: error %v, asked %q, slept %v", test.name, err, w.auth.asked, w.slept)
+		if !sameError(err, test.want) || len(w.auth.Asked) != test.asked || !slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
+			t.Errorf("%s: error %v, asked %q, slept %v", test.name, err, w.auth.Asked, w.slept)
 		}
 		w.wantLog(t, test.log)
 	}
@@ -86,8 +85,8 @@ func TestLoginAsks(t *testing.T) {
 	} {
 		w := newWorld(t, imap, test.settings...)
 		w.Login(t.Context(), test.c, "a1")
-		if !slices.Equal(w.auth.asked, []string{test.want}) {
-			t.Errorf("%v: asked %q, want %q", test.settings, w.auth.asked, test.want)
+		if !slices.Equal(w.auth.Asked, []string{test.want}) {
+			t.Errorf("%v: asked %q, want %q", test.settings, w.auth.Asked, test.want)
 		}
 	}
 }
@@ -108,9 +107,9 @@ func TestLoginHere(t *testing.T) {
 		{[]string{"IMAP_PROXY=1", "PROXY_HOSTNAME=Me."}, "mailhost=mE", nil},
 	} {
 		w := newWorld(t, imap, test.settings...)
-		w.account("bob", test.options)
+		w.auth.Add("bob", test.options)
 		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
-		if err != nil || o.Mailhost != nil || o.Account.Address != "bob" || w.dropped != nil || w.slept != nil {
+		if err != nil || o.Mailhost != nil || o.Account.Address != "bob" || w.slept != nil {
 			t.Errorf("%v %s: %+v, %v", test.settings, test.options, o, err)
 		}
 		w.wantLog(t, test.log...)
@@ -131,7 +130,7 @@ func TestLoginStopped(t *testing.T) {
 		{pop3, authlib.ErrLocked, "SYS/PERM", "account locked or disabled"},
 	} {
 		w := newWorld(t, test.protocol)
-		w.auth.err = test.err
+		w.auth.Err = test.err
 		_, err := w.Login(t.Context(), password("b,ob", "secret"), "a1")
 		denied, ok := errors.AsType[*DeniedError](err)
 		if !ok || denied.Code != test.code || errors.Is(err, ErrRefused) {
@@ -145,7 +144,7 @@ func TestLoginStopped(t *testing.T) {
 // TestLoginUnclearOption: an option that is neither on nor off opens no door, and is not the user's fault.
 func TestLoginUnclearOption(t *testing.T) {
 	w := newWorld(t, imap)
-	w.account("bob", "disableimap=maybe")
+	w.auth.Add("bob", "disableimap=maybe")
 	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
 		t.Error(err)
 	}
@@ -173,9 +172,9 @@ func TestLoginDisabled(t *testing.T) {
 	} {
 		for _, proxy := range []string{"0", "1"} {
 			w := newWorld(t, test.protocol, test.protocol.Name+"_PROXY="+proxy)
-			w.account("bob", test.options+",mailhost=there")
-			w.hosts["there"] = []string{"127.0.0.2"}
-			w.servers["127.0.0.2:"+test.protocol.Port] = says(nil)
+			w.auth.Add("bob", test.options+",mailhost=there")
+			w.Hosts["there"] = []string{"127.0.0.2"}
+			w.Servers["127.0.0.2:"+test.protocol.Port] = logintest.Says(nil)
 			w.TLS = test.tls
 			_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 			if test.want == "" {
@@ -184,12 +183,12 @@ func TestLoginDisabled(t *testing.T) {
 				}
 				continue
 			}
-			denied := w.Protocol.Codes.Broken
+			denied := w.service.Protocol.Codes.Broken
 			if strings.HasPrefix(test.want, "disableinsecure") {
-				denied = w.Protocol.Codes.Private
+				denied = w.service.Protocol.Codes.Private
 			}
-			if !sameError(err, &DeniedError{Code: denied}) || len(w.dialed) != 0 {
-				t.Errorf("%s %s: %v, dialed %v", test.protocol.Name, test.options, err, w.dialed)
+			if !sameError(err, &DeniedError{Code: denied}) || len(w.Dialed) != 0 {
+				t.Errorf("%s %s: %v, dialed %v", test.protocol.Name, test.options, err, w.Dialed)
 			}
 			w.wantLog(t, "INFO: LOGIN DISABLED, user=bob, "+from+", protocol="+test.protocol.Name+", option="+test.want)
 		}
@@ -200,7 +199,7 @@ func TestLoginDisabled(t *testing.T) {
 func TestLoginEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, imap, "LOGIN_FAIL_DELAY=60")
-	w.System.Sleep = RealSystem().Sleep
+	w.service.System.Sleep = RealSystem().Sleep
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
 	start := time.Now()
@@ -208,14 +207,11 @@ func TestLoginEnds(t *testing.T) {
 	if !errors.Is(err, ErrEnd) || time.Since(start) > 10*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
-	if why := w.Why(ctx, err); why != EndShutdown {
-		t.Errorf("why: %v", why)
-	}
 
 	w = newWorld(t, imap, "LOGIN_TIMEOUT=1", "LOGIN_FAIL_DELAY=60")
-	w.System.Sleep = RealSystem().Sleep
+	w.service.System.Sleep = RealSystem().Sleep
 	_, err = w.Login(t.Context(), password("bob", "x"), "a1")
-	if why := w.Why(t.Context(), err); !errors.Is(err, ErrEnd) || why != EndTimeout {
-		t.Errorf("%v, %v", err, why)
+	if !errors.Is(err, ErrEnd) {
+		t.Error(err)
 	}
 }

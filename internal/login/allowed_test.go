@@ -1,10 +1,12 @@
-package frontend
+package login
 
 import (
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+
+	"mailproxy/internal/login/logintest"
 )
 
 // Where accounts may be sent: by name, by pattern, by network.
@@ -30,27 +32,27 @@ func TestMailhostAllowed(t *testing.T) {
 		{"other", "proxy.example.com", "here", ""},
 	} {
 		w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_MAILHOSTS="+test.list)
-		w.account("bob", "mailhost="+test.mailhost)
+		w.auth.Add("bob", "mailhost="+test.mailhost)
 		w.Peer.LocalIP = "198.51.100.9" // not a mailhost's
-		w.hosts = map[string][]string{
+		w.Hosts = map[string][]string{
 			"anywhere": {"192.0.2.1"}, "ANYWHERE.": {"192.0.2.1"}, "a.example.com": {"192.0.2.2"}, "both": {"192.0.2.1", "192.0.2.5"},
 			"elsewhere": {"198.51.100.1"},
 		}
 		for _, addr := range []string{"192.0.2.1:143", "192.0.2.2:143", "192.0.2.3:1143", "192.0.2.5:143"} {
-			w.servers[addr] = says(nil)
+			w.Servers[addr] = logintest.Says(nil)
 		}
 		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 		switch {
 		case test.want == "here":
-			if err != nil || o.Mailhost != nil || len(w.dialed) != 0 {
-				t.Errorf("%+v: %v, dialed %v", test, err, w.dialed)
+			if err != nil || o.Mailhost != nil || len(w.Dialed) != 0 {
+				t.Errorf("%+v: %v, dialed %v", test, err, w.Dialed)
 			}
 		case test.want == "":
-			if !errors.Is(err, ErrTemporary) || len(w.dialed) != 0 {
-				t.Errorf("%+v: %v, dialed %v", test, err, w.dialed)
+			if !errors.Is(err, ErrTemporary) || len(w.Dialed) != 0 {
+				t.Errorf("%+v: %v, dialed %v", test, err, w.Dialed)
 			}
-		case err != nil || !slices.Equal(w.dialed, []string{test.want}):
-			t.Errorf("%+v: %v, dialed %v", test, err, w.dialed)
+		case err != nil || !slices.Equal(w.Dialed, []string{test.want}):
+			t.Errorf("%+v: %v, dialed %v", test, err, w.Dialed)
 		}
 		want := "WARN: account bob is not sent to mailhost " + test.last + ": PROXY_MAILHOSTS does not allow this mailhost\n"
 		if log := w.log.String(); test.last != "" && !strings.HasSuffix(log, want) || test.last == "" && log != "" {
@@ -62,7 +64,7 @@ func TestMailhostAllowed(t *testing.T) {
 // Without a list of networks nobody asks the name servers about a name that an account database has chosen.
 func TestMailhostNotResolved(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_MAILHOSTS=*.example.com")
-	w.account("bob", "mailhost=secret.evil.example")
+	w.auth.Add("bob", "mailhost=secret.evil.example")
 	w.Login(t.Context(), password("bob", "secret"), "a1")
 	w.wantLog(t, "WARN: account bob is not sent to mailhost secret.evil.example: PROXY_MAILHOSTS does not allow this mailhost")
 }

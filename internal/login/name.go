@@ -1,15 +1,15 @@
-package frontend
+package login
 
 import (
 	"strings"
 
-	"mailproxy/internal/config"
 	"mailproxy/internal/text"
 )
 
-// loginName returns the name that the auth module is asked for when a client says user: in lower case where
+// LoginName returns the name that the auth module is asked for when a client says user: in lower case where
 // LOGIN_LOWERCASE says so, and with the default domain when it has none.
-func loginName(c *config.Config, user string) string {
+func (s *Service) LoginName(user string) string {
+	c := s.Config
 	if c.LowerCase {
 		user = text.Lower(user)
 	}

@@ -1,8 +1,6 @@
-package frontend
+package login
 
-import (
-	"mailproxy/internal/maillog"
-)
+import "mailproxy/internal/maillog"
 
 // maxLog bounds what a client can have written to the log before it has logged in, in bytes, besides what
 // always is written: its failed logins, which MaxCommands bounds, and how the session begins and ends.
@@ -10,20 +8,16 @@ const maxLog = 8 << 10
 
 // CountCommand counts a command, be it a good one or not, and says whether the client may say it. When it may
 // not, that is logged, and the session is to end.
-func (s *Conn) CountCommand() bool {
+func (s *Session) CountCommand() bool {
 	s.commands++
 	if s.commands <= s.Config.MaxCommands {
 		return true
 	}
-	s.Log.Always().
-		Noticef("TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=%d), %s", s.Config.MaxCommands, s.where())
+	s.logTooManyCommands()
 	return false
 }
 
 // limitLog bounds the log until the client has logged in.
-func (s *Conn) limitLog(log *maillog.Log) {
-	s.Log = log.Limit(
-		maxLog,
-		func() string { return "further log lines before the login are left out, " + s.where() },
-	)
+func (s *Session) limitLog(log *maillog.Log) {
+	s.Log = log.Limit(maxLog, s.leftOut)
 }

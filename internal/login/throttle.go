@@ -1,4 +1,4 @@
-package frontend
+package login
 
 import (
 	"net/netip"
@@ -7,10 +7,10 @@ import (
 	"mailproxy/internal/throttle"
 )
 
-// enter counts this connection among those of its client that have not logged in, and says whether there is
+// Enter counts this connection among those of its client that have not logged in, and says whether there is
 // room for it. Without THROTTLE_FILE there always is; so there is when the table does not work, which is
 // logged.
-func (s *Conn) enter() bool {
+func (s *Session) Enter() bool {
 	if s.Config.MaxUnauthPerIP == 0 {
 		return true
 	}
@@ -20,7 +20,7 @@ func (s *Conn) enter() bool {
 	}
 	// The entry of a process that is killed must not outlive the process by much.
 	lifetime := s.Config.LoginTimeout + 10*time.Second
-	entered, leave, err := memory.Enter(addr, s.Config.MaxUnauthPerIP, lifetime, s.System.Now())
+	entered, leave, err := memory.Enter(addr, s.Config.MaxUnauthPerIP, lifetime, s.service.System.Now())
 	if err != nil {
 		s.logThrottle(err)
 		return true
@@ -33,8 +33,8 @@ func (s *Conn) enter() bool {
 	return true
 }
 
-// left says that this connection no longer counts: it has logged in, or it ends.
-func (s *Conn) left() {
+// Leave says that this connection no longer counts: it has logged in, or it ends.
+func (s *Session) Leave() {
 	if s.leave == nil {
 		return
 	}
@@ -48,15 +48,15 @@ func (s *Conn) left() {
 // its answer is to wait at least. Failures that are not the client's fault wait too, which slows retry
 // storms, but do not count. The name alone never makes a wait longer than Config.FailDelayMax, and never
 // makes a login fail: guesses from many addresses are slowed, nobody is locked out.
-func (s *Conn) failDelay(refused bool) time.Duration {
+func (s *Session) failDelay(refused bool) time.Duration {
 	memory, addr := s.memory()
 	if memory == nil || !refused {
 		return s.Config.FailDelay
 	}
-	n, err := memory.Failed(addr, s.System.Now())
-	if err == nil && s.tally.name != "" {
+	n, err := memory.Failed(addr, s.service.System.Now())
+	if err == nil && s.attempt.name != "" {
 		var named int
-		named, err = memory.FailedName(s.tally.name, s.System.Now())
+		named, err = memory.FailedName(s.attempt.name, s.service.System.Now())
 		n = max(n, named)
 	}
 	if err != nil {
@@ -78,13 +78,13 @@ func answerAfter(took, delay, unit time.Duration) time.Duration {
 
 // memory returns the memory of failed logins and the client's address; nil when there is none, or when the
 // table does not work, which is logged. THROTTLE_FILE is opened when it is first needed.
-func (s *Conn) memory() (Throttle, netip.Addr) {
+func (s *Session) memory() (Throttle, netip.Addr) {
 	addr, err := netip.ParseAddr(s.Peer.RemoteIP)
 	switch {
 	case err != nil:
 		return nil, addr
-	case s.Throttle != nil:
-		return s.Throttle, addr
+	case s.service.Throttle != nil:
+		return s.service.Throttle, addr
 	case s.throttleFile != nil:
 		return s.throttleFile, addr
 	case s.Config.ThrottleFile == "" || s.noThrottle:
@@ -100,30 +100,12 @@ func (s *Conn) memory() (Throttle, netip.Addr) {
 	return table, addr
 }
 
-func (s *Conn) logThrottle(err error) {
-	s.Log.Warnf("THROTTLE_FILE: %v; logins are not slowed down", err)
-}
-
-func (s *Conn) logTooMany() {
-	s.Log.Always().
-		Noticef("Maximum of %d connections without a login reached, %s", s.Config.MaxUnauthPerIP, s.where())
-}
-
-// closeThrottle says that this connection has logged in or ends, and closes the file: whoever takes over a
+// CloseThrottle says that this connection has logged in or ends, and closes the file: whoever takes over a
 // process that relays must not be able to change it.
-func (s *Conn) closeThrottle() {
-	s.left()
+func (s *Session) CloseThrottle() {
+	s.Leave()
 	if s.throttleFile != nil {
 		_ = s.throttleFile.Close()
 		s.throttleFile = nil
 	}
-}
-
-// dropRoot gives up root rights, and what only root may have open.
-func (s *Conn) dropRoot() error {
-	s.closeThrottle()
-	if s.DropRoot == nil {
-		return nil
-	}
-	return s.DropRoot(s.Config.RelayUser)
 }

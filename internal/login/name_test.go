@@ -1,4 +1,4 @@
-package frontend
+package login
 
 import (
 	"errors"
@@ -7,11 +7,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
-	"mailproxy/internal/login"
 )
-
-var imap = Protocol{Codes: login.IMAP(), Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls", NonBlocking: true}
-var pop3 = Protocol{Codes: login.POP3(), Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995", TLSWord: "stls"}
 
 func TestLoginName(t *testing.T) {
 	for _, test := range []struct{ domain, sep, user, want string }{
@@ -28,7 +24,7 @@ func TestLoginName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := loginName(c, test.user); got != test.want {
+		if got := (&Service{Config: c}).LoginName(test.user); got != test.want {
 			t.Errorf("%+v: %q", test, got)
 		}
 	}
@@ -48,8 +44,8 @@ func TestLoginLowercase(t *testing.T) {
 		if _, err := w.Login(t.Context(), c, "a"); !errors.Is(err, ErrRefused) {
 			t.Error(err)
 		}
-		if len(w.auth.asked) != 1 || !strings.Contains(w.auth.asked[0], want) {
-			t.Errorf("asked %q, want %q", w.auth.asked, want)
+		if len(w.auth.Asked) != 1 || !strings.Contains(w.auth.Asked[0], want) {
+			t.Errorf("asked %q, want %q", w.auth.Asked, want)
 		}
 	}
 }

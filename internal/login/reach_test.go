@@ -1,4 +1,4 @@
-package frontend
+package login
 
 import (
 	"context"
@@ -9,27 +9,28 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"mailproxy/internal/login"
+	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
 )
 
 func TestReach(t *testing.T) {
-	ok := says(nil)
-	rejected := says(&login.RejectedError{Step: mailhost.StepLogin, Answer: login.Answer{Code: "AUTHENTICATIONFAILED", Text: "a1 NO [AUTHENTICATIONFAILED] wrong: secret"}})
-	unavailable := says(&login.RejectedError{Step: mailhost.StepLogin, Answer: login.Answer{Code: "UNAVAILABLE", Text: "a1 NO [UNAVAILABLE] x"}})
+	ok := logintest.Says(nil)
+	rejected := logintest.Says(&RejectedError{Step: mailhost.StepLogin, Answer: Answer{Code: "AUTHENTICATIONFAILED", Text: "a1 NO [AUTHENTICATIONFAILED] wrong: secret"}})
+	unavailable := logintest.Says(&RejectedError{Step: mailhost.StepLogin, Answer: Answer{Code: "UNAVAILABLE", Text: "a1 NO [UNAVAILABLE] x"}})
 	wrong := &DeniedError{Code: "AUTHENTICATIONFAILED"}
-	greeting := says(&mailhost.StepError{Step: mailhost.StepGreeting, Err: io.EOF})
-	stuck := says(&mailhost.StepError{Step: mailhost.StepLogin, Err: os.ErrDeadlineExceeded})
-	odd := says(errors.New("odd"))
+	greeting := logintest.Says(&mailhost.StepError{Step: mailhost.StepGreeting, Err: io.EOF})
+	stuck := logintest.Says(&mailhost.StepError{Step: mailhost.StepLogin, Err: os.ErrDeadlineExceeded})
+	odd := logintest.Says(errors.New("odd"))
 	for _, test := range []struct {
 		name     string
 		mailhost string
-		servers  map[string]func(context.Context, *mailhost.Conn) error
+		servers  map[string]mailhost.Login
 		want     error
 		host     string // that took the account; "" with no error = here
 		dialed   string
@@ -72,12 +73,12 @@ func TestReach(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, imap, "IMAP_PROXY=1")
-			w.account("bob", "mailhost="+test.mailhost)
-			w.hosts = map[string][]string{"a": {"127.0.1.1"}, "two": {"127.0.2.1", "127.0.2.2"}, "proxy.example.com": {"127.0.1.9"}, "zero": {"0.0.0.0"}}
-			w.servers = test.servers
+			w.auth.Add("bob", "mailhost="+test.mailhost)
+			w.Hosts = map[string][]string{"a": {"127.0.1.1"}, "two": {"127.0.2.1", "127.0.2.2"}, "proxy.example.com": {"127.0.1.9"}, "zero": {"0.0.0.0"}}
+			w.Servers = test.servers
 			o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 			w.wantLog(t, test.log...)
-			if got := strings.Join(w.dialed, " "); got != test.dialed {
+			if got := strings.Join(w.Dialed, " "); got != test.dialed {
 				t.Errorf("dialed %s, want %s", got, test.dialed)
 			}
 			if !sameError(err, test.want) {
@@ -85,16 +86,16 @@ func TestReach(t *testing.T) {
 			}
 			switch {
 			case err != nil:
-				if len(w.slept) != 1 || len(w.dropped) != 0 {
-					t.Errorf("slept %v, dropped %v", w.slept, w.dropped)
+				if len(w.slept) != 1 {
+					t.Errorf("slept %v", w.slept)
 				}
 			case test.host == "":
-				if o.Mailhost != nil || len(w.dropped) != 0 {
-					t.Errorf("not here: %+v, dropped %v", o.Mailhost, w.dropped)
+				if o.Mailhost != nil {
+					t.Errorf("not here: %+v", o.Mailhost)
 				}
 			default:
-				if m := o.Mailhost; m.Host != test.host || m.Addr != w.dialed[len(w.dialed)-1] || len(w.dropped) != 0 {
-					t.Errorf("%+v, dropped %v", m, w.dropped)
+				if m := o.Mailhost; m.Host != test.host || m.Addr != w.Dialed[len(w.Dialed)-1] {
+					t.Errorf("%+v", m)
 				}
 			}
 		})
@@ -111,7 +112,7 @@ func sameError(got, want error) bool {
 	return errors.Is(got, want)
 }
 
-type servers = map[string]func(context.Context, *mailhost.Conn) error
+type servers = map[string]mailhost.Login
 
 // What a dialogue gets to log in with.
 func TestReachTemplate(t *testing.T) {
@@ -128,8 +129,8 @@ func TestReachTemplate(t *testing.T) {
 	} {
 		var got mailhost.Conn
 		w := newWorld(t, pop3, append(test.settings, "POP3_PROXY=1")...)
-		w.account("bob", "mailhost=127.0.1.1")
-		w.servers["127.0.1.1:110"] = func(_ context.Context, m *mailhost.Conn) error { got = *m; return nil }
+		w.auth.Add("bob", "mailhost=127.0.1.1")
+		w.Servers["127.0.1.1:110"] = func(_ context.Context, m *mailhost.Conn) error { got = *m; return nil }
 		c := password("bob", "secret")
 		c.UTF8 = true
 		if _, err := w.Login(t.Context(), c, "tag"); err != nil {
@@ -167,10 +168,10 @@ func TestReachNoPassword(t *testing.T) {
 			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: " + dir + ": not a file of at most 4096 bytes"}},
 	} {
 		w := newWorld(t, imap, append(test.settings, "IMAP_PROXY=1")...)
-		w.account("bob", "mailhost=127.0.1.1").ClearPassword = test.password
+		w.auth.Add("bob", "mailhost=127.0.1.1").ClearPassword = test.password
 		_, err := w.Login(t.Context(), &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob"}, "a1")
-		if !sameError(err, test.want) || len(w.dialed) != 0 {
-			t.Errorf("%v: %v, dialed %v", test.settings, err, w.dialed)
+		if !sameError(err, test.want) || len(w.Dialed) != 0 {
+			t.Errorf("%v: %v, dialed %v", test.settings, err, w.Dialed)
 		}
 		w.wantLog(t, test.log...)
 	}
@@ -178,8 +179,8 @@ func TestReachNoPassword(t *testing.T) {
 
 func TestReachHostnameFails(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1")
-	w.account("bob", "mailhost=127.0.1.1")
-	w.System.Hostname = func() (string, error) { return "", syscall.EFAULT }
+	w.auth.Add("bob", "mailhost=127.0.1.1")
+	w.service.System.Hostname = func() (string, error) { return "", syscall.EFAULT }
 	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
 		t.Error(err)
 	}
@@ -194,8 +195,8 @@ func TestReachTimeLimits(t *testing.T) {
 		return &mailhost.StepError{Step: mailhost.StepGreeting, Err: err}
 	}
 	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_LOGIN_TIMEOUT=1")
-	w.account("bob", "mailhost=127.0.1.1")
-	w.servers["127.0.1.1:143"] = hang
+	w.auth.Add("bob", "mailhost=127.0.1.1")
+	w.Servers["127.0.1.1:143"] = hang
 	start := time.Now()
 	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 	if d := time.Since(start); !errors.Is(err, ErrTemporary) || d < 900*time.Millisecond || d > 10*time.Second {
@@ -204,8 +205,8 @@ func TestReachTimeLimits(t *testing.T) {
 	w.wantLog(t, "WARN: Did not receive greeting from 127.0.1.1, address=127.0.1.1:143, step=greeting, user=bob: timeout")
 
 	w = newWorld(t, imap, "IMAP_PROXY=1", "PROXY_CONNECT_TIMEOUT=1")
-	w.account("bob", "mailhost=127.0.1.1")
-	w.System.Dial = func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+	w.auth.Add("bob", "mailhost=127.0.1.1")
+	w.service.Mailhosts.Dial = func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -215,30 +216,74 @@ func TestReachTimeLimits(t *testing.T) {
 	w.wantLog(t, "WARN: Connection to proxyhost 127.0.1.1 failed, address=127.0.1.1:143, step=connect, user=bob: timeout")
 
 	w = newWorld(t, imap, "IMAP_PROXY=1")
-	w.account("bob", "mailhost=127.0.1.1;127.0.1.2")
-	w.servers["127.0.1.1:143"] = hang
+	w.auth.Add("bob", "mailhost=127.0.1.1;127.0.1.2")
+	w.Servers["127.0.1.1:143"] = hang
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if _, err := w.Login(ctx, password("bob", "secret"), "a1"); !errors.Is(err, ErrEnd) || len(w.dialed) != 1 {
-		t.Errorf("%v, dialed %v", err, w.dialed)
+	if _, err := w.Login(ctx, password("bob", "secret"), "a1"); !errors.Is(err, ErrEnd) || len(w.Dialed) != 1 {
+		t.Errorf("%v, dialed %v", err, w.Dialed)
 	}
 }
 
-// After a login nothing of its time limits is left on either connection.
+// After a login nothing of its time limits is left on the mailhost's connection.
 func TestReachDeadlinesGone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_LOGIN_TIMEOUT=1", "LOGIN_TIMEOUT=1")
-	w.account("bob", "mailhost=127.0.1.1")
-	w.servers["127.0.1.1:143"] = says(nil)
+	w.auth.Add("bob", "mailhost=127.0.1.1")
+	w.Servers["127.0.1.1:143"] = logintest.Says(nil)
 	o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.release()
-	for _, conn := range []net.Conn{w.Client, o.Mailhost.Conn} {
-		time.AfterFunc(1200*time.Millisecond, func() { conn.Close() })
-		if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Error("a deadline was left behind")
+	conn := o.Mailhost.Conn
+	time.AfterFunc(1200*time.Millisecond, func() { conn.Close() })
+	if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("a deadline was left behind")
+	}
+}
+
+func TestIsOurselvesBehindABalancer(t *testing.T) {
+	ours, err := net.ResolveTCPAddr("tcp", "[::ffff:127.0.0.1]:1043")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, imap)
+	s := w.service.NewSession(w.Peer, ours, w.Log)
+	for addr, want := range map[string]bool{
+		"127.0.0.1:1043": true, "[::ffff:127.0.0.1]:1043": true, "127.0.0.1:143": false, "192.0.2.1:143": true, "[::ffff:192.0.2.1]:143": true, "192.0.2.1:1143": false, "192.0.2.2:143": false,
+	} {
+		if got := s.isOurselves(netip.MustParseAddrPort(addr)); got != want {
+			t.Errorf("%s: %v, want %v", addr, got, want)
 		}
+	}
+}
+
+// Each attempt at an address asks for a place, and says what came of it.
+func TestEnter(t *testing.T) {
+	w := newWorld(t, imap, "IMAP_PROXY=1")
+	w.auth.Add("bob", "mailhost=down;full;no")
+	w.Hosts = map[string][]string{"down": {"127.0.0.2"}, "full": {"127.0.0.3"}, "no": {"127.0.0.4"}}
+	w.Servers["127.0.0.4:143"] = logintest.Says(&RejectedError{Step: mailhost.StepLogin})
+	var told []string
+	w.service.Mailhosts.Enter = func(_ context.Context, addr netip.AddrPort) (func(error), error) {
+		if addr.Addr() == netip.MustParseAddr("127.0.0.3") {
+			return nil, errors.New("no place")
+		}
+		return func(err error) {
+			result := "answered"
+			if err != nil {
+				result = err.Error()
+			}
+			told = append(told, addr.String()+" "+result)
+		}, nil
+	}
+	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	if _, ok := errors.AsType[*DeniedError](err); !ok {
+		t.Error(err)
+	}
+	want := []string{"127.0.0.2:143 connect: nobody listens", "127.0.0.4:143 answered"}
+	log := w.log.String()
+	if !slices.Equal(told, want) || !strings.Contains(log, "address=127.0.0.3:143, step=connect, user=bob: no place") {
+		t.Errorf("told %q, log %s", told, w.log)
 	}
 }

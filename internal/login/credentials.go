@@ -1,0 +1,33 @@
+package login
+
+import (
+	"mailproxy/authlib"
+	"mailproxy/internal/mailhost"
+)
+
+// Credentials are what a client said about itself.
+type Credentials struct {
+	// Mechanism is "LOGIN" for the protocol's own command (IMAP LOGIN, POP3 USER and PASS), else the SASL
+	// mechanism.
+	Mechanism string
+	// SASL says that they came by AUTHENTICATE or AUTH: the failure line then names the mechanism instead of
+	// the user.
+	SASL bool
+	// Type is the kind of proof.
+	Type authlib.AuthType
+	// User and Password are the proof of authlib.AuthLogin.
+	User, Password string
+	// Challenge and Response, decoded, are the proof of the CRAM types.
+	Challenge, Response []byte
+	// TooLong says that the name or the password is longer than any account's: nobody is asked, and the log
+	// tells it apart.
+	TooLong bool
+	// External says that the certificate has proven User already (SASL EXTERNAL).
+	External bool
+	// UTF8 says that a POP3 client has sent UTF8.
+	UTF8 bool
+	// Offered is the capability list that the client was shown.
+	Offered string
+	// ID is what an IMAP client has said of itself.
+	ID []mailhost.IDField
+}

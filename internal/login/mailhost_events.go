@@ -1,0 +1,118 @@
+package login
+
+import (
+	"fmt"
+
+	"mailproxy/internal/mailhost"
+	"mailproxy/internal/text"
+)
+
+// What there is to say of an account's mailhosts.
+
+func (s *Session) logNoMailhost(address string) {
+	s.Log.Warnf("proxy enabled, but no proxy host defined for %s", text.Field(address))
+}
+
+func (s *Session) logNoPassword(address string) {
+	s.Log.Warnf("proxy enabled, but no password for %s", text.Field(address))
+}
+
+// logBadAccount: the account database holds something that cannot be used.
+func (s *Session) logBadAccount(address string, err error) {
+	s.Log.Warnf("account %s cannot be proxied: %v", text.Field(address), err)
+}
+
+func (s *Session) logBadOption(address string, err error) {
+	s.Log.Warnf("account %s cannot be used: %v", text.Field(address), err)
+}
+
+// logNotAllowed: an account's mailhost is not one of PROXY_MAILHOSTS.
+func (s *Session) logNotAllowed(address string, host mailhost.Host) {
+	s.Log.Warnf(
+		"account %s is not sent to mailhost %s: %v",
+		text.Field(address),
+		text.Field(host.String()),
+		mailhost.ErrNotAllowed,
+	)
+}
+
+func (s *Session) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err) }
+
+func (s *Session) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE: %v", err) }
+
+// logLoop: a mailhost leads back to where this connection has been.
+func (s *Session) logLoop(m *mailhost.Conn, why string) {
+	s.attempt.failed(m, mailhost.StepConnect)
+	s.Log.Warnf("Login to %s failed, address=%s, step=%s, user=%s: %s: proxying loop refused",
+		m.Host, m.Addr, mailhost.StepConnect, text.Field(m.Account()), why)
+}
+
+// logUnusable: a mailhost could not be used now.
+func (s *Session) logUnusable(m *mailhost.Conn, step mailhost.Step, err error) {
+	s.attempt.failed(m, step)
+	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
+		words(m.Host, step), orNone(m.Addr), step, text.Field(m.Account()), text.Field(m.Redact(Cause(err))))
+}
+
+// logRejected: a mailhost answered a login with something else than yes.
+func (s *Session) logRejected(m *mailhost.Conn, r *RejectedError, v Verdict) {
+	if v.Next {
+		s.attempt.failed(m, r.Step)
+	} else {
+		s.attempt.failed(m, stepRejected)
+	}
+	what := fmt.Sprintf("Login to %s failed", m.Host)
+	switch r.Step {
+	case mailhost.StepUser:
+		what = "Login userid rejected by " + m.Host
+	case mailhost.StepPassword:
+		what = "Login password rejected by " + m.Host
+	}
+	why := v.Why
+	if why != "" {
+		why += ": "
+	}
+	say := s.Log.Warnf
+	if v.Level == Err {
+		say = s.Log.Errf
+	}
+	say("%s, address=%s, step=%s, user=%s: %s%s",
+		what, m.Addr, r.Step, text.Field(m.Account()), why, text.Field(m.Redact(r.Answer.Text)))
+}
+
+// logHungUp: a mailhost does not like something that it can be spared.
+func (s *Session) logHungUp(m *mailhost.Conn, err *mailhost.HungUpError) {
+	s.Log.Warnf(
+		"%s %s, address=%s, user=%s: trying without",
+		m.Host,
+		m.Redact(err.Error()),
+		m.Addr,
+		text.Field(m.Account()),
+	)
+}
+
+func (s *Session) logConnected(m *mailhost.Conn) {
+	if s.Config.Debug {
+		s.Log.Debugf("Proxy connected to %s, address=%s", m.Host, m.Addr)
+	}
+}
+
+// words are Courier's for the step that failed.
+func words(host string, step mailhost.Step) string {
+	switch step {
+	case mailhost.StepResolve:
+		return "getaddrinfo on proxyhost " + host + " failed"
+	case mailhost.StepConnect:
+		return "Connection to proxyhost " + host + " failed"
+	case mailhost.StepGreeting:
+		return "Did not receive greeting from " + host
+	}
+	return "Login to " + host + " failed"
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

@@ -1,0 +1,38 @@
+package login
+
+import (
+	"errors"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/mailhost"
+)
+
+// Outcome is a login that succeeded.
+type Outcome struct {
+	Account *authlib.Account
+	// Mailhost is the mailhost that has taken the account; nil when the account is here.
+	Mailhost *mailhost.Conn
+}
+
+// What Login and Refuse tell the dialogue. Everything is logged by then.
+var (
+	// ErrRefused: no such account, or a wrong password. The client may try again.
+	ErrRefused = errors.New("login refused")
+	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again
+	// later.
+	ErrTemporary = errors.New("temporary failure")
+	// ErrEnd: the session's time is over or the program was told to stop.
+	ErrEnd = errors.New("session ends")
+)
+
+// DeniedError says that the client has proven who it is and is not let in all the same: the account's server
+// does not take it, or its options or the way it came do not allow the login. It is no failed login: it is
+// answered after the usual delay, and counts nowhere against the client.
+type DeniedError struct {
+	// Code is the protocol's response code; empty = none.
+	Code string
+	// Alert is what the client is to show its user, on one line; mostly empty.
+	Alert string
+}
+
+func (e *DeniedError) Error() string { return "login denied: [" + e.Code + "] " + e.Alert }

@@ -1,0 +1,72 @@
+package login
+
+import (
+	"errors"
+	"time"
+
+	"mailproxy/internal/mailhost"
+	"mailproxy/relay"
+)
+
+// stepRejected is the step of a mailhost's no in relayd's counters, whichever command it was the answer to:
+// mailhosts that do not work and mailhosts that do not agree with the account database are to be told apart.
+const stepRejected mailhost.Step = "rejected"
+
+// attempt is what is known of one login: for relayd's counters, and for the memory of failed logins. Its zero
+// value is ready.
+type attempt struct {
+	began    time.Time // the credentials came
+	name     string    // the account's, as the auth module is asked for it; "" = there was none
+	failures []relay.Failure
+	disabled bool // why the login is refused
+	reported bool // relayd knows
+}
+
+// failed notes that a mailhost was of no use. It is called where that is logged: the log and the counters
+// show the same.
+func (a *attempt) failed(m *mailhost.Conn, step mailhost.Step) {
+	a.failures = append(a.failures, relay.Failure{Mailhost: m.Host, Step: string(step)})
+}
+
+// reportLogin tells relayd of a login that became no session of a mailhost's. Without a relayd nobody counts.
+func (s *Session) reportLogin(err error) {
+	switch {
+	case err == nil:
+		s.Report(relay.LoginLocal, "")
+	case s.attempt.disabled:
+		s.Report(relay.LoginDisabled, "")
+	case errors.Is(err, ErrRefused):
+		s.Report(relay.LoginRefused, s.attempt.last())
+	default:
+		s.Report(relay.LoginTemporary, s.attempt.last())
+	}
+}
+
+// last is the mailhost that was asked last.
+func (a *attempt) last() string {
+	if len(a.failures) == 0 {
+		return ""
+	}
+	return a.failures[len(a.failures)-1].Mailhost
+}
+
+// Report sends one report for each login. It waits for nothing, and that it does not arrive is nothing that
+// anybody who logs in should notice. To be called while this process still has the rights by which relayd
+// knows a front end.
+func (s *Session) Report(result relay.Result, mailhost string) {
+	if s.attempt.reported || s.service.Reports == nil || !s.service.Reports.Available() {
+		return
+	}
+	s.attempt.reported = true
+	r := s.ReportSoFar()
+	r.Protocol, r.Result, r.Mailhost = s.service.Protocol.Name, result, mailhost
+	_ = s.service.Reports.Report(r)
+}
+
+// ReportSoFar is what goes with a session to relayd, which knows the rest.
+func (s *Session) ReportSoFar() *relay.Report {
+	return &relay.Report{Took: s.service.System.Now().Sub(s.attempt.began), Failures: s.attempt.failures}
+}
+
+// MarkReported says that relayd knows of the login: it has been given the session.
+func (s *Session) MarkReported() { s.attempt.reported = true }
