@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"mailproxy/authlib/sasl"
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
+	"mailproxy/internal/login"
 )
 
 // errMechanism: there is no such mechanism. Like a cancelled exchange or bad base64 (errSyntax) that is a
@@ -37,11 +37,11 @@ func (d *dialogue) authenticate(ctx context.Context, tag string) error {
 		// A failed login like any other: counted, logged and delayed, so that guessing is no cheaper this
 		// way.
 		long := errors.Is(err, sasl.ErrTooLong)
-		return d.tryLogin(ctx, tag, &frontend.Credentials{Mechanism: mechanism, SASL: true, TooLong: long})
+		return d.tryLogin(ctx, tag, &login.Credentials{Mechanism: mechanism, SASL: true, TooLong: long})
 	case err != nil:
 		return err
 	}
-	return d.tryLogin(ctx, tag, &frontend.Credentials{
+	return d.tryLogin(ctx, tag, &login.Credentials{
 		Mechanism: credentials.Mechanism, SASL: true, Type: credentials.Type,
 		User: credentials.User, Password: credentials.Password,
 		Challenge: credentials.Challenge, Response: credentials.Response, External: credentials.External,

@@ -9,6 +9,7 @@ import (
 
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
+	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 )
 
@@ -184,22 +185,22 @@ func (d *dialogue) linger() {
 	_, _ = io.CopyN(io.Discard, d.s.Client, maxSkip)
 }
 
-// leave ends a session that err, an error of the connection or of the frontend, has made an end of.
+// leave ends a session that err, an error of the connection or of the login, has made an end of.
 func (d *dialogue) leave(ctx context.Context, err error) int {
 	if errors.Is(err, errFlood) || errors.Is(err, line.ErrEndless) {
 		d.s.Farewell("* BYE " + textFlood + crlf)
-		d.s.LogDisconnected(frontend.EndClosed)
+		d.s.LogDisconnected(login.EndClosed)
 		return exitFailed
 	}
 	end := d.s.Why(ctx, err)
 	switch end {
-	case frontend.EndTimeout:
+	case login.EndTimeout:
 		d.s.Farewell("* BYE " + textTimeout + crlf)
-	case frontend.EndShutdown:
+	case login.EndShutdown:
 		d.s.Farewell("* BYE " + textShutdown + crlf)
 	}
 	d.s.LogDisconnected(end)
-	if end == frontend.EndTimeout {
+	if end == login.EndTimeout {
 		return exitFailed
 	}
 	return exitOK

@@ -6,6 +6,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/login"
 )
 
 // login is RFC 3501 section 6.2.3.
@@ -27,7 +28,7 @@ func (d *dialogue) login(ctx context.Context, tag string) error {
 	return d.tryLogin(
 		ctx,
 		tag,
-		&frontend.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password},
+		&login.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password},
 	)
 }
 
@@ -38,10 +39,10 @@ func (d *dialogue) refuseWithoutTLS(tag string) error {
 	return d.send(tag + " " + textNeedTLS + crlf)
 }
 
-// tryLogin takes credentials to the frontend and tells the client what came of them. After a success the
+// tryLogin takes credentials to package login and tells the client what came of them. After a success the
 // session is over for us: a Carrier has it, or this process has become the local server.
 // Credentials without a Type (and not External) cannot be anybody's and are refused without asking.
-func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credentials) error {
+func (d *dialogue) tryLogin(ctx context.Context, tag string, c *login.Credentials) error {
 	c.Offered, c.ID = d.capabilities(), d.said
 	outcome, err := d.s.Login(ctx, c, tag)
 	switch {
@@ -53,15 +54,15 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *frontend.Credent
 		err = d.s.Relay(ctx, outcome, string(outcome.Mailhost.Answer))
 	}
 	d.patience = maxBehindLogin
-	denied, _ := errors.AsType[*frontend.DeniedError](err)
+	denied, _ := errors.AsType[*login.DeniedError](err)
 	switch {
 	case err == nil:
 		return &exit{exitOK}
 	case denied != nil:
 		return d.send(alert(denied.Alert) + tag + " " + denial(denied.Code) + crlf)
-	case errors.Is(err, frontend.ErrRefused):
+	case errors.Is(err, login.ErrRefused):
 		return d.send(tag + " " + textRefused + crlf)
-	case errors.Is(err, frontend.ErrTemporary):
+	case errors.Is(err, login.ErrTemporary):
 		return d.send(tag + " " + textBusy + crlf)
 	case errors.Is(err, frontend.ErrHome):
 		return d.bye(textTemporary)

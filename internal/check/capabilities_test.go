@@ -10,12 +10,13 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/login"
 	"mailproxy/internal/maillog"
 )
 
 // list is an auth module that has these mailhost options, one account each.
 type list struct {
-	frontend.AuthModule
+	login.AuthModule
 	options []string
 	err     error
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"mailproxy/authlib/sasl"
-	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
+	"mailproxy/internal/login"
 )
 
 const replyAborted = "-ERR Authentication aborted."
@@ -39,12 +39,12 @@ func (d *dialogue) auth(ctx context.Context, arg string) error {
 	case errors.Is(err, sasl.ErrUnknownMechanism):
 		return d.bad("-ERR " + failed) // without a code: nobody's password was wrong
 	case errors.Is(err, sasl.ErrMalformed):
-		// No account can match: the frontend refuses and logs it like a wrong password, and as slowly.
+		// No account can match: package login refuses and logs it like a wrong password, and as slowly.
 		credentials = sasl.Credentials{Mechanism: strings.ToUpper(mechanism)}
 	case err != nil:
 		return err
 	}
-	return d.login(ctx, failed, &frontend.Credentials{
+	return d.login(ctx, failed, &login.Credentials{
 		Mechanism: credentials.Mechanism,
 		SASL:      true,
 		TooLong:   errors.Is(err, sasl.ErrTooLong),

@@ -8,6 +8,7 @@ import (
 
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
+	"mailproxy/internal/login"
 )
 
 const (
@@ -83,9 +84,9 @@ func serve(ctx context.Context, s *frontend.Conn) int {
 	if err != nil {
 		end := s.Why(ctx, err)
 		switch end {
-		case frontend.EndShutdown:
+		case login.EndShutdown:
 			s.Farewell(replyShutdown + "\r\n")
-		case frontend.EndTimeout: // RFC 1939 section 3: the connection is closed without a word
+		case login.EndTimeout: // RFC 1939 section 3: the connection is closed without a word
 			d.status = exitFail
 		}
 		s.LogDisconnected(end)
@@ -107,7 +108,7 @@ func (d *dialogue) next(ctx context.Context) error {
 	}
 	if !d.s.CountCommand() {
 		d.end(exitFail)
-		d.s.LogDisconnected(frontend.EndClosed)
+		d.s.LogDisconnected(login.EndClosed)
 		return d.reply("-ERR Too many commands without a login.")
 	}
 	if err != nil {
@@ -164,7 +165,7 @@ func (d *dialogue) bad(text string) error {
 		return d.reply(text)
 	}
 	d.end(exitOK)
-	d.s.LogDisconnected(frontend.EndClosed)
+	d.s.LogDisconnected(login.EndClosed)
 	return d.reply("-ERR Too many invalid commands.")
 }
 

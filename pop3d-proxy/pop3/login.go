@@ -5,11 +5,12 @@ import (
 	"errors"
 
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/login"
 )
 
 // login takes credentials to the auth module and, where they hold, to the account's server, with which the
 // client then talks. failed is what a refused client reads.
-func (d *dialogue) login(ctx context.Context, failed string, c *frontend.Credentials) error {
+func (d *dialogue) login(ctx context.Context, failed string, c *login.Credentials) error {
 	d.errors = 0
 	outcome, err := d.s.Login(ctx, c, "")
 	if err == nil && outcome.Mailhost == nil {
@@ -25,19 +26,19 @@ func (d *dialogue) login(ctx context.Context, failed string, c *frontend.Credent
 	case errors.Is(err, frontend.ErrHome):
 		d.end(exitFail)
 		return d.reply(replyTemporary)
-	case errors.Is(err, frontend.ErrRefused):
+	case errors.Is(err, login.ErrRefused):
 		return d.reply("-ERR [AUTH] " + failed)
-	case errors.Is(err, frontend.ErrTemporary):
+	case errors.Is(err, login.ErrTemporary):
 		return d.reply(replyTemporary)
 	}
-	if denied, ok := errors.AsType[*frontend.DeniedError](err); ok {
+	if denied, ok := errors.AsType[*login.DeniedError](err); ok {
 		return d.reply(denial(denied.Code, failed))
 	}
 	return err
 }
 
 // local becomes the local server, and returns only when that failed, or when a Carrier has the session.
-func (d *dialogue) local(failed string, outcome *frontend.Outcome) error {
+func (d *dialogue) local(failed string, outcome *login.Outcome) error {
 	utf8 := "UTF8=0"
 	if d.utf8 {
 		utf8 = "UTF8=1"
@@ -47,10 +48,10 @@ func (d *dialogue) local(failed string, outcome *frontend.Outcome) error {
 	case err == nil:
 		d.end(exitOK)
 		return nil
-	case errors.Is(err, frontend.ErrEnd):
+	case errors.Is(err, login.ErrEnd):
 		return err
 	}
-	if denied, ok := errors.AsType[*frontend.DeniedError](err); ok {
+	if denied, ok := errors.AsType[*login.DeniedError](err); ok {
 		return d.reply(denial(denied.Code, failed))
 	}
 	// The process may be half the account's user by now and must not serve anybody else.

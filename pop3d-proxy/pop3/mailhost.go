@@ -11,7 +11,7 @@ import (
 	"mailproxy/internal/mailhost"
 )
 
-// loginMailhost logs in to a POP3 server, see frontend.Protocol.Login.
+// loginMailhost logs in to a POP3 server, see login.Protocol.
 func loginMailhost(ctx context.Context, m *mailhost.Conn) error {
 	if err := sendable(m); err != nil {
 		return &mailhost.StepError{Step: mailhost.StepUser, Err: err}
