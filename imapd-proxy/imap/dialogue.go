@@ -144,8 +144,7 @@ func (d *dialogue) dispatch(ctx context.Context, tag string) error {
 func (d *dialogue) protocolError(tag string, err error) error {
 	d.errors++
 	if d.errors >= d.patience {
-		d.s.Log.Always().
-			Errf("TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, ip=[%s], port=[%s]", d.s.Peer.RemoteIP, d.s.Peer.RemotePort)
+		d.s.LogViolations()
 		return d.bye(textViolations)
 	}
 	reply, text := "", textError

@@ -47,12 +47,7 @@ func (d *dialogue) id(ctx context.Context, tag string) error {
 	d.said = said
 	if len(words) > 0 && !d.identified {
 		d.identified = true
-		d.s.Log.Infof(
-			"ID, ip=[%s], port=[%s], %s",
-			d.s.Peer.RemoteIP,
-			d.s.Peer.RemotePort,
-			text.Shorten(strings.Join(words, ", ")),
-		)
+		d.s.LogID(text.Shorten(strings.Join(words, ", ")))
 	}
 	fields := `"name" "imapd-proxy"`
 	bits := d.s.Config.IMAP.IDFields

@@ -2,13 +2,89 @@ package frontend
 
 import (
 	"context"
+	"errors"
 	"io"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"mailproxy/authlib"
+	"mailproxy/internal/login"
 	"mailproxy/internal/login/logintest"
+	"mailproxy/internal/mailhost"
 )
+
+// Both directions, what was pipelined, half-close, and the line at the end.
+func TestRelay(t *testing.T) {
+	w := newWorld(t, imap, "RELAY_SOCKET=/nonexistent", "PROXY_USER=someone")
+	server, conn := tcpPair(t)
+	outcome := &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
+	io.WriteString(w.client, "a2 NOOP\r\n")
+	io.WriteString(server, "* 1 EXISTS\r\n")
+	done := make(chan error)
+	go func() { done <- w.Relay(t.Context(), outcome, "a1 OK\r\n") }()
+	w.client.(interface{ CloseWrite() error }).CloseWrite()
+	if text, err := io.ReadAll(server); string(text) != "a2 NOOP\r\n" || err != nil {
+		t.Errorf("mailhost got %q, %v", text, err)
+	}
+	io.WriteString(server, "a2 OK\r\n")
+	server.CloseWrite()
+	if text, err := io.ReadAll(w.client); string(text) != "a1 OK\r\n* 1 EXISTS\r\na2 OK\r\n" || err != nil {
+		t.Errorf("client got %q, %v", text, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if status := w.carrier.Wait(t.Context()); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	if !slices.Equal(w.dropped, []string{"someone"}) {
+		t.Errorf("dropped %v", w.dropped)
+	}
+	w.wantLog(t, "INFO: LOGIN, user=bob, "+from+", protocol=IMAP",
+		"INFO: LOGOUT, user=bob, "+from+", mailhost=a, rcvd=9, sent=19, time=0, protocol=IMAP")
+}
+
+// Nothing is relayed with root rights: a client that cannot be served without them is told to come back
+// later.
+func TestRelayDropRootFails(t *testing.T) {
+	w := newWorld(t, imap)
+	server, conn := tcpPair(t)
+	w.server.DropRoot = func(string) error { return syscall.EPERM }
+	outcome := &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
+	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); !errors.Is(err, login.ErrTemporary) || len(w.slept) != 1 {
+		t.Errorf("%v, slept %v", err, w.slept)
+	}
+	if text, err := io.ReadAll(server); len(text) != 0 || err != nil {
+		t.Errorf("mailhost got %q, %v", text, err)
+	}
+	w.Farewell("a1 NO\r\n") // the client has been told nothing, and can be
+	w.Client.Close()
+	if text, err := io.ReadAll(w.client); string(text) != "a1 NO\r\n" || err != nil {
+		t.Errorf("client got %q, %v", text, err)
+	}
+	w.wantLog(t, "ERR: giving up root rights: operation not permitted")
+}
+
+// A session that is cut off is told from one that has ended.
+func TestRelayBroken(t *testing.T) {
+	w := newWorld(t, imap)
+	server, conn := tcpPair(t)
+	outcome := &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
+	go func() {
+		_, _ = io.ReadFull(w.client, make([]byte, 7))
+		server.SetLinger(0)
+		server.Close()
+	}()
+	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); err != nil {
+		t.Error(err)
+	}
+	if status := w.carrier.Wait(t.Context()); status != 1 || !strings.Contains(w.log.String(), "session broken off, "+from) {
+		t.Errorf("status %d, log %s", status, w.log)
+	}
+}
 
 // TestRelayStopped: SIGTERM or SIGHUP in a relayed session adds nothing to its stream, closes the client's
 // connection, and is an orderly end.

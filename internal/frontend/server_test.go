@@ -2,14 +2,12 @@ package frontend
 
 import (
 	"context"
-	"errors"
 	"io"
 	"strings"
 	"sync"
 	"testing"
 
 	"mailproxy/internal/launch"
-	"mailproxy/internal/login"
 )
 
 // A panic ends its own connection, with the stack in the log, and no other one.
@@ -75,16 +73,4 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-}
-
-// A front end without local accounts refuses them, which is not the client's fault.
-func TestNoLocal(t *testing.T) {
-	w := newWorld(t, imap)
-	w.server.Local = nil
-	err := w.ExecLocal(&login.Outcome{Account: w.auth.Add("bob", "")}, "a1")
-	if denied, ok := errors.AsType[*login.DeniedError](err); !ok || denied.Code != imap.Codes.Broken {
-		t.Errorf("%v", err)
-	}
-	w.wantLog(t, "ERR: local account bob: this process serves many connections and starts no local server: "+
-		"PROXY_LOCAL must name a listener that serves one connection a process")
 }

@@ -65,8 +65,8 @@ func (c *Conn) beginTLS(ctx context.Context) error {
 }
 
 // tlsInFront tells a connection that somebody else decrypts for us from one that carries TLS itself.
-// couriertls says so in our environment, a balancer in its PROXY header; whoever else stands between us and
-// the client (stunnel, s6-tlsd) gives us a socket pair or pipes. What remains, a TCP socket under IMAP_TLS=1,
+// couriertls says so in our environment, a balancer in its PROXY header; other programs between us and
+// the client (stunnel, s6-tlsd) give us a socket pair or pipes. What remains, a TCP socket under IMAP_TLS=1,
 // is the client's own.
 func (c *Conn) tlsInFront() bool {
 	if c.Peer.TLS.Encrypted() {

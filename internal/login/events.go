@@ -88,6 +88,14 @@ func (s *Session) logTooMany() {
 		Noticef("Maximum of %d connections without a login reached, %s", s.Config.MaxUnauthPerIP, s.Where())
 }
 
+// LogID: an IMAP client has said what it is. fields is safe for the log.
+func (s *Session) LogID(fields string) { s.Log.Infof("ID, %s, %s", s.Where(), fields) }
+
+// LogViolations: the client has said too much in a row that is no command of the protocol.
+func (s *Session) LogViolations() {
+	s.Log.Always().Errf("TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, %s", s.Where())
+}
+
 // logTooManyCommands: the client has said more than it may before it logs in.
 func (s *Session) logTooManyCommands() {
 	s.Log.Always().

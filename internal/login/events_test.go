@@ -31,6 +31,8 @@ func TestEvents(t *testing.T) {
 			"NOTICE: Disconnected during shutdown by signal, " + from + ", time=7"},
 		{pop3, true, func(s *Session) { s.LogDisconnected(EndShutdown) },
 			"NOTICE: Disconnected during shutdown by signal, " + from + ", time=7, stls=1"},
+		{imap, false, func(s *Session) { s.LogID(`name=x`) }, "INFO: ID, " + from + ", name=x"},
+		{imap, false, (*Session).LogViolations, "ERR: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, " + from},
 		{imap, false, func(s *Session) { s.LogLogin("bob@example.com") }, "INFO: LOGIN, user=bob@example.com, " + from + ", protocol=IMAP"},
 		{imap, true, func(s *Session) { s.LogLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=IMAP, starttls=1"},
 		{pop3, true, func(s *Session) { s.LogLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=POP3, stls=1"},

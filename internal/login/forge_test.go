@@ -27,11 +27,13 @@ func TestNamesForgeNothing(t *testing.T) {
 		"unusable": func(s *Session) {
 			s.logUnusable(&mailhost.Conn{Host: "a", User: name}, mailhost.StepLogin, errors.New("x"))
 		},
-		"loop":    func(s *Session) { s.logLoop(&mailhost.Conn{Host: "a", User: name}, "x") },
-		"home":    func(s *Session) { s.LogHome(name, "/", errors.New("x")) },
-		"local":   func(s *Session) { s.LogLocal(name, errors.New("x")) },
-		"limit":   func(s *Session) { s.LogRelayLimit(name, errors.New("x")) },
-		"address": func(s *Session) { s.Peer.RemoteIP = name; s.LogConnection() },
+		"loop":       func(s *Session) { s.logLoop(&mailhost.Conn{Host: "a", User: name}, "x") },
+		"home":       func(s *Session) { s.LogHome(name, "/", errors.New("x")) },
+		"local":      func(s *Session) { s.LogLocal(name, errors.New("x")) },
+		"limit":      func(s *Session) { s.LogRelayLimit(name, errors.New("x")) },
+		"address":    func(s *Session) { s.Peer.RemoteIP = name; s.LogConnection() },
+		"violations": func(s *Session) { s.Peer.RemoteIP = name; s.LogViolations() },
+		"id":         func(s *Session) { s.Peer.RemoteIP = name; s.LogID("name=x") },
 		"logout": func(s *Session) {
 			s.Log.Line(relay.EndLine(relay.Info{User: name, Protocol: "IMAP", RemoteIP: name, Mailhost: name}, relay.Stats{}))
 		},

@@ -19,7 +19,7 @@ func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outco
 	defer cancel()
 	s.attempt = attempt{began: s.service.System.Now()}
 	o, err := s.login(ctx, c, tag)
-	if err != nil || o.Mailhost == nil { // else whoever hands the session over knows what there is to tell
+	if err != nil || o.Mailhost == nil { // else the hand-over knows what there is to tell
 		s.reportLogin(err)
 	}
 	if err != nil {

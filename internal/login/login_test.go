@@ -195,7 +195,7 @@ func TestLoginDisabled(t *testing.T) {
 	}
 }
 
-// The delay is not for whoever hangs up, but it ends with the program and with the session's time.
+// The delay does not end when the client hangs up, but it ends with the program and with the session's time.
 func TestLoginEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, imap, "LOGIN_FAIL_DELAY=60")

@@ -84,7 +84,7 @@ func TestReportLogin(t *testing.T) {
 	}
 }
 
-// A login that has become a session is reported by whoever hands the session over, once, with what it took to
+// A login that has become a session is reported by the hand-over, once, with what it took to
 // get there.
 func TestReportSession(t *testing.T) {
 	for _, known := range []bool{false, true} {

@@ -66,8 +66,8 @@ func (s *Session) failDelay(refused bool) time.Duration {
 }
 
 // answerAfter is how long after the credentials a refusal is answered that is to wait for at least delay: a
-// multiple of unit. Took is the time that has passed. With the rest of the wait measured from the answer of
-// whoever was asked, a name that nobody has, a slow hash and a slow mailhost could be told apart by time.
+// multiple of unit. Took is the time that has passed. With the rest of the wait measured from the answer of a
+// server that was asked, a name that nobody has, a slow hash and a slow mailhost could be told apart by time.
 func answerAfter(took, delay, unit time.Duration) time.Duration {
 	if unit <= 0 {
 		return 0
@@ -100,8 +100,8 @@ func (s *Session) memory() (Throttle, netip.Addr) {
 	return table, addr
 }
 
-// CloseThrottle says that this connection has logged in or ends, and closes the file: whoever takes over a
-// process that relays must not be able to change it.
+// CloseThrottle says that this connection has logged in or ends, and closes the file: an
+// intruder in a process that relays must not be able to change it.
 func (s *Session) CloseThrottle() {
 	s.Leave()
 	if s.throttleFile != nil {

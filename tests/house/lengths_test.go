@@ -19,7 +19,7 @@ const (
 // here; a part without a number has none.
 var longLines = map[string]int{
 	"authlib":     238,
-	"imapd-proxy": 85,
+	"imapd-proxy": 84,
 	"internal":    218,
 	"pop3d-proxy": 47,
 	"tests":       239,
