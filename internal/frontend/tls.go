@@ -77,7 +77,8 @@ func (c *Conn) tlsInFront() bool {
 }
 
 // OffersStartTLS says whether STARTTLS (STLS) is to be advertised and accepted: the setting says yes, the
-// connection is not encrypted yet, and there is a certificate. What is missing is logged the first time.
+// connection is not encrypted yet, and there is a certificate. What is missing is logged the first time (by a
+// process of many connections, see tlsconf.Memory).
 func (c *Conn) OffersStartTLS() bool {
 	if c.TLS || !c.Config.StartTLS {
 		return false
@@ -86,7 +87,9 @@ func (c *Conn) OffersStartTLS() bool {
 		c.startTLS = startTLSReady
 		if err := c.server.TLS.Check(c.tlsOptions(true)); err != nil {
 			c.startTLS = startTLSBroken
-			c.LogNotOffered(err)
+			if certificate, ok := errors.AsType[*tlsconf.CertificateError](err); !ok || !certificate.Again {
+				c.LogNotOffered(err)
+			}
 		}
 	}
 	return c.startTLS == startTLSReady

@@ -25,7 +25,7 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 		return nil, err
 	}
 	// tls.Conn keeps the configuration for as long as it lives and reads nothing of this after the handshake.
-	s.store.opts, s.store.def = Options{}, pemText{}
+	*s.store = certStore{}
 	s.config.ClientCAs = nil
 	return c, nil
 }

@@ -2,6 +2,7 @@ package tlsconf
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -19,13 +20,6 @@ const (
 
 // files names the file with a certificate chain and the one with its private key; both may be the same.
 type files struct{ cert, key string }
-
-// pemText is what the files hold.
-type pemText struct {
-	files     files
-	cert, key []byte
-	open      string // name of the key's file when everybody may read it
-}
 
 func (f files) String() string {
 	if f.cert == f.key {
@@ -56,26 +50,68 @@ func (f files) read() (pemText, error) {
 // everybody may read a file of this mode.
 const everybody = 0o004
 
+// fileList names the pairs of files of which a client gets one.
+type fileList []files
+
+func (l fileList) String() string {
+	names := make([]string, len(l))
+	for i, f := range l {
+		names[i] = f.String()
+	}
+	return strings.Join(names, ", ")
+}
+
 // baseFiles are TLS_CERTFILE and TLS_PRIVATE_KEYFILE.
-func (o *Options) baseFiles() (files, error) {
-	cert, key := o.TLS.CertFile, o.TLS.KeyFile
-	if cert == "" {
-		return files{}, errors.New("TLS_CERTFILE is not set")
+func (o *Options) baseFiles() (fileList, error) {
+	if o.TLS.CertFile == "" {
+		return nil, errors.New("TLS_CERTFILE is not set")
 	}
-	if key == "" {
-		key = cert
+	certs, keys := fileNames(o.TLS.CertFile), fileNames(o.TLS.KeyFile)
+	if len(keys) > 1 && len(keys) != len(certs) {
+		return nil, fmt.Errorf("TLS_PRIVATE_KEYFILE names %d files, TLS_CERTFILE %d", len(keys), len(certs))
 	}
-	return files{cert, key}, nil
+	var list fileList
+	for i, cert := range certs {
+		switch len(keys) {
+		case 0:
+			list = append(list, files{cert, cert})
+		case 1:
+			list = append(list, files{cert, keys[0]})
+		default:
+			list = append(list, files{cert, keys[i]})
+		}
+	}
+	return list, nil
+}
+
+// fileNames splits a setting that names files. One name ends where a blank is followed by the slash that
+// begins the next; a value that is the name of a file as it stands is one name, whatever it looks like.
+func fileNames(value string) (names []string) {
+	if value == "" {
+		return nil
+	}
+	rest := value
+	for i := 1; i < len(rest); i++ {
+		if rest[i] == '/' && (rest[i-1] == ' ' || rest[i-1] == '\t') {
+			names = append(names, strings.TrimRight(rest[:i], " \t"))
+			rest, i = rest[i:], 0
+		}
+	}
+	var st unix.Stat_t
+	if names == nil || unix.Stat(value, &st) == nil {
+		return []string{value}
+	}
+	return append(names, rest)
 }
 
 // defaultFiles are the files for a client that names no server we have: TLS_CERTFILE.ADDRESS when there is
 // one for the address the client connected to, else TLS_CERTFILE.
-func (o *Options) defaultFiles() (files, error) {
+func (o *Options) defaultFiles() (fileList, error) {
 	base, err := o.baseFiles()
 	if err != nil {
 		return base, err
 	}
-	if own, ok := base.suffixed(addressSuffix(o.LocalIP)); ok {
+	if own := base.suffixed(addressSuffix(o.LocalIP)); own != nil {
 		return own, nil
 	}
 	return base, nil
@@ -83,24 +119,51 @@ func (o *Options) defaultFiles() (files, error) {
 
 // filesForName are the files for the server that a client names in its ClientHello, if there are any:
 // TLS_CERTFILE.NAME.
-func (o *Options) filesForName(server string) (files, bool) {
+func (o *Options) filesForName(server string) fileList {
 	base, err := o.baseFiles()
 	if err != nil {
-		return base, false
+		return nil
 	}
 	return base.suffixed(nameSuffix(server))
 }
 
-// suffixed returns the pair whose names end in ".suffix", if its certificate file is there. Cert and key
-// have the same suffix, as Courier's documentation of TLS_PRIVATE_KEYFILE says.
-func (f files) suffixed(suffix string) (files, bool) {
+// suffixed returns the pairs whose names end in ".suffix" and whose certificate file is there; nil: there is
+// none. Cert and key have the same suffix, as Courier's documentation of TLS_PRIVATE_KEYFILE says.
+func (l fileList) suffixed(suffix string) (own fileList) {
 	if suffix == "" {
-		return f, false
+		return nil
 	}
-	own := files{f.cert + "." + suffix, f.key + "." + suffix}
-	// What is there but cannot be read is not passed over in silence.
-	var st unix.Stat_t
-	return own, unix.Stat(own.cert, &st) != unix.ENOENT
+	for _, f := range l {
+		f = f.suffixed(suffix)
+		// What is there but cannot be read is not passed over in silence.
+		var st unix.Stat_t
+		if unix.Stat(f.cert, &st) != unix.ENOENT {
+			own = append(own, f)
+		}
+	}
+	return own
+}
+
+func (f files) suffixed(suffix string) files {
+	return files{f.cert + "." + suffix, f.key + "." + suffix}
+}
+
+// read finds the certificates in the files, in the order in which clients get them. The keys are not parsed.
+func (l fileList) read(o *Options) (found []candidate, bad []problem) {
+	for _, f := range l {
+		text, err := f.read()
+		if err != nil {
+			bad = append(bad, problem{f, err})
+			continue
+		}
+		if text.open != "" {
+			o.warn("%s holds a private key and can be read by everybody", text.open)
+		}
+		some, wrong := text.candidates()
+		found, bad = append(found, some...), append(bad, wrong...)
+	}
+	inOrder(found, o.now())
+	return found, bad
 }
 
 // addressSuffix is ip as couriertls spells it in file names: IPv4 without the ::ffff: of couriertcpd.

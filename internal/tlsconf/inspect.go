@@ -50,19 +50,23 @@ func Inspect(o Options, names ...string) []Finding {
 		i.add(Broken, "%v: it names the file of certificate, chain and key", err)
 		return i.found
 	}
-	def := i.pair(base, Broken, "")
+	def := i.list(base, Broken, "", "clients")
 	own := i.beside(base)
 	for _, name := range names {
-		leaf := def
+		leaves := def
 		if other, ok := own[nameSuffix(name)]; ok {
-			leaf = other
+			leaves = other
 		}
-		if leaf != nil && leaf.VerifyHostname(name) != nil {
+		if len(leaves) > 0 && !slices.ContainsFunc(leaves, isGoodFor(name)) {
 			i.add(Broken, "no certificate is good for %s, to which clients connect: %s is for %s",
-				name, base.cert, goodFor(leaf))
+				name, base[0].cert, goodFor(leaves[0]))
 		}
 	}
 	return i.found
+}
+
+func isGoodFor(name string) func(*x509.Certificate) bool {
+	return func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(name) == nil }
 }
 
 // inspection collects findings.
@@ -75,45 +79,88 @@ func (i *inspection) add(g Grade, format string, a ...any) {
 	i.found = append(i.found, Finding{g, fmt.Sprintf(format, a...)})
 }
 
-// beside inspects the pairs for single names and addresses, and returns their certificates by name.
-func (i *inspection) beside(base files) map[string]*x509.Certificate {
-	leaves := map[string]*x509.Certificate{}
-	entries, err := os.ReadDir(filepath.Dir(base.cert))
-	if err != nil {
-		i.add(Odd, "certificates for single names: %v", err)
-		return leaves
+// list inspects files of which each client gets one certificate. Of several some may be broken; when nothing
+// is left that has the grade worst.
+func (i *inspection) list(l fileList, worst Grade, then, who string) (leaves []*x509.Certificate) {
+	var found []candidate
+	one := len(l) == 1
+	for _, f := range l {
+		grade, after := worst, then
+		if !one {
+			grade, after = Odd, ""
+		}
+		found = append(found, i.pair(f, grade, after)...)
 	}
-	for _, entry := range entries {
-		name, ok := strings.CutPrefix(entry.Name(), filepath.Base(base.cert)+".")
-		// Host names of one label are rather .bak and .old.
-		if !ok || !strings.ContainsAny(name, ".:") {
+	for _, c := range found {
+		leaves = append(leaves, c.leaf)
+	}
+	now := i.o.now()
+	isGood := func(l *x509.Certificate) bool { return !now.Before(l.NotBefore) && !now.After(l.NotAfter) }
+	switch {
+	case len(found) == 0 && !one:
+		i.add(worst, "none of the certificates of %s can be used%s", l, then)
+	case len(found) > 1 && !slices.ContainsFunc(leaves, isGood):
+		i.add(worst, "none of the certificates of %s is good today%s", l, then)
+	case len(found) > 1:
+		i.add(Fine, "%s", i.whoGetsWhat(found, who))
+	}
+	return leaves
+}
+
+// beside inspects the pairs for single names and addresses, and returns their certificates by name.
+func (i *inspection) beside(base fileList) map[string][]*x509.Certificate {
+	leaves := map[string][]*x509.Certificate{}
+	for _, name := range i.suffixes(base) {
+		var own fileList
+		for _, f := range base.suffixed(name) {
+			if st, err := os.Stat(f.cert); err != nil || !st.IsDir() {
+				own = append(own, f)
+			}
+		}
+		if len(own) == 0 {
 			continue
 		}
-		own := files{base.cert + "." + name, base.key + "." + name}
-		switch {
-		case nameSuffix(name) != name && addressSuffix(name) != name:
+		if nameSuffix(name) != name && addressSuffix(name) != name {
 			i.add(Odd, "%s is never chosen: what follows %s must be a host name in lower case, or an address",
-				own.cert, base.cert)
-			continue
-		case entry.IsDir():
+				own[0].cert, strings.TrimSuffix(own[0].cert, "."+name))
 			continue
 		}
-		leaf := i.pair(own, Odd, fmt.Sprintf("; clients that ask for %s get %s", name, base.cert))
-		if leaf == nil {
+		found := i.list(own, Odd, fmt.Sprintf("; clients that ask for %s get %s", name, base),
+			"clients that ask for "+name)
+		if len(found) == 0 {
 			continue
 		}
-		leaves[name] = leaf
-		if leaf.VerifyHostname(name) != nil {
+		leaves[name] = found
+		if !slices.ContainsFunc(found, isGoodFor(name)) {
 			i.add(Odd, "%s is what clients that ask for %s get, but it is for %s",
-				own.cert, name, goodFor(leaf))
+				own[0].cert, name, goodFor(found[0]))
 		}
 	}
 	return leaves
 }
 
-// pair inspects one pair. What makes it unusable has the grade worst, and then what follows from that. The
-// certificate is nil when it cannot be used.
-func (i *inspection) pair(f files, worst Grade, then string) *x509.Certificate {
+// suffixes are the names and addresses that have files, sorted.
+func (i *inspection) suffixes(base fileList) (names []string) {
+	for _, f := range base {
+		entries, err := os.ReadDir(filepath.Dir(f.cert))
+		if err != nil {
+			i.add(Odd, "certificates for single names: %v", err)
+		}
+		for _, entry := range entries {
+			name, ok := strings.CutPrefix(entry.Name(), filepath.Base(f.cert)+".")
+			// Host names of one label are rather .bak and .old.
+			if ok && strings.ContainsAny(name, ".:") {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// pair inspects one pair of files. What makes it unusable has the grade worst, and then what follows from
+// that. Returned are the certificates that can be used.
+func (i *inspection) pair(f files, worst Grade, then string) (good []candidate) {
 	text, err := f.read()
 	if err == nil {
 		err = text.form()
@@ -125,21 +172,42 @@ func (i *inspection) pair(f files, worst Grade, then string) *x509.Certificate {
 	if text.open != "" {
 		i.add(Odd, "%s holds a private key and can be read by everybody: chmod 600 %[1]s", text.open)
 	}
-	pair, err := text.pair()
-	if err != nil {
-		i.add(worst, "%s: %v%s%s", f, err, advice(f, err), then)
-		return nil
+	found, bad := text.candidates()
+	for _, c := range found {
+		if _, err := c.load(); err != nil {
+			bad = append(bad, problem{f, err})
+			continue
+		}
+		good = append(good, c)
 	}
-	i.lifetime(f, pair.Leaf, worst)
-	if !slices.ContainsFunc(pair.Leaf.ExtKeyUsage, servesTLS) && len(pair.Leaf.ExtKeyUsage) > 0 {
+	for _, p := range bad {
+		grade, after := worst, then
+		if len(good) > 0 {
+			grade, after = Odd, ""
+		}
+		i.add(grade, "%s: %v%s%s", f, p.err, advice(f, p.err), after)
+	}
+	for _, c := range good {
+		name := f.cert
+		if len(good) > 1 {
+			name, worst = fmt.Sprintf("%s (%s)", f.cert, keyKind(c.leaf)), Odd
+		}
+		i.certificate(name, c.leaf, worst)
+	}
+	return good
+}
+
+// certificate inspects one that loads. name is its file.
+func (i *inspection) certificate(name string, leaf *x509.Certificate, worst Grade) {
+	i.lifetime(name, leaf, worst)
+	if !slices.ContainsFunc(leaf.ExtKeyUsage, servesTLS) && len(leaf.ExtKeyUsage) > 0 {
 		i.add(Odd, "%s: the certificate is not for servers (its extended key usage lacks serverAuth)",
-			f.cert)
+			name)
 	}
-	if len(pair.Leaf.DNSNames)+len(pair.Leaf.IPAddresses) == 0 {
+	if len(leaf.DNSNames)+len(leaf.IPAddresses) == 0 {
 		i.add(Odd, "%s: the certificate has no alternative names (subjectAltName); clients look at nothing else",
-			f.cert)
+			name)
 	}
-	return pair.Leaf
 }
 
 func servesTLS(u x509.ExtKeyUsage) bool {
@@ -147,18 +215,18 @@ func servesTLS(u x509.ExtKeyUsage) bool {
 }
 
 // lifetime says until when a certificate is good.
-func (i *inspection) lifetime(f files, leaf *x509.Certificate, worst Grade) {
+func (i *inspection) lifetime(name string, leaf *x509.Certificate, worst Grade) {
 	now := i.o.now()
 	switch left := leaf.NotAfter.Sub(now); {
 	case left < 0:
-		i.add(worst, "%s: the certificate expired on %s: renew it", f.cert, day(leaf.NotAfter))
+		i.add(worst, "%s: the certificate expired on %s: renew it", name, day(leaf.NotAfter))
 	case now.Before(leaf.NotBefore):
-		i.add(worst, "%s: the certificate is not good before %s: is the clock right?", f.cert, day(leaf.NotBefore))
+		i.add(worst, "%s: the certificate is not good before %s: is the clock right?", name, day(leaf.NotBefore))
 	case left < expiresSoon:
 		i.add(Odd, "%s: the certificate expires in %d days, on %s: renew it",
-			f.cert, int(left.Hours()/24), day(leaf.NotAfter))
+			name, int(left.Hours()/24), day(leaf.NotAfter))
 	default:
-		i.add(Fine, "%s: for %s until %s", f.cert, goodFor(leaf), day(leaf.NotAfter))
+		i.add(Fine, "%s: for %s until %s", name, goodFor(leaf), day(leaf.NotAfter))
 	}
 }
 

@@ -1,94 +1,321 @@
 package tlsconf
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"crypto/tls"
-	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// Memory keeps certificates in a process that serves many connections. Files are still read for each
-// handshake, so that a new certificate needs no restart, but they are parsed only when they have changed.
-// While what they hold cannot be used - a renewed certificate whose key has not come yet, a file half written
-// or gone - the last good pair goes on being served, and Options.Err hears of it once.
+const (
+	lookEvery = time.Minute     // how long what the files held is believed without a look at them
+	sayEvery  = time.Hour       // how long a line is not written again while nothing changes
+	settled   = 2 * time.Second // a file that is younger may yet change within the same time stamp
+	maxNames  = 1000            // names and addresses whose certificates are kept
+	maxSaid   = 1000
+)
+
+// Memory keeps certificates and what else a handshake needs in a process that serves many connections, all
+// with the same settings. Files are looked at once a minute, by one of the handshakes, while the others go on
+// with what there is; they are read when they have changed, into values that are never changed. While what
+// they hold cannot be used - a renewed certificate whose key has not come yet, a file half written or gone -
+// the last good one goes on being served. Options.Err hears of it once, and again when the files change or an
+// hour has passed.
 //
 // The zero Memory is empty and ready; it may be used by many goroutines at once.
 type Memory struct {
+	base looked[*policies]
+	mu   sync.Mutex // for what follows
+	sets map[string]*looked[*certSet]
+	// absent are names that had no files at that time, where the directory cannot be listed.
+	absent map[string]time.Time
+	said   map[string]time.Time // lines that were written
+}
+
+// looked is an immutable value that is made anew when it is older than lookEvery. One goroutine does so.
+type looked[T any] struct {
 	mu    sync.Mutex
-	pairs map[files]*remembered
+	value atomic.Pointer[lookedAt[T]]
 }
 
-// remembered is what is known of a pair of files.
-type remembered struct {
-	good       *tls.Certificate // nil: none was good yet
-	of, bad    []byte           // digests of the contents that are good, and of those that are not
-	err        *CertificateError
-	hasExpired bool // and that has been said
+type lookedAt[T any] struct {
+	at    time.Time
+	value T
 }
 
-// def is the certificate for clients that name no server we have.
-func (m *Memory) def(o *Options) (*tls.Certificate, error) {
-	f, err := o.defaultFiles()
-	if err != nil {
-		return nil, &CertificateError{Err: err}
+// get returns the value, after a look where it is due. look gets the one before, or the zero value.
+func (l *looked[T]) get(now time.Time, look func(before T) T) T {
+	if v := l.value.Load(); v == nil {
+		l.mu.Lock() // nobody can go on without
+	} else if !due(v.at, now) || !l.mu.TryLock() {
+		return v.value
 	}
-	return m.load(f, o)
+	defer l.mu.Unlock()
+	var before T
+	if v := l.value.Load(); v != nil {
+		if before = v.value; !due(v.at, now) {
+			return before
+		}
+	}
+	after := look(before)
+	l.value.Store(&lookedAt[T]{now, after})
+	return after
 }
 
-// load returns the certificate of the files, or the last good one. The error is a CertificateError.
-func (m *Memory) load(f files, o *Options) (*tls.Certificate, error) {
-	text, readErr := f.read()
-	digest := sha256.New()
-	for _, part := range [][]byte{text.cert, text.key} {
-		sum := sha256.Sum256(part)
-		digest.Write(sum[:])
-	}
-	content := digest.Sum(nil)
+// due also holds when the clock has been set back; goroutines that have read it in another order than they
+// come here do not count as that.
+func due(at, now time.Time) bool { return now.Sub(at).Abs() >= lookEvery }
 
+// certSet is what the files of one name, or one address, or TLS_CERTFILE itself hold.
+type certSet struct {
+	files []fileState
+	found []candidate // inOrder; each is loaded
+	err   error       // what is wrong with the files, when found is empty
+	key   string      // the state of the files
+}
+
+// fileState is one pair of files.
+type fileState struct {
+	files files
+	stamp string // "" = to be read again
+	good  []candidate
+	bad   []problem
+	kept  []candidate // those of good that are from before
+}
+
+// def returns the certificates for clients that name no server we have. The error is a CertificateError.
+func (m *Memory) def(o *Options) ([]candidate, error) {
+	base := m.policies(o)
+	if base.err != nil {
+		return nil, m.failure(o, base.err, "")
+	}
+	if found, err := m.set(o, base, addressSuffix(o.LocalIP)); found != nil || err != nil {
+		return found, err
+	}
+	return m.certificates(o, "", base.files)
+}
+
+// named returns the certificates for the server that a client names; none and no error when there are none.
+func (m *Memory) named(o *Options, server string) ([]candidate, error) {
+	return m.set(o, m.policies(o), nameSuffix(server))
+}
+
+// set returns the certificates whose files end in the suffix, if there are any.
+func (m *Memory) set(o *Options, base *policies, suffix string) ([]candidate, error) {
+	if suffix == "" || base.suffixes != nil && !base.suffixes[suffix] {
+		return nil, nil
+	}
+	if base.suffixes == nil && m.isAbsent(o, suffix, base.files) {
+		return nil, nil
+	}
+	return m.certificates(o, suffix, base.files)
+}
+
+// isAbsent says that a name has no files, by what was found within the last minute. Clients can invent any
+// number of names; beyond maxNames in a minute the file system is asked for each.
+func (m *Memory) isAbsent(o *Options, suffix string, base fileList) bool {
+	now := o.now()
+	m.mu.Lock()
+	at, ok := m.absent[suffix]
+	known := m.sets[suffix] != nil
+	m.mu.Unlock()
+	switch {
+	case ok && !due(at, now):
+		return true
+	case known || base.suffixed(suffix) != nil:
+		return false
+	}
+	m.setAbsent(suffix, now)
+	return true
+}
+
+func (m *Memory) setAbsent(suffix string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.pairs == nil {
-		m.pairs = map[files]*remembered{}
+	delete(m.sets, suffix)
+	if m.absent == nil {
+		m.absent = map[string]time.Time{}
 	}
-	r := m.pairs[f]
-	if r == nil {
-		r = &remembered{}
-		m.pairs[f] = r
+	if len(m.absent) >= maxNames {
+		maps.DeleteFunc(m.absent, func(_ string, at time.Time) bool { return due(at, now) })
 	}
-	switch {
-	case readErr != nil:
-		return r.failed(o, f, content, &CertificateError{Err: readErr})
-	case r.good != nil && bytes.Equal(content, r.of):
-		r.bad, r.err = nil, nil
-		if !r.hasExpired {
-			r.hasExpired = o.warnExpired(f, r.good)
-		}
-		return r.good, nil
-	case r.err != nil && bytes.Equal(content, r.bad):
-		return r.failed(o, f, content, r.err)
+	if len(m.absent) < maxNames {
+		m.absent[suffix] = now
 	}
-	good, err := o.parse(text)
-	var bad *CertificateError
-	if errors.As(err, &bad) {
-		return r.failed(o, f, content, bad)
-	}
-	*r = remembered{good: good, of: content, hasExpired: o.now().After(good.Leaf.NotAfter)}
-	return good, nil
 }
 
-// failed remembers what is wrong, and falls back on the last good certificate.
-func (r *remembered) failed(
-	o *Options, f files, content []byte, err *CertificateError,
-) (*tls.Certificate, error) {
-	again := r.err != nil && r.err.Error() == err.Error()
-	r.bad, r.err = content, &CertificateError{Err: err.Err, Again: again}
-	if r.good == nil {
-		return nil, r.err
+// certificates returns those of a suffix, "" being none.
+func (m *Memory) certificates(o *Options, suffix string, base fileList) ([]candidate, error) {
+	now := o.now()
+	set := m.entry(suffix).get(now, func(before *certSet) *certSet {
+		list := base
+		if suffix != "" {
+			list = base.suffixed(suffix)
+		}
+		return m.look(o, before, list)
+	})
+	if suffix != "" && len(set.files) == 0 {
+		m.setAbsent(suffix, now)
+		return nil, nil
 	}
-	if !again {
-		o.err("%v; the last good certificate of %s, good until %s, is still served",
-			err, f.cert, day(r.good.Leaf.NotAfter))
+	if len(set.found) == 0 {
+		return nil, m.failure(o, set.err, set.key)
 	}
-	return r.good, nil
+	return set.found, nil
+}
+
+// entry finds what is remembered of a suffix. When there are too many, any other one is forgotten.
+func (m *Memory) entry(suffix string) *looked[*certSet] {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.sets[suffix]
+	if e != nil {
+		return e
+	}
+	if m.sets == nil {
+		m.sets = map[string]*looked[*certSet]{}
+	}
+	for other := range m.sets {
+		if len(m.sets) <= maxNames {
+			break
+		}
+		if other != "" {
+			delete(m.sets, other)
+		}
+	}
+	e = &looked[*certSet]{}
+	m.sets[suffix] = e
+	return e
+}
+
+// look makes the next value: files that have not changed are not read.
+func (m *Memory) look(o *Options, before *certSet, list fileList) *certSet {
+	set := &certSet{}
+	var bad []problem
+	for _, f := range list {
+		var old fileState
+		if before != nil {
+			if i := slices.IndexFunc(before.files, func(s fileState) bool { return s.files == f }); i >= 0 {
+				old = before.files[i]
+			}
+		}
+		state := old
+		stamp, still := f.stamp(o.now())
+		if stamp != old.stamp {
+			state = m.load(o, f, old, stamp)
+		}
+		if !still {
+			state.stamp = ""
+		}
+		set.files = append(set.files, state)
+		set.found = append(set.found, state.good...)
+		bad = append(bad, state.bad...)
+		set.key += stamp
+	}
+	set.err = oneError(bad)
+	if len(set.found) > 0 {
+		m.tell(o, set)
+	}
+	inOrder(set.found, o.now())
+	for _, c := range set.found {
+		expired := o.now().After(c.leaf.NotAfter)
+		if expired && m.first(o, "expired "+c.files.cert+day(c.leaf.NotAfter)) {
+			o.warnExpired(c)
+		}
+	}
+	return set
+}
+
+// load reads a pair of files. Where anything in it cannot be used, what was good before stays, but for what
+// was renewed.
+func (m *Memory) load(o *Options, f files, old fileState, stamp string) fileState {
+	quiet := *o
+	quiet.Warn = func(format string, a ...any) {
+		if m.first(o, fmt.Sprint(stamp, format, a)) {
+			o.warn(format, a...)
+		}
+	}
+	state := fileState{files: f, stamp: stamp}
+	found, bad := fileList{f}.read(&quiet)
+	state.bad = bad
+	for _, c := range found {
+		cert, err := c.load()
+		if err != nil {
+			state.bad = append(state.bad, problem{f, err})
+			continue
+		}
+		c.load = func() (*tls.Certificate, error) { return cert, nil }
+		state.good = append(state.good, c)
+	}
+	if len(state.bad) > 0 {
+		state.kept = slices.DeleteFunc(slices.Clone(old.good), func(c candidate) bool {
+			return slices.ContainsFunc(state.good, c.isLike)
+		})
+		state.good = append(state.good, state.kept...)
+	}
+	return state
+}
+
+// tell logs what is wrong with files while something is served.
+func (m *Memory) tell(o *Options, set *certSet) {
+	for _, s := range set.files {
+		for _, p := range s.bad {
+			switch {
+			case !m.first(o, fmt.Sprint(p, set.key)):
+			case len(s.kept) > 0:
+				o.err("%v; the last good certificate of %s, good until %s, is still served",
+					p, s.files.cert, day(s.kept[0].leaf.NotAfter))
+			default:
+				o.err("%v; the other certificate serves", p)
+			}
+		}
+	}
+}
+
+// failure is the error of files of which nothing can be used.
+func (m *Memory) failure(o *Options, err error, key string) error {
+	return &CertificateError{Err: err, Again: !m.first(o, "failure "+err.Error()+key)}
+}
+
+// first says whether something is to be said: it has not been within the last hour.
+func (m *Memory) first(o *Options, what string) bool {
+	now := o.now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := func(at time.Time) bool { return now.Sub(at).Abs() >= sayEvery }
+	if at, ok := m.said[what]; ok && !old(at) {
+		return false
+	}
+	if m.said == nil {
+		m.said = map[string]time.Time{}
+	}
+	if len(m.said) >= maxSaid {
+		maps.DeleteFunc(m.said, func(_ string, at time.Time) bool { return old(at) })
+	}
+	if len(m.said) >= maxSaid {
+		clear(m.said)
+	}
+	m.said[what] = now
+	return true
+}
+
+// stamp tells the state of two files from any other one without reading them. still: nobody can change them
+// from now on without another stamp.
+func (f files) stamp(now time.Time) (stamp string, still bool) {
+	still = true
+	for _, path := range []string{f.cert, f.key} {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			stamp += err.Error() + " "
+			continue
+		}
+		stamp += fmt.Sprint(st.Dev, st.Ino, st.Size, st.Mode, st.Mtim, st.Ctim, " ")
+		still = still && now.Sub(time.Unix(st.Ctim.Unix())) > settled
+	}
+	return stamp, still
 }

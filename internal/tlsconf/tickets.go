@@ -102,9 +102,17 @@ func loadTicketKeys(path string, now time.Time, warn func(string, ...any)) ([]ti
 	if _, err := rand.Read(fresh.secret[:]); err != nil {
 		return nil, err
 	}
-	keys = append([]ticketKey{fresh}, keys...)
-	keys = keys[:min(len(keys), ticketKeep)]
-	return keys, writeTicketFile(path, keys)
+	renewed := append([]ticketKey{fresh}, keys...)
+	renewed = renewed[:min(len(renewed), ticketKeep)]
+	writeErr := writeTicketFile(path, renewed)
+	switch {
+	case writeErr == nil:
+		return renewed, nil
+	case err == nil:
+		return keys, nil // somebody else renews them, who may write here
+	default:
+		return nil, writeErr
+	}
 }
 
 // dueForRotation also holds for keys from the future, after a clock that was wrong.

@@ -66,16 +66,29 @@ func NewServer(o Options) (*Server, error) {
 	if err := store.loadDefault(); err != nil {
 		return nil, err
 	}
-	cfg, err := o.serverPolicy()
+	config := o.serverConfig
+	if o.Memory != nil {
+		config = func() (*tls.Config, error) { return o.Memory.config(&o) }
+	}
+	cfg, err := config()
 	if err != nil {
 		return nil, err
 	}
 	cfg.GetCertificate = store.get
+	return &Server{config: cfg, store: store}, nil
+}
+
+// serverConfig is all but the certificates.
+func (o *Options) serverConfig() (*tls.Config, error) {
+	cfg, err := o.serverPolicy()
+	if err != nil {
+		return nil, err
+	}
 	if err := o.clientCertificates(cfg); err != nil {
 		return nil, err
 	}
 	o.tickets(cfg)
-	return &Server{config: cfg, store: store}, nil
+	return cfg, nil
 }
 
 // serverPolicy is what the settings say of handshakes with clients, but for certificates.

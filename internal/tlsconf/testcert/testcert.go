@@ -48,6 +48,12 @@ func (p *Pair) Issue(t testing.TB, s Spec) *Pair {
 	return issue(t, p, s, false)
 }
 
+// Authority makes an authority below p.
+func (p *Pair) Authority(t testing.TB, name string) *Pair {
+	t.Helper()
+	return issue(t, p, Spec{Name: name}, true)
+}
+
 func issue(t testing.TB, ca *Pair, s Spec, isCA bool) *Pair {
 	t.Helper()
 	var key crypto.Signer
