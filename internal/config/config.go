@@ -165,8 +165,9 @@ func (c *Config) Raw() Raw { return maps.Clone(c.raw) }
 // TLS is how connections with clients are encrypted.
 type TLS struct {
 	// CertFile (TLS_CERTFILE) holds certificate and chain in PEM, KeyFile (TLS_PRIVATE_KEYFILE) the private
-	// key; empty: it is in CertFile, too. CertFile.NAME and CertFile.ADDRESS beside it are for one server
-	// name or local address.
+	// key; empty: it is in CertFile, too. Each may name several files, with blanks between them, and a file
+	// may hold several certificates. CertFile.NAME and CertFile.ADDRESS beside it are for one server name or
+	// local address.
 	CertFile, KeyFile string
 	// Protocol (TLS_PROTOCOL) is the lowest version, by Courier's names, and StartTLSProtocol
 	// (TLS_STARTTLS_PROTOCOL) the same after STARTTLS; empty = Protocol, and TLS 1.2.

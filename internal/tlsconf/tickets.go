@@ -75,8 +75,9 @@ func bind(secret [32]byte, policy string) (key [32]byte) {
 }
 
 // loadTicketKeys returns the keys of the file, newest first, after making or renewing the file where
-// needed. A file that is damaged, or that anybody but its owner, root or this user, may read or write, is
-// not believed: it is reported and replaced.
+// needed. Where this process cannot write, keys that are there serve whatever their age: somebody else renews
+// them. A file that is damaged, or that anybody but its owner, root or this user, may read or write, is not
+// believed: it is reported and replaced. A group may read root's.
 func loadTicketKeys(path string, now time.Time, warn func(string, ...any)) ([]ticketKey, error) {
 	keys, err := readTicketFile(path)
 	if err == nil && !dueForRotation(keys, now) {
@@ -132,12 +133,16 @@ func readTicketFile(path string) ([]ticketKey, error) {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return nil, err
 	}
+	others := uint32(0o077)
+	if st.Uid == 0 {
+		others = 0o037 // root may let a group read it
+	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return nil, smallfile.ErrNotRegular
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
 		return nil, errTicketOwner
-	case st.Mode&0o077 != 0:
+	case st.Mode&others != 0:
 		return nil, errTicketMode
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxTicketFile+1))
@@ -154,7 +159,13 @@ func writeTicketFile(path string, keys []ticketKey) error {
 		return err
 	}
 	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(formatTicketKeys(keys))
+	var old unix.Stat_t
+	if unix.Lstat(path, &old) == nil && old.Uid == 0 && os.Geteuid() == 0 && old.Mode&0o7777 == 0o640 {
+		err = errors.Join(tmp.Chown(0, int(old.Gid)), tmp.Chmod(0o640)) // the group goes on reading it
+	}
+	if err == nil {
+		_, err = tmp.Write(formatTicketKeys(keys))
+	}
 	if cerr := tmp.Close(); err == nil {
 		err = cerr
 	}

@@ -2,6 +2,7 @@ package tlsconf
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/config"
 )
@@ -65,6 +68,57 @@ func TestTicketKeysRotate(t *testing.T) {
 	keys, _ := loadTicketKeys(path, now.Add(-24*time.Hour), quiet)
 	if keys[0].made != now.Add(-24*time.Hour).Unix() {
 		t.Error("keys from the future stay in use")
+	}
+}
+
+// Keys that are old and cannot be renewed go on being used, and are read again.
+func TestTicketKeysNotOurs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "k")
+	now := time.Unix(1_700_000_000, 0)
+	first, err := loadTicketKeys(path, now, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nobody, root included, can put a file in the place of a lock that is a directory.
+	if err := errors.Join(os.Remove(path+".lock"), os.Mkdir(path+".lock", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	warn := func(f string, a ...any) { t.Errorf("warned: "+f, a...) }
+	for range 2 {
+		keys, err := loadTicketKeys(path, now.Add(10*ticketRotation), warn)
+		if err != nil || len(keys) != 1 || keys[0] != first[0] {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+	}
+	renewed := formatTicketKeys([]ticketKey{{made: now.Unix(), secret: [32]byte{1}}})
+	if err := os.WriteFile(path, renewed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := loadTicketKeys(path, now.Add(10*ticketRotation), warn)
+	if err != nil || keys[0].secret != [32]byte{1} {
+		t.Errorf("renewed by somebody else: %v, %v", keys, err)
+	}
+}
+
+// A group that root lets read its file goes on reading it when root renews the keys.
+func TestTicketKeysOfAGroup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("only root can give a file to a group")
+	}
+	path := filepath.Join(t.TempDir(), "k")
+	now := time.Unix(1_700_000_000, 0)
+	first, err := loadTicketKeys(path, now, quiet)
+	if err := errors.Join(err, os.Chown(path, 0, 12345), os.Chmod(path, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	warn := func(f string, a ...any) { t.Errorf("warned: "+f, a...) }
+	keys, err := loadTicketKeys(path, now.Add(ticketRotation), warn)
+	if err != nil || len(keys) != 2 || keys[1] != first[0] {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil || st.Mode&0o7777 != 0o640 || st.Gid != 12345 {
+		t.Errorf("after: %o, group %d, %v", st.Mode, st.Gid, err)
 	}
 }
 

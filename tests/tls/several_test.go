@@ -12,7 +12,7 @@ import (
 )
 
 // Two certificates at once, ECDSA and RSA: OpenSSL's clients get the one that they can use, over all four
-// ports, for the default files and for those of a name; both are resumed; one that breaks leaves the other.
+// ports, for the default files and for those of a name, and resume what they began.
 func TestSeveralCertificates(t *testing.T) { ways(t, testSeveralCertificates) }
 
 func testSeveralCertificates(t *testing.T, p *pki) {
@@ -85,17 +85,43 @@ func testSeveralCertificates(t *testing.T, p *pki) {
 			}
 		}
 	}
-
-	// The ECDSA certificate breaks: everybody else, and those who can do without it, go on.
-	if err := os.WriteFile(ec, []byte("nonsense"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out := openssl(t, []string{"-connect", f.At("IMAPS"), "-tls1_3", "-ign_eof"}, "z LOGOUT")
-	if !strings.Contains(out, rsaKey) {
-		t.Errorf("without the ECDSA certificate:\n%s", out)
-	}
-	f.Log("IMAPS").Wait(t, "^ERR: .*ec.pem: no CERTIFICATE in PEM form; the other certificate serves")
 }
+
+// One of two certificates breaks: clients that can do without it go on, from the next connection on where each
+// has a process of its own.
+func TestOneOfTwoBreaks(t *testing.T) {
+	p := newPKI(t, harness.PerConnection())
+	ec := p.File(t, "ec.pem", testcert.Spec{Name: "proxy.example"})
+	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_CERTFILE": ec + " " + p.cert}))
+	for _, port := range []string{"IMAPS", "POP3S"} {
+		connect := func(client string) string {
+			return openssl(t, strings.Fields("-ign_eof -connect "+f.At(port)+" "+client), "z LOGOUT", "QUIT")
+		}
+		for _, broken := range []string{"no CERTIFICATE in PEM form", mismatch} {
+			p.File(t, "ec.pem", testcert.Spec{Name: "proxy.example"})
+			if out := connect("-tls1_3"); !strings.Contains(out, ecKey) {
+				t.Errorf("%s: both are there:\n%s", port, out)
+			}
+			content := []byte("nonsense")
+			if broken == mismatch {
+				content = append(p.CA.Issue(t, testcert.Spec{Name: "proxy.example"}).CertPEM(), p.CA.KeyPEM(t)...)
+			}
+			if err := os.WriteFile(ec, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out := connect("-tls1_3"); !strings.Contains(out, rsaKey) {
+				t.Errorf("%s, %s: not the other one:\n%s", port, broken, out)
+			}
+			f.Log(port).Wait(t, "^ERR: .*ec.pem: "+broken+"; the other certificate serves")
+		}
+		if out := connect("-tls1_3 -sigalgs ecdsa_secp256r1_sha256"); !strings.Contains(out, "handshake failure") {
+			t.Errorf("%s: a client that needs what is broken:\n%s", port, out)
+		}
+	}
+}
+
+// mismatch is what the log says of a key that is not the certificate's.
+const mismatch = "the private key does not belong to the certificate"
 
 // What s_client says of the server's key.
 const (
