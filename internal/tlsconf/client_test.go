@@ -1,7 +1,9 @@
 package tlsconf
 
 import (
+	"bytes"
 	"context"
+	"crypto"
 	"crypto/tls"
 	"path/filepath"
 	"testing"
@@ -92,12 +94,33 @@ func FuzzPEM(f *testing.F) {
 	p := testcert.CA(f, "x")
 	f.Add(p.PEM(f))
 	f.Add(p.Issue(f, testcert.Spec{Name: "y", RSA: true}).PEM(f))
+	both := append(p.Issue(f, testcert.Spec{Name: "y", RSA: true}).PEM(f), p.Issue(f, testcert.Spec{Name: "y"}).PEM(f)...)
+	f.Add(both)
+	f.Add(append(p.PEM(f), both...))
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		text := pemText{cert: data, key: data}
 		cerr := text.check()
 		if _, err := tls.X509KeyPair(data, data); err == nil && cerr != nil {
 			t.Errorf("the check refuses what loads: %v", cerr)
+		}
+		// What crypto/tls makes of a file is among what we do, and all we do is whole.
+		want, _ := tls.X509KeyPair(data, data)
+		found, _ := text.candidates()
+		same := len(want.Certificate) == 0
+		for _, c := range found {
+			cert, err := c.load()
+			if err != nil {
+				continue
+			}
+			key, ok := cert.PrivateKey.(crypto.Signer)
+			if !ok || !belongs(key, c.leaf) || len(cert.Certificate) == 0 {
+				t.Errorf("a certificate of %s with another key", goodFor(c.leaf))
+			}
+			same = same || bytes.Equal(want.Certificate[0], cert.Certificate[0])
+		}
+		if !same {
+			t.Error("the certificate that crypto/tls loads is not found")
 		}
 	})
 }

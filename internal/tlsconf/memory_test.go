@@ -131,6 +131,7 @@ func TestMemoryAtOnce(t *testing.T) {
 	var ahead atomic.Int64 // each look at the clock finds it 15 seconds later
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Add(1)) * lookEvery / 4) }
 	renewed := f.ca.Issue(t, testcert.Spec{Name: "new"}).PEM(t)
+	own := testcert.Write(t, o.TLS.CertFile+".www.example.com", renewed)
 	var wait sync.WaitGroup
 	for range 4 {
 		wait.Go(func() {
@@ -138,8 +139,17 @@ func TestMemoryAtOnce(t *testing.T) {
 				if _, err := o.Memory.def(&o); err != nil {
 					t.Error(err)
 				}
+				if _, err := o.Memory.named(&o, "www.example.com"); err != nil {
+					t.Error(err)
+				}
+				if _, err := NewServer(o); err != nil {
+					t.Error(err)
+				}
 			}
 		})
+	}
+	if err := os.Remove(own); err != nil {
+		t.Fatal(err)
 	}
 	for n := range renewed {
 		if n%100 == 0 {

@@ -63,9 +63,9 @@ func oneError(bad []problem) error {
 	return err
 }
 
-// candidates finds the certificates in the files. A file with one private key holds one certificate, the
-// first one, and its chain. Where there are more keys, each certificate that is no other one's authority
-// needs its own among them.
+// candidates finds the certificates in the files. A file with one private key holds one certificate, the first
+// one, and its chain. Where there are more keys, the first certificate needs its own among them, and so does
+// each of the others that is no authority.
 func (t *pemText) candidates() (found []candidate, bad []problem) {
 	if err := t.check(); err != nil {
 		return nil, []problem{{t.files, err}}
@@ -88,7 +88,7 @@ func (t *pemText) candidates() (found []candidate, bad []problem) {
 		certs = append(certs, cert)
 	}
 	for n, cert := range certs {
-		if isAuthority(cert, certs) {
+		if n > 0 && isAuthority(cert, certs) {
 			continue
 		}
 		chain := chainOf(n, certs)

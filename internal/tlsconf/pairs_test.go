@@ -36,7 +36,8 @@ func (r *result) kindOf(t *testing.T) string {
 }
 
 // Two kinds of keys, in every layout of files: each client gets the one that it can use, with its chain,
-// ECDSA where both will do, with and without a memory, from the default files and those of a name and an address.
+// ECDSA where both will do, with and without a memory, from the default files and those of a name and an
+// address.
 func TestSeveralCertificates(t *testing.T) {
 	ca := testcert.CA(t, "Test CA")
 	mid := ca.Authority(t, "Intermediate")

@@ -18,15 +18,17 @@ import (
 // Options is what certificates and TLS configurations depend on besides the settings.
 type Options struct {
 	TLS      config.TLS
-	LocalIP  string                        // address the client connected to, to find a certificate of its own; may be empty
-	StartTLS bool                          // TLS_STARTTLS_PROTOCOL instead of TLS_PROTOCOL
-	Warn     func(format string, a ...any) // settings that are not understood, files with too open a mode; nil: nobody is told
-	Now      func() time.Time              // clock for the age of ticket keys and for certificates; nil: time.Now
+	LocalIP  string // address the client connected to, to find a certificate of its own; may be empty
+	StartTLS bool   // TLS_STARTTLS_PROTOCOL instead of TLS_PROTOCOL
+	// Warn is told of settings that are not understood and files with too open a mode; nil: nobody is.
+	Warn func(format string, a ...any)
+	// Now is the clock for the age of ticket keys and for certificates; nil: time.Now.
+	Now func() time.Time
 	// Memory is what a process that serves many connections remembers of certificates; nil = each connection
 	// reads them anew.
 	Memory *Memory
-	// Err is told, once, that a certificate cannot be used and the last good one is served in its place; nil:
-	// Warn.
+	// Err is told that a certificate cannot be used and another one, or the last good one, is served in its
+	// place; nil: Warn.
 	Err func(format string, a ...any)
 }
 
