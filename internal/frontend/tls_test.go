@@ -12,6 +12,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
+	"mailproxy/internal/tlsconf"
 	"mailproxy/internal/tlsconf/testcert"
 )
 
@@ -92,6 +93,19 @@ func TestStartTLSNotOffered(t *testing.T) {
 		t.Error("offered")
 	}
 	w.wantLog(t)
+}
+
+// A process of many connections says once that STARTTLS cannot be offered, not at each of them.
+func TestStartTLSNotOfferedAgain(t *testing.T) {
+	w := newWorld(t, imap, "IMAPDSTARTTLS=YES", "TLS_CERTFILE=/nonexistent/cert.pem")
+	w.server.TLS = FileTLS{Settings: w.Config.TLS, Memory: &tlsconf.Memory{}}
+	for range 3 {
+		w.startTLS = 0 // as the next connection finds it
+		if w.OffersStartTLS() {
+			t.Error("offered without a certificate")
+		}
+	}
+	w.wantLog(t, "ERR: STARTTLS is not offered: open /nonexistent/cert.pem: no such file or directory")
 }
 
 // A key that is not the certificate's is the installation's fault, and is said as such.
