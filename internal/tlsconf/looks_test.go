@@ -287,6 +287,19 @@ func TestPoliciesOnceAMinute(t *testing.T) {
 	}
 }
 
+// Settings with which no handshake can be made are said once as well.
+func TestPolicyErrorOnce(t *testing.T) {
+	r := newRemembering(t)
+	r.opts.TLS.CipherList = "!ALL"
+	for n := range 3 {
+		_, err := NewServer(r.opts)
+		known, ok := errors.AsType[*CertificateError](err)
+		if !ok || known.Again != (n > 0) || !strings.Contains(err.Error(), "TLS_CIPHER_LIST") {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+}
+
 // BenchmarkHandshake makes whole handshakes of TLS 1.3, both sides in this process, over TCP, and says how
 // much CPU that takes.
 func BenchmarkHandshake(b *testing.B) {

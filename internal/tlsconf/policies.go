@@ -80,7 +80,7 @@ func (m *Memory) config(o *Options) (*tls.Config, error) {
 		chosen = p.startTLS
 	}
 	if chosen.err != nil {
-		return nil, chosen.err
+		return nil, m.failure(o, chosen.err, "")
 	}
 	return chosen.cfg.Clone(), nil
 }
