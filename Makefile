@@ -3,18 +3,21 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X mailproxy/internal/version.Version=$(VERSION)
+BIN      ?= bin
 PROGRAMS := imapd-proxy pop3d-proxy authlib/authdaemond relay/relayd
 
-.PHONY: help build lint test soak bench demo install deb clean
+.PHONY: help build lint test soak bench demo install packages deb release clean
 
 ## help: list the targets
 help:
 	@sed -n 's/^## \([a-z]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
+# The version says of what source they are; what Go notes by itself would differ between a clone and an archive of it.
+#
 ## build: static, stripped programs in bin/
 build:
-	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./,$(PROGRAMS))
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./,$(PROGRAMS))
 
 ## lint: gofmt, vet, staticcheck, and mandoc for the manual pages
 lint:
@@ -25,12 +28,12 @@ lint:
 	mandoc -T lint -W warning $$(git ls-files 'man/*.[1-8]')
 
 # Results are not taken from go test's cache: the servers on the machine are part of what is tested. tests/ops installs the
-# package, and has no network to build it.
+# packages, and compares them with a second build of its own.
 #
 ## test: install what the tests need (as root), then run all of them with the race detector
 test:
 	tests/install.sh
-	$(MAKE) deb
+	$(MAKE) packages ARCHITECTURES=$$($(GO) env GOARCH)
 	$(GO) vet ./...
 	$(GO) test -race -count=1 -timeout=9m ./...
 
@@ -65,7 +68,7 @@ CONFIGS     = imapd imapd-ssl pop3d pop3d-ssl relayd authdaemonrc authmysqlrc au
 ## install: install programs, manuals, units and samples below DESTDIR and PREFIX
 install: build
 	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/mailproxy
-	install -m 0755 $(addprefix bin/,$(notdir $(PROGRAMS))) $(DESTDIR)$(LIBDIR)
+	install -m 0755 $(addprefix $(BIN)/,$(notdir $(PROGRAMS))) $(DESTDIR)$(LIBDIR)
 	ln -sf ../lib/mailproxy/imapd-proxy ../lib/mailproxy/pop3d-proxy $(DESTDIR)$(PREFIX)/sbin
 	ln -sf ../lib/mailproxy/authdaemond $(DESTDIR)$(PREFIX)/sbin/mailproxy-authdaemond
 	ln -sf ../lib/mailproxy/relayd $(DESTDIR)$(PREFIX)/sbin/mailproxy-relayd
@@ -81,22 +84,33 @@ install: build
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d etc/tmpfiles.d/mailproxy.conf
 	install -d $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples
 	cp -R etc/examples/. etc/xinetd.d etc/courier etc/haproxy etc/keepalived $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples/
+	chmod -R u=rwX,go=rX $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples
 	for file in $(CONFIGS); do target=$(DESTDIR)$(SYSCONFDIR)/mailproxy/$$file; \
 		test -e $$target || install -m 0600 etc/$$file $$target || exit 1; done
 
-DEB_VERSION    ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null) && echo $${v\#v} || echo 0.0.0~$$(git rev-list --count HEAD 2>/dev/null || echo 0))
-DEB_ARCH       ?= $(shell $(GO) env GOARCH)
-DEB_MAINTAINER ?= mailproxy maintainers <mailproxy@example.org>
+# The version of the packages: v1.2.3 is 1.2.3, the fourth commit after it 1.2.3+4.gCOMMIT. The time in them is the last commit's.
+PACKAGE_VERSION   ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/') && \
+	echo $${v:-0.0.0~$$(git rev-list --count HEAD 2>/dev/null || echo 0)})
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+MAINTAINER        ?= mailproxy maintainers <mailproxy@example.org>
+FORMATS           ?= deb rpm
+ARCHITECTURES     ?= amd64 arm64
 
-## deb: build the package dist/mailproxy_VERSION_ARCH.deb
+## packages: build .deb and .rpm, each for amd64 and arm64, and SHA256SUMS in dist/
+packages:
+	GO='$(GO)' MAKE='$(MAKE)' VERSION='$(VERSION)' PACKAGE_VERSION='$(PACKAGE_VERSION)' MAINTAINER='$(MAINTAINER)' \
+		SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' packaging/build '$(FORMATS)' '$(ARCHITECTURES)'
+
+## deb: build nothing but the .deb for this machine in dist/
 deb:
-	rm -rf dist && mkdir -p dist
-	$(MAKE) install DESTDIR=dist/root PREFIX=/usr SYSCONFDIR=/etc
-	mv dist/root/etc/mailproxy dist/conf && rmdir dist/root/etc
-	GO='$(GO)' packaging/deb-docs dist/root '$(DEB_VERSION)' '$(DEB_MAINTAINER)'
-	cd packaging && $(GO) build -o ../dist/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
-	DEB_VERSION='$(DEB_VERSION)' DEB_ARCH='$(DEB_ARCH)' DEB_MAINTAINER='$(DEB_MAINTAINER)' \
-		dist/nfpm package -f packaging/nfpm.yaml -p deb -t dist/
+	$(MAKE) packages FORMATS=deb ARCHITECTURES=$$($(GO) env GOARCH)
+
+# The tag is made by hand, as a release is not to be built by mistake.
+#
+## release: check that this commit is VERSION=1.2.3, then build its packages and archives in dist/
+release:
+	packaging/release-check '$(if $(filter command line,$(origin VERSION)),$(VERSION))'
+	$(MAKE) packages PACKAGE_VERSION='$(VERSION)' FORMATS='deb rpm archive' ARCHITECTURES='amd64 arm64'
 
 ## clean: remove bin and dist
 clean:

@@ -29,7 +29,7 @@ func recipes(t *testing.T, name string) map[string]string {
 
 // TestInstallDocument does what docs/install.md says, in its order, and logs in under each launcher.
 func TestInstallDocument(t *testing.T) {
-	deb := builtPackage(t)
+	deb := builtPackage(t, "deb")
 	blocks := recipes(t, "docs/install.md")
 	m := newMachine(t)
 	harness.Run(t, "", "mkdir", m.path("/tmp/dist"))

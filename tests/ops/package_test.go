@@ -117,39 +117,6 @@ func (m *machine) add(t *testing.T, name, text string) {
 	f.Close()
 }
 
-// builtPackage returns the package that "make deb" has built, which must be younger than what it is built of.
-func builtPackage(t *testing.T) string {
-	t.Helper()
-	root := harness.Root(t)
-	found, err := filepath.Glob(filepath.Join(root, "dist", "mailproxy_*.deb"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("dist/ holds %d packages: run \"make deb\" first, as \"make test\" does (%v)", len(found), err)
-	}
-	built, err := os.Stat(found[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := regexp.MustCompile(
-		`^(imapd-proxy|pop3d-proxy|authlib|relay|internal|etc|man|packaging)/|^(go\.mod|go\.sum|Makefile)$`)
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		name, _ := filepath.Rel(root, path)
-		if err != nil || d.IsDir() || !source.MatchString(name) || strings.HasSuffix(name, "_test.go") ||
-			strings.Contains(name, "/testdata/") {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil && info.ModTime().After(built.ModTime()) {
-			err = fmt.Errorf("%s is older than %s: run \"make deb\" first, as \"make test\" does",
-				filepath.Base(found[0]), name)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found[0]
-}
-
 // nextVersion repacks the package as the next version, with a line more in two of the configuration files.
 func nextVersion(t *testing.T, deb string) string {
 	t.Helper()
@@ -224,7 +191,7 @@ func (m *machine) wantFiles(t *testing.T) {
 
 // TestPackage installs the Debian package, logs in through it, upgrades, removes and purges it, with dpkg.
 func TestPackage(t *testing.T) {
-	deb := builtPackage(t)
+	deb := builtPackage(t, "deb")
 	m := newMachine(t)
 	m.dpkg(t, "-i", m.copyIn(t, deb))
 	m.wantFiles(t)

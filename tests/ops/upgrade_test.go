@@ -40,7 +40,7 @@ func TestUpgrade(t *testing.T) {
 		m.run(t, append(slices.Clone(asOldUser), "ln", "-s", victim, "/run/mailproxy/"+service+"/metrics")...)
 	}
 
-	m.dpkg(t, "-i", m.copyIn(t, nextVersion(t, builtPackage(t))))
+	m.dpkg(t, "-i", m.copyIn(t, nextVersion(t, builtPackage(t, "deb"))))
 	m.wantFiles(t)
 	for path, want := range map[string]string{
 		"/run/mailproxy/authdaemon/socket": "root:mailproxy-auth:660",
