@@ -1,6 +1,7 @@
 package password
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"testing"
@@ -8,6 +9,18 @@ import (
 
 	"mailproxy/authlib"
 )
+
+// cheap are hashes whose costs Hash takes over, for schemes whose own costs are high.
+var cheap = map[string]string{
+	"$2a$":       "$2a$04$CCCCCCCCCCCCCCCCCCCCC.4K7",
+	"$2b$":       "$2b$04$CCCCCCCCCCCCCCCCCCCCC.4K7",
+	"$2y$":       "$2y$04$CCCCCCCCCCCCCCCCCCCCC.4K7",
+	"$7$":        "$7$66..../....SodiumChloride$KnaT",
+	"$y$":        "$y$j75$F5Jx5fExrKuPp53xLKQ..1$l5Yi",
+	"$argon2d$":  "$argon2d$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$AAAAAAA",
+	"$argon2i$":  "$argon2i$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$AAAAAAA",
+	"$argon2id$": "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$AAAAAAA",
+}
 
 // newHashes are one hash of each scheme that [Hash] makes, of the password "secret".
 func newHashes(t *testing.T) map[string]string {
@@ -21,7 +34,7 @@ func newHashes(t *testing.T) map[string]string {
 		names = append(names, name)
 	}
 	for _, name := range names {
-		hash, err := Hash(name, "secret")
+		hash, err := Hash(cmp.Or(cheap[name], name), "secret")
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -46,7 +59,7 @@ func TestLongPasswords(t *testing.T) {
 		if err := Check("ann", hash, long); err != authlib.ErrRefused {
 			t.Errorf("%s: Check: %v", scheme, err)
 		}
-		if made, err := Hash(scheme, long); made != "" || err != ErrTooLong {
+		if made, err := Hash(hash, long); made != "" || err != ErrTooLong {
 			t.Errorf("%s: Hash = %q, %v", scheme, made, err)
 		}
 		if strings.HasPrefix(hash, "$2") {
