@@ -173,16 +173,16 @@ func TestLimits(t *testing.T) {
 	} {
 		for _, copied := range []bool{false, true} {
 			e := newTestEngine(t, tc.limits)
-			carry := func(i relay.Info) (relaytest.Conn, error) {
+			carry := func(i relay.Info) (far []relaytest.Conn, err error) {
 				k := relaytest.TLSKinds()[0]
 				if copied {
 					k = hide(relaytest.Kinds()[0])
 				}
 				nc, fc := k.Make(t)
-				nm, _ := relaytest.TCP(t, 0)
+				nm, fm := relaytest.TCP(t, 0)
 				s := testSession("", nc, nm)
 				s.Info = i
-				err := e.Carry(t.Context(), s)
+				err = e.Carry(t.Context(), s)
 				if err != nil { // the session is the caller's as it was
 					if _, werr := io.WriteString(s.Client, "a NO [LIMIT]\r\n"); werr != nil {
 						t.Errorf("%s: %v", tc.name, werr)
@@ -191,7 +191,7 @@ func TestLimits(t *testing.T) {
 						t.Errorf("%s: the client reads %q, %v", tc.name, got, rerr)
 					}
 				}
-				return fc, err
+				return []relaytest.Conn{fc, fm}, err
 			}
 			first, err := carry(tc.first)
 			if err != nil {
@@ -203,7 +203,9 @@ func TestLimits(t *testing.T) {
 			if tc.err == nil {
 				continue
 			}
-			first.Close()
+			for _, c := range first {
+				c.Close()
+			}
 			wait(t, "room", func() bool { return e.counts.now() == 0 })
 			if _, err := carry(tc.second); err != nil {
 				t.Errorf("%s: after the first has ended: %v", tc.name, err)

@@ -53,7 +53,7 @@ const noFile = "RELAYD_TEST_NOFILE"
 
 func startProcess(t testing.TB, args ...string) *process {
 	t.Helper()
-	env := []string{}
+	env := []string{"GORACE=" + os.Getenv("GORACE")}
 	if len(args) > 0 && (strings.HasPrefix(args[0], noFile) || strings.HasPrefix(args[0], "NOTIFY_SOCKET=")) {
 		env, args = append(env, args[0]), args[1:]
 	}

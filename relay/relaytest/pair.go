@@ -88,5 +88,5 @@ func own(t testing.TB, cs ...net.Conn) {
 	for _, c := range cs {
 		t.Cleanup(func() { c.Close() })
 	}
-	_ = cs[1].SetDeadline(time.Now().Add(60 * time.Second))
+	_ = cs[1].SetDeadline(time.Now().Add(3 * time.Minute))
 }
