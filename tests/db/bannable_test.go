@@ -20,6 +20,7 @@ type refusedLogin struct {
 // write no LOGIN FAILED, the line that fail2ban counts; a wrong password, a name that nobody has and a locked
 // account are a failed login. Whatever database the account is in.
 func TestBannable(t *testing.T) {
+	t.Parallel()
 	common := []refusedLogin{
 		{"fine@example.com", "wrong", true}, {"nobody@example.com", oddPassword, true},
 	}

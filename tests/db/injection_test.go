@@ -46,6 +46,7 @@ func attack(t *testing.T, c *authlib.Client, failures bool) {
 }
 
 func TestInjection(t *testing.T) {
+	t.Parallel()
 	const columns = "SELECT id, crypt, clear, uid, gid, home FROM passwd WHERE "
 	const change = "UPDATE passwd SET clear='$(newpass)' WHERE id='$(local_part)@$(domain)'"
 	for _, d := range databases(t, "127.0.6") {
@@ -124,6 +125,7 @@ func TestInjection(t *testing.T) {
 
 // TestServerModes asks servers whose rules for literals are not the usual ones.
 func TestServerModes(t *testing.T) {
+	t.Parallel()
 	const columns = "SELECT id, crypt, clear, uid, gid, home FROM passwd WHERE "
 	all := accounts(t)
 	my := harness.MariaDB(t, "127.0.6.12", "--sql-mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES")

@@ -26,6 +26,7 @@ func change(t *testing.T, c *authlib.Client, user, old, new string) string {
 
 // TestChangePassword changes passwords in each database and logs in with the new ones.
 func TestChangePassword(t *testing.T) {
+	t.Parallel()
 	const awkward = `n'ew\ "p%w $(domain) ü*)(`
 	for _, d := range databases(t, "127.0.7") {
 		c, _, folder := d.start(t, d.base)
@@ -116,6 +117,7 @@ func TestChangePassword(t *testing.T) {
 
 // TestChangePasswordAsUser changes passwords in a directory where only the user may.
 func TestChangePasswordAsUser(t *testing.T) {
+	t.Parallel()
 	dir := directory(
 		t,
 		"127.0.7.9",

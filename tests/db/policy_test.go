@@ -33,6 +33,7 @@ func stopped(name, attributes string) string {
 // TestPasswordPolicy: an expired password and a locked account are told from a wrong password, to the client
 // and in the log, and by authdaemond test.
 func TestPasswordPolicy(t *testing.T) {
+	t.Parallel()
 	dir := directory(t, "127.0.18.1", nil, harness.LDAPOptions{
 		Global: "moduleload ppolicy",
 		Config: "overlay ppolicy\nppolicy_default cn=policy,dc=example,dc=com\nppolicy_use_lockout\n" +
@@ -88,7 +89,7 @@ func toldStopped(t *testing.T, folder string) {
 	t.Helper()
 	const addr = "127.0.18.10"
 	socket := filepath.Join(folder, "socket")
-	env := harness.Env{"AUTHDAEMON_SOCKET": socket, "IMAP_PROXY": "1", "POP3_PROXY": "1"}
+	env := harness.Env{"AUTHDAEMON_SOCKET": socket, "IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
 	imap := harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env)
 	pop3 := harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env)
 	harness.Dialogue(t, addr+":143", "S~ \\* OK .*\n"+
@@ -111,6 +112,7 @@ func toldStopped(t *testing.T, folder string) {
 // TestInsufficientRights: a service account that may not see the accounts is an outage, not "no such user",
 // and rights that do not suffice for a change of password are not a wrong password.
 func TestInsufficientRights(t *testing.T) {
+	t.Parallel()
 	role := func(name string) string {
 		return "dn: cn=" + name + ",dc=example,dc=com\nobjectClass: organizationalRole\n" +
 			"objectClass: simpleSecurityObject\ncn: " + name + "\nuserPassword: read\n\n"
@@ -152,6 +154,7 @@ access to * by dn.exact="cn=blind,dc=example,dc=com" none
 
 // TestUnwillingToPerform: a server that takes no changes is not a wrong password.
 func TestUnwillingToPerform(t *testing.T) {
+	t.Parallel()
 	dir := directory(t, "127.0.18.3", accounts(t), harness.LDAPOptions{Config: "restrict modify"})
 	d := database{"authldap", dir, ldapSettings(dir), nil}
 	c, p, _ := d.start(t, d.base)

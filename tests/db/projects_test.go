@@ -13,6 +13,7 @@ import (
 
 // TestProjects reads the tables of other projects, as they are, with the files of etc/examples.
 func TestProjects(t *testing.T) {
+	t.Parallel()
 	for i, test := range []struct {
 		project, module string
 		// where the accounts are, and what may be switched off for bert.
@@ -94,6 +95,7 @@ func replaceLine(text, name, value string) string {
 
 // TestPasswdFile makes a userdb of a passwd-file, which Dovecot reads as well.
 func TestPasswdFile(t *testing.T) {
+	t.Parallel()
 	examples := filepath.Join(harness.Root(t), "etc/examples/dovecot")
 	cmd := exec.Command("awk", "-v", "uid=5001", "-v", "gid=5001", "-v", "home=/srv/mail", "-f",
 		filepath.Join(examples, "passwd-file.awk"), filepath.Join(examples, "users"))

@@ -30,7 +30,8 @@ func count(t *testing.T, c *authlib.Client) (n int, err error) {
 // TestSettingsFile follows a file through its mistakes: requests fail temporarily until it has been good
 // once, and then the last good state counts; each change has one line in the log.
 func TestSettingsFile(t *testing.T) {
-	for _, d := range databases(t, "127.0.11") {
+	t.Parallel()
+	for _, d := range databases(t, "127.0.21") {
 		t.Run(d.module, func(t *testing.T) {
 			folder := harness.Dir(t)
 			path := filepath.Join(folder, d.module+"rc")
@@ -80,6 +81,7 @@ func TestSettingsFile(t *testing.T) {
 // TestMistakesAreTemporary checks that a query that does not work is nobody's wrong password, in any way of
 // asking.
 func TestMistakesAreTemporary(t *testing.T) {
+	t.Parallel()
 	for _, d := range databases(t, "127.0.12") {
 		mistakes := map[string]settings{
 			"authpgsql": {
@@ -118,6 +120,7 @@ func TestMistakesAreTemporary(t *testing.T) {
 // TestConnectionsEndedByServer logs in after the administrator ended the connections, or changed the table
 // under them.
 func TestConnectionsEndedByServer(t *testing.T) {
+	t.Parallel()
 	list := databases(t, "127.0.13")
 	pg, my := list[0], list[1]
 	c, _, _ := pg.start(t, pg.base)
@@ -162,6 +165,7 @@ func TestConnectionsEndedByServer(t *testing.T) {
 
 // TestDirectory checks what is LDAP's alone.
 func TestDirectory(t *testing.T) {
+	t.Parallel()
 	const many = 1200
 	more := emailmap
 	for i := range many {

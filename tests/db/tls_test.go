@@ -68,6 +68,7 @@ func authority(t testing.TB, addr string) (folder string) {
 
 // TestTLS reaches each database over TLS, and does not when its certificate is from somebody else.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	all := accounts(t)
 	stranger := authority(t, "127.0.8.99")
 	type way struct {

@@ -109,6 +109,7 @@ func mailEntry(uid, mail string) string {
 // TestUnusable asks for such accounts in every database: a temporary failure with right and with wrong
 // passwords, in every way of asking, and one line that says why.
 func TestUnusable(t *testing.T) {
+	t.Parallel()
 	for _, d := range oddDatabases(t, "127.0.15") {
 		t.Run(d.module, func(t *testing.T) {
 			c, p, folder := d.start(t, d.base)
@@ -199,6 +200,7 @@ func oddUserdb(t *testing.T) (c *authlib.Client, p *harness.Process, folder stri
 
 // TestUnusableUserdb asks for the same accounts in a userdb.
 func TestUnusableUserdb(t *testing.T) {
+	t.Parallel()
 	c, p, folder := oddUserdb(t)
 	askUnusable(t, c, p, "authuserdb", folder)
 	want(t, c, question{"login", "imap", "blanks@example.com", oddPassword}, "temporary failure")
