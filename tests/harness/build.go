@@ -103,16 +103,14 @@ func build(root, kind, out string) error {
 	if kind == "race" {
 		env[len(env)-1] = "CGO_ENABLED=1"
 	}
+	args := append(buildArgs(kind), "-o", out+"/")
 	for _, folder := range programFolders {
-		if sources, _ := filepath.Glob(filepath.Join(root, folder, "*.go")); len(sources) == 0 {
-			continue
-		}
-		// One at a time with a file name: only then does go build leave a program alone that is up to date.
-		cmd := exec.Command("go", append(buildArgs(kind), "-o", filepath.Join(out, filepath.Base(folder)), "./"+folder)...)
-		cmd.Dir, cmd.Env = root, env
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", folder, err, text)
-		}
+		args = append(args, "./"+folder)
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Dir, cmd.Env = root, env
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the programs: %w\n%s", err, text)
 	}
 	return nil
 }

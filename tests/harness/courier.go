@@ -38,7 +38,7 @@ func (e Env) list() []string {
 func baseEnv() []string {
 	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	if raceEnabled {
-		env = append(env, "GORACE=atexit_sleep_ms=20")
+		env = append(env, "GORACE="+raceOptions)
 	}
 	return env
 }

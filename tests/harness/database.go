@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +20,33 @@ type Database struct {
 	start func(t testing.TB) *Process
 	shell func(sql string) *exec.Cmd
 	up    func() bool
+}
+
+// copyOfEmpty gives a new server the data of an empty database of this kind, which belongs to uid and gid.
+// It is made by the first server that the package's tests start, with the command that install returns for a
+// directory: making it takes as long as everything else about a server.
+func copyOfEmpty(t testing.TB, kind, data string, uid, gid int, install func(dir string) *exec.Cmd) {
+	t.Helper()
+	empty := filepath.Join(os.Getenv(dirVar), "empty-"+kind)
+	unlock, err := lock(empty + ".lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if _, err := os.Stat(empty); err != nil {
+		dir := filepath.Join(Dir(t), kind)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, uid, gid)); err != nil {
+			t.Fatal(err)
+		}
+		cmd := install(dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", filepath.Base(cmd.Path), err, out)
+		}
+		if err := os.Rename(dir, empty); err != nil {
+			t.Fatal(err)
+		}
+	}
+	Run(t, "", "cp", "-a", empty, data)
 }
 
 // launch starts the server and waits until it answers.

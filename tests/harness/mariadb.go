@@ -20,19 +20,13 @@ func MariaDB(t testing.TB, addr string, settings ...string) *Database {
 		t.Fatal(err)
 	}
 	data, socket := filepath.Join(d.Dir, "data"), filepath.Join(d.Dir, "s")
-	for _, dir := range []string{d.Dir, data} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(dir, uid, gid); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Chown(d.Dir, uid, gid); err != nil {
+		t.Fatal(err)
 	}
-	install := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+data, "--user=mysql", "--skip-test-db",
-		"--innodb-log-file-size=4M", "--innodb-flush-method=nosync", "--tmpdir="+d.Dir)
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
-	}
+	copyOfEmpty(t, "mariadb", data, uid, gid, func(dir string) *exec.Cmd {
+		return exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+dir, "--user=mysql", "--skip-test-db",
+			"--innodb-log-file-size=4M", "--innodb-flush-method=nosync", "--tmpdir="+d.Dir)
+	})
 	args := append([]string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + d.Dir, "--socket=" + socket, "--bind-address=" + addr,
 		"--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--innodb-flush-method=nosync",
 		"--innodb-flush-log-at-trx-commit=2", "--skip-name-resolve", "--character-set-server=utf8mb4"}, settings...)

@@ -39,9 +39,10 @@ func Postgres(t testing.TB, addr string, settings ...string) *Database {
 	if err := os.Chown(d.Dir, uid, gid); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := as("initdb", "-N", "-D", data, "-A", "scram-sha-256", "--pwfile="+pw, "-E", "UTF8", "--locale=C.UTF-8").CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
-	}
+	copyOfEmpty(t, "postgres", data, uid, gid, func(dir string) *exec.Cmd {
+		return as("initdb", "-N", "-D", dir, "-A", "scram-sha-256", "--pwfile="+pw, "-E", "UTF8",
+			"--locale=C.UTF-8")
+	})
 	args := []string{"-D", data, "-c", "listen_addresses=" + addr, "-c", "unix_socket_directories=" + d.Dir, "-c", "fsync=off",
 		"-c", "shared_buffers=16MB", "-c", "max_connections=60"}
 	for _, s := range settings {
