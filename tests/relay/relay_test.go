@@ -81,7 +81,7 @@ func connect(t *testing.T, encrypted bool) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(60 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(harness.Patience))
 	x := &client{t, c, bufio.NewReader(c)}
 	if line, err := x.r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "* OK") {
 		t.Fatalf("greeting %q, %v", line, err)
@@ -91,6 +91,7 @@ func connect(t *testing.T, encrypted bool) *client {
 
 // say sends a command and returns the lines up to the tagged answer.
 func (c *client) say(command string) (text string, err error) {
+	_ = c.SetDeadline(time.Now().Add(harness.Patience))
 	if _, err := io.WriteString(c, "a "+command+"\r\n"); err != nil {
 		return "", err
 	}
