@@ -28,14 +28,16 @@ lint:
 	mandoc -T lint -W warning $$(git ls-files 'man/*.[1-8]')
 
 # Results are not taken from go test's cache: the servers on the machine are part of what is tested. tests/ops installs the
-# packages, and compares them with a second build of its own.
+# packages, and compares them with a second build of its own. Tests wait more than they work, for time limits and for servers,
+# so more of them run at a time than there are processors. A program with the race detector waits a second at its end unless
+# GORACE says otherwise.
 #
 ## test: install what the tests need (as root), then run all of them with the race detector
 test:
 	tests/install.sh
 	$(MAKE) packages ARCHITECTURES=$$($(GO) env GOARCH)
 	$(GO) vet ./...
-	$(GO) test -race -count=1 -timeout=9m ./...
+	GORACE=atexit_sleep_ms=20 $(GO) test -race -vet=off -count=1 -timeout=9m -p 4 -parallel 12 ./...
 
 # The tests named TestVolume, with gigabytes and thousands of sessions where "make test" has little data (the build tag soak).
 #

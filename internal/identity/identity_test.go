@@ -122,7 +122,7 @@ func TestMain(m *testing.M) {
 // Every thread is another user then, and root does not come back. Ids that nobody may have change nothing.
 func TestBecome(t *testing.T) {
 	command := exec.Command("/proc/self/exe")
-	command.Env = []string{"IDENTITY_TEST=1"}
+	command.Env = []string{"IDENTITY_TEST=1", "GORACE=" + os.Getenv("GORACE")}
 	out, err := command.Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -64,7 +64,7 @@ func echoProgram([]string) int {
 func program(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	command := exec.Command("/proc/self/exe", args...)
-	command.Env = []string{"LAUNCH_TEST_PROGRAM=" + name, "PATH=/usr/bin:/bin"}
+	command.Env = []string{"LAUNCH_TEST_PROGRAM=" + name, "PATH=/usr/bin:/bin", "GORACE=" + os.Getenv("GORACE")}
 	return command
 }
 
@@ -182,7 +182,7 @@ func TestOpenListenFD(t *testing.T) {
 	var log strings.Builder
 	// LISTEN_PID has to be the program's own: the shell keeps its pid over exec.
 	command := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0"`, "/proc/"+strconv.Itoa(os.Getpid())+"/exe")
-	command.Env = []string{"LAUNCH_TEST_PROGRAM=echo"}
+	command.Env = []string{"LAUNCH_TEST_PROGRAM=echo", "GORACE=" + os.Getenv("GORACE")}
 	command.ExtraFiles, command.Stderr = []*os.File{file}, &log
 	talk(t, command, conn, file)
 	if got, want := log.String(), "INFO: opened\nINFO: read: EOF\n"; got != want {

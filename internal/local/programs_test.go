@@ -42,7 +42,7 @@ func open() (*launch.Launch, error) {
 func program(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	command := exec.Command("/proc/self/exe", args...)
-	command.Env = []string{"LOCAL_TEST_PROGRAM=" + name, "PATH=/usr/bin:/bin"}
+	command.Env = []string{"LOCAL_TEST_PROGRAM=" + name, "PATH=/usr/bin:/bin", "GORACE=" + os.Getenv("GORACE")}
 	return command
 }
 
@@ -170,7 +170,7 @@ func become(t *testing.T, name string, args ...string) (answer []string, log str
 	command := exec.Command("/bin/dash", append([]string{"-c", `trap '' PIPE HUP TSTP; ulimit -Sn 77; echo 1000000 >/proc/$$/timerslack_ns
 exec "$0" "$@"`,
 		"/proc/" + strconv.Itoa(os.Getpid()) + "/exe"}, args...)...)
-	command.Env = []string{"LOCAL_TEST_PROGRAM=" + name}
+	command.Env = []string{"LOCAL_TEST_PROGRAM=" + name, "GORACE=" + os.Getenv("GORACE")}
 	command.Stdin, command.Stdout, command.Stderr = file, file, &stderr
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

@@ -60,7 +60,7 @@ func open(t *testing.T) string {
 func start(t *testing.T, cred *syscall.Credential, variable, path string) (*exec.Cmd, func() string) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = []string{variable + "=" + path}
+	cmd.Env = []string{variable + "=" + path, "GORACE=" + os.Getenv("GORACE")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	out, err := cmd.StdoutPipe()
 	if err != nil {

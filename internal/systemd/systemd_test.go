@@ -60,7 +60,7 @@ func TestSockets(t *testing.T) {
 		"LISTEN_FDNAMES=socket:socket NOTIFY_SOCKET=x": {"socket unix b", "socket unixpacket a"},
 	} {
 		cmd := exec.Command("/bin/sh", "-c", "exec "+program)
-		cmd.Env = append(strings.Fields(names), childVariable+"=1", "LISTEN_FDS=2")
+		cmd.Env = append(strings.Fields(names), childVariable+"=1", "LISTEN_FDS=2", "GORACE="+os.Getenv("GORACE"))
 		if !strings.Contains(names, "LISTEN_PID") {
 			cmd.Args[2] = "export LISTEN_PID=$$; " + cmd.Args[2]
 		}

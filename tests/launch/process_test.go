@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,8 @@ func TestPipes(t *testing.T) {
 			}[s.name]
 			arguments := s.arguments(t)
 			command := exec.Command(arguments[0], arguments[1:]...)
-			command.Env = []string{s.proxySetting + "=1", "TCPLOCALPORT=9", "TCPREMOTEIP=192.0.2.7"}
+			command.Env = []string{s.proxySetting + "=1", "TCPLOCALPORT=9", "TCPREMOTEIP=192.0.2.7",
+				"GORACE=" + os.Getenv("GORACE")}
 			command.Stdin = strings.NewReader(strings.ReplaceAll(said, "NAME", test.name))
 			var log strings.Builder
 			command.Stderr = &log

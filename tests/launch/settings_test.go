@@ -2,6 +2,7 @@ package launch
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,7 @@ func TestEveryBadSettingIsNamed(t *testing.T) {
 		file := filepath.Join(harness.Dir(t), s.config)
 		write(t, file, "LOGIN_TIMEOUT=60\nHAPROXY=perhaps\n\nexport PORT\n"+s.name+"_TLS_REQUIRED=always\n")
 		command := exec.Command(harness.Bin(t, s.program), "-config", file, "/bin/false", "Maildir")
-		command.Env = []string{s.name + "_PROXY=maybe"}
+		command.Env = []string{s.name + "_PROXY=maybe", "GORACE=" + os.Getenv("GORACE")}
 		var out, log bytes.Buffer
 		command.Stdin, command.Stdout, command.Stderr = strings.NewReader(""), &out, &log
 		if err := command.Run(); command.ProcessState.ExitCode() != 1 {

@@ -154,7 +154,8 @@ func testLaunchers(t *testing.T, p *pki) {
 
 	// Pipes: relayd can do nothing with them.
 	cmd := exec.Command(harness.Bin(t, "imapd-proxy"), server, "Maildir")
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "TCPREMOTEIP=192.0.2.7", "TCPREMOTEPORT=7", "TCPLOCALPORT=143"}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TCPREMOTEIP=192.0.2.7", "TCPREMOTEPORT=7", "TCPLOCALPORT=143",
+		"GORACE=" + os.Getenv("GORACE")}
 	for name, value := range plain {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
