@@ -20,9 +20,9 @@ const (
 var longLines = map[string]int{
 	"authlib":     238,
 	"imapd-proxy": 84,
-	"internal":    218,
+	"internal":    220,
 	"pop3d-proxy": 47,
-	"tests":       239,
+	"tests":       230,
 }
 
 // goFiles calls visit for each Go file with its path below the root.
