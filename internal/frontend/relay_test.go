@@ -11,16 +11,24 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
 )
 
+// bobAt is a login of bob at a mailhost.
+func bobAt(conn launch.Conn) *login.Outcome {
+	return &login.Outcome{
+		Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn},
+	}
+}
+
 // Both directions, what was pipelined, half-close, and the line at the end.
 func TestRelay(t *testing.T) {
 	w := newWorld(t, imap, "RELAY_SOCKET=/nonexistent", "PROXY_USER=someone")
 	server, conn := tcpPair(t)
-	outcome := &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
+	outcome := bobAt(conn)
 	io.WriteString(w.client, "a2 NOOP\r\n")
 	io.WriteString(server, "* 1 EXISTS\r\n")
 	done := make(chan error)
@@ -53,8 +61,9 @@ func TestRelayDropRootFails(t *testing.T) {
 	w := newWorld(t, imap)
 	server, conn := tcpPair(t)
 	w.server.DropRoot = func(string) error { return syscall.EPERM }
-	outcome := &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
-	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); !errors.Is(err, login.ErrTemporary) || len(w.slept) != 1 {
+	outcome := bobAt(conn)
+	err := w.Relay(t.Context(), outcome, "a1 OK\r\n")
+	if !errors.Is(err, login.ErrTemporary) || len(w.slept) != 1 {
 		t.Errorf("%v, slept %v", err, w.slept)
 	}
 	if text, err := io.ReadAll(server); len(text) != 0 || err != nil {
@@ -72,7 +81,7 @@ func TestRelayDropRootFails(t *testing.T) {
 func TestRelayBroken(t *testing.T) {
 	w := newWorld(t, imap)
 	server, conn := tcpPair(t)
-	outcome := &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}
+	outcome := bobAt(conn)
 	go func() {
 		_, _ = io.ReadFull(w.client, make([]byte, 7))
 		server.SetLinger(0)
@@ -81,7 +90,8 @@ func TestRelayBroken(t *testing.T) {
 	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); err != nil {
 		t.Error(err)
 	}
-	if status := w.carrier.Wait(t.Context()); status != 1 || !strings.Contains(w.log.String(), "session broken off, "+from) {
+	status := w.carrier.Wait(t.Context())
+	if status != 1 || !strings.Contains(w.log.String(), "session broken off, "+from) {
 		t.Errorf("status %d, log %s", status, w.log)
 	}
 }

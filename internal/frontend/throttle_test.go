@@ -4,10 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"mailproxy/authlib"
-	"mailproxy/internal/login"
-	"mailproxy/internal/mailhost"
 )
 
 // A process that gives up root has closed the table by then.
@@ -30,7 +26,7 @@ func TestThrottleClosedBeforeDropRoot(t *testing.T) {
 	server, conn := tcpPair(t)
 	server.Close()
 	w.client.Close()
-	w.Relay(t.Context(), &login.Outcome{Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn}}, "a1 OK\r\n")
+	w.Relay(t.Context(), bobAt(conn), "a1 OK\r\n")
 	if !dropped {
 		t.Error("root was not given up")
 	}

@@ -24,11 +24,10 @@ func (s *Session) reachLocal(
 	if c.Type == authlib.AuthLogin {
 		m.User, m.Password = c.User, c.Password
 	}
-	switch {
-	case m.Password == "":
-		s.logNoPassword(account.Address)
-		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
-	case s.isOurselves(addr):
+	if err := s.sendable(m, account); err != nil {
+		return nil, err
+	}
+	if s.isOurselves(addr) {
 		s.LogLocal(account.Address, errLocalIsUs)
 		return nil, ErrTemporary
 	}

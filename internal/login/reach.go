@@ -91,15 +91,24 @@ func (s *Session) template(c *Credentials, account *authlib.Account, tag string)
 		}
 		m.User, m.Password, m.Authzid = s.Config.MasterUser, secret, account.Address
 	}
+	if err := s.sendable(m, account); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// sendable says why an account's name and password cannot be said to a server, which is logged: there is no
+// password, or they would be more than one line of its protocol.
+func (s *Session) sendable(m *mailhost.Conn, account *authlib.Account) error {
 	switch {
 	case m.Password == "":
 		s.logNoPassword(account.Address)
-		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
+		return &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case !text.PlainName(m.User) || !text.Plain(m.Password) || !text.PlainName(m.Authzid):
 		s.logBadAccount(account.Address, errors.New("control character in its address or password"))
-		return nil, ErrTemporary
+		return ErrTemporary
 	}
-	return m, nil
+	return nil
 }
 
 // tryHost tries each address of a server. Its errors are those of reach.

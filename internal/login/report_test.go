@@ -44,9 +44,11 @@ func TestReportLogin(t *testing.T) {
 		want    relay.Report
 	}{
 		{"wrong password", "", password("bob", "x"), nil, relay.Report{Result: relay.LoginRefused}},
-		{"no auth module", "", password("bob", "secret"), errors.New("down"), relay.Report{Result: relay.LoginTemporary}},
+		{"no auth module", "", password("bob", "secret"), errors.New("down"),
+			relay.Report{Result: relay.LoginTemporary}},
 		{"disabled", "disableimap=1", password("bob", "secret"), nil, relay.Report{Result: relay.LoginDisabled}},
-		{"here", "mailhost=proxy.example.com", password("bob", "secret"), nil, relay.Report{Result: relay.LoginLocal}},
+		{"here", "mailhost=proxy.example.com", password("bob", "secret"), nil,
+			relay.Report{Result: relay.LoginLocal}},
 		{"bad option", "mailhost=a/b", password("bob", "secret"), nil, relay.Report{Result: relay.LoginTemporary}},
 		{"no such name", "mailhost=nowhere", password("bob", "secret"), nil, relay.Report{
 			Result: relay.LoginTemporary, Mailhost: "nowhere", Failures: failed("nowhere", "resolve"),
@@ -143,7 +145,8 @@ func TestReportToNobody(t *testing.T) {
 	w := newWorld(t, imap)
 	told := &fakeReports{absent: true}
 	w.service.Reports = told
-	if _, err := w.Login(t.Context(), password("bob", "x"), "a1"); !errors.Is(err, ErrRefused) || told.reports != nil {
+	_, err := w.Login(t.Context(), password("bob", "x"), "a1")
+	if !errors.Is(err, ErrRefused) || told.reports != nil {
 		t.Errorf("%v, reported %v", err, told.reports)
 	}
 }
