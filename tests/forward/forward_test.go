@@ -117,6 +117,7 @@ func TestMaster(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("master's secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	harness.Readable(t, secret)
 	cram := map[string]func(map[string]string) (string, error){
 		"answer": func(vars map[string]string) (string, error) {
 			challenge, err := base64.StdEncoding.DecodeString(vars["challenge"])

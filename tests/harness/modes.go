@@ -11,7 +11,8 @@ type Mode struct {
 	Name   string
 	Relayd *Service // takes over the sessions of this mode's proxies; nil: there is none
 
-	relayd bool // EachMode starts Relayd
+	user   string // who the front ends run as; empty: root
+	relayd bool   // EachMode starts Relayd
 	// listen starts the front ends of one protocol and puts them into p.processes by the names of their
 	// ports.
 	listen func(t testing.TB, p *Proxy, protocol string, o ProxyOptions)
@@ -23,6 +24,8 @@ type Mode struct {
 var Modes = []Mode{
 	{Name: "per connection", listen: underCouriertcpd, idle: noFrontEnds},
 	{Name: "per connection with relayd", relayd: true, listen: underCouriertcpd, idle: noFrontEnds},
+	{Name: "resident", user: residentUser, listen: resident, idle: noSessions},
+	{Name: "resident with relayd", user: residentUser, relayd: true, listen: resident, idle: noSessions},
 }
 
 // PerConnection is the mode without anything besides the front ends, for tests that are about a launcher.
@@ -31,7 +34,9 @@ func PerConnection() *Mode {
 }
 
 // Resident is the mode in which one process serves all connections, for tests that are about it.
-func Resident() *Mode { return &Mode{Name: "resident", listen: resident, idle: noSessions} }
+func Resident() *Mode {
+	return &Mode{Name: "resident", user: residentUser, listen: resident, idle: noSessions}
+}
 
 // WithRelayd is the mode in which this relayd takes the sessions, for tests that are about relayd.
 func WithRelayd(relayd *Service) *Mode {

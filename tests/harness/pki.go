@@ -33,18 +33,3 @@ func (p *PKI) File(t testing.TB, name string, s testcert.Spec) string {
 	Readable(t, path)
 	return path
 }
-
-// Readable makes a secret file one that the resident front ends may read too, and nobody else but root.
-func Readable(t testing.TB, path string) {
-	t.Helper()
-	_, gid, err := ids(residentUser)
-	if err == nil {
-		err = os.Chown(path, 0, gid)
-	}
-	if err == nil {
-		err = os.Chmod(path, 0o640)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}

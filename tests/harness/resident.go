@@ -2,6 +2,7 @@ package harness
 
 import (
 	"maps"
+	"os"
 	"testing"
 )
 
@@ -55,4 +56,39 @@ func noSessions(t testing.TB, p *Proxy) {
 			t.Fatalf("a resident front end still has %d connections open", n)
 		}
 	}
+}
+
+// Readable makes a secret file one that the resident front ends may read too, and nobody else but root.
+func Readable(t testing.TB, path string) {
+	t.Helper()
+	_, gid, err := ids(residentUser)
+	if err == nil {
+		err = os.Chown(path, 0, gid)
+	}
+	if err == nil {
+		err = os.Chmod(path, 0o640)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Give makes a file the property of the user that this mode's front ends run as, until the end of the test.
+func (m *Mode) Give(t testing.TB, path string) {
+	t.Helper()
+	if m.user == "" {
+		return
+	}
+	uid, _, err := ids(m.user)
+	if err == nil {
+		err = os.Chown(path, uid, -1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Chown(path, 0, -1); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -48,7 +48,8 @@ func authdaemond(t testing.TB, program, modules string, settings Env) *Service {
 		own[name] = value
 	}
 	writeAuthdaemonrc(t, filepath.Join(s.Config, "authdaemonrc"), modules, own)
-	cmd := exec.Command(program, "-config", s.Config)
+	// Front ends that run as root may ask anyway.
+	cmd := exec.Command(program, "-config", s.Config, "-allow", residentUser)
 	cmd.Env = baseEnv()
 	s.Process = Start(t, cmd)
 	s.ready(t, "answer on its socket", func() bool { return accepts(s.Socket) })

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +20,7 @@ import (
 func TestHalfClose(t *testing.T) {
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
 		rawWorld(t)
-		cert := testcert.Write(t, filepath.Join(t.TempDir(), "cert.pem"), testcert.CA(t, "x").PEM(t))
+		cert := harness.NewPKI(t).File(t, "cert.pem", testcert.Spec{Name: "x"})
 		p := m.Start(t, harness.ProxyOptions{Addr: addr, TLS: true, Env: harness.Env{"TLS_CERTFILE": cert}})
 		for _, protocol := range []string{"IMAP", "POP3"} {
 			halfClose(t, p, protocol)

@@ -141,6 +141,7 @@ func testClientCertificates(t *testing.T, p *pki, start starter, couriertls bool
 	hosts(t)
 	startAccounts(t, p, dovecotName)
 	secret := testcert.Write(t, filepath.Join(p.Dir, "master"), []byte("master secret\n"))
+	harness.Readable(t, secret)
 	user := func(ca *testcert.Pair, s testcert.Spec) *tls.Config {
 		cfg := &tls.Config{InsecureSkipVerify: true}
 		if ca != nil {

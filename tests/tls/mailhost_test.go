@@ -23,6 +23,7 @@ func testDovecotOverTLS(t *testing.T, p *pki) {
 	hosts(t)
 	dovecot := startAccounts(t, p, dovecotName)
 	secret := testcert.Write(t, p.Dir+"/master", []byte("master secret\n"))
+	harness.Readable(t, secret)
 	for i, env := range []harness.Env{
 		{"PROXY_TLS": "STARTTLS"},
 		{"PROXY_TLS": "YES"},
