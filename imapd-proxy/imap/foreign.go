@@ -16,6 +16,10 @@ import (
 func (u *upstream) follow(context.Context) error {
 	u.step = mailhost.StepFollow
 	u.m.Answer = u.said.bytes
+	if u.m.Local { // nothing of its capabilities is foreign, and its words are the local server's
+		u.m.Answer = append(u.m.Answer, u.final+crlf...)
+		return nil
+	}
 	code := ""
 	switch u.m.Config.IMAP.Foreign {
 	case config.ForeignAnswer:

@@ -23,6 +23,8 @@ type upstream struct {
 	capabilities string
 	// learned is the last list that came with an answer to our commands.
 	learned string
+	// final is the mailhost's tagged response to the login.
+	final string
 	// said is what the mailhost has to say to the client, from the login command on.
 	said kept
 	// proxy: the mailhost has greeted us as a proxy of our own kind.
@@ -161,6 +163,7 @@ func (u *upstream) login(ctx context.Context) error {
 		return err
 	}
 	u.said.end(false) // the tagged response is for us
+	u.final = r.text
 	if r.status != "OK" {
 		return &login.RejectedError{Step: u.step, Answer: r.answer(u.brief(r.text))}
 	}

@@ -45,7 +45,8 @@ type Conn struct {
 	Config *config.Config
 	// Log is the session's.
 	Log *maillog.Log
-	// Answer is the dialogue's own: what it wants to pass to the client later (foreign capabilities).
+	// Answer is the dialogue's own: what it wants to pass to the client later (foreign capabilities, and what
+	// PROXY_LOCAL has said to the login).
 	Answer []byte
 }
 

@@ -21,6 +21,7 @@ import (
 	"mailproxy/internal/local"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/systemd"
+	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
 )
@@ -95,6 +96,7 @@ func start(o Options) (*service, error) {
 		Protocol: o.Program.Protocol, Log: s.log,
 		Auth:   frontend.NewAuth(c, o.Stderr),
 		Engine: func() (relay.Carrier, error) { return s.engine, nil },
+		TLS:    frontend.FileTLS{Settings: c.TLS, Memory: &tlsconf.Memory{}},
 	}
 	relayd := frontend.NewRelayd(c)
 	relayd.Keep = relaydConnections

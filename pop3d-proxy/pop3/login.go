@@ -17,7 +17,11 @@ func (d *dialogue) login(ctx context.Context, failed string, c *login.Credential
 		return d.local(failed, outcome)
 	}
 	if err == nil {
-		err = d.s.Relay(ctx, outcome, "+OK Connected to proxy server.\r\n")
+		answer := "+OK Connected to proxy server.\r\n"
+		if outcome.Mailhost.Local {
+			answer = string(outcome.Mailhost.Answer)
+		}
+		err = d.s.Relay(ctx, outcome, answer)
 	}
 	switch {
 	case err == nil:

@@ -37,7 +37,13 @@ func loginMailhost(ctx context.Context, m *mailhost.Conn) error {
 	if err := u.command(mailhost.StepUser, "USER "+m.User); err != nil {
 		return u.withoutUser(err)
 	}
-	return rejected(mailhost.StepPassword, u.command(mailhost.StepPassword, "PASS "+m.Password))
+	if err := u.command(mailhost.StepPassword, "PASS "+m.Password); err != nil {
+		return rejected(mailhost.StepPassword, err)
+	}
+	if m.Local { // the words are the local server's
+		m.Answer = []byte(u.final + "\r\n")
+	}
+	return nil
 }
 
 // sendable checks what the account database and the client gave us once more, here where it would become a
@@ -56,6 +62,8 @@ func sendable(m *mailhost.Conn) error {
 type upstream struct {
 	m  *mailhost.Conn
 	in *line.Reader
+	// final is the last +OK.
+	final string
 }
 
 func (u *upstream) greeting() error {
@@ -128,6 +136,7 @@ func (u *upstream) line() (string, error) {
 func (u *upstream) parse(text string) error {
 	status, code := parseResponse(text)
 	if status == statusOK {
+		u.final = text
 		return nil
 	}
 	shown := u.m.Redact(text)

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -115,15 +116,17 @@ type TCPD struct {
 // only, couriertcpd without look-ups. The Log gets the program's standard error.
 func Couriertcpd(t testing.TB, o TCPD) *Process {
 	t.Helper()
-	return couriertcpd(t, o, new(Log))
+	log := new(Log)
+	return couriertcpd(t, o, log, log)
 }
 
-func couriertcpd(t testing.TB, o TCPD, log *Log) *Process {
+// couriertcpd is Couriertcpd with a Log that others may write to as well; the output goes to out.
+func couriertcpd(t testing.TB, o TCPD, log *Log, out io.Writer) *Process {
 	t.Helper()
 	args := []string{"/usr/sbin/couriertcpd", "-address=" + o.Addr, "-maxprocs=4000", "-maxperip=4000", "-nodnslookup", "-noidentlookup"}
 	args = append(args, o.Options...)
 	args = append(append(args, strconv.Itoa(o.Port)), o.Program...)
-	p := startLogging(t, underSettings(o, args), log)
+	p := startLogging(t, underSettings(o, args), log, out)
 	p.waitListen(t, hostPort(o.Addr, o.Port))
 	return p
 }

@@ -28,6 +28,10 @@ var Modes = []Mode{
 	{Name: "resident with relayd", user: residentUser, relayd: true, listen: resident, idle: noSessions},
 }
 
+// Launched says that a launcher starts a process for each connection, with what it knows of the connection in
+// the environment.
+func (m *Mode) Launched() bool { return m.user == "" }
+
 // PerConnection is the mode without anything besides the front ends, for tests that are about a launcher.
 func PerConnection() *Mode {
 	return &Mode{Name: Modes[0].Name, listen: Modes[0].listen, idle: Modes[0].idle}

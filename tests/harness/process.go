@@ -28,24 +28,25 @@ type Process struct {
 // after 3 seconds SIGKILL.
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
-	return startLogging(t, cmd, new(Log))
+	log := new(Log)
+	return startLogging(t, cmd, log, log)
 }
 
-// startLogging is Start with a Log that others may write to as well.
-func startLogging(t testing.TB, cmd *exec.Cmd, log *Log) *Process {
+// startLogging is Start with a Log that others may write to as well; the output goes to out.
+func startLogging(t testing.TB, cmd *exec.Cmd, log *Log, out io.Writer) *Process {
 	t.Helper()
 	p := &Process{Cmd: cmd, Log: log, name: filepath.Base(cmd.Path), done: make(chan struct{})}
 	// A pipe of our own: a successor of the program, as relayd has, writes there when the program has long
 	// ended.
-	in, out, err := os.Pipe()
+	in, pipe, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if cmd.Stdout == nil {
-		cmd.Stdout = out
+		cmd.Stdout = pipe
 	}
 	if cmd.Stderr == nil {
-		cmd.Stderr = out
+		cmd.Stderr = pipe
 	}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -53,7 +54,7 @@ func startLogging(t testing.TB, cmd *exec.Cmd, log *Log) *Process {
 	cmd.SysProcAttr.Setpgid = true
 	cmd.WaitDelay = time.Second
 	err = cmd.Start()
-	out.Close()
+	pipe.Close()
 	if err != nil {
 		in.Close()
 		t.Fatalf("start %s (missing? tests/install.sh installs what the tests need): %v", cmd, err)
@@ -62,7 +63,7 @@ func startLogging(t testing.TB, cmd *exec.Cmd, log *Log) *Process {
 	go func() {
 		defer close(copied)
 		defer in.Close()
-		io.Copy(p.Log, in)
+		io.Copy(out, in)
 	}()
 	go func() {
 		cmd.Wait()

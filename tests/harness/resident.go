@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"bytes"
+	"io"
 	"maps"
 	"os"
 	"testing"
@@ -45,7 +47,31 @@ func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 	couriertcpd(t, TCPD{
 		Addr: o.Addr, Port: localPort + ports[protocol], Config: front.config, Env: here,
 		Program: []string{bin(t, front.program), local, "Maildir"},
-	}, process.Log)
+	}, process.Log, &withoutConnections{to: process.Log})
+}
+
+// withoutConnections passes whole lines on, but those that say that a connection has come in: what comes to
+// PROXY_LOCAL is no client's first.
+type withoutConnections struct {
+	to   io.Writer
+	rest []byte
+}
+
+func (w *withoutConnections) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	for {
+		i := bytes.IndexByte(w.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		line := w.rest[:i+1]
+		if !bytes.HasPrefix(line, []byte("DEBUG: Connection, ")) {
+			if _, err := w.to.Write(line); err != nil {
+				return 0, err
+			}
+		}
+		w.rest = w.rest[i+1:]
+	}
 }
 
 // noSessions waits until the resident front ends serve nobody: they have no connection open.
