@@ -84,7 +84,7 @@ func ReadAccount(r io.Reader) (*Account, error) {
 			// Only a last line can end the answer: no need to look at the rest twice.
 			if bytes.HasSuffix(buf, []byte("\n.\n")) || string(buf) == AnswerEnd ||
 				bytes.HasSuffix(buf, []byte(AnswerFail)) {
-				if a, perr := parseAccount(buf); perr != errIncomplete {
+				if a, _, perr := parseAccount(buf); perr != errIncomplete {
 					return a, perr
 				}
 			}
@@ -93,7 +93,7 @@ func ReadAccount(r io.Reader) (*Account, error) {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			if a, perr := parseAccount(buf); perr != errIncomplete {
+			if a, _, perr := parseAccount(buf); perr != errIncomplete {
 				return a, perr
 			}
 			return nil, err
@@ -107,30 +107,30 @@ func ReadAccount(r io.Reader) (*Account, error) {
 	}
 }
 
-// parseAccount parses an answer to AUTH or PRE.
-func parseAccount(buf []byte) (*Account, error) {
-	a := new(Account)
+// parseAccount parses an answer to AUTH or PRE; rest is what follows it in buf.
+func parseAccount(buf []byte) (a *Account, rest []byte, err error) {
+	a = new(Account)
 	var uid, gid string
 	refused := ErrRefused
 	for {
 		i := bytes.IndexByte(buf, '\n')
 		if i < 0 {
-			return nil, errIncomplete
+			return nil, nil, errIncomplete
 		}
 		line := string(buf[:i])
 		buf = buf[i+1:]
 		switch line {
 		case ".":
 			if err := a.setWireIDs(uid, gid); err != nil {
-				return nil, err
+				return nil, buf, err
 			}
-			return a, nil
+			return a, buf, nil
 		case "FAIL":
-			return nil, refused
+			return nil, buf, refused
 		}
 		key, value, ok := strings.Cut(line, "=")
 		if !ok || HasControl(line) {
-			return nil, ErrProtocol
+			return nil, nil, ErrProtocol
 		}
 		switch key {
 		case refusedKey:

@@ -35,7 +35,8 @@ var ErrNoProgram = errors.New("no authdaemond to start")
 // maxClientWait is what a negative time limit of a Client stands for: long, but not for ever.
 const maxClientWait = time.Hour
 
-// Client asks an authdaemon, one connection a request. It may be used by many goroutines at once.
+// Client asks an authdaemon: one connection a request, or with Keep on connections that are kept. It may be
+// used by many goroutines at once.
 //
 // Its methods return an error that is [ErrRefused] when the answer was no; every other error means that there
 // was no answer: tell the user to come back later. Errors name the socket and the step; they never hold a
@@ -53,6 +54,15 @@ type Client struct {
 	// OneShot, if not nil, returns a connection to a daemon started for one request. It is called when nobody
 	// listens on Socket: no such file, or connection refused. See [Starter].
 	OneShot func(ctx context.Context) (net.Conn, error)
+	// Keep is how many connections to the daemon's second socket, see [PersistentSocket], are kept for the next
+	// questions of Authenticate and Lookup; 0 = the second socket is not used. Where there is none, Socket is
+	// asked.
+	Keep int
+	// Connections is how many of them there are at once; 0 = [DefaultConnections]. Each question has one of its
+	// own until it is answered; further ones wait.
+	Connections int
+
+	pool pool
 }
 
 // Authenticate returns the account that req proves to own.
@@ -99,6 +109,11 @@ func (c *Client) Enumerate(ctx context.Context, yield func(*Account) error) erro
 
 // account asks for one account.
 func (c *Client) account(ctx context.Context, req Request) (a *Account, err error) {
+	if c.Keep > 0 {
+		if a, ok, err := c.askKept(ctx, req); ok {
+			return a, err
+		}
+	}
 	err = c.ask(ctx, req, func(r io.Reader) error {
 		a, err = ReadAccount(r)
 		return err
@@ -137,18 +152,7 @@ func (c *Client) ask(ctx context.Context, req Request, read func(io.Reader) erro
 
 // connect reaches the daemon, or starts one.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
-	timeout := positive(c.ConnectTimeout, DefaultConnectTimeout)
-	if end, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(end))
-	}
-	dial := c.Dial
-	if dial == nil {
-		dial = func(ctx context.Context, socket string, limit time.Duration) (net.Conn, error) {
-			dialer := net.Dialer{Timeout: limit}
-			return dialer.DialContext(ctx, "unix", socket)
-		}
-	}
-	conn, err := dial(ctx, c.socket(), timeout)
+	conn, err := c.dial(ctx, c.socket())
 	if err == nil {
 		if err := c.checkListener(conn); err != nil {
 			conn.Close()
@@ -173,6 +177,19 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// dial connects to a socket.
+func (c *Client) dial(ctx context.Context, socket string) (net.Conn, error) {
+	limit := positive(c.ConnectTimeout, DefaultConnectTimeout)
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(end))
+	}
+	if c.Dial != nil {
+		return c.Dial(ctx, socket, limit)
+	}
+	dialer := net.Dialer{Timeout: limit}
+	return dialer.DialContext(ctx, "unix", socket)
+}
+
 // checkListener looks who listens on the socket.
 func (c *Client) checkListener(conn net.Conn) error {
 	sc, ok := conn.(syscall.Conn)
@@ -195,8 +212,13 @@ func (c *Client) socket() string {
 	return c.Socket
 }
 
-// failed says at which step the daemon did not answer. A context that ended is the cause of what it broke.
+// failed says at which step the daemon did not answer on the first socket.
 func (c *Client) failed(ctx context.Context, step string, err error) error {
+	return failed(ctx, c.socket(), step, err)
+}
+
+// failed says at which step the daemon did not answer. A context that ended is the cause of what it broke.
+func failed(ctx context.Context, socket, step string, err error) error {
 	switch end, ok := ctx.Deadline(); {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
@@ -213,7 +235,7 @@ func (c *Client) failed(ctx context.Context, step string, err error) error {
 	case errors.Is(err, ErrProtocol):
 		err = fmt.Errorf("answer: %w", err)
 	}
-	return fmt.Errorf("authdaemond at %s: %s: %w", c.socket(), step, err)
+	return fmt.Errorf("authdaemond at %s: %s: %w", socket, step, err)
 }
 
 // positive returns d, or def for 0.

@@ -212,14 +212,20 @@ func Incomplete(err error) bool { return err == errIncomplete }
 // does not hold all of it yet, [Incomplete] is true of the error; [ErrProtocol] means that no further byte
 // will help.
 func ParseRequest(buf []byte) (Request, error) {
+	req, _, err := parseRequest(buf)
+	return req, err
+}
+
+// parseRequest is ParseRequest; rest is what follows the request in buf.
+func parseRequest(buf []byte) (req Request, rest []byte, err error) {
 	remoteIP := ""
 	for {
 		i := bytes.IndexByte(buf, '\n')
 		if i > MaxLine || i < 0 && len(buf) > MaxLine {
-			return nil, ErrProtocol
+			return nil, nil, ErrProtocol
 		}
 		if i < 0 {
-			return nil, errIncomplete
+			return nil, nil, errIncomplete
 		}
 		line := buf[:i]
 		buf = buf[i+1:]
@@ -227,42 +233,49 @@ func ParseRequest(buf []byte) (Request, error) {
 			return parseAuth(n, buf, remoteIP)
 		}
 		if args, ok := bytes.CutPrefix(line, []byte("PRE ")); ok {
-			return parsePre(string(args), remoteIP)
+			req, err = parsePre(string(args), remoteIP)
+			return req, buf, err
 		}
 		if args, ok := bytes.CutPrefix(line, []byte("PASSWD ")); ok {
-			return parsePasswd(string(args), remoteIP)
+			req, err = parsePasswd(string(args), remoteIP)
+			return req, buf, err
 		}
 		if string(line) == "ENUMERATE" {
-			return &EnumerateRequest{RemoteIP: remoteIP}, nil
+			return &EnumerateRequest{RemoteIP: remoteIP}, buf, nil
 		}
 		name, value, ok := bytes.Cut(line, []byte("="))
 		if !ok || len(name) == 0 || bytes.IndexByte(name, ' ') >= 0 {
-			return nil, ErrProtocol
+			return nil, nil, ErrProtocol
 		}
 		if string(name) == "TCPREMOTEIP" {
 			if remoteIP = string(value); HasControl(remoteIP) {
-				return nil, ErrProtocol
+				return nil, nil, ErrProtocol
 			}
 		}
 	}
 }
 
-// parseAuth parses what follows "AUTH ".
-func parseAuth(length, buf []byte, remoteIP string) (Request, error) {
+// parseAuth parses what follows "AUTH ": a length, a newline, and in buf what has that length.
+func parseAuth(length, buf []byte, remoteIP string) (req Request, rest []byte, err error) {
 	n := 0
 	for _, c := range length {
 		if c < '0' || c > '9' || n > MaxAuthBody {
-			return nil, ErrProtocol
+			return nil, nil, ErrProtocol
 		}
 		n = n*10 + int(c-'0')
 	}
 	if len(length) == 0 || n > MaxAuthBody {
-		return nil, ErrProtocol
+		return nil, nil, ErrProtocol
 	}
 	if len(buf) < n {
-		return nil, errIncomplete
+		return nil, nil, errIncomplete
 	}
-	body := string(buf[:n])
+	req, err = parseAuthBody(string(buf[:n]), remoteIP)
+	return req, buf[n:], err
+}
+
+// parseAuthBody parses "<service>\n<authtype>\n<authdata>".
+func parseAuthBody(body, remoteIP string) (Request, error) {
 	service, rest, ok := strings.Cut(body, "\n")
 	kind, rest, ok2 := strings.Cut(rest, "\n")
 	if !ok || !ok2 {

@@ -92,7 +92,7 @@ func (f *fake) Enumerate(ctx context.Context, yield func(*authlib.Account) error
 type lines struct{ testlog.Log }
 
 // fakeAsker asks fakes under the settings of an authdaemonrc.
-func fakeAsker(t *testing.T, rc string, fakes ...*fake) (*asker, *lines) {
+func fakeAsker(t testing.TB, rc string, fakes ...*fake) (*asker, *lines) {
 	t.Helper()
 	s, err := parseRC("rc", rc)
 	if err != nil {
@@ -117,7 +117,7 @@ type started struct {
 }
 
 // listening makes the daemon's socket in a directory.
-func listening(t *testing.T, dir string) *sockets {
+func listening(t testing.TB, dir string) *sockets {
 	t.Helper()
 	s := &sockets{}
 	if err := s.listen(dir, nil); err != nil {
@@ -127,7 +127,7 @@ func listening(t *testing.T, dir string) *sockets {
 }
 
 // start serves a on a socket of its own until the end of the test.
-func start(t *testing.T, a *asker, change func(*server)) *started {
+func start(t testing.TB, a *asker, change func(*server)) *started {
 	t.Helper()
 	// t.TempDir may be longer than the path of a socket can be.
 	dir, err := os.MkdirTemp("", "authd")
@@ -135,24 +135,35 @@ func start(t *testing.T, a *asker, change func(*server)) *started {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	return startIn(t, dir, a, change)
+}
+
+// startIn is start in a directory.
+func startIn(t testing.TB, dir string, a *asker, change func(*server)) *started {
+	t.Helper()
 	socks := listening(t, dir)
-	l := socks.clients[0]
 	s := newServer(a)
 	if change != nil {
 		change(s)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	st := &started{server: s, path: filepath.Join(dir, "socket"), stop: cancel, done: make(chan error, 1)}
+	st := &started{server: s, path: filepath.Join(dir, "socket"), stop: cancel, done: make(chan error, 2)}
 	st.Client = &authlib.Client{Socket: st.path}
-	go func() {
-		err := s.serve(ctx, l)
-		l.Close()
-		st.done <- err
-	}()
+	for l, serve := range map[*net.UnixListener]func(context.Context, *net.UnixListener) error{
+		socks.clients[0]: s.serve, socks.persistent[0]: s.servePersistent,
+	} {
+		go func() {
+			err := serve(ctx, l)
+			l.Close()
+			st.done <- err
+		}()
+	}
 	t.Cleanup(func() {
 		cancel()
-		if err := <-st.done; err != nil {
-			t.Error(err)
+		for range cap(st.done) {
+			if err := <-st.done; err != nil {
+				t.Error(err)
+			}
 		}
 		drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -176,7 +187,7 @@ func (s *started) login(user, password string) string {
 }
 
 // dial connects without a word.
-func (s *started) dial(t *testing.T) net.Conn {
+func (s *started) dial(t testing.TB) net.Conn {
 	t.Helper()
 	c, err := net.Dial("unix", s.path)
 	if err != nil {
@@ -187,7 +198,7 @@ func (s *started) dial(t *testing.T) net.Conn {
 }
 
 // has waits for a text in the log.
-func (l *lines) has(t *testing.T, text string) {
+func (l *lines) has(t testing.TB, text string) {
 	t.Helper()
 	if !testlog.Eventually(func() bool { return strings.Contains(l.String(), text) }) {
 		t.Errorf("not in the log: %q; log:\n%s", text, l)

@@ -20,10 +20,11 @@ import (
 
 // sockets are what the daemon serves on.
 type sockets struct {
-	clients []*net.UnixListener
-	where   string       // for the log
-	scraper net.Listener // nil = no metrics
-	remove  []func()
+	// clients are sockets for one request a connection, persistent those for more.
+	clients, persistent []*net.UnixListener
+	where               string       // for the log
+	scraper             net.Listener // nil = no metrics
+	remove              []func()
 }
 
 // close removes the files of sockets that were made here.
@@ -61,29 +62,41 @@ func (s *sockets) inherit() error {
 				return fmt.Errorf("socket %s of the service manager is not a unix socket", f.Name())
 			default:
 				u.SetUnlinkOnClose(false)
-				s.clients = append(s.clients, u)
-				s.where = u.Addr().String()
+				s.add(u, u.Addr().String())
 			}
 		}
 	}
 	return nil
 }
 
-// listen makes the socket <directory>/socket where systemd has made none. Everybody may connect who may enter
-// the directory: a directory that is made here lets in root and the service's group; -allow says who is
-// answered.
+// add sorts a socket by its path.
+func (s *sockets) add(l *net.UnixListener, path string) {
+	if authlib.IsPersistent(path) {
+		s.persistent = append(s.persistent, l)
+		return
+	}
+	s.clients, s.where = append(s.clients, l), path
+}
+
+// listen makes the socket <directory>/socket, and the one for persistent connections beside it, where systemd
+// has made none. Everybody may connect who may enter the directory: a directory that is made here lets in
+// root and the service's group; -allow says who is answered.
 func (s *sockets) listen(folder string, as *systemUser) error {
-	if len(s.clients) > 0 {
+	if len(s.clients) > 0 || len(s.persistent) > 0 {
 		return nil
 	}
-	socket := unixsocket.Socket{Path: filepath.Join(folder, "socket"), Type: unix.SOCK_STREAM, Mode: 0o777,
-		User: as.fileUser(), MakeDir: true}
-	l, err := socket.Listen()
-	if err != nil {
-		return err
+	first := filepath.Join(folder, "socket")
+	for _, path := range []string{first, authlib.PersistentSocket(first)} {
+		socket := unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: 0o777,
+			User: as.fileUser(), MakeDir: true}
+		l, err := socket.Listen()
+		if err != nil {
+			s.close()
+			return err
+		}
+		s.remove = append(s.remove, l.Remove)
+		s.add(l.UnixListener, path)
 	}
-	s.clients, s.where = append(s.clients, l.UnixListener), socket.Path
-	s.remove = append(s.remove, l.Remove)
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -224,7 +225,7 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 	if socks.scraper != nil {
 		go srv.serveMetrics(ctx, socks.scraper)
 	}
-	return p.serve(ctx, srv, socks.clients)
+	return p.serve(ctx, srv, socks)
 }
 
 // identity returns the user to become, or nil to stay what we are. Unless -user names one, it is Courier's
@@ -262,13 +263,17 @@ func firstFolder(folders []string) string {
 	return folders[0]
 }
 
-// serve serves the listeners, reloads when told to, and drains at the end.
-func (p *program) serve(ctx context.Context, srv *server, listeners []*net.UnixListener) int {
+// serve serves the sockets, reloads when told to, and drains at the end.
+func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	listeners := slices.Concat(socks.clients, socks.persistent)
 	failed := make(chan error, len(listeners))
-	for _, l := range listeners {
+	for _, l := range socks.clients {
 		go func() { failed <- srv.serve(ctx, l) }()
+	}
+	for _, l := range socks.persistent {
+		go func() { failed <- srv.servePersistent(ctx, l) }()
 	}
 	if err := systemd.Notify("READY=1"); err != nil {
 		p.log.warnf("NOTIFY_SOCKET: %v", err)

@@ -49,8 +49,8 @@ type numbers struct {
 	denied *metrics.Counter
 }
 
-// newNumbers returns numbers that are all 0; waiting and underWay are asked for when they are shown.
-func newNumbers(waiting, underWay func() float64) *numbers {
+// newNumbers returns numbers that are all 0; the others are asked for when they are shown.
+func newNumbers(waiting, underWay, connections func() float64) *numbers {
 	n := &numbers{set: metrics.NewSet()}
 	for k, request := range [kinds]string{"auth", "lookup", "password", "enumerate"} {
 		for r, result := range [results]string{"ok", "refused", "temporary"} {
@@ -68,6 +68,7 @@ func newNumbers(waiting, underWay func() float64) *numbers {
 	n.denied = n.set.NewCounter("authdaemond_denied_total")
 	n.set.NewGauge("authdaemond_waiting_clients", waiting)
 	n.set.NewGauge("authdaemond_requests_under_way", underWay)
+	n.set.NewGauge("authdaemond_persistent_connections", connections)
 	return n
 }
 

@@ -21,10 +21,16 @@ const (
 	defaultModules = "authuserdb"
 	defaultDaemons = 5
 	defaultVar     = "/run/courier/authdaemon"
+	// Persistent connections at once, and seconds until a silent one is closed.
+	defaultConnections = 1024
+	defaultIdle        = 300
 )
 
-// maxDaemons bounds a slip of the pen.
-const maxDaemons = 1000
+// Bounds on slips of the pen.
+const (
+	maxDaemons     = 1000
+	maxConnections = 50000
+)
 
 // maxRC is how much of an authdaemonrc is read, in bytes.
 const maxRC = 1 << 20
@@ -44,6 +50,10 @@ type settings struct {
 	// cacheTTL is how long a successful answer may be repeated without asking (AUTH_CACHE_TTL, seconds); 0 = not
 	// at all.
 	cacheTTL time.Duration
+	// connections is how many persistent connections there may be (AUTH_PERSISTENT_CONNECTIONS), idle how long
+	// one may be silent (AUTH_PERSISTENT_TIMEOUT, seconds).
+	connections int
+	idle        time.Duration
 	// metrics is where counters are served (AUTH_METRICS): a path, or a loopback address and port; empty =
 	// nowhere.
 	metrics string
@@ -76,7 +86,9 @@ func readRC(folder string) (*settings, error) {
 // known are the settings of authdaemonrc, ours and Courier's.
 var known = []string{
 	"authmodulelist", "authmodulelistorig", "daemons", "authdaemonvar", "subsystem", "DEBUG_LOGIN",
-	"DEFAULTOPTIONS", "LOGGEROPTS", "AUTH_CACHE_TTL", "AUTH_METRICS", "LDAPTLS_CACERT", "LDAPTLS_CACERTDIR", "LDAPTLS_CERT",
+	"DEFAULTOPTIONS", "LOGGEROPTS", "AUTH_CACHE_TTL", "AUTH_METRICS",
+	"AUTH_PERSISTENT_CONNECTIONS", "AUTH_PERSISTENT_TIMEOUT",
+	"LDAPTLS_CACERT", "LDAPTLS_CACERTDIR", "LDAPTLS_CERT",
 	"LDAPTLS_KEY", "LDAPTLS_REQCERT", "LDAPTLS_CIPHER_SUITE", "LDAPTLS_CRLFILE", "LDAPTLS_CRLCHECK",
 }
 
@@ -94,6 +106,7 @@ func isRead(name string) bool {
 // that names line and setting.
 func parseRC(path, text string) (*settings, error) {
 	s := &settings{modules: []string{defaultModules}, daemons: defaultDaemons, folder: defaultVar,
+		connections: defaultConnections, idle: defaultIdle * time.Second,
 		ldapTLS: make(map[string]string)}
 	values := make(map[string]string)
 	number := 0
@@ -150,9 +163,11 @@ func (s *settings) set(name, value string) (warning string, err error) {
 		s.defaults, remarks, err = authlib.Options(value).Clean()
 		warning = strings.Join(remarks, "; ")
 	case "AUTH_CACHE_TTL":
-		var n int
-		n, err = count(value, 0, 24*3600)
-		s.cacheTTL = time.Duration(n) * time.Second
+		s.cacheTTL, err = seconds(value, 0)
+	case "AUTH_PERSISTENT_CONNECTIONS":
+		s.connections, err = count(value, 1, maxConnections)
+	case "AUTH_PERSISTENT_TIMEOUT":
+		s.idle, err = seconds(value, 1)
 	case "AUTH_METRICS":
 		s.metrics = value
 	default:
@@ -178,6 +193,12 @@ func debugLevel(text string) (int, error) {
 		return max(authlib.Atoi(text), 1), nil
 	}
 	return 0, nil
+}
+
+// seconds parses a time of a day at most.
+func seconds(s string, least int) (time.Duration, error) {
+	n, err := count(s, least, 24*3600)
+	return time.Duration(n) * time.Second, err
 }
 
 // count parses a number within bounds.

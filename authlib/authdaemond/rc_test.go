@@ -10,7 +10,8 @@ import (
 )
 
 func TestParseRC(t *testing.T) {
-	defaults := settings{modules: []string{"authuserdb"}, daemons: 5, folder: "/run/courier/authdaemon", ldapTLS: map[string]string{}}
+	defaults := settings{modules: []string{"authuserdb"}, daemons: 5, folder: "/run/courier/authdaemon",
+		connections: 1024, idle: 300 * time.Second}
 	show := func(s *settings) string { return fmt.Sprintf("%+v", *s) }
 	for _, test := range []struct {
 		text string
@@ -22,6 +23,8 @@ func TestParseRC(t *testing.T) {
 		{"authmodulelist=authldap", func(s *settings) { s.modules = []string{"authldap"} }},
 		{"authmodulelist=\"\"\n", func(s *settings) { s.modules = nil }},
 		{"authmodulelist='authldap authldap'\r\n", func(s *settings) { s.modules = []string{"authldap"} }},
+		{"AUTH_PERSISTENT_CONNECTIONS=7\nAUTH_PERSISTENT_TIMEOUT=5\n",
+			func(s *settings) { s.connections, s.idle = 7, 5*time.Second }},
 		// The last counts, the opposite of the auth*rc files.
 		{"daemons=7\ndaemons=9\n", func(s *settings) { s.daemons = 9 }},
 		{"authdaemonvar=/x\nDEBUG_LOGIN=2\n", func(s *settings) { s.folder, s.debug = "/x", 2 }},
@@ -68,12 +71,15 @@ func TestParseRC(t *testing.T) {
 		}
 	}
 	const quoted = "after the value: a value with blanks has to be quoted"
+	const connections = `rc:1: AUTH_PERSISTENT_CONNECTIONS: `
 	const switched = "must be yes, no, true, false, on, off, 1 or 0"
 	for text, want := range map[string]string{
 		"\ndaemons=0\n":                                `rc:2: daemons: "0" is not a number from 1 to 1000`,
 		"daemons=1001\n":                               `rc:1: daemons: "1001" is not a number from 1 to 1000`,
 		"daemons=\n":                                   `rc:1: daemons: "" is not a number from 1 to 1000`,
 		"AUTH_CACHE_TTL=1m\n":                          `rc:1: AUTH_CACHE_TTL: "1m" is not a number from 0 to 86400`,
+		"AUTH_PERSISTENT_CONNECTIONS=0\n":              connections + `"0" is not a number from 1 to 50000`,
+		"AUTH_PERSISTENT_TIMEOUT=0\n":                  `rc:1: AUTH_PERSISTENT_TIMEOUT: "0" is not a number from 1 to 86400`,
 		"authdaemonvar=run\n":                          `rc:1: authdaemonvar: not an absolute path`,
 		"DEFAULTOPTIONS=\"a\tb=c\"\n":                  `rc:1: DEFAULTOPTIONS: control character`,
 		"DEFAULTOPTIONS=\"disableimap=maybe\"\n":       `rc:1: DEFAULTOPTIONS: option disableimap="maybe": ` + switched,
@@ -105,7 +111,10 @@ func TestSampleRC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"authmodulelist", "daemons", "authdaemonvar", "DEBUG_LOGIN", "DEFAULTOPTIONS", "AUTH_CACHE_TTL", "AUTH_METRICS", "#LDAPTLS_CACERT"} {
+	for _, name := range []string{
+		"authmodulelist", "daemons", "authdaemonvar", "DEBUG_LOGIN", "DEFAULTOPTIONS", "AUTH_CACHE_TTL", "AUTH_METRICS",
+		"AUTH_PERSISTENT_CONNECTIONS", "AUTH_PERSISTENT_TIMEOUT", "#LDAPTLS_CACERT",
+	} {
 		if !strings.Contains(string(text), "\n"+name+"=") {
 			t.Errorf("etc/authdaemonrc does not show %s", name)
 		}

@@ -59,6 +59,9 @@ type server struct {
 	drained chan struct{}
 
 	waiting atomic.Int64 // clients that have not sent their request yet
+	// connections counts the persistent ones, crowded what is said of those beyond the limit.
+	connections atomic.Int64
+	crowded     peercred.Complaints
 	// underWay counts requests from their last byte to the end of the answer.
 	underWay atomic.Int64
 	metrics  *numbers
@@ -112,6 +115,7 @@ func newServer(a *asker) *server {
 	s.metrics = newNumbers(
 		func() float64 { return float64(s.waiting.Load()) },
 		func() float64 { return float64(s.underWay.Load()) },
+		func() float64 { return float64(s.connections.Load()) },
 	)
 	s.use(a)
 	return s
@@ -154,7 +158,7 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
-	var complained time.Time
+	var pause acceptPause
 	for {
 		fd := -1
 		var errno unix.Errno
@@ -183,12 +187,7 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 		case errno == unix.ECONNABORTED || errno == unix.EINTR:
 			continue
 		case errno != 0:
-			// Out of descriptors or memory: those who are being served will give some back.
-			if now := time.Now(); now.Sub(complained) > time.Minute {
-				complained = now
-				s.log.errf("accept: %v", errno)
-			}
-			time.Sleep(20 * time.Millisecond)
+			pause.after(s.log, errno)
 			continue
 		}
 		s.hand(ctx, fd)

@@ -353,9 +353,10 @@ func TestReloadAndDrain(t *testing.T) {
 func TestListen(t *testing.T) {
 	dir := t.TempDir() + "/new"
 	socks := listening(t, dir)
-	info, err := os.Stat(dir + "/socket")
-	if err != nil || info.Mode() != os.ModeSocket|0o777 {
-		t.Errorf("socket: %v, %v", info.Mode(), err)
+	for _, name := range []string{"/socket", "/socket.persistent"} {
+		if info, err := os.Stat(dir + name); err != nil || info.Mode() != os.ModeSocket|0o777 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o750 {
 		t.Errorf("folder: %v, %v", info.Mode(), err)
@@ -364,17 +365,18 @@ func TestListen(t *testing.T) {
 		t.Errorf("second daemon: %v", err)
 	}
 	// The socket stays behind when the daemon is killed.
-	socks.clients[0].Close()
+	hangUp := func(s *sockets) { s.clients[0].Close(); s.persistent[0].Close() }
+	hangUp(socks)
 	socks = listening(t, dir)
-	socks.clients[0].Close()
+	hangUp(socks)
 	socks.close()
-	if _, err := os.Stat(dir + "/socket"); err == nil {
-		t.Error("the socket was not removed")
+	if left, err := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("not removed: %v, %v", left, err)
 	}
 	// Another daemon's socket stays.
 	socks = listening(t, dir)
-	socks.clients[0].Close()
-	defer listening(t, dir).clients[0].Close()
+	hangUp(socks)
+	defer hangUp(listening(t, dir))
 	socks.close()
 	if _, err := os.Stat(dir + "/socket"); err != nil {
 		t.Error("another daemon's socket was removed")

@@ -67,11 +67,12 @@ func TestEqualBytes(t *testing.T) {
 		if err := os.WriteFile("/etc/courier/authdaemonrc", []byte(rc), 0o660); err != nil {
 			t.Fatal(err)
 		}
-		daemon(t, harness.Bin(t, "authdaemond"))
+		own := daemon(t, harness.Bin(t, "authdaemond"))
 		for i, ours := range ask() {
 			if theirs[i] != ours {
 				t.Errorf("%q:\n Courier %q\n    ours %q", requests[i], theirs[i], ours)
 			}
 		}
+		own.Stop()
 	}
 }
