@@ -142,6 +142,11 @@ func (a *asker) judge(m *served, err error) error {
 		}
 	case errors.Is(err, context.Canceled):
 		// The daemon stops: not the module's failure.
+	case errors.Is(err, errHashesBusy):
+		m.success(a.log, m.Name(), a.now)
+		if a.complaints.due("hashes", a.now()) {
+			a.log.warnf("%v: some logins are told to come back later; see AUTH_VERIFY_CACHE", errHashesBusy)
+		}
 	default:
 		m.failure(a.log, m.Name(), err, a.now())
 		a.debugf("%s: TEMPFAIL - no more modules will be tried: %v", m.Name(), err)

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -125,10 +126,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(p.stdout, "authdaemond", version.Version)
 		return exitOK
 	}
-	// Passwords stay out of core files, and away from debuggers of the same user.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		p.log.warnf("passwords may end up in core files: %v", err)
-	}
+	p.noCore()
 	if p.folder == "" {
 		p.folder = firstFolder(folders)
 	}
@@ -152,6 +150,13 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 	p.log.errf("wrong usage: %q; see authdaemond -help", flags.Args())
 	return exitUsage
+}
+
+// noCore keeps passwords out of core files, and away from debuggers of the same user.
+func (p *program) noCore() {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		p.log.warnf("passwords may end up in core files: %v", err)
+	}
 }
 
 // setup is what the modules get.
@@ -208,9 +213,14 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 			return exitFailure
 		}
 	}
+	p.noCore() // the kernel's default comes back with another user (fs.suid_dumpable)
 	// The heap is small, and collecting it costs more than a few MiB: 16 may be filled before.
 	debug.SetGCPercent(400)
 	srv := newServer(newAsker(s, p.setup(s, false), nil, p.now))
+	srv.hashes.remember(s.verifyTTL)
+	// As many slow hashes are computed as there are processors: one thread more, and a cheap request is the
+	// kernel's to run at once, not Go's to run when one of them has had its time.
+	runtime.GOMAXPROCS(cap(srv.hashes.processors) + 1)
 	if srv.allowed, err = socks.allowed(p.allow); err != nil {
 		p.log.errf("%v", err)
 		return exitUsage
@@ -313,6 +323,7 @@ func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 func (p *program) reread(srv *server) {
 	_ = systemd.Notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", monotonic()))
 	defer func() { _ = systemd.Notify("READY=1") }()
+	srv.hashes.forget()
 	s, err := readRC(p.folder)
 	if err != nil {
 		p.log.errf("the settings stay as they were: %v", err)
@@ -325,5 +336,6 @@ func (p *program) reread(srv *server) {
 	a := newAsker(s, p.setup(s, false), g.asker, p.now)
 	g.users.Done()
 	srv.use(a)
+	srv.hashes.remember(s.verifyTTL)
 	p.log.infof("read again: modules=%q, daemons=%d", s.modules, s.daemons)
 }

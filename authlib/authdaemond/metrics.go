@@ -47,10 +47,12 @@ type numbers struct {
 	turnedAway, silent *metrics.Counter
 	// denied counts clients that are not among those of -allow.
 	denied *metrics.Counter
+	// computed and remembered count slow hashes, see hashes.
+	computed, remembered *metrics.Counter
 }
 
 // newNumbers returns numbers that are all 0; the others are asked for when they are shown.
-func newNumbers(waiting, underWay, connections func() float64) *numbers {
+func newNumbers(hashes, waiting, underWay, connections func() float64) *numbers {
 	n := &numbers{set: metrics.NewSet()}
 	for k, request := range [kinds]string{"auth", "lookup", "password", "enumerate"} {
 		for r, result := range [results]string{"ok", "refused", "temporary"} {
@@ -68,6 +70,9 @@ func newNumbers(waiting, underWay, connections func() float64) *numbers {
 	n.denied = n.set.NewCounter("authdaemond_denied_total")
 	n.set.NewGauge("authdaemond_waiting_clients", waiting)
 	n.set.NewGauge("authdaemond_requests_under_way", underWay)
+	n.computed = n.set.NewCounter(`authdaemond_slow_hashes_total{answer="computed"}`)
+	n.remembered = n.set.NewCounter(`authdaemond_slow_hashes_total{answer="remembered"}`)
+	n.set.NewGauge("authdaemond_slow_hashes_under_way", hashes)
 	n.set.NewGauge("authdaemond_persistent_connections", connections)
 	return n
 }

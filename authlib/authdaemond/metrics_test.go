@@ -62,6 +62,7 @@ func TestMetrics(t *testing.T) {
 		`authdaemond_request_seconds_sum{request="lookup"} 0` + "\n", "authdaemond_requests_under_way ",
 		"authdaemond_turned_away_total 0\n", "authdaemond_silent_total 0\n",
 		"authdaemond_waiting_clients 0\n", "authdaemond_persistent_connections 0\n",
+		`authdaemond_slow_hashes_total{answer="remembered"} 0`, "authdaemond_slow_hashes_under_way 0\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("not there: %q in\n%s", want, text)

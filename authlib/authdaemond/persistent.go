@@ -101,11 +101,11 @@ func (s *server) respond(req authlib.Request, began time.Time, dst []byte) (out 
 	defer g.users.Done()
 	limit, cancel := context.WithDeadline(context.Background(), began.Add(s.request))
 	defer cancel()
-	if !g.enter(limit) {
-		s.metrics.turnedAway.Inc()
+	limit, leave, ok := s.enter(limit, g)
+	if !ok {
 		return nil, errTurnedAway
 	}
-	defer g.leave()
+	defer leave()
 	out, err = g.answer(limit, req, dst)
 	s.metrics.count(kindOf(req), resultOf(out, err), began)
 	return out, err

@@ -50,6 +50,9 @@ type settings struct {
 	// cacheTTL is how long a successful answer may be repeated without asking (AUTH_CACHE_TTL, seconds); 0 = not
 	// at all.
 	cacheTTL time.Duration
+	// verifyTTL is how long a slow hash is remembered to have been right for a password (AUTH_VERIFY_CACHE,
+	// seconds); 0 = not at all.
+	verifyTTL time.Duration
 	// connections is how many persistent connections there may be (AUTH_PERSISTENT_CONNECTIONS), idle how long
 	// one may be silent (AUTH_PERSISTENT_TIMEOUT, seconds).
 	connections int
@@ -86,7 +89,7 @@ func readRC(folder string) (*settings, error) {
 // known are the settings of authdaemonrc, ours and Courier's.
 var known = []string{
 	"authmodulelist", "authmodulelistorig", "daemons", "authdaemonvar", "subsystem", "DEBUG_LOGIN",
-	"DEFAULTOPTIONS", "LOGGEROPTS", "AUTH_CACHE_TTL", "AUTH_METRICS",
+	"DEFAULTOPTIONS", "LOGGEROPTS", "AUTH_CACHE_TTL", "AUTH_VERIFY_CACHE", "AUTH_METRICS",
 	"AUTH_PERSISTENT_CONNECTIONS", "AUTH_PERSISTENT_TIMEOUT",
 	"LDAPTLS_CACERT", "LDAPTLS_CACERTDIR", "LDAPTLS_CERT",
 	"LDAPTLS_KEY", "LDAPTLS_REQCERT", "LDAPTLS_CIPHER_SUITE", "LDAPTLS_CRLFILE", "LDAPTLS_CRLCHECK",
@@ -164,6 +167,8 @@ func (s *settings) set(name, value string) (warning string, err error) {
 		warning = strings.Join(remarks, "; ")
 	case "AUTH_CACHE_TTL":
 		s.cacheTTL, err = seconds(value, 0)
+	case "AUTH_VERIFY_CACHE":
+		s.verifyTTL, err = seconds(value, 0)
 	case "AUTH_PERSISTENT_CONNECTIONS":
 		s.connections, err = count(value, 1, maxConnections)
 	case "AUTH_PERSISTENT_TIMEOUT":

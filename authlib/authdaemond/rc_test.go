@@ -23,6 +23,7 @@ func TestParseRC(t *testing.T) {
 		{"authmodulelist=authldap", func(s *settings) { s.modules = []string{"authldap"} }},
 		{"authmodulelist=\"\"\n", func(s *settings) { s.modules = nil }},
 		{"authmodulelist='authldap authldap'\r\n", func(s *settings) { s.modules = []string{"authldap"} }},
+		{"AUTH_VERIFY_CACHE=3600\n", func(s *settings) { s.verifyTTL = time.Hour }},
 		{"AUTH_PERSISTENT_CONNECTIONS=7\nAUTH_PERSISTENT_TIMEOUT=5\n",
 			func(s *settings) { s.connections, s.idle = 7, 5*time.Second }},
 		// The last counts, the opposite of the auth*rc files.
@@ -71,6 +72,7 @@ func TestParseRC(t *testing.T) {
 		}
 	}
 	const quoted = "after the value: a value with blanks has to be quoted"
+	const day = `"86401" is not a number from 0 to 86400`
 	const connections = `rc:1: AUTH_PERSISTENT_CONNECTIONS: `
 	const switched = "must be yes, no, true, false, on, off, 1 or 0"
 	for text, want := range map[string]string{
@@ -78,6 +80,7 @@ func TestParseRC(t *testing.T) {
 		"daemons=1001\n":                               `rc:1: daemons: "1001" is not a number from 1 to 1000`,
 		"daemons=\n":                                   `rc:1: daemons: "" is not a number from 1 to 1000`,
 		"AUTH_CACHE_TTL=1m\n":                          `rc:1: AUTH_CACHE_TTL: "1m" is not a number from 0 to 86400`,
+		"AUTH_VERIFY_CACHE=86401\n":                    `rc:1: AUTH_VERIFY_CACHE: ` + day,
 		"AUTH_PERSISTENT_CONNECTIONS=0\n":              connections + `"0" is not a number from 1 to 50000`,
 		"AUTH_PERSISTENT_TIMEOUT=0\n":                  `rc:1: AUTH_PERSISTENT_TIMEOUT: "0" is not a number from 1 to 86400`,
 		"authdaemonvar=run\n":                          `rc:1: authdaemonvar: not an absolute path`,
@@ -103,7 +106,9 @@ func TestSampleRC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What the package's installations have that others have not asked for.
 	d.folder = "/run/mailproxy/authdaemon"
+	d.verifyTTL = time.Hour
 	if got, want := fmt.Sprintf("%+v", *s), fmt.Sprintf("%+v", *d); got != want {
 		t.Errorf("etc/authdaemonrc:\n got %s\nwant %s", got, want)
 	}
@@ -112,8 +117,8 @@ func TestSampleRC(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"authmodulelist", "daemons", "authdaemonvar", "DEBUG_LOGIN", "DEFAULTOPTIONS", "AUTH_CACHE_TTL", "AUTH_METRICS",
-		"AUTH_PERSISTENT_CONNECTIONS", "AUTH_PERSISTENT_TIMEOUT", "#LDAPTLS_CACERT",
+		"authmodulelist", "daemons", "authdaemonvar", "DEBUG_LOGIN", "DEFAULTOPTIONS", "AUTH_CACHE_TTL",
+		"AUTH_METRICS", "AUTH_VERIFY_CACHE", "AUTH_PERSISTENT_CONNECTIONS", "AUTH_PERSISTENT_TIMEOUT", "#LDAPTLS_CACERT",
 	} {
 		if !strings.Contains(string(text), "\n"+name+"=") {
 			t.Errorf("etc/authdaemonrc does not show %s", name)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/password"
 	"mailproxy/internal/guard"
 	"mailproxy/internal/peercred"
 )
@@ -66,6 +67,7 @@ type server struct {
 	underWay atomic.Int64
 	metrics  *numbers
 	buffers  pool
+	hashes   *hashes
 }
 
 // job is an accepted connection.
@@ -112,11 +114,14 @@ func newServer(a *asker) *server {
 		work:    make(chan job),
 		drained: make(chan struct{}),
 	}
+	s.hashes = newHashes(a.log, a.now)
 	s.metrics = newNumbers(
+		func() float64 { return float64(s.hashes.waiting.Load()) },
 		func() float64 { return float64(s.waiting.Load()) },
 		func() float64 { return float64(s.underWay.Load()) },
 		func() float64 { return float64(s.connections.Load()) },
 	)
+	s.hashes.computed, s.hashes.remembered = s.metrics.computed, s.metrics.remembered
 	s.use(a)
 	return s
 }
@@ -241,11 +246,11 @@ func (s *server) client(ctx context.Context, fd int) {
 	defer g.users.Done()
 	limit, cancel := context.WithDeadline(context.Background(), began.Add(s.request))
 	defer cancel()
-	if !g.enter(limit) {
-		s.metrics.turnedAway.Inc()
+	limit, leave, ok := s.enter(limit, g)
+	if !ok {
 		return
 	}
-	defer g.leave()
+	defer leave()
 	if _, ok := req.(*authlib.EnumerateRequest); ok {
 		err := s.list(g, &c)
 		s.metrics.count(kindEnumerate, resultOf(nil, err), began)
@@ -302,50 +307,14 @@ func (s *server) debugf(format string, args ...any) {
 	a.debugf(format, args...)
 }
 
-// list answers ENUMERATE. An error ends the list without its final dot.
-func (s *server) list(g *generation, c *conn) error {
-	// The list of a large installation takes longer than other answers; the limit of each write ends it for who
-	// goes away.
-	w := &lister{w: c}
-	err := g.enumerate(context.Background(), w.begin, w.account)
-	if err == nil {
-		w.buf = append(w.buf, authlib.AnswerEnd...)
-		err = w.flush()
+// enter takes a slot of g. The context returned has slow hashes wait for their turn without the slot.
+func (s *server) enter(ctx context.Context, g *generation) (inside context.Context, leave func(), ok bool) {
+	if !g.enter(ctx) {
+		s.metrics.turnedAway.Inc()
+		return ctx, nil, false
 	}
-	if err != nil {
-		g.debugf("ENUMERATE: %v", err)
-	}
-	return err
-}
-
-// lister writes a list in large pieces.
-type lister struct {
-	w   io.Writer
-	buf []byte
-}
-
-func (l *lister) begin(module string) error {
-	l.buf = append(append(append(l.buf, "# "...), module...), "\n\n"...)
-	return nil
-}
-
-func (l *lister) account(a *authlib.Account) error {
-	line, err := authlib.AppendListing(l.buf, a)
-	if err != nil {
-		// An account that the protocol cannot carry is left out, as it can log in nowhere.
-		return nil
-	}
-	l.buf = line
-	if len(l.buf) < 16<<10 {
-		return nil
-	}
-	return l.flush()
-}
-
-func (l *lister) flush() error {
-	_, err := l.w.Write(l.buf)
-	l.buf = l.buf[:0]
-	return err
+	p := &place{slots: g.slots}
+	return password.WithVerifier(ctx, s.hashes.forRequest(p, cap(g.slots)*queuePerSlot)), p.leave, true
 }
 
 // enter takes a slot, waiting for one if the queue is not full.
@@ -367,8 +336,6 @@ func (g *generation) enter(ctx context.Context) bool {
 		return false
 	}
 }
-
-func (g *generation) leave() { <-g.slots }
 
 // overloaded reports, once a minute, that requests are turned away.
 func (g *generation) overloaded() {

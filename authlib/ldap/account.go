@@ -134,7 +134,7 @@ func (d *directory) id(e *goldap.Entry, attribute, all, setting string) (value, 
 
 // matches returns authlib.ErrRefused unless a clear password is one of the entry's: stored clear passwords
 // decide alone when there are some, else any of the hashes. The account then has the one that matched.
-func (d *directory) matches(a *authlib.Account, e *goldap.Entry, clear string) error {
+func (d *directory) matches(ctx context.Context, a *authlib.Account, e *goldap.Entry, clear string) error {
 	stored := values(e, d.clearPW)
 	for _, v := range stored {
 		if subtle.ConstantTimeCompare([]byte(v), []byte(clear)) == 1 {
@@ -146,7 +146,7 @@ func (d *directory) matches(a *authlib.Account, e *goldap.Entry, clear string) e
 	}
 	var result error
 	for _, hash := range values(e, d.cryptPW) {
-		err := password.Check(a.Address, hash, clear)
+		err := password.Check(ctx, a.Address, hash, clear)
 		if err == nil {
 			a.CryptPassword = hash
 			return nil

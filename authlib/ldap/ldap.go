@@ -141,7 +141,7 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 // check tells whether a clear password is the account's, by asking the server if LDAP_AUTHBIND says so.
 func (d *directory) check(ctx context.Context, a *authlib.Account, e *goldap.Entry, clear string) error {
 	if !d.authBind {
-		return d.matches(a, e, clear)
+		return d.matches(ctx, a, e, clear)
 	}
 	// Servers take an empty one for an anonymous bind, and say yes (RFC 4513 section 5.1.2); long ones keep
 	// their CPU busy.

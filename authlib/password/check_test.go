@@ -2,6 +2,7 @@ package password
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -56,7 +57,7 @@ func TestLongPasswords(t *testing.T) {
 		if took := time.Since(start); took > 200*time.Millisecond {
 			t.Errorf("%s: 1,000 refusals took %v: the hash was computed", scheme, took)
 		}
-		if err := Check("ann", hash, long); err != authlib.ErrRefused {
+		if err := Check(t.Context(), "ann", hash, long); err != authlib.ErrRefused {
 			t.Errorf("%s: Check: %v", scheme, err)
 		}
 		if made, err := Hash(hash, long); made != "" || err != ErrTooLong {
@@ -80,6 +81,48 @@ func TestLongPasswords(t *testing.T) {
 	}
 }
 
+// TestSlow: which hashes take time, by what they cost and not by their names.
+func TestSlow(t *testing.T) {
+	for name, hash := range newHashes(t) {
+		slow := strings.HasPrefix(name, "$") && name != "$1$" || name == "{pbkdf2}" ||
+			strings.HasPrefix(name, "{scram")
+		if Slow(hash) != slow {
+			t.Errorf("%s: slow is %v", name, !slow)
+		}
+		if strings.HasPrefix(name, "$") && Slow("{CRYPT}"+hash) != slow {
+			t.Errorf("{CRYPT}%s: slow is %v", name, !slow)
+		}
+	}
+	for _, hash := range []string{"", "!", "{FOO}x", "$9$x", "{SHA}"} {
+		if Slow(hash) {
+			t.Errorf("%q is slow", hash)
+		}
+	}
+}
+
+// TestVerifier: it is asked in the place of Verify, and not about locked accounts.
+func TestVerifier(t *testing.T) {
+	busy := errors.New("busy")
+	asked := ""
+	ctx := WithVerifier(t.Context(), func(_ context.Context, hash, clear string) (bool, error) {
+		asked += hash + clear
+		if clear == "later" {
+			return false, busy
+		}
+		return clear == "yes", nil
+	})
+	for clear, want := range map[string]error{"yes": nil, "no": authlib.ErrRefused, "later": busy} {
+		asked = ""
+		if err := Check(ctx, "ann", "{SHA}x", clear); err != want || asked != "{SHA}x"+clear {
+			t.Errorf("%s: %v, asked %q", clear, err, asked)
+		}
+	}
+	asked = ""
+	if err := Check(ctx, "ann", "!x", "yes"); err != authlib.ErrRefused || asked != "" {
+		t.Errorf("locked: %v, asked %q", err, asked)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	sha, err := Hash("{SHA}", "secret")
 	if err != nil {
@@ -94,7 +137,7 @@ func TestCheck(t *testing.T) {
 		{"{SHA}x", "x", `account "ann" cannot be used: damaged password hash of scheme {SHA}`},
 		{"{x", "x", `account "ann" cannot be used: unknown password scheme { without }`},
 	} {
-		err := Check("ann", test.hash, test.clear)
+		err := Check(t.Context(), "ann", test.hash, test.clear)
 		got := "<nil>"
 		var unusable *authlib.AccountError
 		switch {

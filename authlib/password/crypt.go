@@ -56,16 +56,16 @@ func alone[T any](f func() T) T {
 func cryptSchemes() []scheme {
 	return []scheme{
 		{name: "$1$", verify: verifyMD5, hash: hashMD5},
-		{name: "$2a$", verify: verifyBcrypt, hash: hashBcrypt},
-		{name: "$2b$", verify: verifyBcrypt, hash: hashBcrypt},
-		{name: "$2y$", verify: verifyBcrypt, hash: hashBcrypt},
+		{name: "$2a$", slow: true, verify: verifyBcrypt, hash: hashBcrypt},
+		{name: "$2b$", slow: true, verify: verifyBcrypt, hash: hashBcrypt},
+		{name: "$2y$", slow: true, verify: verifyBcrypt, hash: hashBcrypt},
 		shaCrypt("$5$", sha256.New, 43),
 		shaCrypt("$6$", sha512.New, 86),
-		{name: "$y$", verify: verifyYescrypt, hash: hashYescrypt},
-		{name: "$7$", verify: verifyScrypt, hash: hashScrypt},
-		{name: "$argon2d$", verify: verifyArgon2, hash: hashArgon2},
-		{name: "$argon2i$", verify: verifyArgon2, hash: hashArgon2},
-		{name: "$argon2id$", verify: verifyArgon2, hash: hashArgon2},
+		{name: "$y$", slow: true, verify: verifyYescrypt, hash: hashYescrypt},
+		{name: "$7$", slow: true, verify: verifyScrypt, hash: hashScrypt},
+		{name: "$argon2d$", slow: true, verify: verifyArgon2, hash: hashArgon2},
+		{name: "$argon2i$", slow: true, verify: verifyArgon2, hash: hashArgon2},
+		{name: "$argon2id$", slow: true, verify: verifyArgon2, hash: hashArgon2},
 	}
 }
 
@@ -110,7 +110,7 @@ func shaCrypt(prefix string, f func() hash.Hash, digest int) scheme {
 		return max(n, minSHARounds), true, after
 	}
 	return scheme{
-		name: prefix,
+		name: prefix, slow: true,
 		verify: func(hash, clear string) (bool, bool) {
 			n, _, rest := rounds(hash[len(prefix):])
 			salt, stored, ok := strings.Cut(rest, "$")

@@ -29,7 +29,7 @@ const (
 // derivedSchemes lists those with a name in braces.
 func derivedSchemes() []scheme {
 	return []scheme{
-		{name: "{pbkdf2}", verify: verifyPBKDF2, hash: hashPBKDF2},
+		{name: "{pbkdf2}", slow: true, verify: verifyPBKDF2, hash: hashPBKDF2},
 		scram("{scram-sha-1}", sha1.New), scram("{scram-sha-256}", sha256.New),
 	}
 }
@@ -87,7 +87,7 @@ func scram(name string, f func() hash.Hash) scheme {
 		return h.Sum(nil), mac(salted, "Server Key"), nil
 	}
 	return scheme{
-		name: name,
+		name: name, slow: true,
 		verify: func(text, clear string) (bool, bool) {
 			field := strings.Split(text, ",")
 			if len(field) != 4 {

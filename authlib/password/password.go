@@ -9,6 +9,7 @@
 package password
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -56,14 +57,37 @@ func Verify(hash, clear string) (bool, error) {
 	return match, nil
 }
 
-// Check is [Verify] for the modules of authlib: nil when clear is the password of the stored hash,
-// [authlib.ErrRefused] when it is not or when the hash is locked (see [Locked]), and an
-// [*authlib.AccountError] for a hash that cannot be used.
-func Check(account, hash, clear string) error {
+// Slow tells whether the stored hash is one that is made to take time: bcrypt, $5$, $6$, yescrypt, scrypt,
+// Argon2, and those over PBKDF2.
+func Slow(hash string) bool {
+	f, err := find(hash)
+	return err == nil && f.slow
+}
+
+// A Verifier is called in the place of [Verify], and may know the answer already, or have the caller wait for
+// its turn; an error that is no [*UnknownSchemeError] says that there is no answer now.
+type Verifier func(ctx context.Context, hash, clear string) (bool, error)
+
+// verifierKey is the key of a context's Verifier.
+type verifierKey struct{}
+
+// WithVerifier returns a context whose requests are checked by v.
+func WithVerifier(ctx context.Context, v Verifier) context.Context {
+	return context.WithValue(ctx, verifierKey{}, v)
+}
+
+// Check is [Verify], or the context's [Verifier], for the modules of authlib: nil when clear is the password
+// of the stored hash, [authlib.ErrRefused] when it is not or when the hash is locked (see [Locked]), an
+// [*authlib.AccountError] for a hash that cannot be used, or the Verifier's error.
+func Check(ctx context.Context, account, hash, clear string) error {
 	if Locked(hash) {
 		return authlib.ErrRefused
 	}
-	match, err := Verify(hash, clear)
+	verify, ok := ctx.Value(verifierKey{}).(Verifier)
+	if !ok {
+		verify = func(_ context.Context, hash, clear string) (bool, error) { return Verify(hash, clear) }
+	}
+	match, err := verify(ctx, hash, clear)
 	var unknown *UnknownSchemeError
 	switch {
 	case errors.As(err, &unknown):

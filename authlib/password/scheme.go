@@ -14,7 +14,9 @@ type scheme struct {
 	// bytes: what is stored are bytes, which are written in base64, or in hexadecimal digits when hex is set.
 	// size is how many there are, 0 = it differs. Otherwise what is stored is text.
 	bytes, hex bool
-	size       int
+	// slow: to compute it is made to take time.
+	slow bool
+	size int
 	// verify compares in constant time; ok is false for a damaged hash.
 	verify func(stored, clear string) (match, ok bool)
 	// hash makes a new one with the costs of like, which may also be empty.

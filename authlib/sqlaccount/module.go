@@ -100,7 +100,7 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 		}
 		return a, nil
 	}
-	if err := matches(a, req.Password); err != nil {
+	if err := matches(ctx, a, req.Password); err != nil {
 		return nil, err
 	}
 	a.ClearPassword = req.Password
@@ -109,10 +109,10 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 
 // matches returns authlib.ErrRefused unless a clear password is the account's: a hash decides alone when
 // there is one.
-func matches(a *authlib.Account, clear string) error {
+func matches(ctx context.Context, a *authlib.Account, clear string) error {
 	switch {
 	case a.CryptPassword != "":
-		return password.Check(a.Address, a.CryptPassword, clear)
+		return password.Check(ctx, a.Address, a.CryptPassword, clear)
 	case a.ClearPassword != "":
 		if subtle.ConstantTimeCompare([]byte(a.ClearPassword), []byte(clear)) == 1 {
 			return nil
@@ -178,7 +178,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	if err != nil {
 		return err
 	}
-	if err := matches(a, req.OldPassword); err != nil {
+	if err := matches(ctx, a, req.OldPassword); err != nil {
 		return err
 	}
 	g, release, err := m.watch.Use()

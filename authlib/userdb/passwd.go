@@ -51,7 +51,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 		return fmt.Errorf("userdb: %w", err)
 	}
 	for _, file := range files {
-		found, err := changeFile(file, req)
+		found, err := changeFile(ctx, file, req)
 		if errors.Is(err, authlib.ErrRefused) || errors.As(err, &unusable) {
 			return err
 		}
@@ -89,7 +89,7 @@ func lock(path string) (unlock func(), err error) {
 }
 
 // changeFile changes the password in one file, if the account is in it.
-func changeFile(path string, req *authlib.PasswordRequest) (found bool, err error) {
+func changeFile(ctx context.Context, path string, req *authlib.PasswordRequest) (found bool, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return false, err
@@ -112,7 +112,7 @@ func changeFile(path string, req *authlib.PasswordRequest) (found bool, err erro
 	if text[to-1] == '\r' {
 		to--
 	}
-	r, err := record(text[from:to]).change(req)
+	r, err := record(text[from:to]).change(ctx, req)
 	if err != nil {
 		return true, err
 	}
@@ -120,8 +120,8 @@ func changeFile(path string, req *authlib.PasswordRequest) (found bool, err erro
 }
 
 // change returns the record with a new password.
-func (r record) change(req *authlib.PasswordRequest) (record, error) {
-	if err := r.check(req.User, req.Service, req.OldPassword); err != nil {
+func (r record) change(ctx context.Context, req *authlib.PasswordRequest) (record, error) {
+	if err := r.check(ctx, req.User, req.Service, req.OldPassword); err != nil {
 		return "", err
 	}
 	field, old, _ := r.password(req.Service)

@@ -101,7 +101,7 @@ func (m *Module) Check() error {
 }
 
 // Authenticate checks a password or a CRAM response.
-func (m *Module) Authenticate(_ context.Context, req *authlib.AuthRequest) (*authlib.Account, error) {
+func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, error) {
 	user, ok := req.Login()
 	if !ok {
 		return nil, authlib.ErrRefused
@@ -115,7 +115,7 @@ func (m *Module) Authenticate(_ context.Context, req *authlib.AuthRequest) (*aut
 		return nil, err
 	}
 	if req.Type == authlib.AuthLogin {
-		if err := r.check(user, req.Service, req.Password); err != nil {
+		if err := r.check(ctx, user, req.Service, req.Password); err != nil {
 			return nil, err
 		}
 		r.describe(a, req.Service)
@@ -147,12 +147,12 @@ func (m *Module) Authenticate(_ context.Context, req *authlib.AuthRequest) (*aut
 }
 
 // check compares a clear password with the hash that decides for a service.
-func (r record) check(user, service, clear string) error {
+func (r record) check(ctx context.Context, user, service, clear string) error {
 	_, hash, ok := r.password(service)
 	if !ok || hash == "" {
 		return authlib.ErrRefused
 	}
-	return password.Check(user, hash, clear)
+	return password.Check(ctx, user, hash, clear)
 }
 
 // Lookup returns an account without a proof.

@@ -105,6 +105,7 @@ var arrows = map[string][]string{
 	"authlib/sqlaccount":  {"authlib", "authlib/password", "authlib/rcfile", "authlib/sqlquery"},
 	"authlib/sqlquery":    {},
 	"authlib/userdb":      {"authlib", "authlib/password"},
+	"authlib/verified":    {},
 
 	"relay":               {"relay/internal/..."},
 	"relay/engine":        {"relay", "relay/handoff"},
