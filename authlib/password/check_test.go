@@ -81,7 +81,7 @@ func TestLongPasswords(t *testing.T) {
 	}
 }
 
-// TestSlow: which hashes take time, by what they cost and not by their names.
+// TestSlow: which schemes are made to take time.
 func TestSlow(t *testing.T) {
 	for name, hash := range newHashes(t) {
 		slow := strings.HasPrefix(name, "$") && name != "$1$" || name == "{pbkdf2}" ||

@@ -92,9 +92,11 @@ func start(o Options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
+	auth := frontend.NewAuth(c, o.Stderr)
+	auth.Keep = authConnections
 	options := frontend.Options{
 		Protocol: o.Program.Protocol, Log: s.log,
-		Auth:   frontend.NewAuth(c, o.Stderr),
+		Auth:   auth,
 		Engine: func() (relay.Carrier, error) { return s.engine, nil },
 		TLS:    frontend.FileTLS{Settings: c.TLS, Memory: &tlsconf.Memory{}},
 	}
@@ -110,8 +112,11 @@ func start(o Options) (*service, error) {
 	return s, nil
 }
 
-// relaydConnections are kept to relayd for hand-overs.
-const relaydConnections = 4
+// Connections that are kept: to relayd for hand-overs, to authdaemond for questions.
+const (
+	relaydConnections = 4
+	authConnections   = 16
+)
 
 func newServer(o frontend.Options, c *config.Config) (*frontend.Server, error) {
 	o.Config = c
