@@ -29,6 +29,7 @@ def make(path):
     os.unlink(path)
 lookup = b"PRE . imap ann@example.com\n"
 tries = {"ask-authdaemond": lambda: ask(socket.SOCK_STREAM, run + "authdaemon/socket", lookup),
+    "ask-authdaemond-persistent": lambda: ask(socket.SOCK_STREAM, run + "authdaemon/socket.persistent", b""),
     "ask-relayd": lambda: ask(socket.SOCK_SEQPACKET, run + "relayd/socket", b"WHO\n\n")}
 for name in ("imapd", "imapd-ssl", "imapd.pem", "pop3d", "relayd", "authdaemonrc", "authmysqlrc",
     "authpgsqlrc", "authldaprc", "userdb"):
@@ -56,13 +57,13 @@ func (m *machine) testReach(t *testing.T) {
 	const login = "/usr/bin/setpriv --reuid=mailproxy-login --regid=mailproxy-login --clear-groups "
 	const accounts = "read-authdaemonrc read-authmysqlrc read-authpgsqlrc read-authldaprc read-userdb"
 	const everything = "read-imapd read-imapd-ssl read-imapd.pem read-pop3d read-relayd " + accounts +
-		" ask-authdaemond ask-relayd" +
+		" ask-authdaemond ask-authdaemond-persistent ask-relayd" +
 		" replace-authdaemon replace-folder-authdaemon replace-relayd replace-folder-relayd" +
 		" make-in- make-in-authdaemon/ make-in-relayd/ make-in-authdaemon-metrics/ make-in-relayd-metrics/"
 	for _, p := range []struct{ name, unit, program, want string }{
 		{"relayd", "mailproxy-relayd.service", python, "ask-relayd read-relayd make-in-relayd-metrics/"},
 		{"authdaemond", "mailproxy-authdaemond.service", python,
-			"ask-authdaemond make-in-authdaemon-metrics/ " + accounts},
+			"ask-authdaemond ask-authdaemond-persistent make-in-authdaemon-metrics/ " + accounts},
 		{"front end after login", "imapd-proxy@.service", login + python, ""},
 		{"front end after login, POP3", "pop3d-proxy@.service", login + python, ""},
 		{"front end before login", "imapd-proxy@.service", python, everything},
