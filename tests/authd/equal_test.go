@@ -35,7 +35,8 @@ func both(t *testing.T, settings harness.Env, ask func(t *testing.T) []string) (
 	courier.Stop()
 	harness.UserdbText(t, accounts(t))
 	harness.Run(t, "", "/usr/sbin/makeuserdb")
-	daemon(t, harness.Bin(t, "authdaemond"))
+	// Without the race detector, under which some hashes take a second. Other tests have it.
+	daemon(t, harness.PlainBin(t, "authdaemond"))
 	return theirs, ask(t)
 }
 
@@ -54,7 +55,7 @@ func TestEqualAnswers(t *testing.T) {
 	var names []string
 	for line := range strings.Lines(accounts(t)) {
 		if name, _, ok := strings.Cut(line, "\t"); ok &&
-			(!strings.HasPrefix(name, "bulk") || strings.HasPrefix(name, "bulk1")) {
+			(!strings.HasPrefix(name, "bulk") || strings.HasPrefix(name, "bulk10")) {
 			names = append(names, name)
 		}
 	}
