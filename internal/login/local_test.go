@@ -29,7 +29,7 @@ func TestReachLocal(t *testing.T) {
 		log      []string
 	}{
 		{"no mailhost", here, "", password("bob", "secret"), "secret", logintest.Says(nil), nil, "secret",
-			[]string{"WARN: proxy enabled, but no proxy host defined for bob"}},
+			nil}, // the program there writes the warning
 		{"this host", here, "mailhost=proxy.example.com", password("bob", "secret"), "secret",
 			logintest.Says(nil), nil, "secret", nil},
 		{"no address", "", "mailhost=proxy.example.com", password("bob", "secret"), "secret", nil, nil, "", nil},

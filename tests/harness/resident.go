@@ -28,7 +28,8 @@ func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 	if local == "" {
 		local = front.local
 	}
-	env := Env{"PROXY_LOCAL": hostPort(o.Addr, localPort+ports[protocol])}
+	// Courier's file for session tickets is root's.
+	env := Env{"PROXY_LOCAL": hostPort(o.Addr, localPort+ports[protocol]), "TLS_CACHEFILE": ""}
 	maps.Copy(env, o.Env)
 	at := []string{hostPort(o.Addr, ports[protocol])}
 	args := []string{bin(t, front.program), "-user", residentUser, "-listen", at[0]}
