@@ -39,7 +39,26 @@ func (e *entry) more(now time.Time) {
 	e.expires = now.Add(Window).Unix()
 }
 
+// isValid says whether an entry still counts, and is one that a front end can have written.
+func (e *entry) isValid(now time.Time) bool {
+	longest := Window
+	if e.kind == kindConnection {
+		longest = maxLifetime
+	}
+	return e.kind <= kindConnection && e.expires > now.Unix() && e.expires <= now.Add(longest).Unix() &&
+		e.count <= maxCount+1
+}
+
 type bucket [perBucket]entry
+
+// expire takes out what is not valid.
+func (b *bucket) expire(now time.Time) {
+	for i := range b {
+		if !b[i].isValid(now) {
+			b[i] = entry{}
+		}
+	}
+}
 
 // find returns the entry, or nil.
 func (b *bucket) find(k kind, network, address uint64) *entry {
@@ -89,36 +108,32 @@ func (b *bucket) remove(e entry) {
 	}
 }
 
-// decode reads a bucket. What has expired, and what no front end can have written, is left out.
+// decode reads a bucket. What is not valid is left out.
 func (b *bucket) decode(raw *[bucketSize]byte, now time.Time) {
 	for i := range b {
-		p := raw[i*entrySize:]
-		e := entry{
-			network: binary.LittleEndian.Uint64(p),
-			address: binary.LittleEndian.Uint64(p[8:]),
-			expires: int64(binary.LittleEndian.Uint64(p[16:])),
-			count:   binary.LittleEndian.Uint32(p[24:]),
-			kind:    kind(binary.LittleEndian.Uint32(p[28:])),
-		}
-		longest := Window
-		if e.kind == kindConnection {
-			longest = maxLifetime
-		}
-		if e.kind > kindConnection || e.expires <= now.Unix() || e.expires > now.Add(longest).Unix() ||
-			e.count > maxCount+1 {
-			e = entry{}
-		}
-		b[i] = e
+		b[i].decode(raw[i*entrySize:])
 	}
+	b.expire(now)
 }
 
 func (b *bucket) encode(raw *[bucketSize]byte) {
 	for i := range b {
-		p := raw[i*entrySize:]
-		binary.LittleEndian.PutUint64(p, b[i].network)
-		binary.LittleEndian.PutUint64(p[8:], b[i].address)
-		binary.LittleEndian.PutUint64(p[16:], uint64(b[i].expires))
-		binary.LittleEndian.PutUint32(p[24:], b[i].count)
-		binary.LittleEndian.PutUint32(p[28:], uint32(b[i].kind))
+		b[i].encode(raw[i*entrySize:])
 	}
+}
+
+func (e *entry) decode(p []byte) {
+	e.network = binary.LittleEndian.Uint64(p)
+	e.address = binary.LittleEndian.Uint64(p[8:])
+	e.expires = int64(binary.LittleEndian.Uint64(p[16:]))
+	e.count = binary.LittleEndian.Uint32(p[24:])
+	e.kind = kind(binary.LittleEndian.Uint32(p[28:]))
+}
+
+func (e *entry) encode(p []byte) {
+	binary.LittleEndian.PutUint64(p, e.network)
+	binary.LittleEndian.PutUint64(p[8:], e.address)
+	binary.LittleEndian.PutUint64(p[16:], uint64(e.expires))
+	binary.LittleEndian.PutUint32(p[24:], e.count)
+	binary.LittleEndian.PutUint32(p[28:], uint32(e.kind))
 }

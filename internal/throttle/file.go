@@ -1,9 +1,7 @@
 package throttle
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -35,25 +33,6 @@ const (
 	version1Kind = 2
 )
 
-// tableKind is one of the tables in the file.
-type tableKind int64
-
-const (
-	tableFailures tableKind = iota
-	tableConnections
-	tableNames
-)
-
-// domain keeps apart what is hashed.
-type domain byte
-
-const (
-	domainIPv4 domain = 1 + iota
-	domainIPv6
-	domainNetwork
-	domainName
-)
-
 // lockWait is how long a lock is waited for. Its holder keeps it for microseconds, unless the machine has
 // stopped it.
 const lockWait = 100 * time.Millisecond
@@ -68,7 +47,7 @@ func open(path string) (*Table, error) {
 	if err != nil {
 		return nil, errors.Unwrap(err) // the path is named already
 	}
-	t := &Table{f: f}
+	t := newFileTable(f)
 	if err = t.check(); err == nil {
 		err = t.locked(headerStart, headerSize, t.readHeader)
 	}
@@ -77,6 +56,12 @@ func open(path string) (*Table, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+func newFileTable(f *os.File) *Table {
+	t := &Table{f: f}
+	t.buckets = t
+	return t
 }
 
 func inspect(path string) error {
@@ -89,7 +74,7 @@ func inspect(path string) error {
 		return errors.Unwrap(err) // the path is named already
 	}
 	defer f.Close()
-	t := &Table{f: f}
+	t := newFileTable(f)
 	if err := t.check(); err != nil {
 		return err
 	}
@@ -177,18 +162,10 @@ func (t *Table) checkVersion1() error {
 	return nil
 }
 
-// hash is what an entry holds in place of an address or a name, and what chooses its bucket. It is never 0.
-func (t *Table) hash(d domain, text []byte) uint64 {
-	mac := hmac.New(sha256.New, t.key[:])
-	mac.Write([]byte{byte(d)})
-	mac.Write(text)
-	return binary.LittleEndian.Uint64(mac.Sum(nil)) | 1
-}
-
 // change reads the bucket that id belongs to, lets do change it, and writes it back, all under the bucket's
 // lock.
 func (t *Table) change(in tableKind, id uint64, now time.Time, do func(b *bucket)) error {
-	offset := headerStart + headerSize + int64(in)*tableSize + int64(id>>1%buckets)*bucketSize
+	offset := headerStart + headerSize + int64(in)*tableSize + int64(place(id))*bucketSize
 	err := t.locked(offset, bucketSize, func() error {
 		var raw, before [bucketSize]byte
 		if _, err := t.f.ReadAt(raw[:], offset); err != nil && !errors.Is(err, io.EOF) {

@@ -1,9 +1,10 @@
 // Package throttle remembers, for all front ends of a machine together, which client addresses failed to log
 // in lately, under which account names, and how many connections of an address have not logged in yet.
 //
-// Each front end is a process of its own, so the memory is a file: fixed tables of buckets, each read,
-// changed and written under a lock on its own bytes. A process that is killed leaves nothing behind but an
-// entry that expires.
+// Where each front end is a process of its own, the memory is a file (Table): fixed tables of buckets, each
+// read, changed and written under a lock on its own bytes. A process that is killed leaves nothing behind but
+// an entry that expires. A process that serves all connections has the same buckets in its own memory
+// (Memory), and the same rules.
 //
 // IPv6 clients are counted by their /64, which is what one customer is given, and a second time by their /48,
 // which one customer may be given too: who has a /48 has 65536 of the former. Whatever a /48 does takes a
@@ -16,7 +17,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 	"time"
 )
@@ -42,9 +42,9 @@ const (
 
 // Table is the shared memory. Its methods may be called by several goroutines.
 type Table struct {
-	f   *os.File
-	mu  sync.Mutex // see locked
-	key [keySize]byte
+	rules
+	f  *os.File
+	mu sync.Mutex // see locked
 }
 
 // Open opens the table at path, creating it with mode 0600. A file of an older version is emptied. A file
@@ -68,47 +68,6 @@ func Inspect(path string) error {
 
 // Close closes the table. Connections that were not left expire by themselves.
 func (t *Table) Close() error { return t.f.Close() }
-
-// Failed counts one more failed login of addr and returns what Delay makes a delay of: how many there were
-// within Window, this one included; or an eighth of those of its /48, where that is more.
-func (t *Table) Failed(addr netip.Addr, now time.Time) (int, error) {
-	who, n := t.whose(addr), uint32(0)
-	err := t.change(tableFailures, who.network, now, func(b *bucket) {
-		network := b.find(kindNetwork, who.network, 0)
-		if who.shared {
-			if network == nil {
-				network = b.add(entry{kind: kindNetwork, network: who.network})
-			}
-			network.more(now)
-			n = network.count / networkShare
-		}
-		own := b.find(kindAddress, who.network, who.address)
-		if own == nil && (!who.shared || b.number(kindAddress, who.network, anyAddress) < networkAddresses) {
-			own = b.add(entry{kind: kindAddress, network: who.network, address: who.address})
-		}
-		if own != nil {
-			own.more(now)
-			n = max(n, own.count)
-		}
-		n = max(n, 1)
-	})
-	return int(n), err
-}
-
-// FailedName counts one more failed login under an account name, from anywhere, and returns how many there
-// were within Window. Upper and lower case are one name.
-func (t *Table) FailedName(name string, now time.Time) (int, error) {
-	id, n := t.hash(domainName, []byte(strings.ToLower(name))), uint32(0)
-	err := t.change(tableNames, id, now, func(b *bucket) {
-		e := b.find(kindName, id, 0)
-		if e == nil {
-			e = b.add(entry{kind: kindName, network: id})
-		}
-		e.more(now)
-		n = e.count
-	})
-	return int(n), err
-}
 
 // Enter counts a connection of addr that has not logged in, for at most lifetime, unless limit of them are
 // there already, or four times as many, or MaxConnections, of its /48. The limit is at most MaxConnections.
@@ -154,23 +113,4 @@ func Delay(n int, base, limit time.Duration) time.Duration {
 		return 0
 	}
 	return base * time.Duration(max(1, min(int64(n), int64(limit/base))))
-}
-
-// owner is who an entry belongs to.
-type owner struct {
-	network, address uint64
-	// shared says that the network has many addresses: IPv6.
-	shared bool
-}
-
-// whose returns the owner of an address: IPv4 as it is, of IPv6 the first 48 and 64 bits.
-func (t *Table) whose(addr netip.Addr) owner {
-	addr = addr.Unmap()
-	if addr.Is4() {
-		bytes := addr.As4()
-		id := t.hash(domainIPv4, bytes[:])
-		return owner{network: id, address: id}
-	}
-	bytes := addr.As16()
-	return owner{network: t.hash(domainNetwork, bytes[:6]), address: t.hash(domainIPv6, bytes[:8]), shared: true}
 }

@@ -1,0 +1,65 @@
+// Package limits bounds what clients that have not logged in can take of a process that serves many: places
+// (Clients), and processor time for TLS handshakes (Handshakes). Refusals tells the log how often, at a rate
+// that clients have no influence on.
+package limits
+
+import (
+	"net/netip"
+	"sync"
+)
+
+// Clients counts connections that have not logged in, by address. An IPv6 /64, which is what one customer is
+// given, is one address; a /48, which one customer may be given too, has networkShare times as many. The
+// memory grows with the connections that there are.
+type Clients struct {
+	max int // of one address
+
+	mu sync.Mutex
+	of map[netip.Prefix]int
+}
+
+// networkShare is how many times the limit of an address an IPv6 /48 has, as in package throttle.
+const networkShare = 4
+
+// NewClients returns a Clients that allows each address at most max connections.
+func NewClients(max int) *Clients { return &Clients{max: max, of: map[netip.Prefix]int{}} }
+
+// Enter counts one more connection of addr, unless its address or network has as many as it may. Leave takes
+// it off again; calls after the first do nothing.
+func (c *Clients) Enter(addr netip.Addr) (leave func(), ok bool) {
+	address, network := prefixes(addr)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	shared := network != address
+	if c.of[address] >= c.max || shared && c.of[network] >= networkShare*c.max {
+		return func() {}, false
+	}
+	c.of[address]++
+	if shared {
+		c.of[network]++
+	}
+	return sync.OnceFunc(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.less(address)
+		if shared {
+			c.less(network)
+		}
+	}), true
+}
+
+func (c *Clients) less(p netip.Prefix) {
+	if c.of[p]--; c.of[p] == 0 {
+		delete(c.of, p)
+	}
+}
+
+// prefixes returns what counts as one address, and the network that it is in: the same for IPv4.
+func prefixes(addr netip.Addr) (address, network netip.Prefix) {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is4() {
+		address = netip.PrefixFrom(addr, 32)
+		return address, address
+	}
+	return netip.PrefixFrom(addr, 64).Masked(), netip.PrefixFrom(addr, 48).Masked()
+}

@@ -1,0 +1,43 @@
+package limits
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The first is told at once, those after it once a minute, and then nothing until the next one.
+func TestRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []int
+		last := ""
+		r := NewRefusals(func(n int, who string) { told, last = append(told, n), who })
+		expect := func(want ...int) {
+			t.Helper()
+			synctest.Wait()
+			if !slices.Equal(told, want) {
+				t.Fatalf("told of %v, want %v", told, want)
+			}
+		}
+		r.Refused("a")
+		expect(1)
+		for range 500 {
+			r.Refused("b")
+		}
+		expect(1)
+		time.Sleep(Every - time.Second)
+		r.Refused("c")
+		expect(1)
+		time.Sleep(time.Second)
+		expect(1, 501)
+		if last != "c" {
+			t.Errorf("the last was %q", last)
+		}
+		time.Sleep(10 * Every)
+		expect(1, 501)
+		r.Refused("d")
+		expect(1, 501, 1)
+		time.Sleep(2 * Every) // nothing is left running
+	})
+}

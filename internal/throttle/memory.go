@@ -1,0 +1,115 @@
+package throttle
+
+import (
+	"crypto/rand"
+	"encoding"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Memory is a Table for the failures that one process sees, in its own memory: 2 KB for each bucket that is
+// in use, 4 MB at most. It does not count connections. MarshalBinary is what the process that follows gets.
+type Memory struct {
+	rules
+	tables
+}
+
+var (
+	_ encoding.BinaryMarshaler   = (*Memory)(nil)
+	_ encoding.BinaryUnmarshaler = (*Memory)(nil)
+)
+
+// NewMemory returns an empty memory with a key of its own.
+func NewMemory() *Memory {
+	m := &Memory{}
+	rand.Read(m.key[:])
+	m.buckets = &m.tables
+	return m
+}
+
+// tables are the buckets: nil until something is in them.
+type tables struct {
+	mu  sync.Mutex
+	all [tableNames + 1][buckets]*bucket
+}
+
+// change never fails.
+func (t *tables) change(in tableKind, id uint64, now time.Time, do func(b *bucket)) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.bucket(in, place(id))
+	b.expire(now)
+	do(b)
+	return nil
+}
+
+// bucket returns one, new if need be. The mutex is locked.
+func (t *tables) bucket(in tableKind, at int) *bucket {
+	if t.all[in][at] == nil {
+		t.all[in][at] = new(bucket)
+	}
+	return t.all[in][at]
+}
+
+// What MarshalBinary returns: 8 bytes memoryMagic, the key, and for each entry 8 bytes of its table and the
+// entry as in the file.
+const (
+	memoryMagic = "MPthrom1"
+	memoryEntry = 8 + entrySize
+)
+
+// errNoMemory says that bytes are not those of MarshalBinary, of this version.
+var errNoMemory = errors.New("no failed logins of this version")
+
+// MarshalBinary returns what is remembered.
+func (m *Memory) MarshalBinary() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := append([]byte(memoryMagic), m.key[:]...)
+	for in := range m.all {
+		for _, b := range m.all[in] {
+			if b != nil {
+				out = b.appendTo(out, tableKind(in))
+			}
+		}
+	}
+	return out, nil
+}
+
+func (b *bucket) appendTo(out []byte, in tableKind) []byte {
+	for i := range b {
+		if b[i].kind == kindUnused {
+			continue
+		}
+		var raw [memoryEntry]byte
+		binary.LittleEndian.PutUint64(raw[:], uint64(in))
+		b[i].encode(raw[8:])
+		out = append(out, raw[:]...)
+	}
+	return out
+}
+
+// UnmarshalBinary replaces what is remembered by what MarshalBinary returned in another process. After an
+// error the memory is as it was. It must not run beside other methods.
+func (m *Memory) UnmarshalBinary(data []byte) error {
+	const header = len(memoryMagic) + keySize
+	if len(data) < header || string(data[:len(memoryMagic)]) != memoryMagic || (len(data)-header)%memoryEntry != 0 {
+		return errNoMemory
+	}
+	var read tables
+	for p := data[header:]; len(p) > 0; p = p[memoryEntry:] {
+		in := binary.LittleEndian.Uint64(p)
+		if in >= uint64(len(read.all)) {
+			return fmt.Errorf("%w: table %d", errNoMemory, in)
+		}
+		var e entry
+		e.decode(p[8:])
+		read.bucket(tableKind(in), place(e.network)).add(e) // what has expired is left out when it is used
+	}
+	copy(m.key[:], data[len(memoryMagic):])
+	m.all = read.all
+	return nil
+}
