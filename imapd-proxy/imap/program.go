@@ -29,6 +29,6 @@ func protocol() *frontend.Protocol {
 		Capabilities: func(c *frontend.Conn) []string {
 			return strings.Fields((&dialogue{s: c}).capabilities())
 		},
-		Unavailable: "* BYE " + textTemporary,
+		Unavailable: "* BYE [UNAVAILABLE] " + textTemporary,
 	}
 }

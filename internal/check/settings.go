@@ -60,6 +60,9 @@ func (c *Check) dangers() {
 	if level := c.Raw.Get("DEBUG_LOGIN"); authlib.Atoi(level) > 1 {
 		r.warn("settings", "DEBUG_LOGIN=%s: Courier's auth daemon writes passwords to its log", level)
 	}
+	if err := s.PerConnection(); err != nil {
+		r.warn("settings", "%v: only a resident program can start", err)
+	}
 	c.certificates()
 	if s.Balancers != nil && c.Raw.Get("HAPROXY_ALLOW") == "" {
 		r.info("settings", "HAPROXY=1 without HAPROXY_ALLOW: only this machine's own balancer is believed")

@@ -41,12 +41,14 @@ type Config struct {
 	// credentials came.
 	FailDelay time.Duration
 	// ThrottleFile (THROTTLE_FILE) is the memory that all front ends share of who failed to log in; empty =
-	// none. With it a failed login waits FailDelay for each failure of its address or name, at most FailDelayMax
+	// none. A process that serves all connections has a memory of its own instead, where this is set. With it a failed login waits FailDelay for each failure of its address or name, at most FailDelayMax
 	// (LOGIN_FAIL_DELAY_MAX, 30 s), and an address may have MaxUnauthPerIP (MAXUNAUTHPERIP; 0 = any number)
-	// connections that have not logged in.
+	// connections that have not logged in. See PerConnection.
 	ThrottleFile   string
 	FailDelayMax   time.Duration
 	MaxUnauthPerIP int
+	// Limits are those of a process that serves all connections.
+	Limits Limits
 
 	// DefDomain (DEFDOMAIN) is appended to a login without any of the characters in DomainSep (DOMAINSEP, by
 	// default the first character of DefDomain); empty = nothing is appended.
@@ -161,6 +163,19 @@ func (c *Config) OverTLS() *Config {
 
 // Raw is a copy of the environment and the files in one.
 func (c *Config) Raw() Raw { return maps.Clone(c.raw) }
+
+// Limits are those of a process that serves all connections.
+type Limits struct {
+	// Unauth (MAXUNAUTH, 10000) is how many connections may be there that have not logged in.
+	Unauth int
+	// Handshakes (MAXHANDSHAKES) is how many TLS handshakes with clients are computed at a time; 0 = as many as
+	// there are processors.
+	Handshakes int
+	// Sessions (MAXSESSIONS), SessionsPerIP (MAXSESSIONSPERIP) and SessionsPerUser (MAXSESSIONSPERUSER) are
+	// how many sessions the process itself carries, in all, of one address (an IPv6 /64 is one) and of one
+	// user; 0 = any number. Those that relayd carries are its own to limit.
+	Sessions, SessionsPerIP, SessionsPerUser int
+}
 
 // TLS is how connections with clients are encrypted.
 type TLS struct {

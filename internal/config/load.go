@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"mailproxy/internal/haproxy"
+	"mailproxy/internal/throttle"
 )
 
 // Load reads the settings of one front end from configuration files, in order, and from the environment,
@@ -96,9 +97,6 @@ func (c *Config) finish() (errs []error) {
 	if c.MasterFile != "" && c.MasterUser == "" {
 		needs("PROXY_MASTER_PASSWORD_FILE", "PROXY_MASTER_USER")
 	}
-	if c.MaxUnauthPerIP > 0 && c.ThrottleFile == "" {
-		needs("MAXUNAUTHPERIP", "THROTTLE_FILE, where the front ends count together")
-	}
 	if !c.utf8Set {
 		c.UTF8 = !c.Proxy
 	}
@@ -110,6 +108,21 @@ func (c *Config) finish() (errs []error) {
 		c.DomainSep = c.DefDomain[:size]
 	}
 	return errs
+}
+
+// PerConnection says what is wrong with the settings where each connection has a process of its own: such
+// processes count connections in THROTTLE_FILE.
+func (c *Config) PerConnection() error {
+	limit := c.raw["MAXUNAUTHPERIP"]
+	switch {
+	case c.MaxUnauthPerIP > 0 && c.ThrottleFile == "":
+		return fmt.Errorf("%s: MAXUNAUTHPERIP needs THROTTLE_FILE, where the front ends count together",
+			limit.Source())
+	case c.MaxUnauthPerIP > throttle.MaxConnections:
+		return fmt.Errorf("%s: MAXUNAUTHPERIP=%q: must be a number from 0 to %d, which is what fits into "+
+			"THROTTLE_FILE", limit.Source(), limit.Text, throttle.MaxConnections)
+	}
+	return nil
 }
 
 // clean refuses control characters: what a setting says is sent to clients and mailhosts and written to the

@@ -35,7 +35,7 @@ func defaults(p Protocol) Config {
 		ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second,
 		Mailhost: MailhostTLS{Mode: ModeClear, Verify: VerifyPeer}, Forward: ForwardNone,
 		RelaySocket: relay.DefaultSocket, Keepalive: 5 * time.Minute, HalfClosed: relay.DefaultHalfClosed,
-		UTF8: true, Umask: -1, RelaydUsers: []string{relay.DefaultUser},
+		UTF8: true, Umask: -1, RelaydUsers: []string{relay.DefaultUser}, Limits: Limits{Unauth: 10000},
 		TLS: TLS{Verify: VerifyNone, Handshake: 30 * time.Second},
 	}
 }
@@ -90,7 +90,12 @@ func TestEverySetting(t *testing.T) {
 		"LOGIN_FAIL_DELAY=0":                   func(c *Config) { c.FailDelay = 0 },
 		"LOGIN_FAIL_DELAY_MAX=2":               func(c *Config) { c.FailDelayMax = 2 * second },
 		"THROTTLE_FILE=/t":                     func(c *Config) { c.ThrottleFile = "/t" },
-		"MAXUNAUTHPERIP=32 THROTTLE_FILE=/t":   func(c *Config) { c.MaxUnauthPerIP, c.ThrottleFile = 32, "/t" },
+		"MAXUNAUTHPERIP=40":                    func(c *Config) { c.MaxUnauthPerIP = 40 },
+		"MAXUNAUTH=9":                          func(c *Config) { c.Limits.Unauth = 9 },
+		"MAXHANDSHAKES=3":                      func(c *Config) { c.Limits.Handshakes = 3 },
+		"MAXSESSIONS=4":                        func(c *Config) { c.Limits.Sessions = 4 },
+		"MAXSESSIONSPERIP=5":                   func(c *Config) { c.Limits.SessionsPerIP = 5 },
+		"MAXSESSIONSPERUSER=6":                 func(c *Config) { c.Limits.SessionsPerUser = 6 },
 		"DEFDOMAIN=@d":                         func(c *Config) { c.DefDomain, c.DomainSep = "@d", "@" },
 		"DOMAINSEP=%@":                         func(c *Config) { c.DomainSep = "%@" },
 		"LOGIN_LOWERCASE=1":                    func(c *Config) { c.LowerCase = true },
@@ -281,5 +286,30 @@ func TestEnviron(t *testing.T) {
 	c, err := Load(nil, []string{"B=2", "A=1", "IMAP_PROXY=1"}, IMAP)
 	if err != nil || !slices.Equal(c.Environ(), []string{"A=1", "B=2", "IMAP_PROXY=1"}) {
 		t.Errorf("%q, %v", c.Environ(), err)
+	}
+}
+
+// Processes of one connection each count in THROTTLE_FILE, and no more than fits.
+func TestPerConnection(t *testing.T) {
+	for settings, want := range map[string]string{
+		"":                                   "",
+		"MAXUNAUTHPERIP=0":                   "",
+		"MAXUNAUTHPERIP=32 THROTTLE_FILE=/t": "",
+		"MAXUNAUTHPERIP=3": "environment: MAXUNAUTHPERIP needs THROTTLE_FILE, where the front ends count " +
+			"together",
+		"MAXUNAUTHPERIP=33 THROTTLE_FILE=/t": `environment: MAXUNAUTHPERIP="33": must be a number from 0 to 32, ` +
+			"which is what fits into THROTTLE_FILE",
+	} {
+		c, err := Load(nil, strings.Fields(settings), IMAP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if err := c.PerConnection(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", settings, got, want)
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/hostlist"
-	"mailproxy/internal/throttle"
 )
 
 // Status is what becomes of a setting.
@@ -120,10 +119,19 @@ func dialogue() []Setting {
 		seconds("LOGIN_FAIL_DELAY", "5", 0, func(c *Config) *time.Duration { return &c.FailDelay }),
 		text("THROTTLE_FILE", "", func(c *Config) *string { return &c.ThrottleFile }),
 		seconds("LOGIN_FAIL_DELAY_MAX", "30", 0, func(c *Config) *time.Duration { return &c.FailDelayMax }),
-		number("MAXUNAUTHPERIP", "0", 0, throttle.MaxConnections,
-			func(c *Config) *int { return &c.MaxUnauthPerIP }),
+		number("MAXUNAUTHPERIP", "0", 0, mostConnections, func(c *Config) *int { return &c.MaxUnauthPerIP }),
+		number("MAXUNAUTH", "10000", 1, mostConnections, func(c *Config) *int { return &c.Limits.Unauth }),
+		number("MAXHANDSHAKES", "", 1, 1024, func(c *Config) *int { return &c.Limits.Handshakes }),
+		number("MAXSESSIONS", "0", 0, mostConnections, func(c *Config) *int { return &c.Limits.Sessions }),
+		number("MAXSESSIONSPERIP", "0", 0, mostConnections,
+			func(c *Config) *int { return &c.Limits.SessionsPerIP }),
+		number("MAXSESSIONSPERUSER", "0", 0, mostConnections,
+			func(c *Config) *int { return &c.Limits.SessionsPerUser }),
 	}
 }
+
+// mostConnections is more than a process can have.
+const mostConnections = 10_000_000
 
 // setID reads IMAP_ID_FIELDS, which offers ID also when it is set to nothing.
 func setID(c *Config, text string) error {

@@ -38,8 +38,10 @@ type Options struct {
 	// TLS makes the handshakes with clients; nil = FileTLS without a memory.
 	TLS TLS
 	// Throttle remembers failed logins; nil = THROTTLE_FILE, which each connection opens when it needs it and
-	// closes before DropRoot.
+	// closes before DropRoot. It is asked where the settings want it: THROTTLE_FILE, MAXUNAUTHPERIP.
 	Throttle login.Throttle
+	// TooMany is told of each client that MAXUNAUTHPERIP turns away; nil = a log line for each.
+	TooMany func(remoteIP string)
 	// Relayd is asked to carry a session first; nil = nobody.
 	Relayd Relayd
 	// Engine returns what carries a session that Relayd does not take. It is called after DropRoot.
@@ -101,7 +103,8 @@ func New(o Options) (*Server, error) {
 		Dial:   func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) { return system.Dial(ctx, addr) },
 	}
 	service := &login.Service{
-		Protocol: &o.Protocol.Protocol, Config: o.Config, Auth: o.Auth, Throttle: o.Throttle, Reports: o.Relayd,
+		Protocol: &o.Protocol.Protocol, Config: o.Config, Auth: o.Auth, Throttle: o.Throttle, TooMany: o.TooMany,
+		Reports: o.Relayd,
 		Mailhosts: mailhosts, System: &system.System,
 	}
 	if o.Local == nil {

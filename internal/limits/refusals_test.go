@@ -16,6 +16,8 @@ func TestRefusals(t *testing.T) {
 		expect := func(want ...int) {
 			t.Helper()
 			synctest.Wait()
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			if !slices.Equal(told, want) {
 				t.Fatalf("told of %v, want %v", told, want)
 			}
@@ -31,11 +33,11 @@ func TestRefusals(t *testing.T) {
 		expect(1)
 		time.Sleep(time.Second)
 		expect(1, 501)
+		time.Sleep(10 * Every)
+		expect(1, 501)
 		if last != "c" {
 			t.Errorf("the last was %q", last)
 		}
-		time.Sleep(10 * Every)
-		expect(1, 501)
 		r.Refused("d")
 		expect(1, 501, 1)
 		time.Sleep(2 * Every) // nothing is left running

@@ -15,6 +15,7 @@ import (
 
 // principal is who a process runs as.
 type principal struct {
+	name     string // "" when it does not matter
 	uid, gid uint32
 	groups   []uint32
 	// change is false when this process is that user already and may not change.
@@ -73,13 +74,17 @@ func (id *principal) become() error {
 	return identity.Verify(id.uid, id.gid, id.groups)
 }
 
-// leave changes the gid and uid of every thread, for good, and gives up all supplementary groups. Each of
-// the three costs a system call in every thread, so groups that there are not, as below most launchers, are
-// not given up. The runtime ends the process when threads get different answers, so it is enough to read
+// leave changes the gid and uid of every thread, for good, and the supplementary groups. Each of the three
+// costs a system call in every thread, so groups that there are not, as below most launchers, are not given
+// up. The runtime ends the process when threads get different answers, so it is enough to read
 // back who one of them is.
 func (id *principal) leave() error {
-	if groups, err := unix.Getgroups(); err != nil || len(groups) > 0 {
-		if err := syscall.Setgroups(nil); err != nil {
+	if now, err := unix.Getgroups(); err != nil || len(now) > 0 || len(id.groups) > 0 {
+		groups := make([]int, len(id.groups))
+		for i, g := range id.groups {
+			groups[i] = int(g)
+		}
+		if err := syscall.Setgroups(groups); err != nil {
 			return os.NewSyscallError("setgroups", err)
 		}
 	}
@@ -89,7 +94,7 @@ func (id *principal) leave() error {
 	if err := syscall.Setuid(int(id.uid)); err != nil {
 		return os.NewSyscallError("setuid", err)
 	}
-	return identity.Verify(id.uid, id.gid, nil)
+	return identity.Verify(id.uid, id.gid, id.groups)
 }
 
 // lookupUser returns a system user with all groups.

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/identity"
 	"mailproxy/internal/smallfile"
@@ -24,21 +28,78 @@ func DropRoot(name string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
+	id, err := sessionUser(name)
+	if err != nil {
+		return err
+	}
+	return left(id)
+}
+
+// DropRootAtStart is DropRoot for a process that opens its files afterwards: it keeps the user's groups, with
+// which it may read keys, but for root's, and programs that it starts gain no rights.
+func DropRootAtStart(name string) error {
+	if err := noNewPrivileges(); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	id, err := sessionUser(name)
+	if err != nil {
+		return err
+	}
+	if id.groups, err = groupsOf(id.name); err != nil {
+		return err
+	}
+	return left(id)
+}
+
+// left has the process leave root.
+func left(id *principal) error {
+	if err := id.leave(); err != nil {
+		return &changedError{err}
+	}
+	return nil
+}
+
+// noNewPrivileges sets the flag for every thread, see PR_SET_NO_NEW_PRIVS(2const).
+func noNewPrivileges() error {
+	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	if errno == syscall.ENOTSUP {
+		// The program is linked with cgo, as for the race detector: threads that begin from here on have it.
+		return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	}
+	if errno != 0 {
+		return os.NewSyscallError("prctl", errno)
+	}
+	return nil
+}
+
+// groupsOf returns the supplementary groups of a user in /etc/group, but for root's.
+func groupsOf(name string) ([]uint32, error) {
+	found, err := lookupUser(name)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(found.groups, func(gid uint32) bool { return gid == 0 }), nil
+}
+
+// sessionUser returns the user that a process of sessions is to become.
+func sessionUser(name string) (*principal, error) {
 	names := relayUsers[:]
 	if name != "" {
 		names = []string{name}
 	}
 	name, id, err := firstUser(passwdFile, names)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := identity.Check(id.uid, id.gid, nil); err != nil {
-		return fmt.Errorf("system user %q has uid %d and gid %d, which no session may have", name, id.uid, id.gid)
+		return nil, fmt.Errorf("system user %q has uid %d and gid %d, which no session may have", name, id.uid,
+			id.gid)
 	}
-	if err := id.leave(); err != nil {
-		return &changedError{err}
-	}
-	return nil
+	id.name = name
+	return id, nil
 }
 
 const (

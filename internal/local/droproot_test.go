@@ -1,8 +1,10 @@
 package local
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,5 +91,48 @@ func TestDropRoot(t *testing.T) {
 	}
 	if out, err := program(t, "drop", "").Output(); err != nil {
 		t.Errorf("default users: %v: %s", err, out)
+	}
+}
+
+// A program that opens its files afterwards keeps the user's groups, but for root's, and gains no rights by
+// programs that it starts.
+func TestDropRootAtStart(t *testing.T) {
+	command := program(t, "drop", "games", "at start")
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Groups: []uint32{0, 4}}}
+	want, err := lookupUser("games")
+	must(t, err)
+	groups := "Groups:"
+	for _, g := range want.groups {
+		groups += fmt.Sprint(" ", g)
+	}
+	id := fmt.Sprintf("%d %[1]d %[1]d %[1]d", want.uid)
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	threads, flagged := 0, 0
+	for line := range strings.Lines(string(out)) {
+		switch line = strings.TrimSpace(line); {
+		case line == "Uid: "+id, strings.HasPrefix(line, "Gid: "), strings.HasPrefix(line, "Cpus_allowed_list: "):
+		case line == groups:
+			threads++
+		case line == "NoNewPrivs: 1":
+			flagged++
+		case line == "NoNewPrivs: 0": // of other threads where the test is linked with cgo, see noNewPrivileges
+		default:
+			t.Errorf("a thread has %s", line)
+		}
+	}
+	if threads < 2 || flagged == 0 {
+		t.Errorf("%d threads with %s, which proves nothing:\n%s", threads, groups, out)
+	}
+}
+
+// Of the groups in the group file all are kept but root's.
+func TestGroupsOf(t *testing.T) {
+	groups, err := groupsOf("root")
+	must(t, err)
+	if slices.Contains(groups, 0) {
+		t.Errorf("root's group is kept: %v", groups)
 	}
 }

@@ -121,7 +121,11 @@ func ignoredSignals() string {
 
 // dropProgram gives up root rights and says who it is then, from every thread of the process.
 func dropProgram(args []string) int {
-	if err := DropRoot(args[0]); err != nil {
+	drop := DropRoot
+	if len(args) > 1 {
+		drop = DropRootAtStart
+	}
+	if err := drop(args[0]); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -136,7 +140,10 @@ func dropProgram(args []string) int {
 		}
 		for line := range strings.Lines(string(text)) {
 			switch name, _, _ := strings.Cut(line, ":"); name {
-			case "Uid", "Gid", "Groups", "Cpus_allowed_list":
+			case "Uid", "Gid", "Groups", "Cpus_allowed_list", "NoNewPrivs":
+				if name == "NoNewPrivs" && len(args) == 1 {
+					continue
+				}
 				fmt.Print(strings.Join(strings.Fields(line), " "), "\n")
 			}
 		}

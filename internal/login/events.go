@@ -84,6 +84,10 @@ func (s *Session) logStopped(err error) {
 
 // logTooMany: the client's address has too many connections that have not logged in.
 func (s *Session) logTooMany() {
+	if s.service.TooMany != nil {
+		s.service.TooMany(s.Peer.RemoteIP)
+		return
+	}
 	s.Log.Always().
 		Noticef("Maximum of %d connections without a login reached, %s", s.Config.MaxUnauthPerIP, s.Where())
 }

@@ -29,6 +29,8 @@ type Service struct {
 	Auth AuthModule
 	// Throttle remembers failed logins; nil = THROTTLE_FILE, which each session opens when it needs it.
 	Throttle Throttle
+	// TooMany is told of each client that MAXUNAUTHPERIP turns away; nil = a log line for each.
+	TooMany func(remoteIP string)
 	// Reports are for relayd's counters; nil = nobody counts.
 	Reports Reports
 	// Mailhosts connects to mailhosts.

@@ -8,7 +8,7 @@ import (
 )
 
 // Enter counts this connection among those of its client that have not logged in, and says whether there is
-// room for it. Without THROTTLE_FILE there always is; so there is when the table does not work, which is
+// room for it. Without a memory there always is; so there is when the table does not work, which is
 // logged.
 func (s *Session) Enter() bool {
 	if s.Config.MaxUnauthPerIP == 0 {
@@ -50,7 +50,7 @@ func (s *Session) Leave() {
 // makes a login fail: guesses from many addresses are slowed, nobody is locked out.
 func (s *Session) failDelay(refused bool) time.Duration {
 	memory, addr := s.memory()
-	if memory == nil || !refused {
+	if memory == nil || !refused || s.Config.ThrottleFile == "" {
 		return s.Config.FailDelay
 	}
 	n, err := memory.Failed(addr, s.service.System.Now())

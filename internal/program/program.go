@@ -82,6 +82,9 @@ func serveOne(
 		return giveUp(opened, p.Protocol.Unavailable)
 	}
 	c, err := config.Load(command.configs, request.Environ, config.Protocol(p.Protocol.Name))
+	if err == nil {
+		err = c.PerConnection()
+	}
 	if err != nil {
 		for text := range strings.SplitSeq(err.Error(), "\n") {
 			opened.Log.Critf("%s", text)

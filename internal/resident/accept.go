@@ -62,9 +62,14 @@ func (s *service) accept(ctx context.Context, l *launch.Listener) error {
 			conn.Close()
 			return fmt.Errorf("%s: not a stream socket", l.Addr())
 		}
+		if !s.entrance.enter() {
+			s.entrance.turnAway(c, l.TLS)
+			continue
+		}
 		s.conns.begin()
 		guard.Go(s.log.Line, "a connection", func() {
 			defer s.conns.end()
+			defer s.entrance.leave()
 			server.ServeConn(ctx, c, launch.NewPeer(nil, c))
 		})
 	}

@@ -7,7 +7,9 @@
 package resident
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"runtime"
@@ -21,7 +23,7 @@ import (
 	"mailproxy/internal/local"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/systemd"
-	"mailproxy/internal/tlsconf"
+	"mailproxy/internal/throttle"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
 )
@@ -32,10 +34,15 @@ type Options struct {
 	Sockets *launch.Sockets
 	// Configs are the files of settings, Environ the environment.
 	Configs, Environ []string
-	// User is who the process becomes when it was started as root; empty = the user of PROXY_USER.
+	// User is who the process becomes when it was started as root; empty = PROXY_USER of the environment, or
+	// the first of local.DropRoot's.
 	User string
 	// Stderr is for programs that are started (AUTHDAEMON_PROGRAM).
 	Stderr *os.File
+}
+
+func (o *Options) user() string {
+	return cmp.Or(o.User, config.Environment(o.Environ).Get("PROXY_USER"))
 }
 
 // stopTime is how long sessions may take to be delivered what is held for them when the process ends.
@@ -72,23 +79,46 @@ type service struct {
 	server, overTLS *frontend.Server
 	engine          *engine.Engine
 	conns           connections
+	entrance        *entrance
+	failures        *throttle.Memory
 }
 
 // start makes a service. The process is an ordinary user's from then on, as it is before anything but the
 // sockets is opened.
 func start(o Options) (*service, error) {
-	if err := local.DropRoot(o.User); err != nil {
+	if err := local.DropRootAtStart(o.user()); err != nil {
 		return nil, err
+	}
+	if os.Geteuid() == 0 {
+		return nil, errors.New("a program that serves all connections does not run as root")
 	}
 	if err := launch.NoCore(); err != nil {
 		o.Sockets.Log.Warnf("passwords may end up in core files: %v", err)
+	}
+	if err := readable(o.Configs...); err != nil {
+		return nil, err
 	}
 	c, err := config.Load(o.Configs, o.Environ, config.Protocol(o.Program.Protocol.Name))
 	if err != nil {
 		return nil, err
 	}
-	s := &service{log: o.Sockets.Log, sockets: o.Sockets}
-	s.engine, err = engine.New(engine.Config{Loops: runtime.GOMAXPROCS(0), Log: s.log.Line, Ended: s.ended})
+	if err := checkFiles(c, anyTLS(o.Sockets)); err != nil {
+		return nil, err
+	}
+	s := &service{log: o.Sockets.Log, sockets: o.Sockets, failures: throttle.NewMemory()}
+	logins, sessions := capacity(c.Limits.Unauth)
+	if logins < c.Limits.Unauth {
+		s.log.Warnf("MAXUNAUTH=%d: there are file descriptors for %d (LimitNOFILE=, ulimit -n)",
+			c.Limits.Unauth, logins)
+	}
+	s.entrance = newEntrance(logins, o.Program.Protocol.Unavailable+"\r\n", s.log)
+	s.engine, err = engine.New(engine.Config{
+		Loops: runtime.GOMAXPROCS(0), Log: s.log.Line, Ended: s.ended,
+		Limits: engine.Limits{
+			Sessions: c.Limits.Sessions, PerAddress: c.Limits.SessionsPerIP,
+			PerUser: c.Limits.SessionsPerUser, Capacity: sessions,
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +128,9 @@ func start(o Options) (*service, error) {
 		Protocol: o.Program.Protocol, Log: s.log,
 		Auth:   auth,
 		Engine: func() (relay.Carrier, error) { return s.engine, nil },
-		TLS:    frontend.FileTLS{Settings: c.TLS, Memory: &tlsconf.Memory{}},
+		TLS:    newHandshakes(c),
 	}
+	s.limitAddresses(&options, c)
 	relayd := frontend.NewRelayd(c)
 	relayd.Keep = relaydConnections
 	options.Relayd = relayd
