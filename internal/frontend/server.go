@@ -104,7 +104,7 @@ func New(o Options) (*Server, error) {
 	}
 	service := &login.Service{
 		Protocol: &o.Protocol.Protocol, Config: o.Config, Auth: o.Auth, Throttle: o.Throttle, TooMany: o.TooMany,
-		Reports: o.Relayd,
+		Reports:   o.Relayd,
 		Mailhosts: mailhosts, System: &system.System,
 	}
 	if o.Local == nil {

@@ -1,0 +1,139 @@
+package resident
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/tests/harness"
+)
+
+const startAddr = "127.0.1.3"
+
+// start starts the program as it is shipped, as root, and returns it without waiting for anything.
+func start(t *testing.T, user string, settings ...string) *harness.Process {
+	t.Helper()
+	cmd := exec.Command(harness.PlainBin(t, "imapd-proxy"), "-user", user, "-listen", startAddr+":143")
+	cmd.Env = append([]string{"RELAY_SOCKET=", "PATH=/usr/bin:/bin"}, settings...)
+	return harness.Start(t, cmd)
+}
+
+// One file that cannot be read stops the start, with its name and the command that mends it; with the command
+// run, the program starts.
+func TestStartNamesUnreadableFile(t *testing.T) {
+	harness.Site{}.Start(t)
+	groups(t, "mailproxy-keys:x:4711:")
+	dir := harness.Dir(t)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "master")
+	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	settings := []string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + file}
+	p := start(t, "courier", settings...)
+	if status := p.Wait(t); status != 1 {
+		t.Errorf("exit status %d, want 1", status)
+	}
+	line := p.Log.Wait(t, "^CRIT: PROXY_MASTER_PASSWORD_FILE: user courier cannot read "+file+
+		": permission denied; this helps: usermod -a -G mailproxy-keys courier; chgrp mailproxy-keys "+file+
+		"; chmod 0640 "+file+"$")
+	if n := len(p.Log.Lines()); n != 1 {
+		t.Errorf("%d lines, want one", n)
+	}
+	_, command, _ := strings.Cut(line, "; chgrp")
+	harness.Run(t, "", "sh", "-c", "chgrp"+command)
+	groups(t, "mailproxy-keys:x:4711:courier")
+	p = start(t, "courier", settings...)
+	harness.Dialogue(t, listening(t, p), `S~ \* OK .*`)
+}
+
+// groups adds lines to the group file, for this test's own world.
+func groups(t *testing.T, lines string) {
+	t.Helper()
+	text, err := os.ReadFile("/etc/group")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(harness.Dir(t), "group")
+	if err := os.WriteFile(file, append(text, lines+"\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(file, "/etc/group", "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount("/etc/group", unix.MNT_DETACH) })
+}
+
+// pid is the process's number, in text.
+func pid(p *harness.Process) string { return strconv.Itoa(p.Cmd.Process.Pid) }
+
+// listening waits until the program listens, and returns where.
+func listening(t *testing.T, p *harness.Process) string {
+	t.Helper()
+	at := startAddr + ":143"
+	if !harness.Eventually(func() bool { return p.Ended() || harness.Listening(t, at) }) || p.Ended() {
+		t.Fatalf("it does not listen; its log:\n%s", p.Log)
+	}
+	return at
+}
+
+// The process is the user, in the user's groups, on every thread; no program that it starts gains rights, and
+// nobody reads its memory. Only the listening socket was opened by root.
+func TestRunsAsOrdinaryUser(t *testing.T) {
+	harness.Site{}.Start(t)
+	groups(t, "mailproxy-keys:x:4711:courier\nwheel:x:0:courier")
+	p := start(t, "courier")
+	listening(t, p)
+	uid, gid := strings.TrimSpace(harness.Run(t, "", "id", "-u", "courier")), strings.TrimSpace(harness.Run(t, "", "id", "-g", "courier"))
+	groups := []string{"4711", gid}
+	slices.Sort(groups)
+	tasks, err := filepath.Glob("/proc/" + pid(p) + "/task/*/status")
+	if err != nil || len(tasks) < 2 {
+		t.Fatalf("%d threads, %v", len(tasks), err)
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields := map[string][]string{}
+		for line := range strings.Lines(string(text)) {
+			name, value, _ := strings.Cut(line, ":")
+			fields[name] = strings.Fields(value)
+		}
+		slices.Sort(fields["Groups"])
+		for name, want := range map[string][]string{
+			"Uid": {uid, uid, uid, uid}, "Gid": {gid, gid, gid, gid}, "Groups": groups, "NoNewPrivs": {"1"},
+			"CapEff": {"0000000000000000"}, "CapPrm": {"0000000000000000"},
+		} {
+			if !slices.Equal(fields[name], want) {
+				t.Errorf("%s: %s is %q, want %q", task, name, fields[name], want)
+			}
+		}
+	}
+	// The directory of a process that is not dumpable is root's.
+	if owner := strings.TrimSpace(harness.Run(t, "", "stat", "-c", "%U", "/proc/"+pid(p)+"/fd")); owner != "root" {
+		t.Errorf("the process is dumpable: /proc/PID/fd is %s's", owner)
+	}
+}
+
+// Root's rights are never kept.
+func TestNeverRoot(t *testing.T) {
+	for user, want := range map[string]string{
+		"root":         `CRIT: system user "root" has uid 0 and gid 0, which no session may have`,
+		"no-such-user": `CRIT: system user "no-such-user": user: unknown user no-such-user`,
+	} {
+		p := start(t, user)
+		if status := p.Wait(t); status != 1 || len(p.Log.Find("^"+want+"$")) != 1 {
+			t.Errorf("%s: status %d, log %q", user, status, p.Log.Lines())
+		}
+	}
+}
