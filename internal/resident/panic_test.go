@@ -1,0 +1,142 @@
+package resident
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/config"
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/maillog"
+)
+
+// noAccounts is an auth module that knows nobody.
+type noAccounts struct{}
+
+func (noAccounts) Authenticate(context.Context, *authlib.AuthRequest) (*authlib.Account, error) {
+	return nil, authlib.ErrRefused
+}
+
+func (noAccounts) Lookup(context.Context, *authlib.LookupRequest) (*authlib.Account, error) {
+	return nil, authlib.ErrRefused
+}
+
+// record is a log that may be read while it is written.
+type record struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(p)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
+}
+
+// serving is a service with a dialogue of the test's, and how to connect to it.
+func serving(t *testing.T, serve func(ctx context.Context, c *frontend.Conn) int) (dial func() net.Conn, log *record, s *service) {
+	t.Helper()
+	c, err := config.Load(nil, nil, config.IMAP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log = &record{}
+	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}}
+	s.entrance = newEntrance(10, "* BYE\r\n", s.log)
+	s.server, err = frontend.New(frontend.Options{
+		Protocol: &frontend.Protocol{Name: "IMAP", Service: "imap", Serve: serve}, Config: c, Log: s.log, Auth: noAccounts{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.sockets.Listeners = []*launch.Listener{{Listener: l}}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.serve(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		s.sockets.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		s.conns.wait(10 * time.Second)
+	})
+	return func() net.Conn {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		return conn
+	}, log, s
+}
+
+// A panic in what serves one connection closes it, is in the log with its stack, gives its place back, and
+// nobody else notices.
+func TestPanicEndsOneConnection(t *testing.T) {
+	echo := func(_ context.Context, c *frontend.Conn) int {
+		lines := bufio.NewReader(c.Client)
+		for {
+			text, err := lines.ReadString('\n')
+			switch {
+			case err != nil:
+				return 0
+			case text == "fault\n":
+				panic("a fault in the dialogue")
+			}
+			io.WriteString(c.Client, text)
+		}
+	}
+	dial, log, s := serving(t, echo)
+	say := func(conn net.Conn, text string) (string, error) {
+		if _, err := io.WriteString(conn, text+"\n"); err != nil {
+			return "", err
+		}
+		return bufio.NewReader(conn).ReadString('\n')
+	}
+	before := dial()
+	for range 30 { // more than there are places
+		faulty := dial()
+		if _, err := say(faulty, "hello"); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := say(faulty, "fault"); !errors.Is(err, io.EOF) {
+			t.Errorf("the faulty connection: %q, %v, want its end", text, err)
+		}
+		deadline := time.Now().Add(10 * time.Second)
+		for s.entrance.now.Load() > 1 && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+		}
+		if text, err := say(before, "still here"); text != "still here\n" || err != nil {
+			t.Fatalf("another connection: %q, %v", text, err)
+		}
+	}
+	if text, err := say(dial(), "new"); text != "new\n" || err != nil {
+		t.Errorf("a new connection: %q, %v", text, err)
+	}
+	for _, want := range []string{"ERR: panic in the connection with ip=[", "a fault in the dialogue", "panic_test.go"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log has no %q:\n%s", want, log)
+		}
+	}
+}
