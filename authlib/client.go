@@ -124,9 +124,14 @@ func (c *Client) account(ctx context.Context, req Request) (a *Account, err erro
 	return a, nil
 }
 
+// requestRoom is room for every AUTH that the daemon takes, with what stands before its body.
+const requestRoom = MaxAuthBody + 512
+
 // ask sends req and has read take the answer.
 func (c *Client) ask(ctx context.Context, req Request, read func(io.Reader) error) error {
-	msg, err := AppendRequest(make([]byte, 0, 512), req)
+	// It holds the password, is not to grow, which would leave copies behind, and is overwritten.
+	msg, err := AppendRequest(make([]byte, 0, requestRoom), req)
+	defer func() { clear(msg[:cap(msg)]) }()
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,7 @@ func (d *dialogue) exchange(mechanism, initial string) (sasl.Credentials, error)
 			return sasl.Credentials{}, err
 		}
 		challenge, done, xerr := x.Next(response)
+		clear(response)
 		if xerr != nil || done {
 			return x.Credentials(), xerr
 		}
@@ -103,9 +104,11 @@ func (d *dialogue) response() ([]byte, error) {
 // decode returns errSyntax for everything that is not base64, and for "*", by which the client cancels (RFC
 // 9051 section 6.2.2: a tagged BAD).
 func decode(text []byte) ([]byte, error) {
-	out, err := base64.StdEncoding.DecodeString(string(text))
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Decode(out, text)
 	if err != nil {
+		clear(out)
 		return nil, errSyntax
 	}
-	return out, nil
+	return out[:n], nil
 }

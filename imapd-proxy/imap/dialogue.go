@@ -72,6 +72,7 @@ func (e *exit) Error() string { return "session over" }
 // leaves. It returns the exit status. The frontend limits the time of every read and write.
 func serve(ctx context.Context, s *frontend.Conn) int {
 	d := newDialogue(s)
+	defer func() { d.in.Clear() }()
 	err := d.open()
 	for err == nil {
 		err = d.next(ctx)
@@ -98,6 +99,7 @@ func newDialogue(s *frontend.Conn) *dialogue {
 func (d *dialogue) listen() {
 	if d.in != nil {
 		d.rcvd += d.in.Count()
+		d.in.Clear()
 	}
 	d.in = line.NewReader(d.s.Client)
 	d.cmd = parser{in: d.in, proceed: func() error { return d.send(textLiteral + crlf) }}

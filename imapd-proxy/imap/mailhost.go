@@ -38,6 +38,7 @@ type upstream struct {
 // behind the final answer.
 func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 	u := &upstream{m: m, step: mailhost.StepGreeting, in: responses{line.NewReader(m.Conn)}}
+	defer func() { u.in.in.Clear() }() // a mailhost may repeat what it was told
 	steps := []func(context.Context) error{u.greeting, u.startTLS, u.ask, u.forwardClient, u.login, u.follow}
 	for _, step := range steps {
 		err := step(ctx)
@@ -223,6 +224,7 @@ func (u *upstream) sendPlain() (response, error) {
 		return response{}, err
 	}
 	encoded := base64.StdEncoding.EncodeToString(plain)
+	clear(plain)
 	if hasCapability(u.capabilities, "SASL-IR") && hasCapability(u.capabilities, "AUTH=PLAIN") {
 		if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN " + encoded + crlf); err != nil {
 			return response{}, err
@@ -286,8 +288,7 @@ func (u *upstream) until(tag string, continuation bool) (response, error) {
 func (u *upstream) brief(text string) string { return brief(u.m.Redact(text)) }
 
 func (u *upstream) send(text string) error {
-	_, err := io.WriteString(u.m.Conn, text)
-	return err
+	return u.m.Send([]byte(text))
 }
 
 // canQuote says whether a string can be sent as a quoted string: short, printable ASCII. The rest goes as a

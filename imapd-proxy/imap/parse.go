@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"mailproxy/internal/line"
+	"mailproxy/internal/text"
 )
 
 // The limits on what a client may send before it has logged in, in bytes. No command can hold more memory
@@ -84,15 +85,15 @@ func isID(rest []byte) bool {
 
 // nextLine reads a line and looks at its end for a literal.
 func (p *parser) nextLine() error {
-	text, err := p.in.ReadLine(maxIDLine)
+	content, err := p.in.ReadLine(maxIDLine)
 	p.cut = errors.Is(err, line.ErrTooLong)
-	p.long = len(text) > maxLine
+	p.long = len(content) > maxLine
 	if err != nil && !p.cut {
 		return err
 	}
 	// Clients that translate line ends twice send CR CR LF. A line that holds strings does not end in a
 	// blank.
-	p.rest = bytes.TrimRight(text, "\r")
+	p.rest = bytes.TrimRight(content, "\r")
 	p.more = -1
 	if size, plus, _, ok := literalAtEnd(p.rest); ok && plus && !p.cut {
 		p.more = size
@@ -143,7 +144,7 @@ func (p *parser) astring() (string, error) {
 // quoted reads a quoted string. As in Courier a backslash takes any character literally, not only '"' and
 // '\', and 8-bit bytes must be UTF-8 (RFC 9051 section 4.3); what is not has to come as a literal.
 func (p *parser) quoted() (string, error) {
-	var s []byte
+	s := make([]byte, 0, len(p.rest)) // does not grow, which would leave copies of a password behind
 	for i := 1; i < len(p.rest); i++ {
 		switch c := p.rest[i]; c {
 		case '"':
@@ -151,7 +152,7 @@ func (p *parser) quoted() (string, error) {
 			if !utf8.Valid(s) {
 				return "", errSyntax
 			}
-			return string(s), p.separated()
+			return text.Take(s), p.separated()
 		case '\\':
 			i++
 			if i == len(p.rest) {
@@ -183,13 +184,14 @@ func (p *parser) literal() (string, error) {
 	if err := p.in.ReadFull(s); err != nil {
 		return "", err
 	}
+	value := text.Take(s)
 	if err := p.nextLine(); err != nil {
 		return "", err
 	}
 	if p.cut || p.long && !p.inList {
 		return "", errTooLong
 	}
-	return string(s), p.separated()
+	return value, p.separated()
 }
 
 // separated checks that a blank, or nothing, follows an argument.
@@ -209,7 +211,9 @@ func (p *parser) discard() error {
 		}
 		for left := p.more; left > 0; {
 			chunk := make([]byte, min(left, maxLiteral))
-			if err := p.in.ReadFull(chunk); err != nil {
+			err := p.in.ReadFull(chunk)
+			clear(chunk)
+			if err != nil {
 				return err
 			}
 			left -= int64(len(chunk))

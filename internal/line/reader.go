@@ -31,8 +31,11 @@ type Reader struct {
 	conn net.Conn
 	sock syscall.RawConn // nil when conn cannot be peeked at
 	buf  []byte          // what upToLF returned last
+	line []byte          // what ReadLine returned last
 	tee  func(p []byte)  // see Tee
 	n    int64
+	// filled says that the buffer was too small for what had come.
+	filled bool
 }
 
 // NewReader returns a Reader for conn.
@@ -53,18 +56,30 @@ func (r *Reader) Tee(see func(p []byte)) { r.tee = see }
 // Count returns the number of bytes consumed so far.
 func (r *Reader) Count() int64 { return r.n }
 
-// ReadLine returns the next line without its LF or CRLF. A line of more than limit bytes (without its end) is
+// Clear overwrites what the Reader has read with zeros: passwords, after a login. The last line is no longer
+// the caller's.
+func (r *Reader) Clear() {
+	clear(r.buf[:cap(r.buf)])
+	clear(r.line[:cap(r.line)])
+	r.line = nil
+}
+
+// ReadLine returns the next line without its LF or CRLF. It is the caller's until the next call, or Clear,
+// which overwrites it. A line of more than limit bytes (without its end) is
 // consumed and reported as ErrTooLong, along with its first limit bytes; one that does not end at all as
 // ErrEndless. A line that the end of the stream cut short is io.ErrUnexpectedEOF, nothing at all is io.EOF.
 // NUL and other control characters are the caller's to refuse.
 func (r *Reader) ReadLine(limit int) ([]byte, error) {
-	var line []byte
+	clear(r.line[:cap(r.line)])
+	r.line = nil
+	line := []byte(nil)
+	defer func() { r.line = line }()
 	long, started := false, false
 	for begin := r.n; ; {
 		chunk, err := r.upToLF(limit + 2)
 		started = started || len(chunk) > 0
 		if !long {
-			line = append(line, chunk...)
+			line = appendClearing(line, chunk)
 		}
 		ended := len(chunk) > 0 && chunk[len(chunk)-1] == '\n'
 		if ended && !long {
@@ -86,6 +101,15 @@ func (r *Reader) ReadLine(limit int) ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// appendClearing is append, which overwrites what it leaves behind.
+func appendClearing(line, more []byte) []byte {
+	grown := append(line, more...)
+	if cap(line) > 0 && cap(grown) != cap(line) {
+		clear(line[:cap(line)])
+	}
+	return grown
 }
 
 // Pending says whether bytes have come that nobody has consumed, as far as that can be told without waiting:
@@ -123,11 +147,8 @@ func (r *Reader) ReadFull(p []byte) error {
 // upToLF consumes at least one byte and at most limit bytes, none of them after the first LF. They are
 // overwritten by the next call.
 func (r *Reader) upToLF(limit int) ([]byte, error) {
-	const most = 4096
-	if r.buf == nil {
-		r.buf = make([]byte, most)
-	}
-	buf := r.buf[:min(max(limit, 1), most)]
+	r.makeRoom(limit)
+	buf := r.buf[:min(max(limit, 1), len(r.buf))]
 	if r.sock == nil {
 		buf = buf[:1]
 	} else {
@@ -135,6 +156,7 @@ func (r *Reader) upToLF(limit int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		r.filled = n == len(r.buf)
 		buf = buf[:n]
 		if i := bytes.IndexByte(buf, '\n'); i >= 0 {
 			buf = buf[:i+1]
@@ -143,6 +165,26 @@ func (r *Reader) upToLF(limit int) ([]byte, error) {
 	n, err := io.ReadFull(r.conn, buf)
 	r.consumed(buf[:n])
 	return buf[:n], err
+}
+
+// Most lines fit into the first of these; a client that says nothing costs no more than that.
+const (
+	firstRoom = 256
+	mostRoom  = 4096
+)
+
+// makeRoom makes the buffer: small, until one has been filled.
+func (r *Reader) makeRoom(limit int) {
+	switch {
+	case r.buf == nil && r.sock == nil:
+		r.buf = make([]byte, 1)
+	case r.buf == nil:
+		r.buf = make([]byte, firstRoom)
+	case r.filled && len(r.buf) < mostRoom && limit > len(r.buf):
+		clear(r.buf)
+		r.buf = make([]byte, mostRoom)
+	}
+	r.filled = false
 }
 
 // peek waits for bytes and copies them into buf without consuming them. io.EOF at the end of the stream.

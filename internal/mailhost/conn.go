@@ -50,6 +50,13 @@ type Conn struct {
 	Answer []byte
 }
 
+// Send writes a command, which may hold the password, and overwrites it.
+func (m *Conn) Send(command []byte) error {
+	_, err := m.Conn.Write(command)
+	clear(command)
+	return err
+}
+
 // Account is whose login it is, whoever the password belongs to.
 func (m *Conn) Account() string {
 	if m.Authzid != "" {

@@ -85,6 +85,7 @@ func (d *dialogue) exchange(mechanism string, initial []string) (sasl.Credential
 	}
 	for {
 		challenge, done, err := exchange.Next(response)
+		clear(response)
 		if err != nil {
 			return sasl.Credentials{}, err
 		}
@@ -129,6 +130,7 @@ func decode(text string) ([]byte, error) {
 	}
 	n, err := base64.StdEncoding.Decode(decoded, []byte(text))
 	if err != nil {
+		clear(decoded)
 		return nil, errAborted
 	}
 	return decoded[:n], nil

@@ -77,6 +77,7 @@ func commands() []command {
 // serve holds the dialogue with the client, and what comes after it, and returns the exit status.
 func serve(ctx context.Context, s *frontend.Conn) int {
 	d := &dialogue{s: s, in: line.NewReader(s.Client)}
+	defer func() { d.in.Clear() }()
 	err := d.open()
 	for err == nil && !d.over {
 		err = d.next(ctx)

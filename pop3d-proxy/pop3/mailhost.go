@@ -17,6 +17,7 @@ func loginMailhost(ctx context.Context, m *mailhost.Conn) error {
 		return &mailhost.StepError{Step: mailhost.StepUser, Err: err}
 	}
 	u := &upstream{m: m, in: line.NewReader(m.Conn)}
+	defer func() { u.in.Clear() }() // a mailhost may repeat what it was told
 	if err := u.greeting(); err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (u *upstream) command(step mailhost.Step, text string) error {
 }
 
 func (u *upstream) send(text string) error {
-	if _, err := u.m.Conn.Write([]byte(text + "\r\n")); err != nil {
+	if err := u.m.Send([]byte(text + "\r\n")); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
 	return nil

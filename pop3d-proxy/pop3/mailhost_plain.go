@@ -31,6 +31,7 @@ func (u *upstream) authPlain(initial bool) error {
 		return &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
 	}
 	response := base64.StdEncoding.EncodeToString(message)
+	clear(message)
 	command := "AUTH PLAIN " + response
 	if !initial || len(command)+2 > maxCommand {
 		command = "AUTH PLAIN"

@@ -23,6 +23,7 @@ func (d *dialogue) stls(ctx context.Context, _ string) error {
 	// Nor is anything believed that was said in clear text (Courier keeps the name).
 	d.user, d.utf8 = "", false
 	d.received += d.in.Count()
+	d.in.Clear()
 	d.in = line.NewReader(d.s.Client)
 	return nil
 }
