@@ -7,13 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
 )
 
-const memoryAddr = "127.0.1.4"
-
-// resident is a process's memory in KiB (VmRSS).
-func resident(t *testing.T, pid string) int {
+// residentMemory is a process's memory in KiB (VmRSS).
+func residentMemory(t *testing.T, pid string) int {
 	t.Helper()
 	status, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
@@ -28,37 +27,55 @@ func resident(t *testing.T, pid string) int {
 	return n
 }
 
-// silent connects n clients that say nothing, and waits until each is greeted.
-func silent(t *testing.T, n int, at string) {
+// silent connects n clients that say nothing, and waits until each is served: greeted, or at least accepted.
+func silent(t *testing.T, p *harness.Process, n int, at string, greeted bool) {
 	t.Helper()
-	conns := make([]net.Conn, n)
-	for i := range conns {
+	for range n {
 		conn, err := net.Dial("tcp", at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		conns[i] = conn
-	}
-	t.Cleanup(func() {
-		for _, conn := range conns {
-			conn.Close()
+		t.Cleanup(func() { conn.Close() })
+		if !greeted {
+			continue
 		}
-	})
-	for _, conn := range conns {
 		if _, err := conn.Read(make([]byte, 512)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if !harness.Eventually(func() bool { return descriptors(t, pid(p)) >= n }) {
+		t.Fatalf("%d descriptors, want at least %d", descriptors(t, pid(p)), n)
+	}
 }
 
-func TestSilentMemory(t *testing.T) {
+// descriptors is how many a process has open.
+func descriptors(t *testing.T, pid string) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/" + pid + "/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// Clients that say nothing cost at most 16 KiB each (160 MB for 10,000), at the port for TLS too, and neither
+// they nor their memory are there when they have gone.
+func TestVolumeSilentClients(t *testing.T) {
+	n := int(harness.Volume(1000, 9000))
+	const most = 16 << 10
 	harness.Site{}.Start(t)
-	p := start(t, "courier", "IMAP_PROXY=1", "LOGIN_TIMEOUT=600", "MAXUNAUTH=9800")
-	at := listening(t, p)
-	before := resident(t, pid(p))
-	n := 9000
-	silent(t, n, at)
-	after := resident(t, pid(p))
-	t.Logf("%d KiB before, %d KiB with %d", before, after, n)
-	t.Logf("%d bytes each", (after-before)*1024/n)
+	file := harness.NewPKI(t).File(t, "cert.pem", testcert.Spec{Name: "localhost"})
+	for port, greeted := range map[string]bool{"143": true, "993": false} {
+		t.Run(port, func(t *testing.T) {
+			p := start(t, "courier", "LOGIN_TIMEOUT=600", "MAXUNAUTH=9500", "TLS_CERTFILE="+file)
+			listening(t, p)
+			before := residentMemory(t, pid(p))
+			silent(t, p, n, startAddr+":"+port, greeted)
+			each := (residentMemory(t, pid(p)) - before) * 1024 / n
+			t.Logf("%d bytes for each of %d silent clients", each, n)
+			if each > most {
+				t.Errorf("%d bytes for each of %d silent clients, want at most %d", each, n, most)
+			}
+		})
+	}
 }

@@ -19,7 +19,8 @@ const startAddr = "127.0.1.3"
 // start starts the program as it is shipped, as root, and returns it without waiting for anything.
 func start(t *testing.T, user string, settings ...string) *harness.Process {
 	t.Helper()
-	cmd := exec.Command(harness.PlainBin(t, "imapd-proxy"), "-user", user, "-listen", startAddr+":143")
+	cmd := exec.Command(harness.PlainBin(t, "imapd-proxy"), "-user", user, "-listen", startAddr+":143",
+		"-listen", "tls:"+startAddr+":993")
 	cmd.Env = append([]string{"RELAY_SOCKET=", "PATH=/usr/bin:/bin"}, settings...)
 	return harness.Start(t, cmd)
 }
