@@ -16,6 +16,7 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
 	"mailproxy/internal/maillog"
 )
 
@@ -59,7 +60,7 @@ func serving(t *testing.T, serve func(ctx context.Context, c *frontend.Conn) int
 	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}}
 	s.entrance = newEntrance(10, "* BYE\r\n", s.log)
 	s.server, err = frontend.New(frontend.Options{
-		Protocol: &frontend.Protocol{Name: "IMAP", Service: "imap", Serve: serve}, Config: c, Log: s.log, Auth: noAccounts{},
+		Protocol: &frontend.Protocol{Protocol: login.Protocol{Name: "IMAP", Service: "imap"}, Serve: serve}, Config: c, Log: s.log, Auth: noAccounts{},
 	})
 	if err != nil {
 		t.Fatal(err)
