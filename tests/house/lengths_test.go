@@ -20,9 +20,9 @@ const (
 var longLines = map[string]int{
 	"authlib":     237,
 	"imapd-proxy": 84,
-	"internal":    211,
+	"internal":    220,
 	"pop3d-proxy": 47,
-	"tests":       231,
+	"tests":       237,
 }
 
 // goFiles calls visit for each Go file with its path below the root.
