@@ -9,6 +9,13 @@ type external struct {
 	cred     Credentials
 }
 
+func newExternal(_ string, o Options) (Exchange, error) {
+	if o.External == "" {
+		return nil, ErrUnknownMechanism
+	}
+	return &external{identity: o.External}, nil
+}
+
 func (e *external) Credentials() Credentials { return e.cred }
 
 func (e *external) Next(response []byte) ([]byte, bool, error) {

@@ -16,6 +16,8 @@ const (
 	loginPassword
 )
 
+func newLogin(string, Options) (Exchange, error) { return &login{}, nil }
+
 func (l *login) Credentials() Credentials { return l.cred }
 
 // Next checks the name only when the password has come: a client that sent both at once must not see its

@@ -11,6 +11,8 @@ import (
 // plain is RFC 4616: one message, authzid NUL authcid NUL password.
 type plain struct{ cred Credentials }
 
+func newPlain(string, Options) (Exchange, error) { return &plain{}, nil }
+
 func (p *plain) Credentials() Credentials { return p.cred }
 
 func (p *plain) Next(response []byte) ([]byte, bool, error) {

@@ -2,9 +2,9 @@
 // (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195) and its SHA-1 and SHA-256 siblings, EXTERNAL; and the client's side
 // of PLAIN.
 //
-// An exchange is pure: decoded bytes in, decoded bytes out, no connection and no clock. Base64, the "+" and
-// the "*" that cancels belong to IMAP and POP3. Nothing is authenticated here: a completed exchange yields
-// [Credentials], which the auth module judges.
+// An exchange is pure: decoded bytes in, decoded bytes out, no connection and no clock. [Converse] is the
+// loop around it that IMAP and POP3 share: base64, and the "*" that cancels. Nothing is authenticated here: a
+// completed exchange yields [Credentials], which the auth module judges.
 //
 // github.com/emersion/go-sasl is not used: it has no CRAM and no checks for control characters, which is most
 // of what is here, and its other mechanisms bring encoding/json along. The tests let its clients talk to
@@ -64,6 +64,9 @@ type Credentials struct {
 	Challenge, Response []byte
 	// External is true when the connection, not the client's words, proves who it is.
 	External bool
+	// Err is why nobody need be asked: a failed login, for the reason that the mechanism gives. Then all but
+	// Mechanism is empty. Only Converse sets it.
+	Err error
 }
 
 // Exchange is one attempt to log in. It is used once.
@@ -79,19 +82,23 @@ type Exchange interface {
 
 // New begins an exchange; the mechanism's name may be in any case.
 func New(mechanism string, opts Options) (Exchange, error) {
-	switch mechanism = strings.ToUpper(mechanism); mechanism {
-	case "PLAIN":
-		return &plain{}, nil
-	case "LOGIN":
-		return &login{}, nil
-	case "EXTERNAL":
-		if opts.External != "" {
-			return &external{identity: opts.External}, nil
-		}
-	case "CRAM-MD5", "CRAM-SHA1", "CRAM-SHA256":
-		return newCRAM(mechanism, opts)
+	begin := mechanisms()[strings.ToUpper(mechanism)]
+	if begin == nil {
+		return nil, ErrUnknownMechanism
 	}
-	return nil, ErrUnknownMechanism
+	return begin(strings.ToUpper(mechanism), opts)
+}
+
+// mechanisms is the table of what there is: a mechanism is a file of this package and a line here.
+func mechanisms() map[string]func(name string, o Options) (Exchange, error) {
+	return map[string]func(string, Options) (Exchange, error){
+		"PLAIN":       newPlain,
+		"LOGIN":       newLogin,
+		"EXTERNAL":    newExternal,
+		"CRAM-MD5":    newCRAM,
+		"CRAM-SHA1":   newCRAM,
+		"CRAM-SHA256": newCRAM,
+	}
 }
 
 // Known says whether New has a mechanism for a connection that has authenticated the user external, or

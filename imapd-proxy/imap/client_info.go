@@ -16,9 +16,9 @@ const maxID = 30
 // hopsField says how many proxies may still come. A client that knows it is a proxy.
 const hopsField = "x-proxy-ttl"
 
-// id is RFC 2971, for those who ask before they log in; Courier answers only afterwards. IMAP_ID_FIELDS is
-// the sum of 1 (our version), 2 (operating system); the name is told in any case.
-func (d *dialogue) id(ctx context.Context, tag string) error {
+// clientInfo is ID, RFC 2971, for those who ask before they log in; Courier answers only afterwards.
+// IMAP_ID_FIELDS is the sum of 1 (our version), 2 (operating system); the name is told in any case.
+func (d *dialogue) clientInfo(ctx context.Context, tag string) error {
 	answered := hasCapability(d.capabilities(), "ID")
 	if !answered {
 		// Only a proxy is listened to, and a client that is going to be refused is asked for no literal.

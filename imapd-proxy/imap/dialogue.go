@@ -58,7 +58,7 @@ func commands() []command {
 		{"LOGOUT", (*dialogue).logout},
 		{"LOGIN", (*dialogue).login},
 		{"AUTHENTICATE", (*dialogue).authenticate},
-		{"ID", (*dialogue).id},
+		{"ID", (*dialogue).clientInfo},
 		{"STARTTLS", (*dialogue).startTLS},
 	}
 }

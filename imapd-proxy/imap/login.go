@@ -4,40 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"mailproxy/authlib"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/login"
 )
-
-// login is RFC 3501 section 6.2.3.
-func (d *dialogue) login(ctx context.Context, tag string) error {
-	if d.s.NeedsTLS() {
-		return d.refuseWithoutTLS(tag) // before any literal is asked for: the password shall not be sent at all
-	}
-	user, err := d.cmd.astring()
-	if err != nil {
-		return err
-	}
-	password, err := d.cmd.astring()
-	if err != nil {
-		return err
-	}
-	if err := d.cmd.end(); err != nil {
-		return err
-	}
-	return d.tryLogin(
-		ctx,
-		tag,
-		&login.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password},
-	)
-}
-
-func (d *dialogue) refuseWithoutTLS(tag string) error {
-	if err := d.cmd.discard(); err != nil {
-		return err
-	}
-	return d.send(tag + " " + textNeedTLS + crlf)
-}
 
 // tryLogin takes credentials to package login and tells the client what came of them. After a success the
 // session is over for us: a Carrier has it, or this process has become the local server.

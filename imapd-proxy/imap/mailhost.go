@@ -2,13 +2,11 @@ package imap
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
-	"mailproxy/authlib/sasl"
 	"mailproxy/internal/line"
 	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
@@ -103,152 +101,6 @@ func (u *upstream) startTLS(ctx context.Context) error {
 	return nil
 }
 
-// ask asks a mailhost for its capabilities when it has not told them along with its greeting or the handshake
-// has made that void: how it takes a password is known before one is sent. A mailhost that does not
-// understand the question is old and takes LOGIN.
-func (u *upstream) ask(context.Context) error {
-	if u.capabilities != "" {
-		return nil
-	}
-	u.step = mailhost.StepFollow
-	const tag = "C0"
-	if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
-		return err
-	}
-	r, err := u.tagged(tag)
-	if err == nil && r.status == "OK" {
-		u.capabilities = u.learned
-	}
-	return err
-}
-
-// method decides by which command the user's name and password go. Where the mailhost takes neither on this
-// connection the error says why, and which setting helps.
-func (u *upstream) method() (send func() (response, error), err error) {
-	list := u.capabilities
-	switch {
-	case u.m.Authzid != "":
-		return u.sendPlain, nil
-	case !hasCapability(list, "LOGINDISABLED"):
-		return u.sendLogin, nil
-	case !u.m.TLS && hasCapability(list, "STARTTLS"): // whatever AUTH= says
-		return nil, errors.New("mailhost takes no password before STARTTLS (LOGINDISABLED): " +
-			"PROXY_TLS=STARTTLS encrypts the connection")
-	case hasCapability(list, "AUTH=PLAIN"):
-		return u.sendPlain, nil
-	case !u.m.TLS:
-		return nil, errors.New("mailhost takes neither LOGIN (LOGINDISABLED) nor AUTH=PLAIN on this connection, " +
-			"which PROXY_TLS does not encrypt")
-	}
-	return nil, errors.New("mailhost takes neither LOGIN (LOGINDISABLED) nor AUTH=PLAIN")
-}
-
-// login sends the user's name and password in the way that the mailhost takes them (RFC 3501 section 6.2.3).
-func (u *upstream) login(ctx context.Context) error {
-	u.step = mailhost.StepLogin
-	for _, s := range []string{u.m.User, u.m.Password, u.m.Authzid} {
-		if strings.ContainsAny(s, "\r\n\x00") {
-			return errors.New("name or password holds a line break or NUL and was not sent")
-		}
-	}
-	send, err := u.method()
-	if err != nil {
-		return err
-	}
-	u.learned = ""
-	u.said = kept{limit: maxKept}
-	u.in.in.Tee(u.said.see)
-	r, err := send()
-	u.in.in.Tee(nil)
-	if err != nil {
-		return err
-	}
-	u.said.end(false) // the tagged response is for us
-	u.final = r.text
-	if r.status != "OK" {
-		return &login.RejectedError{Step: u.step, Answer: r.answer(u.brief(r.text))}
-	}
-	if list, ok := r.capabilities(); ok {
-		u.learned = list
-		u.warnOfMissing()
-	}
-	if u.said.dropped {
-		u.m.Log.Warnf("%s (%s) said more than %d bytes along with the login: not all of it reaches the client",
-			u.m.Host, u.m.Addr, maxKept)
-	}
-	if u.m.Authzid != "" && u.m.Redact(string(u.said.bytes)) != string(u.said.bytes) {
-		u.said.bytes = nil // the master user's password is nobody else's
-	}
-	if r.code != "" && !r.isCapabilityCode() {
-		u.said.bytes = append(u.said.bytes, u.m.Redact("* OK ["+r.code+"] "+r.human)+crlf...)
-	}
-	return nil
-}
-
-// sendLogin says LOGIN and returns the tagged answer, which may come early, instead of a literal's "+".
-func (u *upstream) sendLogin() (response, error) {
-	text := u.m.Tag + " LOGIN"
-	for _, arg := range []string{u.m.User, u.m.Password} {
-		if canQuote(arg) {
-			text += " " + quote(arg)
-			continue
-		}
-		plus := ""
-		if hasCapability(u.capabilities, "LITERAL+") ||
-			hasCapability(u.capabilities, "LITERAL-") && len(arg) <= 4096 {
-			plus = "+" // RFC 7888
-		}
-		text += fmt.Sprintf(" {%d%s}", len(arg), plus) + crlf
-		if plus == "" {
-			if err := u.send(text); err != nil {
-				return response{}, err
-			}
-			text = ""
-			if r, err := u.until(u.m.Tag, true); err != nil || r.tag != "+" {
-				return r, err
-			}
-		}
-		text += arg
-	}
-	if err := u.send(text + crlf); err != nil {
-		return response{}, err
-	}
-	return u.tagged(u.m.Tag)
-}
-
-// sendPlain says AUTHENTICATE PLAIN, with the user's own name and password or with those of PROXY_MASTER_USER
-// on his behalf, and returns the tagged answer.
-func (u *upstream) sendPlain() (response, error) {
-	plain, err := sasl.PlainResponse(u.m.Authzid, u.m.User, u.m.Password)
-	if err != nil {
-		return response{}, err
-	}
-	encoded := base64.StdEncoding.EncodeToString(plain)
-	clear(plain)
-	if hasCapability(u.capabilities, "SASL-IR") && hasCapability(u.capabilities, "AUTH=PLAIN") {
-		if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN " + encoded + crlf); err != nil {
-			return response{}, err
-		}
-		return u.tagged(u.m.Tag)
-	}
-	if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN" + crlf); err != nil {
-		return response{}, err
-	}
-	switch r, err := u.until(u.m.Tag, true); {
-	case err != nil:
-		return response{}, err
-	case r.tag == "+":
-	case r.status == "NO" && r.code != "" && !strings.EqualFold(r.code, "AUTHENTICATIONFAILED"):
-		return r, nil
-	default: // it has not seen the password and cannot have refused it
-		return response{}, fmt.Errorf("mailhost does not take AUTHENTICATE PLAIN: %q", u.brief(r.text))
-	}
-	if err := u.send(encoded + crlf); err != nil {
-		return response{}, err
-	}
-	return u.tagged(u.m.Tag)
-}
-
 // tagged reads responses up to the tagged one.
 func (u *upstream) tagged(tag string) (response, error) { return u.until(tag, false) }
 
@@ -289,30 +141,4 @@ func (u *upstream) brief(text string) string { return brief(u.m.Redact(text)) }
 
 func (u *upstream) send(text string) error {
 	return u.m.Send([]byte(text))
-}
-
-// canQuote says whether a string can be sent as a quoted string: short, printable ASCII. The rest goes as a
-// literal.
-func canQuote(s string) bool { return len(s) <= 1000 && printable(s) }
-
-// printable says whether a string is printable ASCII.
-func printable(s string) bool {
-	for _, c := range []byte(s) {
-		if c < ' ' || c >= 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-// quote makes a quoted string of one that canQuote.
-func quote(s string) string {
-	quoted := []byte{'"'}
-	for _, c := range []byte(s) {
-		if c == '\\' || c == '"' {
-			quoted = append(quoted, '\\')
-		}
-		quoted = append(quoted, c)
-	}
-	return string(append(quoted, '"'))
 }

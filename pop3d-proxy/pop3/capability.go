@@ -2,15 +2,12 @@ package pop3
 
 import (
 	"context"
-	"slices"
 	"strings"
-
-	"mailproxy/authlib/sasl"
 )
 
-// capa is RFC 2449 section 5. The list is Courier's, which the local server repeats after login, and the
-// response codes that this program uses.
-func (d *dialogue) capa(_ context.Context, _ string) error {
+// capability is CAPA, RFC 2449 section 5. The list is Courier's, which the local server repeats after login,
+// and the response codes that this program uses.
+func (d *dialogue) capability(_ context.Context, _ string) error {
 	return d.ok("+OK Here's what I can do:\r\n" + strings.Join(d.capabilities(), "\r\n") + "\r\n.")
 }
 
@@ -18,8 +15,8 @@ func (d *dialogue) capa(_ context.Context, _ string) error {
 // PIPELINING then, or a client would send PASS along with the USER that is refused.
 func (d *dialogue) capabilities() []string {
 	var list []string
-	if names := d.mechanisms(); names != "" && !d.s.NeedsTLS() {
-		list = append(list, "SASL "+names)
+	if names := d.mechanisms(); len(names) > 0 && !d.s.NeedsTLS() {
+		list = append(list, "SASL "+strings.Join(names, " "))
 	}
 	if d.s.OffersStartTLS() {
 		list = append(list, "STLS")
@@ -46,17 +43,11 @@ func (d *dialogue) capabilities() []string {
 // mechanisms returns what CAPA says about SASL: POP3AUTH_TLS under TLS when it is set, else POP3AUTH, and
 // EXTERNAL for a client whose certificate names a user. AUTH takes every mechanism there is, listed or not,
 // as Courier does.
-func (d *dialogue) mechanisms() string {
+func (d *dialogue) mechanisms() []string {
 	c := &d.s.Config.POP3
 	list := c.Auth
 	if d.s.TLS && c.AuthTLS != "" {
 		list = c.AuthTLS
 	}
-	var names []string
-	for _, name := range append(strings.Fields(strings.ToUpper(list)), "EXTERNAL") {
-		if sasl.Known(name, d.s.ExternalName()) && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return strings.Join(names, " ")
+	return d.s.Mechanisms(append(strings.Fields(list), "EXTERNAL"))
 }

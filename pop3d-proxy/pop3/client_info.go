@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// xclient is what a proxy in front of us says. All that is heard of it is how many proxies may still come: a
-// client's address is taken from HAPROXY_ALLOW's balancers, and from nobody in this way.
-func (d *dialogue) xclient(_ context.Context, arg string) error {
+// clientInfo is XCLIENT, what a proxy in front of us says. All that is heard of it is how many proxies may
+// still come: a client's address is taken from HAPROXY_ALLOW's balancers, and from nobody in this way.
+func (d *dialogue) clientInfo(_ context.Context, arg string) error {
 	for field := range strings.FieldsSeq(arg) {
 		if name, value, _ := strings.Cut(field, "="); strings.EqualFold(name, "TTL") {
 			d.s.LimitHops(value)
 		}
 	}
-	return d.bad(replyInvalid)
+	return d.bad(textError)
 }

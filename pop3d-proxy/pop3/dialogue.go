@@ -4,101 +4,100 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
 	"mailproxy/internal/login"
 )
 
+// maxErrors in a row end the session. A client that pipelined a whole session behind a wrong password stays
+// below.
+const maxErrors = 100
+
+// Exit statuses of a session.
 const (
-	// maxLine bounds a client's line without its end, in bytes: the longest name and password as SASL PLAIN
-	// with an initial response. RFC 2449 section 4 asks for 255, RFC 5034 section 4 for longer ones in AUTH.
-	maxLine = 12 * 1024
-	// maxErrors in a row end the session. A client that pipelined a whole session behind a wrong password
-	// stays below.
-	maxErrors = 100
+	exitOK     = 0 // the session went as it should, whether there was a login or not
+	exitFailed = 1 // a server that we need failed, or the client was cut off
 )
 
-// Exit statuses.
-const (
-	exitOK   = 0 // the session went as it should, whether there was a login or not
-	exitFail = 1 // a server that we need failed, or the client was cut off
-)
-
-// The replies that more than one command gives. Codes in brackets: RFC 2449 section 8, RFC 3206.
-const (
-	replyInvalid     = "-ERR Invalid command."
-	replyTLSRequired = "-ERR TLS required to log in."
-	replyShutdown    = "-ERR [SYS/TEMP] Server shut down by signal, please try again later"
-	replyTemporary   = "-ERR [SYS/TEMP] Temporary problem, please try again later"
-)
+const crlf = "\r\n"
 
 // dialogue is one client's session in the AUTHORIZATION state (RFC 1939 section 4).
 type dialogue struct {
 	s  *frontend.Conn
 	in *line.Reader
-	// user is USER's argument. It survives a failed PASS, as it does in Courier.
-	user string
+	// name is USER's argument. It survives a failed PASS, as it does in Courier.
+	name string
 	// utf8 says that the client has sent UTF8 (RFC 6856).
 	utf8 bool
 	// errors counts the bad commands in a row.
 	errors int
-	// received counts the bytes read before STLS, sent all bytes written.
-	received, sent int64
-	// status is the exit status, once over.
-	over   bool
-	status int
+	// rcvd and sent count the bytes before STLS (rcvd) and in all (sent).
+	rcvd, sent int64
 }
 
 // command is one POP3 command.
 type command struct {
 	name string
 	// run acts and replies. arg is what follows the command's name and one blank. An error is one of the
-	// connection.
+	// connection, or an *exit when the session is over.
 	run func(d *dialogue, ctx context.Context, arg string) error
 }
 
 // commands are those of the AUTHORIZATION state.
 func commands() []command {
 	return []command{
-		{"CAPA", (*dialogue).capa},
+		{"CAPA", (*dialogue).capability},
 		{"LANG", (*dialogue).lang},
-		{"UTF8", (*dialogue).utf8Command},
-		{"USER", (*dialogue).userCommand},
+		{"UTF8", (*dialogue).useUTF8},
+		{"USER", (*dialogue).user},
 		{"PASS", (*dialogue).pass},
-		{"AUTH", (*dialogue).auth},
-		{"STLS", (*dialogue).stls},
-		{"QUIT", (*dialogue).quit},
-		{"XCLIENT", (*dialogue).xclient},
+		{"AUTH", (*dialogue).authenticate},
+		{"STLS", (*dialogue).startTLS},
+		{"QUIT", (*dialogue).logout},
+		{"XCLIENT", (*dialogue).clientInfo},
 	}
 }
 
-// serve holds the dialogue with the client, and what comes after it, and returns the exit status.
+// exit ends a session.
+type exit struct{ status int }
+
+func (e *exit) Error() string { return "session over" }
+
+// serve holds the dialogue with one client until it has logged in and its session is over, or until it
+// leaves. It returns the exit status. The frontend limits the time of every read and write.
 func serve(ctx context.Context, s *frontend.Conn) int {
-	d := &dialogue{s: s, in: line.NewReader(s.Client)}
+	d := newDialogue(s)
 	defer func() { d.in.Clear() }()
 	err := d.open()
-	for err == nil && !d.over {
+	for err == nil {
 		err = d.next(ctx)
 	}
-	if err != nil {
-		end := s.Why(ctx, err)
-		switch end {
-		case login.EndShutdown:
-			s.Farewell(replyShutdown + "\r\n")
-		case login.EndTimeout: // RFC 1939 section 3: the connection is closed without a word
-			d.status = exitFail
-		}
-		s.LogDisconnected(end)
+	if e, ok := errors.AsType[*exit](err); ok {
+		return e.status
 	}
-	return d.status
+	return d.leave(ctx, err)
 }
 
 // open greets the client.
 func (d *dialogue) open() error {
 	d.s.LogConnection()
-	return d.reply("+OK Hello there.")
+	return d.reply(textReady)
+}
+
+func newDialogue(s *frontend.Conn) *dialogue {
+	d := &dialogue{s: s}
+	d.listen()
+	return d
+}
+
+// listen begins to read from the session's connection, afresh after STLS.
+func (d *dialogue) listen() {
+	if d.in != nil {
+		d.rcvd += d.in.Count()
+		d.in.Clear()
+	}
+	d.in = line.NewReader(d.s.Client)
 }
 
 // next reads one command and runs it.
@@ -108,47 +107,31 @@ func (d *dialogue) next(ctx context.Context) error {
 		return err
 	}
 	if !d.s.CountCommand() {
-		d.end(exitFail)
 		d.s.LogDisconnected(login.EndClosed)
-		return d.reply("-ERR Too many commands without a login.")
+		return d.bye(exitFailed, textCommands)
 	}
 	if err != nil {
-		return d.bad("-ERR Line too long.")
+		return d.bad(textTooLong)
 	}
 	name, arg, ok := parseLine(text)
 	if !ok {
-		return d.bad(replyInvalid)
+		return d.bad(textError)
 	}
+	return d.dispatch(ctx, name, arg)
+}
+
+func (d *dialogue) dispatch(ctx context.Context, name, arg string) error {
 	for _, c := range commands() {
 		if c.name == name {
 			return c.run(d, ctx, arg)
 		}
 	}
-	return d.bad(replyInvalid)
-}
-
-// parseLine splits a line into the command's name in upper case and the rest behind one blank or tab; more
-// blanks belong to the rest, a password may begin with one. Blanks in front are dropped, as Courier does. ok
-// is false for a line with a NUL, CR or any other control character but the tab that may separate.
-func parseLine(text []byte) (name, arg string, ok bool) {
-	s := strings.TrimLeft(string(text), " \t")
-	i := strings.IndexAny(s, " \t")
-	if i < 0 {
-		name = s
-	} else {
-		name, arg = s[:i], s[i+1:]
-	}
-	for j := range len(s) {
-		if (s[j] < 0x20 && s[j] != '\t') || s[j] == 0x7f {
-			return "", "", false
-		}
-	}
-	return strings.ToUpper(name), arg, true
+	return d.bad(textError)
 }
 
 // reply writes one line.
 func (d *dialogue) reply(text string) error {
-	n, err := io.WriteString(d.s.Client, text+"\r\n")
+	n, err := io.WriteString(d.s.Client, text+crlf)
 	d.sent += int64(n)
 	return err
 }
@@ -165,10 +148,25 @@ func (d *dialogue) bad(text string) error {
 	if d.errors < maxErrors {
 		return d.reply(text)
 	}
-	d.end(exitOK)
 	d.s.LogDisconnected(login.EndClosed)
-	return d.reply("-ERR Too many invalid commands.")
+	return d.bye(exitOK, textViolations)
 }
 
-// end makes the command the last one.
-func (d *dialogue) end(status int) { d.over, d.status = true, status }
+// bye replies for the last time and ends the session. A client that has left already is none the worse.
+func (d *dialogue) bye(status int, text string) error {
+	_ = d.reply(text)
+	return &exit{status}
+}
+
+// leave ends a session that err, an error of the connection or of the login, has made an end of.
+func (d *dialogue) leave(ctx context.Context, err error) int {
+	end := d.s.Why(ctx, err)
+	if end == login.EndShutdown {
+		d.s.Farewell(textShutdown + crlf)
+	}
+	d.s.LogDisconnected(end)
+	if end == login.EndTimeout { // RFC 1939 section 3: the connection is closed without a word
+		return exitFailed
+	}
+	return exitOK
+}

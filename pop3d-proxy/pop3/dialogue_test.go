@@ -86,7 +86,7 @@ func TestTimeIsUp(t *testing.T) {
 				go s.Repeat("CAPA\r\n")
 			}
 			said, _ := io.ReadAll(s.Conn)
-			if status := s.Wait(t); status != exitFail {
+			if status := s.Wait(t); status != exitFailed {
 				t.Errorf("status %d", status)
 			}
 			if d := time.Since(start); d > 5*time.Second {
@@ -108,7 +108,7 @@ func TestStop(t *testing.T) {
 		s := front().Begin(t, fronttest.Options{})
 		r := transcript.Play(t, s.Conn, "S* .*")
 		s.Stop()
-		r.MustPlay(t, "S: "+replyShutdown+"\nS-")
+		r.MustPlay(t, "S: "+textShutdown+"\nS-")
 		if status := s.Wait(t); status != exitOK || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
@@ -123,7 +123,7 @@ func TestStop(t *testing.T) {
 		r := transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*")
 		<-asked
 		s.Stop()
-		r.MustPlay(t, "S: "+replyShutdown+"\nS-")
+		r.MustPlay(t, "S: "+textShutdown+"\nS-")
 		if status := s.Wait(t); status != exitOK || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
@@ -247,8 +247,8 @@ func FuzzSession(f *testing.F) {
 // A process that is neither root nor another user for good serves nobody any more.
 func TestHalfChanged(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{DropRoot: local.ErrChanged})
-	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+replyTemporary+"\nS-")
-	if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
+	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+textTemporary+"\nS-")
+	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
 		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
 }
@@ -259,7 +259,7 @@ func TestTooManyCommands(t *testing.T) {
 	transcript.Play(t, s.Conn, "S* .*\nC: LANG\nS* .*\nC: x\nS* -ERR.*\nC: USER ann\nS* .*\nC: PASS x\nS* -ERR.*\n"+
 		"C: LANG\nS: -ERR Too many commands without a login.\nS-")
 	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
-	if status := s.Wait(t); status != exitFail || !strings.Contains(s.Log.String(), want) {
+	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), want) {
 		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
 }

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 
-	"mailproxy/authlib/sasl"
 	"mailproxy/internal/line"
-	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 )
 
-// loginMailhost logs in to a POP3 server, see login.Protocol.
-func loginMailhost(ctx context.Context, m *mailhost.Conn) error {
+// loginAtMailhost logs in to a POP3 server, see login.Protocol.
+func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 	if err := sendable(m); err != nil {
 		return &mailhost.StepError{Step: mailhost.StepUser, Err: err}
 	}
@@ -32,29 +30,12 @@ func loginMailhost(ctx context.Context, m *mailhost.Conn) error {
 	if err := u.utf8(); err != nil {
 		return err
 	}
-	if m.Authzid != "" {
-		return u.authMaster()
+	if err := u.login(); err != nil {
+		return err
 	}
-	if err := u.command(mailhost.StepUser, "USER "+m.User); err != nil {
-		return u.withoutUser(err)
-	}
-	if err := u.command(mailhost.StepPassword, "PASS "+m.Password); err != nil {
-		return rejected(mailhost.StepPassword, err)
-	}
+	m.Answer = []byte(textProxied + crlf)
 	if m.Local { // the words are the local server's
-		m.Answer = []byte(u.final + "\r\n")
-	}
-	return nil
-}
-
-// sendable checks what the account database and the client gave us once more, here where it would become a
-// command: USER and PASS have no quoting (RFC 1939 section 3), and an empty argument is none.
-func sendable(m *mailhost.Conn) error {
-	if err := sasl.Check(m.User, m.Password); err != nil {
-		return errors.New("user name or password cannot be sent: it is empty, too long or has control characters")
-	}
-	if m.Password == "" {
-		return errors.New("an empty password cannot be sent")
+		m.Answer = []byte(u.final + crlf)
 	}
 	return nil
 }
@@ -160,12 +141,3 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return fmt.Sprintf("answered %q", r.text) }
-
-// rejected turns a mailhost's -ERR to a login command into what the table in package login judges, and leaves
-// the rest as it is.
-func rejected(step mailhost.Step, err error) error {
-	if r, ok := errors.AsType[*refusal](err); ok {
-		return &login.RejectedError{Step: step, Answer: login.Answer{Code: r.code, Text: r.text}}
-	}
-	return err
-}

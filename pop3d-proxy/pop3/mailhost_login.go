@@ -6,12 +6,36 @@ import (
 	"fmt"
 
 	"mailproxy/authlib/sasl"
+	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 )
 
 // maxCommand is the longest command with its CRLF in bytes that every server takes (RFC 2449 section 4). A
 // SASL response that would make AUTH longer goes on a line of its own (RFC 5034 section 4).
 const maxCommand = 255
+
+// sendable checks what the account database and the client gave us once more, here where it would become a
+// command: USER and PASS have no quoting (RFC 1939 section 3), and an empty argument is none.
+func sendable(m *mailhost.Conn) error {
+	if err := sasl.Check(m.User, m.Password); err != nil {
+		return errors.New("user name or password cannot be sent: it is empty, too long or has control characters")
+	}
+	if m.Password == "" {
+		return errors.New("an empty password cannot be sent")
+	}
+	return nil
+}
+
+// login sends the user's name and password in the way that the mailhost takes them.
+func (u *upstream) login() error {
+	if u.m.Authzid != "" {
+		return u.authMaster()
+	}
+	if err := u.command(mailhost.StepUser, "USER "+u.m.User); err != nil {
+		return u.withoutUser(err)
+	}
+	return rejected(mailhost.StepPassword, u.command(mailhost.StepPassword, "PASS "+u.m.Password))
+}
 
 // authMaster logs in as the master user on behalf of the account. The password is sent along with the command
 // only where the mailhost is known to have the mechanism.
@@ -69,6 +93,15 @@ func (u *upstream) plainDialogue(command, response string) error {
 	case refused && (r.code == "" || r.code == "AUTH"):
 		// It has not seen the password and cannot have refused it.
 		return fmt.Errorf("mailhost does not take AUTH PLAIN: %s", r)
+	}
+	return err
+}
+
+// rejected turns a mailhost's -ERR to a login command into what the table in package login judges, and leaves
+// the rest as it is.
+func rejected(step mailhost.Step, err error) error {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return &login.RejectedError{Step: step, Answer: login.Answer{Code: r.code, Text: r.text}}
 	}
 	return err
 }

@@ -343,7 +343,7 @@ func TestMailhost(t *testing.T) {
 				text += "\nS: +OK more"
 			}
 			play(t, runner, text, played)
-			err := loginMailhost(context.Background(), m)
+			err := loginAtMailhost(context.Background(), m)
 			checkLoginError(t, err, c.step, c.reject, c.code)
 			if c.cause != "" && !strings.Contains(err.Error(), c.cause) {
 				t.Errorf("error %v, want one with %q", err, c.cause)
@@ -422,7 +422,7 @@ func TestMailhostStartTLS(t *testing.T) {
 		"S: +OK\nC: STLS\nS: +OK go\nS: +OK sly\nS: +OK slyer", played)
 	play(t, &transcript.Runner{Conn: innerTheirs, As: transcript.Server},
 		"C: USER ann@example.com\nS: +OK\nC: PASS sec ret\nS: +OK", played)
-	if err := loginMailhost(context.Background(), m); err != nil {
+	if err := loginAtMailhost(context.Background(), m); err != nil {
 		t.Error(err)
 	}
 	for range 2 {
@@ -449,7 +449,7 @@ func TestMailhostStartTLSFails(t *testing.T) {
 			runner := &transcript.Runner{Conn: theirs, As: transcript.Server}
 			played := make(chan error, 1)
 			play(t, runner, c.server, played)
-			checkLoginError(t, loginMailhost(context.Background(), m), mailhost.StepTLS, false, "")
+			checkLoginError(t, loginAtMailhost(context.Background(), m), mailhost.StepTLS, false, "")
 			m.Conn.Close()
 			if err := <-played; err != nil {
 				t.Error(err)
@@ -465,7 +465,7 @@ func TestMailhostStartTLSFails(t *testing.T) {
 func TestMailhostPasswordNotShown(t *testing.T) {
 	m, theirs := testMailhost(t, io.Discard)
 	go io.WriteString(theirs, "+OK\r\n+OK\r\n-ERR bad command: PASS sec ret\r\n")
-	err := loginMailhost(context.Background(), m)
+	err := loginAtMailhost(context.Background(), m)
 	if err == nil || strings.Contains(err.Error(), "sec ret") || !strings.Contains(err.Error(), "PASS ***") {
 		t.Errorf("error %v", err)
 	}
@@ -489,7 +489,7 @@ func FuzzMailhost(f *testing.F) {
 			t.Fatal(err)
 		}
 		theirs.CloseWrite()
-		err := loginMailhost(context.Background(), m)
+		err := loginAtMailhost(context.Background(), m)
 		rest, _ := io.ReadAll(m.Conn)
 		m.Conn.Close()
 		want, after := string(said), true

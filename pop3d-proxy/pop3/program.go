@@ -24,12 +24,12 @@ func protocol() *frontend.Protocol {
 		Protocol: login.Protocol{
 			Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995", TLSWord: "stls",
 			Codes: login.POP3(),
-			Login: loginMailhost,
+			Login: loginAtMailhost,
 		},
 		// courierpop3d reads its standard input with plain read calls and takes EAGAIN for the end.
 		NonBlocking:  false,
 		Serve:        serve,
 		Capabilities: func(c *frontend.Conn) []string { return (&dialogue{s: c}).capabilities() },
-		Unavailable:  replyTemporary,
+		Unavailable:  textTemporary,
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"mailproxy/internal/mailhost"
 )
 
-// utf8Command is RFC 6856 section 2: the client reads UTF-8 from now on. The server that holds the account is
-// told. Without POP3_UTF8 the client may ask that server itself, after the login.
-func (d *dialogue) utf8Command(_ context.Context, _ string) error {
+// useUTF8 is UTF8, RFC 6856 section 2: the client reads UTF-8 from now on. The server that holds the account
+// is told. Without POP3_UTF8 the client may ask that server itself, after the login.
+func (d *dialogue) useUTF8(_ context.Context, _ string) error {
 	if !d.s.Config.UTF8 {
 		return d.ok("-ERR UTF8 not available.")
 	}

@@ -66,6 +66,7 @@ var arrows = map[string][]string{
 	},
 	"internal/frontend": {
 		"authlib",
+		"authlib/sasl",
 		"internal/config",
 		"internal/launch",
 		"internal/local",

@@ -1,0 +1,145 @@
+package imap
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+
+	"mailproxy/authlib/sasl"
+	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
+)
+
+// login sends the user's name and password in the way that the mailhost takes them (RFC 3501 section 6.2.3).
+func (u *upstream) login(ctx context.Context) error {
+	u.step = mailhost.StepLogin
+	for _, s := range []string{u.m.User, u.m.Password, u.m.Authzid} {
+		if strings.ContainsAny(s, "\r\n\x00") {
+			return errors.New("name or password holds a line break or NUL and was not sent")
+		}
+	}
+	send, err := u.method()
+	if err != nil {
+		return err
+	}
+	u.learned = ""
+	u.said = kept{limit: maxKept}
+	u.in.in.Tee(u.said.see)
+	r, err := send()
+	u.in.in.Tee(nil)
+	if err != nil {
+		return err
+	}
+	u.said.end(false) // the tagged response is for us
+	u.final = r.text
+	if r.status != "OK" {
+		return &login.RejectedError{Step: u.step, Answer: r.answer(u.brief(r.text))}
+	}
+	if list, ok := r.capabilities(); ok {
+		u.learned = list
+		u.warnOfMissing()
+	}
+	if u.said.dropped {
+		u.m.Log.Warnf("%s (%s) said more than %d bytes along with the login: not all of it reaches the client",
+			u.m.Host, u.m.Addr, maxKept)
+	}
+	if u.m.Authzid != "" && u.m.Redact(string(u.said.bytes)) != string(u.said.bytes) {
+		u.said.bytes = nil // the master user's password is nobody else's
+	}
+	if r.code != "" && !r.isCapabilityCode() {
+		u.said.bytes = append(u.said.bytes, u.m.Redact("* OK ["+r.code+"] "+r.human)+crlf...)
+	}
+	return nil
+}
+
+// sendLogin says LOGIN and returns the tagged answer, which may come early, instead of a literal's "+".
+func (u *upstream) sendLogin() (response, error) {
+	text := u.m.Tag + " LOGIN"
+	for _, arg := range []string{u.m.User, u.m.Password} {
+		if canQuote(arg) {
+			text += " " + quote(arg)
+			continue
+		}
+		plus := ""
+		if hasCapability(u.capabilities, "LITERAL+") ||
+			hasCapability(u.capabilities, "LITERAL-") && len(arg) <= 4096 {
+			plus = "+" // RFC 7888
+		}
+		text += fmt.Sprintf(" {%d%s}", len(arg), plus) + crlf
+		if plus == "" {
+			if err := u.send(text); err != nil {
+				return response{}, err
+			}
+			text = ""
+			if r, err := u.until(u.m.Tag, true); err != nil || r.tag != "+" {
+				return r, err
+			}
+		}
+		text += arg
+	}
+	if err := u.send(text + crlf); err != nil {
+		return response{}, err
+	}
+	return u.tagged(u.m.Tag)
+}
+
+// sendPlain says AUTHENTICATE PLAIN, with the user's own name and password or with those of PROXY_MASTER_USER
+// on his behalf, and returns the tagged answer.
+func (u *upstream) sendPlain() (response, error) {
+	plain, err := sasl.PlainResponse(u.m.Authzid, u.m.User, u.m.Password)
+	if err != nil {
+		return response{}, err
+	}
+	encoded := base64.StdEncoding.EncodeToString(plain)
+	clear(plain)
+	if hasCapability(u.capabilities, "SASL-IR") && hasCapability(u.capabilities, "AUTH=PLAIN") {
+		if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN " + encoded + crlf); err != nil {
+			return response{}, err
+		}
+		return u.tagged(u.m.Tag)
+	}
+	if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN" + crlf); err != nil {
+		return response{}, err
+	}
+	switch r, err := u.until(u.m.Tag, true); {
+	case err != nil:
+		return response{}, err
+	case r.tag == "+":
+	case r.status == "NO" && r.code != "" && !strings.EqualFold(r.code, "AUTHENTICATIONFAILED"):
+		return r, nil
+	default: // it has not seen the password and cannot have refused it
+		return response{}, fmt.Errorf("mailhost does not take AUTHENTICATE PLAIN: %q", u.brief(r.text))
+	}
+	if err := u.send(encoded + crlf); err != nil {
+		return response{}, err
+	}
+	return u.tagged(u.m.Tag)
+}
+
+// canQuote says whether a string can be sent as a quoted string: short, printable ASCII. The rest goes as a
+// literal.
+func canQuote(s string) bool { return len(s) <= 1000 && printable(s) }
+
+// printable says whether a string is printable ASCII.
+func printable(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// quote makes a quoted string of one that canQuote.
+func quote(s string) string {
+	quoted := []byte{'"'}
+	for _, c := range []byte(s) {
+		if c == '\\' || c == '"' {
+			quoted = append(quoted, '\\')
+		}
+		quoted = append(quoted, c)
+	}
+	return string(append(quoted, '"'))
+}

@@ -1,0 +1,30 @@
+package pop3
+
+import (
+	"strings"
+
+	"mailproxy/authlib/sasl"
+)
+
+// maxLine bounds a client's line without its end, in bytes: AUTH with an initial response as long as a
+// response may be. RFC 2449 section 4 asks for 255, RFC 5034 section 4 for longer ones in AUTH.
+const maxLine = sasl.MaxLine
+
+// parseLine splits a line into the command's name in upper case and the rest behind one blank or tab; more
+// blanks belong to the rest, a password may begin with one. Blanks in front are dropped, as Courier does. ok
+// is false for a line with a NUL, CR or any other control character but the tab that may separate.
+func parseLine(text []byte) (name, arg string, ok bool) {
+	s := strings.TrimLeft(string(text), " \t")
+	i := strings.IndexAny(s, " \t")
+	if i < 0 {
+		name = s
+	} else {
+		name, arg = s[:i], s[i+1:]
+	}
+	for j := range len(s) {
+		if (s[j] < 0x20 && s[j] != '\t') || s[j] == 0x7f {
+			return "", "", false
+		}
+	}
+	return strings.ToUpper(name), arg, true
+}
