@@ -3,18 +3,16 @@ package password
 import (
 	"crypto/hmac"
 	"crypto/pbkdf2"
-	"crypto/rand"
 	"crypto/sha1"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"strconv"
 	"strings"
 
 	"github.com/go-crypt/x/scrypt"
 	"github.com/go-crypt/x/yescrypt"
+
+	"mailproxy/authlib/scram"
 )
 
 // Key derivations: PBKDF2 as Dovecot stores it, the stored keys of SCRAM, and scrypt of crypt(3).
@@ -30,7 +28,7 @@ const (
 func derivedSchemes() []scheme {
 	return []scheme{
 		{name: "{pbkdf2}", slow: true, verify: verifyPBKDF2, hash: hashPBKDF2},
-		scram("{scram-sha-1}", sha1.New), scram("{scram-sha-256}", sha256.New),
+		scramKeys(scram.SHA1()), scramKeys(scram.SHA256()),
 	}
 }
 
@@ -70,52 +68,25 @@ func hashPBKDF2(like, clear string) (string, error) {
 	return fmt.Sprintf("$1$%s$%d$%x", salt, n, made), err
 }
 
-// scram is "ROUNDS,SALT,STORED-KEY,SERVER-KEY" (RFC 5802 section 3), the last three in base64.
-func scram(name string, f func() hash.Hash) scheme {
-	mac := func(key []byte, text string) []byte {
-		m := hmac.New(f, key)
-		m.Write([]byte(text))
-		return m.Sum(nil)
-	}
-	keys := func(clear string, salt []byte, n int) (stored, server []byte, err error) {
-		salted, err := pbkdf2.Key(f, clear, salt, n, f().Size())
-		if err != nil {
-			return nil, nil, err
-		}
-		h := f()
-		h.Write(mac(salted, "Client Key"))
-		return h.Sum(nil), mac(salted, "Server Key"), nil
-	}
+// scramKeys is a scheme of package scram.
+func scramKeys(h scram.Hash) scheme {
 	return scheme{
-		name: name, slow: true,
+		name: "{" + strings.ToLower(h.Name) + "}", slow: true,
 		verify: func(text, clear string) (bool, bool) {
-			field := strings.Split(text, ",")
-			if len(field) != 4 {
+			keys, err := h.Parse(text)
+			if err != nil {
 				return false, false
 			}
-			n, ok := rounds(field[0])
-			salt, ok1 := decode(field[1], false)
-			want, ok2 := decode(field[2], false)
-			if !ok || !ok1 || !ok2 || len(want) != f().Size() {
-				return false, false
-			}
-			made, _, err := keys(clear, []byte(salt), n)
-			return err == nil && hmac.Equal([]byte(want), made), err == nil
+			match, err := h.Verify(keys, clear)
+			return match, err == nil
 		},
 		hash: func(like, clear string) (string, error) {
-			n := newRounds
-			if first, _, _ := strings.Cut(like, ","); first != "" {
-				if old, ok := rounds(first); ok {
-					n = old
-				}
+			n := scram.DefaultIterations
+			if old, err := h.Parse(like); err == nil {
+				n = old.Iterations
 			}
-			salt := make([]byte, 16)
-			if _, err := rand.Read(salt); err != nil {
-				return "", err
-			}
-			stored, server, err := keys(clear, salt, n)
-			enc := base64.StdEncoding.EncodeToString
-			return fmt.Sprintf("%d,%s,%s,%s", n, enc(salt), enc(stored), enc(server)), err
+			keys, err := h.Make(clear, n)
+			return keys.String(), err
 		},
 	}
 }

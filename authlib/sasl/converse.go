@@ -41,7 +41,7 @@ func Converse(c Client, mechanism, initial string, o Options) (*Credentials, err
 		challenge, done, failed := x.Next(response)
 		clear(response) // a mechanism keeps no part of it
 		if failed != nil {
-			return &Credentials{Mechanism: mechanism, Err: failed}, nil
+			return &Credentials{Mechanism: mechanism, User: x.Credentials().User, Err: failed}, nil
 		}
 		if done {
 			credentials := x.Credentials()

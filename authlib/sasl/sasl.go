@@ -1,6 +1,6 @@
 // Package sasl holds the server side of the SASL mechanisms (RFC 4422) that mail clients log in with: PLAIN
-// (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195) and its SHA-1 and SHA-256 siblings, EXTERNAL; and the client's side
-// of PLAIN.
+// (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195) and its SHA-1 and SHA-256 siblings, SCRAM (RFC 5802), EXTERNAL; and
+// the client's side of PLAIN.
 //
 // An exchange is pure: decoded bytes in, decoded bytes out, no connection and no clock. [Converse] is the
 // loop around it that IMAP and POP3 share: base64, and the "*" that cancels. Nothing is authenticated here: a
@@ -47,6 +47,13 @@ type Options struct {
 	// External is the user that the connection itself has authenticated (a client certificate); empty = EXTERNAL
 	// is an unknown mechanism.
 	External string
+	// Listed are the mechanisms that the settings name, in upper case. Those that not every account can use
+	// (SCRAM) are unknown unless they are among them.
+	Listed []string
+	// Bindings are the channel bindings of the client's TLS connection; none = nothing is known of it.
+	Bindings []Binding
+	// SCRAM is for the mechanisms of that name; nil = they are unknown.
+	SCRAM *SCRAM
 }
 
 // Credentials are what a completed exchange learned from the client. No control character is in any of it.
@@ -64,8 +71,11 @@ type Credentials struct {
 	Challenge, Response []byte
 	// External is true when the connection, not the client's words, proves who it is.
 	External bool
-	// Err is why nobody need be asked: a failed login, for the reason that the mechanism gives. Then all but
-	// Mechanism is empty. Only Converse sets it.
+	// Account is whose proof the mechanism itself has verified (SCRAM); the auth module need not be asked.
+	Account *authlib.Account
+	// Err is why nobody need be asked: the login fails for the reason that the mechanism gives, an ErrMalformed,
+	// ErrBinding, ErrNoKeys or an error of the auth module. Then all but Mechanism and User is empty, and
+	// whether there is such a user is not said. Only Converse sets it.
 	Err error
 }
 
@@ -98,13 +108,18 @@ func mechanisms() map[string]func(name string, o Options) (Exchange, error) {
 		"CRAM-MD5":    newCRAM,
 		"CRAM-SHA1":   newCRAM,
 		"CRAM-SHA256": newCRAM,
+
+		"SCRAM-SHA-1":        newSCRAM,
+		"SCRAM-SHA-1-PLUS":   newSCRAM,
+		"SCRAM-SHA-256":      newSCRAM,
+		"SCRAM-SHA-256-PLUS": newSCRAM,
 	}
 }
 
-// Known says whether New has a mechanism for a connection that has authenticated the user external, or
-// nobody.
-func Known(mechanism, external string) bool {
-	_, err := New(mechanism, Options{Hostname: "localhost", Random: zeros{}, External: external})
+// Known says whether New has a mechanism.
+func Known(mechanism string, o Options) bool {
+	o.Random = zeros{}
+	_, err := New(mechanism, o)
 	return err == nil
 }
 

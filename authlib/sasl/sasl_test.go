@@ -26,6 +26,7 @@ func TestExchanges(t *testing.T) {
 	sha1Digest := strings.Repeat("0A", 20)
 	sha256Digest := strings.Repeat("fF", 32)
 	challenge := "<000102030405060708090a0b0c0d0e0f@mail.example.com>"
+	longUser, longPassword := strings.Repeat("u", MaxUser), strings.Repeat("p", MaxPassword)
 	cases := []struct {
 		name, mechanism string
 		responses       [][]byte
@@ -51,10 +52,11 @@ func TestExchanges(t *testing.T) {
 		{"PLAIN no user", "PLAIN", [][]byte{b("\x00\x00p")}, nil, Credentials{}, ErrMalformed},
 		{"PLAIN CR LF", "PLAIN", [][]byte{b("\x00user\x00PW\r\nA2 DELETE x")}, nil, Credentials{}, ErrMalformed},
 		{"PLAIN bare CR", "PLAIN", [][]byte{b("\x00us\rer\x00p")}, nil, Credentials{}, ErrMalformed},
-		{"PLAIN longest", "PLAIN", [][]byte{b("\x00" + strings.Repeat("u", MaxUser) + "\x00" + strings.Repeat("p", MaxPassword))}, nil,
-			Credentials{Mechanism: "PLAIN", Type: "login", User: strings.Repeat("u", MaxUser), Password: strings.Repeat("p", MaxPassword)}, nil},
-		{"PLAIN user too long", "PLAIN", [][]byte{b("\x00" + strings.Repeat("u", MaxUser+1) + "\x00p")}, nil, Credentials{}, ErrMalformed},
-		{"PLAIN password too long", "PLAIN", [][]byte{b("\x00u\x00" + strings.Repeat("p", MaxPassword+1))}, nil, Credentials{}, ErrMalformed},
+		{"PLAIN longest", "PLAIN", [][]byte{b("\x00" + longUser + "\x00" + longPassword)}, nil,
+			Credentials{Mechanism: "PLAIN", Type: "login", User: longUser, Password: longPassword}, nil},
+		{"PLAIN user too long", "PLAIN", [][]byte{b("\x00u" + longUser + "\x00p")}, nil, Credentials{}, ErrMalformed},
+		{"PLAIN password too long", "PLAIN", [][]byte{b("\x00u\x00p" + longPassword)}, nil,
+			Credentials{}, ErrMalformed},
 
 		{"LOGIN prompted", "LOGIN", [][]byte{none, b("user"), b("pw")}, []string{"Username:", "Password:"},
 			Credentials{Mechanism: "LOGIN", Type: "login", User: "user", Password: "pw"}, nil},

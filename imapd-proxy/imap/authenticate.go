@@ -27,7 +27,7 @@ func (d *dialogue) authenticate(ctx context.Context, tag string) error {
 	if initial == "=" && strings.EqualFold(mechanism, "EXTERNAL") {
 		initial = "" // Courier prompts once more, and an empty line completes it
 	}
-	credentials, err := d.s.Exchange(saslClient{d}, mechanism, initial)
+	credentials, err := d.s.Exchange(ctx, saslClient{d}, mechanism, initial, d.listed())
 	switch {
 	case errors.Is(err, sasl.ErrUnknownMechanism):
 		return errMechanism

@@ -2,9 +2,8 @@ package imap
 
 import (
 	"context"
+	"slices"
 	"strings"
-
-	"mailproxy/authlib/sasl"
 )
 
 // greeting is the server's first line; the capability list spares clients a command (RFC 3501 section 7.1).
@@ -27,13 +26,10 @@ func (d *dialogue) capability(ctx context.Context, tag string) error {
 // own SMAP protocol, which is not spoken here.
 func (d *dialogue) capabilities() string {
 	c := &d.s.Config.IMAP
-	list := c.Capability
-	if d.s.TLS && c.CapabilityTLS != "" {
-		list = c.CapabilityTLS
-	}
+	mechanisms := d.s.Mechanisms(d.listed())
 	words := &wordList{}
-	for word := range strings.FieldsSeq(list) {
-		if d.takes(word) {
+	for _, word := range d.settings() {
+		if d.takes(word, mechanisms) {
 			words.add(word)
 		}
 	}
@@ -64,11 +60,35 @@ func (d *dialogue) capabilities() string {
 	return strings.Join(words.list, " ")
 }
 
-// takes says whether a word of IMAP_CAPABILITY is true of the connection as it is.
-func (d *dialogue) takes(word string) bool {
+// settings are the words of IMAP_CAPABILITY_TLS under TLS when it is set, else of IMAP_CAPABILITY.
+func (d *dialogue) settings() []string {
+	c := &d.s.Config.IMAP
+	if d.s.TLS && c.CapabilityTLS != "" {
+		return strings.Fields(c.CapabilityTLS)
+	}
+	return strings.Fields(c.Capability)
+}
+
+// listed are the mechanisms among them. AUTHENTICATE takes every mechanism there is, listed or not, as
+// Courier does, but for those that not every account can use (SCRAM).
+func (d *dialogue) listed() []string {
+	var names []string
+	for _, word := range d.settings() {
+		if mechanism, ok := strings.CutPrefix(strings.ToUpper(word), auth); ok {
+			names = append(names, mechanism)
+		}
+	}
+	return names
+}
+
+// auth is in front of a mechanism's name in the list.
+const auth = "AUTH="
+
+// takes says whether a word of the settings is true of the connection as it is.
+func (d *dialogue) takes(word string, mechanisms []string) bool {
 	upper := strings.ToUpper(word)
-	if mechanism, ok := strings.CutPrefix(upper, "AUTH="); ok {
-		return !d.s.NeedsTLS() && sasl.Known(mechanism, d.s.ExternalName())
+	if mechanism, ok := strings.CutPrefix(upper, auth); ok {
+		return !d.s.NeedsTLS() && slices.Contains(mechanisms, mechanism)
 	}
 	switch upper {
 	case "SASL-IR":

@@ -18,11 +18,16 @@ func settings(file string) map[string]string {
 	switch file {
 	case "settings":
 		return map[string]string{
-			"IMAP_CAPABILITY": "IMAP4rev1 IDLE", "IMAP_CAPABILITY_TLS": "NOT THIS", "IMAP_ACL": "1", "IMAP_KEYWORDS": "1",
+			"IMAP_CAPABILITY": "IMAP4rev1 IDLE", "IMAP_CAPABILITY_TLS": "NOT THIS",
+			"IMAP_ACL": "1", "IMAP_KEYWORDS": "1",
 			"IMAP_UTF8": "yes", "IMAP_ID_FIELDS": "3", "OUTBOX": ".Out", "IMAP_MOVE_EXPUNGE_TO_TRASH": "1", "SMAP_CAPABILITY": "SMAP1",
 		}
+	case "scram":
+		return map[string]string{"IMAP_CAPABILITY": scramCapability}
 	case "tls-required":
-		return map[string]string{"IMAP_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN SASL-IR IDLE AUTH=LOGIN"}
+		return map[string]string{
+			"IMAP_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN SASL-IR IDLE AUTH=LOGIN",
+		}
 	case "under-tls":
 		return map[string]string{
 			"IMAP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann", "IMAP_TLS_REQUIRED": "1",
@@ -33,7 +38,7 @@ func settings(file string) map[string]string {
 }
 
 func TestTranscripts(t *testing.T) {
-	for _, file := range []string{"commands", "login", "sasl", "settings", "tls-required", "under-tls"} {
+	for _, file := range []string{"commands", "login", "sasl", "scram", "settings", "tls-required", "under-tls"} {
 		front().Transcripts(t, file, settings(file))
 	}
 }

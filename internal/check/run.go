@@ -103,6 +103,7 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		)
 	}
 	c.hash(account)
+	c.scram(account)
 	c.disabled(account)
 	return account
 }

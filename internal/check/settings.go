@@ -68,6 +68,7 @@ func (c *Check) dangers() {
 		r.info("settings", "HAPROXY=1 without HAPROXY_ALLOW: only this machine's own balancer is believed")
 	}
 	c.secret("PROXY_MASTER_PASSWORD_FILE", s.MasterFile)
+	c.scramSecret()
 	c.machine()
 	if s.MasterUser != "" && s.Mailhosts.Empty() {
 		r.warn(

@@ -70,6 +70,11 @@ type Config struct {
 	// AuthConnect, AuthWrite and AuthRead (TIMEOUT_SOCK 10 s, TIMEOUT_WRITE 10 s, TIMEOUT_READ 30 s) are
 	// towards it.
 	AuthConnect, AuthWrite, AuthRead time.Duration
+	// SCRAMSecretFile (SCRAM_SECRET_FILE) holds, in its first line, what the SCRAM salts of names without
+	// stored keys are made with; empty = the machine's id. SCRAMIterations (SCRAM_ITERATIONS, 10000) is their
+	// number of iterations.
+	SCRAMSecretFile string
+	SCRAMIterations int
 	// Debug (DEBUG_LOGIN) writes the steps of a login to the log. Passwords are never written, whatever its
 	// value.
 	Debug bool

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/scram"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/hostlist"
 	"mailproxy/relay"
@@ -32,7 +33,8 @@ func defaults(p Protocol) Config {
 		Protocol: p, LoginTimeout: time.Minute, MaxCommands: 100, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
 		AuthSocket: authlib.DefaultSocket, AuthConnect: authlib.DefaultConnectTimeout,
 		AuthWrite: authlib.DefaultWriteTimeout, AuthRead: authlib.DefaultReadTimeout,
-		ConnectTimeout: 30 * time.Second, MailhostTimeout: 30 * time.Second,
+		SCRAMIterations: scram.DefaultIterations,
+		ConnectTimeout:  30 * time.Second, MailhostTimeout: 30 * time.Second,
 		Mailhost: MailhostTLS{Mode: ModeClear, Verify: VerifyPeer}, Forward: ForwardNone,
 		RelaySocket: relay.DefaultSocket, Keepalive: 5 * time.Minute, HalfClosed: relay.DefaultHalfClosed,
 		UTF8: true, Umask: -1, RelaydUsers: []string{relay.DefaultUser}, Limits: Limits{Unauth: 10000},
@@ -110,6 +112,8 @@ func TestEverySetting(t *testing.T) {
 		"TIMEOUT_WRITE=4":                      func(c *Config) { c.AuthWrite = 4 * second },
 		"TIMEOUT_READ=5":                       func(c *Config) { c.AuthRead = 5 * second },
 		"DEBUG_LOGIN=2":                        func(c *Config) { c.Debug = true },
+		"SCRAM_SECRET_FILE=/s":                 func(c *Config) { c.SCRAMSecretFile = "/s" },
+		"SCRAM_ITERATIONS=4096":                func(c *Config) { c.SCRAMIterations = 4096 },
 		"IMAP_PROXY=on":                        func(c *Config) { c.Proxy, c.UTF8 = true, false },
 		"IMAP_PROXY=on IMAP_UTF8=yes":          func(c *Config) { c.Proxy = true },
 		"IMAP_UTF8=NO":                         func(c *Config) { c.UTF8 = false },

@@ -158,6 +158,8 @@ func accounts() []Setting {
 		seconds("TIMEOUT_SOCK", "10", 1, func(c *Config) *time.Duration { return &c.AuthConnect }),
 		seconds("TIMEOUT_WRITE", "10", 1, func(c *Config) *time.Duration { return &c.AuthWrite }),
 		seconds("TIMEOUT_READ", "30", 1, func(c *Config) *time.Duration { return &c.AuthRead }),
+		trimmed("SCRAM_SECRET_FILE", "", func(c *Config) *string { return &c.SCRAMSecretFile }),
+		number("SCRAM_ITERATIONS", "10000", 4096, 1_000_000, func(c *Config) *int { return &c.SCRAMIterations }),
 		switchOf("DEBUG_LOGIN", "0", func(c *Config) *bool { return &c.Debug }),
 	}
 }

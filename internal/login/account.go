@@ -3,6 +3,7 @@ package login
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 
 	"mailproxy/authlib"
@@ -15,27 +16,34 @@ import (
 // nor the mailhost's could carry them. So are empty ones: some databases take an empty password for an
 // anonymous login (RFC 4513 section 5.1.2).
 func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Account, error) {
-	service := s.authService()
 	user := s.service.LoginName(c.User)
 	var account *authlib.Account
 	var err error
 	switch {
+	case c.Err != nil:
+		if c.User != "" { // else not even a name was understood
+			s.attempt.name = user
+		}
+		if errors.Is(c.Err, sasl.ErrMalformed) {
+			return nil, authlib.ErrRefused
+		}
+		return nil, c.Err
+	case c.Account != nil:
+		s.attempt.name = user
+		account = c.Account
 	case c.External:
 		if sasl.Check(c.User, "") != nil {
 			return nil, authlib.ErrRefused
 		}
 		s.attempt.name = user
-		account, err = s.service.Auth.Lookup(
-			ctx,
-			&authlib.LookupRequest{Service: service, User: user, RemoteIP: s.Peer.RemoteIP},
-		)
+		account, err = s.lookUp(ctx, c.User)
 	case c.Type == authlib.AuthLogin:
 		if sasl.Check(c.User, c.Password) != nil || c.Password == "" {
 			return nil, authlib.ErrRefused
 		}
 		s.attempt.name = user
 		account, err = s.service.Auth.Authenticate(ctx, &authlib.AuthRequest{
-			Service: service, Type: c.Type, User: user, Password: c.Password, RemoteIP: s.Peer.RemoteIP})
+			Service: s.authService(), Type: c.Type, User: user, Password: c.Password, RemoteIP: s.Peer.RemoteIP})
 	default:
 		name, digest, ok := cutLast(c.Response, ' ')
 		if !ok || !text.PlainName(string(c.Response)) || len(name) == 0 {
@@ -46,7 +54,7 @@ func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Ac
 		user = s.service.LoginName(string(name))
 		s.attempt.name = user
 		account, err = s.service.Auth.Authenticate(ctx, &authlib.AuthRequest{
-			Service: service, Type: c.Type, Challenge: c.Challenge,
+			Service: s.authService(), Type: c.Type, Challenge: c.Challenge,
 			Response: []byte(user + " " + string(digest)), RemoteIP: s.Peer.RemoteIP})
 	}
 	if err != nil {
@@ -58,6 +66,13 @@ func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Ac
 		account = &named
 	}
 	return account, nil
+}
+
+// lookUp asks the auth module for an account that proves itself in another way than to the module.
+func (s *Session) lookUp(ctx context.Context, user string) (*authlib.Account, error) {
+	return s.service.Auth.Lookup(ctx, &authlib.LookupRequest{
+		Service: s.authService(), User: s.service.LoginName(user), RemoteIP: s.Peer.RemoteIP,
+	})
 }
 
 // authService is what the auth module is asked for: AUTHSERVICE<port> by the port that the client connected

@@ -24,6 +24,10 @@ type Credentials struct {
 	TooLong bool
 	// External says that the certificate has proven User already (SASL EXTERNAL).
 	External bool
+	// Account is whose proof the SASL exchange has verified already (SCRAM).
+	Account *authlib.Account
+	// Err is why the SASL exchange has failed, see sasl.Credentials.
+	Err error
 	// UTF8 says that a POP3 client has sent UTF8.
 	UTF8 bool
 	// Offered is the capability list that the client was shown.

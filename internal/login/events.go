@@ -67,6 +67,21 @@ func (s *Session) logTooLong(c *Credentials) {
 			text.Field(c.Mechanism), s.Where(), sasl.MaxUser, sasl.MaxPassword)
 }
 
+// logNoKeys: the account cannot log in by this mechanism, whatever its password. Not a LOGIN FAILED: no
+// password was looked at.
+func (s *Session) logNoKeys(c *Credentials) {
+	s.Log.Always().
+		Warnf("LOGIN REFUSED, user=%s, method=%s, %s: %v: give it one of them, or do not offer the mechanism",
+			text.Field(c.User), text.Field(c.Mechanism), s.Where(), sasl.ErrNoKeys)
+}
+
+// logBinding: the client proves itself over a TLS connection that is not this one, or was not shown what is
+// offered. Not a LOGIN FAILED: no password was looked at.
+func (s *Session) logBinding(c *Credentials) {
+	s.Log.Always().
+		Warnf("LOGIN REFUSED, method=%s, %s: %v", text.Field(c.Mechanism), s.Where(), sasl.ErrBinding)
+}
+
 // logDisabled: the account may not use this service. Not a LOGIN FAILED: the password was right.
 func (s *Session) logDisabled(address, option string) {
 	s.Log.Always().

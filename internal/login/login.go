@@ -74,6 +74,12 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	case errors.Is(err, authlib.ErrRefused):
 		s.logFailed(c)
 		return nil, ErrRefused
+	case errors.Is(err, sasl.ErrNoKeys):
+		s.logNoKeys(c)
+		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
+	case errors.Is(err, sasl.ErrBinding):
+		s.logBinding(c)
+		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case err != nil:
 		s.logAuthError(err)
 		return nil, ErrTemporary

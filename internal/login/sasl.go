@@ -1,8 +1,13 @@
 package login
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"os"
+	"strings"
 
+	"mailproxy/authlib"
 	"mailproxy/authlib/sasl"
 )
 
@@ -10,27 +15,80 @@ import (
 // see sasl.Converse, which also says what the errors are; o tells what the mechanisms have to know of the
 // connection. Whatever the mechanism makes of the client's words is in the credentials, for Login.
 func (s *Session) Exchange(
-	client sasl.Client, mechanism, initial string, o sasl.Options,
+	ctx context.Context, client sasl.Client, mechanism, initial string, o sasl.Options,
 ) (*Credentials, error) {
-	c, err := sasl.Converse(client, mechanism, initial, s.saslOptions(o))
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	c, err := sasl.Converse(client, mechanism, initial, s.saslOptions(ctx, o))
 	if err != nil {
 		return nil, err
 	}
-	// A malformed response is a failed login like any other: counted, logged and delayed, so that guessing is
-	// no cheaper this way. Credentials without a Type cannot be anybody's and are refused without asking.
+	// What a mechanism has against the client's words is told by Login, as after a wrong password: counted,
+	// logged and delayed, so that guessing is no cheaper this way.
 	return &Credentials{
 		Mechanism: c.Mechanism, SASL: true, Type: c.Type, TooLong: errors.Is(c.Err, sasl.ErrTooLong),
 		User: c.User, Password: c.Password,
 		Challenge: c.Challenge, Response: c.Response, External: c.External,
+		Account: c.Account, Err: c.Err,
 	}, nil
 }
 
+// Mechanisms returns those of o.Listed that a client can use, in order and none twice.
+func (s *Session) Mechanisms(o sasl.Options) []string {
+	o = s.saslOptions(context.Background(), o)
+	var names []string
+	seen := map[string]bool{}
+	for _, name := range o.Listed {
+		if !seen[name] && sasl.Known(name, o) {
+			names = append(names, name)
+		}
+		seen[name] = true
+	}
+	return names
+}
+
 // saslOptions completes what the mechanisms are told.
-func (s *Session) saslOptions(o sasl.Options) sasl.Options {
+func (s *Session) saslOptions(ctx context.Context, o sasl.Options) sasl.Options {
 	hostname, err := s.service.System.Hostname()
 	if err != nil {
 		hostname = "localhost" // it only stands in challenges
 	}
 	o.Hostname = hostname
+	o.SCRAM = &sasl.SCRAM{
+		Account:    func(user string) (*authlib.Account, error) { return s.lookUp(ctx, user) },
+		Secret:     s.service.SCRAMSecret,
+		Iterations: s.Config.SCRAMIterations,
+	}
 	return o
+}
+
+const (
+	// machineID is what the salts of SCRAM depend on without SCRAM_SECRET_FILE. Nobody from outside knows it,
+	// and it is shown to nobody (machine-id(5)).
+	machineID = "/etc/machine-id"
+	// minSecret is the shortest secret that cannot be guessed, in bytes.
+	minSecret = 16
+)
+
+// SCRAMSecret reads the secret of sasl.SCRAM. The error names the setting.
+func (s *Service) SCRAMSecret() ([]byte, error) {
+	if s.Config.SCRAMSecretFile != "" {
+		secret, err := readSecret(s.Config.SCRAMSecretFile)
+		if err == nil && len(secret) < minSecret {
+			err = fmt.Errorf("%s: its first line is shorter than %d bytes", s.Config.SCRAMSecretFile, minSecret)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("SCRAM_SECRET_FILE: %w", err)
+		}
+		return []byte(secret), nil
+	}
+	text, err := os.ReadFile(machineID)
+	id := strings.TrimSpace(string(text))
+	if err == nil && len(id) < minSecret {
+		err = fmt.Errorf("%s: no machine id", machineID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("SCRAM without SCRAM_SECRET_FILE: %w", err)
+	}
+	return []byte(id), nil
 }

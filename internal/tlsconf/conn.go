@@ -15,12 +15,15 @@ var ErrTruncated = tlsrecord.ErrTruncated
 
 // Conn is a TLS connection after its handshake: a tlsrecord.Conn, which the relay can carry on without
 // crypto/tls.
-type Conn struct{ *tlsrecord.Conn }
+type Conn struct {
+	*tlsrecord.Conn
+	chosen *chosen // the certificate that a client was shown; nil = this is a client
+}
 
 // Handshake makes the handshake with a client on conn, at most until the deadline of ctx. Afterwards the
 // configuration is forgotten as far as possible: Server serves one connection.
 func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
-	c := &Conn{tlsrecord.Server(conn, s.config)}
+	c := &Conn{tlsrecord.Server(conn, s.config), s.chosen}
 	if err := handshake(ctx, c, conn); err != nil {
 		return nil, err
 	}
@@ -32,7 +35,7 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 
 // Connect makes the handshake with a mailhost on conn, at most until the deadline of ctx.
 func Connect(ctx context.Context, conn net.Conn, cfg *tls.Config) (*Conn, error) {
-	c := &Conn{tlsrecord.Client(conn, cfg)}
+	c := &Conn{Conn: tlsrecord.Client(conn, cfg)}
 	if err := handshake(ctx, c, conn); err != nil {
 		return nil, err
 	}

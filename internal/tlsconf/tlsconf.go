@@ -57,6 +57,7 @@ func (o *Options) now() time.Time {
 type Server struct {
 	config *tls.Config
 	store  *certStore
+	chosen *chosen
 }
 
 // NewServer reads everything a handshake with a client needs: certificates and keys (with the rights the
@@ -77,7 +78,7 @@ func NewServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	cfg.GetCertificate = store.get
-	return &Server{config: cfg, store: store}, nil
+	return &Server{config: cfg, store: store, chosen: watch(cfg)}, nil
 }
 
 // serverConfig is all but the certificates.

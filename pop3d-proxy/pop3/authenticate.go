@@ -22,7 +22,7 @@ func (d *dialogue) authenticate(ctx context.Context, arg string) error {
 		return d.bad(textAborted) // a response with blanks in it is not base64
 	}
 	mechanism, initial := words[0], strings.Join(words[1:], "")
-	credentials, err := d.s.Exchange(saslClient{d}, mechanism, initial)
+	credentials, err := d.s.Exchange(ctx, saslClient{d}, mechanism, initial, d.listed())
 	switch {
 	case errors.Is(err, sasl.ErrUnknownMechanism):
 		return d.bad(textMechanism)

@@ -40,14 +40,17 @@ func (d *dialogue) capabilities() []string {
 		"IMPLEMENTATION mailproxy")
 }
 
-// mechanisms returns what CAPA says about SASL: POP3AUTH_TLS under TLS when it is set, else POP3AUTH, and
-// EXTERNAL for a client whose certificate names a user. AUTH takes every mechanism there is, listed or not,
-// as Courier does.
-func (d *dialogue) mechanisms() []string {
+// mechanisms returns what CAPA says about SASL. AUTH takes every mechanism there is, listed or not, as
+// Courier does, but for those that not every account can use (SCRAM).
+func (d *dialogue) mechanisms() []string { return d.s.Mechanisms(d.listed()) }
+
+// listed are the mechanisms of the settings: POP3AUTH_TLS under TLS when it is set, else POP3AUTH, and
+// EXTERNAL, for a client whose certificate names a user.
+func (d *dialogue) listed() []string {
 	c := &d.s.Config.POP3
 	list := c.Auth
 	if d.s.TLS && c.AuthTLS != "" {
 		list = c.AuthTLS
 	}
-	return d.s.Mechanisms(append(strings.Fields(list), "EXTERNAL"))
+	return append(strings.Fields(list), "EXTERNAL")
 }

@@ -25,6 +25,7 @@ func TestTranscripts(t *testing.T) {
 		"commands":     {"POP3_UTF8": "1"},
 		"login":        {"POP3_UTF8": "yes"},
 		"sasl":         {"POP3AUTH": "PLAIN LOGIN CRAM-MD5 CRAM-SHA1 CRAM-SHA256", "POP3_UTF8": "1"},
+		"scram":        {"POP3AUTH": "SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1"},
 		"tls-required": {"POP3_TLS_REQUIRED": "1", "POP3AUTH": "PLAIN"},
 		"under-tls":    underTLS,
 	} {

@@ -13,7 +13,8 @@ import (
 const clientIP = "::ffff:192.0.2.7"
 
 // auth is an auth module that knows ann (here), bob (on a mailhost), carl (in trouble at the auth module),
-// dora (may not use the service), eve (on a mailhost, password not known in clear), fay (on two mailhosts).
+// dora (may not use the service), eve (on a mailhost, password not known in clear), fay (on two mailhosts),
+// gil (here, with stored SCRAM keys) and hal (here, with a hash that SCRAM cannot use).
 type auth struct{ service string }
 
 // account returns a user's account, with the password in clear; nil = there is none.
@@ -31,6 +32,10 @@ func (a auth) account(user string) *authlib.Account {
 		account.ClearPassword, account.Options = "x", "mailhost=192.0.2.99"
 	case Fay:
 		account.ClearPassword, account.Options = "geheim", "mailhost=192.0.2.99;192.0.2.98"
+	case "gil":
+		account.CryptPassword = gilsKeys()
+	case "hal":
+		account.CryptPassword = "{SSHA}bm8gU0NSQU0gd2l0aCB0aGlzIGhhc2gh"
 	default:
 		return nil
 	}
@@ -62,8 +67,11 @@ func (a auth) Authenticate(_ context.Context, r *authlib.AuthRequest) (*authlib.
 
 // Lookup implements login.AuthModule.
 func (a auth) Lookup(_ context.Context, r *authlib.LookupRequest) (*authlib.Account, error) {
+	if r.User == "carl" {
+		return nil, errors.New("database down")
+	}
 	account := a.account(r.User)
-	if account == nil {
+	if account == nil || r.Service != a.service || r.RemoteIP != clientIP {
 		return nil, authlib.ErrRefused
 	}
 	return hide(account), nil

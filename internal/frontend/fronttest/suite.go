@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ func (f *Front) Transcripts(t *testing.T, file string, settings map[string]strin
 			t.Run(fmt.Sprintf("%s/%s/%s", file, script.Name, dribble), func(t *testing.T) {
 				t.Parallel()
 				s := f.Begin(t, Options{Settings: settings})
-				r := &transcript.Runner{Conn: s.Conn, Dribble: dribble, Funcs: crams()}
+				r := &transcript.Runner{Conn: s.Conn, Dribble: dribble, Funcs: answers()}
 				if err := r.Play(script); err != nil {
 					t.Fatalf("%v\n--- log:\n%s", err, s.Log)
 				}
@@ -38,11 +39,13 @@ func (f *Front) Transcripts(t *testing.T, file string, settings map[string]strin
 	}
 }
 
-// crams are the answers to ${challenge} with ann's password.
-func crams() map[string]func(map[string]string) (string, error) {
-	return map[string]func(map[string]string) (string, error){
+// answers are the answers to ${challenge}, those of CRAM with ann's password.
+func answers() map[string]func(map[string]string) (string, error) {
+	m := map[string]func(map[string]string) (string, error){
 		"cram_md5": cram(md5.New), "cram_sha1": cram(sha1.New), "cram_sha256": cram(sha256.New),
 	}
+	maps.Copy(m, scramAnswers())
+	return m
 }
 
 func cram(h func() hash.Hash) func(map[string]string) (string, error) {

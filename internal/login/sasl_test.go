@@ -1,0 +1,37 @@
+package login
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Without a secret that nobody can guess there is no SCRAM, and the error says which setting helps.
+func TestSCRAMSecret(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, c := range []struct{ file, want, err string }{
+		{write("good", "0123456789abcdef\nrest\n", 0o600), "0123456789abcdef", ""},
+		{write("short", "0123456789abcde\n", 0o600), "", "shorter than 16 bytes"},
+		{write("open", "0123456789abcdef\n", 0o644), "", "everybody may use it"},
+		{write("empty", "", 0o600), "", "no password in its first line"},
+		{dir + "/missing", "", "no such file"},
+	} {
+		w := newWorld(t, Protocol{}, "SCRAM_SECRET_FILE="+c.file)
+		got, err := w.service.SCRAMSecret()
+		switch {
+		case c.err == "" && (err != nil || string(got) != c.want):
+			t.Errorf("%s: %q, %v", c.file, got, err)
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) ||
+			!strings.HasPrefix(err.Error(), "SCRAM_SECRET_FILE: ") || strings.Contains(err.Error(), "0123")):
+			t.Errorf("%s: %v, want %s", c.file, err, c.err)
+		}
+	}
+}
