@@ -19,7 +19,7 @@ func TestNamesForgeNothing(t *testing.T) {
 		"failed method": func(s *Session) { s.logFailed(&Credentials{SASL: true, Mechanism: name}) },
 		"disabled":      func(s *Session) { s.logDisabled(name, "disableimap") },
 		"no mailhost":   func(s *Session) { s.logNoMailhost(name) },
-		"no password":   func(s *Session) { s.logNoPassword(name) },
+		"no password":   func(s *Session) { s.logNoPassword(&mailhost.Conn{}, name) },
 		"bad account":   func(s *Session) { s.logBadAccount(name, errors.New("x")) },
 		"rejected": func(s *Session) {
 			s.logRejected(&mailhost.Conn{Host: "a", Addr: "192.0.2.1:143", User: name}, &RejectedError{Step: mailhost.StepLogin, Answer: Answer{Text: "no"}}, Verdict{})

@@ -36,7 +36,8 @@ func TestReachLocal(t *testing.T) {
 		{"a certificate", here, "mailhost=proxy.example.com", external, "stored", logintest.Says(nil), nil,
 			"stored", nil},
 		{"nothing is stored", here, "mailhost=proxy.example.com", external, "", nil,
-			&DeniedError{Code: "CONTACTADMIN"}, "", []string{"WARN: proxy enabled, but no password for bob"}},
+			&DeniedError{Code: "CONTACTADMIN"}, "", []string{
+				"WARN: proxy enabled, but no password for bob: PROXY_LOCAL needs it in clear"}},
 		{"two lines are stored", here, "mailhost=proxy.example.com", external, "a\nb", nil, ErrTemporary, "",
 			[]string{"WARN: account bob cannot be proxied: control character in its address or password"}},
 		{"refused", here, "mailhost=proxy.example.com", password("bob", "secret"), "secret", full,

@@ -13,8 +13,14 @@ func (s *Session) logNoMailhost(address string) {
 	s.Log.Warnf("proxy enabled, but no proxy host defined for %s", text.Field(address))
 }
 
-func (s *Session) logNoPassword(address string) {
-	s.Log.Warnf("proxy enabled, but no password for %s", text.Field(address))
+// logNoPassword: the client has proved who it is without saying its password, as by SCRAM, CRAM or a
+// certificate, and the account database does not have it in clear either.
+func (s *Session) logNoPassword(m *mailhost.Conn, address string) {
+	mend := "PROXY_MASTER_USER logs in without it"
+	if m.Local {
+		mend = "PROXY_LOCAL needs it in clear"
+	}
+	s.Log.Warnf("proxy enabled, but no password for %s: %s", text.Field(address), mend)
 }
 
 // logBadAccount: the account database holds something that cannot be used.

@@ -102,7 +102,7 @@ func (s *Session) template(c *Credentials, account *authlib.Account, tag string)
 func (s *Session) sendable(m *mailhost.Conn, account *authlib.Account) error {
 	switch {
 	case m.Password == "":
-		s.logNoPassword(account.Address)
+		s.logNoPassword(m, account.Address)
 		return &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case !text.PlainName(m.User) || !text.Plain(m.Password) || !text.PlainName(m.Authzid):
 		s.logBadAccount(account.Address, errors.New("control character in its address or password"))

@@ -156,7 +156,8 @@ func TestReachNoPassword(t *testing.T) {
 		want     error
 		log      []string
 	}{
-		{nil, "", &DeniedError{Code: "CONTACTADMIN"}, []string{"WARN: proxy enabled, but no password for bob"}},
+		{nil, "", &DeniedError{Code: "CONTACTADMIN"}, []string{
+			"WARN: proxy enabled, but no password for bob: PROXY_MASTER_USER logs in without it"}},
 		{nil, "a\nb", ErrTemporary, []string{"WARN: account bob cannot be proxied: control character in its address or password"}},
 		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + dir + "/none"}, "x", ErrTemporary,
 			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: stat " + dir + "/none: no such file or directory"}},

@@ -49,9 +49,9 @@ func testSCRAM(t *testing.T, p *pki) {
 		"TLS_CACHEFILE": filepath.Join(p.Dir, "cache"),
 	}))
 	for _, protocol := range []string{"IMAP", "POP3"} {
-		login := gsaslIMAP
+		login, broken := gsaslIMAP, "CONTACTADMIN"
 		if protocol == "POP3" {
-			login = gsaslPOP3
+			login, broken = gsaslPOP3, "SYS/PERM"
 		}
 		for _, c := range []struct {
 			mechanism, user, password string
@@ -63,7 +63,7 @@ func testSCRAM(t *testing.T, p *pki) {
 			{"SCRAM-SHA-256", "there", "pw+there", ""},
 			{"SCRAM-SHA-256-PLUS", "there", "wrong", "AUTH"},
 			{"SCRAM-SHA-256", "nobody", "pw here", "AUTH"},
-			{"SCRAM-SHA-256", "old", "pw here", map[string]string{"IMAP": "CONTACTADMIN", "POP3": "SYS/PERM"}[protocol]},
+			{"SCRAM-SHA-256", "old", "pw here", broken},
 		} {
 			t.Run(fmt.Sprintf("%s/%s/%s", protocol, c.mechanism, c.user), func(t *testing.T) {
 				said := login(t, p, names[addr], c.mechanism, c.user, c.password)
