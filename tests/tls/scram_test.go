@@ -40,6 +40,7 @@ func testSCRAM(t *testing.T, p *pki) {
 	harness.Site{Mailboxes: boxes, Dovecot: harness.DovecotOptions{CertFile: pair, KeyFile: pair,
 		MasterUsers: []harness.Account{{Name: "master", Password: "master secret"}}}}.Start(t)
 	secret := testcert.Write(t, p.Dir+"/master", []byte("master secret\n"))
+	harness.Readable(t, secret)
 	const addr = "127.0.1.1"
 	startFront(t, p, addr, p.env(harness.Env{
 		"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=PLAIN",
@@ -66,9 +67,13 @@ func testSCRAM(t *testing.T, p *pki) {
 			{"SCRAM-SHA-256", "old", "pw here", broken},
 		} {
 			t.Run(fmt.Sprintf("%s/%s/%s", protocol, c.mechanism, c.user), func(t *testing.T) {
+				wants := c.wants
+				if wants == "" && c.user == "here" && !p.mode.Launched() {
+					wants = broken // PROXY_LOCAL needs the password in clear
+				}
 				said := login(t, p, names[addr], c.mechanism, c.user, c.password)
-				if ok := strings.Contains(said, "the session works"); ok != (c.wants == "") ||
-					!ok && !strings.Contains(said, "["+c.wants) {
+				if ok := strings.Contains(said, "the session works"); ok != (wants == "") ||
+					!ok && !strings.Contains(said, "["+wants) {
 					t.Errorf("%s", said)
 				}
 			})
