@@ -41,7 +41,8 @@ type Config struct {
 	// credentials came.
 	FailDelay time.Duration
 	// ThrottleFile (THROTTLE_FILE) is the memory that all front ends share of who failed to log in; empty =
-	// none. A process that serves all connections has a memory of its own instead, where this is set. With it a failed login waits FailDelay for each failure of its address or name, at most FailDelayMax
+	// none. A process that serves all connections has a memory of its own instead, where this is set. With it
+	// a failed login waits FailDelay for each failure of its address or name, at most FailDelayMax
 	// (LOGIN_FAIL_DELAY_MAX, 30 s), and an address may have MaxUnauthPerIP (MAXUNAUTHPERIP; 0 = any number)
 	// connections that have not logged in. See PerConnection.
 	ThrottleFile   string

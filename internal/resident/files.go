@@ -139,7 +139,8 @@ func denied(verb, path string, err error) error {
 	case info != nil && info.IsDir():
 		return fmt.Errorf("%w; this helps: setfacl -m u:%s:rx %s", failed, name, path)
 	}
-	return fmt.Errorf("%w; this helps: %schgrp %s %s; chmod 0640 %s", failed, membership(name), keyGroup, path, path)
+	return fmt.Errorf("%w; this helps: %schgrp %s %s; chmod 0640 %s",
+		failed, membership(name), keyGroup, path, path)
 }
 
 const (

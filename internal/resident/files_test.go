@@ -96,7 +96,10 @@ func TestCheckFiles(t *testing.T) {
 		"not used": {"IMAP_STARTTLS=NO TLS_CERTFILE=DIR/root PROXY_TLS_TRUSTCERTS=DIR/root", nil},
 		"key": {
 			"IMAP_STARTTLS=YES TLS_CERTFILE=DIR/public TLS_PRIVATE_KEYFILE=DIR/root",
-			[]string{"TLS_PRIVATE_KEYFILE: user nobody cannot read " + at("root") + denied + "; this helps: ", chgrp("root")},
+			[]string{
+				"TLS_PRIVATE_KEYFILE: user nobody cannot read " + at("root") + denied + "; this helps: ",
+				chgrp("root"),
+			},
 		},
 		"missing": {
 			"IMAP_STARTTLS=YES TLS_CERTFILE=DIR/none",
@@ -118,11 +121,17 @@ func TestCheckFiles(t *testing.T) {
 			"IMAP_TLS=1 TLS_CERTFILE=DIR/public TLS_CACHEFILE=DIR/cache",
 			[]string{"TLS_CACHEFILE: user nobody cannot read " + at("cache.keys") + denied},
 		},
-		"no tickets yet":  {"IMAP_TLS=1 TLS_CERTFILE=DIR/public TLS_CACHEFILE=DIR/other", nil},
-		"master password": {"PROXY_MASTER_USER=m PROXY_MASTER_PASSWORD_FILE=DIR/root", []string{"PROXY_MASTER_PASSWORD_FILE: "}},
+		"no tickets yet": {"IMAP_TLS=1 TLS_CERTFILE=DIR/public TLS_CACHEFILE=DIR/other", nil},
+		"master password": {
+			"PROXY_MASTER_USER=m PROXY_MASTER_PASSWORD_FILE=DIR/root",
+			[]string{"PROXY_MASTER_PASSWORD_FILE: "},
+		},
 		"trusted": {
 			"PROXY_TLS=YES PROXY_TLS_TRUSTCERTS=DIR/closed",
-			[]string{"PROXY_TLS_TRUSTCERTS: user nobody cannot read " + closed + denied + "; this helps: setfacl -m u:nobody:rx " + closed},
+			[]string{
+				"PROXY_TLS_TRUSTCERTS: user nobody cannot read " + closed + denied +
+					"; this helps: setfacl -m u:nobody:rx " + closed,
+			},
 		},
 		"auth daemon": {
 			"AUTHDAEMON_SOCKET=DIR/closed/socket",

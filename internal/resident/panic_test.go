@@ -50,7 +50,9 @@ func (r *record) String() string {
 }
 
 // serving is a service with a dialogue of the test's, and how to connect to it.
-func serving(t *testing.T, serve func(ctx context.Context, c *frontend.Conn) int) (dial func() net.Conn, log *record, s *service) {
+func serving(
+	t *testing.T, serve func(ctx context.Context, c *frontend.Conn) int,
+) (dial func() net.Conn, log *record, s *service) {
 	t.Helper()
 	c, err := config.Load(nil, nil, config.IMAP)
 	if err != nil {
@@ -60,7 +62,8 @@ func serving(t *testing.T, serve func(ctx context.Context, c *frontend.Conn) int
 	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}}
 	s.entrance = newEntrance(10, "* BYE\r\n", s.log)
 	s.server, err = frontend.New(frontend.Options{
-		Protocol: &frontend.Protocol{Protocol: login.Protocol{Name: "IMAP", Service: "imap"}, Serve: serve}, Config: c, Log: s.log, Auth: noAccounts{},
+		Protocol: &frontend.Protocol{Protocol: login.Protocol{Name: "IMAP", Service: "imap"}, Serve: serve},
+		Config:   c, Log: s.log, Auth: noAccounts{},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +138,9 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	if text, err := say(dial(), "new"); text != "new\n" || err != nil {
 		t.Errorf("a new connection: %q, %v", text, err)
 	}
-	for _, want := range []string{"ERR: panic in the connection with ip=[", "a fault in the dialogue", "panic_test.go"} {
+	for _, want := range []string{
+		"ERR: panic in the connection with ip=[", "a fault in the dialogue", "panic_test.go",
+	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log has no %q:\n%s", want, log)
 		}

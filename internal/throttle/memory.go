@@ -96,7 +96,8 @@ func (b *bucket) appendTo(out []byte, in tableKind) []byte {
 // error the memory is as it was. It must not run beside other methods.
 func (m *Memory) UnmarshalBinary(data []byte) error {
 	const header = len(memoryMagic) + keySize
-	if len(data) < header || string(data[:len(memoryMagic)]) != memoryMagic || (len(data)-header)%memoryEntry != 0 {
+	if len(data) < header || string(data[:len(memoryMagic)]) != memoryMagic ||
+		(len(data)-header)%memoryEntry != 0 {
 		return errNoMemory
 	}
 	var read tables

@@ -30,13 +30,20 @@ var turnedAway = map[string]string{
 	"POP3": "S: -ERR [SYS/TEMP] Temporary problem, please try again later\nS-",
 }
 
+// goesOn shows that a session does.
+var goesOn = map[string]string{
+	"IMAP": "C: a NOOP\nS: a OK NOOP completed",
+	"POP3": "C: CAPA\nS~ \\+OK.*\nS* \\.",
+}
+
 var greeting = map[string]string{"IMAP": `S~ \* OK .*`, "POP3": `S~ \+OK .*`}
 
-// At MAXUNAUTH a client is told, those that are in notice nothing, and one that leaves makes room. The log has
-// one line for all.
+// At MAXUNAUTH a client is told, those that are in notice nothing, and one that leaves makes room. The log
+// has one line for all.
 func TestMaxUnauth(t *testing.T) {
 	harness.Site{}.Start(t)
-	p := harness.Resident().Start(t, harness.ProxyOptions{Addr: limitsAddr, Env: harness.Env{"MAXUNAUTH": "3"}})
+	env := harness.Env{"MAXUNAUTH": "3"}
+	p := harness.Resident().Start(t, harness.ProxyOptions{Addr: limitsAddr, Env: env})
 	for _, protocol := range []string{"IMAP", "POP3"} {
 		var in []*transcript.Runner
 		for range 3 {
@@ -46,7 +53,7 @@ func TestMaxUnauth(t *testing.T) {
 			harness.Dialogue(t, p.At(protocol), turnedAway[protocol])
 		}
 		for _, r := range in {
-			r.MustPlay(t, map[string]string{"IMAP": "C: a NOOP\nS: a OK NOOP completed", "POP3": "C: CAPA\nS~ \\+OK.*\nS* \\."}[protocol])
+			r.MustPlay(t, goesOn[protocol])
 		}
 		in[0].Conn.Close()
 		if !harness.Eventually(func() bool {
@@ -64,7 +71,8 @@ func TestMaxUnauth(t *testing.T) {
 // MAXUNAUTHPERIP needs no THROTTLE_FILE here. Other addresses notice nothing.
 func TestMaxUnauthPerIP(t *testing.T) {
 	harness.Site{}.Start(t)
-	p := harness.Resident().Start(t, harness.ProxyOptions{Addr: limitsAddr, Env: harness.Env{"MAXUNAUTHPERIP": "2"}})
+	env := harness.Env{"MAXUNAUTHPERIP": "2"}
+	p := harness.Resident().Start(t, harness.ProxyOptions{Addr: limitsAddr, Env: env})
 	for _, protocol := range []string{"IMAP", "POP3"} {
 		for range 2 {
 			dialFrom(t, "127.0.9.1", p.At(protocol)).MustPlay(t, greeting[protocol])
@@ -97,7 +105,9 @@ func TestMaxSessions(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			harness.Site{Mailboxes: boxes}.Start(t)
-			p := harness.Resident().Start(t, harness.ProxyOptions{Addr: limitsAddr, Protocols: []string{"IMAP"}, Env: test.env})
+			p := harness.Resident().Start(t, harness.ProxyOptions{
+				Addr: limitsAddr, Protocols: []string{"IMAP"}, Env: test.env,
+			})
 			login := func(name, from, answer string) {
 				t.Helper()
 				password := boxes[0].Password

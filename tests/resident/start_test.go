@@ -3,6 +3,7 @@ package resident
 import (
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -93,7 +94,11 @@ func TestRunsAsOrdinaryUser(t *testing.T) {
 	groups(t, "mailproxy-keys:x:4711:courier\nwheel:x:0:courier")
 	p := start(t, "courier")
 	listening(t, p)
-	uid, gid := strings.TrimSpace(harness.Run(t, "", "id", "-u", "courier")), strings.TrimSpace(harness.Run(t, "", "id", "-g", "courier"))
+	courier, err := user.Lookup("courier")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, gid := courier.Uid, courier.Gid
 	groups := []string{"4711", gid}
 	slices.Sort(groups)
 	tasks, err := filepath.Glob("/proc/" + pid(p) + "/task/*/status")
@@ -121,7 +126,8 @@ func TestRunsAsOrdinaryUser(t *testing.T) {
 		}
 	}
 	// The directory of a process that is not dumpable is root's.
-	if owner := strings.TrimSpace(harness.Run(t, "", "stat", "-c", "%U", "/proc/"+pid(p)+"/fd")); owner != "root" {
+	owner := strings.TrimSpace(harness.Run(t, "", "stat", "-c", "%U", "/proc/"+pid(p)+"/fd"))
+	if owner != "root" {
 		t.Errorf("the process is dumpable: /proc/PID/fd is %s's", owner)
 	}
 }
