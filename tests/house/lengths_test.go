@@ -18,11 +18,11 @@ const (
 // longLines is how many longer lines a part of the tree may still have. Only smaller numbers may be written
 // here; a part without a number has none.
 var longLines = map[string]int{
-	"authlib":     237,
-	"imapd-proxy": 84,
-	"internal":    220,
+	"authlib":     235,
+	"imapd-proxy": 83,
+	"internal":    211,
 	"pop3d-proxy": 47,
-	"tests":       237,
+	"tests":       232,
 }
 
 // goFiles calls visit for each Go file with its path below the root.
