@@ -5,6 +5,8 @@ package systemd
 
 import (
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -43,4 +45,12 @@ func Sockets(service int) map[Kind][]*os.File {
 func Notify(state string) error {
 	_, err := daemon.SdNotify(false, state)
 	return err
+}
+
+// Watched says whether a process with this environment tells systemd its state.
+func Watched(environ []string) bool {
+	return slices.ContainsFunc(environ, func(v string) bool {
+		value, ok := strings.CutPrefix(v, "NOTIFY_SOCKET=")
+		return ok && value != ""
+	})
 }

@@ -38,12 +38,19 @@ type Client struct {
 }
 
 // Carry is part of relay.Carrier. The user of this process must be one that relayd accepts.
-func (c *Client) Carry(ctx context.Context, s *relay.Session) error {
+func (c *Client) Carry(ctx context.Context, s *relay.Session) error { return carry(ctx, s, c.ask) }
+
+// asker sends a message with two descriptors and returns the answer. An error says that the message has not
+// been acknowledged, and never will be.
+type asker func(ctx context.Context, m *Message, raw [2]syscall.RawConn) (answer *Message, err error)
+
+// carry gives a session to who answers to ask.
+func carry(ctx context.Context, s *relay.Session, ask asker) error {
 	h, raw, err := Describe(s)
 	if err != nil {
 		return unavailable(err)
 	}
-	answer, err := c.ask(ctx, h.Message(), raw)
+	answer, err := ask(ctx, h.Message(), raw)
 	switch {
 	case err != nil:
 		return unavailable(err)
@@ -57,7 +64,7 @@ func (c *Client) Carry(ctx context.Context, s *relay.Session) error {
 		return fmt.Errorf("%w: %s", relay.ErrLimit, text.Field(answer.Fields["REASON"]))
 	}
 	// For the log, where what relayd says must not look like other fields of the line.
-	return unavailable(fmt.Errorf("relayd answers %s %s", text.Field(answer.Verb),
+	return unavailable(fmt.Errorf("the answer is %s %s", text.Field(answer.Verb),
 		text.Field(answer.Fields["REASON"])))
 }
 
@@ -73,8 +80,7 @@ func (c *Client) Close() {
 	c.idle, c.Keep = nil, 0
 }
 
-// ask sends a message and returns the answer. An error says that relayd has not acknowledged the message,
-// and never will.
+// ask is an asker that relayd answers.
 func (c *Client) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (answer *Message, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()

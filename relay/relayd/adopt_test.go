@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/successor"
 	"mailproxy/relay/handoff"
 	"mailproxy/relay/relaytest"
 	"mailproxy/relay/tlsrecord"
@@ -71,7 +72,7 @@ func peerOf(t *testing.T, state string, below *relaytest.CodecConn) {
 // has passed on are carried on, with the bytes and the TLS state that it held.
 func TestAdoptLastRelease(t *testing.T) {
 	sessions := readFrozen(t, "testdata/sessions-before-one-house")
-	ours, theirs, err := unixPair()
+	ours, theirs, err := successor.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 		switch {
 		case errors.Is(err, handoff.ErrFiles):
 			s.counters.full.Add(1)
-			_ = answer(c, "FULL", err.Error())
+			_ = handoff.Answer(c, "FULL", err.Error())
 		case err != nil:
 			return
 		case m.Verb == "CARRY":
@@ -107,7 +107,7 @@ func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 			s.admin(c, m)
 			return
 		default: // SESSION and TAKE are older versions' CARRY
-			_ = answer(c, "FAIL", "unknown request")
+			_ = handoff.Answer(c, "FAIL", "unknown request")
 		}
 	}
 }

@@ -156,7 +156,7 @@ func (s *service) report(c *net.UnixConn, m *handoff.Message) {
 	l, err := parseLogin(m.Fields, relay.Result(m.Fields["RESULT"]))
 	if err != nil {
 		s.counters.malformed.Add(1)
-		_ = answer(c, "FAIL", err.Error())
+		_ = handoff.Answer(c, "FAIL", err.Error())
 		return
 	}
 	s.counters.logins.add(l)

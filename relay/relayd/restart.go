@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -15,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/successor"
 	"mailproxy/internal/systemd"
 	"mailproxy/relay/engine"
-	"mailproxy/relay/handoff"
 )
 
 // pauseTime is how long hand-overs in progress may take before a restart goes on without them: their
@@ -29,8 +28,8 @@ const pauseTime = 3 * time.Second
 // leaves this process when the new one has said that it serves it; when anything fails, everything goes on
 // here. The end of ctx is such a failure.
 func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (r restarted) {
-	s.reserve.release()
-	defer s.reserve.fill()
+	s.reserve.Release()
+	defer s.reserve.Fill()
 	child, c, err := s.spawn(in, getenv)
 	if err != nil {
 		return restarted{err: err}
@@ -72,10 +71,9 @@ func (s *service) takeOver(ctx context.Context, c *net.UnixConn) error {
 	return nil
 }
 
-// spawn starts the new process with our sockets and a connection for the sessions. Descriptors are passed
-// by number: os/exec would make them blocking, which both processes would share.
+// spawn starts the new process with our sockets and a connection for the sessions.
 func (s *service) spawn(in *inherited, getenv func(string) string) (*os.Process, *net.UnixConn, error) {
-	ours, theirs, err := unixPair()
+	ours, theirs, err := successor.Pair()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,51 +88,11 @@ func (s *service) spawn(in *inherited, getenv func(string) string) (*os.Process,
 			env = append(env, name+"="+v)
 		}
 	}
-	sys := &syscall.SysProcAttr{}
-	if getenv("NOTIFY_SOCKET") != "" {
-		// systemd warns of a main process that is not its own child.
-		sys.Cloneflags = unix.CLONE_PARENT
-	}
-	pid, err := withDescriptors(conns, []uintptr{0, 1, 2}, func(fds []uintptr) (int, error) {
-		return syscall.ForkExec(s.conf.program, s.conf.args, &syscall.ProcAttr{Env: env, Files: fds, Sys: sys})
-	})
+	next := successor.Program{Path: s.conf.program, Args: s.conf.args, Environ: env, Conns: conns}
+	p, err := next.Start()
 	if err != nil {
 		ours.Close()
 		return nil, nil, err
 	}
-	p, err := os.FindProcess(pid)
-	return p, ours, err
-}
-
-// withDescriptors calls f with the descriptors of conns behind those in fds.
-func withDescriptors(conns []syscall.Conn, fds []uintptr, f func([]uintptr) (int, error)) (n int, err error) {
-	if len(conns) == 0 {
-		return f(fds)
-	}
-	raw, err := conns[0].SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	cerr := raw.Control(func(fd uintptr) { n, err = withDescriptors(conns[1:], append(fds, fd), f) })
-	return n, errors.Join(cerr, err)
-}
-
-// unixPair returns two connected SOCK_SEQPACKET connections.
-func unixPair() (a, b *net.UnixConn, err error) {
-	fa, fb, err := handoff.Socketpair(unix.SOCK_SEQPACKET)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer fa.Close()
-	defer fb.Close()
-	ca, err := net.FileConn(fa)
-	if err != nil {
-		return nil, nil, err
-	}
-	cb, err := net.FileConn(fb)
-	if err != nil {
-		ca.Close()
-		return nil, nil, err
-	}
-	return ca.(*net.UnixConn), cb.(*net.UnixConn), nil
+	return p, ours, nil
 }

@@ -108,6 +108,9 @@ func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Sig
 			if r.err == nil {
 				s.passedOn(r.sessions)
 				in.close()
+				if again { // what it was about may have come after the new process had looked
+					_ = unix.Kill(r.pid, unix.SIGHUP)
+				}
 				s.linger(ctx, signals)
 				return nil
 			}

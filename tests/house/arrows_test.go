@@ -17,7 +17,7 @@ const module = "mailproxy/"
 var leaves = []string{
 	"internal/facts", "internal/guard", "internal/haproxy", "internal/hostlist", "internal/identity",
 	"internal/journal", "internal/limits", "internal/line", "internal/metrics", "internal/peercred",
-	"internal/shellfile", "internal/smallfile", "internal/spelling", "internal/systemd", "internal/text",
+	"internal/shellfile", "internal/smallfile", "internal/spelling", "internal/successor", "internal/systemd", "internal/text",
 	"internal/throttle", "internal/unixsocket", "internal/version",
 	"relay/tlsrecord", // needs nothing of relay
 }

@@ -1,0 +1,41 @@
+package handoff
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+
+	"mailproxy/relay"
+)
+
+// Answer answers a message with a verb and a reason, which may be empty.
+func Answer(c syscall.Conn, verb, reason string) error {
+	m := &Message{Verb: verb}
+	if reason != "" {
+		m.Fields = map[string]string{"REASON": strings.Map(oneLine, reason)}
+	}
+	return Send(c, m)
+}
+
+func oneLine(r rune) rune {
+	if r == '\n' || r == 0 {
+		return ' '
+	}
+	return r
+}
+
+// Refuse answers a CARRY message whose session is not taken because of err: LIMIT where a limit of the
+// administrator's is against it, FULL where there is no room, FAIL for anything else.
+func Refuse(c syscall.Conn, err error) error {
+	verb := "FAIL"
+	switch {
+	case errors.Is(err, relay.ErrLimit):
+		verb = "LIMIT"
+	case errors.Is(err, relay.ErrUnavailable):
+		verb = "FULL"
+	}
+	return Answer(c, verb, Reason(err))
+}
+
+// Reason is what is against a session that relay.ErrLimit refuses; of any other error, its text.
+func Reason(err error) string { return strings.TrimPrefix(err.Error(), relay.ErrLimit.Error()+": ") }
