@@ -8,9 +8,10 @@ import (
 )
 
 // TakeMessage is Take for a CARRY message and its descriptors, which are the Engine's to close in any case.
-// acknowledge leaves before a connection is touched: when it fails, the sender has not given the session away.
 // info is the session's as far as the message could be read.
-func (e *Engine) TakeMessage(m *handoff.Message, fds []int, acknowledge func() error) (info relay.Info, err error) {
+func (e *Engine) TakeMessage(m *handoff.Message, fds []int, acknowledge func() error) (
+	info relay.Info, err error,
+) {
 	h, err := handoff.ParseSession(m)
 	if err == nil {
 		info = h.Info

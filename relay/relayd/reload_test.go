@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -68,6 +69,16 @@ func faultySuccessor(fault string) {
 		await("END")
 		say("HELD")
 		await("GO")
+	}
+	if file, ok := strings.CutPrefix(fault, "serves until SIGHUP: "); ok {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, unix.SIGHUP)
+		await("END")
+		say("HELD")
+		await("GO")
+		say("SERVING")
+		<-signals
+		_ = os.WriteFile(file, nil, 0o644)
 	}
 }
 
@@ -171,6 +182,32 @@ func TestStopDuringReload(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReloadDuringReload: a reload that is asked for during another one is the new process's.
+func TestReloadDuringReload(t *testing.T) {
+	told := filepath.Join(t.TempDir(), "told")
+	conf, err := parse([]string{"relayd", "-socket", filepath.Join(t.TempDir(), "relayd")}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := newLogger(io.Discard)
+	in := &inherited{}
+	if err := in.listen(conf, log); err != nil {
+		t.Fatal(err)
+	}
+	s, err := newService(conf, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.program = faultyProgram(t, "serves until SIGHUP: "+told)
+	signals := make(chan os.Signal, 2)
+	signals <- unix.SIGHUP
+	signals <- unix.SIGHUP
+	if err := s.serve(t.Context(), in, signals, noVariables); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { _, err := os.Stat(told); return err == nil })
 }
 
 // traffic keeps sessions busy and counts what passes.

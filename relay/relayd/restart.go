@@ -52,9 +52,7 @@ func (s *service) restart(ctx context.Context, in *inherited, getenv func(string
 	// Systemd has to know before this process ends: else it takes the service for ended, and stops the new
 	// process.
 	_ = systemd.Notify("MAINPID=" + strconv.Itoa(child.Pid))
-	pid := child.Pid
-	_ = child.Release()
-	return restarted{sessions: n, pid: pid}
+	return restarted{sessions: n, process: child}
 }
 
 // takeOver is the new process's side. A signal ends it: then the old process goes on.

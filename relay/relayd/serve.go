@@ -57,7 +57,7 @@ func (in *inherited) close() {
 // restarted is what became of a restart.
 type restarted struct {
 	sessions int
-	pid      int // of the new process
+	process  *os.Process // the new one
 	err      error
 }
 
@@ -94,7 +94,7 @@ func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Sig
 				case r := <-restarting:
 					if r.err == nil { // the service is the new process by now
 						s.passedOn(r.sessions)
-						_ = unix.Kill(r.pid, unix.SIGTERM)
+						_ = r.process.Signal(unix.SIGTERM)
 						return nil
 					}
 				case <-time.After(restartTime):
@@ -109,9 +109,9 @@ func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Sig
 				s.passedOn(r.sessions)
 				in.close()
 				if again { // what it was about may have come after the new process had looked
-					_ = unix.Kill(r.pid, unix.SIGHUP)
+					_ = r.process.Signal(unix.SIGHUP)
 				}
-				s.linger(ctx, signals)
+				s.linger(ctx, r.process, signals)
 				return nil
 			}
 			s.log.line(fmt.Sprintf("ERR: relayd: restart failed, this process goes on: %v", r.err))
@@ -127,8 +127,9 @@ func (s *service) passedOn(n int) {
 	s.log.line(fmt.Sprintf("INFO: relayd: %d sessions passed on", n))
 }
 
-// linger waits for the sessions that could not be passed on, at most the time that was set.
-func (s *service) linger(ctx context.Context, signals <-chan os.Signal) {
+// linger waits for the sessions that could not be passed on, at most the time that was set. SIGHUP is for the
+// new process.
+func (s *service) linger(ctx context.Context, next *os.Process, signals <-chan os.Signal) {
 	ctx, cancel := context.WithTimeout(ctx, s.conf.linger)
 	defer cancel()
 	go func() {
@@ -137,7 +138,9 @@ func (s *service) linger(ctx context.Context, signals <-chan os.Signal) {
 			case <-ctx.Done():
 				return
 			case sig := <-signals:
-				if sig != unix.SIGHUP {
+				if sig == unix.SIGHUP {
+					_ = next.Signal(sig)
+				} else {
 					cancel()
 				}
 			}
