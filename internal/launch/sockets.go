@@ -22,7 +22,11 @@ type Sockets struct {
 	// Wait says that an inetd has handed over its own socket and waits for this process to end (inetd's and
 	// xinetd's "wait").
 	Wait bool
-	Log  *maillog.Log
+	// Inherited is what the process that this one is the successor of has left to it; nil: there is none.
+	Inherited *Inherited
+	// Environ is the environment without what it says about descriptors.
+	Environ []string
+	Log     *maillog.Log
 }
 
 // Listener is one of them.
@@ -40,18 +44,22 @@ const prefixTLS = "tls:"
 
 // Listen returns the listening sockets that a program was started with: those of systemd (Accept=no), that of
 // an inetd (wait), and those at addrs, which are what -listen names: "IP:PORT", ":PORT" or "tls:..." of
-// either. It returns nil when there are none: the launcher has passed a connection, see Open. With an error
-// the Sockets have the Log.
+// either. A process that takes another one's place has that one's sockets and no other. Listen returns nil
+// when there are none: the launcher has passed a connection, see Open. With an error the Sockets have the
+// Log.
 func Listen(ctx context.Context, req Request, addrs []string) (*Sockets, error) {
 	environment := config.Environment(req.Environ)
-	passed := isPassed(environment) && isListening(firstListenFD)
-	wait := !passed && len(addrs) == 0 && isListening(int(req.Stdin.Fd()))
-	if !passed && !wait && len(addrs) == 0 {
+	inherited := isInherited(environment)
+	passed := !inherited && isPassed(environment) && isListening(firstListenFD)
+	wait := !inherited && !passed && len(addrs) == 0 && isListening(int(req.Stdin.Fd()))
+	if !inherited && !passed && !wait && len(addrs) == 0 {
 		return nil, nil
 	}
-	s := &Sockets{Wait: wait, Log: openLog(req, environment, wait && isTaken(req))}
+	s := &Sockets{Wait: wait, Environ: own(req.Environ), Log: openLog(req, environment, wait && isTaken(req))}
 	var err error
 	switch {
+	case inherited:
+		err, addrs = s.takeInherited(environment), nil
 	case passed:
 		err = s.takePassed(environment)
 	case wait:

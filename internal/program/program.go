@@ -5,6 +5,7 @@ package program
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -46,15 +47,16 @@ func Run(
 	defer sockets.Close()
 	switch {
 	case usage != nil:
-		sockets.Log.Critf("usage: %s [-config FILE]... [-user NAME] [-listen [tls:]IP:PORT]...: %v", p.Name, usage)
+		sockets.Log.Critf("usage: %s [-config FILE]... [-user NAME] [-listen [tls:]IP:PORT]... "+
+			"[-linger DURATION] [-idle DURATION]: %v", p.Name, usage)
 		return 1
 	case err != nil:
 		sockets.Log.Critf("%v", err)
 		return 1
 	}
 	return resident.Run(ctx, resident.Options{
-		Program: p, Sockets: sockets, Configs: command.configs, Environ: environ, User: command.user,
-		Stderr: stderr,
+		Program: p, Sockets: sockets, Configs: command.configs, Args: args, User: command.user,
+		Stderr: stderr, Linger: command.linger, Idle: command.idle,
 	})
 }
 
@@ -121,6 +123,8 @@ type command struct {
 	configs []string
 	listen  []string
 	user    string
+	linger  time.Duration
+	idle    time.Duration
 	args    []string // the local server and the maildir; of no use to a resident program
 }
 
@@ -133,8 +137,15 @@ func parse(name string, args []string) (command, error) {
 	flags.Func("config", "read settings from `FILE`; may be repeated", appendTo(&c.configs))
 	flags.Func("listen", "serve all connections to `[tls:]IP:PORT`; may be repeated", appendTo(&c.listen))
 	flags.StringVar(&c.user, "user", "", "become user `NAME` once the sockets are open (resident only)")
+	flags.DurationVar(&c.linger, "linger", 24*time.Hour,
+		"keep what a reload cannot pass on for `DURATION` (resident only)")
+	flags.DurationVar(&c.idle, "idle", 5*time.Minute,
+		"end after `DURATION` without a session (resident under inetd's wait only)")
 	if err := flags.Parse(args); err != nil {
 		return c, err
+	}
+	if c.linger < 0 || c.idle < 0 {
+		return c, errors.New("a duration is negative")
 	}
 	c.args = flags.Args()
 	if n := len(c.args); !c.version && n != 0 && n != 2 {

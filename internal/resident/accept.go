@@ -5,91 +5,182 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
 	"mailproxy/internal/guard"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/maillog"
 )
 
-// serve accepts connections until ctx ends, or until a socket fails for good.
-func (s *service) serve(ctx context.Context) error {
-	failed := make(chan error, len(s.sockets.Listeners))
-	for _, l := range s.sockets.Listeners {
-		go func() { failed <- s.accept(ctx, l) }()
+// acceptPause is the pause after accept(2) has failed for want of descriptors or memory: some may be free
+// soon. Connections wait in the kernel's queue meanwhile.
+const acceptPause = 100 * time.Millisecond
+
+// complainEvery is how often a socket at which accept(2) keeps failing is worth a log line.
+const complainEvery = time.Minute
+
+// acceptor accepts the connections to the listening sockets. It can be stopped, so that connections wait in
+// the kernel's queue, and started again.
+type acceptor struct {
+	log     *maillog.Log
+	sockets *launch.Sockets
+	// enter says whether there is room for a connection; where there is none, the connection is its own.
+	enter func(l *launch.Listener, c launch.Conn) bool
+	// serve serves a connection; conns counts those being served.
+	serve func(l *launch.Listener, c launch.Conn)
+	conns *connections
+	// failed gets the error of a socket that cannot be used.
+	failed chan error
+
+	mu      sync.Mutex // held while accepting starts or stops
+	running sync.WaitGroup
+	cancel  context.CancelFunc // nil: stopped
+	closed  bool
+}
+
+func newAcceptor(log *maillog.Log, sockets *launch.Sockets, conns *connections) *acceptor {
+	return &acceptor{log: log, sockets: sockets, conns: conns, failed: make(chan error, len(sockets.Listeners))}
+}
+
+// start begins to accept. After close, and while it is accepting, it does nothing.
+func (a *acceptor) start() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || a.cancel != nil {
+		return
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-failed:
-		return err
+	ctx, cancel := context.WithCancel(context.Background())
+	a.cancel = cancel
+	for _, l := range a.sockets.Listeners {
+		setDeadline(l, time.Time{})
+		a.running.Go(func() { a.accept(ctx, l) })
 	}
 }
 
-// The pauses after accept(2) has failed for want of descriptors or memory. Connections wait in the kernel's
-// queue meanwhile.
-const (
-	shortestPause = 5 * time.Millisecond
-	longestPause  = time.Second
-)
+// stop has connections wait in the kernel's queue. Whatever was accepted before is counted when it returns.
+func (a *acceptor) stop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cancel == nil {
+		return
+	}
+	a.cancel()
+	a.cancel = nil
+	for _, l := range a.sockets.Listeners {
+		setDeadline(l, time.Unix(1, 0))
+	}
+	a.running.Wait()
+}
+
+// close stops for good and closes the sockets.
+func (a *acceptor) close() {
+	a.stop()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	a.sockets.Close()
+}
+
+func setDeadline(l *launch.Listener, t time.Time) {
+	if d, ok := l.Listener.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = d.SetDeadline(t)
+	}
+}
 
 // accept serves the connections to one socket, each in a goroutine.
-func (s *service) accept(ctx context.Context, l *launch.Listener) error {
-	server := s.server
-	if l.TLS {
-		server = s.overTLS
-	}
-	pause := shortestPause
+func (a *acceptor) accept(ctx context.Context, l *launch.Listener) {
+	var complained time.Time
 	for {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
-			pause = shortestPause
-		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
-			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
+			return
 		default:
-			s.log.Errf("accept at %s: %v", l.Addr(), err)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-				return nil
+			if now := time.Now(); now.Sub(complained) >= complainEvery {
+				complained = now
+				a.log.Errf("accept at %s: %v; connections wait", l.Addr(), err)
 			}
-			pause = min(2*pause, longestPause)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
 			continue
 		}
 		c, ok := conn.(launch.Conn)
 		if !ok {
 			conn.Close()
-			return fmt.Errorf("%s: not a stream socket", l.Addr())
+			a.failed <- fmt.Errorf("%s: not a stream socket", l.Addr())
+			return
 		}
-		if !s.entrance.enter() {
-			s.entrance.turnAway(c, l.TLS)
+		if !a.enter(l, c) {
 			continue
 		}
-		s.conns.begin()
-		guard.Go(s.log.Line, "a connection", func() {
-			defer s.conns.end()
-			defer s.entrance.leave()
-			server.ServeConn(ctx, c, launch.NewPeer(nil, c))
+		a.conns.begin()
+		guard.Go(a.log.Line, "a connection", func() {
+			defer a.conns.end()
+			a.serve(l, c)
 		})
 	}
 }
 
 // connections counts those that have not logged in.
-type connections struct{ running sync.WaitGroup }
+type connections struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	running int
+	last    time.Time // when a connection or session ended last
+}
 
-func (c *connections) begin() { c.running.Add(1) }
-func (c *connections) end()   { c.running.Done() }
+func newConnections() *connections {
+	c := &connections{last: time.Now()}
+	c.changed = sync.NewCond(&c.mu)
+	return c
+}
 
-// wait waits until there are none, at most for d.
-func (c *connections) wait(d time.Duration) {
-	none := make(chan struct{})
-	go func() {
-		c.running.Wait()
-		close(none)
-	}()
-	select {
-	case <-none:
-	case <-time.After(d):
+func (c *connections) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running++
+}
+
+func (c *connections) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	c.last = time.Now()
+	c.changed.Broadcast()
+}
+
+// touch says that something else has ended just now.
+func (c *connections) touch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = time.Now()
+}
+
+// idle returns for how long there has been none; 0 while there is one.
+func (c *connections) idle() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running > 0 {
+		return 0
+	}
+	return time.Since(c.last)
+}
+
+// wait returns when there is none, or at the end of ctx.
+func (c *connections) wait(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.changed.Broadcast()
+	})()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.running > 0 && ctx.Err() == nil {
+		c.changed.Wait()
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 	"mailproxy/internal/maillog"
+	"mailproxy/relay/engine"
 )
 
 // noAccounts is an auth module that knows nobody.
@@ -59,7 +60,7 @@ func serving(
 		t.Fatal(err)
 	}
 	log = &record{}
-	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}}
+	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}, conns: newConnections()}
 	s.entrance = newEntrance(10, "* BYE\r\n", s.log)
 	s.server, err = frontend.New(frontend.Options{
 		Protocol: &frontend.Protocol{Protocol: login.Protocol{Name: "IMAP", Service: "imap"}, Serve: serve},
@@ -73,16 +74,19 @@ func serving(
 		t.Fatal(err)
 	}
 	s.sockets.Listeners = []*launch.Listener{{Listener: l}}
+	if s.engine, err = engine.New(engine.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	s.predecessors = newPredecessors(s.log, s.engine)
+	s.accepting = newAcceptor(s.log, s.sockets, s.conns)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.serve(ctx) }()
+	go func() { ended <- s.run(ctx, nil) }()
 	t.Cleanup(func() {
 		stop()
-		s.sockets.Close()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		s.conns.wait(10 * time.Second)
 	})
 	return func() net.Conn {
 		conn, err := net.Dial("tcp", l.Addr().String())

@@ -10,6 +10,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -22,7 +24,7 @@ import (
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
 	"mailproxy/internal/maillog"
-	"mailproxy/internal/systemd"
+	"mailproxy/internal/successor"
 	"mailproxy/internal/throttle"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
@@ -32,43 +34,48 @@ import (
 type Options struct {
 	Program *frontend.Program
 	Sockets *launch.Sockets
-	// Configs are the files of settings, Environ the environment.
-	Configs, Environ []string
+	// Configs are the files of settings.
+	Configs []string
+	// Args are the program's arguments, without its name, for a successor.
+	Args []string
 	// User is who the process becomes when it was started as root; empty = PROXY_USER of the environment, or
 	// the first of local.DropRoot's.
 	User string
 	// Stderr is for programs that are started (AUTHDAEMON_PROGRAM).
 	Stderr *os.File
+	// Linger is how long a process that was replaced keeps the sessions that could not be passed on.
+	Linger time.Duration
+	// Idle is how long a process that an inetd waits for stays without a connection and a session.
+	Idle time.Duration
 }
 
 func (o *Options) user() string {
-	return cmp.Or(o.User, config.Environment(o.Environ).Get("PROXY_USER"))
+	return cmp.Or(o.User, config.Environment(o.Sockets.Environ).Get("PROXY_USER"))
 }
 
-// stopTime is how long sessions may take to be delivered what is held for them when the process ends.
-const stopTime = 2 * time.Second
-
-// Run serves until SIGTERM or SIGINT and returns the exit status.
+// Run serves until SIGTERM or SIGINT, or until SIGHUP has put another process into this one's place, and
+// returns the exit status.
 func Run(ctx context.Context, o Options) int {
 	signal.Ignore(syscall.SIGPIPE) // sessions outlive the reader of the log
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
 	s, err := start(o)
-	if err != nil {
-		for text := range strings.SplitSeq(err.Error(), "\n") {
-			o.Sockets.Log.Critf("%s", text)
+	if err == nil && o.Sockets.Inherited != nil {
+		if err = s.takeOver(ctx, o.Sockets.Inherited); err != nil {
+			err = fmt.Errorf("taking over: %w", err)
 		}
-		return 1
 	}
-	_ = systemd.Notify("READY=1")
-	err = s.serve(ctx)
-	_ = systemd.Notify("STOPPING=1")
-	s.stop()
-	if err != nil {
-		s.log.Critf("%v", err)
-		return 1
+	if err == nil {
+		err = s.run(ctx, signals)
 	}
-	return 0
+	if err == nil {
+		return 0
+	}
+	for text := range strings.SplitSeq(err.Error(), "\n") {
+		o.Sockets.Log.Critf("%s", text)
+	}
+	return 1
 }
 
 // service is a resident front end.
@@ -78,9 +85,19 @@ type service struct {
 	// server is for connections as the settings say, overTLS for those that begin with TLS in any case.
 	server, overTLS *frontend.Server
 	engine          *engine.Engine
-	conns           connections
+	carrier         *carrier
+	conns           *connections
 	entrance        *entrance
 	failures        *throttle.Memory
+	accepting       *acceptor
+	predecessors    *predecessors
+	reserve         successor.Reserve
+
+	// What a successor is started with.
+	program       string
+	args, environ []string
+
+	linger, idle time.Duration
 }
 
 // start makes a service. The process is an ordinary user's from then on, as it is before anything but the
@@ -98,14 +115,21 @@ func start(o Options) (*service, error) {
 	if err := readable(o.Configs...); err != nil {
 		return nil, err
 	}
-	c, err := config.Load(o.Configs, o.Environ, config.Protocol(o.Program.Protocol.Name))
+	c, err := config.Load(o.Configs, o.Sockets.Environ, config.Protocol(o.Program.Protocol.Name))
 	if err != nil {
 		return nil, err
 	}
 	if err := checkFiles(c, anyTLS(o.Sockets)); err != nil {
 		return nil, err
 	}
-	s := &service{log: o.Sockets.Log, sockets: o.Sockets, failures: throttle.NewMemory()}
+	s := &service{
+		log: o.Sockets.Log, sockets: o.Sockets, conns: newConnections(), failures: throttle.NewMemory(),
+		args: o.Args, environ: o.Sockets.Environ, linger: o.Linger, idle: o.Idle,
+	}
+	// By now: the file may be replaced by another version, which is then started under this name.
+	if s.program, err = os.Executable(); err != nil {
+		return nil, err
+	}
 	logins, sessions := capacity(c.Limits.Unauth)
 	if logins < c.Limits.Unauth {
 		s.log.Warnf("MAXUNAUTH=%d: there are file descriptors for %d (LimitNOFILE=, ulimit -n)",
@@ -122,12 +146,13 @@ func start(o Options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.carrier = &carrier{engine: s.engine}
 	auth := frontend.NewAuth(c, o.Stderr)
 	auth.Keep = authConnections
 	options := frontend.Options{
 		Protocol: o.Program.Protocol, Log: s.log,
 		Auth:   auth,
-		Engine: func() (relay.Carrier, error) { return s.engine, nil },
+		Engine: func() (relay.Carrier, error) { return s.carrier, nil },
 		TLS:    newHandshakes(c),
 	}
 	s.limitAddresses(&options, c)
@@ -140,6 +165,12 @@ func start(o Options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
+	var before []*net.UnixConn
+	if o.Sockets.Inherited != nil {
+		before = o.Sockets.Inherited.Predecessors
+	}
+	s.predecessors = newPredecessors(s.log, s.engine, before...)
+	s.accepting = newAcceptor(s.log, s.sockets, s.conns)
 	return s, nil
 }
 
@@ -154,18 +185,9 @@ func newServer(o frontend.Options, c *config.Config) (*frontend.Server, error) {
 	return frontend.New(o)
 }
 
-// stop ends all connections and sessions in order: clients that have not logged in are told, and sessions are
-// delivered what is held for them.
-func (s *service) stop() {
-	s.sockets.Close()
-	s.conns.wait(stopTime)
-	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
-	defer cancel()
-	s.engine.Shutdown(ctx)
-}
-
 // ended logs a session that did not end in order.
 func (s *service) ended(info relay.Info, _ relay.Stats, err error) {
+	s.conns.touch()
 	if err != nil {
 		frontend.LogBroken(s.log, info, err)
 	}

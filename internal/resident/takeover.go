@@ -1,0 +1,29 @@
+package resident
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"mailproxy/internal/launch"
+)
+
+// takeOver takes the place of the process that has started this one: its sessions, what it has learned, and
+// the logins that are under way there. Everything that can fail has been done by then: the old process goes
+// on when this one does not come so far, or is ended by a signal on the way.
+func (s *service) takeOver(ctx context.Context, in *launch.Inherited) error {
+	defer in.Handoff.Close()
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	heard := hear(in.Predecessors[len(in.Predecessors)-1])
+	n, err := s.engine.TakeOver(ctx, in.Handoff)
+	if err != nil {
+		return err
+	}
+	if err := learn(s.inherited(), <-heard); err != nil {
+		s.log.Warnf("failed logins before the reload are forgotten: %v", err)
+	}
+	s.log.Infof("%d sessions taken over by process %d", n, os.Getpid())
+	return nil
+}
