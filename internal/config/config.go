@@ -98,6 +98,10 @@ type Config struct {
 	// MailhostTimeout (PROXY_LOGIN_TIMEOUT, 30 s) is for the dialogue with a mailhost, from its greeting to
 	// its answer.
 	MailhostTimeout time.Duration
+	// MailhostLogins (PROXY_MAILHOST_LOGINS, 100) is how many logins a resident program has under way at one
+	// address of a mailhost, and MailhostRetry (PROXY_MAILHOST_RETRY, 10 s) how often it tries one that is down.
+	MailhostLogins int
+	MailhostRetry  time.Duration
 	// Mailhost is how connections to mailhosts are encrypted.
 	Mailhost MailhostTLS
 	// MasterUser (PROXY_MASTER_USER) logs in at mailhosts on behalf of the accounts, with the first line of

@@ -35,6 +35,7 @@ func defaults(p Protocol) Config {
 		AuthWrite: authlib.DefaultWriteTimeout, AuthRead: authlib.DefaultReadTimeout,
 		SCRAMIterations: scram.DefaultIterations,
 		ConnectTimeout:  30 * time.Second, MailhostTimeout: 30 * time.Second,
+		MailhostLogins: 100, MailhostRetry: 10 * time.Second,
 		Mailhost: MailhostTLS{Mode: ModeClear, Verify: VerifyPeer}, Forward: ForwardNone,
 		RelaySocket: relay.DefaultSocket, Keepalive: 5 * time.Minute, HalfClosed: relay.DefaultHalfClosed,
 		UTF8: true, Umask: -1, RelaydUsers: []string{relay.DefaultUser}, Limits: Limits{Unauth: 10000},
@@ -120,6 +121,8 @@ func TestEverySetting(t *testing.T) {
 		"POP3_PROXY=maybe":                     func(*Config) {}, // nobody reads it here
 		"PROXY_HOSTNAME=h":                     func(c *Config) { c.Hostname = "h" },
 		"PROXY_CONNECT_TIMEOUT=6":              func(c *Config) { c.ConnectTimeout = 6 * second },
+		"PROXY_MAILHOST_LOGINS=8":              func(c *Config) { c.MailhostLogins = 8 },
+		"PROXY_MAILHOST_RETRY=9":               func(c *Config) { c.MailhostRetry = 9 * second },
 		"PROXY_LOGIN_TIMEOUT=7":                func(c *Config) { c.MailhostTimeout = 7 * second },
 		"PROXY_KEEPALIVE=0":                    func(c *Config) { c.Keepalive = 0 },
 		"PROXY_HALFCLOSE_TIMEOUT=8":            func(c *Config) { c.HalfClosed = 8 * second },

@@ -179,6 +179,8 @@ func places() []Setting {
 			ForeignHidden, ForeignAnswer, ForeignCode).only(IMAP),
 		seconds("PROXY_CONNECT_TIMEOUT", "30", 1, func(c *Config) *time.Duration { return &c.ConnectTimeout }),
 		seconds("PROXY_LOGIN_TIMEOUT", "30", 1, func(c *Config) *time.Duration { return &c.MailhostTimeout }),
+		number("PROXY_MAILHOST_LOGINS", "100", 1, 1_000_000, func(c *Config) *int { return &c.MailhostLogins }),
+		seconds("PROXY_MAILHOST_RETRY", "10", 1, func(c *Config) *time.Duration { return &c.MailhostRetry }),
 		seconds("PROXY_KEEPALIVE", "300", 0, func(c *Config) *time.Duration { return &c.Keepalive }),
 		seconds("PROXY_HALFCLOSE_TIMEOUT", "300", 1, func(c *Config) *time.Duration { return &c.HalfClosed }),
 		choice("PROXY_TLS", ModeClear, func(c *Config) *Mode { return &c.Mailhost.Mode },

@@ -51,9 +51,9 @@ type Options struct {
 	DropRoot func(user string) error
 	// Local serves accounts that are here; nil = they are refused.
 	Local Local
-	// Enter asks for a place among the logins at a mailhost's address, see mailhost.Dialer; nil = there is
-	// always one.
-	Enter func(ctx context.Context, addr netip.AddrPort) (done func(error), err error)
+	// Health gives out the places among the logins at mailhosts, see mailhost.Dialer. All servers of a process
+	// have the same one; nil = there is always a place.
+	Health *mailhost.Health
 	// System is the world around; nil = RealSystem.
 	System *System
 }
@@ -98,7 +98,7 @@ func New(o Options) (*Server, error) {
 	}
 	system := o.System
 	mailhosts := &mailhost.Dialer{
-		Config: o.Config, Port: o.Protocol.Port, TLSPort: o.Protocol.TLSPort, Enter: o.Enter,
+		Config: o.Config, Port: o.Protocol.Port, TLSPort: o.Protocol.TLSPort, Health: o.Health,
 		Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) { return system.Resolve(ctx, host) },
 		Dial:   func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) { return system.Dial(ctx, addr) },
 	}

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"errors"
 	"fmt"
 
 	"mailproxy/internal/mailhost"
@@ -53,9 +54,17 @@ func (s *Session) logLoop(m *mailhost.Conn, why string) {
 		m.Host, m.Addr, mailhost.StepConnect, text.Field(m.Account()), why)
 }
 
-// logUnusable: a mailhost could not be used now.
+// logUnusable: a mailhost could not be used now. What is known of it without this login, that it is down or
+// has too much to do, is said once for all by the program that found it out.
 func (s *Session) logUnusable(m *mailhost.Conn, step mailhost.Step, err error) {
 	s.attempt.failed(m, step)
+	if errors.Is(err, mailhost.ErrDown) || errors.Is(err, mailhost.ErrBusy) {
+		if s.Config.Debug {
+			s.Log.Debugf("%s is not tried, address=%s, user=%s: %v",
+				m.Host, m.Addr, text.Field(m.Account()), err)
+		}
+		return
+	}
 	s.Log.Warnf("%s, address=%s, step=%s, user=%s: %s",
 		words(m.Host, step), orNone(m.Addr), step, text.Field(m.Account()), text.Field(m.Redact(Cause(err))))
 }

@@ -259,32 +259,34 @@ func TestIsOurselvesBehindABalancer(t *testing.T) {
 	}
 }
 
-// Each attempt at an address asks for a place, and says what came of it.
-func TestEnter(t *testing.T) {
+// A mailhost that is down is left out: the next one is taken without a line, or the client is told at once.
+func TestMailhostThatIsDown(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1")
-	w.auth.Add("bob", "mailhost=down;full;no")
-	w.Hosts = map[string][]string{"down": {"127.0.0.2"}, "full": {"127.0.0.3"}, "no": {"127.0.0.4"}}
-	w.Servers["127.0.0.4:143"] = logintest.Says(&RejectedError{Step: mailhost.StepLogin})
-	var told []string
-	w.service.Mailhosts.Enter = func(_ context.Context, addr netip.AddrPort) (func(error), error) {
-		if addr.Addr() == netip.MustParseAddr("127.0.0.3") {
-			return nil, errors.New("no place")
+	w.auth.Add("bob", "mailhost=down;up")
+	w.auth.Add("ann", "mailhost=down")
+	w.Hosts = map[string][]string{"down": {"127.0.0.2"}, "up": {"127.0.0.3"}}
+	w.Servers["127.0.0.3:143"] = logintest.Says(nil)
+	dial := w.service.Mailhosts.Dial
+	w.service.Mailhosts.Dial = func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+		conn, err := dial(ctx, addr)
+		if err != nil {
+			err = syscall.ECONNREFUSED
 		}
-		return func(err error) {
-			result := "answered"
-			if err != nil {
-				result = err.Error()
-			}
-			told = append(told, addr.String()+" "+result)
-		}, nil
+		return conn, err
 	}
-	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
-	if _, ok := errors.AsType[*DeniedError](err); !ok {
+	w.service.Mailhosts.Health = mailhost.NewHealth(10, time.Hour, time.Now, mailhost.Events{})
+	for range 5 {
+		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+		if err != nil || o.Mailhost.Host != "up" {
+			t.Fatal(o, err)
+		}
+		o.Mailhost.Conn.Close()
+	}
+	if _, err := w.Login(t.Context(), password("ann", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
 		t.Error(err)
 	}
-	want := []string{"127.0.0.2:143 connect: nobody listens", "127.0.0.4:143 answered"}
-	log := w.log.String()
-	if !slices.Equal(told, want) || !strings.Contains(log, "address=127.0.0.3:143, step=connect, user=bob: no place") {
-		t.Errorf("told %q, log %s", told, w.log)
+	tried := slices.DeleteFunc(slices.Clone(w.Dialed), func(addr string) bool { return addr != "127.0.0.2:143" })
+	if lines := strings.Count(w.log.String(), "address=127.0.0.2:143"); len(tried) != 3 || lines != 3 {
+		t.Errorf("tried %d times with %d lines, want 3:\n%s", len(tried), lines, w.log)
 	}
 }

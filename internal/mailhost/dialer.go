@@ -7,7 +7,6 @@ package mailhost
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -26,10 +25,9 @@ type Dialer struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Dial connects to a TCP address.
 	Dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
-	// Enter asks for a place among the logins at an address. Done is called once, with what came of the
-	// login: nil when the mailhost has answered it, be it with no. An error makes the address one that is
-	// of no use now. nil = there is always a place.
-	Enter func(ctx context.Context, addr netip.AddrPort) (done func(error), err error)
+	// Health gives out the places among the logins at an address, and is told what came of each; nil = there
+	// is always a place.
+	Health *Health
 }
 
 // Login is a protocol's dialogue with a mailhost, up to its answer to the login.
@@ -38,34 +36,21 @@ type Login func(ctx context.Context, m *Conn) error
 // LogIn connects to an address of m.Host and calls login, with m.Conn ready for it: behind a PROXY header and
 // TLS where the settings want them, with PROXY_LOGIN_TIMEOUT as its deadline, which moves into the past when
 // ctx ends. After nil the deadlines are off; after an error the connection is closed.
+//
+// Without a place at the address nothing is tried: then the error is a StepError with ErrDown or ErrBusy.
 func (d *Dialer) LogIn(ctx context.Context, m *Conn, addr netip.AddrPort, login Login) error {
-	if d.Enter == nil {
-		return d.logIn(ctx, m, addr, login)
-	}
-	done, err := d.Enter(ctx, addr)
+	attempt, err := d.Health.Enter(ctx, m.Host, addr)
 	if err != nil {
 		return &StepError{StepConnect, err}
 	}
-	err = errPanicked
-	defer func() { done(reachable(err)) }()
+	end := attempt.Abandoned // after a panic
+	defer func() { end() }()
 	err = d.logIn(ctx, m, addr, login)
-	return err
-}
-
-// errPanicked is what became of a login that ended by a panic.
-var errPanicked = errors.New("the login did not come to an end")
-
-// AnswerError is an error of a login that the mailhost has answered.
-type AnswerError interface {
-	error
-	// Answered tells it from others.
-	Answered()
-}
-
-// reachable is what a login says of the mailhost itself: nil when it has answered.
-func reachable(err error) error {
-	if _, answered := errors.AsType[AnswerError](err); answered {
-		return nil
+	switch d.judge(ctx, m, err, attempt.took()) {
+	case answered:
+		end = attempt.Answered
+	case absent:
+		end = func() { attempt.Failed(err) }
 	}
 	return err
 }

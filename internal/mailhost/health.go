@@ -3,229 +3,242 @@ package mailhost
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
 
 // The reasons why Health lets a login not go to an address.
 var (
-	// ErrDown: the last logins found nobody there, and somebody else is trying already.
+	// ErrDown: the last logins found nobody there, and it is not time to try again or another login does.
 	ErrDown = errors.New("the mailhost is down")
-	// ErrBusy: as many logins as may be are under way, and as many as may wait are waiting.
+	// ErrBusy: as many logins as may be are under way, and as many as may wait are waiting or this one has
+	// waited as long as it could.
 	ErrBusy = errors.New("too many logins are waiting for the mailhost")
 )
 
-// failuresUntilDown in a row, without a success between, make an address count as down.
-const failuresUntilDown = 3
+const (
+	// failuresUntilDown in a row, without a success between, make an address count as down.
+	failuresUntilDown = 3
+	// waitersPerLogin is how many logins may wait for each one that may be under way.
+	waitersPerLogin = 2
+	// busyEvery is the time between two events Busy of an address.
+	busyEvery = time.Minute
+	// forgetAfter: an address at which nobody has wanted to log in for so long is forgotten. Names get new
+	// addresses, and mailhosts are taken out of service while they are down.
+	forgetAfter = time.Hour
+)
 
-// waitersPerLogin is how many logins may wait for each one that may be under way.
-const waitersPerLogin = 2
-
-// Health keeps mailhosts that do not answer from holding up logins at others. It belongs to a process that
-// serves many connections; its methods may be called by many goroutines. A nil *Health lets everything
-// through.
+// Health keeps mailhosts that do not answer, or too slowly, from holding up logins at others. It belongs to a
+// process that serves many connections; its methods may be called by many goroutines. A nil *Health lets
+// everything through.
 type Health struct {
 	logins int           // under way at one address at most
 	retry  time.Duration // an address that is down is tried once in so long
 	now    func() time.Time
 	events Events
 
-	mu    sync.Mutex
-	addrs map[netip.AddrPort]*address
+	mu       sync.Mutex
+	addrs    map[netip.AddrPort]*address
+	swept    time.Time // when addresses were forgotten last
+	toldDown uint64    // logins that were told ErrDown, since the start
+	toldBusy uint64
 }
 
-// Events are told what becomes of addresses. They are called without locks held, and may be nil.
+// Mailhost is an address, with the name by which the last login came to it.
+type Mailhost struct {
+	Host string
+	Addr netip.AddrPort
+}
+
+// Events are told what becomes of mailhosts, in this order: they must be quick, and must not call Health.
+// They may be nil.
 type Events struct {
-	// Down: an address has failed three times in a row; err is what the last login met.
-	Down func(addr netip.AddrPort, err error)
-	// Up: an address that was down has answered. For says how long it was down, turnedAway how many logins
-	// were not tried.
-	Up func(addr netip.AddrPort, since time.Duration, turnedAway int)
+	// Down: three logins in a row have found nobody; err is what the last one met.
+	Down func(m Mailhost, err error)
+	// Up: a mailhost that was down has answered. It was down for so long, and turnedAway logins were not
+	// tried.
+	Up func(m Mailhost, since time.Duration, turnedAway int)
+	// Busy: logins are turned away with ErrBusy. It comes with the first one, and then once a minute with
+	// their number since, for as long as there are any.
+	Busy func(m Mailhost, turnedAway int)
 }
 
 // address is what is known of one mailhost.
 type address struct {
+	Mailhost
 	underWay int             // logins
 	waiting  []chan struct{} // closed one by one, first come first served; the place is handed over with it
-	failures int             // in a row
-	downAt   time.Time       // zero = it is up
-	nextTry  time.Time       // when one login may try an address that is down
-	turned   int             // logins turned away while it was down
+	used     time.Time       // somebody wanted to log in
+	answered time.Time       // the last time that it did
+
+	failures int       // in a row
+	downAt   time.Time // zero = it is up
+	nextTry  time.Time // when one login may try an address that is down
+	trying   bool      // one does
+	turned   int       // logins turned away while it was down
+
+	refused int  // logins turned away because it was busy, since the last event
+	telling bool // a timer for the next event runs
 }
 
 // NewHealth returns a Health that allows logins under way at one address and lets one login try an address
 // that is down every retry. now is the clock.
 func NewHealth(logins int, retry time.Duration, now func() time.Time, events Events) *Health {
-	return &Health{logins: logins, retry: retry, now: now, events: events, addrs: map[netip.AddrPort]*address{}}
+	return &Health{
+		logins: logins, retry: retry, now: now, events: events,
+		addrs: map[netip.AddrPort]*address{}, swept: now(),
+	}
 }
 
-// Enter waits for a place among the logins at addr. The caller calls Done on the result exactly once. Errors:
-// ErrDown, ErrBusy, or the cause of ctx's end.
-func (h *Health) Enter(ctx context.Context, addr netip.AddrPort) (*Attempt, error) {
+// Enter waits for a place among the logins at addr, which is one of host's. The caller calls Answered, Failed
+// or Abandoned on the result exactly once. Errors: ErrDown, ErrBusy, or the cause of ctx's end where that is
+// no time limit.
+func (h *Health) Enter(ctx context.Context, host string, addr netip.AddrPort) (*Attempt, error) {
 	if h == nil {
 		return nil, nil
 	}
 	h.mu.Lock()
-	a := h.addrs[addr]
-	if a == nil {
-		a = &address{}
-		h.addrs[addr] = a
-	}
-	if err := a.mayTry(h.now(), h.retry); err != nil {
-		h.mu.Unlock()
-		return nil, err
-	}
+	a := h.at(host, addr)
 	if a.underWay < h.logins {
-		a.underWay++
-		h.mu.Unlock()
-		return &Attempt{h: h, addr: addr, a: a}, nil
+		defer h.mu.Unlock()
+		return h.begin(a)
+	}
+	if !a.downAt.IsZero() && !h.mayTry(a) {
+		defer h.mu.Unlock()
+		return nil, h.turnDown(a)
 	}
 	if len(a.waiting) >= waitersPerLogin*h.logins {
-		h.mu.Unlock()
-		return nil, ErrBusy
+		defer h.mu.Unlock()
+		return nil, h.turnBusy(a)
 	}
 	place := make(chan struct{})
 	a.waiting = append(a.waiting, place)
 	h.mu.Unlock()
 	select {
 	case <-place:
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		a.underWay-- // the place is ours, and begin takes it
+		attempt, err := h.begin(a)
+		if err != nil { // it has gone down meanwhile
+			h.passOn(a)
+		}
+		return attempt, err
 	case <-ctx.Done():
-		h.leave(addr, a, place)
-		return nil, context.Cause(ctx)
+		return nil, h.stopWaiting(ctx, a, place)
 	}
-	h.mu.Lock()
-	err := a.mayTry(h.now(), h.retry)
-	h.mu.Unlock()
-	l := &Attempt{h: h, addr: addr, a: a}
-	if err != nil { // it has gone down meanwhile
-		l.finish(nil)
-		return nil, err
-	}
-	return l, nil
 }
 
-// mayTry says whether a login may go to the address now. Of an address that is down, it lets one through
-// every retry.
-func (a *address) mayTry(now time.Time, retry time.Duration) error {
-	if a.downAt.IsZero() {
-		return nil
+// at returns what is known of an address.
+func (h *Health) at(host string, addr netip.AddrPort) *address {
+	now := h.now()
+	h.sweep(now)
+	a := h.addrs[addr]
+	if a == nil {
+		a = &address{}
+		h.addrs[addr] = a
 	}
-	if now.Before(a.nextTry) {
-		a.turned++
-		return ErrDown
-	}
-	a.nextTry = now.Add(retry)
-	return nil
+	a.Mailhost, a.used = Mailhost{host, addr}, now
+	return a
 }
 
-// leave takes a login that waits no longer out of the queue. A place that it was given at the same moment
-// goes on.
-func (h *Health) leave(addr netip.AddrPort, a *address, place chan struct{}) {
-	h.mu.Lock()
-	for i, p := range a.waiting {
-		if p == place {
-			a.waiting = append(a.waiting[:i], a.waiting[i+1:]...)
-			h.mu.Unlock()
-			return
+// begin lets a login begin, unless the address is down.
+func (h *Health) begin(a *address) (*Attempt, error) {
+	trial := !a.downAt.IsZero()
+	if trial {
+		if !h.mayTry(a) {
+			return nil, h.turnDown(a)
 		}
+		a.trying, a.nextTry = true, h.now().Add(h.retry)
 	}
-	h.mu.Unlock()
-	(&Attempt{h: h, addr: addr, a: a}).finish(nil)
+	a.underWay++
+	return &Attempt{h: h, a: a, began: h.now(), trial: trial}, nil
 }
 
-// Attempt is one login under way at a mailhost.
-type Attempt struct {
-	h    *Health
-	addr netip.AddrPort
-	a    *address
+// mayTry says whether a login may try an address that is down: one at a time, and one every retry.
+func (h *Health) mayTry(a *address) bool { return !a.trying && !h.now().Before(a.nextTry) }
+
+func (h *Health) turnDown(a *address) error {
+	a.turned++
+	h.toldDown++
+	return ErrDown
 }
 
-// Answered says that the mailhost has greeted, whatever came of the login, and that the login is no longer
-// under way.
-func (l *Attempt) Answered() {
-	if l == nil {
+func (h *Health) turnBusy(a *address) error {
+	h.toldBusy++
+	a.refused++
+	if !a.telling {
+		h.tellBusy(a)
+	}
+	return ErrBusy
+}
+
+// tellBusy tells of logins turned away since the last event, and looks again in a while until there are none.
+func (h *Health) tellBusy(a *address) {
+	a.telling = a.refused > 0
+	if !a.telling {
+		h.forget(a)
 		return
 	}
-	l.finish(func(now time.Time) func() {
-		since, turned := l.a.downAt, l.a.turned
-		l.a.failures, l.a.downAt, l.a.turned = 0, time.Time{}, 0
-		if since.IsZero() || l.h.events.Up == nil {
-			return nil
-		}
-		return func() { l.h.events.Up(l.addr, now.Sub(since), turned) }
+	if h.events.Busy != nil {
+		h.events.Busy(a.Mailhost, a.refused)
+	}
+	a.refused = 0
+	time.AfterFunc(busyEvery, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.tellBusy(a)
 	})
 }
 
-// Failed says that nobody was there: refused, timed out, no greeting. err is why.
-func (l *Attempt) Failed(err error) {
-	if l == nil {
-		return
-	}
-	l.finish(func(now time.Time) func() {
-		l.a.failures++
-		if l.a.failures < failuresUntilDown || !l.a.downAt.IsZero() {
-			return nil
-		}
-		l.a.downAt, l.a.nextTry = now, now.Add(l.h.retry)
-		if l.h.events.Down == nil {
-			return nil
-		}
-		return func() { l.h.events.Down(l.addr, err) }
-	})
-}
-
-// Abandoned says that the login ended without telling anything about the mailhost: the client went away.
-func (l *Attempt) Abandoned() {
-	if l != nil {
-		l.finish(nil)
-	}
-}
-
-// finish gives the place to the next login that waits, notes what is known of the address, and forgets an
-// address of which there is nothing to know.
-func (l *Attempt) finish(note func(now time.Time) (tell func())) {
-	var tell func()
-	l.h.mu.Lock()
-	if note != nil {
-		tell = note(l.h.now())
-	}
-	switch {
-	case len(l.a.waiting) > 0:
-		close(l.a.waiting[0])
-		l.a.waiting = l.a.waiting[1:]
-	default:
-		l.a.underWay--
-	}
-	if l.a.underWay == 0 && l.a.failures == 0 && l.h.addrs[l.addr] == l.a {
-		delete(l.h.addrs, l.addr)
-	}
-	l.h.mu.Unlock()
-	if tell != nil {
-		tell()
-	}
-}
-
-// State is one mailhost address as metrics and the administrator see it.
-type State struct {
-	Addr     netip.AddrPort
-	UnderWay int
-	Waiting  int
-	Down     bool
-	Since    time.Time // when it went down
-	Turned   int       // logins turned away since
-}
-
-// States returns the addresses at which logins are under way or have failed, in no order.
-func (h *Health) States() []State {
-	if h == nil {
-		return nil
-	}
+// stopWaiting takes a login that waits no longer out of the queue. A place that it was given at the same
+// moment goes on. Who has waited for as long as the login may take was turned away.
+func (h *Health) stopWaiting(ctx context.Context, a *address, place chan struct{}) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	states := make([]State, 0, len(h.addrs))
-	for addr, a := range h.addrs {
-		states = append(states, State{addr, a.underWay, len(a.waiting), !a.downAt.IsZero(), a.downAt, a.turned})
+	err := context.Cause(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", h.turnBusy(a), err)
 	}
-	return states
+	if i := slices.Index(a.waiting, place); i >= 0 {
+		a.waiting = slices.Delete(a.waiting, i, i+1)
+		return err
+	}
+	a.underWay--
+	h.passOn(a)
+	return err
+}
+
+// passOn gives a place that has become free to the login that has waited longest.
+func (h *Health) passOn(a *address) {
+	if len(a.waiting) == 0 {
+		h.forget(a)
+		return
+	}
+	a.underWay++
+	close(a.waiting[0])
+	a.waiting = slices.Delete(a.waiting, 0, 1)
+}
+
+// forget drops an address of which there is nothing to know.
+func (h *Health) forget(a *address) {
+	if a.underWay == 0 && a.failures == 0 && !a.telling && h.addrs[a.Addr] == a {
+		delete(h.addrs, a.Addr)
+	}
+}
+
+// sweep forgets, once in a while, addresses that nobody uses any more.
+func (h *Health) sweep(now time.Time) {
+	if now.Sub(h.swept) < forgetAfter {
+		return
+	}
+	h.swept = now
+	for addr, a := range h.addrs {
+		if a.underWay == 0 && !a.telling && now.Sub(a.used) >= forgetAfter {
+			delete(h.addrs, addr)
+		}
+	}
 }

@@ -18,7 +18,7 @@ var (
 )
 
 type event struct {
-	up     bool
+	kind   string
 	addr   netip.AddrPort
 	since  time.Duration
 	turned int
@@ -27,16 +27,19 @@ type event struct {
 func newHealth(logins int) (*Health, *[]event) {
 	var seen []event
 	return NewHealth(logins, 10*time.Second, time.Now, Events{
-		Down: func(addr netip.AddrPort, _ error) { seen = append(seen, event{addr: addr}) },
-		Up: func(addr netip.AddrPort, since time.Duration, turned int) {
-			seen = append(seen, event{true, addr, since, turned})
+		Down: func(m Mailhost, _ error) { seen = append(seen, event{kind: "down", addr: m.Addr}) },
+		Up: func(m Mailhost, since time.Duration, turned int) {
+			seen = append(seen, event{"up", m.Addr, since, turned})
+		},
+		Busy: func(m Mailhost, turned int) {
+			seen = append(seen, event{kind: "busy", addr: m.Addr, turned: turned})
 		},
 	}), &seen
 }
 
 func enter(t *testing.T, h *Health, addr netip.AddrPort) *Attempt {
 	t.Helper()
-	l, err := h.Enter(t.Context(), addr)
+	l, err := h.Enter(t.Context(), "mail1", addr)
 	if err != nil {
 		t.Fatalf("Enter(%s): %v", addr, err)
 	}
@@ -56,27 +59,27 @@ func TestHealthGoesDownAndComesBack(t *testing.T) {
 			}
 			enter(t, h, here).Failed(errRefused)
 		}
-		if len(*seen) != 1 || (*seen)[0] != (event{addr: here}) {
+		if len(*seen) != 1 || (*seen)[0] != (event{kind: "down", addr: here}) {
 			t.Fatalf("three failures in a row told %v", *seen)
 		}
 		for range 4 {
-			if _, err := h.Enter(t.Context(), here); !errors.Is(err, ErrDown) {
+			if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
 				t.Fatalf("a mailhost that is down: %v", err)
 			}
 		}
 		enter(t, h, there).Answered() // others are not concerned
 		time.Sleep(10 * time.Second)
 		trial := enter(t, h, here)
-		if _, err := h.Enter(t.Context(), here); !errors.Is(err, ErrDown) {
+		if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
 			t.Fatalf("a second one besides the one that tries: %v", err)
 		}
 		trial.Failed(errRefused)
-		if _, err := h.Enter(t.Context(), here); !errors.Is(err, ErrDown) {
+		if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
 			t.Fatalf("after the trial has failed: %v", err)
 		}
 		time.Sleep(10 * time.Second)
 		enter(t, h, here).Answered()
-		if want := (event{true, here, 20 * time.Second, 6}); len(*seen) != 2 || (*seen)[1] != want {
+		if want := (event{"up", here, 20 * time.Second, 6}); len(*seen) != 2 || (*seen)[1] != want {
 			t.Fatalf("told %v, want %v", *seen, want)
 		}
 		enter(t, h, here).Answered()
@@ -94,7 +97,7 @@ func TestHealthBoundsLoginsUnderWay(t *testing.T) {
 		served := make(chan int, 4)
 		for i := range 4 {
 			wg.Go(func() {
-				l, err := h.Enter(t.Context(), here)
+				l, err := h.Enter(t.Context(), "mail1", here)
 				if err != nil {
 					t.Errorf("waiting login %d: %v", i, err)
 					return
@@ -104,7 +107,7 @@ func TestHealthBoundsLoginsUnderWay(t *testing.T) {
 			})
 			synctest.Wait() // they wait in this order
 		}
-		if _, err := h.Enter(t.Context(), here); !errors.Is(err, ErrBusy) {
+		if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrBusy) {
 			t.Fatalf("one more than may wait: %v", err)
 		}
 		if states := h.States(); len(states) != 1 || states[0].UnderWay != 2 || states[0].Waiting != 4 {
@@ -133,7 +136,8 @@ func TestHealthGivesUpWaiting(t *testing.T) {
 		first := enter(t, h, here)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := h.Enter(ctx, here); !errors.Is(err, context.DeadlineExceeded) {
+		_, err := h.Enter(ctx, "mail1", here)
+		if !errors.Is(err, ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("waited too long: %v", err)
 		}
 		first.Abandoned()
@@ -155,7 +159,7 @@ func TestHealthTurnsWaitersAway(t *testing.T) {
 		result := make(chan error)
 		for range 2 {
 			go func() {
-				_, err := h.Enter(t.Context(), here)
+				_, err := h.Enter(t.Context(), "mail1", here)
 				result <- err
 			}()
 		}
@@ -171,7 +175,7 @@ func TestHealthTurnsWaitersAway(t *testing.T) {
 
 func TestNoHealth(t *testing.T) {
 	var h *Health
-	l, err := h.Enter(t.Context(), here)
+	l, err := h.Enter(t.Context(), "mail1", here)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
+	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/successor"
 	"mailproxy/internal/throttle"
@@ -89,6 +90,7 @@ type service struct {
 	conns           *connections
 	entrance        *entrance
 	failures        *throttle.Memory
+	health          *mailhost.Health
 	accepting       *acceptor
 	predecessors    *predecessors
 	reserve         successor.Reserve
@@ -156,6 +158,8 @@ func start(o Options) (*service, error) {
 		TLS:    newHandshakes(c),
 	}
 	s.limitAddresses(&options, c)
+	s.health = newHealth(c, s.log)
+	options.Health = s.health
 	relayd := frontend.NewRelayd(c)
 	relayd.Keep = relaydConnections
 	options.Relayd = relayd

@@ -1,0 +1,74 @@
+package mailhost
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"mailproxy/internal/config"
+)
+
+// sign is what a login says of the mailhost itself, whatever it means for the account.
+type sign int
+
+const (
+	unknown  sign = iota // nothing: the fault is ours, or the login was broken off
+	answered             // somebody is there, be it to say no
+	absent               // nobody is: refused, unreachable, timed out, no greeting
+)
+
+// AnswerError is an error of a login that the mailhost has answered.
+type AnswerError interface {
+	error
+	// Answered tells it from others.
+	Answered()
+}
+
+// judge finds the sign in what became of a login that took so long. PROXY_LOCAL is never absent: there is no
+// other place to go to, to find that out costs nothing on this machine, and whoever restarts it waits for it.
+func (d *Dialer) judge(ctx context.Context, m *Conn, err error, took time.Duration) sign {
+	var at *StepError
+	_, isAnswer := errors.AsType[AnswerError](err)
+	_, isHungUp := errors.AsType[*HungUpError](err) // on something that it was told behind its greeting
+	switch {
+	case err == nil, isAnswer, isHungUp:
+		return answered
+	case !errors.As(err, &at):
+		return unknown
+	case !d.unheard(at.Step):
+		return answered
+	case !isSilence(err) && at.Step == StepConnect:
+		return unknown // no descriptors, no ports, a firewall of our own
+	case !isSilence(err) && ctx.Err() == nil:
+		return answered // a certificate that is not trusted, something else than a greeting
+	case m.Local, ctx.Err() != nil && !d.hadItsTime(ctx, took):
+		return unknown
+	}
+	return absent
+}
+
+// unheard says whether a mailhost that fails at this step has not been heard yet.
+func (d *Dialer) unheard(step Step) bool {
+	tlsFirst := d.Config.Mailhost.Mode == config.ModeTLS
+	return step == StepConnect || step == StepGreeting || step == StepTLS && tlsFirst
+}
+
+// hadItsTime says whether a mailhost that had not answered when ctx ended had time enough for it: a client
+// may log in at the last moment, and the program may be told to stop. Without this, nothing would ever be
+// known of a silent mailhost where LOGIN_TIMEOUT is shorter than the time limits towards mailhosts.
+func (d *Dialer) hadItsTime(ctx context.Context, took time.Duration) bool {
+	return errors.Is(context.Cause(ctx), context.DeadlineExceeded) &&
+		took >= min(d.Config.ConnectTimeout, d.Config.LoginTimeout/2)
+}
+
+// isSilence says whether err is what somebody meets where nobody is.
+func isSilence(err error) bool {
+	timeout, isNet := errors.AsType[net.Error](err)
+	return isNet && timeout.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.Is(err, context.DeadlineExceeded) || HungUp(err) || errors.Is(err, syscall.ECONNREFUSED) ||
+		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) ||
+		errors.Is(err, syscall.EHOSTDOWN) || errors.Is(err, syscall.ENETDOWN)
+}
