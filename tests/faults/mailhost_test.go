@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"mailproxy/tests/harness"
 )
 
@@ -272,30 +270,4 @@ func (f fault) run(t *testing.T, p protocol, log *harness.Log, addr, user string
 			t.Error(err)
 		}
 	}
-}
-
-// deaf listens on addr and lets no connection in: its queue is full, and the kernel drops what comes.
-func deaf(t *testing.T, ip [4]byte, port int) {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	addr := &unix.SockaddrInet4{Addr: ip, Port: port}
-	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, addr), unix.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	for range 8 {
-		conn, err := net.DialTimeout(
-			"tcp",
-			fmt.Sprintf("%d.%d.%d.%d:%d", ip[0], ip[1], ip[2], ip[3], port),
-			200*time.Millisecond,
-		)
-		if err != nil {
-			return
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
-	t.Fatal("the kernel lets everybody in")
 }

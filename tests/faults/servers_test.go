@@ -72,11 +72,11 @@ func TestServers(t *testing.T) {
 	harness.Userdb(t, accounts...)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
-		for i, p := range protocols {
+		for _, p := range protocols {
 			t.Run(p.name, func(t *testing.T) {
 				// Two servers that wait for their limit, and the login limit for both must not be in the way.
 				front := p.front(t, m, control, harness.Env{"PROXY_CONNECT_TIMEOUT": "1"})
-				deaf(t, [4]byte{127, 0, 9, 2}, []int{143, 110}[i])
+				harness.Deaf(t, "127.0.9.2"+p.port)
 				harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
 				no := map[string]string{
 					"IMAP": takesTag + "S: ${tag} NO wrong",
