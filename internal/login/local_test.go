@@ -2,9 +2,12 @@ package login
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/login/logintest"
@@ -88,5 +91,31 @@ func TestReachLocalAsTyped(t *testing.T) {
 	_, err := w.Login(t.Context(), &Credentials{Type: authlib.AuthLogin, User: "bob", Password: "secret"}, "")
 	if err != nil || told.User != "bob" || told.Password != "secret" {
 		t.Errorf("%v, told %+v", err, told)
+	}
+}
+
+// PROXY_LOCAL has places for logins as mailhosts have, but is never left out: whoever has started it again
+// gets in at once, and each login that does not has its line.
+func TestLocalIsNeverDown(t *testing.T) {
+	const here = "127.0.0.5:1143"
+	w := newWorld(t, imap, "IMAP_PROXY=1")
+	w.service.Local = netip.MustParseAddrPort(here)
+	w.service.Mailhosts.Health = mailhost.NewHealth(1, time.Hour, time.Now, mailhost.Events{
+		Down: func(m mailhost.Mailhost, err error) { t.Errorf("%v is down: %v", m, err) },
+	})
+	w.service.Mailhosts.Dial = refusing(w.service.Mailhosts.Dial)
+	w.auth.Add("bob", "")
+	const tried = 5
+	for range tried {
+		if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+			t.Error(err)
+		}
+	}
+	if lines := strings.Count(w.log.String(), "address="+here+", step=connect"); lines != tried {
+		t.Errorf("%d lines for %d logins:\n%s", lines, tried, w.log)
+	}
+	w.Servers[here] = logintest.Says(nil)
+	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); err != nil {
+		t.Error(err)
 	}
 }

@@ -266,14 +266,7 @@ func TestMailhostThatIsDown(t *testing.T) {
 	w.auth.Add("ann", "mailhost=down")
 	w.Hosts = map[string][]string{"down": {"127.0.0.2"}, "up": {"127.0.0.3"}}
 	w.Servers["127.0.0.3:143"] = logintest.Says(nil)
-	dial := w.service.Mailhosts.Dial
-	w.service.Mailhosts.Dial = func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-		conn, err := dial(ctx, addr)
-		if err != nil {
-			err = syscall.ECONNREFUSED
-		}
-		return conn, err
-	}
+	w.service.Mailhosts.Dial = refusing(w.service.Mailhosts.Dial)
 	w.service.Mailhosts.Health = mailhost.NewHealth(10, time.Hour, time.Now, mailhost.Events{})
 	for range 5 {
 		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
@@ -288,5 +281,18 @@ func TestMailhostThatIsDown(t *testing.T) {
 	tried := slices.DeleteFunc(slices.Clone(w.Dialed), func(addr string) bool { return addr != "127.0.0.2:143" })
 	if lines := strings.Count(w.log.String(), "address=127.0.0.2:143"); len(tried) != 3 || lines != 3 {
 		t.Errorf("tried %d times with %d lines, want 3:\n%s", len(tried), lines, w.log)
+	}
+}
+
+type dialer func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+
+// refusing has connections to where nobody listens fail as the kernel does it.
+func refusing(dial dialer) dialer {
+	return func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+		conn, err := dial(ctx, addr)
+		if err != nil {
+			err = syscall.ECONNREFUSED
+		}
+		return conn, err
 	}
 }

@@ -18,6 +18,7 @@ type serverCase struct {
 // works, "no" one that rejects, "busy" one with trouble of its own, "closed" an address where nobody listens,
 // "deaf" one that does not answer.
 func TestServers(t *testing.T) {
+	// None fails more than three logins: then a resident front end leaves it out.
 	harness.Hosts(
 		t,
 		"127.0.9.1 closed",
@@ -25,11 +26,11 @@ func TestServers(t *testing.T) {
 		"127.0.9.3 busy",
 		"127.0.9.4 no",
 		good+" good",
-		"127.0.9.1 two",
+		"127.0.9.11 two",
 		good+" two",
 		"127.0.9.2 slow",
 		good+" slow",
-		"127.0.9.1 none",
+		"127.0.9.12 none",
 		"127.0.9.3 none",
 		"127.0.9.4 stop",
 		good+" stop",
@@ -46,13 +47,13 @@ func TestServers(t *testing.T) {
 		{"loopname", "self", temporary, []string{"loop refused"}},
 		{"badoption", "127.0.9.1:port", temporary, []string{"cannot be proxied"}},
 		{"byname", "good", loggedIn, nil},
-		{"addresses", "two", loggedIn, []string{"address=127.0.9.1:PORT, step=connect, "}},
+		{"addresses", "two", loggedIn, []string{"address=127.0.9.11:PORT, step=connect, "}},
 		{"slowaddress", "slow", loggedIn, []string{"address=127.0.9.2:PORT, step=connect, "}},
 		{
 			"alladdresses",
 			"none",
 			temporary,
-			[]string{"address=127.0.9.1:PORT, step=connect, ", "address=127.0.9.3:PORT, step="},
+			[]string{"address=127.0.9.12:PORT, step=connect, ", "address=127.0.9.3:PORT, step="},
 		},
 		{"noretry", "stop", refused, []string{"address=127.0.9.4:PORT, step="}},
 		{"servers", "closed;good", loggedIn, []string{"address=127.0.9.1:PORT, step=connect, "}},
