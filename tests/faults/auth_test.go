@@ -209,6 +209,7 @@ func fakeDaemon(t *testing.T, socket string, serve func(net.Conn) error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	forEverybody(t, socket)
 	var all sync.WaitGroup
 	t.Cleanup(func() { l.Close(); all.Wait() })
 	all.Go(func() {
@@ -227,6 +228,14 @@ func fakeDaemon(t *testing.T, socket string, serve func(net.Conn) error) {
 	})
 }
 
+// forEverybody lets every user connect to a socket: a resident front end is not root.
+func forEverybody(t *testing.T, socket string) {
+	t.Helper()
+	if err := os.Chmod(socket, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // deafSocket listens on a unix socket and fills its queue, so that a connect waits.
 func deafSocket(t *testing.T, socket string) {
 	t.Helper()
@@ -241,6 +250,7 @@ func deafSocket(t *testing.T, socket string) {
 	if err := unix.Listen(fd, 0); err != nil {
 		t.Fatal(err)
 	}
+	forEverybody(t, socket)
 	for range 8 {
 		c, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
