@@ -165,7 +165,7 @@ func (f authFault) run(t *testing.T, m *harness.Mode, p protocol, addr string) {
 	}
 	log := p.front(t, m, addr, env).Log(p.name)
 	if strings.HasPrefix(f.name, "an account without") {
-		f.local(t, p, log, addr)
+		f.local(t, m, p, log, addr)
 		return
 	}
 	p.attempt(t, addr, "u", f.want, "")
@@ -182,8 +182,17 @@ func (f authFault) run(t *testing.T, m *harness.Mode, p protocol, addr string) {
 }
 
 // local is for accounts that cannot be served here. The process may already be half of somebody else by
-// then, so the session may end with the answer.
-func (f authFault) local(t *testing.T, p protocol, log *harness.Log, addr string) {
+// then, so the session may end with the answer. A resident front end goes on: it is the process at
+// PROXY_LOCAL that ends, and both write a line.
+func (f authFault) local(t *testing.T, m *harness.Mode, p protocol, log *harness.Log, addr string) {
+	if !m.Launched() {
+		p.attempt(t, addr, "u", temporary, "")
+		log.WaitN(t, 1, `^WARN: Login .* local.*, address=`+addr+`:1.*, user=u: .*Temporary problem`)
+		log.WaitN(t, 1, `^WARN: u: chdir\(\) failed!!: `)
+		log.WaitN(t, 2, `^(WARN|ERR|CRIT): [^p]`)
+		log.WaitN(t, 0, "LOGIN FAILED")
+		return
+	}
 	conn := dial(t, addr+p.port)
 	conn.SetDeadline(time.Now().Add(soon))
 	login := "a LOGIN u pw\r\n"
