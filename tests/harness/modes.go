@@ -62,6 +62,16 @@ func EachMode(t *testing.T, test func(t *testing.T, m *Mode)) {
 	}
 }
 
+// EachFrontEnd runs a test once in each mode without relayd. It is for tests of what comes before a login:
+// relayd is not asked there, and with it the same would run once more.
+func EachFrontEnd(t *testing.T, test func(t *testing.T, m *Mode)) {
+	for _, mode := range Modes {
+		if !mode.relayd {
+			t.Run(mode.Name, func(t *testing.T) { test(t, &mode) })
+		}
+	}
+}
+
 // ProxyOptions say what kind of proxy there shall be.
 type ProxyOptions struct {
 	Addr      string   // loopback address: IMAP on port 143, POP3 on 110, and with TLS 993 and 995
@@ -84,13 +94,14 @@ type Proxy struct {
 	Addr      string
 	mode      *Mode
 	processes map[string]*Process
-	broken    int // sessions that relayd had broken off before
+	broken    int                           // sessions that relayd had broken off before
+	again     map[string]func(t testing.TB) // starts the process behind a port anew
 }
 
 // Start starts our front ends in this mode. They end with the test.
 func (m *Mode) Start(t testing.TB, o ProxyOptions) *Proxy {
 	t.Helper()
-	p := &Proxy{Addr: o.Addr, mode: m, processes: map[string]*Process{}}
+	p := &Proxy{Addr: o.Addr, mode: m, processes: map[string]*Process{}, again: map[string]func(testing.TB){}}
 	env := Env{}
 	if !o.Bare {
 		env = Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
@@ -155,6 +166,15 @@ func (p *Proxy) At(port string) string { return hostPort(p.Addr, ports[port]) }
 
 // Log is the log of the front ends behind a port.
 func (p *Proxy) Log(port string) *Log { return p.processes[port].Log }
+
+// Reread has the front ends behind a port look at their files now, by starting anew what would otherwise look
+// once a minute. Where each connection has a process of its own nothing is to be done.
+func (p *Proxy) Reread(t testing.TB, port string) {
+	t.Helper()
+	if again := p.again[port]; again != nil {
+		again(t)
+	}
+}
 
 // Ends is the log that has the line at the end of each proxied session (LOGOUT): relayd's where it took the
 // session.

@@ -37,18 +37,29 @@ func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 		at = append(at, hostPort(o.Addr, ports[protocol+"S"]))
 		args = append(args, "-listen", "tls:"+at[1])
 	}
-	process := Start(t, underSettings(TCPD{Config: front.config, Env: env}, args))
-	process.waitListen(t, at...)
-	p.processes[protocol] = process
-	if o.TLS {
-		p.processes[protocol+"S"] = process
+	log := new(Log)
+	start := func(t testing.TB) {
+		t.Helper()
+		if before := p.processes[protocol]; before != nil {
+			before.Stop()
+		}
+		process := startLogging(t, underSettings(TCPD{Config: front.config, Env: env}, args), log, log)
+		process.waitListen(t, at...)
+		p.processes[protocol] = process
+		if o.TLS {
+			p.processes[protocol+"S"] = process
+		}
 	}
+	start(t)
+	p.again[protocol], p.again[protocol+"S"] = start, start
 	here := maps.Clone(o.Env)
-	maps.Copy(here, Env{"HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8", "THROTTLE_FILE": "", "MAXUNAUTHPERIP": ""})
+	maps.Copy(here, Env{
+		"HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8", "THROTTLE_FILE": "", "MAXUNAUTHPERIP": "",
+	})
 	couriertcpd(t, TCPD{
 		Addr: o.Addr, Port: localPort + ports[protocol], Config: front.config, Env: here,
 		Program: []string{bin(t, front.program), local, "Maildir"},
-	}, process.Log, &withoutConnections{to: process.Log})
+	}, log, &withoutConnections{to: log})
 }
 
 // withoutConnections passes whole lines on, but those that say that a connection has come in: what comes to

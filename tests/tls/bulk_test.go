@@ -224,8 +224,23 @@ func testLocalEnvironment(t *testing.T, p *pki) {
 		front.Idle(t) // relayd has the session
 		return
 	}
-	if strings.Contains(text, "Uid:\t0") {
+	if p.mode.Launched() && strings.Contains(text, "Uid:\t0") { // else its parent is couriertcpd
 		t.Errorf("the TLS process is still root:\n%s", text)
+	}
+	encrypting := 0
+	for _, process := range harness.Procs(t) {
+		if process.Comm != "imapd-proxy" {
+			continue
+		}
+		encrypting++
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.PID))
+		if err != nil || !strings.Contains(string(status), "\nUid:\t") ||
+			strings.Contains(string(status), "\nUid:\t0") {
+			t.Errorf("%v is still root, %v", process.Args, err)
+		}
+	}
+	if encrypting != 1 {
+		t.Errorf("%d processes have TLS, want 1", encrypting)
 	}
 }
 

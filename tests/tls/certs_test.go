@@ -61,8 +61,8 @@ func testCertificateFiles(t *testing.T, p *pki, start starter) {
 }
 
 // A new certificate counts from the next connection; one that does not load takes STARTTLS off the list and
-// is named in the log.
-func TestCertificateChanges(t *testing.T) { ways(t, testCertificateChanges) }
+// is named in the log. A resident front end looks at its files once a minute.
+func TestCertificateChanges(t *testing.T) { frontEnds(t, testCertificateChanges) }
 
 func testCertificateChanges(t *testing.T, p *pki) {
 	f := startFront(t, p, "127.0.1.1", p.env(nil))
@@ -74,13 +74,20 @@ func testCertificateChanges(t *testing.T, p *pki) {
 		t.Error(got)
 	}
 	p.File(t, "proxy.pem", testcert.Spec{Name: "new.example"})
+	if got := name(); !p.mode.Launched() && got != "proxy.example" {
+		t.Errorf("%s, before it is looked at", got)
+	}
+	f.Reread(t, "IMAP")
 	if got := name(); got != "new.example" {
 		t.Error(got)
 	}
 	os.Chmod(p.cert, 0o644)
+	f.Reread(t, "IMAP")
 	name()
 	f.Log("IMAP").Wait(t, "WARN: .*proxy.pem holds a private key and can be read by everybody")
 	testcert.Write(t, p.cert, []byte("nonsense"))
+	f.Reread(t, "IMAP")
+	f.Reread(t, "POP3")
 	r := harness.Dial(t, f.At("IMAP"))
 	lacks(t, r, "STARTTLS")
 	r.MustPlay(t,
@@ -186,6 +193,16 @@ func testClientCertificates(t *testing.T, p *pki, start starter, couriertls bool
 				if c.account == "" {
 					lacks(t, r, "EXTERNAL")
 					r.MustPlay(t, "C: a AUTHENTICATE EXTERNAL =\nS~ a NO .*")
+					return
+				}
+				if c.account == "here" && !p.mode.Launched() {
+					// userdb tells no password in clear, which PROXY_LOCAL asks for.
+					r.MustPlay(t, `
+						S~ .*AUTH=EXTERNAL.*
+						C: a AUTHENTICATE EXTERNAL =
+						S= "+ \r\n"
+						C:
+						S~ a NO \[CONTACTADMIN\] .*`)
 					return
 				}
 				inbox := map[string]string{"here": "2", "there": "1"}[c.account]

@@ -13,7 +13,7 @@ import (
 
 // A command that somebody puts behind STARTTLS or STLS, in the same packet or in the next, is never executed
 // (CVE-2011-0411): the handshake meets it and fails. One log line each.
-func TestInjectionFromClient(t *testing.T) { ways(t, testInjectionFromClient) }
+func TestInjectionFromClient(t *testing.T) { frontEnds(t, testInjectionFromClient) }
 
 func testInjectionFromClient(t *testing.T, p *pki) {
 	startAccounts(t, p, dovecotAddr)
@@ -66,7 +66,7 @@ func readUntil(t *testing.T, c net.Conn, text string) string {
 
 // Handshakes that stop, dribble or are nonsense end in bounded time with one log line, on the TLS port and
 // after STARTTLS.
-func TestBadHandshakes(t *testing.T) { ways(t, testBadHandshakes) }
+func TestBadHandshakes(t *testing.T) { frontEnds(t, testBadHandshakes) }
 
 func testBadHandshakes(t *testing.T, p *pki) {
 	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_HANDSHAKE_TIMEOUT": "2"}))

@@ -13,12 +13,14 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// A session is resumed by another process, and on another port, as long as the ticket keys last.
-func TestResumption(t *testing.T) { ways(t, testResumption) }
+// A session is resumed by another process, and on another port, as long as the ticket keys last. A resident
+// front end looks at the file of keys once a minute.
+func TestResumption(t *testing.T) { frontEnds(t, testResumption) }
 
 func testResumption(t *testing.T, p *pki) {
 	cache := filepath.Join(p.Dir, "cache")
 	keys := cache + ".keys"
+	p.mode.Give(t, p.Dir)
 	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_CACHEFILE": cache}))
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		session := filepath.Join(p.Dir, "session"+version)
@@ -49,6 +51,7 @@ func testResumption(t *testing.T, p *pki) {
 		// Thirteen hours later there is a new key, and the old one still serves.
 		before := len(keyLines(t, keys))
 		age(t, keys, 13*3600)
+		f.Reread(t, "IMAPS")
 		check("after a rotation", "reused", use...)
 		if after := len(keyLines(t, keys)); after != min(before+1, 3) {
 			t.Errorf("%d keys, then %d", before, after)
@@ -56,6 +59,7 @@ func testResumption(t *testing.T, p *pki) {
 
 		// A file that others can read is no secret.
 		os.Chmod(keys, 0o644)
+		f.Reread(t, "IMAPS")
 		old := f.Log("IMAPS").Find("can be read or written by others: replaced")
 		check("open file", "new", use...)
 		f.Log("IMAPS").WaitN(t, len(old)+1, "WARN: .*cache.keys can be read or written by others: replaced")
@@ -66,19 +70,24 @@ func testResumption(t *testing.T, p *pki) {
 		check("next", "new", save...)
 		check("next again", "reused", use...)
 		os.WriteFile(keys, []byte("damaged"), 0o600)
+		if !p.mode.Launched() {
+			check("damaged file that is not looked at", "reused", use...)
+		}
+		f.Reread(t, "IMAPS")
 		old = f.Log("IMAPS").Find("is damaged: replaced")
 		check("damaged file", "new", use...)
 		f.Log("IMAPS").WaitN(t, len(old)+1, "WARN: .*cache.keys is damaged: replaced")
 		check("then", "new", save...)
 		check("then again", "reused", use...)
+		f.Reread(t, "POP3S") // which still had the keys from before the damage
 	}
-	if warned := f.Log("IMAPS").Find("WARN"); len(warned) != 4 {
+	if warned := f.Log("IMAPS").Find("WARN: .*(keys|TLS)"); len(warned) != 4 {
 		t.Errorf("warnings: %q", warned)
 	}
 }
 
 // Without a key file nothing is resumed, and no ticket is given out.
-func TestNoResumption(t *testing.T) { ways(t, testNoResumption) }
+func TestNoResumption(t *testing.T) { frontEnds(t, testNoResumption) }
 
 func testNoResumption(t *testing.T, p *pki) {
 	f := startFront(t, p, "127.0.1.1", p.env(nil))

@@ -20,6 +20,7 @@ func testSeveralCertificates(t *testing.T, p *pki) {
 	ec := p.File(t, "ec.pem", testcert.Spec{Name: "proxy.example"})
 	p.File(t, "proxy.pem.www.example.com", testcert.Spec{Name: "www.example.com", RSA: true})
 	p.File(t, "ec.pem.www.example.com", testcert.Spec{Name: "www.example.com"})
+	p.mode.Give(t, p.Dir) // the file of ticket keys
 	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{
 		"TLS_CERTFILE":  p.cert + " " + ec,
 		"TLS_CACHEFILE": filepath.Join(p.Dir, "cache"),
@@ -88,9 +89,10 @@ func testSeveralCertificates(t *testing.T, p *pki) {
 }
 
 // One of two certificates breaks: clients that can do without it go on, from the next connection on where each
-// has a process of its own.
-func TestOneOfTwoBreaks(t *testing.T) {
-	p := newPKI(t, harness.PerConnection())
+// has a process of its own. (A resident front end that had both goes on with what it had.)
+func TestOneOfTwoBreaks(t *testing.T) { frontEnds(t, testOneOfTwoBreaks) }
+
+func testOneOfTwoBreaks(t *testing.T, p *pki) {
 	ec := p.File(t, "ec.pem", testcert.Spec{Name: "proxy.example"})
 	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_CERTFILE": ec + " " + p.cert}))
 	for _, port := range []string{"IMAPS", "POP3S"} {
@@ -99,6 +101,7 @@ func TestOneOfTwoBreaks(t *testing.T) {
 		}
 		for _, broken := range []string{"no CERTIFICATE in PEM form", mismatch} {
 			p.File(t, "ec.pem", testcert.Spec{Name: "proxy.example"})
+			f.Reread(t, port)
 			if out := connect("-tls1_3"); !strings.Contains(out, ecKey) {
 				t.Errorf("%s: both are there:\n%s", port, out)
 			}
@@ -109,6 +112,7 @@ func TestOneOfTwoBreaks(t *testing.T) {
 			if err := os.WriteFile(ec, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
+			f.Reread(t, port)
 			if out := connect("-tls1_3"); !strings.Contains(out, rsaKey) {
 				t.Errorf("%s, %s: not the other one:\n%s", port, broken, out)
 			}

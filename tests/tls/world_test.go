@@ -47,6 +47,11 @@ func ways(t *testing.T, test func(t *testing.T, p *pki)) {
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) { test(t, newPKI(t, m)) })
 }
 
+// frontEnds runs a test once in each mode in which front ends differ, for tests of what comes before a login.
+func frontEnds(t *testing.T, test func(t *testing.T, p *pki)) {
+	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) { test(t, newPKI(t, m)) })
+}
+
 func newPKI(t testing.TB, m *harness.Mode) *pki {
 	t.Helper()
 	p := &pki{PKI: harness.NewPKI(t), mode: m}
