@@ -174,7 +174,7 @@ var answers = []told{
 			S: +OK
 			C: PASS pw
 			S: +OK in` + pong},
-		client:   "C: UTF8\nS~ \\+OK .*\n" + pop3Says + pop3In},
+		client: "C: UTF8\nS~ \\+OK .*\n" + pop3Says + pop3In},
 	{name: "a mailhost hangs up on UTF8", protocol: "POP3", settings: "UTF8",
 		mailhost: []string{"S: +OK hello\nC: UTF8", pop3Pass + "S: +OK in" + pong},
 		client:   "C: UTF8\nS~ \\+OK .*\n" + pop3Says + pop3In, log: "WARN: .* hung up on UTF8"},
@@ -185,7 +185,7 @@ var answers = []told{
 			S: +OK, go on
 			C: PASS pw
 			S: +ok: in` + pong},
-		client:   pop3Says + pop3In},
+		client: pop3Says + pop3In},
 	{name: "a colon behind -ERR", protocol: "POP3", mailhost: []string{pop3Pass + "S: -ERR: [IN-USE] x"},
 		client: pop3Says + "S: -ERR [IN-USE] Mailbox is in use, please try again later" + pop3Out, log: "WARN: "},
 
