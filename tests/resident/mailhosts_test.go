@@ -55,7 +55,7 @@ func (p protocol) holdsUpNobody(t *testing.T, stop func()) {
 	for range held + more {
 		go func() { answers <- p.loginOnce(front.At(p.name), "bad") }()
 	}
-	turnedAway(t, answers, more)
+	toldToComeBack(t, answers, more)
 	// All that the mailhost holds up is these logins.
 	for _, user := range []string{"good", "good", "good"} {
 		p.allGetIn(t, front, user, 10)
@@ -69,11 +69,11 @@ func (p protocol) holdsUpNobody(t *testing.T, stop func()) {
 	log.WaitN(t, 0, "MAILHOST DOWN")
 
 	stop()
-	turnedAway(t, answers, held)
+	toldToComeBack(t, answers, held)
 	log.WaitN(t, 1, "^WARN: MAILHOST DOWN, mailhost="+badHost+", address="+badHost+p.port+", step=")
 	for range 20 {
 		answers <- p.loginOnce(front.At(p.name), "bad")
-		turnedAway(t, answers, 1)
+		toldToComeBack(t, answers, 1)
 	}
 	p.allGetIn(t, front, "both", 10)
 	log.WaitN(t, 10, "LOGIN, user=both,")
@@ -85,8 +85,8 @@ func (p protocol) holdsUpNobody(t *testing.T, stop func()) {
 	log.WaitN(t, 2, "MAILHOST ")
 }
 
-// turnedAway expects that n logins are told to come back later.
-func turnedAway(t *testing.T, answers <-chan error, n int) {
+// toldToComeBack expects that n logins are told to come back later.
+func toldToComeBack(t *testing.T, answers <-chan error, n int) {
 	t.Helper()
 	deadline := time.After(harness.Patience)
 	for i := range n {

@@ -27,8 +27,8 @@ func residentMemory(t *testing.T, pid string) int {
 	return n
 }
 
-// silent connects n clients that say nothing, and waits until each is served: greeted, or at least accepted.
-func silent(t *testing.T, p *harness.Process, n int, at string, greeted bool) {
+// connectSilent connects n clients that say nothing, and waits until each is served: greeted, or at least accepted.
+func connectSilent(t *testing.T, p *harness.Process, n int, at string, greeted bool) {
 	t.Helper()
 	for range n {
 		conn, err := net.Dial("tcp", at)
@@ -70,7 +70,7 @@ func TestVolumeSilentClients(t *testing.T) {
 			p := start(t, "courier", "LOGIN_TIMEOUT=600", "MAXUNAUTH=9500", "TLS_CERTFILE="+file)
 			listening(t, p)
 			before := residentMemory(t, pid(p))
-			silent(t, p, n, startAddr+":"+port, greeted)
+			connectSilent(t, p, n, startAddr+":"+port, greeted)
 			each := (residentMemory(t, pid(p)) - before) * 1024 / n
 			t.Logf("%d bytes for each of %d silent clients", each, n)
 			if each > most {
