@@ -56,11 +56,26 @@ func newMachine(t *testing.T) *machine {
 	for _, user := range users {
 		exec.Command("chroot", m.root, "userdel", user).Run()
 	}
+	exec.Command("chroot", m.root, "groupdel", "mailproxy-keys").Run()
 	return m
 }
 
 // users are those that the package makes.
 var users = []string{"mailproxy", "mailproxy-auth", "mailproxy-login"}
+
+// wantGroups: each user has its own group alone, but for that of resident front ends.
+func (m *machine) wantGroups(t *testing.T) {
+	t.Helper()
+	for _, user := range users {
+		want := user
+		if user == "mailproxy-login" {
+			want += " mailproxy-keys"
+		}
+		if got := strings.TrimSpace(m.run(t, "id", "-Gn", user)); got != want {
+			t.Errorf("user %s is in groups %s instead of %s", user, got, want)
+		}
+	}
+}
 
 func (m *machine) command(args ...string) *exec.Cmd {
 	args = append(slices.Clone(m.enter), args...)
@@ -155,10 +170,10 @@ func (m *machine) copyIn(t *testing.T, file string) string {
 // belongs are the files of the package with owner, group and mode after its installation.
 var belongs = map[string]string{
 	"/etc/mailproxy":                                        "root:root:755",
-	"/etc/mailproxy/imapd":                                  "root:root:600",
-	"/etc/mailproxy/imapd-ssl":                              "root:root:600",
-	"/etc/mailproxy/pop3d":                                  "root:root:600",
-	"/etc/mailproxy/pop3d-ssl":                              "root:root:600",
+	"/etc/mailproxy/imapd":                                  "root:mailproxy-keys:640",
+	"/etc/mailproxy/imapd-ssl":                              "root:mailproxy-keys:640",
+	"/etc/mailproxy/pop3d":                                  "root:mailproxy-keys:640",
+	"/etc/mailproxy/pop3d-ssl":                              "root:mailproxy-keys:640",
 	"/etc/mailproxy/relayd":                                 "root:mailproxy:640",
 	"/etc/mailproxy/authdaemonrc":                           "root:mailproxy-auth:640",
 	"/etc/mailproxy/authmysqlrc":                            "root:mailproxy-auth:640",
@@ -202,10 +217,8 @@ func TestPackage(t *testing.T) {
 		if got := m.run(t, "getent", "passwd", user); !strings.Contains(got, ":/run/mailproxy:/usr/sbin/nologin") {
 			t.Errorf("user %q", got)
 		}
-		if got := strings.TrimSpace(m.run(t, "id", "-Gn", user)); got != user {
-			t.Errorf("user %s is in groups %s", user, got)
-		}
 	}
+	m.wantGroups(t)
 	// A second run of the script, as after an interrupted installation, changes nothing.
 	m.run(t, "/var/lib/dpkg/info/mailproxy.postinst", "configure")
 	m.wantFiles(t)

@@ -61,9 +61,8 @@ func (m *machine) testReach(t *testing.T) {
 		" replace-authdaemon replace-folder-authdaemon replace-relayd replace-folder-relayd" +
 		" make-in- make-in-authdaemon/ make-in-relayd/ make-in-authdaemon-metrics/ make-in-relayd-metrics/"
 	for _, p := range []struct{ name, unit, program, want string }{
-		{"relayd", "mailproxy-relayd.service", python, "ask-relayd read-relayd make-in-relayd-metrics/"},
-		{"authdaemond", "mailproxy-authdaemond.service", python,
-			"ask-authdaemond ask-authdaemond-persistent make-in-authdaemon-metrics/ " + accounts},
+		{"relayd", "mailproxy-relayd.service", python, "read-relayd make-in-relayd-metrics/"},
+		{"authdaemond", "mailproxy-authdaemond.service", python, "make-in-authdaemon-metrics/ " + accounts},
 		{"front end after login", "imapd-proxy@.service", login + python, ""},
 		{"front end after login, POP3", "pop3d-proxy@.service", login + python, ""},
 		{"front end before login", "imapd-proxy@.service", python, everything},

@@ -43,10 +43,10 @@ func TestUpgrade(t *testing.T) {
 	m.dpkg(t, "-i", m.copyIn(t, nextVersion(t, builtPackage(t, "deb"))))
 	m.wantFiles(t)
 	for path, want := range map[string]string{
-		"/run/mailproxy/authdaemon/socket": "root:mailproxy-auth:660",
+		"/run/mailproxy/authdaemon/socket": "root:mailproxy-keys:660",
 		// The last release's unit has no such line: the package starts the socket again.
-		"/run/mailproxy/authdaemon/socket.persistent": "root:mailproxy-auth:660",
-		"/run/mailproxy/relayd/socket":                "root:mailproxy:660",
+		"/run/mailproxy/authdaemon/socket.persistent": "root:mailproxy-keys:660",
+		"/run/mailproxy/relayd/socket":                "root:mailproxy-keys:660",
 		"/etc/mailproxy/userdb.dat":                   "mailproxy-auth:mailproxy-auth:600",
 		victim:                                        "root:root:600",
 	} {
@@ -134,8 +134,8 @@ func (m *machine) becomeOld(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		old := strings.NewReplacer("User=mailproxy-auth", "User=mailproxy", "SocketGroup=mailproxy-auth",
-			"SocketGroup=mailproxy", "-metrics\n", "\n", "FileDescriptorName=socket\n", "",
+		old := strings.NewReplacer("User=mailproxy-auth", "User=mailproxy", "SocketGroup=mailproxy-keys",
+			"SocketGroup=mailproxy", " -allow @mailproxy-keys", "", "-metrics\n", "\n", "FileDescriptorName=socket\n", "",
 			"ListenStream=/run/mailproxy/authdaemon/socket.persistent\n", "")
 		write(t, unit, old.Replace(string(text)), 0o644)
 	}
@@ -146,8 +146,12 @@ chown mailproxy:mailproxy userdb userdb.dat
 chgrp mailproxy auth*rc
 rm -r /run/mailproxy/*
 install -d -o root -g mailproxy -m 0770 /run/mailproxy/authdaemon /run/mailproxy/relayd
+chgrp root imapd* pop3d*
+chmod 0600 imapd* pop3d*
+sed -i 's/-allow @mailproxy-keys//' relayd
 userdel mailproxy-auth
 userdel mailproxy-login
+groupdel mailproxy-keys
 rm /usr/lib/sysusers.d/mailproxy.conf /usr/lib/tmpfiles.d/mailproxy.conf
 systemctl daemon-reload`)
 }
