@@ -19,17 +19,32 @@ import (
 
 // crowd are clients that log in, stay a moment, log out and come back, as quickly as they can.
 type crowd struct {
-	addr    string
-	good    atomic.Int64 // logins
-	lost    atomic.Int64 // connections that ended before the answer to the login: a real client connects again, and so do these
+	visit   func(i int) error // a session of client number i
+	good    atomic.Int64      // logins
+	lost    atomic.Int64      // connections that ended before the answer to the login: a real client connects again, and so do these
 	stop    chan struct{}
 	wait    sync.WaitGroup
 	mu      sync.Mutex
 	refused []string // answers that a user would see
+	causes  []string // why connections were lost
 }
 
+// newCrowd is a crowd of accounts' clients at an address.
 func newCrowd(t *testing.T, addr string, n int) *crowd {
-	c := &crowd{addr: addr, stop: make(chan struct{})}
+	return gather(t, n, func(i int) error {
+		conn, err := dial(addr)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		user := fmt.Sprintf("user%d", i)
+		return session(conn, user, user)
+	})
+}
+
+// gather starts n clients.
+func gather(t *testing.T, n int, visit func(i int) error) *crowd {
+	c := &crowd{visit: visit, stop: make(chan struct{})}
 	for i := range n {
 		c.wait.Add(1)
 		go func() {
@@ -40,7 +55,7 @@ func newCrowd(t *testing.T, addr string, n int) *crowd {
 					return
 				case <-time.After(50 * time.Millisecond):
 				}
-				c.login(fmt.Sprintf("user%d", i))
+				c.login(i)
 			}
 		}()
 	}
@@ -57,14 +72,8 @@ func (c *crowd) end() {
 	c.wait.Wait()
 }
 
-func (c *crowd) login(user string) {
-	conn, err := dial(c.addr)
-	if err != nil {
-		c.lost.Add(1)
-		return
-	}
-	defer conn.Close()
-	err = session(conn, user)
+func (c *crowd) login(i int) {
+	err := c.visit(i)
 	var no answer
 	switch {
 	case err == nil:
@@ -75,6 +84,9 @@ func (c *crowd) login(user string) {
 		c.mu.Unlock()
 	default:
 		c.lost.Add(1)
+		c.mu.Lock()
+		c.causes = append(c.causes, err.Error())
+		c.mu.Unlock()
 	}
 }
 
@@ -84,7 +96,7 @@ type answer string
 func (a answer) Error() string { return string(a) }
 
 // session logs in and out. A connection that ends after the login is no failed login.
-func session(conn net.Conn, user string) error {
+func session(conn net.Conn, user, password string) error {
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return err
 	}
@@ -105,7 +117,7 @@ func session(conn net.Conn, user string) error {
 	if err := expect("* OK "); err != nil {
 		return err
 	}
-	fmt.Fprintf(conn, "a LOGIN %s %s\r\n", user, user)
+	fmt.Fprintf(conn, "a LOGIN %s %s\r\n", user, password)
 	if err := expect("a OK "); err != nil {
 		return err
 	}

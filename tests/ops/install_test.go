@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -60,6 +62,15 @@ func TestInstallDocument(t *testing.T) {
 	do("A certificate")
 	do("Does it work?")
 	do("Started by systemd")
+	do("From one way to the other")
+	do("And back")
+	do("Resident, started by systemd")
+	do("Resident, with accounts on this machine")
+	for _, unit := range []string{"imapd-proxy-resident", "pop3d-proxy-resident"} {
+		if _, err := os.Lstat(m.path("/etc/systemd/system/multi-user.target.wants/" + unit + ".service")); err != nil {
+			t.Errorf("not enabled: %v", err)
+		}
+	}
 	for _, unit := range []string{"mailproxy-authdaemond", "mailproxy-relayd", "imapd-proxy", "imapd-proxy-ssl", "pop3d-proxy", "pop3d-proxy-ssl"} {
 		if _, err := os.Lstat(m.path("/etc/systemd/system/sockets.target.wants/" + unit + ".socket")); err != nil {
 			t.Errorf("not enabled: %v", err)
@@ -67,20 +78,28 @@ func TestInstallDocument(t *testing.T) {
 	}
 
 	do("Started by xinetd")
-	conf := "defaults\n{\n}\n"
-	for _, name := range []string{"imapd-proxy", "pop3d-proxy"} {
-		// The mailhost of the test has these ports on an address of its own.
-		conf += strings.ReplaceAll(m.read(t, "/etc/xinetd.d/"+name), "\twait  ",
-			"\tbind            = 127.0.6.1\n\twait  ")
-	}
-	write(t, m.path("/etc/xinetd.conf"), conf, 0o644)
-	xinetd := harness.Start(t, m.command("xinetd", "-dontfork", "-f", "/etc/xinetd.conf"))
-	if !harness.Eventually(
-		func() bool { return harness.Listening(t, "127.0.6.1:143") && harness.Listening(t, "127.0.6.1:110") }) {
-		t.Fatalf("xinetd does not listen:\n%s", xinetd.Log)
-	}
+	xinetd := m.xinetd(t, "127.0.6.1")
 	login("127.0.6.1")
 	xinetd.Stop()
+
+	do("Resident, started by xinetd")
+	auth := m.service(t, "mailproxy-authdaemond", "ListenStream")
+	socket := m.unit(t, "mailproxy-authdaemond.socket", "ListenStream")
+	m.run(t, "chgrp", m.unit(t, "mailproxy-authdaemond.socket", "SocketGroup"), socket)
+	m.run(t, "chmod", m.unit(t, "mailproxy-authdaemond.socket", "SocketMode"), socket)
+	xinetd = m.xinetd(t, "127.0.6.3")
+	login("127.0.6.3")
+	started := func() []string {
+		return strings.Fields(m.run(t, "pgrep", "-P", strconv.Itoa(xinetd.Cmd.Process.Pid)))
+	}
+	processes := started()
+	login("127.0.6.3")
+	if again := started(); len(again) != 2 || !slices.Equal(again, processes) {
+		t.Errorf("xinetd has the processes %q, and %q after more logins", processes, again)
+	}
+	xinetd.Stop()
+	m.run(t, append([]string{"kill"}, processes...)...)
+	auth.Stop()
 
 	cmd := m.command("sh", "-c", blocks["Started by tcpserver"]+"wait")
 	delete(blocks, "Started by tcpserver")
@@ -105,4 +124,27 @@ func TestInstallDocument(t *testing.T) {
 	for title := range blocks {
 		t.Errorf("recipe %q is not run by this test", title)
 	}
+}
+
+// xinetd starts xinetd with the machine's files, on an address of its own: the mailhost of the test has these
+// ports on another one.
+func (m *machine) xinetd(t *testing.T, ip string) *harness.Process {
+	t.Helper()
+	conf := "defaults\n{\n}\n"
+	files, err := filepath.Glob(m.path("/etc/xinetd.d/*d-proxy*"))
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text := m.read(t, "/etc/xinetd.d/"+filepath.Base(file))
+		conf += strings.ReplaceAll(text, "\twait  ", "\tbind            = "+ip+"\n\twait  ")
+	}
+	write(t, m.path("/etc/xinetd.conf"), conf, 0o644)
+	xinetd := harness.Start(t, m.command("xinetd", "-dontfork", "-f", "/etc/xinetd.conf"))
+	for _, port := range []string{":143", ":110"} {
+		if !harness.Eventually(func() bool { return harness.Listening(t, ip+port) }) {
+			t.Fatalf("xinetd does not listen:\n%s", xinetd.Log)
+		}
+	}
+	return xinetd
 }

@@ -193,6 +193,7 @@ var belongs = map[string]string{
 	"/run/mailproxy/relayd-metrics":                         "mailproxy:mailproxy:750",
 	"/usr/lib/systemd/system/imapd-proxy.socket":            "root:root:644",
 	"/usr/lib/systemd/system/mailproxy-authdaemond.service": "root:root:644",
+	"/usr/lib/systemd/system/imapd-proxy-resident.service":  "root:root:644",
 }
 
 func (m *machine) wantFiles(t *testing.T) {

@@ -1,14 +1,12 @@
 package ops
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"mailproxy/tests/harness"
 	"mailproxy/tests/transcript"
@@ -42,7 +40,9 @@ func installedBy(t *testing.T, install func(m *machine)) *machine {
 			Addr: outside, Accounts: []harness.Account{{Name: "ann@example.com", Password: "secret"}},
 		},
 	)
-	for _, unit := range []string{"imapd-proxy@", "imapd-proxy-ssl@", "pop3d-proxy@", "pop3d-proxy-ssl@", "mailproxy-authdaemond", "mailproxy-relayd"} {
+	for _, unit := range []string{"imapd-proxy@", "imapd-proxy-ssl@", "pop3d-proxy@", "pop3d-proxy-ssl@",
+		"imapd-proxy-local@", "pop3d-proxy-local@", "imapd-proxy-resident", "pop3d-proxy-resident",
+		"mailproxy-authdaemond", "mailproxy-relayd"} {
 		write(t, m.path("/etc/systemd/system/"+unit+".service.d/kill.conf"), "[Service]\nSystemCallErrorNumber=\n",
 			0o644)
 	}
@@ -58,61 +58,6 @@ maildirmake.courier /srv/mail/joe/Maildir
 chown -R %[1]d:%[1]d /srv/mail/joe
 printf 'joe\tuid=%[1]d|gid=%[1]d|home=/srv/mail/joe|systempw=%%s\n' "$(openssl passwd -6 secret)" >>/etc/mailproxy/userdb`, harness.MailID))
 	return m
-}
-
-// A visit is a session on the machine.
-type visit struct {
-	*transcript.Runner
-	port string
-	here bool
-}
-
-// visit connects to a port of the machine and logs in.
-func (m *machine) visit(t *testing.T, port, user string) *visit {
-	t.Helper()
-	conn, err := net.DialTimeout("tcp", inside+":"+port, 5*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if port == "993" || port == "995" {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-	}
-	v := &visit{&transcript.Runner{Conn: conn}, port, user == "joe"}
-	if v.imap() {
-		v.MustPlay(t, "S* \\* OK .*\nC: a LOGIN "+user+" secret\nS* a OK .*\n")
-	} else {
-		v.MustPlay(t, "S* \\+OK .*\nC: USER "+user+"\nS* \\+OK .*\nC: PASS secret\nS* \\+OK.*\n")
-	}
-	return v
-}
-
-func (v *visit) imap() bool { return v.port == "143" || v.port == "993" }
-
-// alive has the other side answer.
-func (v *visit) alive(t *testing.T) {
-	t.Helper()
-	if v.imap() {
-		v.MustPlay(t, "C: n NOOP\nS* n OK.*\n")
-	} else {
-		v.MustPlay(t, "C: NOOP\nS* \\+OK.*\n")
-	}
-}
-
-// leave logs out.
-func (v *visit) leave(t *testing.T) {
-	t.Helper()
-	if v.imap() {
-		v.MustPlay(t, "C: z LOGOUT\nS* z OK.*\n")
-	} else {
-		v.MustPlay(t, "C: QUIT\nS* \\+OK.*\n")
-	}
-	// systemd has a descriptor of the connection as long as the unit lives, which is as long as what
-	// Courier's imapd has started.
-	if !v.here {
-		v.MustPlay(t, "S-")
-	}
-	v.Conn.Close()
 }
 
 // held is the number of sessions that relayd has.
@@ -156,17 +101,7 @@ func (m *machine) testSessions(t *testing.T) {
 			}
 		}
 	}
-	conn, err := net.Dial("tcp", inside+":143")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	(&transcript.Runner{Conn: conn}).MustPlay(t, "S* \\* OK .*\nC: a STARTTLS\nS* a OK .*\n")
-	upgraded := &visit{
-		&transcript.Runner{Conn: tls.Client(conn, &tls.Config{InsecureSkipVerify: true})}, "143", false,
-	}
-	upgraded.MustPlay(t, "C: a LOGIN ann@example.com secret\nS* a OK .*\n")
-	for _, v := range append(visits, upgraded) {
+	for _, v := range append(visits, m.visitStartTLS(t)) {
 		v.alive(t)
 		v.leave(t)
 	}

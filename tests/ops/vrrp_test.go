@@ -167,7 +167,7 @@ func login(addr string) error {
 		return err
 	}
 	defer conn.Close()
-	if err := session(conn, "user0"); err != nil {
+	if err := session(conn, "user0", "user0"); err != nil {
 		return errors.Join(errors.New("no login"), err)
 	}
 	return nil
