@@ -21,7 +21,7 @@ import (
 type crowd struct {
 	visit   func(i int) error // a session of client number i
 	good    atomic.Int64      // logins
-	lost    atomic.Int64      // connections that ended before the answer to the login: a real client connects again, and so do these
+	lost    atomic.Int64      // connections without an answer to the login: a real client connects again, as these do
 	stop    chan struct{}
 	wait    sync.WaitGroup
 	mu      sync.Mutex

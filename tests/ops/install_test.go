@@ -67,7 +67,8 @@ func TestInstallDocument(t *testing.T) {
 	do("Resident, started by systemd")
 	do("Resident, with accounts on this machine")
 	for _, unit := range []string{"imapd-proxy-resident", "pop3d-proxy-resident"} {
-		if _, err := os.Lstat(m.path("/etc/systemd/system/multi-user.target.wants/" + unit + ".service")); err != nil {
+		const wants = "/etc/systemd/system/multi-user.target.wants/"
+		if _, err := os.Lstat(m.path(wants + unit + ".service")); err != nil {
 			t.Errorf("not enabled: %v", err)
 		}
 	}

@@ -35,6 +35,7 @@ func TestResident(t *testing.T) {
 	t.Run("rights", m.testResidentRights)
 	t.Run("reach", m.testResidentReach)
 	t.Run("killed", m.testResidentKilled)
+	t.Run("reload", m.testResidentReload)
 	t.Run("one port", m.testOnePort)
 	t.Run("back", m.testBack)
 	t.Run("journal", m.testResidentJournal)
@@ -101,7 +102,8 @@ func (m *machine) wantCost(t *testing.T, c *crowd, visits []*visit, most int64, 
 		}
 	}
 	lost := c.lost.Load()
-	t.Logf("beside %d logins %d connections were lost, and %d told to come back; of %d open sessions %d were broken",
+	t.Logf(
+		"beside %d logins %d connections were lost, and %d told to come back; of %d open sessions %d were broken",
 		c.good.Load(), lost, len(c.refused), len(visits), broken)
 	if broken > 0 {
 		t.Errorf("%d sessions broken", broken)
@@ -124,8 +126,8 @@ func (m *machine) wantCost(t *testing.T, c *crowd, visits []*visit, most int64, 
 	}
 }
 
-// testResidentSessions: each port and STARTTLS; an account on this machine is refused, and has its local server
-// as soon as PROXY_LOCAL says where.
+// testResidentSessions: each port and STARTTLS; an account on this machine is refused, and has its local
+// server as soon as PROXY_LOCAL says where.
 func (m *machine) testResidentSessions(t *testing.T) {
 	refused := m.connect(t, "143")
 	refused.MustPlay(t, "S* \\* OK .*\nC: a LOGIN joe secret\nS* a NO \\[CONTACTADMIN\\] .*\n")
@@ -147,7 +149,8 @@ func (m *machine) testResidentSessions(t *testing.T) {
 // testResidentRights: the units take from the program what they say, and leave what it needs.
 func (m *machine) testResidentRights(t *testing.T) {
 	id := func(args ...string) string { return strings.TrimSpace(m.run(t, append([]string{"id"}, args...)...)) }
-	uid, keys := id("-u", "mailproxy-login"), strings.Split(m.run(t, "getent", "group", "mailproxy-keys"), ":")[2]
+	uid := id("-u", "mailproxy-login")
+	keys := strings.Split(m.run(t, "getent", "group", "mailproxy-keys"), ":")[2]
 	none := "0000000000000000"
 	write(t, m.path("/usr/local/lib/probe.py"), probe, 0o644)
 	for unit := range residents {
@@ -163,7 +166,8 @@ func (m *machine) testResidentRights(t *testing.T) {
 		if groups := strings.Fields(m.status(t, pid, "Groups")); !slices.Contains(groups, keys) {
 			t.Errorf("%s has the groups %q, without %s", unit, groups, keys)
 		}
-		if got := strings.Join(m.inUnit(t, unit, "/usr/bin/python3 /usr/local/lib/probe.py", ""), " "); got != "tmp" {
+		could := m.inUnit(t, unit, "/usr/bin/python3 /usr/local/lib/probe.py", "")
+		if got := strings.Join(could, " "); got != "tmp" {
 			t.Errorf("%s: a program in it can %q, want only its own /tmp", unit, got)
 		}
 	}
@@ -214,6 +218,50 @@ func (m *machine) testResidentKilled(t *testing.T) {
 	}
 }
 
+// testResidentReload: without relayd, so that the program holds the sessions itself, and under load. A reload
+// costs nothing at all; one that fails changes nothing.
+func (m *machine) testResidentReload(t *testing.T) {
+	const relayd, socket = "mailproxy-relayd.service", "mailproxy-relayd.socket"
+	m.run(t, "systemctl", "stop", socket, relayd)
+	defer m.run(t, "systemctl", "start", socket)
+	for unit, ports := range residents {
+		program := "/usr/lib/mailproxy/" + strings.TrimSuffix(unit, "-resident.service")
+		var visits []*visit
+		for _, port := range ports {
+			visits = append(visits, m.visit(t, port, "ann@example.com"), m.visit(t, port, "joe"))
+		}
+		c := m.load(t)
+		c.more(t, 20)
+		for range 3 {
+			before := m.mainPID(t, unit)
+			m.run(t, "systemctl", "reload", unit)
+			if !harness.Eventually(func() bool { return m.mainPID(t, unit) != before }) {
+				t.Fatal("a reload leaves the main process as it was")
+			}
+			c.more(t, 20)
+		}
+		before := m.mainPID(t, unit)
+		m.run(t, "mv", program, program+".ok")
+		write(t, m.path(program), "not a program", 0o755)
+		m.run(t, "systemctl", "reload", unit)
+		m.waitJournal(t, "failed reload", func(e entry) bool {
+			return strings.Contains(e.Message, "exec format error") && e.Priority < "5"
+		}, "-u", unit)
+		m.run(t, "mv", program+".ok", program)
+		c.more(t, 20)
+		if after := m.mainPID(t, unit); after != before {
+			t.Errorf("after a failed reload process %s is the main one instead of %s", after, before)
+		}
+		if state := m.property(t, unit, "ActiveState"); state != "active" {
+			t.Errorf("after a failed reload it is %s", state)
+		}
+		m.wantCost(t, c, visits, 0, 0)
+		for _, v := range visits {
+			v.leave(t)
+		}
+	}
+}
+
 // testOnePort: a masked socket leaves its port alone.
 func (m *machine) testOnePort(t *testing.T) {
 	const socket, service = "pop3d-proxy-resident.socket", "pop3d-proxy-resident.service"
@@ -232,8 +280,8 @@ func (m *machine) testOnePort(t *testing.T) {
 	m.visit(t, "110", "ann@example.com").leave(t)
 }
 
-// testBack: to a process for each connection, and again to resident, under load, on a machine where the kernel
-// passes on connections that are queued for a socket that is closed. Logins that are under way in a resident
+// testBack: to a process for each connection, and again to resident, under load, on a machine where the
+// kernel passes on connections that are queued for a socket that is closed. Logins that are under way in a resident
 // program that is stopped are told to come back, or lose their connection; a process for each connection has
 // none of those, so that the way to resident costs nothing.
 func (m *machine) testBack(t *testing.T) {
@@ -265,15 +313,17 @@ func (m *machine) testBack(t *testing.T) {
 // nothing to complain of.
 func (m *machine) testResidentJournal(t *testing.T) {
 	m.run(t, "journalctl", "--sync")
+	// Of before testResidentSessions has set it, and of testResidentReload.
+	expected := regexp.MustCompile(`PROXY_LOCAL|exec format error`)
 	for name, protocol := range map[string]string{"imapd": "IMAP", "pop3d": "POP3"} {
 		unit := name + "-proxy-resident.service"
-		line := regexp.MustCompile(`^LOGIN, user=ann@example\.com, ip=\[::ffff:192\.0\.2\.1\], port=\[\d+\], protocol=` +
-			protocol + `(, (starttls|stls)=1)?$`)
+		line := regexp.MustCompile(`^LOGIN, user=ann@example\.com, ip=\[::ffff:192\.0\.2\.1\], port=\[\d+\], ` +
+			`protocol=` + protocol + `(, (starttls|stls)=1)?$`)
 		m.waitJournal(t, name+": "+line.String(), func(e entry) bool {
 			return e.Priority == "6" && e.Facility == "2" && e.Identifier == name && line.MatchString(e.Message)
 		}, "-u", unit)
 		for _, e := range m.journal(t, "-u", unit, "-t", name, "-p", "err") {
-			if !strings.Contains(e.Message, "PROXY_LOCAL") { // of before testResidentSessions has set it
+			if !expected.MatchString(e.Message) {
 				t.Errorf("%s: %s", name, e.Message)
 			}
 		}
@@ -312,7 +362,7 @@ func (m *machine) testResidentPackage(t *testing.T) {
 		}
 	}
 	c.more(t, 100)
-	m.wantCost(t, c, visits, crowdSize, crowdSize)
+	m.wantCost(t, c, visits, 0, 0)
 	for _, v := range visits {
 		v.leave(t)
 	}
