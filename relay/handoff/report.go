@@ -2,9 +2,11 @@ package handoff
 
 import (
 	"errors"
+	"math"
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +29,29 @@ func putReport(fields map[string]string, r *relay.Report) {
 	if len(failed) > 0 {
 		fields["FAILED"] = strings.Join(failed, ",")
 	}
+}
+
+// ParseReport reads what a REPORT message or a CARRY message tells of a login, but for the result. Whether
+// its names make sense is for who counts it to say.
+func ParseReport(fields map[string]string) (*relay.Report, error) {
+	r := &relay.Report{Protocol: fields["PROTOCOL"], Mailhost: fields["MAILHOST"]}
+	us, err := strconv.ParseInt(fields["LOGIN_US"], 10, 64)
+	if err != nil || us < 0 || us > math.MaxInt64/1000 {
+		return nil, errors.New("LOGIN_US is not a number of microseconds")
+	}
+	r.Took = time.Duration(us) * time.Microsecond
+	failed := fields["FAILED"]
+	if failed == "" {
+		return r, nil
+	}
+	for part := range strings.SplitSeq(failed, ",") {
+		name, step, ok := strings.Cut(part, "/")
+		if !ok {
+			return nil, errors.New("FAILED is not a list of mailhost/step")
+		}
+		r.Failures = append(r.Failures, relay.Failure{Mailhost: name, Step: step})
+	}
+	return r, nil
 }
 
 // Report tells relayd how a login went that became no session. It waits for nothing: not for a place in a

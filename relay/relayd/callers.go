@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/guard"
+	"mailproxy/relay/admin"
 	"mailproxy/relay/handoff"
 )
 
@@ -103,8 +104,9 @@ func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 		case m.Verb == "REPORT":
 			s.report(c, m)
 			return
-		case m.Verb == "WHO", m.Verb == "KICK", m.Verb == "STATS":
-			s.admin(c, m)
+		case admin.Knows(m):
+			desk := admin.Desk{Engine: s.engine, Stats: s.metrics}
+			_ = desk.Answer(c, m)
 			return
 		default: // SESSION and TAKE are older versions' CARRY
 			_ = handoff.Answer(c, "FAIL", "unknown request")

@@ -81,7 +81,7 @@ func TestSessionsAreLogins(t *testing.T) {
 	}
 	begin(info("silent"))
 	begin(login("odd", "no mailhost"))
-	waitFor(t, func() bool { return s.counters.taken.Load() == 3 && s.conversations.count() == 0 })
+	waitFor(t, func() bool { return s.counters.Taken.Load() == 3 && s.conversations.count() == 0 })
 	text := wantMetrics(t, s, `
 mailproxy_logins_total{protocol="imap",result="ok",mailhost="mail1"} 1
 mailproxy_logins_total{protocol="imap",result="limit",mailhost="mail1"} 1
@@ -118,7 +118,7 @@ func TestReportIsAnsweredOnlyWhenWrong(t *testing.T) {
 			m.Fields[name] = value
 		}
 		m.Fields[tc.name] = tc.value
-		err := question(context.Background(), s.socket, nil, m, io.Discard)
+		err := handoff.Ask(context.Background(), s.socket, nil, m, io.Discard)
 		if got := fmt.Sprint(err); !strings.Contains(got, "FAIL "+tc.reason) && tc.reason != "" ||
 			tc.reason == "" && !strings.Contains(got, "closed the connection") {
 			t.Errorf("%s=%.20s: %v", tc.name, tc.value, err)
@@ -127,63 +127,6 @@ func TestReportIsAnsweredOnlyWhenWrong(t *testing.T) {
 	if l := s.counters.malformed.Load(); l != 11 {
 		t.Errorf("%d malformed", l)
 	}
-}
-
-// TestMailhostsAreBounded: a million names are no concern.
-func TestMailhostsAreBounded(t *testing.T) {
-	c := newLoginStats()
-	for i := range maxMailhosts + 5 {
-		c.add(&login{mailhost: fmt.Sprintf("mail%d", i), failures: []failure{{mailhost: fmt.Sprintf("mail%d", i)}}})
-	}
-	c.add(&login{mailhost: "mail0"})
-	if n := len(c.hosts); n != maxMailhosts+1 { // those, and none
-		t.Errorf("%d names", n)
-	}
-	var out strings.Builder
-	c.set.WritePrometheus(&out)
-	for _, line := range []string{
-		`mailproxy_logins_total{protocol="imap",result="ok",mailhost="mail0"} 2`,
-		`mailproxy_logins_total{protocol="imap",result="ok",mailhost="mail499"} 1`,
-		`mailproxy_logins_total{protocol="imap",result="ok",mailhost="other"} 5`,
-		`mailproxy_mailhost_failures_total{mailhost="other",step="resolve"} 5`,
-	} {
-		if !strings.Contains(out.String(), line+"\n") {
-			t.Errorf("no %s", line)
-		}
-	}
-}
-
-// FuzzReport: what is not refused is counted once, under labels that are known, and the output stays
-// well-formed.
-func FuzzReport(f *testing.F) {
-	f.Add("IMAP", "ok", "mail1.example.com", "1500", "mail0/connect,2001:db8::1%eth0/rejected")
-	f.Add("POP3", "temporary", "", "0", "")
-	f.Add("IMAP", "limit", "a\"b\\", "99999999999", "/,/,")
-	f.Add("imap", "ok", "A.", "-1", "a/")
-	f.Fuzz(func(t *testing.T, protocol, result, mailhost, us, failed string) {
-		fields := map[string]string{"PROTOCOL": protocol, "MAILHOST": mailhost, "LOGIN_US": us, "FAILED": failed}
-		l, err := parseLogin(fields, relay.Result(result))
-		if err != nil {
-			return
-		}
-		c := newLoginStats()
-		c.add(l)
-		var out strings.Builder
-		c.set.WritePrometheus(&out)
-		samples := lintMetrics(t, out.String())
-		logins, failures := 0.0, 0.0
-		for name, value := range samples {
-			switch {
-			case strings.HasPrefix(name, "mailproxy_logins_total{"):
-				logins += value
-			case strings.HasPrefix(name, "mailproxy_mailhost_failures_total{"):
-				failures += value
-			}
-		}
-		if logins != 1 || failures != float64(len(l.failures)) || len(l.failures) > maxFailures {
-			t.Fatalf("%v logins, %v failures:\n%s", logins, failures, out.String())
-		}
-	})
 }
 
 // BenchmarkReport is both sides of a report.

@@ -52,7 +52,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case "version":
 		_, err = fmt.Fprintf(stdout, "relayd %s\n", version.Version)
 	default:
-		err = question(ctx, conf.socket, []string{relay.DefaultUser, conf.user}, conf.question(), stdout)
+		ctx, cancel := context.WithTimeout(ctx, silence)
+		defer cancel()
+		err = handoff.Ask(ctx, conf.socket, []string{relay.DefaultUser, conf.user}, conf.question(), stdout)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "relayd: %v\n", err)
@@ -64,11 +66,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 func (c *config) question() *handoff.Message {
 	switch c.command {
 	case "who":
-		return &handoff.Message{Verb: "WHO"}
+		return &handoff.Message{Verb: handoff.Who}
 	case "kick":
-		return &handoff.Message{Verb: "KICK", Fields: map[string]string{"WHOM": c.whom}}
+		return &handoff.Message{Verb: handoff.Kick, Fields: map[string]string{"WHOM": c.whom}}
 	}
-	return &handoff.Message{Verb: "STATS"}
+	return &handoff.Message{Verb: handoff.Stats}
 }
 
 // serve runs the service until SIGTERM or SIGINT, or until SIGHUP has given all sessions to a new process.

@@ -64,7 +64,7 @@ func (s *service) takeOver(ctx context.Context, c *net.UnixConn) error {
 	if err != nil {
 		return err
 	}
-	s.counters.taken.Add(int64(n))
+	s.counters.Taken.Add(int64(n))
 	s.log.line(fmt.Sprintf("INFO: relayd: %d sessions taken over by process %d", n, os.Getpid()))
 	return nil
 }

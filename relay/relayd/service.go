@@ -10,6 +10,7 @@ import (
 	"mailproxy/internal/peercred"
 	"mailproxy/internal/successor"
 	"mailproxy/relay"
+	"mailproxy/relay/counters"
 	"mailproxy/relay/engine"
 	"mailproxy/relay/handoff"
 )
@@ -19,25 +20,24 @@ type service struct {
 	conf          *config
 	log           *logger
 	engine        *engine.Engine
-	counters      counters
+	counters      numbers
 	conversations conversations
 	reserve       successor.Reserve
 	started       time.Time
 	complaints    peercred.Complaints // about callers who may not use the socket
 }
 
-// counters are what metrics and stats show.
-type counters struct {
-	taken, ended, errors     atomic.Int64 // sessions
-	refused, full, denied    atomic.Int64 // hand-overs
-	fromClient, fromMailhost atomic.Int64 // bytes of ended sessions
-	reported, malformed      atomic.Int64 // REPORT messages
-	logins                   *loginStats
+// numbers are what metrics and stats show.
+type numbers struct {
+	counters.Sessions
+	refused, full, denied atomic.Int64 // hand-overs
+	reported, malformed   atomic.Int64 // REPORT messages
+	logins                *counters.Logins
 }
 
 func newService(c *config, log *logger) (*service, error) {
 	s := &service{conf: c, log: log, started: time.Now()}
-	s.counters.logins = newLoginStats()
+	s.counters.logins = counters.NewLogins()
 	s.conversations.init(maxConversations)
 	s.reserve.Fill()
 	var err error
@@ -49,12 +49,7 @@ func newService(c *config, log *logger) (*service, error) {
 
 // ended accounts for a session that has ended.
 func (s *service) ended(_ relay.Info, st relay.Stats, err error) {
-	s.counters.ended.Add(1)
-	if err != nil {
-		s.counters.errors.Add(1)
-	}
-	s.counters.fromClient.Add(st.FromClient)
-	s.counters.fromMailhost.Add(st.FromMailhost)
+	s.counters.Ended(st, err)
 }
 
 // carry serves a CARRY message. The error is that of answering.
@@ -62,7 +57,7 @@ func (s *service) carry(c *net.UnixConn, m *handoff.Message, fds []int) error {
 	info, err := s.engine.TakeMessage(m, fds, func() error { return handoff.Answer(c, "OK", "") })
 	switch {
 	case err == nil:
-		s.counters.taken.Add(1)
+		s.counters.Taken.Add(1)
 		s.countSession(m, relay.LoginOK)
 		return nil
 	case errors.Is(err, relay.ErrLimit):

@@ -112,6 +112,8 @@ var arrows = map[string][]string{
 	"authlib/verified":    {},
 
 	"relay":               {"relay/internal/..."},
+	"relay/admin":         {"relay", "relay/engine", "relay/handoff"},
+	"relay/counters":      {"relay", "relay/engine"},
 	"relay/engine":        {"relay", "relay/handoff"},
 	"relay/handoff":       {"relay"},
 	"relay/internal/pump": {},

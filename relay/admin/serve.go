@@ -1,0 +1,122 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"mailproxy/internal/guard"
+	"mailproxy/internal/peercred"
+	"mailproxy/relay/handoff"
+)
+
+const (
+	maxCallers  = 16                     // at once; others wait in the listen queue
+	callerTime  = 10 * time.Second       // for a caller to ask and to take the answer
+	stopTime    = time.Second            // for an answer that is under way at the end
+	acceptPause = 100 * time.Millisecond // when descriptors or memory are used up: some may be free soon
+)
+
+// Server answers questions on a socket that has no other use.
+type Server struct {
+	Desk Desk
+	// Allow are those who may ask.
+	Allow *peercred.Set
+	// Log writes one line, without a line end.
+	Log func(line string)
+
+	complaints peercred.Complaints
+}
+
+// Serve answers until ctx ends; l stays open. One that is closed meanwhile is the end as well.
+func (s *Server) Serve(ctx context.Context, l *net.UnixListener) {
+	_ = l.SetDeadline(time.Time{})
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
+		_ = l.SetDeadline(time.Unix(1, 0))
+	})
+	defer func() {
+		if !stop() {
+			<-woken // else it may hit the next Serve
+		}
+	}()
+	slots := make(chan struct{}, maxCallers)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		c, err := l.AcceptUnix()
+		if err == nil {
+			running.Add(1)
+			guard.Go(s.Log, "a question", func() {
+				defer running.Done()
+				defer func() { <-slots }()
+				defer c.Close()
+				s.converse(ctx, c)
+			})
+			continue
+		}
+		<-slots
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		s.complain("accept", err)
+		select {
+		case <-time.After(acceptPause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// converse answers one question. After the end of ctx a caller that asks nothing is not waited for, and one
+// that does not take its answer not for long.
+func (s *Server) converse(ctx context.Context, c *net.UnixConn) {
+	if err := s.check(c); err != nil {
+		s.complain("a caller may not use this socket", err)
+		return
+	}
+	_ = c.SetDeadline(time.Now().Add(callerTime))
+	defer context.AfterFunc(ctx, func() {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+		_ = c.SetWriteDeadline(time.Now().Add(stopTime))
+	})()
+	m, fds, err := handoff.Receive(c)
+	handoff.CloseAll(fds)
+	switch {
+	case err != nil:
+	case Knows(m):
+		_ = s.Desk.Answer(c, m)
+	default:
+		_ = handoff.Send(c, &handoff.Message{Verb: "FAIL", Fields: map[string]string{"REASON": "unknown request"}})
+	}
+}
+
+func (s *Server) check(c syscall.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) { err = s.Allow.Check(int(fd)) })
+	return errors.Join(cerr, err)
+}
+
+func (s *Server) complain(what string, err error) {
+	if unwritten, due := s.complaints.Due(time.Now()); due {
+		more := ""
+		if unwritten > 0 {
+			more = fmt.Sprintf(" (%d like this since the last line)", unwritten)
+		}
+		s.Log(fmt.Sprintf("ERR: admin socket: %s: %v%s", what, err, more))
+	}
+}

@@ -1,0 +1,136 @@
+// Package counters is what the processes that carry sessions count, relayd and resident front ends alike:
+// logins and sessions, under the same names in all of them, for Prometheus and for administrators. A login is
+// counted in one process only, so that sums over all of them are right.
+package counters
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"mailproxy/relay"
+)
+
+// Label values. What a front end of another version says beyond them counts as the last step.
+var (
+	protocols = [...]string{"imap", "pop3"}
+	results   = [...]relay.Result{relay.LoginOK, relay.LoginLocal, relay.LoginRefused, relay.LoginDisabled,
+		relay.LoginTemporary, relay.LoginLimit}
+	steps = [...]string{"resolve", "connect", "tls", "greeting", "forward", "utf8", "user", "password",
+		"login", "capability", "rejected", "other"}
+	// bounds are the upper limits of the histogram's buckets, in seconds.
+	bounds = [...]float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30}
+)
+
+const (
+	// maxMailhosts bounds the names that are counted one by one; the others are one name together.
+	maxMailhosts   = 500
+	otherMailhosts = "other"
+	maxFailures    = 64 // of one login
+	maxLogin       = time.Hour
+)
+
+// Logins counts logins, by the names of the first mailhosts. At its largest it is a few hundred kilobytes.
+// Its methods may be called by many goroutines.
+type Logins struct {
+	set *metrics.Set
+
+	mu    sync.Mutex
+	hosts map[string]struct{} // that have their own counters
+}
+
+// NewLogins returns a Logins that has counted nothing.
+func NewLogins() *Logins {
+	metrics.ExposeMetadata(true)
+	return &Logins{set: metrics.NewSet(), hosts: map[string]struct{}{"": {}}} // "": none was asked
+}
+
+// Add counts a login. The error is for a report that makes no sense; nothing of it is counted then.
+func (c *Logins) Add(r *relay.Report) error {
+	l, err := parse(r)
+	if err != nil {
+		return err
+	}
+	c.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_logins_total{protocol=%q,result=%q,mailhost=%q}",
+		l.protocol, r.Result, c.label(l.mailhost))).Inc()
+	for _, f := range l.failures {
+		c.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_mailhost_failures_total{mailhost=%q,step=%q}",
+			c.label(f.Mailhost), f.Step)).Inc()
+	}
+	c.set.GetOrCreatePrometheusHistogramExt(fmt.Sprintf("mailproxy_login_seconds{protocol=%q,result=%q}",
+		l.protocol, r.Result), bounds[:]).Update(r.Took.Seconds())
+	return nil
+}
+
+// Write writes the counters in Prometheus' text format.
+func (c *Logins) Write(w io.Writer) { c.set.WritePrometheus(w) }
+
+// login is a report whose texts are fit for labels.
+type login struct {
+	protocol, mailhost string // mailhost: empty = none was asked
+	failures           []relay.Failure
+}
+
+func parse(r *relay.Report) (login, error) {
+	l := login{protocol: strings.ToLower(r.Protocol)}
+	if !slices.Contains(protocols[:], l.protocol) || !slices.Contains(results[:], r.Result) {
+		return l, errors.New("unknown PROTOCOL or RESULT")
+	}
+	if r.Took < 0 || r.Took > maxLogin {
+		return l, errors.New("LOGIN_US is not a number of microseconds")
+	}
+	var err error
+	if r.Mailhost != "" {
+		if l.mailhost, err = mailhostLabel(r.Mailhost); err != nil {
+			return l, err
+		}
+	}
+	if len(r.Failures) > maxFailures {
+		return l, errors.New("too many failures")
+	}
+	for _, f := range r.Failures {
+		if f.Mailhost, err = mailhostLabel(f.Mailhost); err != nil {
+			return l, err
+		}
+		if !slices.Contains(steps[:], f.Step) {
+			f.Step = steps[len(steps)-1]
+		}
+		l.failures = append(l.failures, f)
+	}
+	return l, nil
+}
+
+// mailhostLabel is a host name or an address as the label of a metric: one spelling, and no byte that could
+// be anything else there.
+func mailhostLabel(name string) (string, error) {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if name == "" || len(name) > 300 {
+		return "", errors.New("MAILHOST is not a name of 1 to 300 bytes")
+	}
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte(".-_:%", c) < 0 {
+			return "", fmt.Errorf("MAILHOST cannot hold %q", c)
+		}
+	}
+	return name, nil
+}
+
+// label is a mailhost's name. The first ones that come have their own counters.
+func (c *Logins) label(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.hosts[name]; known {
+		return name
+	}
+	if len(c.hosts) > maxMailhosts {
+		return otherMailhosts
+	}
+	c.hosts[name] = struct{}{}
+	return name
+}

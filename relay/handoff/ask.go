@@ -1,0 +1,93 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/peercred"
+	"mailproxy/internal/text"
+)
+
+// The verbs of an administrator's questions. The answer is any number of TEXT messages and END.
+const (
+	Who   = "WHO"   // the sessions, a Listed each line
+	Kick  = "KICK"  // end those of WHOM, a user or an address; how many there were
+	Stats = "STATS" // the metrics
+)
+
+// MaxAnswer bounds the answer to a question: a million sessions fit.
+const MaxAnswer = 256 << 20
+
+// ErrClosed says that the other end has hung up without an answer.
+var ErrClosed = errors.New("it closed the connection: may this user ask it?")
+
+// ErrTooLong says that an answer is longer than MaxAnswer.
+var ErrTooLong = errors.New("the answer is too long")
+
+// Ask puts a question to the program that listens on socket, which root, this process's user or one of users
+// must have started, and copies the answer to w, until the end of ctx.
+func Ask(ctx context.Context, socket string, users []string, m *Message, w io.Writer) error {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "unixpacket", socket)
+	if err != nil {
+		return err
+	}
+	c := nc.(*net.UnixConn)
+	defer c.Close()
+	if err := peercred.Listener(c, users...); err != nil {
+		return fmt.Errorf("%s: who listens: %w", socket, err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
+	err = exchangeText(c, m, w)
+	if ctx.Err() != nil && err != nil {
+		return fmt.Errorf("%s: no answer: %w", socket, context.Cause(ctx))
+	}
+	return err
+}
+
+// exchangeText sends a question and reads the answer.
+func exchangeText(c *net.UnixConn, m *Message, w io.Writer) error {
+	switch err := Send(c, m); {
+	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+		return ErrClosed
+	case err != nil:
+		return err
+	}
+	for n := 0; ; {
+		a, fds, err := Receive(c)
+		CloseAll(fds)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
+			return ErrClosed
+		case err != nil:
+			return err
+		case a.Verb == "END":
+			return nil
+		case a.Verb != "TEXT":
+			return fmt.Errorf("the answer is %s %s", text.Field(a.Verb), text.Field(a.Fields["REASON"]))
+		}
+		if n += len(a.Body); n > MaxAnswer {
+			return ErrTooLong
+		}
+		if _, err := w.Write(a.Body); err != nil {
+			return err
+		}
+	}
+}
+
+// SendText sends the answer to a question.
+func SendText(c *net.UnixConn, answer []byte) error {
+	for part := range slices.Chunk(answer, MaxPacket/2) {
+		if err := Send(c, &Message{Verb: "TEXT", Body: part}); err != nil {
+			return err
+		}
+	}
+	return Send(c, &Message{Verb: "END"})
+}
