@@ -22,8 +22,8 @@ const (
 	Stats = "STATS" // the metrics
 )
 
-// MaxAnswer bounds the answer to a question: a million sessions fit.
-const MaxAnswer = 256 << 20
+// MaxAnswer bounds the answer to a question: half a million sessions fit.
+const MaxAnswer = 64 << 20
 
 // ErrClosed says that the other end has hung up without an answer.
 var ErrClosed = errors.New("it closed the connection: may this user ask it?")

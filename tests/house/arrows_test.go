@@ -118,6 +118,7 @@ var arrows = map[string][]string{
 	"relay/handoff":       {"relay"},
 	"relay/internal/pump": {},
 	"relay/internal/wire": {},
+	"relay/mailproxyctl":  {"relay/handoff"},
 	"relay/relayd":        {"relay/..."},
 }
 
