@@ -2,10 +2,12 @@ package session
 
 import (
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"mailproxy/tests/clients"
@@ -77,32 +79,36 @@ func TestNoPasswordBeforeTLS(t *testing.T) {
 		"IMAP_TLS_REQUIRED": "1", "POP3_TLS_REQUIRED": "1", "IMAP_STARTTLS": "NO", "POP3_STARTTLS": "NO",
 		"IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN AUTH=LOGIN SASL-IR", "POP3AUTH": "PLAIN LOGIN",
 	}
-	harness.IMAPUnderCourier(t, "127.0.21.1", harness.Bin(t, "imapd-proxy"), env)
-	harness.POP3UnderCourier(t, "127.0.21.1", harness.Bin(t, "pop3d-proxy"), env)
-	for _, c := range clients.All() {
-		if c.Name == "imaplib" {
-			continue // it sends LOGIN whatever the list says
+	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
+		m.Start(t, harness.ProxyOptions{Addr: "127.0.21.1", Env: env})
+		for _, c := range clients.All() {
+			if c.Name == "imaplib" {
+				continue // it sends LOGIN whatever the list says
+			}
+			t.Run(c.Name, func(t *testing.T) { keepsPassword(t, c, user, password) })
 		}
-		port := map[string]string{"IMAP": ":143", "POP3": ":110"}[c.Protocol]
-		t.Run(c.Name, func(t *testing.T) {
-			w := tap(t, "127.0.21.2"+port, "127.0.21.1"+port)
-			s := clients.Server{IMAP: "127.0.21.2:143", POP3: "127.0.21.2:110", User: user, Password: password}
-			if got, err := c.Subjects(t, s); err == nil {
-				t.Errorf("it read %q", got)
-			}
-			said, connections := w.heard()
-			if connections == 0 {
-				t.Error("it did not connect")
-			}
-			for _, secret := range []string{
-				password, base64.StdEncoding.EncodeToString([]byte(password)),
-				base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password)),
-			} {
-				if strings.Contains(said, secret) {
-					t.Errorf("the password went over the wire: %q", said)
-				}
-			}
-		})
+	})
+}
+
+// keepsPassword expects that a client does not log in, and that its password does not go over the wire.
+func keepsPassword(t *testing.T, c clients.Client, user, password string) {
+	port := map[string]string{"IMAP": ":143", "POP3": ":110"}[c.Protocol]
+	w := tap(t, "127.0.21.2"+port, "127.0.21.1"+port)
+	s := clients.Server{IMAP: "127.0.21.2:143", POP3: "127.0.21.2:110", User: user, Password: password}
+	if got, err := c.Subjects(t, s); err == nil {
+		t.Errorf("it read %q", got)
+	}
+	said, connections := w.heard()
+	if connections == 0 {
+		t.Error("it did not connect")
+	}
+	for _, secret := range []string{
+		password, base64.StdEncoding.EncodeToString([]byte(password)),
+		base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password)),
+	} {
+		if strings.Contains(said, secret) {
+			t.Errorf("the password went over the wire: %q", said)
+		}
 	}
 }
 
@@ -111,30 +117,35 @@ func TestNoPasswordBeforeTLS(t *testing.T) {
 func TestPoplibUTF8(t *testing.T) {
 	harness.Userdb(t, harness.Account{Name: "joe", Password: "pw", Options: "mailhost=127.0.21.9"})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	in := harness.Scripted(t, 0, "S: +OK old server\nC: USER joe\nS: +OK\nC: PASS pw\nS: +OK in\nC: STAT\nS: +OK 0 0\nC: QUIT\nS: +OK")
+	in := harness.Scripted(t, 0, `
+		S: +OK old server
+		C: USER joe
+		S: +OK
+		C: PASS pw
+		S: +OK in
+		C: STAT
+		S: +OK 0 0
+		C: QUIT
+		S: +OK`)
 	hangsUp := harness.Scripted(t, 0, "S: +OK old server\nC: UTF8")
-	var mu sync.Mutex
-	asked := 0
+	var asked atomic.Int32
 	harness.NewFakeMailhost(t, "127.0.21.9:110", func(conn net.Conn) error {
-		mu.Lock()
-		asked++
-		first := asked == 2 // the first connection of the front end that offers UTF8
-		mu.Unlock()
-		if first {
+		if asked.Add(1) == 2 { // the first connection of the front end that offers UTF8
 			return hangsUp(conn)
 		}
 		return in(conn)
 	})
-	harness.POP3UnderCourier(t, "127.0.21.3", harness.Bin(t, "pop3d-proxy"), harness.Env{"POP3_PROXY": "1"})
-	harness.POP3UnderCourier(t, "127.0.21.4", harness.Bin(t, "pop3d-proxy"), harness.Env{"POP3_PROXY": "1", "POP3_UTF8": "YES"})
-	for _, c := range []struct{ addr, want string }{
-		{"127.0.21.3", "(0, 0)"}, {"127.0.21.4", "+OK UTF8 enabled\n(0, 0)"},
-	} {
-		got, err := clients.UTF8(t, clients.Server{POP3: c.addr + ":110", User: "joe", Password: "pw"})
-		if err != nil || strings.TrimSpace(got) != c.want {
-			t.Errorf("%s: %q, %v; want %q", c.addr, got, err, c.want)
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		asked.Store(0)
+		for i, c := range []struct{ offer, want string }{{"", "(0, 0)"}, {"YES", "+OK UTF8 enabled\n(0, 0)"}} {
+			p := m.Start(t, harness.ProxyOptions{Addr: fmt.Sprintf("127.0.21.%d", i+3), Protocols: []string{"POP3"},
+				Env: harness.Env{"POP3_UTF8": c.offer}})
+			got, err := clients.UTF8(t, clients.Server{POP3: p.At("POP3"), User: "joe", Password: "pw"})
+			if err != nil || strings.TrimSpace(got) != c.want {
+				t.Errorf("POP3_UTF8=%s: %q, %v; want %q", c.offer, got, err, c.want)
+			}
 		}
-	}
+	})
 }
 
 // A real Dovecot that takes no password on this connection is sent none, and the log says why.
@@ -143,14 +154,31 @@ func TestDovecotWantsTLS(t *testing.T) {
 	harness.Dovecot(t, harness.DovecotOptions{Addr: "127.0.21.8", Accounts: accounts, RequireTLS: true})
 	harness.Userdb(t, harness.Account{Name: "joe", Password: "pw-of-joe", Options: "mailhost=127.0.21.7"})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1"}
-	imap := harness.IMAPUnderCourier(t, "127.0.21.5", harness.Bin(t, "imapd-proxy"), env)
-	pop3 := harness.POP3UnderCourier(t, "127.0.21.5", harness.Bin(t, "pop3d-proxy"), env)
+	harness.EachFrontEnd(t, testDovecotWantsTLS)
+}
+
+func testDovecotWantsTLS(t *testing.T, m *harness.Mode) {
+	p := m.Start(t, harness.ProxyOptions{Addr: "127.0.21.5"})
 	heard := []*wiretap{tap(t, "127.0.21.7:143", "127.0.21.8:143"), tap(t, "127.0.21.7:110", "127.0.21.8:110")}
-	harness.Dialogue(t, "127.0.21.5:143", "S* \\* OK .*\nC: a LOGIN joe pw-of-joe\nS~ a NO \\[UNAVAILABLE\\].*\nC: b LOGOUT\nS* b OK .*\nS-")
-	harness.Dialogue(t, "127.0.21.5:110", "S* \\+OK .*\nC: USER joe\nS* \\+OK .*\nC: PASS pw-of-joe\nS~ -ERR \\[SYS/TEMP\\].*\nC: QUIT\nS* \\+OK.*\nS-")
-	imap.Log.Wait(t, `WARN: Login to 127\.0\.21\.7 failed, .*step=login, user=joe: mailhost takes .*PROXY_TLS`)
-	pop3.Log.Wait(t, `WARN: Login to 127\.0\.21\.7 failed, .*step=user, user=joe: mailhost takes .*PROXY_TLS`)
+	harness.Dialogue(t, p.At("IMAP"), `
+		S* \* OK .*
+		C: a LOGIN joe pw-of-joe
+		S~ a NO \[UNAVAILABLE\].*
+		C: b LOGOUT
+		S* b OK .*
+		S-`)
+	harness.Dialogue(t, p.At("POP3"), `
+		S* \+OK .*
+		C: USER joe
+		S* \+OK .*
+		C: PASS pw-of-joe
+		S~ -ERR \[SYS/TEMP\].*
+		C: QUIT
+		S* \+OK.*
+		S-`)
+	const failed = `WARN: Login to 127\.0\.21\.7 failed, `
+	p.Log("IMAP").Wait(t, failed+`.*step=login, user=joe: mailhost takes .*PROXY_TLS`)
+	p.Log("POP3").Wait(t, failed+`.*step=user, user=joe: mailhost takes .*PROXY_TLS`)
 	for _, w := range heard {
 		if said, connections := w.heard(); connections == 0 || strings.Contains(said, "pw-of-joe") ||
 			strings.Contains(said, base64.StdEncoding.EncodeToString([]byte("\x00joe\x00pw-of-joe"))) {
