@@ -45,22 +45,30 @@ func TestBannable(t *testing.T) {
 	})
 }
 
-// refuseLogins tries the logins through front ends on addr that ask the daemon in folder.
+// refuseLogins tries the logins through front ends on addr that ask the daemon in folder: a process for each
+// connection by Courier's words, a resident one on the second socket, which tells a refusal from a failure.
 func refuseLogins(t *testing.T, c *authlib.Client, folder, addr string, list []refusedLogin) {
 	t.Helper()
 	// The account whose wrong password is tried is there.
 	want(t, c, question{"login", "imap", "fine@example.com", oddPassword}, `home="/h"`)
-	env := harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(folder, "socket"), "LOGIN_FAIL_DELAY": "0",
-		"IMAP_PROXY": "1", "POP3_PROXY": "1"}
+	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
+		p := m.Start(t, harness.ProxyOptions{Addr: addr,
+			Env: harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(folder, "socket")}})
+		refuseEach(t, p, addr, list)
+	})
+}
+
+func refuseEach(t *testing.T, proxy *harness.Proxy, addr string, list []refusedLogin) {
+	t.Helper()
 	for _, p := range []struct {
 		log            *harness.Log
 		port, login    string // login is what the client says, with name and password
 		answer         string // with the code
 		later, refused string // the codes
 	}{
-		{harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env).Log, ":143",
+		{proxy.Log("IMAP"), ":143",
 			"C: a LOGIN %s \"%s\"\n", "a NO [%s] ", "UNAVAILABLE", "AUTHENTICATIONFAILED"},
-		{harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env).Log, ":110",
+		{proxy.Log("POP3"), ":110",
 			"C: USER %s\nS~ \\+OK .*\nC: PASS %s\n", "-ERR [%s] ", "SYS/TEMP", "AUTH"},
 	} {
 		for n, l := range list {

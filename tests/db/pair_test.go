@@ -53,7 +53,7 @@ func runDaemon(t testing.TB, program, folder, modules string, env harness.Env) *
 	if err := os.WriteFile(filepath.Join(folder, "authdaemonrc"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := harness.Start(t, exec.Command(program, "-config", folder, "-user", ""))
+	d := harness.Start(t, exec.Command(program, "-config", folder, "-user", "", "-allow", harness.ResidentUser))
 	socket := filepath.Join(folder, "socket")
 	if !harness.Eventually(func() bool {
 		_, err := (&authlib.Client{Socket: socket}).Lookup(context.Background(),

@@ -81,17 +81,16 @@ func TestPasswordPolicy(t *testing.T) {
 			t.Errorf("authdaemond test: %v: %s", err, out)
 		}
 	}
-	toldStopped(t, folder)
+	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) { toldStopped(t, m, folder) })
 }
 
 // toldStopped has the front ends tell clients of accounts that a policy stops.
-func toldStopped(t *testing.T, folder string) {
+func toldStopped(t *testing.T, m *harness.Mode, folder string) {
 	t.Helper()
 	const addr = "127.0.18.10"
 	socket := filepath.Join(folder, "socket")
-	env := harness.Env{"AUTHDAEMON_SOCKET": socket, "IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
-	imap := harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env)
-	pop3 := harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env)
+	p := m.Start(t, harness.ProxyOptions{Addr: addr, Env: harness.Env{"AUTHDAEMON_SOCKET": socket}})
+	imap, pop3 := p.Log("IMAP"), p.Log("POP3")
 	harness.Dialogue(t, addr+":143", "S~ \\* OK .*\n"+
 		"C: a LOGIN expired@example.com right\nS: a NO [EXPIRED] The password has expired\n"+
 		"C: b LOGIN locked@example.com right\nS~ b NO \\[CONTACTADMIN\\] .*\n"+
@@ -99,12 +98,12 @@ func toldStopped(t *testing.T, folder string) {
 	harness.Dialogue(t, addr+":110", "S~ \\+OK .*\n"+
 		"C: USER expired@example.com\nS~ \\+OK .*\nC: PASS right\nS~ -ERR \\[AUTH\\] .*\n"+
 		"C: USER locked@example.com\nS~ \\+OK .*\nC: PASS right\nS~ -ERR \\[SYS/PERM\\] .*\n")
-	imap.Log.WaitN(t, 1, `INFO: LOGIN DISABLED, user=expired@example.com, .*, protocol=IMAP, `+
+	imap.WaitN(t, 1, `INFO: LOGIN DISABLED, user=expired@example.com, .*, protocol=IMAP, `+
 		`reason=password or account expired$`)
-	imap.Log.WaitN(t, 1, `INFO: LOGIN DISABLED, user=locked@example.com, .*, reason=account locked or disabled$`)
-	pop3.Log.WaitN(t, 2, `INFO: LOGIN DISABLED, `)
-	imap.Log.WaitN(t, 1, `LOGIN FAILED`)
-	if lines := pop3.Log.Find(`LOGIN FAILED`); len(lines) > 0 {
+	imap.WaitN(t, 1, `INFO: LOGIN DISABLED, user=locked@example.com, .*, reason=account locked or disabled$`)
+	pop3.WaitN(t, 2, `INFO: LOGIN DISABLED, `)
+	imap.WaitN(t, 1, `LOGIN FAILED`)
+	if lines := pop3.Find(`LOGIN FAILED`); len(lines) > 0 {
 		t.Errorf("a policy is a failed login: %q", lines)
 	}
 }

@@ -60,20 +60,21 @@ func TestSessions(t *testing.T) {
 		_, _, folder := d.start(t, d.base)
 		addr := fmt.Sprintf("127.0.10.%d", 31+i)
 		env := harness.Env{
-			"AUTHDAEMON_SOCKET": filepath.Join(folder, "socket"), "IMAP_PROXY": "1", "POP3_PROXY": "1",
-			"IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN AUTH=CRAM-MD5 AUTH=CRAM-SHA256",
-			"POP3AUTH":        "PLAIN CRAM-MD5 CRAM-SHA256",
+			"AUTHDAEMON_SOCKET": filepath.Join(folder, "socket"),
+			"IMAP_CAPABILITY":   "IMAP4rev1 AUTH=PLAIN AUTH=CRAM-MD5 AUTH=CRAM-SHA256",
+			"POP3AUTH":          "PLAIN CRAM-MD5 CRAM-SHA256",
 		}
-		harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), env)
-		harness.POP3UnderCourier(t, addr, harness.Bin(t, "pop3d-proxy"), env)
-		for n, a := range sessionUsers {
-			for _, mechanism := range []string{"LOGIN", "PLAIN", "CRAM-MD5", "CRAM-SHA256"} {
-				t.Run(d.module+"/"+mechanism+"/"+a.login, func(t *testing.T) {
-					imapSession(t, addr, mechanism, a, n+1)
-					pop3Session(t, addr, mechanism, a, n+1)
-				})
+		harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
+			m.Start(t, harness.ProxyOptions{Addr: addr, Env: env})
+			for n, a := range sessionUsers {
+				for _, mechanism := range []string{"LOGIN", "PLAIN", "CRAM-MD5", "CRAM-SHA256"} {
+					t.Run(d.module+"/"+mechanism+"/"+a.login, func(t *testing.T) {
+						imapSession(t, addr, mechanism, a, n+1)
+						pop3Session(t, addr, mechanism, a, n+1)
+					})
+				}
 			}
-		}
+		})
 	}
 }
 

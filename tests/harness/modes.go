@@ -24,8 +24,8 @@ type Mode struct {
 var Modes = []Mode{
 	{Name: "per connection", listen: underCouriertcpd, idle: noFrontEnds},
 	{Name: "per connection with relayd", relayd: true, listen: underCouriertcpd, idle: noFrontEnds},
-	{Name: "resident", user: residentUser, listen: resident, idle: noSessions},
-	{Name: "resident with relayd", user: residentUser, relayd: true, listen: resident, idle: noSessions},
+	{Name: "resident", user: ResidentUser, listen: resident, idle: noSessions},
+	{Name: "resident with relayd", user: ResidentUser, relayd: true, listen: resident, idle: noSessions},
 }
 
 // Launched says that a launcher starts a process for each connection, with what it knows of the connection in
@@ -39,7 +39,7 @@ func PerConnection() *Mode {
 
 // Resident is the mode in which one process serves all connections, for tests that are about it.
 func Resident() *Mode {
-	return &Mode{Name: "resident", user: residentUser, listen: resident, idle: noSessions}
+	return &Mode{Name: "resident", user: ResidentUser, listen: resident, idle: noSessions}
 }
 
 // WithRelayd is the mode in which this relayd takes the sessions, for tests that are about relayd.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// residentUser is who a resident front end runs as: it may enter the directory of Courier's authdaemon.
-const residentUser = "courier"
+// ResidentUser is who a resident front end runs as: it may enter the directory of Courier's authdaemon.
+const ResidentUser = "courier"
 
 // localPort is how much higher the port is at which one process a connection serves the local accounts of a
 // resident front end.
@@ -32,7 +32,7 @@ func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 	env := Env{"PROXY_LOCAL": hostPort(o.Addr, localPort+ports[protocol]), "TLS_CACHEFILE": ""}
 	maps.Copy(env, o.Env)
 	at := []string{hostPort(o.Addr, ports[protocol])}
-	args := []string{bin(t, front.program), "-user", residentUser, "-listen", at[0]}
+	args := []string{bin(t, front.program), "-user", ResidentUser, "-listen", at[0]}
 	if o.TLS {
 		at = append(at, hostPort(o.Addr, ports[protocol+"S"]))
 		args = append(args, "-listen", "tls:"+at[1])
@@ -99,7 +99,7 @@ func noSessions(t testing.TB, p *Proxy) {
 // Readable makes a secret file one that the resident front ends may read too, and nobody else but root.
 func Readable(t testing.TB, path string) {
 	t.Helper()
-	_, gid, err := ids(residentUser)
+	_, gid, err := ids(ResidentUser)
 	if err == nil {
 		err = os.Chown(path, 0, gid)
 	}

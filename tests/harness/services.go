@@ -49,7 +49,7 @@ func authdaemond(t testing.TB, program, modules string, settings Env) *Service {
 	}
 	writeAuthdaemonrc(t, filepath.Join(s.Config, "authdaemonrc"), modules, own)
 	// Front ends that run as root may ask anyway.
-	cmd := exec.Command(program, "-config", s.Config, "-allow", residentUser)
+	cmd := exec.Command(program, "-config", s.Config, "-allow", ResidentUser)
 	cmd.Env = baseEnv()
 	s.Process = Start(t, cmd)
 	s.ready(t, "answer on its socket", func() bool { return accepts(s.Socket) })
