@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -26,6 +25,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
 )
 
@@ -170,19 +170,15 @@ func ratios(s, base []sample) sample {
 	return median(r)
 }
 
-// timerSlack is that of the daemons, in ns: TimerSlackNSec= of the unit that the package installs.
-const timerSlack = 1e6
-
 // start starts one of the daemons with a module.
-func start(b *testing.B, name, module string) *harness.Process {
+func start(b *testing.B, name, module string) (p *harness.Process) {
 	b.Helper()
-	// A process inherits the timer slack of the thread that starts it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0); err != nil {
-		b.Fatal(err)
-	}
-	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // its own again
+	measure.WithTimerSlack(b, func() { p = startDaemon(b, name, module) })
+	return p
+}
+
+func startDaemon(b *testing.B, name, module string) *harness.Process {
+	b.Helper()
 	switch name {
 	case "Courier":
 		return harness.CourierAuthdaemond(b, module, nil)

@@ -15,26 +15,20 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"mailproxy/tests/bench/mailhost"
+	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
 )
 
 func TestMain(m *testing.M) {
-	if os.Args[0] == mailhostName {
-		os.Exit(runMailhost())
+	if mailhost.Started() {
+		os.Exit(mailhost.Run())
 	}
 	os.Exit(harness.Main(m))
 }
 
-// raiseLimit takes all descriptors that this process may have, and leaves its children's alone.
-func raiseLimit() {
-	var l unix.Rlimit
-	if unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &l) == nil {
-		l.Cur = l.Max
-		_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &l, nil)
-	}
-}
+// mailhostAddr is where the accounts are.
+const mailhostAddr = "127.0.0.2"
 
 // settle is how long sessions are left alone before they are measured: longer than anything that tidies up
 // waits.
@@ -51,14 +45,14 @@ type memory struct {
 	cgroupTotalBytes int64
 }
 
-// measure logs n sessions in through a set-up, one measurement at each number in ns.
-func measure(b *testing.B, s setup, encrypted bool, ns []int) (all []memory) {
+// memoryOf logs n sessions in through a set-up, one measurement at each number in ns.
+func memoryOf(b *testing.B, s setup, encrypted bool, ns []int) (all []memory) {
 	b.Helper()
-	raiseLimit()
+	mailhost.RaiseLimit()
 	harness.Userdb(b, harness.Account{Name: "ann", Password: "secret", Options: "mailhost=127.0.0.2"})
 	harness.CourierAuthdaemond(b, "authuserdb", nil)
-	startMailhost(b)
-	g := newGroup(b)
+	mailhost.Start(b, mailhostAddr)
+	g := measure.NewGroup(b)
 	addr := s.start(b, g, encrypted)
 	var warm crowd
 	warm.grow(b, 8, addr, encrypted)
@@ -66,18 +60,18 @@ func measure(b *testing.B, s setup, encrypted bool, ns []int) (all []memory) {
 	warm.close()
 	time.Sleep(
 		settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
-	private0, _ := g.private(b)
-	cgroup0, cpu0 := g.usage(b), g.seconds(b)
+	private0, _ := g.Private(b)
+	cgroup0, cpu0 := g.Usage(b), g.Seconds(b)
 	var c crowd
 	defer func() { c.close() }()
 	for _, n := range ns {
 		c.grow(b, n, addr, encrypted)
-		cpu := g.seconds(b) - cpu0
+		cpu := g.Seconds(b) - cpu0
 		c.alive(b)
 		time.Sleep(
 			settle) // until what gives memory back when idle has done so: the pause belongs to the measurement
-		private, processes := g.private(b)
-		cgroup := g.usage(b)
+		private, processes := g.Private(b)
+		cgroup := g.Usage(b)
 		all = append(
 			all,
 			memory{n: n, private: float64(private-private0) / float64(n), cgroup: float64(cgroup-cgroup0) / float64(n),
@@ -95,7 +89,7 @@ func BenchmarkIdle(b *testing.B) {
 			for _, n := range numbers(1000) {
 				b.Run(fmt.Sprintf("%s/%s/N=%d", s.name, kind(encrypted), n), func(b *testing.B) {
 					for b.Loop() {
-						m := measure(b, s, encrypted, []int{n})[0]
+						m := memoryOf(b, s, encrypted, []int{n})[0]
 						b.ReportMetric(m.private/1024, "KiB-private/session")
 						b.ReportMetric(m.total/1024, "KiB-private-in-all/session")
 						b.ReportMetric(m.cgroup/1024, "KiB-cgroup/session")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
 )
 
@@ -16,11 +17,13 @@ import (
 // IMAPS.
 type setup struct {
 	name  string
-	start func(b *testing.B, g *group, encrypted bool) (addr string)
+	start func(b *testing.B, g *measure.Group, encrypted bool) (addr string)
 }
 
 var setups = []setup{
 	{"relayd", startOurs(true)},
+	{"resident", startResident(false)},
+	{"resident-relayd", startResident(true)},
 	{"process", startOurs(false)},
 	{"courier", startCourier},
 	{"dovecot", startDovecot},
@@ -29,19 +32,40 @@ var setups = []setup{
 }
 
 // startOurs runs imapd-proxy under couriertcpd, with relayd or without.
-func startOurs(relayd bool) func(*testing.B, *group, bool) string {
-	return func(b *testing.B, g *group, encrypted bool) string {
+func startOurs(relayd bool) func(*testing.B, *measure.Group, bool) string {
+	return func(b *testing.B, g *measure.Group, encrypted bool) string {
 		env := harness.Env{"IMAP_PROXY": "1"}
 		if relayd {
 			s := harness.PlainRelayd(b)
-			g.add(b, s.Cmd.Process.Pid)
+			g.Add(b, s.Cmd.Process.Pid)
 			env["RELAY_SOCKET"] = s.Socket
 		}
 		return tcpd(b, g, encrypted, env, harness.PlainBin(b, "imapd-proxy"))
 	}
 }
 
-func startCourier(b *testing.B, g *group, encrypted bool) string {
+// startResident runs imapd-proxy as one process for all, with relayd or with its own engine.
+func startResident(relayd bool) func(*testing.B, *measure.Group, bool) string {
+	return func(b *testing.B, g *measure.Group, encrypted bool) string {
+		socket := ""
+		if relayd {
+			s := harness.PlainRelayd(b)
+			g.Add(b, s.Cmd.Process.Pid)
+			socket = s.Socket
+		}
+		// Most descriptors are for sessions.
+		args := []string{"/usr/bin/env", "-i", "IMAP_PROXY=1", "MAXUNAUTH=100", "RELAY_SOCKET=" + socket}
+		addr, listen := "127.0.1.1:143", "127.0.1.1:143"
+		if encrypted {
+			addr, listen = "127.0.1.1:993", "tls:127.0.1.1:993"
+			args = append(args, "TLS_CERTFILE="+certificate(b))
+		}
+		args = append(args, harness.PlainBin(b, "imapd-proxy"), "-user", "courier", "-listen", listen)
+		return launch(b, g, addr, exec.Command(args[0], args[1:]...))
+	}
+}
+
+func startCourier(b *testing.B, g *measure.Group, encrypted bool) string {
 	program := []string{harness.CourierIMAPLogin}
 	env := harness.Env{"IMAP_PROXY": "1"}
 	if encrypted {
@@ -50,7 +74,7 @@ func startCourier(b *testing.B, g *group, encrypted bool) string {
 	return tcpd(b, g, encrypted, env, program...)
 }
 
-func tcpd(b *testing.B, g *group, encrypted bool, env harness.Env, program ...string) string {
+func tcpd(b *testing.B, g *measure.Group, encrypted bool, env harness.Env, program ...string) string {
 	b.Helper()
 	addr, port := "127.0.1.1", 143
 	if encrypted {
@@ -64,7 +88,7 @@ func tcpd(b *testing.B, g *group, encrypted bool, env harness.Env, program ...st
 		Options: []string{
 			"-maxprocs=20000", "-maxperip=20000",
 		}, Program: append(program, harness.CourierIMAPD, "Maildir")})
-	g.add(b, p.Cmd.Process.Pid)
+	g.Add(b, p.Cmd.Process.Pid)
 	return fmt.Sprintf("%s:%d", addr, port)
 }
 
@@ -101,19 +125,9 @@ func write(b *testing.B, text string) string {
 	return path
 }
 
-func launch(b *testing.B, g *group, addr string, cmd *exec.Cmd) string {
+func launch(b *testing.B, g *measure.Group, addr string, cmd *exec.Cmd) string {
 	b.Helper()
-	// The shell joins the group before it becomes the program: all its memory counts.
-	sh := exec.Command(
-		"/bin/sh",
-		append(
-			[]string{
-				"-c",
-				`for g in ` + g.memory + ` ` + g.cpu + `; do echo $$ >$g/cgroup.procs; done; ulimit -n $(ulimit -Hn); exec "$@"`,
-				"sh",
-			},
-			cmd.Args...)...)
-	p := harness.Start(b, sh)
+	p := harness.Start(b, g.Command(cmd.Args...))
 	if !harness.Eventually(func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
@@ -127,7 +141,7 @@ func launch(b *testing.B, g *group, addr string, cmd *exec.Cmd) string {
 }
 
 // startDovecot runs Dovecot's login processes as a proxy, in their mode for high performance.
-func startDovecot(b *testing.B, g *group, encrypted bool) string {
+func startDovecot(b *testing.B, g *measure.Group, encrypted bool) string {
 	dir := harness.Dir(b)
 	ssl, cert := "no", ""
 	if encrypted {
@@ -180,7 +194,7 @@ service anvil {
 }
 
 // startNginx runs nginx's mail proxy; its authentication service is here, outside the group.
-func startNginx(b *testing.B, g *group, encrypted bool) string {
+func startNginx(b *testing.B, g *measure.Group, encrypted bool) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -218,7 +232,7 @@ mail {
 }
 
 // startPerdition runs perdition's IMAP proxy, a process for each session.
-func startPerdition(b *testing.B, g *group, encrypted bool) string {
+func startPerdition(b *testing.B, g *measure.Group, encrypted bool) string {
 	addr := "127.0.1.5:143"
 	port, protocol := "143", "IMAP4"
 	var ssl []string

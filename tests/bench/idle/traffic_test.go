@@ -9,18 +9,20 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/tests/bench/mailhost"
+	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
 )
 
 // world starts what every set-up needs and the set-up itself.
-func world(b *testing.B, s setup, encrypted bool) (g *group, addr string) {
+func world(b *testing.B, s setup, encrypted bool) (g *measure.Group, addr string) {
 	b.Helper()
-	raiseLimit()
+	mailhost.RaiseLimit()
 	congestion(b)
 	harness.Userdb(b, harness.Account{Name: "ann", Password: "secret", Options: "mailhost=127.0.0.2"})
 	harness.CourierAuthdaemond(b, "authuserdb", nil)
-	startMailhost(b)
-	g = newGroup(b)
+	mailhost.Start(b, mailhostAddr)
+	g = measure.NewGroup(b)
 	return g, s.start(b, g, encrypted)
 }
 
@@ -38,8 +40,8 @@ func congestion(b *testing.B) {
 }
 
 const (
-	bulk  = 1 << 30  // bytes of one transfer
-	piece = 64 << 10 // bytes that client and mailhost read and write at once: the same in both directions
+	bulk  = 1 << 30        // bytes of one transfer
+	piece = mailhost.Piece // what client and mailhost read and write at once: the same in both directions
 )
 
 // BenchmarkBulk: CPU time of the proxy for a GiB to the client, and for one from it.
@@ -54,20 +56,20 @@ func BenchmarkBulk(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					cpu := g.seconds(b)
+					cpu := g.Seconds(b)
 					if err := c.download(bulk); err != nil {
 						b.Fatal(err)
 					}
-					down = append(down, g.seconds(b)-cpu)
-					cpu = g.seconds(b)
+					down = append(down, g.Seconds(b)-cpu)
+					cpu = g.Seconds(b)
 					if err := c.upload(bulk); err != nil {
 						b.Fatal(err)
 					}
-					up = append(up, g.seconds(b)-cpu)
+					up = append(up, g.Seconds(b)-cpu)
 					c.Close()
 				}
-				b.ReportMetric(median(down), "s-CPU/GiB-down")
-				b.ReportMetric(median(up), "s-CPU/GiB-up")
+				b.ReportMetric(measure.Median(down), "s-CPU/GiB-down")
+				b.ReportMetric(measure.Median(up), "s-CPU/GiB-up")
 			})
 		}
 	}
@@ -105,11 +107,6 @@ func (c *client) upload(n int) error {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
-
-func median(x []float64) float64 {
-	slices.Sort(x)
-	return x[len(x)/2]
-}
 
 // BenchmarkLatency: the round trip of a NOOP while nobody else is there, and beside as many idle sessions as
 // descriptors allow.
@@ -159,7 +156,7 @@ func BenchmarkActive(b *testing.B) {
 					var wg sync.WaitGroup
 					var mu sync.Mutex
 					failed, total := error(nil), 0
-					cpu, start := g.seconds(b), time.Now()
+					cpu, start := g.Seconds(b), time.Now()
 					for b.Loop() {
 						for _, x := range c {
 							wg.Go(func() {
@@ -182,7 +179,7 @@ func BenchmarkActive(b *testing.B) {
 						b.Fatal(failed)
 					}
 					b.ReportMetric(float64(total)/time.Since(start).Seconds(), "round-trips/s")
-					b.ReportMetric((g.seconds(b)-cpu)/float64(total)*1e6, "µs-CPU/round-trip")
+					b.ReportMetric((g.Seconds(b)-cpu)/float64(total)*1e6, "µs-CPU/round-trip")
 				})
 			}
 		}

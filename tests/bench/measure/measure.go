@@ -102,25 +102,34 @@ func number(v float64) string {
 // CPU returns the processor time that processes and all their ended and waited-for children have used,
 // user and system together. The kernel takes it from the scheduler's clock and shows it in steps of 10 ms:
 // measure at least a second.
-func CPU(t testing.TB, pids ...int) time.Duration {
+func CPU(t testing.TB, pids ...int) (sum time.Duration) {
 	t.Helper()
-	var ticks int64
 	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		used, err := cpu(pid)
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The second field, the program's name, may hold anything but ends with the last parenthesis.
-		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-		for _, field := range fields[11:15] { // utime, stime, cutime, cstime
-			n, err := strconv.ParseInt(field, 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ticks += n
-		}
+		sum += used
 	}
-	return time.Duration(ticks) * (time.Second / 100)
+	return sum
+}
+
+func cpu(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field, the program's name, may hold anything but ends with the last parenthesis.
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	var ticks int64
+	for _, field := range fields[11:15] { // utime, stime, cutime, cstime
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * (time.Second / 100), nil
 }
 
 // Children returns the processes that a process has started itself and that are still there.
