@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	xscram "github.com/xdg-go/scram"
-
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
 	"mailproxy/authlib/scram"
@@ -71,7 +69,7 @@ func hashOf(mechanism string) scram.Hash {
 	return scram.SHA256()
 }
 
-// scramServer is the server's side of one exchange. The messages are the library's business; what an account
+// scramServer is the server's side of one exchange. The messages and proofs are package scram's; what an account
 // is, and what a name without one looks like, are decided here.
 //
 // All names look alike: the salt of one that has no stored keys - there is no such account, or its password
@@ -79,17 +77,17 @@ func hashOf(mechanism string) scram.Hash {
 // for. Keys are computed when the proof has come, as the answer to a wrong one is delayed and thus tells
 // nothing about how long that takes.
 type scramServer struct {
-	name string // the mechanism, in upper case
-	hash scram.Hash
-	opts Options
-	// nonce makes the server's part of the nonce; nil = the library's, which is random.
-	nonce func() string
+	name  string // the mechanism, in upper case
+	hash  scram.Hash
+	opts  Options
+	nonce func() string // the server's part of the nonce
 
-	conv    *xscram.ServerConversation
+	server  *scram.Server // nil = the client has not said its first message
+	binding []byte        // the data of the binding that the client has chosen
 	user    string
 	account *authlib.Account // nil = none, or none that can log in this way
 	stored  bool             // keys are the account's, and complete
-	keys    scram.Keys       // their slices are the library's as well
+	keys    scram.Keys
 	proved  bool
 }
 
@@ -100,7 +98,7 @@ func newSCRAM(name string, o Options) (Exchange, error) {
 	if Binds(name) && len(o.Bindings) == 0 {
 		return nil, ErrUnknownMechanism
 	}
-	return &scramServer{name: name, hash: hashOf(name), opts: o}, nil
+	return &scramServer{name: name, hash: hashOf(name), opts: o, nonce: scram.Nonce}, nil
 }
 
 // Credentials is part of Exchange. The name is known as soon as it has been said.
@@ -120,7 +118,7 @@ func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
 			return nil, false, ErrMalformed
 		}
 		return nil, true, nil
-	case s.conv != nil:
+	case s.server != nil:
 		return s.final(string(response))
 	case response == nil:
 		return []byte{}, false, nil
@@ -130,86 +128,78 @@ func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
 
 // first answers the client's first message, which names the user.
 func (s *scramServer) first(message string) ([]byte, bool, error) {
-	if err := s.begin(message); err != nil {
+	m, err := scram.ParseClientFirst(message)
+	if err != nil {
+		return nil, false, ErrMalformed
+	}
+	if err := s.bind(m); err != nil {
 		return nil, false, err
 	}
-	reply, err := s.conv.Step(message)
-	if err != nil {
-		return nil, false, s.judge(reply, err)
+	if err := s.lookup(m); err != nil {
+		return nil, false, err
 	}
+	server, reply := s.hash.Begin(m, s.nonce(), s.keys)
+	s.server = server
 	return []byte(reply), false, nil
 }
 
-// begin chooses the channel binding that the client wants to use.
-func (s *scramServer) begin(message string) error {
-	flag, _, _ := strings.Cut(message, ",")
-	kind, bound := strings.CutPrefix(flag, "p=")
-	if bound != Binds(s.name) {
-		return fmt.Errorf("%w: %s with the flag %.1q", ErrBinding, s.name, flag)
+// bind chooses the channel binding that the client wants to use (RFC 5802 section 6).
+func (s *scramServer) bind(m *scram.ClientFirst) error {
+	if (m.Flag == scram.Binds) != Binds(s.name) {
+		return fmt.Errorf("%w: %s with the flag %.1q", ErrBinding, s.name, m.Flag)
 	}
-	var binding xscram.ChannelBinding
-	i := slices.IndexFunc(s.opts.Bindings, func(b Binding) bool { return b.Type == kind })
-	if bound && i < 0 {
-		return fmt.Errorf("%w: no channel binding of the type that the client wants", ErrBinding)
+	switch m.Flag {
+	case scram.ServerCannot:
+		if Known(s.hash.Name+plus, s.opts) {
+			return fmt.Errorf("%w: the client was not shown %s", ErrBinding, s.hash.Name+plus)
+		}
+	case scram.Binds:
+		i := slices.IndexFunc(s.opts.Bindings, func(b Binding) bool { return b.Type == m.Type })
+		if i < 0 {
+			return fmt.Errorf("%w: no channel binding of the type that the client wants", ErrBinding)
+		}
+		s.binding = s.opts.Bindings[i].Data
 	}
-	// For a client that does not bind it only matters whether it should have known that it could.
-	if Known(s.hash.Name+plus, s.opts) {
-		b := s.opts.Bindings[max(i, 0)]
-		binding = xscram.ChannelBinding{Type: xscram.ChannelBindingType(b.Type), Data: b.Data}
-	}
-	server, err := xscram.HashGeneratorFcn(s.hash.New).NewServer(s.lookup)
-	if err != nil {
-		return err
-	}
-	if s.nonce != nil {
-		server.WithNonceGenerator(s.nonce)
-	}
-	s.conv = server.NewConversationWithChannelBinding(binding)
 	return nil
 }
 
-// lookup finds what the library needs to answer the first message. Errors of its own come back through judge.
-func (s *scramServer) lookup(user string) (xscram.StoredCredentials, error) {
-	none := xscram.StoredCredentials{}
-	if err := Check(user, ""); err != nil {
-		return none, err
+// lookup finds the keys of the name in the client's first message, or makes some.
+func (s *scramServer) lookup(m *scram.ClientFirst) error {
+	if err := Check(m.User, ""); err != nil {
+		return err
 	}
-	s.user = user
-	if authzid := s.conv.AuthzID(); authzid != "" && authzid != user {
-		return none, fmt.Errorf("%w: authorization identity differs from the user", ErrMalformed)
+	s.user = m.User
+	if m.AuthzID != "" && m.AuthzID != m.User {
+		return fmt.Errorf("%w: authorization identity differs from the user", ErrMalformed)
 	}
 	secret, err := s.opts.SCRAM.Secret()
 	if err != nil {
-		return none, err
+		return err
 	}
-	account, err := s.opts.SCRAM.Account(user)
+	account, err := s.opts.SCRAM.Account(s.user)
 	switch {
 	case errors.Is(err, authlib.ErrExpired), errors.Is(err, authlib.ErrLocked):
-		return none, err
+		return err
 	case errors.Is(err, authlib.ErrRefused):
 	case err != nil:
-		return none, err
+		return err
 	default:
 		if err := s.take(account); err != nil {
-			return none, err
+			return err
 		}
 	}
-	if !s.stored {
-		s.keys = scram.Keys{
-			Salt:       s.salt(secret),
-			Iterations: s.opts.SCRAM.Iterations,
-			Stored:     make([]byte, s.hash.Size),
-			Server:     make([]byte, s.hash.Size),
-		}
-		// Nobody's, until final knows better.
-		if _, err := rand.Read(s.keys.Stored); err != nil {
-			return none, err
-		}
+	if s.stored {
+		return nil
 	}
-	return xscram.StoredCredentials{
-		KeyFactors: xscram.KeyFactors{Salt: string(s.keys.Salt), Iters: s.keys.Iterations},
-		StoredKey:  s.keys.Stored, ServerKey: s.keys.Server,
-	}, nil
+	s.keys = scram.Keys{
+		Salt:       s.salt(secret),
+		Iterations: s.opts.SCRAM.Iterations,
+		Stored:     make([]byte, s.hash.Size),
+		Server:     make([]byte, s.hash.Size),
+	}
+	// Nobody's, until final knows better.
+	_, err = rand.Read(s.keys.Stored)
+	return err
 }
 
 // take looks what the account has to log in with. As for a login with a password nobody gets in where the
@@ -251,31 +241,17 @@ func (s *scramServer) final(message string) ([]byte, bool, error) {
 		if err != nil {
 			return nil, false, err
 		}
-		copy(s.keys.Stored, made.Stored)
-		copy(s.keys.Server, made.Server)
+		s.keys = made
 	}
-	reply, err := s.conv.Step(message)
+	reply, err := s.server.Finish(message, s.binding, s.keys)
 	switch {
-	case err != nil:
-		return nil, false, s.judge(reply, err)
-	case s.account == nil || !s.conv.Valid():
+	case errors.Is(err, scram.ErrBinding):
+		return nil, false, ErrBinding
+	case errors.Is(err, scram.ErrProof), err == nil && s.account == nil:
 		return nil, false, authlib.ErrRefused
+	case err != nil:
+		return nil, false, ErrMalformed
 	}
 	s.proved = true
 	return []byte(reply), false, nil
-}
-
-// judge says what an error of the library is. Its text is not passed on: it repeats the client's words, and
-// what the binding should be.
-func (s *scramServer) judge(reply string, err error) error {
-	switch reply {
-	case xscram.ErrInvalidProof:
-		return authlib.ErrRefused
-	case xscram.ErrChannelBindingsDontMatch, xscram.ErrServerDoesSupportChannelBinding,
-		xscram.ErrChannelBindingNotSupported, xscram.ErrUnsupportedChannelBindingType:
-		return ErrBinding
-	case xscram.ErrUnknownUser: // lookup's own
-		return err
-	}
-	return ErrMalformed
 }

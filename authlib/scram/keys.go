@@ -1,6 +1,7 @@
 // Package scram holds the keys that an account database stores for SCRAM (RFC 5802, RFC 7677) in place of a
 // password: making them, reading them, writing them. Who has them can verify a password and a client's proof,
-// and can neither log in with them nor read the password from them.
+// and can neither log in with them nor read the password from them. The exchange with a client is here too, as
+// messages in and messages out; package sasl knows which keys are whose.
 //
 // The written form is that of Dovecot: "{SCRAM-SHA-256}ITERATIONS,SALT,STORED-KEY,SERVER-KEY", the last three
 // in base64. PostgreSQL has the same values in another order: SCRAM-SHA-256$ITERATIONS:SALT$STORED:SERVER.
@@ -18,8 +19,6 @@ import (
 	"hash"
 	"strconv"
 	"strings"
-
-	"github.com/xdg-go/stringprep"
 )
 
 // Iterations of PBKDF2: those of new keys, and the most that stored ones may ask for.
@@ -112,15 +111,6 @@ func (h Hash) Make(clear string, iterations int) (Keys, error) {
 // for example, counts as it is.
 func (h Hash) Derive(clear string, salt []byte, iterations int) (Keys, error) {
 	return h.derive(Prepare(clear), salt, iterations)
-}
-
-// Prepare is SASLprep (RFC 4013), and the identity for what it does not allow.
-func Prepare(password string) string {
-	prepared, err := stringprep.SASLprep.Prepare(password)
-	if err != nil || prepared == "" {
-		return password
-	}
-	return prepared
 }
 
 func (h Hash) derive(clear string, salt []byte, iterations int) (Keys, error) {

@@ -1,0 +1,154 @@
+package scram
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrMalformed says that a client's message is not what RFC 5802 section 7 asks for.
+	ErrMalformed = errors.New("malformed SCRAM message")
+	// ErrProof says that the client does not know the password.
+	ErrProof = errors.New("wrong SCRAM proof")
+	// ErrBinding says that the client sees another TLS connection than the server.
+	ErrBinding = errors.New("SCRAM channel binding differs")
+)
+
+// How a client binds to the channel, the first character of its first message (RFC 5802 section 6).
+const (
+	CannotBind   = 'n'
+	ServerCannot = 'y' // it could, and has not seen that the server can
+	Binds        = 'p'
+)
+
+// ClientFirst is what the client's first message says.
+type ClientFirst struct {
+	Flag byte
+	// Type is that of the channel binding where Flag is Binds.
+	Type string
+	// AuthzID may be empty; User is not decoded any further than RFC 5802 section 5.1 does.
+	AuthzID, User string
+
+	header, bare, nonce string
+}
+
+// ParseClientFirst reads the client's first message. The error is ErrMalformed.
+func ParseClientFirst(message string) (*ClientFirst, error) {
+	field := strings.SplitN(message, ",", 3)
+	if len(field) < 3 {
+		return nil, ErrMalformed
+	}
+	m := &ClientFirst{header: field[0] + "," + field[1] + ",", bare: field[2]}
+	kind, binds := strings.CutPrefix(field[0], "p=")
+	switch {
+	case binds && kind != "":
+		m.Flag, m.Type = Binds, kind
+	case field[0] == "n" || field[0] == "y":
+		m.Flag = field[0][0]
+	default:
+		return nil, ErrMalformed
+	}
+	name, ok := strings.CutPrefix(field[1], "a=")
+	if !ok && field[1] != "" {
+		return nil, ErrMalformed
+	}
+	if m.AuthzID, ok = decodeName(name); !ok {
+		return nil, ErrMalformed
+	}
+	// Extensions may follow the nonce; "m=" in place of the name is one that this server would have to know.
+	field = strings.Split(m.bare, ",")
+	name, ok = strings.CutPrefix(field[0], "n=")
+	if !ok || len(field) < 2 {
+		return nil, ErrMalformed
+	}
+	if m.User, ok = decodeName(name); !ok {
+		return nil, ErrMalformed
+	}
+	if m.nonce, ok = strings.CutPrefix(field[1], "r="); !ok || !printable(m.nonce) {
+		return nil, ErrMalformed
+	}
+	return m, nil
+}
+
+// decodeName reads a saslname: "=2C" is a comma, "=3D" an equals sign, and there is no other one.
+func decodeName(s string) (string, bool) {
+	rest := strings.NewReplacer("=2C", "", "=3D", "").Replace(s)
+	return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(s), !strings.Contains(rest, "=")
+}
+
+// printable says whether s can be a nonce.
+func printable(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// Nonce makes the server's part of a nonce.
+func Nonce() string { return rand.Text() }
+
+// Server is the server's side of an exchange, from its first message on.
+type Server struct {
+	hash        Hash
+	client      *ClientFirst
+	nonce, said string
+}
+
+// Begin answers the client's first message. nonce is the server's part of it, see Nonce; of keys only salt and
+// iterations matter.
+func (h Hash) Begin(m *ClientFirst, nonce string, keys Keys) (s *Server, message string) {
+	s = &Server{hash: h, client: m, nonce: m.nonce + nonce}
+	s.said = fmt.Sprintf("r=%s,s=%s,i=%d", s.nonce, base64.StdEncoding.EncodeToString(keys.Salt), keys.Iterations)
+	return s, s.said
+}
+
+// Finish verifies the client's final message, and answers it with the server's own proof. binding is the data of
+// the channel binding that the client has chosen. The error is ErrMalformed, ErrBinding or ErrProof.
+func (s *Server) Finish(message string, binding []byte, keys Keys) (string, error) {
+	last := strings.LastIndexByte(message, ',')
+	if last < 0 {
+		return "", ErrMalformed
+	}
+	without := message[:last]
+	field := strings.Split(without, ",")
+	if len(field) < 2 { // more are extensions, which the proof covers
+		return "", ErrMalformed
+	}
+	channel, ok := decode(field[0], "c=")
+	proof, found := decode(message[last+1:], "p=")
+	if !ok || !found || !strings.HasPrefix(field[1], "r=") {
+		return "", ErrMalformed
+	}
+	want := []byte(s.client.header)
+	if s.client.Flag == Binds {
+		want = append(want, binding...)
+	}
+	switch {
+	case !hmac.Equal(channel, want):
+		return "", ErrBinding
+	case field[1] != "r="+s.nonce, len(proof) != s.hash.Size:
+		return "", ErrMalformed
+	}
+	all := s.client.bare + "," + s.said + "," + without
+	clientKey := make([]byte, s.hash.Size)
+	subtle.XORBytes(clientKey, proof, s.hash.mac(keys.Stored, all))
+	stored := s.hash.New()
+	stored.Write(clientKey)
+	clear(clientKey) // with it one could log in
+	if !hmac.Equal(stored.Sum(nil), keys.Stored) {
+		return "", ErrProof
+	}
+	return "v=" + base64.StdEncoding.EncodeToString(s.hash.mac(keys.Server, all)), nil
+}
+
+// decode reads a field in base64.
+func decode(field, name string) ([]byte, bool) {
+	text, ok := strings.CutPrefix(field, name)
+	if !ok || strings.ContainsAny(text, "\r\n") { // which the decoder skips
+		return nil, false
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(text)
+	return raw, err == nil
+}
