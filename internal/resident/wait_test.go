@@ -125,7 +125,7 @@ func TestIdleRace(t *testing.T) {
 			}
 		}
 	}()
-	for n := range 200 {
+	for n := range 40 {
 		c, err := i.p.connect(false)
 		if err == nil {
 			_, err = io.WriteString(c, "a LOGOUT\r\n")
