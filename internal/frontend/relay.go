@@ -99,12 +99,28 @@ func (c *Conn) carryThere(ctx context.Context, session *relay.Session) error {
 
 // carryHere gives the session to the engine.
 func (c *Conn) carryHere(ctx context.Context, session *relay.Session) error {
-	if session.Info.Protocol != "" {
-		c.Report(relay.LoginOK, session.Info.Mailhost)
+	mailhost := session.Info.Mailhost
+	report := session.Info.Protocol != ""
+	if report && c.server.DropRoot != nil { // while relayd still knows this process by its rights
+		c.Report(relay.LoginOK, mailhost)
 	}
 	if err := c.dropRoot(); err != nil {
 		return &dropRootError{err}
 	}
+	err := c.carryByEngine(ctx, session)
+	switch {
+	case !report:
+	case err == nil:
+		c.Report(relay.LoginOK, mailhost)
+	case errors.Is(err, relay.ErrLimit):
+		c.Report(relay.LoginLimit, mailhost)
+	default:
+		c.Report(relay.LoginTemporary, mailhost)
+	}
+	return err
+}
+
+func (c *Conn) carryByEngine(ctx context.Context, session *relay.Session) error {
 	if c.server.Engine == nil {
 		return relay.ErrUnavailable
 	}

@@ -44,6 +44,8 @@ type Options struct {
 	TooMany func(remoteIP string)
 	// Relayd is asked to carry a session first; nil = nobody.
 	Relayd Relayd
+	// Reports are told of logins that Relayd is given no session of; nil = Relayd.
+	Reports login.Reports
 	// Engine returns what carries a session that Relayd does not take. It is called after DropRoot.
 	Engine func() (relay.Carrier, error)
 	// DropRoot gives up root rights for a session that goes on in this process; nil = there are none to give
@@ -96,6 +98,9 @@ func New(o Options) (*Server, error) {
 	if o.System == nil {
 		o.System = RealSystem()
 	}
+	if o.Reports == nil && o.Relayd != nil {
+		o.Reports = o.Relayd
+	}
 	system := o.System
 	mailhosts := &mailhost.Dialer{
 		Config: o.Config, Port: o.Protocol.Port, TLSPort: o.Protocol.TLSPort, Health: o.Health,
@@ -104,7 +109,7 @@ func New(o Options) (*Server, error) {
 	}
 	service := &login.Service{
 		Protocol: &o.Protocol.Protocol, Config: o.Config, Auth: o.Auth, Throttle: o.Throttle, TooMany: o.TooMany,
-		Reports:   o.Relayd,
+		Reports:   o.Reports,
 		Mailhosts: mailhosts, System: &system.System,
 	}
 	if o.Local == nil {

@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -51,6 +52,13 @@ func (s *Sockets) Leave(environ []string, in *Inherited) ([]string, []syscall.Co
 		}
 		names, conns = append(names, name), append(conns, c)
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.Named)) {
+		c, ok := s.Named[name].(syscall.Conn)
+		if !ok {
+			return nil, nil, fmt.Errorf("%s: a %T cannot be left to another process", name, s.Named[name])
+		}
+		names, conns = append(names, name), append(conns, c)
+	}
 	return append(own(environ), variableInherit+"="+strings.Join(names, ",")), conns, nil
 }
 
@@ -86,6 +94,9 @@ func (s *Sockets) takeAs(name string, f *os.File) error {
 	case inheritSocket, inheritSocketTLS:
 		defer f.Close()
 		return s.take(f, name == inheritSocketTLS)
+	case Admin, Metrics:
+		defer f.Close()
+		return s.takeNamed(f, name)
 	case inheritHandoff, inheritPredecessor:
 		c, err := successor.Conn(f)
 		switch {

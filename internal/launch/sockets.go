@@ -19,6 +19,8 @@ import (
 // Sockets are the listening sockets of a process that serves every connection to them.
 type Sockets struct {
 	Listeners []*Listener
+	// Named are the sockets that clients have nothing to do with, by name: Admin, Metrics.
+	Named map[string]net.Listener
 	// Wait says that an inetd has handed over its own socket and waits for this process to end (inetd's and
 	// xinetd's "wait").
 	Wait bool
@@ -84,6 +86,9 @@ func (s *Sockets) Close() {
 	for _, l := range s.Listeners {
 		l.Close()
 	}
+	for _, l := range s.Named {
+		l.Close()
+	}
 }
 
 // takePassed takes systemd's sockets, sd_listen_fds(3).
@@ -99,11 +104,19 @@ func (s *Sockets) takePassed(environment config.Raw) error {
 			name = names[i]
 		}
 		f := os.NewFile(uintptr(firstListenFD+i), "socket "+name)
-		err := s.take(f, slices.Contains(nameTLS, name))
+		var err error
+		if isNamed(name) {
+			err = s.takeNamed(f, name)
+		} else {
+			err = s.take(f, slices.Contains(nameTLS, name))
+		}
 		f.Close()
 		if err != nil {
 			return err
 		}
+	}
+	if len(s.Listeners) == 0 {
+		return errors.New("the launcher has passed no socket for clients")
 	}
 	return nil
 }

@@ -45,10 +45,13 @@ func Run(
 		return serveOne(ctx, p, request, command, usage)
 	}
 	defer sockets.Close()
+	if err == nil && usage == nil {
+		err = sockets.OpenNamed(command.admin, command.metrics)
+	}
 	switch {
 	case usage != nil:
 		sockets.Log.Critf("usage: %s [-config FILE]... [-user NAME] [-listen [tls:]IP:PORT]... "+
-			"[-linger DURATION] [-idle DURATION]: %v", p.Name, usage)
+			"[-admin PATH] [-metrics unix:PATH|HOST:PORT] [-linger DURATION] [-idle DURATION]: %v", p.Name, usage)
 		return 1
 	case err != nil:
 		sockets.Log.Critf("%v", err)
@@ -122,6 +125,8 @@ type command struct {
 	version bool
 	configs []string
 	listen  []string
+	admin   string
+	metrics string
 	user    string
 	linger  time.Duration
 	idle    time.Duration
@@ -137,6 +142,8 @@ func parse(name string, args []string) (command, error) {
 	flags.Func("config", "read settings from `FILE`; may be repeated", appendTo(&c.configs))
 	flags.Func("listen", "serve all connections to `[tls:]IP:PORT`; may be repeated", appendTo(&c.listen))
 	flags.StringVar(&c.user, "user", "", "become user `NAME` once the sockets are open (resident only)")
+	flags.StringVar(&c.admin, "admin", "", "answer administrators on the unix socket `PATH` (resident only)")
+	flags.StringVar(&c.metrics, "metrics", "", "serve Prometheus on `unix:PATH|HOST:PORT` (resident only)")
 	flags.DurationVar(&c.linger, "linger", 24*time.Hour,
 		"keep what a reload cannot pass on for `DURATION` (resident only)")
 	flags.DurationVar(&c.idle, "idle", 5*time.Minute,

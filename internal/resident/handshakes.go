@@ -23,9 +23,9 @@ type handshakes struct {
 	limit *limits.Handshakes
 }
 
-func newHandshakes(c *config.Config) handshakes {
+func newHandshakes(c *config.Config, certificates *tlsconf.Memory) handshakes {
 	return handshakes{
-		frontend.FileTLS{Settings: c.TLS, Memory: &tlsconf.Memory{}},
+		frontend.FileTLS{Settings: c.TLS, Memory: certificates},
 		limits.NewHandshakes(cmp.Or(c.Limits.Handshakes, runtime.GOMAXPROCS(0))),
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 	"mailproxy/internal/maillog"
+	"mailproxy/internal/tlsconf"
 	"mailproxy/relay/engine"
 )
 
@@ -60,7 +61,8 @@ func serving(
 		t.Fatal(err)
 	}
 	log = &record{}
-	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}, conns: newConnections()}
+	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}, conns: newConnections(),
+		numbers: newNumbers(), certificates: &tlsconf.Memory{}}
 	s.entrance = newEntrance(10, "* BYE\r\n", s.log)
 	s.server, err = frontend.New(frontend.Options{
 		Protocol: &frontend.Protocol{Protocol: login.Protocol{Name: "IMAP", Service: "imap"}, Serve: serve},

@@ -19,6 +19,7 @@ const answerTime = 10 * time.Second
 type predecessors struct {
 	log    *maillog.Log
 	engine *engine.Engine
+	taken  func() // told of each session; nil: nobody
 
 	mu      sync.Mutex
 	conns   map[*net.UnixConn]struct{}
@@ -91,8 +92,11 @@ func (p *predecessors) converse(c *net.UnixConn) {
 		switch {
 		case err == nil && m.Verb == "CARRY":
 			_, err = p.engine.TakeMessage(m, fds, func() error { return handoff.Answer(c, "OK", "") })
-			if err != nil {
+			switch {
+			case err != nil:
 				err = handoff.Refuse(c, err)
+			case p.taken != nil:
+				p.taken()
 			}
 		case err == nil:
 			handoff.CloseAll(fds)

@@ -54,6 +54,7 @@ func (s *service) reload(ctx context.Context) reloaded {
 	}
 	s.accepting.stop()
 	s.predecessors.pause()
+	s.administration.stop()
 	sessions := 0
 	err = s.carrier.handOver(handoff.NewPeer(n.carry), func() (err error) {
 		if err = tell(ctx, n.carry, s.inherited()); err == nil {
@@ -64,6 +65,7 @@ func (s *service) reload(ctx context.Context) reloaded {
 	if err != nil {
 		s.predecessors.resume()
 		s.accepting.start()
+		s.administration.start()
 		return fail("does not take over", err)
 	}
 	s.predecessors.close()

@@ -27,6 +27,7 @@ import (
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/successor"
 	"mailproxy/internal/throttle"
+	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
 )
@@ -91,6 +92,9 @@ type service struct {
 	entrance        *entrance
 	failures        *throttle.Memory
 	health          *mailhost.Health
+	certificates    *tlsconf.Memory
+	numbers         *numbers
+	administration  *administration
 	accepting       *acceptor
 	predecessors    *predecessors
 	reserve         successor.Reserve
@@ -126,6 +130,7 @@ func start(o Options) (*service, error) {
 	}
 	s := &service{
 		log: o.Sockets.Log, sockets: o.Sockets, conns: newConnections(), failures: throttle.NewMemory(),
+		certificates: &tlsconf.Memory{}, numbers: newNumbers(),
 		args: o.Args, environ: o.Sockets.Environ, linger: o.Linger, idle: o.Idle,
 	}
 	// By now: the file may be replaced by another version, which is then started under this name.
@@ -154,15 +159,17 @@ func start(o Options) (*service, error) {
 	options := frontend.Options{
 		Protocol: o.Program.Protocol, Log: s.log,
 		Auth:   auth,
-		Engine: func() (relay.Carrier, error) { return s.carrier, nil },
-		TLS:    newHandshakes(c),
+		Engine: func() (relay.Carrier, error) { return counted{s.carrier, s.numbers}, nil },
+		TLS:    countedTLS{newHandshakes(c, s.certificates), s.numbers.set},
 	}
 	s.limitAddresses(&options, c)
+	options.TooMany = s.numbers.refused(options.TooMany)
 	s.health = newHealth(c, s.log)
 	options.Health = s.health
 	relayd := frontend.NewRelayd(c)
 	relayd.Keep = relaydConnections
-	options.Relayd = relayd
+	options.Relayd = handOvers{relayd, s.numbers.set}
+	options.Reports = reports{relayd, s.numbers.logins}
 	if s.server, err = newServer(options, c); err == nil {
 		s.overTLS, err = newServer(options, c.OverTLS())
 	}
@@ -174,6 +181,7 @@ func start(o Options) (*service, error) {
 		before = o.Sockets.Inherited.Predecessors
 	}
 	s.predecessors = newPredecessors(s.log, s.engine, before...)
+	s.predecessors.taken = func() { s.numbers.Taken.Add(1) }
 	s.accepting = newAcceptor(s.log, s.sockets, s.conns)
 	return s, nil
 }
@@ -190,8 +198,9 @@ func newServer(o frontend.Options, c *config.Config) (*frontend.Server, error) {
 }
 
 // ended logs a session that did not end in order.
-func (s *service) ended(info relay.Info, _ relay.Stats, err error) {
+func (s *service) ended(info relay.Info, st relay.Stats, err error) {
 	s.conns.touch()
+	s.numbers.Ended(st, err)
 	if err != nil {
 		frontend.LogBroken(s.log, info, err)
 	}

@@ -25,8 +25,10 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.accepting.enter = func(l *launch.Listener, c launch.Conn) bool {
+		s.numbers.connections.Add(1)
 		entered := s.entrance.enter()
 		if !entered {
+			s.numbers.turnedAway.Add(1)
 			s.entrance.turnAway(c, l.TLS)
 		}
 		return entered
@@ -42,10 +44,13 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	s.reserve.Fill()
 	s.predecessors.resume()
 	s.accepting.start()
+	s.administration = newAdministration(s)
+	s.administration.start()
 	notify("READY=1", mainPID(os.Getpid()))
 
 	err := s.wait(ctx, cancel, signals)
 	cancel()
+	s.administration.close()
 	s.accepting.close()
 	s.predecessors.pause()
 	s.predecessors.close()
@@ -157,6 +162,7 @@ func (s *service) replaced(ctx context.Context, r reloaded, again bool, signals 
 	// systemd has to know before this process ends: else it takes the service for ended, and stops the new
 	// process.
 	notify("READY=1", mainPID(r.process.Pid))
+	s.administration.close()
 	s.accepting.close()
 	s.passedOn(r)
 	if again { // what it was about may have come after the new process had looked

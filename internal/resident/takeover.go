@@ -21,6 +21,7 @@ func (s *service) takeOver(ctx context.Context, in *launch.Inherited) error {
 	if err != nil {
 		return err
 	}
+	s.numbers.Taken.Add(int64(n))
 	if err := learn(s.inherited(), <-heard); err != nil {
 		s.log.Warnf("failed logins before the reload are forgotten: %v", err)
 	}

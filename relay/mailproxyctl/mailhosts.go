@@ -23,6 +23,7 @@ type mailhost struct {
 
 // address is one that logins go to, as one program sees it.
 type address struct {
+	Mailhost   string     `json:"mailhost"`
 	Address    string     `json:"address"`
 	State      string     `json:"state"`
 	Since      *time.Time `json:"since,omitempty"`
@@ -80,14 +81,15 @@ func (c *config) mailhosts(ctx context.Context, s screen) ([]program, error) {
 		return programs, nil
 	}
 	fmt.Fprintln(s.w)
-	t = table{columns: []column{{name: "ADDRESS"}, {name: "STATE"}, {"FOR", true}, {"LOGINS", true},
-		{"WAITING", true}, {"TURNED-AWAY", true}, {name: "PROGRAM"}}}
+	t = table{columns: []column{{name: "MAILHOST"}, {name: "ADDRESS"}, {name: "STATE"}, {"FOR", true},
+		{"LOGINS", true}, {"WAITING", true}, {"TURNED", true}, {name: "PROGRAM"}}}
 	for _, x := range addresses {
 		since := ""
 		if x.Since != nil {
 			since = age(s.now.Sub(*x.Since))
 		}
-		t.add(x.Address, x.State, since, count(x.UnderWay), count(x.Waiting), count(x.TurnedAway), x.Program)
+		t.add(x.Mailhost, x.Address, x.State, since, count(x.UnderWay), count(x.Waiting),
+			count(x.TurnedAway), x.Program)
 	}
 	t.write(s.w, s.width)
 	return programs, nil
@@ -136,18 +138,20 @@ func (a answers) addresses() []address {
 			if !isAddress || name == "" {
 				continue
 			}
-			if of[name] == nil {
-				of[name] = &address{Address: name, State: stateUp, Program: a.programs[i].Program}
+			key := x.Labels["mailhost"] + " " + name
+			if of[key] == nil {
+				of[key] = &address{Mailhost: x.Labels["mailhost"], Address: name, State: stateUp,
+					Program: a.programs[i].Program}
 			}
-			of[name].note(kind, x.Value)
+			of[key].note(kind, x.Value)
 		}
 		for _, x := range of {
 			list = append(list, *x)
 		}
 	}
 	slices.SortFunc(list, func(a, b address) int {
-		return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Address, b.Address),
-			cmp.Compare(a.Program, b.Program))
+		return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Mailhost, b.Mailhost),
+			cmp.Compare(a.Address, b.Address), cmp.Compare(a.Program, b.Program))
 	})
 	return list
 }

@@ -90,11 +90,12 @@ var (
 		handoff.Stats: "mailproxy_sessions 1\n" +
 			"mailproxy_logins_total{protocol=\"imap\",result=\"ok\",mailhost=\"mail1\"} 4\n" +
 			"mailproxy_logins_total{protocol=\"imap\",result=\"temporary\",mailhost=\"mail2\"} 9\n" +
-			"mailproxy_mailhost_address_down{address=\"192.0.2.2:143\"} 1\n" +
-			"mailproxy_mailhost_address_down_since_seconds{address=\"192.0.2.2:143\"} 1795694100\n" +
-			"mailproxy_mailhost_address_turned_away{address=\"192.0.2.2:143\"} 41\n" +
-			"mailproxy_mailhost_address_down{address=\"192.0.2.1:143\"} 0\n" +
-			"mailproxy_mailhost_address_logins{address=\"192.0.2.1:143\"} 7\n",
+			"mailproxy_mailhost_address_down{mailhost=\"mail2\",address=\"192.0.2.2:143\"} 1\n" +
+			"mailproxy_mailhost_address_down_since_seconds{mailhost=\"mail2\",address=\"192.0.2.2:143\"}" +
+			" 1795694100\n" +
+			"mailproxy_mailhost_address_turned_away{mailhost=\"mail2\",address=\"192.0.2.2:143\"} 41\n" +
+			"mailproxy_mailhost_address_down{mailhost=\"mail2\",address=\"192.0.2.1:143\"} 0\n" +
+			"mailproxy_mailhost_address_logins{mailhost=\"mail2\",address=\"192.0.2.1:143\"} 7\n",
 	}
 )
 

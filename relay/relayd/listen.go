@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/metrics"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/unixsocket"
 )
@@ -91,7 +92,12 @@ func (in *inherited) takeAs(name string, f *os.File) error {
 func (in *inherited) listen(c *config, log *logger) error {
 	if in.socket == nil {
 		// Everybody may connect: callers are known by their user.
-		l, err := c.listenUnix(unix.SOCK_SEQPACKET, c.socket)
+		user, err := c.socketUser()
+		if err != nil {
+			return err
+		}
+		socket := unixsocket.Socket{Path: c.socket, Type: unix.SOCK_SEQPACKET, Mode: 0o666, User: user}
+		l, err := socket.Listen()
 		if err != nil {
 			return err
 		}
@@ -102,38 +108,32 @@ func (in *inherited) listen(c *config, log *logger) error {
 	if in.metrics != nil || c.metrics == "" {
 		return nil
 	}
-	if path, isUnix := strings.CutPrefix(c.metrics, "unix:"); isUnix {
-		l, err := c.listenUnix(unix.SOCK_STREAM, path)
-		if err != nil { // sessions matter more
-			log.line(fmt.Sprintf("ERR: relayd: no metrics: %v", err))
-			return nil
-		}
-		in.metrics = l.UnixListener
-		in.remove = append(in.remove, l.Remove)
-		return nil
-	}
-	host, _, err := net.SplitHostPort(c.metrics)
+	user, err := c.socketUser()
 	if err != nil {
+		return err
+	}
+	l, remove, err := metrics.Listen(c.metrics, user)
+	switch {
+	case err != nil && strings.HasPrefix(c.metrics, "unix:"): // sessions matter more
+		log.line(fmt.Sprintf("ERR: relayd: no metrics: %v", err))
+	case err != nil:
 		return fmt.Errorf("-metrics: %w", err)
+	default:
+		in.metrics = l
+		if remove != nil {
+			in.remove = append(in.remove, remove)
+		}
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("-metrics: %s is not this machine's own address", host)
-	}
-	in.metrics, err = net.Listen("tcp", c.metrics)
-	return err
+	return nil
 }
 
-// listenUnix makes a socket to which everybody may connect who may enter its directory.
-func (c *config) listenUnix(kind int, path string) (*unixsocket.Listener, error) {
-	socket := unixsocket.Socket{Path: path, Type: kind, Mode: 0o666}
-	if c.user != "" && os.Getuid() == 0 {
-		uid, gid, err := lookup(c.user)
-		if err != nil {
-			return nil, err
-		}
-		socket.User = &unixsocket.User{UID: int(uid), GID: int(gid)}
+// socketUser is who this process becomes; nil: it stays what it is.
+func (c *config) socketUser() (*unixsocket.User, error) {
+	if c.user == "" || os.Getuid() != 0 {
+		return nil, nil
 	}
-	return socket.Listen()
+	uid, gid, err := lookup(c.user)
+	return &unixsocket.User{UID: int(uid), GID: int(gid)}, err
 }
 
 // removeFiles removes the files of sockets that were made here.

@@ -17,8 +17,8 @@ const module = "mailproxy/"
 var leaves = []string{
 	"internal/facts", "internal/guard", "internal/haproxy", "internal/hostlist", "internal/identity",
 	"internal/journal", "internal/limits", "internal/line", "internal/metrics", "internal/peercred",
-	"internal/shellfile", "internal/smallfile", "internal/spelling", "internal/successor", "internal/systemd", "internal/text",
-	"internal/throttle", "internal/unixsocket", "internal/version",
+	"internal/shellfile", "internal/smallfile", "internal/spelling", "internal/successor", "internal/systemd",
+	"internal/text", "internal/throttle", "internal/unixsocket", "internal/version",
 	"relay/tlsrecord", // needs nothing of relay
 }
 
@@ -63,6 +63,8 @@ var arrows = map[string][]string{
 		"internal/maillog",
 		"internal/tlsconf",
 		"relay",
+		"relay/admin",
+		"relay/counters",
 		"relay/engine",
 		"relay/handoff",
 	},

@@ -1,0 +1,165 @@
+package resident
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"mailproxy/internal/frontend"
+	"mailproxy/internal/mailhost"
+	"mailproxy/internal/tlsconf"
+	"mailproxy/relay"
+	"mailproxy/relay/counters"
+)
+
+// prefix begins the name of every metric. Those that relayd has as well have its names.
+const prefix = "mailproxy_"
+
+// numbers are what a resident front end counts.
+type numbers struct {
+	counters.Sessions
+	logins  *counters.Logins
+	set     *metrics.Set // what has labels
+	started time.Time
+
+	connections           atomic.Int64 // that were accepted
+	turnedAway, ofAddress atomic.Int64 // by MAXUNAUTH, by MAXUNAUTHPERIP
+}
+
+func newNumbers() *numbers {
+	return &numbers{logins: counters.NewLogins(), set: metrics.NewSet(), started: time.Now()}
+}
+
+// refused says that MAXUNAUTHPERIP has turned a client away, and passes that on.
+func (n *numbers) refused(next func(string)) func(string) {
+	return func(remoteIP string) {
+		n.ofAddress.Add(1)
+		if next != nil {
+			next(remoteIP)
+		}
+	}
+}
+
+// handOvers counts the sessions that relayd is offered.
+type handOvers struct {
+	frontend.Relayd
+	set *metrics.Set
+}
+
+// Carry is part of relay.Carrier.
+func (h handOvers) Carry(ctx context.Context, s *relay.Session) error {
+	err := h.Relayd.Carry(ctx, s)
+	h.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_handovers_total{result=%q}", handOverResult(err))).Inc()
+	return err
+}
+
+// reports takes reports of logins to relayd where there is one, which counts them; else they are counted
+// here. So no login is counted twice.
+type reports struct {
+	relayd frontend.Relayd
+	logins *counters.Logins
+}
+
+// Available is part of login.Reports: somebody counts in any case.
+func (r reports) Available() bool { return true }
+
+// Report is part of login.Reports.
+func (r reports) Report(l *relay.Report) error {
+	if r.relayd.Available() && r.relayd.Report(l) == nil {
+		return nil
+	}
+	return r.logins.Add(l)
+}
+
+// counted counts the sessions that a Carrier takes.
+type counted struct {
+	relay.Carrier
+	numbers *numbers
+}
+
+// Carry is part of relay.Carrier.
+func (c counted) Carry(ctx context.Context, s *relay.Session) error {
+	err := c.Carrier.Carry(ctx, s)
+	if err == nil {
+		c.numbers.Taken.Add(1)
+	}
+	return err
+}
+
+// countedTLS counts handshakes.
+type countedTLS struct {
+	frontend.TLS
+	set *metrics.Set
+}
+
+// Handshake is part of frontend.TLS.
+func (t countedTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Options) (*tlsconf.Conn, error) {
+	c, err := t.TLS.Handshake(ctx, conn, o)
+	if err != nil {
+		t.set.GetOrCreateCounter("mailproxy_tls_failures_total").Inc()
+		return nil, err
+	}
+	state := c.ConnectionState()
+	t.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_tls_handshakes_total{version=%q,resumed=\"%t\"}",
+		tlsVersion(state.Version), state.DidResume)).Inc()
+	return c, nil
+}
+
+// metrics writes the state in Prometheus' text format.
+func (s *service) metrics(w io.Writer) {
+	n := s.numbers
+	_, capacity := capacity(int(s.entrance.max))
+	n.Write(w, prefix, s.engine.Totals(), capacity)
+	counters.WriteGauges(w, prefix, map[string]int{"connections": int(s.entrance.now.Load())})
+	down, busy := s.health.TurnedAway()
+	counters.WriteCounters(w, prefix, map[string]int64{
+		"connections_total":                n.connections.Load(),
+		"mailhosts_down_turned_away_total": int64(down),
+		"mailhosts_busy_turned_away_total": int64(busy),
+	})
+	labelled(w, "connections_refused_total", metrics.WriteCounterUint64, map[string]int64{
+		`{limit="MAXUNAUTH"}`: n.turnedAway.Load(), `{limit="MAXUNAUTHPERIP"}`: n.ofAddress.Load(),
+	})
+	writeHealth(w, s.health.States())
+	s.writeCertificates(w)
+	counters.WriteProcess(w, prefix, n.started)
+	n.set.WritePrometheus(w)
+	n.logins.Write(w)
+}
+
+// maxShown bounds the addresses and the certificates that are shown one by one.
+const maxShown = 500
+
+// writeHealth writes what is known of mailhosts' addresses at which logins are under way or have failed.
+func writeHealth(w io.Writer, states []mailhost.State) {
+	down, since, underWay := map[string]int64{}, map[string]int64{}, map[string]int64{}
+	waiting, turned := map[string]int64{}, map[string]int64{}
+	for _, x := range states[:min(len(states), maxShown)] {
+		labels := fmt.Sprintf("{mailhost=%q,address=%q}", x.Host, x.Addr)
+		down[labels], underWay[labels], waiting[labels] = 0, int64(x.UnderWay), int64(x.Waiting)
+		turned[labels] = int64(x.Turned)
+		if x.Down {
+			down[labels], since[labels] = 1, x.Since.Unix()
+		}
+	}
+	const address = "mailhost_address_"
+	labelled(w, address+"down", metrics.WriteGaugeUint64, down)
+	labelled(w, address+"down_since_seconds", metrics.WriteGaugeUint64, since)
+	labelled(w, address+"logins", metrics.WriteGaugeUint64, underWay)
+	labelled(w, address+"waiting", metrics.WriteGaugeUint64, waiting)
+	labelled(w, address+"turned_away", metrics.WriteGaugeUint64, turned)
+}
+
+// writeCertificates writes when the certificates end that clients have been given.
+func (s *service) writeCertificates(w io.Writer) {
+	ends := map[string]int64{}
+	for _, c := range s.certificates.Ends(maxShown) {
+		ends[fmt.Sprintf("{file=%q,kind=%q}", c.File, c.Kind)] = c.NotAfter.Unix()
+	}
+	labelled(w, "certificate_expiry_timestamp_seconds", metrics.WriteGaugeUint64, ends)
+}
