@@ -4,7 +4,7 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X mailproxy/internal/version.Version=$(VERSION)
 BIN      ?= bin
-PROGRAMS := imapd-proxy pop3d-proxy authlib/authdaemond relay/relayd
+PROGRAMS := imapd-proxy pop3d-proxy authlib/authdaemond relay/relayd relay/mailproxyctl
 
 .PHONY: help build lint test soak bench demo install packages deb release clean
 
@@ -74,6 +74,7 @@ install: build
 	ln -sf ../lib/mailproxy/imapd-proxy ../lib/mailproxy/pop3d-proxy $(DESTDIR)$(PREFIX)/sbin
 	ln -sf ../lib/mailproxy/authdaemond $(DESTDIR)$(PREFIX)/sbin/mailproxy-authdaemond
 	ln -sf ../lib/mailproxy/relayd $(DESTDIR)$(PREFIX)/sbin/mailproxy-relayd
+	ln -sf ../lib/mailproxy/mailproxyctl $(DESTDIR)$(PREFIX)/sbin/mailproxyctl
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man5 man8)
 	install -m 0644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 0644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8

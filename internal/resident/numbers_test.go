@@ -36,7 +36,8 @@ func TestOneCount(t *testing.T) {
 		relayd fakeRelayd
 		here   int
 	}{
-		{fakeRelayd{available: true}, 0}, {fakeRelayd{}, 1}, {fakeRelayd{available: true, err: errors.New("gone")}, 1},
+		{fakeRelayd{available: true}, 0}, {fakeRelayd{}, 1},
+		{fakeRelayd{available: true, err: errors.New("gone")}, 1},
 	} {
 		n := newNumbers()
 		r := reports{&tc.relayd, n.logins}
@@ -46,7 +47,8 @@ func TestOneCount(t *testing.T) {
 		}
 		var out strings.Builder
 		n.logins.Write(&out)
-		here := strings.Count(out.String(), `mailproxy_logins_total{protocol="imap",result="refused",mailhost=""} 1`)
+		const line = `mailproxy_logins_total{protocol="imap",result="refused",mailhost=""} 1`
+		here := strings.Count(out.String(), line)
 		if here != tc.here || here+tc.relayd.reported != 1 {
 			t.Errorf("%+v: %d here, %d by relayd", tc, here, tc.relayd.reported)
 		}

@@ -13,10 +13,10 @@ import (
 )
 
 // programFolders are the main packages whose programs tests run.
-var programFolders = []string{"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd"}
+var programFolders = []string{"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd", "relay/mailproxyctl"}
 
-// Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond" or
-// "relayd". It is built with the race detector when the test is.
+// Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond",
+// "relayd" or "mailproxyctl". It is built with the race detector when the test is.
 func Bin(t testing.TB, name string) string {
 	t.Helper()
 	if raceEnabled {

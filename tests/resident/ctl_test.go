@@ -1,0 +1,111 @@
+package resident
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mailproxy/tests/harness"
+)
+
+// administer starts a resident front end with an admin socket, whose path it returns.
+func administer(t *testing.T, s side, relayd *harness.Service) (*frontEnd, string) {
+	t.Helper()
+	f := newFrontEnd(t, s, relayd)
+	socket := filepath.Join(harness.Dir(t), "admin")
+	args := f.arguments(t, "-listen", f.addr(), "-admin", socket)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = f.env
+	f.Process = harness.Start(t, cmd)
+	if !harness.Eventually(func() bool { return harness.Listening(t, f.addr()) }) {
+		t.Fatalf("nobody listens:\n%s", f.Log)
+	}
+	return f, socket
+}
+
+// TestControl: sessions that relayd carries and those of two resident front ends, in one list; logins that add
+// up; sessions ended by user and by address. A reload changes nothing of it.
+func TestControl(t *testing.T) {
+	harness.Site{Mailboxes: users}.Start(t)
+	relayd := harness.Relayd(t)
+	imap, imapSocket := administer(t, sides[0], nil)
+	pop3, pop3Socket := administer(t, sides[1], relayd)
+	options := []string{"-user", "courier", "-socket", "relayd=" + relayd.Socket,
+		"-socket", "imapd-proxy=" + imapSocket, "-socket", "pop3d-proxy=" + pop3Socket}
+	ctl := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command(harness.Bin(t, "mailproxyctl"), append(options, args...)...)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", args, err, &stderr)
+		}
+		return string(out)
+	}
+	carla := harness.Dialogue(t, imap.addr(), as(imap.login, "carla"))
+	dora := harness.Dialogue(t, imap.addr(), as(imap.login, "dora"))
+	popped := harness.Dialogue(t, pop3.addr(), as(pop3.login, "carla"))
+	imap.reload(t)
+
+	var who struct {
+		Sessions []struct{ User, Protocol, Mailhost, Program string }
+	}
+	if err := json.Unmarshal([]byte(ctl("who", "-json")), &who); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, x := range who.Sessions {
+		got[fmt.Sprint(x.User, " ", x.Protocol, " ", x.Program)] = true
+	}
+	for _, want := range []string{"carla IMAP imapd-proxy", "dora IMAP imapd-proxy", "carla POP3 relayd"} {
+		if !got[want] {
+			t.Errorf("no %s in %v", want, got)
+		}
+	}
+	if len(who.Sessions) != 3 {
+		t.Errorf("%d sessions", len(who.Sessions))
+	}
+	table := ctl("who")
+	if lines := strings.Split(table, "\n"); len(lines) != 5 || !strings.HasPrefix(lines[0], "USER ") {
+		t.Errorf("who:\n%s", table)
+	}
+	var stats struct {
+		Samples []struct {
+			Name, Program string
+			Labels        map[string]string
+			Value         float64
+		}
+	}
+	if err := json.Unmarshal([]byte(ctl("stats", "-json")), &stats); err != nil {
+		t.Fatal(err)
+	}
+	pop3Logins := 0.0
+	for _, x := range stats.Samples {
+		if x.Name == "mailproxy_logins_total" && x.Labels["protocol"] == "pop3" {
+			pop3Logins += x.Value
+		}
+		if x.Name == "mailproxy_handovers_total" && (x.Program != "pop3d-proxy" || x.Value != 1) {
+			t.Errorf("hand-overs: %+v", x)
+		}
+	}
+	if pop3Logins != 1 {
+		t.Errorf("%v POP3 logins in all programs, not 1", pop3Logins)
+	}
+	if hosts := ctl("mailhosts"); !strings.Contains(hosts, harness.CourierHost+" ") {
+		t.Errorf("mailhosts:\n%s", hosts)
+	}
+	if n := ctl("kick", "dora"); n != "1\n" {
+		t.Errorf("kick dora: %q", n)
+	}
+	dora.MustPlay(t, "S-\n")
+	carla.MustPlay(t, imap.work)
+	if n := ctl("kick", "127.0.0.1"); n != "2\n" {
+		t.Errorf("kick 127.0.0.1: %q", n)
+	}
+	carla.MustPlay(t, "S-\n")
+	popped.MustPlay(t, "S-\n")
+}
