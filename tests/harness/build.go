@@ -13,7 +13,9 @@ import (
 )
 
 // programFolders are the main packages whose programs tests run.
-var programFolders = []string{"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd", "relay/mailproxyctl"}
+var programFolders = []string{
+	"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd", "relay/mailproxyctl",
+}
 
 // Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond",
 // "relayd" or "mailproxyctl". It is built with the race detector when the test is.

@@ -184,6 +184,7 @@ var belongs = map[string]string{
 	"/usr/lib/mailproxy/pop3d-proxy":                        "root:root:755",
 	"/usr/lib/mailproxy/authdaemond":                        "root:root:755",
 	"/usr/lib/mailproxy/relayd":                             "root:root:755",
+	"/usr/lib/mailproxy/mailproxyctl":                       "root:root:755",
 	"/usr/share/man/man8/imapd-proxy.8.gz":                  "root:root:644",
 	"/usr/lib/sysusers.d/mailproxy.conf":                    "root:root:644",
 	"/run/mailproxy":                                        "root:root:755",

@@ -230,6 +230,10 @@ func (m *machine) testResidentReload(t *testing.T) {
 		for _, port := range ports {
 			visits = append(visits, m.visit(t, port, "ann@example.com"), m.visit(t, port, "joe"))
 		}
+		name := strings.TrimSuffix(unit, "-resident.service")
+		if who := m.run(t, "/usr/sbin/mailproxyctl", "who"); strings.Count(who, " "+name+"\n") != 2*len(ports) {
+			t.Errorf("mailproxyctl who, with %d sessions:\n%s", 2*len(ports), who)
+		}
 		c := m.load(t)
 		c.more(t, 20)
 		for range 3 {

@@ -26,8 +26,8 @@ func administer(t *testing.T, s side, relayd *harness.Service) (*frontEnd, strin
 	return f, socket
 }
 
-// TestControl: sessions that relayd carries and those of two resident front ends, in one list; logins that add
-// up; sessions ended by user and by address. A reload changes nothing of it.
+// TestControl: sessions that relayd carries and those of two resident front ends, in one list; logins that
+// add up; sessions ended by user and by address. A reload changes nothing of it.
 func TestControl(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
 	relayd := harness.Relayd(t)
