@@ -53,8 +53,10 @@ func startResident(relayd bool) func(*testing.B, *measure.Group, bool) string {
 			g.Add(b, s.Cmd.Process.Pid)
 			socket = s.Socket
 		}
+		auth := harness.PlainAuthdaemond(b, "authuserdb", nil) // it takes many questions on a connection
 		// Most descriptors are for sessions.
-		args := []string{"/usr/bin/env", "-i", "IMAP_PROXY=1", "MAXUNAUTH=100", "RELAY_SOCKET=" + socket}
+		args := []string{"/usr/bin/env", "-i", "IMAP_PROXY=1", "MAXUNAUTH=100", "RELAY_SOCKET=" + socket,
+			"AUTHDAEMON_SOCKET=" + auth.Socket}
 		addr, listen := "127.0.1.1:143", "127.0.1.1:143"
 		if encrypted {
 			addr, listen = "127.0.1.1:993", "tls:127.0.1.1:993"
