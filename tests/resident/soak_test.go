@@ -92,7 +92,7 @@ func newSoakWorld(t *testing.T, relayd bool) *soakWorld {
 	cmd := exec.Command(harness.PlainBin(t, "imapd-proxy"), "-user", "courier", "-listen", soakAddr+":143",
 		"-listen", "tls:"+soakAddr+":993")
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "GOTRACEBACK=all", "IMAP_PROXY=1", "RELAY_SOCKET=" + socket,
-		"AUTHDAEMON_SOCKET=" + auth.Socket, "TLS_CERTFILE=" + file, "LOGIN_FAIL_DELAY=0", "MAXUNAUTHPERIP=0",
+		"AUTHDAEMON_SOCKET=" + auth.Socket, "TLS_CERTFILE=" + file, "LOGIN_FAIL_DELAY=0", "MAXUNAUTHPERIP=0", "PROXY_MAILHOST_RETRY=1",
 		"THROTTLE_FILE=/run/mailproxy/throttle"}
 	// Ten minutes of log lines are not kept in memory.
 	log, err := os.Create(filepath.Join(harness.Dir(t), "log"))
@@ -231,9 +231,9 @@ func (p *watched) compare(t *testing.T) {
 	t.Helper()
 	t.Logf("%s: KiB %v, threads %v", p.name, p.memory, p.threads)
 	half := (len(p.memory) + 1) / 2
-	// What the collector's turns differ by. "make soak" has some 100,000 connections in half of the rounds: of a
-	// KiB each there would be 100 MiB.
-	if before, after := slices.Max(p.memory[:half]), slices.Min(p.memory[half:]); after > before*120/100+4096 {
+	// 16 MiB is more than what the collector's turns differ by. "make soak" has some 100,000 connections in half
+	// of the rounds: a KiB left of each would be 100 MiB.
+	if before, after := slices.Max(p.memory[:half]), slices.Min(p.memory[half:]); after > before+16<<10 {
 		t.Errorf("%s grows: %v KiB", p.name, p.memory)
 	}
 	if before, after := slices.Max(p.threads[:half]), slices.Min(p.threads[half:]); after > before+4 {
