@@ -134,7 +134,9 @@ func broken(n int, _ <-chan struct{}) error {
 	}
 	defer conn.Close()
 	for range (n / 2) % 3 { // nothing, a piece of something, or more than is taken
-		text := []string{"\x16\x03\x01\x02\x00\x01", "a LOGIN ann ", "a LOGIN {5}\r\n\xff\x00", strings.Repeat("x", 100<<10)}
+		text := []string{
+			"\x16\x03\x01\x02\x00\x01", "a LOGIN ann ", "a LOGIN {5}\r\n\xff\x00", strings.Repeat("x", 100<<10),
+		}
 		if _, err := io.WriteString(conn, text[(n/6)%len(text)]); err != nil {
 			return nil // it has been shown out
 		}

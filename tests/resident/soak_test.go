@@ -92,8 +92,8 @@ func newSoakWorld(t *testing.T, relayd bool) *soakWorld {
 	cmd := exec.Command(harness.PlainBin(t, "imapd-proxy"), "-user", "courier", "-listen", soakAddr+":143",
 		"-listen", "tls:"+soakAddr+":993")
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "GOTRACEBACK=all", "IMAP_PROXY=1", "RELAY_SOCKET=" + socket,
-		"AUTHDAEMON_SOCKET=" + auth.Socket, "TLS_CERTFILE=" + file, "LOGIN_FAIL_DELAY=0", "MAXUNAUTHPERIP=0", "PROXY_MAILHOST_RETRY=1",
-		"THROTTLE_FILE=/run/mailproxy/throttle"}
+		"AUTHDAEMON_SOCKET=" + auth.Socket, "TLS_CERTFILE=" + file, "LOGIN_FAIL_DELAY=0", "MAXUNAUTHPERIP=0",
+		"PROXY_MAILHOST_RETRY=1", "THROTTLE_FILE=/run/mailproxy/throttle"}
 	// Ten minutes of log lines are not kept in memory.
 	log, err := os.Create(filepath.Join(harness.Dir(t), "log"))
 	if err != nil {
