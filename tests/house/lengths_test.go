@@ -22,7 +22,7 @@ var longLines = map[string]int{
 	"imapd-proxy": 83,
 	"internal":    211,
 	"pop3d-proxy": 47,
-	"tests":       227,
+	"tests":       229,
 }
 
 // goFiles calls visit for each Go file with its path below the root.
