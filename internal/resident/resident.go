@@ -58,6 +58,9 @@ func (o *Options) user() string {
 // Run serves until SIGTERM or SIGINT, or until SIGHUP has put another process into this one's place, and
 // returns the exit status.
 func Run(ctx context.Context, o Options) int {
+	log, closeLog := o.Sockets.Log.Queue() // a journal that is stuck must not stop everybody
+	defer closeLog()
+	o.Sockets.Log = log
 	signal.Ignore(syscall.SIGPIPE) // sessions outlive the reader of the log
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
