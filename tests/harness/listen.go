@@ -83,7 +83,8 @@ func sockets(t testing.TB) []socket {
 func (p *Process) connections(t testing.TB) int {
 	t.Helper()
 	own := map[string]bool{}
-	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.Cmd.Process.Pid))
+	pid, _ := p.newest()
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	if err != nil {
 		t.Fatal(err)
 	}

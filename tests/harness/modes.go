@@ -94,14 +94,13 @@ type Proxy struct {
 	Addr      string
 	mode      *Mode
 	processes map[string]*Process
-	broken    int                           // sessions that relayd had broken off before
-	again     map[string]func(t testing.TB) // starts the process behind a port anew
+	broken    int // sessions that relayd had broken off before
 }
 
 // Start starts our front ends in this mode. They end with the test.
 func (m *Mode) Start(t testing.TB, o ProxyOptions) *Proxy {
 	t.Helper()
-	p := &Proxy{Addr: o.Addr, mode: m, processes: map[string]*Process{}, again: map[string]func(testing.TB){}}
+	p := &Proxy{Addr: o.Addr, mode: m, processes: map[string]*Process{}}
 	env := Env{}
 	if !o.Bare {
 		env = Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
@@ -167,12 +166,12 @@ func (p *Proxy) At(port string) string { return hostPort(p.Addr, ports[port]) }
 // Log is the log of the front ends behind a port.
 func (p *Proxy) Log(port string) *Log { return p.processes[port].Log }
 
-// Reread has the front ends behind a port look at their files now, by starting anew what would otherwise look
+// Reread has the front ends behind a port look at their files now, by a reload of what would otherwise look
 // once a minute. Where each connection has a process of its own nothing is to be done.
 func (p *Proxy) Reread(t testing.TB, port string) {
 	t.Helper()
-	if again := p.again[port]; again != nil {
-		again(t)
+	if !p.mode.Launched() {
+		p.processes[port].reload(t)
 	}
 }
 

@@ -5,6 +5,9 @@ import (
 	"io"
 	"maps"
 	"os"
+	"regexp"
+	"strconv"
+	"syscall"
 	"testing"
 )
 
@@ -28,8 +31,11 @@ func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 	if local == "" {
 		local = front.local
 	}
-	// Courier's file for session tickets is root's.
-	env := Env{"PROXY_LOCAL": hostPort(o.Addr, localPort+ports[protocol]), "TLS_CACHEFILE": ""}
+	// Courier's file for session tickets is root's, and some machines have fewer descriptors than MAXUNAUTH asks
+	// for by default, which is a line in the log.
+	env := Env{
+		"PROXY_LOCAL": hostPort(o.Addr, localPort+ports[protocol]), "TLS_CACHEFILE": "", "MAXUNAUTH": "1000",
+	}
 	maps.Copy(env, o.Env)
 	at := []string{hostPort(o.Addr, ports[protocol])}
 	args := []string{bin(t, front.program), "-user", ResidentUser, "-listen", at[0]}
@@ -38,20 +44,12 @@ func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 		args = append(args, "-listen", "tls:"+at[1])
 	}
 	log := new(Log)
-	start := func(t testing.TB) {
-		t.Helper()
-		if before := p.processes[protocol]; before != nil {
-			before.Stop()
-		}
-		process := startLogging(t, underSettings(TCPD{Config: front.config, Env: env}, args), log, log)
-		process.waitListen(t, at...)
-		p.processes[protocol] = process
-		if o.TLS {
-			p.processes[protocol+"S"] = process
-		}
+	process := startLogging(t, underSettings(TCPD{Config: front.config, Env: env}, args), log, log)
+	process.waitListen(t, at...)
+	p.processes[protocol] = process
+	if o.TLS {
+		p.processes[protocol+"S"] = process
 	}
-	start(t)
-	p.again[protocol], p.again[protocol+"S"] = start, start
 	here := maps.Clone(o.Env)
 	maps.Copy(here, Env{
 		"HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8", "THROTTLE_FILE": "", "MAXUNAUTHPERIP": "",
@@ -60,6 +58,30 @@ func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 		Addr: o.Addr, Port: localPort + ports[protocol], Config: front.config, Env: here,
 		Program: []string{bin(t, front.program), local, "Maildir"},
 	}, log, &withoutConnections{to: log})
+}
+
+// takenOver is what a process says that has taken the place of the one before.
+var takenOver = regexp.MustCompile(`(?m)^INFO: \d+ sessions taken over by process (\d+)`)
+
+// newest is the process that serves now, after how many reloads.
+func (p *Process) newest() (pid, reloads int) {
+	pid = p.Cmd.Process.Pid
+	for _, m := range takenOver.FindAllStringSubmatch(p.Log.String(), -1) {
+		pid, _ = strconv.Atoi(m[1])
+		reloads++
+	}
+	return pid, reloads
+}
+
+// reload has another process take over, which reads everything anew.
+func (p *Process) reload(t testing.TB) {
+	t.Helper()
+	pid, n := p.newest()
+	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.Log.WaitN(t, n+1, `^INFO: \d+ sessions passed on to process`)
+	p.Log.WaitN(t, n+1, takenOver.String())
 }
 
 // withoutConnections passes whole lines on, but those that say that a connection has come in: what comes to
