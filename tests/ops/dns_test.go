@@ -14,9 +14,9 @@ import (
 
 // nameServer answers for one name on the island's name server address, as a name server with several A
 // records does: all of them each time, beginning with another one. It returns how often it was asked.
-func nameServer(t *testing.T, name string, ips ...string) *atomic.Int64 {
+func nameServer(t *testing.T, addr, name string, ips ...string) *atomic.Int64 {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.53:53")
+	conn, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestSeveralAddresses(t *testing.T) {
 	oneMailbox(t)
 	harness.Hosts(t)
 	machines, trust := startMachines(t, nil, "127.0.5.1", "127.0.5.2")
-	asked := nameServer(t, "mail.example.com", "127.0.5.1", "127.0.5.2")
+	asked := nameServer(t, "127.0.0.53:53", "mail.example.com", "127.0.5.1", "127.0.5.2")
 	everybody := func() {
 		t.Helper()
 		for _, c := range clients.All() {

@@ -37,7 +37,9 @@ func installedBy(t *testing.T, install func(m *machine)) *machine {
 	harness.Dovecot(
 		t,
 		harness.DovecotOptions{
-			Addr: outside, Accounts: []harness.Account{{Name: "ann@example.com", Password: "secret"}},
+			Addr: outside, Accounts: []harness.Account{
+				{Name: "ann@example.com", Password: "secret"}, {Name: "dan@example.com", Password: "secret"},
+			},
 		},
 	)
 	for _, unit := range []string{"imapd-proxy@", "imapd-proxy-ssl@", "pop3d-proxy@", "pop3d-proxy-ssl@",
