@@ -20,9 +20,9 @@ const (
 var longLines = map[string]int{
 	"authlib":     241,
 	"imapd-proxy": 83,
-	"internal":    211,
+	"internal":    213,
 	"pop3d-proxy": 47,
-	"tests":       229,
+	"tests":       228,
 }
 
 // goFiles calls visit for each Go file with its path below the root.
