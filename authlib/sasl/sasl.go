@@ -1,6 +1,6 @@
 // Package sasl holds the server side of the SASL mechanisms (RFC 4422) that mail clients log in with: PLAIN
-// (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195) and its SHA-1 and SHA-256 siblings, SCRAM (RFC 5802), EXTERNAL; and
-// the client's side of PLAIN.
+// (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195) and its SHA-1 and SHA-256 siblings, SCRAM (RFC 5802), OAUTHBEARER
+// (RFC 7628) and XOAUTH2, EXTERNAL; and the client's side of PLAIN.
 //
 // An exchange is pure: decoded bytes in, decoded bytes out, no connection and no clock. [Converse] is the
 // loop around it that IMAP and POP3 share: base64, and the "*" that cancels. Nothing is authenticated here: a
@@ -48,20 +48,24 @@ type Options struct {
 	// is an unknown mechanism.
 	External string
 	// Listed are the mechanisms that the settings name, in upper case. Those that not every account can use
-	// (SCRAM) are unknown unless they are among them.
+	// (SCRAM, OAUTHBEARER, XOAUTH2) are unknown unless they are among them.
 	Listed []string
 	// Bindings are the channel bindings of the client's TLS connection; none = nothing is known of it.
 	Bindings []Binding
+	// Tokens says that a client may show one here: over TLS, and for an account that can be elsewhere. Without
+	// it OAUTHBEARER and XOAUTH2 are unknown.
+	Tokens bool
 	// SCRAM is for the mechanisms of that name; nil = they are unknown.
 	SCRAM *SCRAM
 }
 
-// Credentials are what a completed exchange learned from the client. No control character is in any of it.
+// Credentials are what a completed exchange learned from the client. No control character is in any of it but
+// Token.
 type Credentials struct {
 	// Mechanism is the mechanism's name in upper case.
 	Mechanism string
-	// Type says what the auth module is to be asked; it is empty for EXTERNAL, where only the account is looked
-	// up.
+	// Type says what the auth module is to be asked; it is empty for EXTERNAL and where there is a Token, and
+	// only the account is looked up.
 	Type authlib.AuthType
 	// User is never empty. With CRAM it is the name inside Response.
 	User string
@@ -71,11 +75,14 @@ type Credentials struct {
 	Challenge, Response []byte
 	// External is true when the connection, not the client's words, proves who it is.
 	External bool
+	// Token is the whole message of OAUTHBEARER or XOAUTH2, as the client has sent it, control characters
+	// included. Nothing in it but User has been looked at: only a mailhost can tell whether it proves anything.
+	Token string
 	// Account is whose proof the mechanism itself has verified (SCRAM); the auth module need not be asked.
 	Account *authlib.Account
-	// Err is why nobody need be asked: the login fails for the reason that the mechanism gives, an ErrMalformed,
-	// ErrBinding, ErrNoKeys or an error of the auth module. Then all but Mechanism and User is empty, and
-	// whether there is such a user is not said. Only Converse sets it.
+	// Err is why nobody need be asked: the login fails for the reason that the mechanism gives, an
+	// ErrMalformed, ErrNoName, ErrBinding, ErrNoKeys or an error of the auth module. Then all but Mechanism
+	// and User is empty, and whether there is such a user is not said. Only Converse sets it.
 	Err error
 }
 
@@ -108,6 +115,9 @@ func mechanisms() map[string]func(name string, o Options) (Exchange, error) {
 		"CRAM-MD5":    newCRAM,
 		"CRAM-SHA1":   newCRAM,
 		"CRAM-SHA256": newCRAM,
+
+		oauthBearer: newBearer,
+		xoauth2:     newBearer,
 
 		"SCRAM-SHA-1":        newSCRAM,
 		"SCRAM-SHA-1-PLUS":   newSCRAM,

@@ -51,8 +51,8 @@ const plus = "-PLUS"
 // Binds says whether a mechanism is one with channel binding. The name is in upper case.
 func Binds(mechanism string) bool { return strings.HasSuffix(mechanism, plus) }
 
-// Keys returns the keys that an account has for a SCRAM mechanism; nil = it has a clear password, or can log in
-// by no mechanism at all. The error, ErrNoKeys for example, says why it cannot by this one.
+// Keys returns the keys that an account has for a SCRAM mechanism; nil = it has a clear password, or can log
+// in by no mechanism at all. The error, ErrNoKeys for example, says why it cannot by this one.
 func Keys(mechanism string, account *authlib.Account) (*scram.Keys, error) {
 	s := &scramServer{hash: hashOf(mechanism)}
 	if err := s.take(account); err != nil || !s.stored {
@@ -69,8 +69,8 @@ func hashOf(mechanism string) scram.Hash {
 	return scram.SHA256()
 }
 
-// scramServer is the server's side of one exchange. The messages and proofs are package scram's; what an account
-// is, and what a name without one looks like, are decided here.
+// scramServer is the server's side of one exchange. The messages and proofs are package scram's; what an
+// account is, and what a name without one looks like, are decided here.
 //
 // All names look alike: the salt of one that has no stored keys - there is no such account, or its password
 // is known in clear - is a keyed hash of the name, so that it is the same whenever and wherever it is asked

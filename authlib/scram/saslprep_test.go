@@ -36,8 +36,8 @@ func TestSASLprepExamples(t *testing.T) {
 	}
 }
 
-// Every character of Unicode 3.2, alone and among others, is prepared as the library does it that has the RFC's
-// tables. Its table B.1 lacks a character.
+// Every character of Unicode 3.2, alone and among others, is prepared as the library does it that has the
+// RFC's tables. Its table B.1 lacks a character.
 func TestPrepareLikeTheTables(t *testing.T) {
 	const (
 		missing    = 0x1806

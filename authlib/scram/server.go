@@ -96,16 +96,17 @@ type Server struct {
 	nonce, said string
 }
 
-// Begin answers the client's first message. nonce is the server's part of it, see Nonce; of keys only salt and
-// iterations matter.
+// Begin answers the client's first message. nonce is the server's part of it, see Nonce; of keys only salt
+// and iterations matter.
 func (h Hash) Begin(m *ClientFirst, nonce string, keys Keys) (s *Server, message string) {
 	s = &Server{hash: h, client: m, nonce: m.nonce + nonce}
-	s.said = fmt.Sprintf("r=%s,s=%s,i=%d", s.nonce, base64.StdEncoding.EncodeToString(keys.Salt), keys.Iterations)
+	salt := base64.StdEncoding.EncodeToString(keys.Salt)
+	s.said = fmt.Sprintf("r=%s,s=%s,i=%d", s.nonce, salt, keys.Iterations)
 	return s, s.said
 }
 
-// Finish verifies the client's final message, and answers it with the server's own proof. binding is the data of
-// the channel binding that the client has chosen. The error is ErrMalformed, ErrBinding or ErrProof.
+// Finish verifies the client's final message, and answers it with the server's own proof. binding is the data
+// of the channel binding that the client has chosen. The error is ErrMalformed, ErrBinding or ErrProof.
 func (s *Server) Finish(message string, binding []byte, keys Keys) (string, error) {
 	last := strings.LastIndexByte(message, ',')
 	if last < 0 {

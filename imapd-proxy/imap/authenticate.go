@@ -39,6 +39,18 @@ func (d *dialogue) authenticate(ctx context.Context, tag string) error {
 	return d.tryLogin(ctx, tag, credentials)
 }
 
+// explain shows the client why its token is refused, if a mailhost has said so in a challenge.
+func (d *dialogue) explain(challenge string) error {
+	if challenge == "" {
+		return nil
+	}
+	err := sasl.Explain(saslClient{d}, challenge)
+	if errors.Is(err, sasl.ErrAborted) {
+		return errSyntax
+	}
+	return err
+}
+
 // saslClient is the client in a SASL exchange.
 type saslClient struct{ *dialogue }
 

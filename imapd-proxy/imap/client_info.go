@@ -86,7 +86,7 @@ func (p *parser) idFields() ([]mailhost.IDField, error) {
 		}
 		size += len(value)
 		switch {
-		case size > maxIDLine:
+		case size > maxLongLine:
 			return nil, errTooLong
 		case field >= 2*maxID:
 			return nil, errSyntax

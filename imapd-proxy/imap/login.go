@@ -28,6 +28,9 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *login.Credential
 	case err == nil:
 		return &exit{exitOK}
 	case denied != nil:
+		if err := d.explain(denied.Challenge); err != nil {
+			return err
+		}
 		return d.send(alert(denied.Alert) + tag + " " + denial(denied.Code) + crlf)
 	case errors.Is(err, login.ErrRefused):
 		return d.send(tag + " " + textRefused + crlf)

@@ -27,6 +27,8 @@ type upstream struct {
 	said kept
 	// proxy: the mailhost has greeted us as a proxy of our own kind.
 	proxy bool
+	// challenge is why the mailhost refuses a token, in base64.
+	challenge string
 	// step is where we are, for errors.
 	step mailhost.Step
 }
@@ -43,10 +45,11 @@ func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 		_, rejected := errors.AsType[*login.RejectedError](err)
 		_, hungUp := errors.AsType[*mailhost.HungUpError](err)
 		_, named := errors.AsType[*mailhost.StepError](err)
+		_, missing := errors.AsType[*login.NotOfferedError](err)
 		switch {
 		case err == nil:
 			continue
-		case rejected, hungUp, named:
+		case rejected, hungUp, named, missing:
 			return err
 		}
 		return &mailhost.StepError{Step: u.step, Err: err}

@@ -31,6 +31,8 @@ func (u *upstream) ask(context.Context) error {
 func (u *upstream) method() (send func() (response, error), err error) {
 	list := u.capabilities
 	switch {
+	case u.m.Token != "":
+		return u.tokenMethod()
 	case u.m.Authzid != "":
 		return u.sendPlain, nil
 	case !hasCapability(list, "LOGINDISABLED"):

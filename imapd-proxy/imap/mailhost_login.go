@@ -35,7 +35,9 @@ func (u *upstream) login(ctx context.Context) error {
 	u.said.end(false) // the tagged response is for us
 	u.final = r.text
 	if r.status != "OK" {
-		return &login.RejectedError{Step: u.step, Answer: r.answer(u.brief(r.text))}
+		answer := r.answer(u.brief(r.text))
+		answer.Challenge = u.challenge
+		return &login.RejectedError{Step: u.step, Answer: answer}
 	}
 	if list, ok := r.capabilities(); ok {
 		u.learned = list

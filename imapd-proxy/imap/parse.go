@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/line"
 	"mailproxy/internal/text"
 )
@@ -15,10 +16,10 @@ import (
 const (
 	maxLine    = 16384 // a line, without its end
 	maxLiteral = 8192
-	// maxIDLine is for ID: 30 fields of 30 and 1,024 bytes, each byte with a backslash in front (RFC 2971
-	// section 3.3).
-	maxIDLine = 65536
-	maxTag    = 255
+	// maxLongLine is for ID - 30 fields of 30 and 1,024 bytes, each byte with a backslash in front (RFC 2971
+	// section 3.3) - and for AUTHENTICATE with a token.
+	maxLongLine = sasl.MaxBearerLine
+	maxTag      = 255
 	// maxSkip bounds a non-synchronising literal that comes with a command in error and is thrown away.
 	maxSkip = 1 << 20
 )
@@ -41,9 +42,9 @@ type parser struct {
 	proceed func() error
 	// rest is what has not been parsed of the current line.
 	rest []byte
-	// cut is set when the current line was longer than maxIDLine and rest holds only its beginning.
+	// cut is set when the current line was longer than maxLongLine and rest holds only its beginning.
 	cut bool
-	// long is set when the current line is longer than maxLine: only ID may be.
+	// long is set when the current line is longer than maxLine: only some commands may be.
 	long bool
 	// more is the size of the non-synchronising literal that the current line announces at its end and that
 	// has not been read; -1 = there is none.
@@ -71,21 +72,38 @@ func (p *parser) begin() (tag string, err error) {
 		return "", errSyntax
 	}
 	p.rest = p.rest[n:]
-	if p.cut || p.long && !isID(p.rest) {
+	if p.cut || p.long && !mayBeLong(p.rest) {
 		return tag, errTooLong
 	}
 	return tag, nil
 }
 
-// isID says whether the command ID stands at the beginning of what follows a tag.
-func isID(rest []byte) bool {
+// mayBeLong says whether what follows a tag begins with a command that may be longer than others: ID, or
+// AUTHENTICATE with a mechanism that has a token.
+func mayBeLong(rest []byte) bool {
+	name, rest := cutWord(rest)
+	if strings.EqualFold(name, "AUTHENTICATE") {
+		name, rest = cutWord(rest)
+		return sasl.HasToken(name) && len(rest) > 0
+	}
+	return strings.EqualFold(name, "ID") && len(rest) > 0
+}
+
+// cutWord returns the first word of a line, if it is no longer than the name of a command or mechanism, and
+// what follows it.
+func cutWord(rest []byte) (string, []byte) {
+	const longest = 20
 	rest = bytes.TrimLeft(rest, " \t")
-	return len(rest) > 2 && bytes.EqualFold(rest[:2], []byte("ID")) && isBlank(rest[2])
+	i := bytes.IndexAny(rest[:min(len(rest), longest+1)], " \t")
+	if i < 0 {
+		return "", nil
+	}
+	return string(rest[:i]), rest[i:]
 }
 
 // nextLine reads a line and looks at its end for a literal.
 func (p *parser) nextLine() error {
-	content, err := p.in.ReadLine(maxIDLine)
+	content, err := p.in.ReadLine(maxLongLine)
 	p.cut = errors.Is(err, line.ErrTooLong)
 	p.long = len(content) > maxLine
 	if err != nil && !p.cut {

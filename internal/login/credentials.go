@@ -24,6 +24,9 @@ type Credentials struct {
 	TooLong bool
 	// External says that the certificate has proven User already (SASL EXTERNAL).
 	External bool
+	// Token is the message of a mechanism in which the client shows a token, see sasl.Credentials: the mailhost
+	// judges it.
+	Token string
 	// Account is whose proof the SASL exchange has verified already (SCRAM).
 	Account *authlib.Account
 	// Err is why the SASL exchange has failed, see sasl.Credentials.

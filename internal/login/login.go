@@ -74,6 +74,9 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	case errors.Is(err, authlib.ErrRefused):
 		s.logFailed(c)
 		return nil, ErrRefused
+	case errors.Is(err, sasl.ErrNoName):
+		s.logNoName(c)
+		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case errors.Is(err, sasl.ErrNoKeys):
 		s.logNoKeys(c)
 		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
@@ -99,6 +102,9 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 		return nil, err
 	}
 	m, err := s.reach(ctx, hosts, c, account, tag)
+	if err == nil && m == nil && c.Token != "" {
+		return nil, s.tokenHere(c, account)
+	}
 	if err == nil && m == nil && s.service.Local.IsValid() {
 		m, err = s.reachLocal(ctx, c, account, tag)
 	}

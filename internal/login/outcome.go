@@ -33,6 +33,9 @@ type DeniedError struct {
 	Code string
 	// Alert is what the client is to show its user, on one line; mostly empty.
 	Alert string
+	// Challenge is a mailhost's, in base64, which the client is to see before the refusal: why its token is
+	// refused (RFC 7628 section 3.2.2). Mostly empty.
+	Challenge string
 }
 
 func (e *DeniedError) Error() string { return "login denied: [" + e.Code + "] " + e.Alert }

@@ -82,6 +82,10 @@ func (s *Session) template(c *Credentials, account *authlib.Account, tag string)
 		Config:  s.Config,
 		Log:     s.Log,
 	}
+	if c.Token != "" {
+		m.User, m.Mechanism, m.Token = account.Address, c.Mechanism, c.Token
+		return m, nil
+	}
 	m.User, m.Password = account.Address, account.ClearPassword
 	if s.Config.MasterUser != "" {
 		secret, err := readSecret(s.Config.MasterFile)
@@ -167,6 +171,11 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailho
 
 // judge logs why a mailhost did not take an account, and says whether it is worth trying another.
 func (s *Session) judge(m *mailhost.Conn, err error) error {
+	if m.Token != "" {
+		if denied := s.judgeToken(m, err); denied != nil {
+			return denied
+		}
+	}
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		verdict := s.service.Protocol.Codes.Judge(rejected.Answer, m.Authzid != "")
 		s.logRejected(m, rejected, verdict)

@@ -27,6 +27,8 @@ type Answer struct {
 	// Text is the whole answer for the log, and Human the words behind the code for the client; no password
 	// is in them.
 	Text, Human string
+	// Challenge is what came before it, see DeniedError.
+	Challenge string
 }
 
 // Level is how loud the log line is.

@@ -28,7 +28,7 @@ func (s *Session) Exchange(
 	return &Credentials{
 		Mechanism: c.Mechanism, SASL: true, Type: c.Type, TooLong: errors.Is(c.Err, sasl.ErrTooLong),
 		User: c.User, Password: c.Password,
-		Challenge: c.Challenge, Response: c.Response, External: c.External,
+		Challenge: c.Challenge, Response: c.Response, External: c.External, Token: c.Token,
 		Account: c.Account, Err: c.Err,
 	}, nil
 }
@@ -54,6 +54,7 @@ func (s *Session) saslOptions(ctx context.Context, o sasl.Options) sasl.Options 
 		hostname = "localhost" // it only stands in challenges
 	}
 	o.Hostname = hostname
+	o.Tokens = s.TLS && s.Config.Proxy
 	o.SCRAM = &sasl.SCRAM{
 		Account:    func(user string) (*authlib.Account, error) { return s.lookUp(ctx, user) },
 		Secret:     s.service.SCRAMSecret,

@@ -19,6 +19,9 @@ type Conn struct {
 	// User and Password log in. Authzid, when not empty, is on whose behalf: then it must be SASL PLAIN (RFC
 	// 4616).
 	User, Password, Authzid string
+	// Token, when not empty, logs in in the place of Password, by Mechanism: it is the client's message, to be
+	// sent as it is.
+	Mechanism, Token string
 	// StartTLS is nil unless the connection must be encrypted before the login: then Login sends STARTTLS or
 	// STLS after the greeting, reads the answer and calls it. It replaces Conn.
 	StartTLS func(ctx context.Context) error

@@ -9,6 +9,9 @@ import (
 // Redact takes our password out of a mailhost's words: some servers quote the command they did not like. It
 // is to be done before the words are cut to a length, as half a password is no less of a secret.
 func (m *Conn) Redact(text string) string {
+	if m.Token != "" {
+		return redactToken(text, m.Token)
+	}
 	if m.Password == "" {
 		return text
 	}

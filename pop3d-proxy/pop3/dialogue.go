@@ -102,7 +102,7 @@ func (d *dialogue) listen() {
 
 // next reads one command and runs it.
 func (d *dialogue) next(ctx context.Context) error {
-	text, err := d.in.ReadLine(maxLine)
+	text, err := d.in.ReadLine(maxLongLine)
 	if err != nil && !errors.Is(err, line.ErrTooLong) {
 		return err
 	}
@@ -110,7 +110,7 @@ func (d *dialogue) next(ctx context.Context) error {
 		d.s.LogDisconnected(login.EndClosed)
 		return d.bye(exitFailed, textCommands)
 	}
-	if err != nil {
+	if err != nil || len(text) > maxLine && !mayBeLong(text) {
 		return d.bad(textTooLong)
 	}
 	name, arg, ok := parseLine(text)

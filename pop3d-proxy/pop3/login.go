@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/login"
 )
@@ -26,6 +27,14 @@ func (d *dialogue) tryLogin(ctx context.Context, failed string, c *login.Credent
 	switch {
 	case err == nil:
 		return &exit{exitOK}
+	case denied != nil && denied.Challenge != "":
+		switch err := sasl.Explain(saslClient{d}, denied.Challenge); {
+		case errors.Is(err, sasl.ErrAborted):
+			return d.bad(textAborted)
+		case err != nil:
+			return err
+		}
+		return d.reply(denial(denied.Code, failed))
 	case denied != nil:
 		return d.reply(denial(denied.Code, failed))
 	case errors.Is(err, login.ErrRefused):

@@ -34,12 +34,7 @@ func (u *upstream) capabilities(step mailhost.Step) ([]string, error) {
 }
 
 // takesPlain says whether a list has the SASL mechanism PLAIN.
-func takesPlain(list []string) bool {
-	return slices.ContainsFunc(list, func(entry string) bool {
-		words := strings.Fields(entry)
-		return len(words) > 0 && words[0] == "SASL" && slices.Contains(words[1:], "PLAIN")
-	})
-}
+func takesPlain(list []string) bool { return takes(list, "PLAIN") }
 
 func has(list []string, name string) bool {
 	return slices.ContainsFunc(list, func(entry string) bool {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"strings"
 
 	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/local"
@@ -20,15 +21,21 @@ func front() *fronttest.Front {
 	}
 }
 
-// echoMailhost takes bob's password and then repeats what it reads.
+// echoMailhost takes bob's password, or his token, and then repeats what it reads.
 func echoMailhost(conn *net.UnixConn) {
 	in := bufio.NewReader(conn)
 	io.WriteString(conn, "+OK ready\r\n")
 	for {
-		switch text, err := in.ReadString('\n'); {
+		text, err := in.ReadString('\n')
+		isAuth := strings.HasPrefix(text, "AUTH ")
+		switch {
 		case err != nil:
 			return
-		case text == "PASS geheim\r\n":
+		case text == "CAPA\r\n":
+			io.WriteString(conn, "+OK\r\nSASL OAUTHBEARER XOAUTH2\r\n.\r\n")
+		case isAuth && !fronttest.TakesToken(conn, in, strings.Join(strings.Fields(text)[2:], "")):
+			io.WriteString(conn, "-ERR [AUTH] expired-token is no token\r\n")
+		case isAuth, text == "PASS geheim\r\n":
 			io.WriteString(conn, "+OK logged in\r\n")
 			io.Copy(conn, in)
 			io.WriteString(conn, "+OK the end\r\n")
