@@ -2,26 +2,44 @@ package mailhost
 
 import (
 	"encoding/base64"
-	"regexp"
 	"strings"
 )
 
-// shortWord is the length in bytes of the longest word of a mailhost's that is shown in a login with a token.
-const shortWord = 15
+// shownPart is the shortest part of a token in bytes that is taken out of a mailhost's words. Half a token is no
+// less of a secret, and where in the client's message it is, nobody here knows.
+const shownPart = 8
 
-// redactToken takes a token out of a mailhost's words, and whatever may be a part of one: what the token is
-// within the client's message is not known, and half of it may have been repeated. A token is of the alphabet
-// of RFC 6750 section 2.1, which base64's is a part of.
+// redactToken takes whatever may be a part of a token out of a mailhost's words: all that is in the client's
+// message, as it is or in base64.
 func redactToken(text, message string) string {
-	for _, form := range append([]string{
-		base64.StdEncoding.EncodeToString([]byte(message)), message,
-	}, strings.FieldsFunc(message, isOutsideToken)...) {
-		if len(form) > shortWord || strings.HasSuffix(message, " "+form+"\x01\x01") {
-			text = strings.ReplaceAll(text, form, "***")
+	forms := []string{message, base64.StdEncoding.EncodeToString([]byte(message))}
+	for word := range strings.FieldsFuncSeq(message, func(r rune) bool { return r <= ' ' }) {
+		forms = append(forms, base64.StdEncoding.EncodeToString([]byte(word)))
+		if len(word) < shownPart && strings.Contains(message, " "+word) { // as in "Bearer TOKEN"
+			text = strings.ReplaceAll(text, word, "***")
 		}
 	}
-	return regexp.MustCompile(`[A-Za-z0-9+/=_.~-]{16,}`).ReplaceAllString(text, "***")
+	parts := map[string]bool{}
+	for _, form := range forms {
+		for i := range max(0, len(form)-shownPart+1) {
+			parts[form[i:i+shownPart]] = true
+		}
+	}
+	var shown strings.Builder
+	for begin := 0; begin < len(text); {
+		end := begin // of what is taken out
+		for i := begin; i <= max(end-1, begin) && i+shownPart <= len(text); i++ {
+			if parts[text[i:i+shownPart]] {
+				end = i + shownPart
+			}
+		}
+		if end > begin {
+			shown.WriteString("***")
+			begin = end
+			continue
+		}
+		shown.WriteByte(text[begin])
+		begin++
+	}
+	return shown.String()
 }
-
-// isOutsideToken says whether a character separates the words of a message.
-func isOutsideToken(r rune) bool { return r <= ' ' || r == 0x7f }
