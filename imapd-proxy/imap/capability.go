@@ -70,7 +70,7 @@ func (d *dialogue) settings() []string {
 }
 
 // listed are the mechanisms among them. AUTHENTICATE takes every mechanism there is, listed or not, as
-// Courier does, but for those that not every account can use (SCRAM).
+// Courier does, but for those that not every account can use (SCRAM, tokens).
 func (d *dialogue) listed() []string {
 	var names []string
 	for _, word := range d.settings() {

@@ -45,11 +45,10 @@ func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 		_, rejected := errors.AsType[*login.RejectedError](err)
 		_, hungUp := errors.AsType[*mailhost.HungUpError](err)
 		_, named := errors.AsType[*mailhost.StepError](err)
-		_, missing := errors.AsType[*login.NotOfferedError](err)
 		switch {
 		case err == nil:
 			continue
-		case rejected, hungUp, named, missing:
+		case rejected, hungUp, named:
 			return err
 		}
 		return &mailhost.StepError{Step: u.step, Err: err}

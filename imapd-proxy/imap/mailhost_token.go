@@ -7,7 +7,6 @@ import (
 
 	"mailproxy/authlib/sasl"
 	"mailproxy/internal/login"
-	"mailproxy/internal/mailhost"
 )
 
 // maxCommand is the longest command line in bytes that every server takes (RFC 2683 section 3.2.1.5). A
@@ -64,7 +63,7 @@ func (u *upstream) sendToken() (response, error) {
 	}
 	r, err = u.tagged(u.m.Tag)
 	if err == nil && r.status == "OK" {
-		return response{}, &mailhost.StepError{Step: u.step, Err: errors.New("token accepted after it was refused")}
+		return response{}, errors.New("token accepted after it was refused")
 	}
 	return r, err
 }

@@ -23,7 +23,8 @@ func (u *upstream) showToken() error {
 		if !u.m.TLS && has(list, "STLS") {
 			why += " before STLS (PROXY_TLS=STARTTLS encrypts the connection)"
 		}
-		return &login.NotOfferedError{Mechanism: u.m.Mechanism, Why: why}
+		err = &login.NotOfferedError{Mechanism: u.m.Mechanism, Why: why}
+		return &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
 	}
 	challenge, err := u.tokenDialogue()
 	if err == nil {
