@@ -25,8 +25,8 @@ func settings(file string) map[string]string {
 	case "scram":
 		return map[string]string{"IMAP_CAPABILITY": scramCapability}
 	case "tokens":
-		return map[string]string{"IMAP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann",
-			"IMAP_CAPABILITY": "IMAP4rev1 AUTH=OAUTHBEARER AUTH=XOAUTH2 SASL-IR"}
+		return map[string]string{"IMAP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3",
+			"TLS_SUBJECT_EMAILADDRESS": "ann", "IMAP_CAPABILITY": "IMAP4rev1 AUTH=OAUTHBEARER AUTH=XOAUTH2 SASL-IR"}
 	case "tls-required":
 		return map[string]string{
 			"IMAP_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN SASL-IR IDLE AUTH=LOGIN",
@@ -41,7 +41,9 @@ func settings(file string) map[string]string {
 }
 
 func TestTranscripts(t *testing.T) {
-	for _, file := range []string{"commands", "login", "sasl", "scram", "settings", "tls-required", "tokens", "under-tls"} {
+	for _, file := range []string{
+		"commands", "login", "sasl", "scram", "settings", "tls-required", "tokens", "under-tls",
+	} {
 		front().Transcripts(t, file, settings(file))
 	}
 }

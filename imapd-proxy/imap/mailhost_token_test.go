@@ -109,7 +109,8 @@ func TestChallengeOfMailhost(t *testing.T) {
 			t.Error(err)
 		}
 		rejected, _ := errors.AsType[*login.RejectedError](err)
-		if rejected == nil || rejected.Answer.Challenge != c.want || rejected.Answer.Code != "AUTHENTICATIONFAILED" {
+		if rejected == nil || rejected.Answer.Challenge != c.want ||
+			rejected.Answer.Code != "AUTHENTICATIONFAILED" {
 			t.Errorf("%q: %v, %+v", c.said, err, rejected)
 		}
 	}

@@ -16,7 +16,8 @@ import (
 func TestToken(t *testing.T) {
 	const why = "eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0="
 	no := func(code, challenge string) error {
-		return &RejectedError{mailhost.StepLogin, Answer{Code: code, Text: "a NO secret-token", Challenge: challenge}}
+		answer := Answer{Code: code, Text: "a NO secret-token", Challenge: challenge}
+		return &RejectedError{mailhost.StepLogin, answer}
 	}
 	const refused = "INFO: LOGIN REFUSED, user=there, method=OAUTHBEARER, " + from +
 		": 192.0.2.9, address=192.0.2.9:143, refuses the token: a NO***\n"

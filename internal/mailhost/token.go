@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// shownPart is the shortest part of a token in bytes that is taken out of a mailhost's words. Half a token is no
-// less of a secret, and where in the client's message it is, nobody here knows.
+// shownPart is the shortest part of a token in bytes that is taken out of a mailhost's words. Half a token is
+// no less of a secret, and where in the client's message it is, nobody here knows.
 const shownPart = 8
 
 // redactToken takes whatever may be a part of a token out of a mailhost's words: all that is in the client's

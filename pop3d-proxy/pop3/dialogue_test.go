@@ -26,8 +26,8 @@ func TestTranscripts(t *testing.T) {
 		"login":    {"POP3_UTF8": "yes"},
 		"sasl":     {"POP3AUTH": "PLAIN LOGIN CRAM-MD5 CRAM-SHA1 CRAM-SHA256", "POP3_UTF8": "1"},
 		"scram":    {"POP3AUTH": "SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1"},
-		"tokens": {"POP3_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann",
-			"POP3AUTH_TLS": "OAUTHBEARER XOAUTH2"},
+		"tokens": {"POP3_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3",
+			"TLS_SUBJECT_EMAILADDRESS": "ann", "POP3AUTH_TLS": "OAUTHBEARER XOAUTH2"},
 		"tls-required": {"POP3_TLS_REQUIRED": "1", "POP3AUTH": "PLAIN"},
 		"under-tls":    underTLS,
 	} {

@@ -12,8 +12,8 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// A mailhost that has the mechanism is shown the client's message, one that has not is shown nothing, and only
-// its OK to the message is one.
+// A mailhost that has the mechanism is shown the client's message, one that has not is shown nothing, and
+// only its OK to the message is one.
 func TestTokenAtMailhost(t *testing.T) {
 	const bearer, oauth = "n,a=ann,\x01auth=Bearer token\x01\x01", "user=ann\x01auth=Bearer token\x01\x01"
 	long := "n,a=ann,\x01auth=Bearer " + strings.Repeat("x", 40_000) + "\x01\x01"
@@ -35,7 +35,8 @@ func TestTokenAtMailhost(t *testing.T) {
 			"C* AUTH OAUTHBEARER .*\nS: + e30=\nC: AQ==\nS: -ERR [AUTH] expired",
 			cause: "expired", rejected: true, challenge: "e30="},
 		{name: "refused with a reason, XOAUTH2", message: oauth, server: list +
-			"C* AUTH XOAUTH2 .*\nS: + e30=\nC: \nS: -ERR expired", cause: "expired", rejected: true, challenge: "e30="},
+			"C* AUTH XOAUTH2 .*\nS: + e30=\nC: \nS: -ERR expired",
+			cause: "expired", rejected: true, challenge: "e30="},
 		{name: "words that are no reason", message: bearer, server: list +
 			"C* AUTH OAUTHBEARER .*\nS: + what?\nC: AQ==\nS: -ERR [AUTH] expired", cause: "expired", rejected: true},
 		{name: "refused at once", message: bearer, server: list +
@@ -48,7 +49,8 @@ func TestTokenAtMailhost(t *testing.T) {
 			cause: "POP3AUTH_TLS promises OAUTHBEARER, which is not in its SASL list"},
 		{name: "not before STLS", message: bearer, server: "S: +OK\nC: CAPA\nS: +OK\nS: STLS\nS: .",
 			cause: "PROXY_TLS=STARTTLS"},
-		{name: "no list at all", message: bearer, server: "S: +OK\nC: CAPA\nS: -ERR what?", cause: "does not offer"},
+		{name: "no list at all", message: bearer, server: "S: +OK\nC: CAPA\nS: -ERR what?",
+			cause: "does not offer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, theirs := testMailhost(t, io.Discard)

@@ -71,8 +71,9 @@ func testTokens(t *testing.T, p *pki) {
 		}
 	}
 	// Without TLS the mechanisms do not exist.
-	harness.Dialogue(t, addr+":143",
-		"S* \\* OK .*\nC: a AUTHENTICATE OAUTHBEARER\nS: a NO Login failed.\nC: b LOGOUT\nS* b OK .*\nS-").Conn.Close()
+	const unknown = "S* \\* OK .*\nC: a AUTHENTICATE OAUTHBEARER\nS: a NO Login failed.\n" +
+		"C: b LOGOUT\nS* b OK .*\nS-"
+	harness.Dialogue(t, addr+":143", unknown).Conn.Close()
 	for _, port := range []string{"IMAPS", "POP3S"} {
 		log := front.Log(port)
 		log.WaitN(t, 4, "INFO: LOGIN REFUSED, user=there, method=.*refuses the token: ")
@@ -102,8 +103,8 @@ func message(mechanism, user, token string) string {
 	return base64.StdEncoding.EncodeToString([]byte(text))
 }
 
-// verifiesTokens returns the lines by which Dovecot verifies tokens that are signed with key (RFC 7519, HS256),
-// besides passwords.
+// verifiesTokens returns the lines by which Dovecot verifies tokens that are signed with key (RFC 7519,
+// HS256), besides passwords.
 func verifiesTokens(t *testing.T, key []byte) string {
 	t.Helper()
 	dir := harness.Dir(t)

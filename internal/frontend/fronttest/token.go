@@ -9,8 +9,8 @@ import (
 )
 
 // TakesToken plays a mailhost that takes OAUTHBEARER and XOAUTH2: bob's message with good-token is right. Any
-// other one is refused by a challenge, whose answer it reads. It asks for the message unless it has come along
-// with the command.
+// other one is refused by a challenge, whose answer it reads. It asks for the message unless it has come
+// along with the command.
 func TakesToken(conn *net.UnixConn, in *bufio.Reader, initial string) bool {
 	if initial == "" {
 		io.WriteString(conn, "+ \r\n")
