@@ -39,8 +39,8 @@ func TestBusyIsToldOnceAMinute(t *testing.T) {
 			{2, []event{busy(1), busy(4), busy(3), busy(1)}},
 		} {
 			turnAway(step.turned)
-			if !slices.Equal(*seen, step.want) {
-				t.Fatalf("events %v, want %v", *seen, step.want)
+			if !slices.Equal(seen(), step.want) {
+				t.Fatalf("events %v, want %v", seen(), step.want)
 			}
 			time.Sleep(busyEvery)
 			synctest.Wait()
@@ -84,8 +84,8 @@ func TestOneLoginTriesAMailhost(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		enter(t, h, here).Answered()
 		want := []event{{kind: "down", addr: here}, {"up", here, 45 * time.Second, 2}}
-		if !slices.Equal(*seen, want) {
-			t.Errorf("events %v, want %v", *seen, want)
+		if !slices.Equal(seen(), want) {
+			t.Errorf("events %v, want %v", seen(), want)
 		}
 	})
 }
@@ -103,8 +103,8 @@ func TestLateFailuresSayNothing(t *testing.T) {
 		for _, l := range slow {
 			l.Failed(errRefused)
 		}
-		if len(*seen) != 0 || len(h.States()) != 0 {
-			t.Errorf("events %v, states %v", *seen, h.States())
+		if len(seen()) != 0 || len(h.States()) != 0 {
+			t.Errorf("events %v, states %v", seen(), h.States())
 		}
 	})
 }

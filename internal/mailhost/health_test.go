@@ -24,17 +24,24 @@ type event struct {
 	turned int
 }
 
-func newHealth(logins int) (*Health, *[]event) {
+// newHealth returns a Health, and what it has told so far.
+func newHealth(logins int) (h *Health, told func() []event) {
+	var mu sync.Mutex
 	var seen []event
+	add := func(e event) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, e)
+	}
 	return NewHealth(logins, 10*time.Second, time.Now, Events{
-		Down: func(m Mailhost, _ error) { seen = append(seen, event{kind: "down", addr: m.Addr}) },
+		Down: func(m Mailhost, _ error) { add(event{kind: "down", addr: m.Addr}) },
 		Up: func(m Mailhost, since time.Duration, turned int) {
-			seen = append(seen, event{"up", m.Addr, since, turned})
+			add(event{"up", m.Addr, since, turned})
 		},
 		Busy: func(m Mailhost, turned int) {
-			seen = append(seen, event{kind: "busy", addr: m.Addr, turned: turned})
+			add(event{kind: "busy", addr: m.Addr, turned: turned})
 		},
-	}), &seen
+	}), func() []event { mu.Lock(); defer mu.Unlock(); return slices.Clone(seen) }
 }
 
 func enter(t *testing.T, h *Health, addr netip.AddrPort) *Attempt {
@@ -54,13 +61,13 @@ func TestHealthGoesDownAndComesBack(t *testing.T) {
 		}
 		enter(t, h, here).Answered() // a success between: the count begins anew
 		for range 3 {
-			if len(*seen) != 0 {
-				t.Fatalf("down too early: %v", *seen)
+			if len(seen()) != 0 {
+				t.Fatalf("down too early: %v", seen())
 			}
 			enter(t, h, here).Failed(errRefused)
 		}
-		if len(*seen) != 1 || (*seen)[0] != (event{kind: "down", addr: here}) {
-			t.Fatalf("three failures in a row told %v", *seen)
+		if len(seen()) != 1 || seen()[0] != (event{kind: "down", addr: here}) {
+			t.Fatalf("three failures in a row told %v", seen())
 		}
 		for range 4 {
 			if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
@@ -79,8 +86,8 @@ func TestHealthGoesDownAndComesBack(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		enter(t, h, here).Answered()
-		if want := (event{"up", here, 20 * time.Second, 6}); len(*seen) != 2 || (*seen)[1] != want {
-			t.Fatalf("told %v, want %v", *seen, want)
+		if want := (event{"up", here, 20 * time.Second, 6}); len(seen()) != 2 || seen()[1] != want {
+			t.Fatalf("told %v, want %v", seen(), want)
 		}
 		enter(t, h, here).Answered()
 		if states := h.States(); len(states) != 0 {

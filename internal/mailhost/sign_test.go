@@ -145,7 +145,7 @@ func TestLogInCounts(t *testing.T) {
 	}
 	err := logIn()
 	at, ok := errors.AsType[*StepError](err)
-	if !ok || at.Step != StepConnect || !errors.Is(err, ErrDown) || len(*seen) != 1 {
-		t.Errorf("%v, events %v", err, *seen)
+	if !ok || at.Step != StepConnect || !errors.Is(err, ErrDown) || len(seen()) != 1 {
+		t.Errorf("%v, events %v", err, seen())
 	}
 }

@@ -241,7 +241,13 @@ func (p *watched) compare(t *testing.T) {
 	}
 	p.signal(t, syscall.SIGQUIT)
 	harness.NoneLeft(t, p.name) // its predecessors neither
-	n := len(regexp.MustCompile(`(?m)^goroutine \d+ `).FindAllString(p.log(), -1))
+	// The last of the list may be in the log a moment after the process has ended.
+	goroutines, n := regexp.MustCompile(`(?m)^goroutine \d+ `), 0
+	harness.Eventually(func() bool {
+		before := n
+		n = len(goroutines.FindAllString(p.log(), -1))
+		return n > 0 && n == before
+	})
 	t.Logf("%s: %d goroutines at the end", p.name, n)
 	if n == 0 || n > maxGoroutines {
 		t.Errorf("%s has %d goroutines when nobody is there, want some, at most %d", p.name, n, maxGoroutines)
