@@ -49,6 +49,8 @@ type AuthRequest struct {
 	Challenge, Response []byte
 	// RemoteIP is the client's address for the module's log; empty = not known.
 	RemoteIP string
+	// Fresh asks the database, whatever the daemon remembers (AUTH_CACHE_TTL). Courier's remembers nothing.
+	Fresh bool
 }
 
 // LookupRequest asks for an account without any proof (PRE on the wire).
@@ -57,6 +59,8 @@ type LookupRequest struct {
 	Module        string
 	Service, User string
 	RemoteIP      string
+	// Fresh is as in AuthRequest.
+	Fresh bool
 }
 
 // PasswordRequest changes a password after checking the old one.

@@ -85,7 +85,7 @@ func AppendRequest(dst []byte, req Request) ([]byte, error) {
 		if r.User[0] == ' ' {
 			return dst, refused("a blank in front of the name, which the daemon does not see")
 		}
-		dst = appendFacts(dst, r.RemoteIP)
+		dst = appendFresh(appendFacts(dst, r.RemoteIP), r.Fresh)
 		return appendLine(dst, "PRE ", module, " ", r.Service, " ", r.User)
 	case *PasswordRequest:
 		if err := checkValues(r.RemoteIP, r.Service, r.User, r.OldPassword, r.NewPassword); err != nil {
@@ -110,6 +110,17 @@ func appendFacts(dst []byte, remoteIP string) []byte {
 	dst = append(dst, "TCPREMOTEIP="...)
 	dst = append(dst, remoteIP...)
 	return append(dst, '\n')
+}
+
+// fresh is the fact that Fresh stands for. Courier's daemon does not know it, and skips it.
+const fresh = "FRESH=1"
+
+// appendFresh appends it.
+func appendFresh(dst []byte, isFresh bool) []byte {
+	if !isFresh {
+		return dst
+	}
+	return append(dst, fresh+"\n"...)
 }
 
 // appendLine appends one line from its parts, unless the daemon would find it too long.
@@ -150,7 +161,7 @@ func appendAuth(dst []byte, r *AuthRequest) ([]byte, error) {
 	if n > MaxAuthBody {
 		return dst, refused("request too long")
 	}
-	dst = appendFacts(dst, r.RemoteIP)
+	dst = appendFresh(appendFacts(dst, r.RemoteIP), r.Fresh)
 	dst = append(dst, "AUTH "...)
 	dst = strconv.AppendInt(dst, int64(n), 10)
 	// The empty string ends the line of "AUTH <n>".
@@ -218,7 +229,7 @@ func ParseRequest(buf []byte) (Request, error) {
 
 // parseRequest is ParseRequest; rest is what follows the request in buf.
 func parseRequest(buf []byte) (req Request, rest []byte, err error) {
-	remoteIP := ""
+	remoteIP, isFresh := "", false
 	for {
 		i := bytes.IndexByte(buf, '\n')
 		if i > MaxLine || i < 0 && len(buf) > MaxLine {
@@ -230,10 +241,17 @@ func parseRequest(buf []byte) (req Request, rest []byte, err error) {
 		line := buf[:i]
 		buf = buf[i+1:]
 		if n, ok := bytes.CutPrefix(line, []byte("AUTH ")); ok {
-			return parseAuth(n, buf, remoteIP)
+			req, rest, err = parseAuth(n, buf, remoteIP)
+			if auth, ok := req.(*AuthRequest); ok && err == nil {
+				auth.Fresh = isFresh
+			}
+			return req, rest, err
 		}
 		if args, ok := bytes.CutPrefix(line, []byte("PRE ")); ok {
 			req, err = parsePre(string(args), remoteIP)
+			if look, ok := req.(*LookupRequest); ok && err == nil {
+				look.Fresh = isFresh
+			}
 			return req, buf, err
 		}
 		if args, ok := bytes.CutPrefix(line, []byte("PASSWD ")); ok {
@@ -243,6 +261,7 @@ func parseRequest(buf []byte) (req Request, rest []byte, err error) {
 		if string(line) == "ENUMERATE" {
 			return &EnumerateRequest{RemoteIP: remoteIP}, buf, nil
 		}
+		isFresh = isFresh || string(line) == fresh
 		name, value, ok := bytes.Cut(line, []byte("="))
 		if !ok || len(name) == 0 || bytes.IndexByte(name, ' ') >= 0 {
 			return nil, nil, ErrProtocol

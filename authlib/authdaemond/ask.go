@@ -202,7 +202,7 @@ func (a *asker) authenticate(
 		return a.account(try)
 	}
 	key, era := a.cache.key("login", req.Service, req.User, req.Password)
-	if hit, module, ok := a.cache.get(key, req.Password); ok {
+	if hit, module, ok := a.cache.get(key, req.Password); ok && !req.Fresh {
 		if a.settings.debug > 0 {
 			a.debugf("answered from the cache: %s", describe(hit))
 		}
@@ -237,7 +237,7 @@ func (a *asker) lookup(ctx context.Context, req *authlib.LookupRequest) (*authli
 		return ask.account(try)
 	}
 	key, era := a.cache.key("lookup", req.Service, req.User, req.Module)
-	if hit, module, ok := a.cache.get(key, ""); ok {
+	if hit, module, ok := a.cache.get(key, ""); ok && !req.Fresh {
 		if a.settings.debug > 0 {
 			a.debugf("answered from the cache: %s", describe(hit))
 		}

@@ -61,6 +61,20 @@ func TestCache(t *testing.T) {
 	if asked.Load() != 10 {
 		t.Errorf("two lookups asked %d times", asked.Load()-9)
 	}
+	// Past the cache: the database is asked, and what it says is remembered.
+	fresh := &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "ann", Password: "ann", Fresh: true}
+	for range 2 {
+		_, _, _ = a.lookup(ctx, &authlib.LookupRequest{Service: "imap", User: "bob", Fresh: true})
+		_, _, _ = a.authenticate(ctx, fresh)
+	}
+	if asked.Load() != 14 {
+		t.Errorf("four fresh questions asked %d times", asked.Load()-10)
+	}
+	_, _, _ = a.lookup(ctx, &authlib.LookupRequest{Service: "imap", User: "bob"})
+	if asked.Load() != 14 {
+		t.Error("the answer to a fresh question is not remembered")
+	}
+	asked.Store(10)
 	// CRAM: each challenge is another question.
 	for range 2 {
 		_, _, _ = a.authenticate(ctx, &authlib.AuthRequest{Service: "imap", Type: authlib.AuthCRAMMD5, Challenge: []byte("x"), Response: []byte("bob 00")})

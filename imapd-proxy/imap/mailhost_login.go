@@ -75,7 +75,11 @@ func (u *upstream) sendLogin() (response, error) {
 				return response{}, err
 			}
 			text = ""
-			if r, err := u.until(u.m.Tag, true); err != nil || r.tag != "+" {
+			r, err := u.until(u.m.Tag, true)
+			if err == nil && u.m.Unverified && r.status == "OK" { // it has not seen what it is to verify
+				err = errors.New("login accepted before the password was sent")
+			}
+			if err != nil || r.tag != "+" {
 				return r, err
 			}
 		}

@@ -176,6 +176,13 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}
 			S: a1 OK really?`},
+		{name: "password not seen by whom it is to be verified", change: func(m *mailhost.Conn) {
+			m.User, m.Unverified = "änn", true
+		}, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			C: a1 LOGIN {4}
+			S: a1 OK really?`,
+			step: "login", cause: "login accepted before the password was sent"},
 		{name: "rejected", server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"

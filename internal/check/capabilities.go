@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/config"
 	"mailproxy/internal/mailhost"
 )
 
@@ -109,7 +110,7 @@ func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
 			if here, err := c.Server.Login.IsHere(host, ""); err != nil || here {
 				continue
 			}
-			if _, known := places[host.String()]; !known {
+			if p, known := places[host.String()]; !known || !c.canAsk(p.account) {
 				places[host.String()] = place{host, a}
 			}
 		}
@@ -118,9 +119,20 @@ func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
 	return places, err
 }
 
+// canAsk says whether an account's options let its mailhost be asked, on its behalf where there is a master
+// user.
+func (c *Check) canAsk(account *authlib.Account) bool {
+	own, err := c.Server.Login.AccountOptions(account)
+	return err == nil && (c.Server.Config.MasterUser == "" || own.Verifier != config.VerifierMailhost)
+}
+
 // askHost returns the list of the first address that answers.
 func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
-	addrs, err := c.Server.Login.Mailhosts.Resolve(ctx, p.host)
+	own, err := c.Server.Login.AccountOptions(p.account)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := c.Server.Login.Mailhosts.Resolve(ctx, p.host, own.TLS)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +141,7 @@ func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
 		m := &mailhost.Conn{
 			Host:   p.host.Name,
 			Addr:   addr.String(),
+			Mode:   own.TLS,
 			Config: c.Server.Config,
 			Log:    c.Server.Log,
 		}

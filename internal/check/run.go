@@ -10,6 +10,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 )
 
@@ -40,6 +41,8 @@ type Check struct {
 	// them have been of use.
 	several bool
 	usable  int
+	// own is what the account's options say.
+	own login.AccountOptions
 	// Password asks for the account's password; "" = do not log in.
 	Password func() (string, error)
 }
@@ -54,7 +57,10 @@ func (c *Check) Run(ctx context.Context) int {
 		c.capabilities(ctx)
 	} else if c.SettingsError == nil {
 		if account := c.account(ctx); account != nil {
-			c.places(ctx, account)
+			var ok bool
+			if c.own, ok = c.options(account); ok {
+				c.places(ctx, account)
+			}
 		}
 	}
 	if c.Report.Failed() {
@@ -76,22 +82,22 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		}
 		return nil
 	}
-	login := s.Login.LoginName(c.User)
-	req := &authlib.LookupRequest{Service: s.Protocol.Service, User: login}
+	name := s.Login.LoginName(c.User)
+	req := &authlib.LookupRequest{Service: s.Protocol.Service, User: name}
 	began := time.Now()
 	account, err := s.Auth.Lookup(ctx, req)
 	switch {
 	case errors.Is(err, authlib.ErrRefused):
-		r.fail("auth", "no account %q: it is in none of the databases that authmodulelist names", login)
+		r.fail("auth", "no account %q: it is in none of the databases that authmodulelist names", name)
 		return nil
 	case err != nil:
-		c.noAnswer(ctx, login, err)
+		c.noAnswer(ctx, name, err)
 		return nil
 	}
 	r.ok(
 		"auth",
 		"account %q is known as %q, answered by %s in %d ms",
-		login,
+		name,
 		account.Address,
 		c.module(ctx, req),
 		time.Since(began).Milliseconds(),
@@ -178,7 +184,7 @@ func local(s *frontend.Server) string {
 
 // there connects to every address of a mailhost.
 func (c *Check) there(ctx context.Context, host mailhost.Host, account *authlib.Account) {
-	addrs, err := c.Server.Login.Mailhosts.Resolve(ctx, host)
+	addrs, err := c.Server.Login.Mailhosts.Resolve(ctx, host, c.own.TLS)
 	if err != nil {
 		c.unusable("mailhost", "%s: %v", host, err)
 		return
@@ -190,7 +196,7 @@ func (c *Check) there(ctx context.Context, host mailhost.Host, account *authlib.
 	}
 	c.Report.ok("mailhost", "%s has the address %s", host, strings.Join(texts, ", "))
 	for _, addr := range addrs {
-		m := &mailhost.Conn{Host: host.Name, Addr: addr.String(), Config: c.Server.Config}
+		m := &mailhost.Conn{Host: host.Name, Addr: addr.String(), Mode: c.own.TLS, Config: c.Server.Config}
 		back := c.comesBack(addr)
 		if back {
 			c.loop(host.Name, addr, false)

@@ -120,28 +120,25 @@ func (c *Check) login(
 		}
 		return
 	}
-	s := c.Server
-	proven, err := s.Auth.Authenticate(ctx, &authlib.AuthRequest{
-		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.Login.LoginName(c.User), Password: password,
-	})
-	switch {
-	case errors.Is(err, authlib.ErrRefused):
-		r.fail("login", "the auth module refuses this password")
-		return
-	case err != nil:
-		r.fail("login", "%v", err)
+	name, ok := account.Address, true
+	if c.own.Verifier != config.VerifierMailhost {
+		name, ok = c.verify(ctx, password)
+	}
+	if c.own.User != "" {
+		name = c.own.User
+	}
+	if !ok {
 		return
 	}
-	r.ok("login", "the auth module takes the password")
 	if strings.ContainsAny(password, "\r\n\x00") {
 		r.fail("login", "the password holds a line end or NUL, which no mailhost is sent")
 		return
 	}
-	if err := c.Dialect.login(w, proven.Address, password); err != nil {
-		r.fail("login", "%s refuses %q: %v", addr, proven.Address, err)
+	if err := c.Dialect.login(w, name, password); err != nil {
+		r.fail("login", "%s refuses %q: %v", addr, name, err)
 		return
 	}
-	r.ok("login", "%s takes %q", addr, proven.Address)
+	r.ok("login", "%s takes %q", addr, name)
 	after, err := c.Dialect.capabilities(w)
 	if err != nil {
 		r.warn("capability", "%s does not say what it can do after the login: %v", addr, err)
@@ -150,9 +147,31 @@ func (c *Check) login(
 	c.compare("after the login", after)
 }
 
+// verify asks the auth module about the password, and returns the account's address.
+func (c *Check) verify(ctx context.Context, password string) (address string, ok bool) {
+	r, s := c.Report, c.Server
+	proven, err := s.Auth.Authenticate(ctx, &authlib.AuthRequest{
+		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.Login.LoginName(c.User), Password: password,
+	})
+	switch {
+	case errors.Is(err, authlib.ErrRefused):
+		r.fail("login", "the auth module refuses this password")
+		return "", false
+	case err != nil:
+		r.fail("login", "%v", err)
+		return "", false
+	}
+	r.ok("login", "the auth module takes the password")
+	return proven.Address, true
+}
+
 // here looks at what the local server will need.
 func (c *Check) here(account *authlib.Account) {
 	r := c.Report
+	if c.own.Verifier == config.VerifierMailhost {
+		r.fail("local", "an account that is here has no mailhost to verify its password: it may not log in")
+		return
+	}
 	switch {
 	case account.SystemUser == "" && (account.UID == nil || *account.UID == 0 || account.GID == nil || *account.GID == 0):
 		r.fail("local", "the account has no uid and gid other than 0: no session runs as root")

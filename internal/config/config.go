@@ -37,6 +37,8 @@ type Config struct {
 	LoginTimeout time.Duration
 	// MaxCommands (LOGIN_MAX_COMMANDS, 100) is how many commands a client may say before it has logged in.
 	MaxCommands int
+	// MaxHeld (HOLD_MAX, 200) is how many logins of a process may wait at once for accounts that are held.
+	MaxHeld int
 	// FailDelay (LOGIN_FAIL_DELAY, 5 s; 0 = none): a failed login is answered at a multiple of it after the
 	// credentials came.
 	FailDelay time.Duration
@@ -104,6 +106,8 @@ type Config struct {
 	MailhostRetry  time.Duration
 	// Mailhost is how connections to mailhosts are encrypted.
 	Mailhost MailhostTLS
+	// Verifier (PROXY_VERIFY) is who checks passwords, where the account's option verify does not say it.
+	Verifier Verifier
 	// MasterUser (PROXY_MASTER_USER) logs in at mailhosts on behalf of the accounts, with the first line of
 	// MasterFile (PROXY_MASTER_PASSWORD_FILE). Empty = each account logs in with its own password. Both or
 	// none are set.
@@ -238,6 +242,25 @@ const (
 	ModeStartTLS Mode = "STARTTLS" // STARTTLS or STLS on the clear-text port
 	ModeTLS      Mode = "YES"      // from the first byte, on port 993 or 995
 )
+
+// ParseMode reads an account's option mailhosttls as PROXY_TLS is read.
+func ParseMode(text string) (Mode, error) {
+	return parseChoice(text, ModeClear, ModeStartTLS, ModeTLS)
+}
+
+// Verifier is who checks the password of an account.
+type Verifier string
+
+// The verifiers. No setting is VerifierAuthlib.
+const (
+	VerifierAuthlib  Verifier = "AUTHLIB"  // the account database
+	VerifierMailhost Verifier = "MAILHOST" // the mailhost; the account database only says which one it is
+)
+
+// ParseVerifier reads an account's option verify as PROXY_VERIFY is read.
+func ParseVerifier(text string) (Verifier, error) {
+	return parseChoice(text, VerifierAuthlib, VerifierMailhost)
+}
 
 // Verify is what is asked of the other side's certificate.
 type Verify string

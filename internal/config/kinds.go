@@ -125,24 +125,36 @@ func choice[T ~string](name string, def T, to func(*Config) *T, values ...T) Set
 		s.Values = append(s.Values, string(v))
 	}
 	s.set = func(c *Config, text string) error {
-		meant := []string{strings.TrimSpace(text)}
-		switch on, ok := spelling.ParseSwitch(text); {
-		case ok && on:
-			meant = append(meant, "YES", "1")
-		case ok:
-			meant = append(meant, "NO", "0")
+		v, err := parseChoice(text, values...)
+		if err == nil {
+			*to(c) = v
 		}
-		for _, word := range meant {
-			for _, v := range values {
-				if strings.EqualFold(word, string(v)) {
-					*to(c) = v
-					return nil
-				}
-			}
-		}
-		return errors.New("must be " + orList(s.Values))
+		return err
 	}
 	return s
+}
+
+// parseChoice reads the value of a Choice.
+func parseChoice[T ~string](text string, values ...T) (T, error) {
+	meant := []string{strings.TrimSpace(text)}
+	switch on, ok := spelling.ParseSwitch(text); {
+	case ok && on:
+		meant = append(meant, "YES", "1")
+	case ok:
+		meant = append(meant, "NO", "0")
+	}
+	for _, word := range meant {
+		for _, v := range values {
+			if strings.EqualFold(word, string(v)) {
+				return v, nil
+			}
+		}
+	}
+	names := make([]string, len(values))
+	for i, v := range values {
+		names[i] = string(v)
+	}
+	return "", errors.New("must be " + orList(names))
 }
 
 // orList joins words for a sentence.

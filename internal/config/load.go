@@ -89,13 +89,21 @@ type badValue struct {
 // finish does what depends on several settings.
 func (c *Config) finish() (errs []error) {
 	needs := func(name, other string) {
-		errs = append(errs, fmt.Errorf("%s: %s needs %s", c.raw[name].Source(), name, other))
+		setting, _, _ := strings.Cut(name, "=")
+		errs = append(errs, fmt.Errorf("%s: %s needs %s", c.raw[setting].Source(), name, other))
 	}
 	if c.MasterUser != "" && c.MasterFile == "" {
 		needs("PROXY_MASTER_USER", "PROXY_MASTER_PASSWORD_FILE")
 	}
 	if c.MasterFile != "" && c.MasterUser == "" {
 		needs("PROXY_MASTER_PASSWORD_FILE", "PROXY_MASTER_USER")
+	}
+	if c.Verifier == VerifierMailhost && !c.Proxy {
+		needs("PROXY_VERIFY=MAILHOST", string(c.Protocol)+"_PROXY=1: nobody could log in here")
+	}
+	if c.Verifier == VerifierMailhost && c.MasterUser != "" {
+		errs = append(errs, fmt.Errorf("%s: PROXY_VERIFY=MAILHOST and PROXY_MASTER_USER exclude each other: "+
+			"the master user would be logged in with any password", c.raw["PROXY_VERIFY"].Source()))
 	}
 	if !c.utf8Set {
 		c.UTF8 = !c.Proxy

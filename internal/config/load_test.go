@@ -30,13 +30,14 @@ var same = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmp.AllowUnexported(
 // defaults is what the manual page says counts when nothing is set.
 func defaults(p Protocol) Config {
 	return Config{
-		Protocol: p, LoginTimeout: time.Minute, MaxCommands: 100, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
+		Protocol: p, LoginTimeout: time.Minute, MaxCommands: 100, MaxHeld: 200, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
 		AuthSocket: authlib.DefaultSocket, AuthConnect: authlib.DefaultConnectTimeout,
 		AuthWrite: authlib.DefaultWriteTimeout, AuthRead: authlib.DefaultReadTimeout,
 		SCRAMIterations: scram.DefaultIterations,
 		ConnectTimeout:  30 * time.Second, MailhostTimeout: 30 * time.Second,
 		MailhostLogins: 100, MailhostRetry: 10 * time.Second,
 		Mailhost: MailhostTLS{Mode: ModeClear, Verify: VerifyPeer}, Forward: ForwardNone,
+		Verifier:    VerifierAuthlib,
 		RelaySocket: relay.DefaultSocket, Keepalive: 5 * time.Minute, HalfClosed: relay.DefaultHalfClosed,
 		UTF8: true, Umask: -1, RelaydUsers: []string{relay.DefaultUser}, Limits: Limits{Unauth: 10000},
 		TLS: TLS{Verify: VerifyNone, Handshake: 30 * time.Second},
@@ -170,6 +171,10 @@ func TestEverySetting(t *testing.T) {
 		"COURIERTLS=/usr/bin/couriertls PORT=": func(*Config) {},
 		"PROXY_MASTER_USER=m PROXY_MASTER_PASSWORD_FILE=/f": func(c *Config) {
 			c.MasterUser, c.MasterFile = "m", "/f"
+		},
+		"HOLD_MAX=0": func(c *Config) { c.MaxHeld = 0 },
+		"IMAP_PROXY=1 PROXY_VERIFY=mailhost": func(c *Config) {
+			c.Proxy, c.UTF8, c.Verifier = true, false, VerifierMailhost
 		},
 		"HAPROXY=yes HAPROXY_ALLOW=192.0.2.1,2001:db8::/32": func(c *Config) { c.Balancers = sources },
 	}

@@ -33,7 +33,9 @@ type Conn struct {
 // newConn makes a Conn of a connection that has just come in.
 func (s *Server) newConn(ctx context.Context, conn launch.Conn, peer launch.Peer) *Conn {
 	session := s.Login.NewSession(peer, conn.LocalAddr(), s.Options.Log)
-	return &Conn{Session: session, Client: conn, server: s, ctx: ctx}
+	c := &Conn{Session: session, Client: conn, server: s, ctx: ctx}
+	session.Gone = c.hungUp
+	return c
 }
 
 // begin sets the connection's deadlines and has it interrupted when ctx ends. The function it returns undoes

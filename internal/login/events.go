@@ -82,6 +82,32 @@ func (s *Session) logBinding(c *Credentials) {
 		Warnf("LOGIN REFUSED, method=%s, %s: %v", text.Field(c.Mechanism), s.Where(), sasl.ErrBinding)
 }
 
+// logNoSecret: the client's mechanism shows no password, which the account's mailhost is to verify. Not a
+// LOGIN FAILED: nothing was found wrong.
+func (s *Session) logNoSecret(c *Credentials, address string) {
+	s.Log.Always().
+		Infof("LOGIN REFUSED, method=%s, user=%s, %s: its mailhost verifies the password, which this method "+
+			"does not show", text.Field(c.Mechanism), text.Field(address), s.Where())
+}
+
+// logHeld: the login waits, since its account is held.
+func (s *Session) logHeld(address string, o AccountOptions) {
+	s.Log.Infof("LOGIN HELD, user=%s, %s, protocol=%s, hold=%d",
+		text.Field(address), s.Where(), s.service.Protocol.Name, o.Hold/time.Second)
+}
+
+// logReleased: it goes on.
+func (s *Session) logReleased(address string, held time.Duration) {
+	s.Log.Infof("LOGIN RELEASED, user=%s, %s, protocol=%s, held=%d",
+		text.Field(address), s.Where(), s.service.Protocol.Name, held/time.Second)
+}
+
+// logStillHeld: the client is told to come back, since the account is held.
+func (s *Session) logStillHeld(address, why string) {
+	s.Log.Always().Infof("LOGIN REFUSED, user=%s, %s, protocol=%s: the account is held: %s",
+		text.Field(address), s.Where(), s.service.Protocol.Name, why)
+}
+
 // logDisabled: the account may not use this service. Not a LOGIN FAILED: the password was right.
 func (s *Session) logDisabled(address, option string) {
 	s.Log.Always().

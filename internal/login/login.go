@@ -7,25 +7,27 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/sasl"
+	"mailproxy/internal/config"
+	"mailproxy/internal/mailhost"
 )
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its
-// mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary, a *DeniedError or
-// ErrEnd, by then logged and, but for ErrEnd, delayed to a multiple of Config.FailDelay after the call. The
+// mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary, a *DeniedError,
+// ErrGone or ErrEnd, by then logged and, but for the last two, delayed to a multiple of Config.FailDelay after the call. The
 // delay does not end when the client hangs up: who guesses passwords would otherwise have the next connection
 // at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
-	ctx, cancel := s.limited(ctx)
-	defer cancel()
 	s.attempt = attempt{began: s.service.System.Now()}
 	o, err := s.login(ctx, c, tag)
 	if err != nil || o.Mailhost == nil { // else the hand-over knows what there is to tell
 		s.reportLogin(err)
 	}
-	if err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	if o.Mailhost == nil {
+	switch {
+	case errors.Is(err, ErrGone):
+		return nil, err
+	case err != nil:
+		return nil, s.Refuse(ctx, err)
+	case o.Mailhost == nil:
 		s.Leave()
 	}
 	return o, nil
@@ -63,53 +65,102 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 		s.logTooLong(c)
 		return nil, &DeniedError{Code: s.service.Protocol.Codes.TooLong}
 	}
-	account, err := s.authenticate(ctx, c)
+	who, err := s.admit(ctx, c, false)
+	if err == nil && who.options.Hold > 0 {
+		who, err = s.hold(ctx, c, who)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	m, err := s.place(ctx, c, who.account, who.options, tag)
+	switch {
+	case errors.Is(err, ErrRefused):
+		s.logFailed(c)
+		return nil, err
+	case err != nil:
+		return nil, err
+	case m == nil && who.options.Verifier == config.VerifierMailhost:
+		return nil, s.notHere(who.account)
+	}
+	return &Outcome{Account: who.account, Mailhost: m}, nil
+}
+
+// admitted is an account whose client may go to it.
+type admitted struct {
+	account *authlib.Account
+	options AccountOptions
+}
+
+// admit takes a client's credentials to the auth module, and says whether they let it in: with the proof, or to
+// a mailhost that is to verify the password. fresh asks past what the auth module remembers. Why not is logged.
+func (s *Session) admit(ctx context.Context, c *Credentials, fresh bool) (who admitted, err error) {
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	account, proven, err := s.authenticate(ctx, c, fresh)
 	switch {
 	case errors.Is(err, authlib.ErrExpired):
 		s.logStopped(err)
-		return nil, &DeniedError{Code: s.service.Protocol.Codes.Expired}
+		return who, &DeniedError{Code: s.service.Protocol.Codes.Expired}
 	case errors.Is(err, authlib.ErrLocked):
 		s.logStopped(err)
-		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
+		return who, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case errors.Is(err, authlib.ErrRefused):
 		s.logFailed(c)
-		return nil, ErrRefused
+		return who, ErrRefused
 	case errors.Is(err, sasl.ErrNoName):
 		s.logNoName(c)
-		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
+		return who, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case errors.Is(err, sasl.ErrNoKeys):
 		s.logNoKeys(c)
-		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
+		return who, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case errors.Is(err, sasl.ErrBinding):
 		s.logBinding(c)
-		return nil, &DeniedError{Code: s.service.Protocol.Codes.Broken}
+		return who, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case err != nil:
 		s.logAuthError(err)
-		return nil, ErrTemporary
+		return who, ErrTemporary
 	}
 	option, err := s.disabled(account)
 	if err != nil {
 		s.logBadOption(account.Address, err)
-		return nil, ErrTemporary
+		return who, ErrTemporary
 	}
 	if option != "" {
 		s.logDisabled(account.Address, option)
 		s.attempt.disabled = true
-		return nil, s.denied(option)
+		return who, s.denied(option)
 	}
+	o, err := s.service.AccountOptions(account)
+	if err != nil {
+		s.logNotUnderstood(account.Address, err)
+		return who, ErrTemporary
+	}
+	byMailhost := o.Verifier == config.VerifierMailhost
+	switch {
+	case byMailhost:
+		err = s.maySend(c, account)
+	case !proven: // nothing above lets it come so far
+		err = ErrTemporary
+	}
+	return admitted{account, o}, err
+}
+
+// place logs in where the account is; nil = here. Its errors are those of reach.
+func (s *Session) place(
+	ctx context.Context, c *Credentials, account *authlib.Account, o AccountOptions, tag string,
+) (*mailhost.Conn, error) {
 	hosts, err := s.mailhosts(account)
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.reach(ctx, hosts, c, account, tag)
+	m, err := s.reach(ctx, hosts, c, account, o, tag)
 	if err == nil && m == nil && c.Token != "" {
 		return nil, s.tokenHere(c, account)
 	}
-	if err == nil && m == nil && s.service.Local.IsValid() {
+	if err == nil && m == nil && s.service.Local.IsValid() && o.Verifier != config.VerifierMailhost {
 		m, err = s.reachLocal(ctx, c, account, tag)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &Outcome{Account: account, Mailhost: m}, nil
+	return m, err
 }

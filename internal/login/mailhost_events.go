@@ -33,6 +33,18 @@ func (s *Session) logBadOption(address string, err error) {
 	s.Log.Warnf("account %s cannot be used: %v", text.Field(address), err)
 }
 
+// logNotUnderstood: an account has an option whose value is not understood.
+func (s *Session) logNotUnderstood(address string, err error) {
+	s.Log.Errf("account %s cannot be used: %v", text.Field(address), err)
+}
+
+// logBadVerifier: an account whose mailhost verifies its password cannot be logged in there, for a reason
+// that only the administrator can do something about.
+func (s *Session) logBadVerifier(address, why string) {
+	s.Log.Errf("account %s cannot be used: its mailhost is to verify the password (PROXY_VERIFY=MAILHOST or "+
+		"the option verify=mailhost), but %s", text.Field(address), why)
+}
+
 // logNotAllowed: an account's mailhost is not one of PROXY_MAILHOSTS.
 func (s *Session) logNotAllowed(address string, host mailhost.Host) {
 	s.Log.Warnf(
@@ -71,9 +83,11 @@ func (s *Session) logUnusable(m *mailhost.Conn, step mailhost.Step, err error) {
 
 // logRejected: a mailhost answered a login with something else than yes.
 func (s *Session) logRejected(m *mailhost.Conn, r *RejectedError, v Verdict) {
-	if v.Next {
+	switch {
+	case v.Failed: // the client's failure, not the mailhost's
+	case v.Next:
 		s.attempt.failed(m, r.Step)
-	} else {
+	default:
 		s.attempt.failed(m, stepRejected)
 	}
 	what := fmt.Sprintf("Login to %s failed", m.Host)
@@ -88,8 +102,11 @@ func (s *Session) logRejected(m *mailhost.Conn, r *RejectedError, v Verdict) {
 		why += ": "
 	}
 	say := s.Log.Warnf
-	if v.Level == Err {
+	switch v.Level {
+	case Err:
 		say = s.Log.Errf
+	case Info:
+		say = s.Log.Infof
 	}
 	say("%s, address=%s, step=%s, user=%s: %s%s",
 		what, m.Addr, r.Step, text.Field(m.Account()), why, text.Field(m.Redact(r.Answer.Text)))

@@ -2,8 +2,10 @@ package login
 
 import (
 	"context"
+	"errors"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/mailhost"
 )
@@ -11,7 +13,14 @@ import (
 // LogInAsMaster logs in as PROXY_MASTER_USER on behalf of an account, over a connection that
 // Mailhosts.Connect has made: a single step of Login, for a program that explains logins.
 func (s *Service) LogInAsMaster(ctx context.Context, m *mailhost.Conn, account *authlib.Account) error {
-	t, err := s.NewSession(launch.Peer{}, nil, m.Log).template(&Credentials{}, account, "check")
+	o, err := s.AccountOptions(account)
+	switch {
+	case err != nil:
+		return err
+	case o.Verifier == config.VerifierMailhost:
+		return errors.New("the master user may not log in for an account whose mailhost verifies the password")
+	}
+	t, err := s.NewSession(launch.Peer{}, nil, m.Log).template(&Credentials{}, account, o, "check")
 	if err != nil {
 		return err
 	}

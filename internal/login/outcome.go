@@ -21,6 +21,8 @@ var (
 	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again
 	// later.
 	ErrTemporary = errors.New("temporary failure")
+	// ErrGone: the client has closed the connection while its login was held.
+	ErrGone = errors.New("client has gone")
 	// ErrEnd: the session's time is over or the program was told to stop.
 	ErrEnd = errors.New("session ends")
 )

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/config"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/text"
 )
@@ -29,13 +30,14 @@ func (s *Session) mailhosts(account *authlib.Account) ([]mailhost.Host, error) {
 }
 
 // reach logs in to the first of an account's servers that takes it. It returns nil when that is this host or
-// there are none, a *DeniedError when a server's answer rules the others out too, ErrTemporary when none was
-// of use.
+// there are none, a *DeniedError or ErrRefused when a server's answer rules the others out too, ErrTemporary
+// when none was of use.
 func (s *Session) reach(
 	ctx context.Context,
 	hosts []mailhost.Host,
 	c *Credentials,
 	account *authlib.Account,
+	o AccountOptions,
 	tag string,
 ) (*mailhost.Conn, error) {
 	if len(hosts) == 0 {
@@ -51,13 +53,13 @@ func (s *Session) reach(
 		if here {
 			return nil, nil
 		}
-		template, err := s.template(c, account, tag)
+		template, err := s.template(c, account, o, tag)
 		if err != nil {
 			return nil, err
 		}
 		template.Host = host.Name
 		m, err := s.tryHost(ctx, host, template)
-		if err == nil || isDenied(err) || ctx.Err() != nil {
+		if err == nil || isFinal(err) || ctx.Err() != nil {
 			return m, err
 		}
 		last = err
@@ -65,13 +67,16 @@ func (s *Session) reach(
 	return nil, last
 }
 
-func isDenied(err error) bool {
-	_, ok := errors.AsType[*DeniedError](err)
-	return ok
+// isFinal says whether a server's answer rules out the others.
+func isFinal(err error) bool {
+	_, isDenied := errors.AsType[*DeniedError](err)
+	return isDenied || errors.Is(err, ErrRefused)
 }
 
 // template is what every attempt to log an account in has in common.
-func (s *Session) template(c *Credentials, account *authlib.Account, tag string) (*mailhost.Conn, error) {
+func (s *Session) template(
+	c *Credentials, account *authlib.Account, o AccountOptions, tag string,
+) (*mailhost.Conn, error) {
 	m := &mailhost.Conn{
 		Tag:     tag,
 		Client:  s.Peer,
@@ -82,18 +87,25 @@ func (s *Session) template(c *Credentials, account *authlib.Account, tag string)
 		Config:  s.Config,
 		Log:     s.Log,
 	}
-	if c.Token != "" {
+	m.Name, m.Mode = account.Address, o.TLS
+	if c.Token != "" { // whose name the token holds
 		m.User, m.Mechanism, m.Token = account.Address, c.Mechanism, c.Token
 		return m, nil
 	}
 	m.User, m.Password = account.Address, account.ClearPassword
-	if s.Config.MasterUser != "" {
+	if o.User != "" {
+		m.User = o.User
+	}
+	switch {
+	case o.Verifier == config.VerifierMailhost:
+		m.Password, m.Unverified = c.Password, true
+	case s.Config.MasterUser != "":
 		secret, err := readSecret(s.Config.MasterFile)
 		if err != nil {
 			s.logMaster(err)
 			return nil, ErrTemporary
 		}
-		m.User, m.Password, m.Authzid = s.Config.MasterUser, secret, account.Address
+		m.User, m.Password, m.Authzid = s.Config.MasterUser, secret, m.User
 	}
 	if err := s.sendable(m, account); err != nil {
 		return nil, err
@@ -119,7 +131,7 @@ func (s *Session) sendable(m *mailhost.Conn, account *authlib.Account) error {
 func (s *Session) tryHost(
 	ctx context.Context, host mailhost.Host, template *mailhost.Conn,
 ) (*mailhost.Conn, error) {
-	addrs, err := s.service.Mailhosts.Resolve(ctx, host)
+	addrs, err := s.service.Mailhosts.Resolve(ctx, host, template.Mode)
 	if errors.Is(err, mailhost.ErrNotAllowed) {
 		s.logNotAllowed(template.Account(), host)
 		return nil, ErrTemporary
@@ -136,7 +148,7 @@ func (s *Session) tryHost(
 		case last == nil:
 			s.logConnected(&m)
 			return &m, nil
-		case isDenied(last), ctx.Err() != nil:
+		case isFinal(last), ctx.Err() != nil:
 			return nil, last
 		}
 	}
@@ -177,9 +189,11 @@ func (s *Session) judge(m *mailhost.Conn, err error) error {
 		}
 	}
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
-		verdict := s.service.Protocol.Codes.Judge(rejected.Answer, m.Authzid != "")
+		verdict := s.service.Protocol.Codes.Judge(rejected.Answer, by(m))
 		s.logRejected(m, rejected, verdict)
 		switch {
+		case verdict.Failed:
+			return ErrRefused
 		case verdict.Next:
 			return temporary(err)
 		case verdict.Alert:
@@ -194,6 +208,17 @@ func (s *Session) judge(m *mailhost.Conn, err error) error {
 	}
 	s.logUnusable(m, step, err)
 	return temporary(err)
+}
+
+// by says with whose password a mailhost was logged in to.
+func by(m *mailhost.Conn) By {
+	switch {
+	case m.Unverified:
+		return ByClient
+	case m.Authzid != "":
+		return ByMaster
+	}
+	return ByAccount
 }
 
 // isOurselves says whether an address is the one that the client is connected to, or the one that a balancer

@@ -38,11 +38,27 @@ type Level int
 const (
 	Warn Level = iota
 	Err
+	Info
 )
 
-// Verdict is what follows from an answer. No verdict is a failed login of the client: none of them feeds the
-// throttle or is a LOGIN FAILED line, since the password was right.
+// By says with whose password an account is logged in at its mailhost.
+type By int
+
+// The ways.
+const (
+	// ByAccount: the account's own, which the account database has verified.
+	ByAccount By = iota
+	// ByMaster: that of PROXY_MASTER_USER, on behalf of the account.
+	ByMaster
+	// ByClient: what the client has sent, which nobody but the mailhost verifies (PROXY_VERIFY=MAILHOST).
+	ByClient
+)
+
+// Verdict is what follows from an answer.
 type Verdict struct {
+	// Failed says that the mailhost has found the client's password wrong: a failed login like any other. Where
+	// the password was verified before, no verdict is one: none feeds the throttle or is a LOGIN FAILED line.
+	Failed bool
 	// Code is the response code that the client is told.
 	Code string
 	// Alert says that the client is shown the mailhost's words as well, as an alert.
@@ -61,6 +77,8 @@ type Codes struct {
 	Wrong, Unavailable, Broken string
 	// Private: the login must be made under TLS; empty = the protocol has no code for it.
 	Private string
+	// InUse: the mailbox is in use, and will not be soon.
+	InUse string
 	// Expired: the password, or the account, has expired.
 	Expired string
 	// TooLong: the name or the password is longer than this program takes.
@@ -75,7 +93,7 @@ type Codes struct {
 func IMAP() Codes {
 	return Codes{
 		Wrong: "AUTHENTICATIONFAILED", Unavailable: "UNAVAILABLE", Broken: "CONTACTADMIN",
-		Private: "PRIVACYREQUIRED", Expired: "EXPIRED", TooLong: "LIMIT",
+		Private: "PRIVACYREQUIRED", InUse: "INUSE", Expired: "EXPIRED", TooLong: "LIMIT",
 		known: []string{
 			"UNAVAILABLE", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN", "NOPERM",
 			"INUSE", "EXPUNGEISSUED", "CORRUPTION", "SERVERBUG", "CLIENTBUG", "CANNOT", "LIMIT", "OVERQUOTA", "ALREADYEXISTS",
@@ -88,6 +106,7 @@ func IMAP() Codes {
 func POP3() Codes {
 	return Codes{
 		Wrong: "AUTH", Unavailable: "SYS/TEMP", Broken: "SYS/PERM", Expired: "AUTH", TooLong: "SYS/PERM",
+		InUse:        "IN-USE",
 		hierarchical: true,
 		known:        []string{"AUTH", "SYS/TEMP", "SYS/PERM", "IN-USE", "LOGIN-DELAY"},
 	}
@@ -104,40 +123,43 @@ const (
 
 // rule is a line of the table.
 type rule struct {
-	kind   Kind
-	codes  []string // of either protocol, "" = an answer without a code; nil = any
-	master bool     // only for a login as PROXY_MASTER_USER
-	told   told
-	then   Verdict // all but the code
+	kind  Kind
+	codes []string // of either protocol, "" = an answer without a code; nil = any
+	by    []By     // nil = any
+	told  told
+	then  Verdict // all but the code
 }
 
 // table is in order: the first rule that fits counts.
 func table() []rule {
+	byMaster, byClient := []By{ByMaster}, []By{ByClient}
 	return []rule{
-		{Nonsense, nil, false, unavailable, Verdict{Next: true}},
-		{No, []string{"UNAVAILABLE", "SYS/TEMP"}, false, unavailable,
+		{Nonsense, nil, nil, unavailable, Verdict{Next: true}},
+		{No, []string{"UNAVAILABLE", "SYS/TEMP"}, nil, unavailable,
 			Verdict{Next: true, Why: "the mailhost has trouble of its own"}},
-		{No, []string{"ALERT"}, false, unavailable,
+		{No, []string{"ALERT"}, nil, unavailable,
 			Verdict{Alert: true, Why: "the mailhost refuses with a message for the user"}},
-		{No, []string{"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "NOPERM", "AUTH", ""}, true, unavailable,
-			Verdict{
+		{No, []string{"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "NOPERM", "AUTH", ""}, byMaster,
+			unavailable, Verdict{
 				Level: Err,
 				Why:   "the mailhost refuses PROXY_MASTER_USER: its password, or its right to act for others",
 			}},
-		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, false, wrong,
+		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, byClient, wrong,
+			Verdict{Failed: true, Level: Info, Why: "the mailhost refuses the password"}},
+		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, nil, wrong,
 			Verdict{Why: "the mailhost refuses a password that the account database has verified"}},
-		{No, []string{"INUSE", "LIMIT", "IN-USE", "LOGIN-DELAY"}, false, same,
+		{No, []string{"INUSE", "LIMIT", "IN-USE", "LOGIN-DELAY"}, nil, same,
 			Verdict{Why: "the mailhost takes no further login now"}},
-		{No, nil, false, same, Verdict{Why: "the mailhost does not serve the account"}},
+		{No, nil, nil, same, Verdict{Why: "the mailhost does not serve the account"}},
 	}
 }
 
-// Judge looks an answer up. master says that the login was made as PROXY_MASTER_USER on behalf of the
-// account.
-func (c Codes) Judge(a Answer, master bool) Verdict {
+// Judge looks an answer up. by says how the login was made.
+func (c Codes) Judge(a Answer, by By) Verdict {
 	code := c.Normal(a.Code)
 	for _, r := range table() {
-		if r.kind != a.Kind || r.master && !master || r.codes != nil && !slices.Contains(r.codes, code) {
+		if r.kind != a.Kind || r.by != nil && !slices.Contains(r.by, by) ||
+			r.codes != nil && !slices.Contains(r.codes, code) {
 			continue
 		}
 		v := r.then

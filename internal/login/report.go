@@ -18,8 +18,9 @@ type attempt struct {
 	began    time.Time // the credentials came
 	name     string    // the account's, as the auth module is asked for it; "" = there was none
 	failures []relay.Failure
-	disabled bool // why the login is refused
-	reported bool // relayd knows
+	held     time.Duration // of the time since
+	disabled bool          // why the login is refused
+	reported bool          // relayd knows
 }
 
 // failed notes that a mailhost was of no use. It is called where that is logged: the log and the counters
@@ -65,7 +66,7 @@ func (s *Session) Report(result relay.Result, mailhost string) {
 
 // ReportSoFar is what goes with a session to relayd, which knows the rest.
 func (s *Session) ReportSoFar() *relay.Report {
-	return &relay.Report{Took: s.service.System.Now().Sub(s.attempt.began), Failures: s.attempt.failures}
+	return &relay.Report{Took: s.service.System.Now().Sub(s.attempt.began) - s.attempt.held, Failures: s.attempt.failures}
 }
 
 // MarkReported says that relayd knows of the login: it has been given the session.

@@ -56,7 +56,9 @@ func (s *Session) saslOptions(ctx context.Context, o sasl.Options) sasl.Options 
 	o.Hostname = hostname
 	o.Tokens = s.TLS && s.Config.Proxy
 	o.SCRAM = &sasl.SCRAM{
-		Account:    func(user string) (*authlib.Account, error) { return s.lookUp(ctx, user) },
+		Account: func(user string) (*authlib.Account, error) {
+			return s.lookUp(ctx, s.service.LoginName(user), false)
+		},
 		Secret:     s.service.SCRAMSecret,
 		Iterations: s.Config.SCRAMIterations,
 	}

@@ -12,6 +12,7 @@ package login
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"mailproxy/authlib"
@@ -40,6 +41,8 @@ type Service struct {
 	Local netip.AddrPort
 	// System is the clock, and the name of this machine.
 	System *System
+
+	holding atomic.Int64 // logins that wait for accounts that are held
 }
 
 // Protocol is what differs between IMAP and POP3 in a login.

@@ -25,6 +25,8 @@ type Session struct {
 	Log *maillog.Log
 	// Started is when the connection came in; the time limit for the login counts from it.
 	Started time.Time
+	// Gone says whether the client has closed the connection; nil = that cannot be seen.
+	Gone func() bool
 
 	service *Service
 	own     netip.AddrPort // our end of the connection; zero where that is no TCP address
@@ -35,6 +37,7 @@ type Session struct {
 
 	attempt  attempt       // the login under way
 	commands int           // that the client has said
+	held     time.Duration // that its logins were held
 	hops     mailhost.Hops // proxies that the session has come through
 }
 
@@ -49,8 +52,8 @@ func (s *Service) NewSession(peer launch.Peer, own net.Addr, log *maillog.Log) *
 	return session
 }
 
-// Deadline is when the client must have logged in.
-func (s *Session) Deadline() time.Time { return s.Started.Add(s.Config.LoginTimeout) }
+// Deadline is when the client must have logged in. The time that its login is held does not count.
+func (s *Session) Deadline() time.Time { return s.Started.Add(s.Config.LoginTimeout + s.held) }
 
 // LimitHops takes the number of proxies that may still come from one in front of us, see mailhost.Hops.
 func (s *Session) LimitHops(text string) { s.hops.Limit(text) }

@@ -19,7 +19,7 @@ func (s *Session) Enter() bool {
 		return true
 	}
 	// The entry of a process that is killed must not outlive the process by much.
-	lifetime := s.Config.LoginTimeout + 10*time.Second
+	lifetime := s.Config.LoginTimeout + maxHold + 10*time.Second
 	entered, leave, err := memory.Enter(addr, s.Config.MaxUnauthPerIP, lifetime, s.service.System.Now())
 	if err != nil {
 		s.logThrottle(err)

@@ -22,6 +22,12 @@ type Conn struct {
 	// Token, when not empty, logs in in the place of Password, by Mechanism: it is the client's message, to be
 	// sent as it is.
 	Mechanism, Token string
+	// Name is the account's own, for the log, where it is not the one that logs in; empty = that one.
+	Name string
+	// Mode is how the connection is encrypted; empty = as PROXY_TLS says.
+	Mode config.Mode
+	// Unverified says that Password is what the client has sent, and that nobody but the mailhost verifies it.
+	Unverified bool
 	// StartTLS is nil unless the connection must be encrypted before the login: then Login sends STARTTLS or
 	// STLS after the greeting, reads the answer and calls it. It replaces Conn.
 	StartTLS func(ctx context.Context) error
@@ -62,6 +68,9 @@ func (m *Conn) Send(command []byte) error {
 
 // Account is whose login it is, whoever the password belongs to.
 func (m *Conn) Account() string {
+	if m.Name != "" {
+		return m.Name
+	}
 	if m.Authzid != "" {
 		return m.Authzid
 	}

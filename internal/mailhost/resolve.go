@@ -32,11 +32,11 @@ func (d *Dialer) allowed(host Host, addrs []netip.Addr) []netip.Addr {
 }
 
 // Resolve returns the addresses of a server with their port, in the order in which to try them: those to
-// which accounts may be sent. ErrNotAllowed: there are none such.
-func (d *Dialer) Resolve(ctx context.Context, host Host) ([]netip.AddrPort, error) {
+// which accounts may be sent. mode is Conn's, by which the port goes. ErrNotAllowed: there are none such.
+func (d *Dialer) Resolve(ctx context.Context, host Host, mode config.Mode) ([]netip.AddrPort, error) {
 	number := host.Port
 	if number == "" {
-		number = d.defaultPort()
+		number = d.defaultPort(mode)
 	}
 	port, err := strconv.ParseUint(number, 10, 16)
 	if err != nil {
@@ -72,9 +72,17 @@ func (d *Dialer) Resolve(ctx context.Context, host Host) ([]netip.AddrPort, erro
 }
 
 // defaultPort is the port of a mailhost whose option names none.
-func (d *Dialer) defaultPort() string {
-	if d.Config.Mailhost.Mode == config.ModeTLS {
+func (d *Dialer) defaultPort(mode config.Mode) string {
+	if d.mode(mode) == config.ModeTLS {
 		return d.TLSPort
 	}
 	return d.Port
+}
+
+// mode is what an account says of encryption, or else PROXY_TLS.
+func (d *Dialer) mode(own config.Mode) config.Mode {
+	if own == "" {
+		return d.Config.Mailhost.Mode
+	}
+	return own
 }

@@ -27,7 +27,7 @@ func (d *Dialer) encrypt(ctx context.Context, m *Conn) error {
 	if m.Local {
 		return nil
 	}
-	switch d.Config.Mailhost.Mode {
+	switch d.mode(m.Mode) {
 	case config.ModeTLS:
 		return start(ctx)
 	case config.ModeStartTLS:

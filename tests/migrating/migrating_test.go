@@ -49,7 +49,7 @@ func TestCommands(t *testing.T) {
 		left     []string          // what is said about the others
 	}{
 		{"perdition", map[string]string{
-			"popmap": "# a comment\n\nann:mail1.example\nbob:bob@mail2.example:1143\ncarl:mail3.example\ndora:mail4.example\n",
+			"popmap": "# a comment\n\nann:mail1.example\nbob:robert@mail2.example:1143\ncarl:mail3.example\ndora:mail4.example\n",
 			"hashes": "ann:" + crypt + ":19000:0:99999:7:::\nbob:" + crypt + "\ncarl:!:19000::::::\nzoe:" + crypt + "\n",
 		}, map[string]string{"ann": "mail1.example", "bob": "mail2.example:1143"},
 			[]string{"carl: no password", "dora: no password"}},
@@ -93,6 +93,9 @@ func TestCommands(t *testing.T) {
 			userdb, err := os.ReadFile(filepath.Join(dir, "userdb"))
 			if err != nil {
 				t.Fatal(err)
+			}
+			if c.name == "perdition" && !strings.Contains(string(userdb), "mailhostuser=robert\n") {
+				t.Errorf("bob's other name is not there:\n%s", userdb)
 			}
 			if n := strings.Count(string(userdb), "\n"); n != len(c.accounts) {
 				t.Errorf("%d accounts:\n%s", n, userdb)

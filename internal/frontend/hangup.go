@@ -1,0 +1,49 @@
+package frontend
+
+import (
+	"context"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
+)
+
+// Login is login.Session's. A login that was held has had time that does not count: the connection's deadlines
+// follow.
+func (c *Conn) Login(ctx context.Context, credentials *login.Credentials, tag string) (*login.Outcome, error) {
+	deadline := c.Deadline()
+	o, err := c.Session.Login(ctx, credentials, tag)
+	if c.Deadline() != deadline {
+		c.mu.Lock()
+		c.setDeadlines()
+		c.mu.Unlock()
+	}
+	return o, err
+}
+
+// hungUp says whether the client has closed its connection, or its side of it, without reading anything.
+func (c *Conn) hungUp() bool {
+	var conn net.Conn = c.Client
+	for {
+		above, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = above.NetConn()
+	}
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	gone := false
+	err := launch.Control(sc, func(fd int) error {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(fds, 0)
+		gone = n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
+		return err
+	})
+	return err != nil || gone
+}

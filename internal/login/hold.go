@@ -1,0 +1,100 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/config"
+)
+
+const (
+	// maxHold is the longest that a login may be held. Clients wait for an answer for about a minute.
+	maxHold = 50 * time.Second
+	// holdStep is how often the account is asked about meanwhile.
+	holdStep = time.Second
+)
+
+// hold has a login wait while its account is held (option hold=SECONDS), as when its mailbox is moved to another
+// mailhost, and then admits it anew: account and password may have changed. Only a login whose password has been
+// verified waits: whoever knows a name could otherwise use up the places. The wait ends with the option, with its
+// time, with the client's connection, and with the program; it is not counted in LOGIN_TIMEOUT.
+func (s *Session) hold(ctx context.Context, c *Credentials, who admitted) (admitted, error) {
+	address := who.account.Address
+	stillHeld := &DeniedError{Code: s.service.Protocol.Codes.InUse}
+	if who.options.Verifier == config.VerifierMailhost {
+		s.logStillHeld(address, "its password is not verified here, so it does not wait")
+		return admitted{}, stillHeld
+	}
+	defer s.service.holding.Add(-1)
+	if s.service.holding.Add(1) > int64(s.Config.MaxHeld) {
+		s.logStillHeld(address, fmt.Sprintf("HOLD_MAX=%d logins wait already", s.Config.MaxHeld))
+		return admitted{}, stillHeld
+	}
+	s.logHeld(address, who.options)
+	began := s.service.System.Now()
+	released, err := s.wait(ctx, began.Add(who.options.Hold))
+	waited := s.service.System.Now().Sub(began)
+	s.held += waited
+	s.attempt.held += waited
+	switch {
+	case err != nil:
+		return admitted{}, err
+	case !released:
+		s.logStillHeld(address, fmt.Sprintf("for longer than hold=%d", who.options.Hold/time.Second))
+		return admitted{}, stillHeld
+	}
+	who, err = s.admit(ctx, c, true)
+	switch {
+	case err != nil:
+		return admitted{}, err
+	case who.options.Hold > 0:
+		s.logStillHeld(address, "again")
+		return admitted{}, stillHeld
+	}
+	s.logReleased(address, waited)
+	return who, nil
+}
+
+// wait waits until the account under way is no longer held, and says whether that was before end. The error is
+// ErrGone or ErrEnd.
+func (s *Session) wait(ctx context.Context, end time.Time) (released bool, err error) {
+	logged := false
+	for {
+		left := end.Sub(s.service.System.Now())
+		if left <= 0 {
+			return false, nil
+		}
+		s.service.System.Sleep(ctx, min(left, holdStep))
+		switch {
+		case ctx.Err() != nil:
+			return false, ErrEnd
+		case s.Gone != nil && s.Gone():
+			return false, ErrGone
+		}
+		held, err := s.isHeld(ctx)
+		switch {
+		case err == nil && !held:
+			return true, nil
+		case err != nil && !logged: // it may answer again in time
+			s.logAuthError(err)
+			logged = true
+		}
+	}
+}
+
+// isHeld asks whether an account is held. One that is no longer there is not, nor is one whose options are not
+// understood: it is admitted anew, which says so.
+func (s *Session) isHeld(ctx context.Context) (bool, error) {
+	account, err := s.lookUp(ctx, s.attempt.name, true)
+	switch {
+	case errors.Is(err, authlib.ErrRefused):
+		return false, nil
+	case err != nil:
+		return true, err
+	}
+	o, err := s.service.AccountOptions(account)
+	return err == nil && o.Hold > 0, nil
+}
