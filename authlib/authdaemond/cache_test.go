@@ -62,7 +62,9 @@ func TestCache(t *testing.T) {
 		t.Errorf("two lookups asked %d times", asked.Load()-9)
 	}
 	// Past the cache: the database is asked, and what it says is remembered.
-	fresh := &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "ann", Password: "ann", Fresh: true}
+	fresh := &authlib.AuthRequest{
+		Service: "imap", Type: authlib.AuthLogin, User: "ann", Password: "ann", Fresh: true,
+	}
 	for range 2 {
 		_, _, _ = a.lookup(ctx, &authlib.LookupRequest{Service: "imap", User: "bob", Fresh: true})
 		_, _, _ = a.authenticate(ctx, fresh)

@@ -11,9 +11,11 @@ import (
 	"mailproxy/internal/login"
 )
 
-// Login is login.Session's. A login that was held has had time that does not count: the connection's deadlines
-// follow.
-func (c *Conn) Login(ctx context.Context, credentials *login.Credentials, tag string) (*login.Outcome, error) {
+// Login is login.Session's. A login that was held has had time that does not count: the connection's
+// deadlines follow.
+func (c *Conn) Login(
+	ctx context.Context, credentials *login.Credentials, tag string,
+) (*login.Outcome, error) {
 	deadline := c.Deadline()
 	o, err := c.Session.Login(ctx, credentials, tag)
 	if c.Deadline() != deadline {

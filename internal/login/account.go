@@ -76,10 +76,10 @@ func ofExchange(err error) error {
 	return err
 }
 
-// ask asks for an account with its proof, or without one where the SASL exchange, the certificate or the mailhost
-// is the proof. That the mailhost is may stand in the account itself: where passwords are verified here, an
-// account whose password is refused is looked up, so a wrong one and an unknown name cost the same two
-// questions.
+// ask asks for an account with its proof, or without one where the SASL exchange, the certificate or the
+// mailhost is the proof. That the mailhost is may stand in the account itself: where passwords are verified
+// here, an account whose password is refused is looked up, so a wrong one and an unknown name cost the same
+// two questions.
 func (s *Session) ask(
 	ctx context.Context, c *Credentials, req *authlib.AuthRequest,
 ) (a *authlib.Account, proven bool, err error) {
@@ -89,7 +89,8 @@ func (s *Session) ask(
 		return c.Account, true, nil
 	case c.Account != nil: // the proof holds for what was stored then
 		a, err = lookUp()
-		if err == nil && (a.CryptPassword != c.Account.CryptPassword || a.ClearPassword != c.Account.ClearPassword) {
+		was := c.Account
+		if err == nil && (a.CryptPassword != was.CryptPassword || a.ClearPassword != was.ClearPassword) {
 			err = authlib.ErrRefused
 		}
 		return a, true, err

@@ -17,10 +17,11 @@ const (
 	holdStep = time.Second
 )
 
-// hold has a login wait while its account is held (option hold=SECONDS), as when its mailbox is moved to another
-// mailhost, and then admits it anew: account and password may have changed. Only a login whose password has been
-// verified waits: whoever knows a name could otherwise use up the places. The wait ends with the option, with its
-// time, with the client's connection, and with the program; it is not counted in LOGIN_TIMEOUT.
+// hold has a login wait while its account is held (option hold=SECONDS), as when its mailbox is moved to
+// another mailhost, and then admits it anew: account and password may have changed. Only a login whose
+// password has been verified waits: whoever knows a name could otherwise use up the places. The wait ends
+// with the option, with its time, with the client's connection, and with the program; it is not counted in
+// LOGIN_TIMEOUT.
 func (s *Session) hold(ctx context.Context, c *Credentials, who admitted) (admitted, error) {
 	address := who.account.Address
 	stillHeld := &DeniedError{Code: s.service.Protocol.Codes.InUse}
@@ -58,8 +59,8 @@ func (s *Session) hold(ctx context.Context, c *Credentials, who admitted) (admit
 	return who, nil
 }
 
-// wait waits until the account under way is no longer held, and says whether that was before end. The error is
-// ErrGone or ErrEnd.
+// wait waits until the account under way is no longer held, and says whether that was before end. The error
+// is ErrGone or ErrEnd.
 func (s *Session) wait(ctx context.Context, end time.Time) (released bool, err error) {
 	logged := false
 	for {
@@ -85,8 +86,8 @@ func (s *Session) wait(ctx context.Context, end time.Time) (released bool, err e
 	}
 }
 
-// isHeld asks whether an account is held. One that is no longer there is not, nor is one whose options are not
-// understood: it is admitted anew, which says so.
+// isHeld asks whether an account is held. One that is no longer there is not, nor is one whose options are
+// not understood: it is admitted anew, which says so.
 func (s *Session) isHeld(ctx context.Context) (bool, error) {
 	account, err := s.lookUp(ctx, s.attempt.name, true)
 	switch {

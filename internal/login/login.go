@@ -13,9 +13,9 @@ import (
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its
 // mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary, a *DeniedError,
-// ErrGone or ErrEnd, by then logged and, but for the last two, delayed to a multiple of Config.FailDelay after the call. The
-// delay does not end when the client hangs up: who guesses passwords would otherwise have the next connection
-// at once.
+// ErrGone or ErrEnd, by then logged and, but for the last two, delayed to a multiple of Config.FailDelay
+// after the call. The delay does not end when the client hangs up: who guesses passwords would otherwise have
+// the next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	s.attempt = attempt{began: s.service.System.Now()}
 	o, err := s.login(ctx, c, tag)
@@ -93,8 +93,9 @@ type admitted struct {
 	options AccountOptions
 }
 
-// admit takes a client's credentials to the auth module, and says whether they let it in: with the proof, or to
-// a mailhost that is to verify the password. fresh asks past what the auth module remembers. Why not is logged.
+// admit takes a client's credentials to the auth module, and says whether they let it in: with the proof, or
+// to a mailhost that is to verify the password. fresh asks past what the auth module remembers. Why not is
+// logged.
 func (s *Session) admit(ctx context.Context, c *Credentials, fresh bool) (who admitted, err error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()

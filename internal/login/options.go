@@ -17,7 +17,8 @@ type AccountOptions struct {
 	User string
 	// TLS (mailhosttls=NO|STARTTLS|YES; PROXY_TLS) is how the connection to its mailhost is encrypted.
 	TLS config.Mode
-	// Hold (hold=SECONDS, at most maxHold) is how long its logins wait for it to be no longer held; 0 = it is not.
+	// Hold (hold=SECONDS, at most maxHold) is how long its logins wait for it to be no longer held; 0 = it is
+	// not.
 	Hold time.Duration
 }
 
@@ -42,7 +43,8 @@ func (s *Service) AccountOptions(account *authlib.Account) (AccountOptions, erro
 	if text, _ := account.Options.Get("hold"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || n > uint64(maxHold/time.Second) {
-			return o, badOption("hold", text, fmt.Errorf("must be a number of seconds from 0 to %d", maxHold/time.Second))
+			err = fmt.Errorf("must be a number of seconds from 0 to %d", maxHold/time.Second)
+			return o, badOption("hold", text, err)
 		}
 		o.Hold = time.Duration(n) * time.Second
 	}

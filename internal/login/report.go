@@ -66,7 +66,8 @@ func (s *Session) Report(result relay.Result, mailhost string) {
 
 // ReportSoFar is what goes with a session to relayd, which knows the rest.
 func (s *Session) ReportSoFar() *relay.Report {
-	return &relay.Report{Took: s.service.System.Now().Sub(s.attempt.began) - s.attempt.held, Failures: s.attempt.failures}
+	took := s.service.System.Now().Sub(s.attempt.began) - s.attempt.held
+	return &relay.Report{Took: took, Failures: s.attempt.failures}
 }
 
 // MarkReported says that relayd knows of the login: it has been given the session.

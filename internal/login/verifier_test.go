@@ -92,6 +92,9 @@ func TestMailhostVerifies(t *testing.T) {
 			[]string{"cram-md5 imap   bob 00 ::ffff:192.0.2.7"}, nil, []string{unproven("CRAM-MD5")}},
 		{"EXTERNAL", each, option, external, Answer{}, broken, []string{pre}, nil,
 			[]string{unproven("EXTERNAL")}},
+		{"SCRAM", each, option, &Credentials{Mechanism: "SCRAM-SHA-256", SASL: true, User: "bob",
+			Err: authlib.ErrRefused}, Answer{}, broken, []string{pre}, nil,
+			[]string{unproven("SCRAM-SHA-256")}},
 		{"here", all, "mailhost=proxy.example.com", password("bob", "secret"), Answer{}, broken,
 			[]string{pre}, nil, []string{bad("the account is here")}},
 		{"no mailhost", all, "", password("bob", "secret"), Answer{}, broken, []string{pre}, nil,
@@ -167,7 +170,8 @@ func TestMailhostVerifiesThrottle(t *testing.T) {
 		refusal Answer
 		counted int
 	}{
-		{Answer{}, 1}, {Answer{Code: "AUTHENTICATIONFAILED"}, 1}, {Answer{Code: "EXPIRED"}, 0}, {Answer{Code: "LIMIT"}, 0},
+		{Answer{}, 1}, {Answer{Code: "AUTHENTICATIONFAILED"}, 1},
+		{Answer{Code: "EXPIRED"}, 0}, {Answer{Code: "LIMIT"}, 0},
 	} {
 		w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_VERIFY=MAILHOST", "THROTTLE_FILE=/x")
 		memory := &countingThrottle{}
@@ -195,7 +199,10 @@ func TestNoWrongPassword(t *testing.T) {
 	places := []string{"", "mailhost=proxy.example.com", "mailhost=there", "mailhost=there;proxy.example.com"}
 	logins := []*Credentials{password("bob", "stored"), password("bob", "theirs"), password("bob", "x"),
 		{Mechanism: "CRAM-MD5", SASL: true, Type: authlib.AuthCRAMMD5, Response: []byte("bob 00")},
-		{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob"}}
+		{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob"},
+		{Mechanism: "SCRAM-SHA-256", SASL: true, User: "bob", Account: &authlib.Account{
+			Address: "bob", ClearPassword: "stored"}},
+		{Mechanism: "SCRAM-SHA-256", SASL: true, User: "bob", Err: authlib.ErrRefused}}
 	refusals := []*Answer{{}, {Code: "AUTHENTICATIONFAILED"}, {Kind: Nonsense}, {Code: "UNAVAILABLE"}, nil}
 	locals := []string{"", "127.0.0.5:1143"}
 	in := 0
@@ -207,7 +214,13 @@ func TestNoWrongPassword(t *testing.T) {
 		c, refusal := logins[pick(len(logins))], refusals[pick(len(refusals))]
 
 		w := newWorld(t, imap, masterFile(setting, secretFile)...)
-		w.auth.Add("bob", place+","+option).ClearPassword = "stored"
+		known := w.auth.Add("bob", place+","+option)
+		known.ClearPassword = "stored"
+		if c.Account != nil {
+			scram := *c
+			scram.Account = known
+			c = &scram
+		}
 		w.Hosts["there"] = []string{"127.0.0.2"}
 		var told *mailhost.Conn
 		w.Servers["127.0.0.2:143"] = func(ctx context.Context, m *mailhost.Conn) error {
@@ -241,6 +254,8 @@ func TestNoWrongPassword(t *testing.T) {
 		case byMailhost && (o.Mailhost == nil || o.Mailhost.Local || c.Password != "theirs" || c.External ||
 			told.Authzid != "" || told.Password != c.Password):
 			t.Errorf("%s: let in although only the mailhost verifies", what)
+		case c.Err != nil:
+			t.Errorf("%s: let in with a wrong proof", what)
 		case !byMailhost && c.Type == authlib.AuthLogin && c.Password != "stored":
 			t.Errorf("%s: let in with a password that the database does not know", what)
 		}
