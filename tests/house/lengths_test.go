@@ -18,9 +18,9 @@ const (
 // longLines is how many longer lines a part of the tree may still have. Only smaller numbers may be written
 // here; a part without a number has none.
 var longLines = map[string]int{
-	"authlib":     241,
-	"imapd-proxy": 83,
-	"internal":    213,
+	"authlib":     234,
+	"imapd-proxy": 82,
+	"internal":    211,
 	"pop3d-proxy": 47,
 	"tests":       228,
 }
