@@ -137,7 +137,7 @@ func TestBadSettings(t *testing.T) {
 		s := sides[0]
 		p := harness.Tcpserver(t,
 			harness.Listen{Addr: proxy, Port: s.port, Env: test.env, Program: s.arguments(t, test.args...)})
-		harness.Dialogue(t, s.addr(proxy), "S~ \\* BYE Temporary problem.*\nS-\n")
+		harness.Dialogue(t, s.addr(proxy), "S~ \\* BYE \\[UNAVAILABLE\\] Temporary problem.*\nS-\n")
 		p.Log.WaitN(t, 1, test.log)
 		p.Stop()
 	}
