@@ -1,0 +1,163 @@
+// Package verify tests accounts whose mailhost verifies the password, and the other options of accounts, with a
+// real Dovecot in each way to run: no wrong password gets in, and a login that is held goes to where the account
+// is when it is released.
+package verify
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"mailproxy/tests/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+const (
+	proxy    = "127.0.1.1"
+	oldHost  = "127.0.0.3"
+	newHost  = "127.0.0.4"
+	reported = "INFO: LOGIN FAILED, user=%s, "
+)
+
+// login logs in and returns the answer, without its tag, and the connection, which is closed with the test.
+func login(t *testing.T, p *harness.Proxy, protocol, user, password string) string {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", p.At(protocol), harness.Patience)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(harness.Patience))
+	r := bufio.NewReader(conn)
+	commands, final := []string{fmt.Sprintf("a LOGIN %s %q", user, password)}, "a "
+	if protocol == "POP3" {
+		commands, final = []string{"USER " + user, "PASS " + password}, ""
+	}
+	text, err := r.ReadString('\n')
+	for _, command := range commands {
+		if err == nil {
+			_, err = conn.Write([]byte(command + "\r\n"))
+		}
+		for done := false; err == nil && !done; done = strings.HasPrefix(text, final) {
+			text, err = r.ReadString('\n')
+		}
+	}
+	if err != nil {
+		t.Errorf("%s %s: %v", protocol, user, err)
+	}
+	return strings.TrimPrefix(strings.TrimSpace(text), final)
+}
+
+// isIn says whether an answer is a yes.
+func isIn(answer string) bool {
+	return strings.HasPrefix(answer, "OK") || strings.HasPrefix(answer, "+OK")
+}
+
+func TestVerify(t *testing.T) {
+	account := func(name, password, options string) harness.Account {
+		return harness.Account{Name: name, Password: password, Options: options}
+	}
+	harness.Userdb(t,
+		account("theirs", "stored", "mailhost="+oldHost+",verify=mailhost"),
+		account("ours", "stored", "mailhost="+oldHost+",verify=authlib"),
+		account("renamed", "stored", "mailhost="+oldHost+",mailhostuser=other,mailhosttls=NO,verify=mailhost"),
+		account("unclear", "stored", "mailhost="+oldHost+",verify=mailhosts"),
+		account("here", "stored", "verify=mailhost"))
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	dovecot := harness.Dovecot(t, harness.DovecotOptions{Addr: oldHost, Accounts: []harness.Account{
+		{Name: "theirs", Password: "right"}, {Name: "ours", Password: "stored"}, {Name: "other", Password: "right"},
+		{Name: "here", Password: "right"}, {Name: "stranger", Password: "right"},
+		{Name: "unclear", Password: "stored"}},
+		// Guesses, all from this proxy's address, are not answered later and later.
+		Extra: "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}"})
+	in := map[string]bool{"theirs right": true, "ours stored": true, "renamed right": true}
+	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+		for _, setting := range []string{"AUTHLIB", "MAILHOST"} {
+			t.Run(setting, func(t *testing.T) {
+				p := m.Start(t, harness.ProxyOptions{Addr: proxy, Env: harness.Env{"PROXY_VERIFY": setting}})
+				for _, protocol := range []string{"IMAP", "POP3"} {
+					for _, user := range []string{"theirs", "ours", "renamed", "unclear", "here", "stranger"} {
+						for _, password := range []string{"right", "stored", "wrong", "right "} {
+							got := login(t, p, protocol, user, password)
+							if want := in[user+" "+password]; isIn(got) != want {
+								t.Errorf("%s %s %q: %s", protocol, user, password, got)
+							}
+						}
+					}
+					for user, n := range map[string]int{"theirs": 3, "ours": 3, "renamed": 3, "stranger": 4} {
+						p.Log(protocol).WaitN(t, n, fmt.Sprintf(reported, user))
+					}
+					for _, user := range []string{"here", "unclear"} {
+						if lines := p.Log(protocol).Find(fmt.Sprintf(reported, user)); len(lines) > 0 {
+							t.Errorf("%s: %q", user, lines)
+						}
+					}
+				}
+			})
+		}
+	})
+	if lines := dovecot.Log.Find("user=<(stranger|here|unclear)>"); len(lines) > 0 {
+		t.Errorf("the mailhost was asked for names that are not its: %q", lines)
+	}
+}
+
+// A held login goes to the new mailhost when it is released, in each way to run and from either daemon.
+func TestHold(t *testing.T) {
+	// Each turn has an account of its own: the daemon remembers the last one's.
+	var accounts []harness.Account
+	for n := range 2 * len(harness.Modes) {
+		accounts = append(accounts, harness.Account{Name: fmt.Sprintf("ann%d", n), Password: "secret"})
+	}
+	set := func(options string) {
+		var userdb []harness.Account
+		for _, a := range accounts {
+			a.Options = options
+			userdb = append(userdb, a)
+		}
+		harness.Userdb(t, userdb...)
+	}
+	set("mailhost=" + oldHost)
+	turn := 0
+	before := harness.Dovecot(t, harness.DovecotOptions{Addr: oldHost, Accounts: accounts})
+	after := harness.Dovecot(t, harness.DovecotOptions{Addr: newHost, Accounts: accounts})
+	for _, daemon := range []string{"Courier's", "ours"} {
+		t.Run(daemon, func(t *testing.T) {
+			env := harness.Env{"LOGIN_TIMEOUT": "5"}
+			if daemon == "ours" {
+				env["AUTHDAEMON_SOCKET"] = harness.Authdaemond(t, "authuserdb", harness.Env{"AUTH_CACHE_TTL": "600"}).Socket
+			} else {
+				harness.CourierAuthdaemond(t, "authuserdb", nil)
+			}
+			harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+				protocol := []string{"IMAP", "POP3"}[turn%2]
+				name := accounts[turn].Name
+				turn++
+				set("mailhost=" + oldHost + ",hold=50")
+				p := m.Start(t, harness.ProxyOptions{Addr: proxy, Protocols: []string{protocol}, Env: env})
+				answer := make(chan string, 1)
+				go func() { answer <- login(t, p, protocol, name, "secret") }()
+				p.Log(protocol).Wait(t, "LOGIN HELD, user="+name+", ")
+				select {
+				case got := <-answer:
+					t.Fatalf("%s: answered while it is held: %s", protocol, got)
+				case <-time.After(7 * time.Second): // longer than LOGIN_TIMEOUT
+				}
+				set("mailhost=" + newHost)
+				if got := <-answer; !isIn(got) {
+					t.Fatalf("%s: %s", protocol, got)
+				}
+				p.Log(protocol).Wait(t, "LOGIN RELEASED, user="+name+", ")
+				after.Log.Wait(t, "Login: user=<"+name+">")
+				if lines := before.Log.Find("Login: user=<" + name + ">"); len(lines) > 0 {
+					t.Errorf("the old mailhost was logged in to: %q", lines)
+				}
+			})
+		})
+	}
+}
