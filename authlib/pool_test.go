@@ -132,10 +132,10 @@ func TestKeptConnection(t *testing.T) {
 
 // TestKeptFaults: what the daemon does on a connection that was kept, after one good answer.
 func TestKeptFaults(t *testing.T) {
-	write := func(text string, goOn bool) func(net.Conn, uint64) bool {
+	write := func(text string, proceed bool) func(net.Conn, uint64) bool {
 		return func(c net.Conn, number uint64) bool {
 			_, _ = io.WriteString(c, strings.ReplaceAll(text, "#", fmt.Sprint(number)))
-			return goOn
+			return proceed
 		}
 	}
 	const cut = "closed without an answer (temporary failure): unexpected EOF"

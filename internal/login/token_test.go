@@ -31,6 +31,7 @@ func TestToken(t *testing.T) {
 		temporary  bool
 	}{
 		{name: "good", user: "there"},
+		{name: "the mailhost verifies passwords as well", user: "verified"},
 		{name: "refused", user: "there", err: no("AUTHENTICATIONFAILED", why), code: "AUTHENTICATIONFAILED",
 			challenge: why, log: refused},
 		{name: "refused without a reason", user: "there", err: no("", ""), code: "AUTHENTICATIONFAILED",
@@ -51,6 +52,7 @@ func TestToken(t *testing.T) {
 			w := newWorld(t, imap, "IMAP_PROXY=1", "LOGIN_FAIL_DELAY=1",
 				"THROTTLE_FILE="+filepath.Join(t.TempDir(), "t"))
 			w.auth.Add("there", "mailhost=192.0.2.9")
+			w.auth.Add("verified", "mailhost=192.0.2.9,verify=mailhost")
 			w.auth.Add("here", "")
 			const token = "n,a=there,\x01auth=Bearer secret-token\x01\x01"
 			var shown *mailhost.Conn

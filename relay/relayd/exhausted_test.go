@@ -31,7 +31,7 @@ func TestDescriptorsUsedUp(t *testing.T) {
 		p.hand(nc, nm, fmt.Sprint("user", i))
 		far = append(far, [2]relaytest.Conn{fc, fm})
 	}
-	goOn := func() {
+	proceed := func() {
 		t.Helper()
 		for _, x := range far {
 			exchange(t, x[0], x[1])
@@ -63,7 +63,7 @@ func TestDescriptorsUsedUp(t *testing.T) {
 		}
 	}
 
-	goOn()
+	proceed()
 	if err := scrape(20 * time.Second); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestDescriptorsUsedUp(t *testing.T) {
 		for range 3 {
 			p.until("a scrape finds no descriptor", func() bool { return scrape(200*time.Millisecond) != nil })
 		}
-		goOn()
+		proceed()
 		// Nobody can hand over now; the session stays whose it was.
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
@@ -85,13 +85,13 @@ func TestDescriptorsUsedUp(t *testing.T) {
 		here(t, nc, nm, fc, fm)
 		if round == 0 {
 			p.restart()
-			goOn()
+			proceed()
 		}
 		room()
 		if err := scrape(20 * time.Second); err != nil {
 			t.Errorf("with room again: %v", err)
 		}
-		goOn()
+		proceed()
 	}
 	nc, fc := relaytest.TCP(t, 0)
 	nm, fm := relaytest.TCP(t, 0)

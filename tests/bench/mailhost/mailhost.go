@@ -101,11 +101,11 @@ func serveIMAP(conn net.Conn) error {
 		switch strings.ToUpper(words[1]) {
 		case "LOGIN":
 			for err == nil && strings.HasSuffix(strings.TrimSpace(line), "}") {
-				line, err = goOn(conn, in)
+				line, err = proceed(conn, in)
 			}
 		case "AUTHENTICATE":
 			if len(words) == 3 {
-				_, err = goOn(conn, in)
+				_, err = proceed(conn, in)
 			}
 		case "CAPABILITY":
 			untagged = "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n"
@@ -138,7 +138,7 @@ func servePOP3(conn net.Conn) error {
 			continue
 		}
 		if words[0] == "AUTH" && len(words) == 2 {
-			if _, err = goOn(conn, in); err != nil {
+			if _, err = proceed(conn, in); err != nil {
 				break
 			}
 		}
@@ -153,8 +153,8 @@ func servePOP3(conn net.Conn) error {
 	return err
 }
 
-// goOn has the client send the rest of a command.
-func goOn(conn net.Conn, in *bufio.Reader) (string, error) {
+// proceed has the client send the rest of a command.
+func proceed(conn net.Conn, in *bufio.Reader) (string, error) {
 	if _, err := io.WriteString(conn, "+ \r\n"); err != nil {
 		return "", err
 	}
