@@ -28,8 +28,20 @@ func ShowAnswer(a *authlib.Account, err error) string {
 		}
 		return fmt.Sprint(*n)
 	}
-	return fmt.Sprintf("system=%q uid=%s gid=%s home=%q address=%q name=%q maildir=%q quota=%q passwd=%q passwd2=%q options=%q",
-		a.SystemUser, id(a.UID), id(a.GID), a.Home, a.Address, a.FullName, a.Maildir, a.Quota, a.CryptPassword, a.ClearPassword, a.Options)
+	return fmt.Sprintf(
+		"system=%q uid=%s gid=%s home=%q address=%q name=%q maildir=%q quota=%q passwd=%q passwd2=%q options=%q",
+		a.SystemUser,
+		id(a.UID),
+		id(a.GID),
+		a.Home,
+		a.Address,
+		a.FullName,
+		a.Maildir,
+		a.Quota,
+		a.CryptPassword,
+		a.ClearPassword,
+		a.Options,
+	)
 }
 
 // CRAMRequest is a login with one of the challenge mechanisms, RFC 2195.

@@ -119,7 +119,12 @@ func build(root, kind, out string) error {
 
 // buildArgs are the arguments of go build, for a plain program those of the Makefile.
 func buildArgs(kind string) []string {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X mailproxy/internal/version.Version=test"}
+	args := []string{
+		"build",
+		"-trimpath",
+		"-buildvcs=false",
+		"-ldflags=-s -w -X mailproxy/internal/version.Version=test",
+	}
 	if kind == "race" {
 		args = append(args, "-race")
 	}

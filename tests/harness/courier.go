@@ -80,7 +80,13 @@ func Authdaemonrc(t testing.TB, modules string, settings Env) {
 
 func writeAuthdaemonrc(t testing.TB, path, modules string, settings Env) {
 	t.Helper()
-	all := Env{"authmodulelist": modules, "daemons": "5", "authdaemonvar": "/run/courier/authdaemon", "DEBUG_LOGIN": "0", "DEFAULTOPTIONS": ""}
+	all := Env{
+		"authmodulelist": modules,
+		"daemons":        "5",
+		"authdaemonvar":  "/run/courier/authdaemon",
+		"DEBUG_LOGIN":    "0",
+		"DEFAULTOPTIONS": "",
+	}
 	maps.Copy(all, settings)
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -123,7 +129,14 @@ func Couriertcpd(t testing.TB, o TCPD) *Process {
 // couriertcpd is Couriertcpd with a Log that others may write to as well; the output goes to out.
 func couriertcpd(t testing.TB, o TCPD, log *Log, out io.Writer) *Process {
 	t.Helper()
-	args := []string{"/usr/sbin/couriertcpd", "-address=" + o.Addr, "-maxprocs=4000", "-maxperip=4000", "-nodnslookup", "-noidentlookup"}
+	args := []string{
+		"/usr/sbin/couriertcpd",
+		"-address=" + o.Addr,
+		"-maxprocs=4000",
+		"-maxperip=4000",
+		"-nodnslookup",
+		"-noidentlookup",
+	}
 	args = append(args, o.Options...)
 	args = append(append(args, strconv.Itoa(o.Port)), o.Program...)
 	p := startLogging(t, underSettings(o, args), log, out)
@@ -135,7 +148,10 @@ func couriertcpd(t testing.TB, o TCPD, log *Log, out io.Writer) *Process {
 func underSettings(o TCPD, args []string) *exec.Cmd {
 	script := ""
 	if !o.Clean {
-		script = fmt.Sprintf("set -a; . /etc/courier/%[1]s; . /etc/courier/%[1]s-ssl; IMAP_STARTTLS=$IMAPDSTARTTLS; POP3_STARTTLS=$POP3_STARTTLS; ", o.Config)
+		script = fmt.Sprintf(
+			"set -a; . /etc/courier/%[1]s; . /etc/courier/%[1]s-ssl; IMAP_STARTTLS=$IMAPDSTARTTLS; POP3_STARTTLS=$POP3_STARTTLS; ",
+			o.Config,
+		)
 	}
 	script += `exec env "$@"`
 	shell := append([]string{"-i"}, baseEnv()...)
@@ -150,14 +166,20 @@ func underSettings(o TCPD, args []string) *exec.Cmd {
 // local server.
 func IMAPUnderCourier(t testing.TB, addr, program string, env Env) *Process {
 	t.Helper()
-	return Couriertcpd(t, TCPD{Addr: addr, Port: 143, Config: "imapd", Env: env, Program: []string{program, CourierIMAPD, "Maildir"}})
+	return Couriertcpd(
+		t,
+		TCPD{Addr: addr, Port: 143, Config: "imapd", Env: env, Program: []string{program, CourierIMAPD, "Maildir"}},
+	)
 }
 
 // POP3UnderCourier runs a POP3 login program under couriertcpd on addr:110, with Courier's pop3d as the
 // local server.
 func POP3UnderCourier(t testing.TB, addr, program string, env Env) *Process {
 	t.Helper()
-	return Couriertcpd(t, TCPD{Addr: addr, Port: 110, Config: "pop3d", Env: env, Program: []string{program, CourierPOP3D, "Maildir"}})
+	return Couriertcpd(
+		t,
+		TCPD{Addr: addr, Port: 110, Config: "pop3d", Env: env, Program: []string{program, CourierPOP3D, "Maildir"}},
+	)
 }
 
 // CourierMailhost runs Courier's own IMAP and POP3 service on addr, ports 143 and 110. It asks the auth

@@ -113,7 +113,8 @@ func (d *Database) signal(t testing.TB, s syscall.Signal) {
 func (d *Database) procs(t testing.TB) (list []Proc) {
 	t.Helper()
 	for _, p := range Procs(t) {
-		if pgid, err := syscall.Getpgid(p.PID); err == nil && (pgid == d.Cmd.Process.Pid || parent(p.PID) == d.Cmd.Process.Pid) {
+		if pgid, err := syscall.Getpgid(p.PID); err == nil &&
+			(pgid == d.Cmd.Process.Pid || parent(p.PID) == d.Cmd.Process.Pid) {
 			list = append(list, p)
 		}
 	}

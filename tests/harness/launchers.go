@@ -112,7 +112,19 @@ func XinetdConf(t testing.TB, path, conf string, addrs ...string) *Process {
 			t.Fatal(err)
 		}
 	}
-	p := Start(t, exec.Command("xinetd", "-dontfork", "-filelog", log, "-pidfile", filepath.Join(filepath.Dir(path), "pid"), "-f", path))
+	p := Start(
+		t,
+		exec.Command(
+			"xinetd",
+			"-dontfork",
+			"-filelog",
+			log,
+			"-pidfile",
+			filepath.Join(filepath.Dir(path), "pid"),
+			"-f",
+			path,
+		),
+	)
 	t.Cleanup(func() {
 		if text, err := os.ReadFile(log); err == nil && t.Failed() {
 			t.Logf("--- xinetd's log:\n%s", text)

@@ -24,12 +24,32 @@ func MariaDB(t testing.TB, addr string, settings ...string) *Database {
 		t.Fatal(err)
 	}
 	copyOfEmpty(t, "mariadb", data, uid, gid, func(dir string) *exec.Cmd {
-		return exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+dir, "--user=mysql", "--skip-test-db",
-			"--innodb-log-file-size=4M", "--innodb-flush-method=nosync", "--tmpdir="+d.Dir)
+		return exec.Command(
+			"mariadb-install-db",
+			"--no-defaults",
+			"--datadir="+dir,
+			"--user=mysql",
+			"--skip-test-db",
+			"--innodb-log-file-size=4M",
+			"--innodb-flush-method=nosync",
+			"--tmpdir="+d.Dir,
+		)
 	})
-	args := append([]string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + d.Dir, "--socket=" + socket, "--bind-address=" + addr,
-		"--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--innodb-flush-method=nosync",
-		"--innodb-flush-log-at-trx-commit=2", "--skip-name-resolve", "--character-set-server=utf8mb4"}, settings...)
+	args := append(
+		[]string{
+			"--no-defaults",
+			"--datadir=" + data,
+			"--tmpdir=" + d.Dir,
+			"--socket=" + socket,
+			"--bind-address=" + addr,
+			"--innodb-log-file-size=4M",
+			"--innodb-buffer-pool-size=16M",
+			"--innodb-flush-method=nosync",
+			"--innodb-flush-log-at-trx-commit=2",
+			"--skip-name-resolve",
+			"--character-set-server=utf8mb4",
+		},
+		settings...)
 	d.start = func(t testing.TB) *Process {
 		cmd := exec.Command("mariadbd", args...)
 		cmd.Dir = d.Dir
@@ -37,7 +57,11 @@ func MariaDB(t testing.TB, addr string, settings ...string) *Database {
 		return Start(t, cmd)
 	}
 	client := func(sql string, more ...string) *exec.Cmd {
-		cmd := exec.Command("mariadb", append([]string{"--no-defaults", "--default-character-set=utf8mb4", "-S", socket, "-u", "root", "-N", "-B"}, more...)...)
+		cmd := exec.Command(
+			"mariadb",
+			append(
+				[]string{"--no-defaults", "--default-character-set=utf8mb4", "-S", socket, "-u", "root", "-N", "-B"},
+				more...)...)
 		cmd.Stdin = strings.NewReader(sql)
 		return cmd
 	}

@@ -43,8 +43,20 @@ func Postgres(t testing.TB, addr string, settings ...string) *Database {
 		return as("initdb", "-N", "-D", dir, "-A", "scram-sha-256", "--pwfile="+pw, "-E", "UTF8",
 			"--locale=C.UTF-8")
 	})
-	args := []string{"-D", data, "-c", "listen_addresses=" + addr, "-c", "unix_socket_directories=" + d.Dir, "-c", "fsync=off",
-		"-c", "shared_buffers=16MB", "-c", "max_connections=60"}
+	args := []string{
+		"-D",
+		data,
+		"-c",
+		"listen_addresses=" + addr,
+		"-c",
+		"unix_socket_directories=" + d.Dir,
+		"-c",
+		"fsync=off",
+		"-c",
+		"shared_buffers=16MB",
+		"-c",
+		"max_connections=60",
+	}
 	for _, s := range settings {
 		args = append(args, "-c", s)
 	}

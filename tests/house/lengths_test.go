@@ -22,7 +22,7 @@ var longLines = map[string]int{
 	"imapd-proxy": 82,
 	"internal":    211,
 	"pop3d-proxy": 47,
-	"tests":       228,
+	"tests":       216,
 }
 
 // goFiles calls visit for each Go file with its path below the root.

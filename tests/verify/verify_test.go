@@ -130,7 +130,11 @@ func TestHold(t *testing.T) {
 		t.Run(daemon, func(t *testing.T) {
 			env := harness.Env{"LOGIN_TIMEOUT": "5"}
 			if daemon == "ours" {
-				env["AUTHDAEMON_SOCKET"] = harness.Authdaemond(t, "authuserdb", harness.Env{"AUTH_CACHE_TTL": "600"}).Socket
+				env["AUTHDAEMON_SOCKET"] = harness.Authdaemond(
+					t,
+					"authuserdb",
+					harness.Env{"AUTH_CACHE_TTL": "600"},
+				).Socket
 			} else {
 				harness.CourierAuthdaemond(t, "authuserdb", nil)
 			}
