@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,10 +22,10 @@ type handshakes struct {
 	limit *limits.Handshakes
 }
 
-func newHandshakes(c *config.Config, certificates *tlsconf.Memory) handshakes {
+func newHandshakes(c *config.Config, certificates *tlsconf.Memory, processors int) handshakes {
 	return handshakes{
 		frontend.FileTLS{Settings: c.TLS, Memory: certificates},
-		limits.NewHandshakes(cmp.Or(c.Limits.Handshakes, runtime.GOMAXPROCS(0))),
+		limits.NewHandshakes(cmp.Or(c.Limits.Handshakes, processors)),
 	}
 }
 

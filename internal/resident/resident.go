@@ -146,8 +146,12 @@ func start(o Options) (*service, error) {
 			c.Limits.Unauth, logins)
 	}
 	s.entrance = newEntrance(logins, o.Program.Protocol.Unavailable+"\r\n", s.log)
+	// A loop of the engine that waits in epoll_wait(2) keeps its place among the running goroutines until the
+	// runtime's monitor takes it away, which under a timer slack is a millisecond: logins would wait for it.
+	loops := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(2 * loops)
 	s.engine, err = engine.New(engine.Config{
-		Loops: runtime.GOMAXPROCS(0), Log: s.log.Line, Ended: s.ended,
+		Loops: loops, Log: s.log.Line, Ended: s.ended,
 		Limits: engine.Limits{
 			Sessions: c.Limits.Sessions, PerAddress: c.Limits.SessionsPerIP,
 			PerUser: c.Limits.SessionsPerUser, Capacity: sessions,
@@ -163,7 +167,7 @@ func start(o Options) (*service, error) {
 		Protocol: o.Program.Protocol, Log: s.log,
 		Auth:   auth,
 		Engine: func() (relay.Carrier, error) { return counted{s.carrier, s.numbers}, nil },
-		TLS:    countedTLS{newHandshakes(c, s.certificates), s.numbers.set},
+		TLS:    countedTLS{newHandshakes(c, s.certificates, loops), s.numbers.set},
 	}
 	s.limitAddresses(&options, c)
 	options.TooMany = s.numbers.refused(options.TooMany)
