@@ -25,8 +25,8 @@ const (
 func (s *Session) hold(ctx context.Context, c *Credentials, who admitted) (admitted, error) {
 	address := who.account.Address
 	stillHeld := &DeniedError{Code: s.service.Protocol.Codes.InUse}
-	if who.options.Verifier == config.VerifierMailhost {
-		s.logStillHeld(address, "its password is not verified here, so it does not wait")
+	if who.options.Verifier == config.VerifierMailhost || c.Token != "" {
+		s.logStillHeld(address, "the login is not verified here, so it does not wait")
 		return admitted{}, stillHeld
 	}
 	defer s.service.holding.Add(-1)

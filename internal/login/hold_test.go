@@ -91,7 +91,10 @@ func TestHold(t *testing.T) {
 			[]string{still("HOLD_MAX=0 logins wait already")}},
 		{"the mailhost verifies", nil, "mailhost=old,hold=30,verify=mailhost", nil, password("bob", "x"), inUse,
 			[]string{"login imap bob x  ::ffff:192.0.2.7", look}, "", 0,
-			[]string{still("its password is not verified here, so it does not wait")}},
+			[]string{still("the login is not verified here, so it does not wait")}},
+		{"a token", nil, "", nil,
+			&Credentials{Mechanism: "OAUTHBEARER", SASL: true, User: "bob", Token: "x"}, inUse,
+			[]string{look}, "", 0, []string{still("the login is not verified here, so it does not wait")}},
 		{"not held", nil, "mailhost=old,hold=0", nil, nil, nil, []string{ask}, "127.0.0.2:143", 0, nil},
 		{"too long", nil, "mailhost=old,hold=51", nil, nil, ErrTemporary, []string{ask}, "", 0, []string{
 			`ERR: account bob cannot be used: option hold="51": must be a number of seconds from 0 to 50`}},
