@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"mailproxy/internal/logqueue"
 )
 
 // stuck is a reader of the log that reads nothing until it is released.
@@ -25,13 +27,13 @@ func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &stuck{released: make(chan struct{})}
 		log, closeLog := NewLog(out).Queue()
-		for n := range queueLines + 10 {
+		for n := range logqueue.Lines + 10 {
 			log.Infof("line %d", n)
 		}
 		synctest.Wait() // one line is being written, the others queue
 		begun := time.Now()
 		closeLog()
-		if waited := time.Since(begun); waited != queueTime {
+		if waited := time.Since(begun); waited != logqueue.CloseTime {
 			t.Errorf("close waits %v", waited)
 		}
 		close(out.released)

@@ -16,7 +16,8 @@ const module = "mailproxy/"
 // leaves may be imported by every package, and import leaves only.
 var leaves = []string{
 	"internal/facts", "internal/guard", "internal/haproxy", "internal/hostlist", "internal/identity",
-	"internal/journal", "internal/limits", "internal/line", "internal/metrics", "internal/peercred",
+	"internal/journal", "internal/limits", "internal/line", "internal/logqueue", "internal/metrics",
+	"internal/peercred",
 	"internal/shellfile", "internal/smallfile", "internal/spelling", "internal/successor", "internal/systemd",
 	"internal/text", "internal/throttle", "internal/unixsocket", "internal/version",
 	"relay/tlsrecord", // needs nothing of relay

@@ -1,0 +1,80 @@
+// Package logqueue writes log lines without anybody waiting for a slow reader of the log: a journal or a pipe
+// that nobody reads stops no connection and no session. It is for processes that serve many.
+package logqueue
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// Lines is how many wait at most; a burst of sessions that end is shorter.
+	Lines = 8192
+	// CloseTime is for the reader of the log to take what is queued at the end.
+	CloseTime = time.Second
+)
+
+// Queue has lines of whatever form written in their order by a goroutine of its own. What finds it full is
+// lost, and how much is said as soon as there is room. Its methods may be called by any goroutine.
+type Queue[T any] struct {
+	write func(line T)
+	lose  func(n int64)
+
+	lines      chan T
+	lost       atomic.Int64
+	once       sync.Once
+	stop, done chan struct{}
+}
+
+// New starts a Queue, which Close ends. write writes a line, and lose says that n lines before it are lost.
+func New[T any](write func(line T), lose func(n int64)) *Queue[T] {
+	q := &Queue[T]{
+		write: write, lose: lose,
+		lines: make(chan T, Lines), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	go q.run()
+	return q
+}
+
+// Put queues a line, or counts it as lost. It may be called at any time, also after Close, when nothing is
+// written any more.
+func (q *Queue[T]) Put(line T) {
+	select {
+	case q.lines <- line:
+	default:
+		q.lost.Add(1)
+	}
+}
+
+// Close waits until what is queued is written, at most for CloseTime: a reader that has stopped reading does
+// not keep the program.
+func (q *Queue[T]) Close() {
+	q.once.Do(func() { close(q.stop) })
+	select {
+	case <-q.done:
+	case <-time.After(CloseTime):
+	}
+}
+
+func (q *Queue[T]) run() {
+	defer close(q.done)
+	for {
+		select {
+		case line := <-q.lines:
+			q.take(line)
+		case <-q.stop:
+			for len(q.lines) > 0 {
+				q.take(<-q.lines)
+			}
+			return
+		}
+	}
+}
+
+func (q *Queue[T]) take(line T) {
+	if n := q.lost.Swap(0); n > 0 {
+		q.lose(n)
+	}
+	q.write(line)
+}
