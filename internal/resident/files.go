@@ -15,6 +15,7 @@ import (
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/tlsconf"
 )
 
 // keyGroup is the group that may read private keys and the master password's file.
@@ -48,7 +49,7 @@ func anyTLS(s *launch.Sockets) bool {
 
 // certificates are the files of a setting, and those for one name or address beside them.
 func certificates(value string) (list []string) {
-	for _, path := range several(value) {
+	for _, path := range tlsconf.FileNames(value) {
 		list = append(list, path)
 		entries, err := os.ReadDir(filepath.Dir(path))
 		if err != nil {
@@ -61,21 +62,6 @@ func certificates(value string) (list []string) {
 				list = append(list, filepath.Join(filepath.Dir(path), entry.Name()))
 			}
 		}
-	}
-	return list
-}
-
-// several returns the absolute names in a value, which blanks separate, unless it is one name as it stands.
-func several(value string) (list []string) {
-	if value == "" || len(present(value)) == 1 {
-		return present(value)
-	}
-	for i, part := range strings.Split(value, " /") {
-		part = strings.TrimSpace(part)
-		if i > 0 {
-			part = "/" + part
-		}
-		list = append(list, part)
 	}
 	return list
 }

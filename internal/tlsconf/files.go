@@ -66,7 +66,7 @@ func (o *Options) baseFiles() (fileList, error) {
 	if o.TLS.CertFile == "" {
 		return nil, errors.New("TLS_CERTFILE is not set")
 	}
-	certs, keys := fileNames(o.TLS.CertFile), fileNames(o.TLS.KeyFile)
+	certs, keys := FileNames(o.TLS.CertFile), FileNames(o.TLS.KeyFile)
 	if len(keys) > 1 && len(keys) != len(certs) {
 		return nil, fmt.Errorf("TLS_PRIVATE_KEYFILE names %d files, TLS_CERTFILE %d", len(keys), len(certs))
 	}
@@ -84,9 +84,9 @@ func (o *Options) baseFiles() (fileList, error) {
 	return list, nil
 }
 
-// fileNames splits a setting that names files. One name ends where a blank is followed by the slash that
+// FileNames splits a setting that names files. One name ends where a blank is followed by the slash that
 // begins the next; a value that is the name of a file as it stands is one name, whatever it looks like.
-func fileNames(value string) (names []string) {
+func FileNames(value string) (names []string) {
 	if value == "" {
 		return nil
 	}

@@ -203,7 +203,7 @@ func TestFileNames(t *testing.T) {
 		"/a /b": {"/a", "/b"}, "/a \t /b\t/c d /e": {"/a", "/b", "/c d", "/e"}, "a b /c": {"a b", "/c"},
 		odd: {odd},
 	} {
-		if got := fileNames(value); !slices.Equal(got, want) {
+		if got := FileNames(value); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", value, got, want)
 		}
 	}
