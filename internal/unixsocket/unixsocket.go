@@ -250,8 +250,8 @@ func (u *User) do(f func() error) error {
 	return err
 }
 
-// setFS changes the thread's ids for the file system. The kernel tells only the ids of before: it is asked
-// again.
+// setFS changes the thread's ids for the file system. The kernel answers with the ids it had
+// until then, so they are asked for again.
 func (u *User) setFS() error {
 	if err := unix.Setfsgid(u.GID); err != nil {
 		return os.NewSyscallError("setfsgid", err)

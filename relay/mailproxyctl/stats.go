@@ -43,8 +43,8 @@ func (c *config) stats(ctx context.Context, s screen) ([]program, error) {
 	return programs, nil
 }
 
-// table has a row for each sample but the buckets of histograms, and but relayd's names of before for what
-// has a shared one.
+// table has a row for each sample, except the buckets of histograms and those of relayd's older names for
+// which there is a name that all programs share.
 func (a answers) table() *table {
 	const prefix, before = "mailproxy_", "mailproxy_relayd_"
 	t := &table{columns: []column{{name: "METRIC"}}}

@@ -20,7 +20,7 @@ func (s *service) report(c *net.UnixConn, m *handoff.Message) {
 
 // countSession counts the login of a CARRY message. Nonsense does not cost the session.
 func (s *service) countSession(m *handoff.Message, result relay.Result) {
-	if _, told := m.Fields["LOGIN_US"]; told { // else it is a front end of before, or none
+	if _, told := m.Fields["LOGIN_US"]; told { // else it is an older front end, or none
 		_ = s.countLogin(m, result)
 	}
 }

@@ -60,18 +60,24 @@ func authdaemond(t testing.TB, program, modules string, settings Env) *Service {
 // that courier is installed beside become for a proxied session.
 func Relayd(t testing.TB, args ...string) *Service {
 	t.Helper()
-	return relayd(t, Bin(t, "relayd"), args)
+	return RelaydAt(t, filepath.Join(Dir(t), "relayd"), args...)
+}
+
+// RelaydAt is Relayd at this socket, where an earlier one may have been.
+func RelaydAt(t testing.TB, socket string, args ...string) *Service {
+	t.Helper()
+	return relayd(t, Bin(t, "relayd"), socket, args)
 }
 
 // PlainRelayd starts our relayd as it is shipped, for measurements.
 func PlainRelayd(t testing.TB, args ...string) *Service {
 	t.Helper()
-	return relayd(t, PlainBin(t, "relayd"), args)
+	return relayd(t, PlainBin(t, "relayd"), filepath.Join(Dir(t), "relayd"), args)
 }
 
-func relayd(t testing.TB, program string, args []string) *Service {
+func relayd(t testing.TB, program, socket string, args []string) *Service {
 	t.Helper()
-	s := &Service{Socket: filepath.Join(Dir(t), "relayd")}
+	s := &Service{Socket: socket}
 	cmd := exec.Command(program, append([]string{"-socket", s.Socket, "-user", "courier"}, args...)...)
 	cmd.Env = baseEnv()
 	s.Process = Start(t, cmd)

@@ -10,22 +10,6 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// startRelayd starts relayd at a socket, where an earlier one may have been.
-func startRelayd(t *testing.T, socket string) *harness.Service {
-	t.Helper()
-	p := harness.Start(t, exec.Command(harness.Bin(t, "relayd"), "-socket", socket, "-user", "courier"))
-	if !harness.Eventually(func() bool {
-		conn, err := net.Dial("unixpacket", socket)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	}) {
-		t.Fatalf("nobody answers at %s:\n%s", socket, p.Log)
-	}
-	return &harness.Service{Process: p, Socket: socket}
-}
-
 // TestRelaydGoneAndBack: without relayd the sessions are the front end's own, and relayd's again as soon as it
 // is back. What the front end has carried meanwhile goes on.
 func TestRelaydGoneAndBack(t *testing.T) {
@@ -33,7 +17,7 @@ func TestRelaydGoneAndBack(t *testing.T) {
 	for _, s := range sides {
 		t.Run(s.name, func(t *testing.T) {
 			socket := filepath.Join(harness.Dir(t), "relayd")
-			relayd := startRelayd(t, socket)
+			relayd := harness.RelaydAt(t, socket)
 			f := newFrontEnd(t, s, relayd)
 			f.listen(t)
 			there := harness.Dialogue(t, f.addr(), as(f.login, "carla"))
@@ -44,7 +28,7 @@ func TestRelaydGoneAndBack(t *testing.T) {
 			relayd.Stop() // its sessions end with it
 			own := harness.Dialogue(t, f.addr(), as(f.login, "dora"))
 			own.MustPlay(t, f.work)
-			relayd = startRelayd(t, socket)
+			relayd = harness.RelaydAt(t, socket)
 			back := harness.Dialogue(t, f.addr(), as(f.login, "carla"))
 			back.MustPlay(t, f.work)
 			if n := relayd.Metric(t, "relayd_sessions"); n != 1 {
