@@ -74,22 +74,27 @@ func TestClientAnswers(t *testing.T) {
 			t.Errorf("%q: %s; want %s", text, got, want)
 		}
 	}
-	if a, err := reply(t, "ADDRESS=x\n.\n").Lookup(ctx, &LookupRequest{Service: "imap", User: "x"}); err != nil || a.Address != "x" {
+	if a, err := reply(t, "ADDRESS=x\n.\n").Lookup(ctx,
+		&LookupRequest{Service: "imap", User: "x"}); err != nil || a.Address != "x" {
 		t.Errorf("Lookup: %+v, %v", a, err)
 	}
-	for text, want := range map[string]error{"OK\n": nil, "FAIL\n": ErrRefused, "": io.ErrUnexpectedEOF, "garbage\n": ErrProtocol, "OKAY": io.ErrUnexpectedEOF} {
-		err := reply(t, text).ChangePassword(ctx, &PasswordRequest{Service: "imap", User: "a", OldPassword: "b", NewPassword: "c"})
+	for text, want := range map[string]error{"OK\n": nil, "FAIL\n": ErrRefused, "": io.ErrUnexpectedEOF,
+		"garbage\n": ErrProtocol, "OKAY": io.ErrUnexpectedEOF} {
+		err := reply(t, text).ChangePassword(ctx, &PasswordRequest{Service: "imap", User: "a", OldPassword: "b",
+			NewPassword: "c"})
 		if !errors.Is(err, want) || want == nil && err != nil {
 			t.Errorf("ChangePassword, %q: %v", text, err)
 		}
 	}
 	var names string
-	err := reply(t, "# x\n\na\t1\t2\t/\t\t\nb\t1\t2\t/\t\t\n.\n").Enumerate(ctx, func(a *Account) error { names += a.Address; return nil })
+	err := reply(t, "# x\n\na\t1\t2\t/\t\t\nb\t1\t2\t/\t\t\n.\n").Enumerate(ctx,
+		func(a *Account) error { names += a.Address; return nil })
 	if err != nil || names != "ab" {
 		t.Errorf("Enumerate: %q, %v", names, err)
 	}
 	stop := errors.New("stop")
-	if err := reply(t, "a\t1\t2\t/\t\t\n.\n").Enumerate(ctx, func(*Account) error { return stop }); !errors.Is(err, stop) {
+	if err := reply(t, "a\t1\t2\t/\t\t\n.\n").Enumerate(ctx,
+		func(*Account) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("Enumerate: %v", err)
 	}
 }
@@ -106,7 +111,8 @@ func TestClientEarlyAnswer(t *testing.T) {
 
 func TestClientRefusesControl(t *testing.T) {
 	c := serve(t, func(net.Conn) { t.Error("something was sent") })
-	_, err := c.Authenticate(context.Background(), &AuthRequest{Service: "imap", Type: AuthLogin, User: "a", Password: "pw\njunk"})
+	_, err := c.Authenticate(context.Background(), &AuthRequest{Service: "imap", Type: AuthLogin, User: "a",
+		Password: "pw\njunk"})
 	if !errors.Is(err, ErrRefused) || strings.Contains(err.Error(), "junk") {
 		t.Errorf("got %v", err)
 	}
@@ -124,7 +130,8 @@ func TestClientTimeouts(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	start = time.Now()
-	if _, err := silent.Authenticate(ctx, ann); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 5*time.Second {
+	if _, err := silent.Authenticate(ctx, ann); !errors.Is(err, context.DeadlineExceeded) ||
+		time.Since(start) > 5*time.Second {
 		t.Errorf("context: %v after %v", err, time.Since(start))
 	}
 	done, cancel2 := context.WithCancel(context.Background())
@@ -153,7 +160,8 @@ func TestClientNobodyListens(t *testing.T) {
 	for _, path := range []string{stale, filepath.Join(dir, "missing")} {
 		c := &Client{Socket: path}
 		_, err := c.Authenticate(context.Background(), ann)
-		if err == nil || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "is authdaemond running?") || !strings.Contains(err.Error(), path) {
+		if err == nil || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "is authdaemond running?") ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", path, err)
 		}
 		c.OneShot = func(context.Context) (net.Conn, error) {
@@ -170,12 +178,17 @@ func TestClientNobodyListens(t *testing.T) {
 			t.Errorf("%s: one-shot: %+v, %v", path, a, err)
 		}
 		c.OneShot = func(context.Context) (net.Conn, error) { return nil, errors.New("no such program") }
-		if _, err := c.Authenticate(context.Background(), ann); err == nil || !strings.Contains(err.Error(), "no such program") {
+		if _, err := c.Authenticate(context.Background(), ann); err == nil ||
+			!strings.Contains(err.Error(), "no such program") {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
 	// Somebody listens, but does not let us in: that is no reason to start another daemon.
-	c := &Client{Socket: dir, OneShot: func(context.Context) (net.Conn, error) { t.Error("started one"); return nil, io.EOF }}
+	c := &Client{Socket: dir, OneShot: func(context.Context) (net.Conn,
+		error) {
+		t.Error("started one")
+		return nil, io.EOF
+	}}
 	c.Socket = filepath.Join(dir, "x", "y")
 	if err := os.WriteFile(filepath.Join(dir, "x"), nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -20,7 +20,8 @@ func TestParseID(t *testing.T) {
 			t.Errorf("ParseID(%q) = %d, %v", text, n, err)
 		}
 	}
-	for text, want := range map[string]uint32{"1": 1, "1000": 1000, "0001000": 1000, "2147483648": 1 << 31, "4294967294": 1<<32 - 2} {
+	for text, want := range map[string]uint32{"1": 1, "1000": 1000, "0001000": 1000, "2147483648": 1 << 31,
+		"4294967294": 1<<32 - 2} {
 		if n, err := ParseID(text); err != nil || n != want {
 			t.Errorf("ParseID(%q) = %d, %v", text, n, err)
 		}
@@ -69,7 +70,8 @@ func TestClientHostileIDs(t *testing.T) {
 	if err != nil || a.UID != nil || a.GID != nil {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if a, err := reply(t, "USERNAME=ann\nUID=0\nHOME=/h\n.\n").Authenticate(context.Background(), ann); err == nil {
+	if a, err := reply(t, "USERNAME=ann\nUID=0\nHOME=/h\n.\n").Authenticate(context.Background(),
+		ann); err == nil {
 		t.Errorf("a system user with uid 0: %+v", a)
 	}
 }

@@ -20,7 +20,8 @@ var goodRequests = []struct {
 	wire string
 	req  Request
 }{
-	{"AUTH 25\nimap\nlogin\nann\nsecret pw\n", &AuthRequest{Service: "imap", Type: AuthLogin, User: "ann", Password: "secret pw"}},
+	{"AUTH 25\nimap\nlogin\nann\nsecret pw\n", &AuthRequest{Service: "imap", Type: AuthLogin, User: "ann",
+		Password: "secret pw"}},
 	{"TCPREMOTEIP=::ffff:192.0.2.7\nAUTH 16\npop3\nlogin\nann\n\n",
 		&AuthRequest{Service: "pop3", Type: AuthLogin, User: "ann", RemoteIP: "::ffff:192.0.2.7"}},
 	{"AUTH 36\nimap\ncram-md5\nPDFAeD4=\nYSBiIDAwZmY=\n",
@@ -31,7 +32,8 @@ var goodRequests = []struct {
 	{"FRESH=1\nAUTH 16\npop3\nlogin\nann\n\n",
 		&AuthRequest{Service: "pop3", Type: AuthLogin, User: "ann", Fresh: true}},
 	{"PRE authldap esmtp ünï\n", &LookupRequest{Module: "authldap", Service: "esmtp", User: "ünï"}},
-	{"PASSWD imap\tann\told pw\tnew\n", &PasswordRequest{Service: "imap", User: "ann", OldPassword: "old pw", NewPassword: "new"}},
+	{"PASSWD imap\tann\told pw\tnew\n", &PasswordRequest{Service: "imap", User: "ann", OldPassword: "old pw",
+		NewPassword: "new"}},
 	{"PASSWD imap\tann\t\tnew\n", &PasswordRequest{Service: "imap", User: "ann", NewPassword: "new"}},
 	{"ENUMERATE\n", &EnumerateRequest{}},
 	{"TCPREMOTEIP=::1\nENUMERATE\n", &EnumerateRequest{RemoteIP: "::1"}},
@@ -43,7 +45,8 @@ func TestRequests(t *testing.T) {
 		if string(wire) != test.wire || err != nil {
 			t.Errorf("AppendRequest(%+v) = %q, %v", test.req, wire, err)
 		}
-		for _, r := range []io.Reader{strings.NewReader(test.wire), iotest.OneByteReader(strings.NewReader(test.wire)),
+		for _, r := range []io.Reader{strings.NewReader(test.wire),
+			iotest.OneByteReader(strings.NewReader(test.wire)),
 			iotest.DataErrReader(strings.NewReader(test.wire)), strings.NewReader(test.wire + "trailing")} {
 			got, err := ReadRequest(r, nil)
 			if err != nil || !reflect.DeepEqual(got, test.req) {
@@ -63,16 +66,22 @@ func TestReadRequestOdd(t *testing.T) {
 	long := strings.Repeat("x", MaxAuthBody-len("imap\nlogin\n\n"))
 	for wire, want := range map[string]Request{
 		// Facts that nobody knows, in any number; the last newline of an AUTH body may be missing.
-		"FOO=bar\nTCPREMOTEIP=1.2.3.4\nX=\nPRE . imap a\n":     &LookupRequest{Service: "imap", User: "a", RemoteIP: "1.2.3.4"},
-		"PRE   authldap  imap   a  b \n":                       &LookupRequest{Module: "authldap", Service: "imap", User: "a  b "},
-		"PRE . imap \n":                                        &LookupRequest{Service: "imap"},
-		"AUTH 16\nimap\nlogin\na\nbcd":                         &AuthRequest{Service: "imap", Type: AuthLogin, User: "a", Password: "bcd"},
-		"AUTH 18\nimap\nlogin\na\nb\nxyz":                      &AuthRequest{Service: "imap", Type: AuthLogin, User: "a", Password: "b"},
-		"AUTH 13\nimap\nfoo\na\nb\n":                           &AuthRequest{Service: "imap", Type: "foo"},
-		"AUTH 22\nimap\ncram-md5\n***\n***\n":                  &AuthRequest{Service: "imap", Type: AuthCRAMMD5},
-		"AUTH 25\nimap\ncram-md5\nPA==\nYQ1h\nx":               &AuthRequest{Service: "imap", Type: AuthCRAMMD5},
-		"AUTH 8191\nimap\nlogin\n\n" + long:                    &AuthRequest{Service: "imap", Type: AuthLogin, Password: long},
-		"PRE . imap " + strings.Repeat("x", MaxLine-11) + "\n": &LookupRequest{Service: "imap", User: strings.Repeat("x", MaxLine-11)},
+		"FOO=bar\nTCPREMOTEIP=1.2.3.4\nX=\nPRE . imap a\n": &LookupRequest{Service: "imap", User: "a",
+			RemoteIP: "1.2.3.4"},
+		"PRE   authldap  imap   a  b \n": &LookupRequest{Module: "authldap", Service: "imap",
+			User: "a  b "},
+		"PRE . imap \n": &LookupRequest{Service: "imap"},
+		"AUTH 16\nimap\nlogin\na\nbcd": &AuthRequest{Service: "imap", Type: AuthLogin,
+			User: "a", Password: "bcd"},
+		"AUTH 18\nimap\nlogin\na\nb\nxyz": &AuthRequest{Service: "imap", Type: AuthLogin,
+			User: "a", Password: "b"},
+		"AUTH 13\nimap\nfoo\na\nb\n":             &AuthRequest{Service: "imap", Type: "foo"},
+		"AUTH 22\nimap\ncram-md5\n***\n***\n":    &AuthRequest{Service: "imap", Type: AuthCRAMMD5},
+		"AUTH 25\nimap\ncram-md5\nPA==\nYQ1h\nx": &AuthRequest{Service: "imap", Type: AuthCRAMMD5},
+		"AUTH 8191\nimap\nlogin\n\n" + long: &AuthRequest{Service: "imap", Type: AuthLogin,
+			Password: long},
+		"PRE . imap " + strings.Repeat("x", MaxLine-11) +
+			"\n": &LookupRequest{Service: "imap", User: strings.Repeat("x", MaxLine-11)},
 	} {
 		if got, err := ReadRequest(strings.NewReader(wire), nil); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("ReadRequest(%.60q) = %+v, %v", wire, got, err)
@@ -84,13 +93,15 @@ func TestReadRequestOdd(t *testing.T) {
 		"AUTH 8192\n", "AUTH 99999999999999999999\n", "AUTH 5\nimap\n", "AUTH 11\nimap\nlogin\n", "ENUMERATE x\n", "enumerate\n", "=x\n", "A B=c\n",
 		"PASSWD imap\ta\tb\n", "PASSWD imap\ta\tb\tc\td\n", "PASSWD imap\ta\x01\tb\tc\n", "PRE . imap a\rb\n", "AUTH 14\nimap\nlogin\na\x00\nb",
 		"TCPREMOTEIP=\x01\nENUMERATE\n",
-		strings.Repeat("x", MaxLine+1), "PRE . imap " + strings.Repeat("x", MaxLine-10) + "\n", strings.Repeat("A=b\n", MaxRequest),
+		strings.Repeat("x", MaxLine+1), "PRE . imap " + strings.Repeat("x", MaxLine-10) +
+			"\n", strings.Repeat("A=b\n", MaxRequest),
 	} {
 		if got, err := ReadRequest(strings.NewReader(wire), nil); err != ErrProtocol {
 			t.Errorf("ReadRequest(%.60q) = %+v, %v", wire, got, err)
 		}
 	}
-	for wire, want := range map[string]error{"": io.EOF, "PRE": io.ErrUnexpectedEOF, "AUTH 20\nimap": io.ErrUnexpectedEOF} {
+	for wire, want := range map[string]error{"": io.EOF, "PRE": io.ErrUnexpectedEOF,
+		"AUTH 20\nimap": io.ErrUnexpectedEOF} {
 		if _, err := ReadRequest(strings.NewReader(wire), nil); err != want {
 			t.Errorf("ReadRequest(%q): %v, want %v", wire, err, want)
 		}
@@ -128,7 +139,8 @@ func TestAppendRequestRefuses(t *testing.T) {
 }
 
 func TestAccounts(t *testing.T) {
-	full := &Account{SystemUser: "ann", UID: id(1000), GID: id(1001), Home: "/home/ann", Address: "ann@x", FullName: "Ann Ä", Maildir: "M d", Quota: "1S",
+	full := &Account{SystemUser: "ann", UID: id(1000), GID: id(1001), Home: "/home/ann", Address: "ann@x",
+		FullName: "Ann Ä", Maildir: "M d", Quota: "1S",
 		CryptPassword: "$1$", ClearPassword: "pw=.", Options: "a=b,c"}
 	wire := "USERNAME=ann\nUID=1000\nGID=1001\nHOME=/home/ann\nADDRESS=ann@x\nNAME=Ann Ä\nMAILDIR=M d\nQUOTA=1S\nPASSWD=$1$\nPASSWD2=pw=.\nOPTIONS=a=b,c\n.\n"
 	if got, err := AppendAccount(nil, full); string(got) != wire || err != nil {
@@ -137,7 +149,8 @@ func TestAccounts(t *testing.T) {
 	for text, want := range map[string]*Account{
 		wire: full, ".\n": {}, "FOO=bar\nHOME=/h\nPASSWD=\n.\n": {Home: "/h"},
 	} {
-		for _, r := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
+		for _, r := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text)),
+			iotest.DataErrReader(strings.NewReader(text))} {
 			if got, err := ReadAccount(r); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("ReadAccount(%q) = %+v, %v", text, got, err)
 			}
@@ -156,7 +169,8 @@ func TestAccounts(t *testing.T) {
 	if got, err := ReadAccount(iotest.OneByteReader(strings.NewReader("HOME=/FAIL\nQUOTA=FAIL\n.\n"))); err != nil || got.Home != "/FAIL" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := AppendAccount(nil, &Account{ClearPassword: "geheim\n"}); err == nil || strings.Contains(err.Error(), "geheim") {
+	if _, err := AppendAccount(nil, &Account{ClearPassword: "geheim\n"}); err == nil ||
+		strings.Contains(err.Error(), "geheim") {
 		t.Errorf("AppendAccount took a newline: %v", err)
 	}
 }
@@ -178,13 +192,15 @@ func TestListings(t *testing.T) {
 	}
 	for text, want := range map[string]error{
 		"a\tx\t2\t/h\t\n.\n": nil, "": io.ErrUnexpectedEOF, "# x\n\n": io.ErrUnexpectedEOF, "a\t1\t2\t/h\t\n": io.ErrUnexpectedEOF, "FAIL\n": ErrRefused, "hello\n": ErrProtocol,
-		"\t1\t2\t/h\t\n": ErrProtocol, "a\t1\t2\t/\x01\t\n": ErrProtocol, strings.Repeat("x", maxAnswer+1): ErrProtocol,
+		"\t1\t2\t/h\t\n": ErrProtocol, "a\t1\t2\t/\x01\t\n": ErrProtocol, strings.Repeat("x",
+			maxAnswer+1): ErrProtocol,
 	} {
 		if err := ReadListing(strings.NewReader(text), func(*Account) error { return nil }); err != want {
 			t.Errorf("ReadListing(%.40q): %v, want %v", text, err, want)
 		}
 	}
-	for _, a := range []*Account{{}, {Address: "a"}, {Address: "#", UID: id(1), GID: id(1)}, {Address: ".", UID: id(1), GID: id(1)},
+	for _, a := range []*Account{{}, {Address: "a"}, {Address: "#", UID: id(1), GID: id(1)},
+		{Address: ".", UID: id(1), GID: id(1)},
 		{Address: "a\tb", UID: id(1), GID: id(1)}, {Address: "a", UID: id(1), GID: id(1), Options: "x\n"}} {
 		if wire, err := AppendListing(nil, a); err == nil {
 			t.Errorf("AppendListing(%+v) = %q", a, wire)
@@ -198,7 +214,8 @@ func FuzzParseRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		req, err := ParseRequest(data)
-		if again, err2 := ReadRequest(iotest.OneByteReader(bytes.NewReader(data)), nil); err == nil && (err2 != nil || !reflect.DeepEqual(req, again)) {
+		if again, err2 := ReadRequest(iotest.OneByteReader(bytes.NewReader(data)), nil); err == nil &&
+			(err2 != nil || !reflect.DeepEqual(req, again)) {
 			t.Errorf("byte by byte: %+v, %v; at once: %+v", again, err2, req)
 		}
 		if err != nil {
@@ -291,7 +308,8 @@ func FuzzReadListing(f *testing.F) {
 			if err != nil {
 				return nil // a name that cannot be listed, such as "."
 			}
-			if again, err := parseListing(strings.TrimSuffix(string(wire), "\n")); err != nil || !reflect.DeepEqual(a, again) {
+			if again, err := parseListing(strings.TrimSuffix(string(wire), "\n")); err != nil ||
+				!reflect.DeepEqual(a, again) {
 				t.Errorf("%+v -> %q -> %+v, %v", a, wire, again, err)
 			}
 			return nil

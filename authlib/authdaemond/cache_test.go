@@ -14,14 +14,16 @@ import (
 func TestCache(t *testing.T) {
 	var asked atomic.Int64
 	var clock atomic.Int64
-	a, _ := fakeAsker(t, "AUTH_CACHE_TTL=60\nDEFAULTOPTIONS=d=1", &fake{name: "a", users: []string{"ann", "bob"}, do: func(context.Context, string) error {
-		asked.Add(1)
-		return nil
-	}})
+	a, _ := fakeAsker(t, "AUTH_CACHE_TTL=60\nDEFAULTOPTIONS=d=1", &fake{name: "a", users: []string{"ann", "bob"},
+		do: func(context.Context, string) error {
+			asked.Add(1)
+			return nil
+		}})
 	a.cache.now = func() time.Time { return time.Unix(clock.Load(), 0) }
 	ctx := context.Background()
 	login := func(service, user, password string) string {
-		account, module, err := a.authenticate(ctx, &authlib.AuthRequest{Service: service, Type: authlib.AuthLogin, User: user, Password: password})
+		account, module, err := a.authenticate(ctx, &authlib.AuthRequest{Service: service, Type: authlib.AuthLogin,
+			User: user, Password: password})
 		if err != nil {
 			return "refused"
 		}
@@ -79,7 +81,8 @@ func TestCache(t *testing.T) {
 	asked.Store(10)
 	// CRAM: each challenge is another question.
 	for range 2 {
-		_, _, _ = a.authenticate(ctx, &authlib.AuthRequest{Service: "imap", Type: authlib.AuthCRAMMD5, Challenge: []byte("x"), Response: []byte("bob 00")})
+		_, _, _ = a.authenticate(ctx, &authlib.AuthRequest{Service: "imap", Type: authlib.AuthCRAMMD5,
+			Challenge: []byte("x"), Response: []byte("bob 00")})
 	}
 	if asked.Load() != 12 {
 		t.Errorf("two CRAM logins asked %d times", asked.Load()-10)

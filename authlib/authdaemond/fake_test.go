@@ -176,7 +176,8 @@ func startIn(t testing.TB, dir string, a *asker, change func(*server)) *started 
 
 // login asks as a front end does and returns home or error on one line.
 func (s *started) login(user, password string) string {
-	a, err := s.Authenticate(context.Background(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: user, Password: password})
+	a, err := s.Authenticate(context.Background(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin,
+		User: user, Password: password})
 	switch {
 	case errors.Is(err, authlib.ErrRefused):
 		return "refused"

@@ -41,7 +41,8 @@ func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 
 func TestCommands(t *testing.T) {
 	dir := folder(t, map[string]string{"userdb": testUserdb, "authdaemonrc": "DEFAULTOPTIONS=d=1\n"})
-	bad := folder(t, map[string]string{"userdb": testUserdb, "authdaemonrc": "authmodulelist=\"authuserdb authfoo\"\n"})
+	bad := folder(t, map[string]string{"userdb": testUserdb,
+		"authdaemonrc": "authmodulelist=\"authuserdb authfoo\"\n"})
 	broken := folder(t, map[string]string{"authdaemonrc": "daemons=x\n"})
 	empty := folder(t, nil)
 	const noModule = "ERR: authfoo: no such module, there are authldap, authmysql, authpgsql, authuserdb; "
@@ -55,23 +56,32 @@ func TestCommands(t *testing.T) {
 	}{
 		{"-version", 0, "authdaemond dev\n", ""},
 		{"-config " + dir + " test ann secret", 0, succeeded, ""},
-		{"-config " + dir + " test ann", 0, strings.Replace(succeeded, "Password: secret", "Password: (none)", 1), ""},
-		{"-config " + dir + " test ann wrong", 1, "", "Authentication FAILED: no such account, or wrong password\n"},
+		{"-config " + dir + " test ann", 0, strings.Replace(succeeded, "Password: secret", "Password: (none)", 1),
+			""},
+		{"-config " + dir + " test ann wrong", 1, "",
+			"Authentication FAILED: no such account, or wrong password\n"},
 		{"-config " + dir + " test nobody", 1, "", "Authentication FAILED: no such account"},
-		{"-config " + dir + " test odd geheim", 111, "", `account "odd" cannot be used: unknown password scheme {FOO}`},
-		{"-config " + dir + " test root x", 111, "", `account "root" cannot be used: uid="0": not a decimal number from 1 to 4294967294`},
-		{"-config " + dir + " test ann " + strings.Repeat("x", 513), 1, "", "Authentication FAILED: no such account, or wrong password\n"},
-		{"-config " + dir + " test ann secret " + strings.Repeat("x", 513), 1, "", "not changed: a password of more than 512 bytes"},
+		{"-config " + dir + " test odd geheim", 111, "",
+			`account "odd" cannot be used: unknown password scheme {FOO}`},
+		{"-config " + dir + " test root x", 111, "",
+			`account "root" cannot be used: uid="0": not a decimal number from 1 to 4294967294`},
+		{"-config " + dir + " test ann " + strings.Repeat("x", 513), 1, "",
+			"Authentication FAILED: no such account, or wrong password\n"},
+		{"-config " + dir + " test ann secret " + strings.Repeat("x", 513), 1, "",
+			"not changed: a password of more than 512 bytes"},
 		{"-config " + dir + " test", 100, "", "usage:"},
 		{"-config " + dir + " test a b c d", 100, "", "usage:"},
-		{"-config " + dir + " enumerate", 0, "ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n", ""},
-		{"-config " + dir + " enumerate -o", 0, "ann\t1000\t1001\t/home/ann\tM\tmailhost=m1:144,d=1\tm1:144\tauthuserdb\n" +
-			"odd\t1000\t1001\t/home/odd\t\td=1\t\tauthuserdb\n", ""},
+		{"-config " + dir + " enumerate", 0,
+			"ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n", ""},
+		{"-config " + dir + " enumerate -o", 0,
+			"ann\t1000\t1001\t/home/ann\tM\tmailhost=m1:144,d=1\tm1:144\tauthuserdb\n" +
+				"odd\t1000\t1001\t/home/odd\t\td=1\t\tauthuserdb\n", ""},
 		// A module that there is not: the first one still answers, logins that come to the other fail for the
 		// time being.
 		{"-config " + bad + " test ann secret", 0, strings.Replace(succeeded, ",d=1", "", 1),
 			noModule + "logins that come to it fail for the time being\n"},
-		{"-config " + bad + " test nobody", 111, "", "FAILED: temporary failure: authfoo: authfoo: no such module, there are authldap, "},
+		{"-config " + bad + " test nobody", 111, "",
+			"FAILED: temporary failure: authfoo: authfoo: no such module, there are authldap, "},
 		{"-config " + bad + " enumerate", 111, "ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n", "the list is not complete: authfoo"},
 		{"-config " + broken + " test ann", 111, "", `authdaemonrc:1: daemons: "x" is not a number`},
 		{"-config " + empty + " test ann", 1, "", "no such file, no accounts"},
@@ -81,13 +91,15 @@ func TestCommands(t *testing.T) {
 	} {
 		status, stdout, stderr := call(t, strings.Fields(test.args)...)
 		if status != test.status || stdout != test.stdout || !strings.Contains(stderr, test.stderr) {
-			t.Errorf("%s: %d\n%s%s\nwant %d\n%s%s", test.args, status, stdout, stderr, test.status, test.stdout, test.stderr)
+			t.Errorf("%s: %d\n%s%s\nwant %d\n%s%s", test.args, status, stdout, stderr, test.status, test.stdout,
+				test.stderr)
 		}
 		if strings.Contains(stderr, "geheim") {
 			t.Errorf("%s: the hash is in the log", test.args)
 		}
 	}
-	if status, stdout, _ := call(t, "-config", dir, "test", "ann", "secret", "newer"); status != 0 || stdout != "Password change succeeded.\n" {
+	if status, stdout, _ := call(t, "-config", dir, "test", "ann", "secret", "newer"); status != 0 ||
+		stdout != "Password change succeeded.\n" {
 		t.Errorf("change: %d %s", status, stdout)
 	}
 	if status, _, _ := call(t, "-config", dir, "test", "ann", "newer"); status != 0 {
@@ -118,7 +130,8 @@ func TestOnce(t *testing.T) {
 		}
 		theirs.Close()
 		_, _ = io.WriteString(ours, request)
-		p := &program{getenv: func(string) string { return "" }, stdin: stdin, stdout: io.Discard, stderr: io.Discard, now: time.Now}
+		p := &program{getenv: func(string) string { return "" }, stdin: stdin, stdout: io.Discard,
+			stderr: io.Discard, now: time.Now}
 		status = p.run(context.Background(), []string{"-once", "-config", dir})
 		stdin.Close()
 		text, _ := io.ReadAll(ours)
@@ -141,7 +154,8 @@ func TestOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stdin.Close()
-	p := &program{getenv: func(string) string { return "" }, stdin: stdin, stdout: io.Discard, stderr: io.Discard, now: time.Now}
+	p := &program{getenv: func(string) string { return "" }, stdin: stdin, stdout: io.Discard,
+		stderr: io.Discard, now: time.Now}
 	if status := p.run(context.Background(), []string{"-once"}); status != exitUsage {
 		t.Errorf("standard input that is no socket: %d", status)
 	}
@@ -157,19 +171,23 @@ func TestDebugLogin(t *testing.T) {
 			"DEBUG: a: trying this module\nDEBUG: a: REJECT - try next module\nDEBUG: FAIL, all modules rejected\n",
 	} {
 		a, log := fakeAsker(t, "DEBUG_LOGIN="+string(rune('0'+level)), &fake{name: "a", users: []string{"ann"}})
-		req := &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "a\nnn", Password: "geheim", RemoteIP: "1.2.3.4"}
+		req := &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "a\nnn", Password: "geheim",
+			RemoteIP: "1.2.3.4"}
 		if _, _, err := a.authenticate(context.Background(), req); err == nil {
 			t.Error("no error")
 		}
 		if log.String() != want {
 			t.Errorf("DEBUG_LOGIN=%d:\n%s", level, log)
 		}
-		account, _, err := a.authenticate(context.Background(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "ann", Password: "ann"})
+		account, _, err := a.authenticate(context.Background(),
+			&authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: "ann", Password: "ann"})
 		if err != nil || account.Address != "ann" {
 			t.Error(err)
 		}
-		const line = "DEBUG: Authenticated: sysusername=<null>, sysuserid=1, sysgroupid=1, homedir=/a, address=ann, fullname=<null>, maildir=<null>, quota=<null>, options=own=1\n"
-		if strings.Contains(log.String(), line) != (level > 0) || strings.Contains(log.String(), "clearpasswd=ann") != (level > 1) {
+		const line = "DEBUG: Authenticated: sysusername=<null>, sysuserid=1, sysgroupid=1, homedir=/a, " +
+			"address=ann, fullname=<null>, maildir=<null>, quota=<null>, options=own=1\n"
+		if strings.Contains(log.String(), line) != (level > 0) ||
+			strings.Contains(log.String(), "clearpasswd=ann") != (level > 1) {
 			t.Errorf("DEBUG_LOGIN=%d:\n%s", level, log)
 		}
 	}

@@ -14,12 +14,13 @@ import (
 )
 
 func TestMetrics(t *testing.T) {
-	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: func(_ context.Context, user string) error {
-		if user == "down" {
-			return fmt.Errorf("down")
-		}
-		return nil
-	}})
+	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"},
+		do: func(_ context.Context, user string) error {
+			if user == "down" {
+				return fmt.Errorf("down")
+			}
+			return nil
+		}})
 	s := start(t, a, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -78,7 +78,8 @@ func TestUnknownModule(t *testing.T) {
 // TestOutageReasons: a module that is down has a line for each reason, and one when it answers again.
 func TestOutageReasons(t *testing.T) {
 	var down error
-	a, log := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: func(context.Context, string) error { return down }})
+	a, log := fakeAsker(t, "",
+		&fake{name: "a", users: []string{"ann"}, do: func(context.Context, string) error { return down }})
 	now := time.Now()
 	a.now = func() time.Time { return now }
 	ask := func(err error) {

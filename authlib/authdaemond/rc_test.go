@@ -19,7 +19,8 @@ func TestParseRC(t *testing.T) {
 	}{
 		{"", func(*settings) {}},
 		{"# comment\n\n##NAME: daemons:0\n", func(*settings) {}},
-		{"authmodulelist=\"authuserdb  authmysql\"\n", func(s *settings) { s.modules = []string{"authuserdb", "authmysql"} }},
+		{"authmodulelist=\"authuserdb  authmysql\"\n",
+			func(s *settings) { s.modules = []string{"authuserdb", "authmysql"} }},
 		{"authmodulelist=authldap", func(s *settings) { s.modules = []string{"authldap"} }},
 		{"authmodulelist=\"\"\n", func(s *settings) { s.modules = nil }},
 		{"authmodulelist='authldap authldap'\r\n", func(s *settings) { s.modules = []string{"authldap"} }},
@@ -32,8 +33,10 @@ func TestParseRC(t *testing.T) {
 		{"DEBUG_LOGIN=yes\n", func(s *settings) { s.debug = 1 }},
 		{"DEBUG_LOGIN=\n", func(*settings) {}},
 		{"DEFAULTOPTIONS=\"a=b,c=d e\"\n", func(s *settings) { s.defaults = "a=b,c=d e" }},
-		{"AUTH_CACHE_TTL=60\nAUTH_METRICS=127.0.0.1:9143\n", func(s *settings) { s.cacheTTL, s.metrics = time.Minute, "127.0.0.1:9143" }},
-		{"LDAPTLS_CACERT=/ca.pem\nLOGGEROPTS=\"\"\nauthmodulelistorig=\"x\"\n", func(s *settings) { s.ldapTLS["LDAPTLS_CACERT"] = "/ca.pem" }},
+		{"AUTH_CACHE_TTL=60\nAUTH_METRICS=127.0.0.1:9143\n",
+			func(s *settings) { s.cacheTTL, s.metrics = time.Minute, "127.0.0.1:9143" }},
+		{"LDAPTLS_CACERT=/ca.pem\nLOGGEROPTS=\"\"\nauthmodulelistorig=\"x\"\n",
+			func(s *settings) { s.ldapTLS["LDAPTLS_CACERT"] = "/ca.pem" }},
 		{" daemons=7\nhello\n=x\nLOGGEROPTS=-name x\n", func(s *settings) {
 			s.daemons = 7
 			const not = ": ignored: only NAME=value is understood here"
@@ -51,7 +54,8 @@ func TestParseRC(t *testing.T) {
 		{"DEFAULTOPTIONS=\"mailhost=a,b:143,c,shared\"\n", func(s *settings) {
 			s.defaults = "mailhost=a,b:143,c,shared"
 			const hint = " has no value: blanks or semicolons separate mailhosts"
-			s.warnings = []string{`rc:1: DEFAULTOPTIONS: option "b:143"` + hint + `; option "c"` + hint + `; option "shared"` + hint}
+			s.warnings = []string{`rc:1: DEFAULTOPTIONS: option "b:143"` + hint + `; option "c"` + hint +
+				`; option "shared"` + hint}
 		}},
 		{"authmodulelst=authldap\nDEAMONS=3\nDEFAULT_OPTIONS=x=1\nHOME=/x\nLDAPTLS_CACRT=/x\n", func(s *settings) {
 			s.ldapTLS["LDAPTLS_CACRT"] = "/x"
@@ -76,16 +80,17 @@ func TestParseRC(t *testing.T) {
 	const connections = `rc:1: AUTH_PERSISTENT_CONNECTIONS: `
 	const switched = "must be yes, no, true, false, on, off, 1 or 0"
 	for text, want := range map[string]string{
-		"\ndaemons=0\n":                                `rc:2: daemons: "0" is not a number from 1 to 1000`,
-		"daemons=1001\n":                               `rc:1: daemons: "1001" is not a number from 1 to 1000`,
-		"daemons=\n":                                   `rc:1: daemons: "" is not a number from 1 to 1000`,
-		"AUTH_CACHE_TTL=1m\n":                          `rc:1: AUTH_CACHE_TTL: "1m" is not a number from 0 to 86400`,
-		"AUTH_VERIFY_CACHE=86401\n":                    `rc:1: AUTH_VERIFY_CACHE: ` + day,
-		"AUTH_PERSISTENT_CONNECTIONS=0\n":              connections + `"0" is not a number from 1 to 50000`,
-		"AUTH_PERSISTENT_TIMEOUT=0\n":                  `rc:1: AUTH_PERSISTENT_TIMEOUT: "0" is not a number from 1 to 86400`,
-		"authdaemonvar=run\n":                          `rc:1: authdaemonvar: not an absolute path`,
-		"DEFAULTOPTIONS=\"a\tb=c\"\n":                  `rc:1: DEFAULTOPTIONS: control character`,
-		"DEFAULTOPTIONS=\"disableimap=maybe\"\n":       `rc:1: DEFAULTOPTIONS: option disableimap="maybe": ` + switched,
+		"\ndaemons=0\n":                   `rc:2: daemons: "0" is not a number from 1 to 1000`,
+		"daemons=1001\n":                  `rc:1: daemons: "1001" is not a number from 1 to 1000`,
+		"daemons=\n":                      `rc:1: daemons: "" is not a number from 1 to 1000`,
+		"AUTH_CACHE_TTL=1m\n":             `rc:1: AUTH_CACHE_TTL: "1m" is not a number from 0 to 86400`,
+		"AUTH_VERIFY_CACHE=86401\n":       `rc:1: AUTH_VERIFY_CACHE: ` + day,
+		"AUTH_PERSISTENT_CONNECTIONS=0\n": connections + `"0" is not a number from 1 to 50000`,
+		"AUTH_PERSISTENT_TIMEOUT=0\n":     `rc:1: AUTH_PERSISTENT_TIMEOUT: "0" is not a number from 1 to 86400`,
+		"authdaemonvar=run\n":             `rc:1: authdaemonvar: not an absolute path`,
+		"DEFAULTOPTIONS=\"a\tb=c\"\n":     `rc:1: DEFAULTOPTIONS: control character`,
+		"DEFAULTOPTIONS=\"disableimap=maybe\"\n": `rc:1: DEFAULTOPTIONS: option disableimap="maybe": ` +
+			switched,
 		"DEFAULTOPTIONS=a=1 # c\nDEFAULTOPTIONS=a b\n": `rc:2: DEFAULTOPTIONS: "b" ` + quoted,
 		"DEBUG_LOGIN=maybe\n":                          `rc:1: DEBUG_LOGIN: "maybe" is none of 0, 1, 2, yes and no`,
 	} {

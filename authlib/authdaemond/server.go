@@ -342,7 +342,8 @@ func (g *generation) overloaded() {
 	now, last := g.asker.now().Unix(), g.complained.Load()
 	if now-last >= 60 && g.complained.CompareAndSwap(last, now) {
 		g.log.errf(
-			"more than %d requests under way and waiting: the rest is told to come back later; raise daemons, or see what the databases wait for",
+			"more than %d requests under way and waiting: the rest is told to come back later; raise daemons, or "+
+				"see what the databases wait for",
 			cap(g.slots)*(1+queuePerSlot),
 		)
 	}

@@ -78,8 +78,10 @@ func TestModulesInOrder(t *testing.T) {
 			t.Errorf("log has not %d times %q:\n%s", times, want, text)
 		}
 	}
-	for module, want := range map[string]string{"": "/b", "b": "/b", "c": "refused", "unknown": "refused", "a": "refused"} {
-		account, err := s.Lookup(context.Background(), &authlib.LookupRequest{Module: module, Service: "imap", User: "bob"})
+	for module, want := range map[string]string{"": "/b", "b": "/b", "c": "refused", "unknown": "refused",
+		"a": "refused"} {
+		account, err := s.Lookup(context.Background(), &authlib.LookupRequest{Module: module, Service: "imap",
+			User: "bob"})
 		got := "refused"
 		if err == nil {
 			got = account.Home
@@ -88,10 +90,12 @@ func TestModulesInOrder(t *testing.T) {
 			t.Errorf("lookup by %q: %s, %v", module, got, err)
 		}
 	}
-	if err := s.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "cat", NewPassword: "x"}); err != nil {
+	if err := s.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "cat",
+		NewPassword: "x"}); err != nil {
 		t.Error(err)
 	}
-	if err := s.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "nobody", NewPassword: "x"}); !errors.Is(err, authlib.ErrRefused) {
+	if err := s.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "nobody",
+		NewPassword: "x"}); !errors.Is(err, authlib.ErrRefused) {
 		t.Error(err)
 	}
 	var names []string
@@ -108,12 +112,13 @@ func TestModulesInOrder(t *testing.T) {
 // TestUnusableAccount: an account with a mistake in its data is no outage and no wrong password; the log
 // names it once a minute.
 func TestUnusableAccount(t *testing.T) {
-	a, log := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: func(_ context.Context, user string) error {
-		if user != "ann" {
-			return authlib.Unusable(user, "uid=%q: %v", "5001x", authlib.ErrID)
-		}
-		return nil
-	}}, &fake{name: "b", users: []string{"bad"}})
+	a, log := fakeAsker(t, "",
+		&fake{name: "a", users: []string{"ann"}, do: func(_ context.Context, user string) error {
+			if user != "ann" {
+				return authlib.Unusable(user, "uid=%q: %v", "5001x", authlib.ErrID)
+			}
+			return nil
+		}}, &fake{name: "b", users: []string{"bad"}})
 	began := time.Now()
 	var passed atomic.Int64
 	a.now = func() time.Time { return began.Add(time.Duration(passed.Load())) }
@@ -127,7 +132,8 @@ func TestUnusableAccount(t *testing.T) {
 				}
 			}
 		}
-		if got := strings.Count(log.String(), line); got != minute || strings.Contains(log.String(), "cannot answer") {
+		if got := strings.Count(log.String(), line); got != minute ||
+			strings.Contains(log.String(), "cannot answer") {
 			t.Errorf("minute %d: %d lines:\n%s", minute, got, log)
 		}
 		passed.Add(int64(complaintPause))
@@ -142,12 +148,13 @@ func TestUnusableAccount(t *testing.T) {
 
 // TestEnumerateFails: a list that is cut short does not look complete.
 func TestEnumerateFails(t *testing.T) {
-	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann", "down"}, do: func(_ context.Context, user string) error {
-		if user == "down" {
-			return errors.New("down")
-		}
-		return nil
-	}})
+	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann", "down"},
+		do: func(_ context.Context, user string) error {
+			if user == "down" {
+				return errors.New("down")
+			}
+			return nil
+		}})
 	s := start(t, a, nil)
 	n := 0
 	err := s.Enumerate(context.Background(), func(*authlib.Account) error { n++; return nil })
@@ -256,14 +263,15 @@ func TestSilent(t *testing.T) {
 func TestOverload(t *testing.T) {
 	release := make(chan struct{})
 	var inside, most atomic.Int64
-	a, log := fakeAsker(t, "daemons=1", &fake{name: "a", users: []string{"ann"}, do: func(context.Context, string) error {
-		if n := inside.Add(1); n > most.Load() {
-			most.Store(n)
-		}
-		<-release
-		inside.Add(-1)
-		return nil
-	}})
+	a, log := fakeAsker(t, "daemons=1",
+		&fake{name: "a", users: []string{"ann"}, do: func(context.Context, string) error {
+			if n := inside.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			<-release
+			inside.Add(-1)
+			return nil
+		}})
 	s := start(t, a, nil)
 	const room = slotsPerDaemon * (1 + queuePerSlot)
 	answers := make(chan string, 2*room)
@@ -297,10 +305,11 @@ func TestOverload(t *testing.T) {
 
 // TestRequestTime: a module that does not come back is given up before the client gives up.
 func TestRequestTime(t *testing.T) {
-	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: func(ctx context.Context, _ string) error {
-		<-ctx.Done()
-		return ctx.Err()
-	}})
+	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"},
+		do: func(ctx context.Context, _ string) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}})
 	s := start(t, a, func(s *server) { s.request = 50 * time.Millisecond })
 	if got := s.login("ann", "ann"); got != "temporary" {
 		t.Errorf("got %s", got)
@@ -312,10 +321,11 @@ func TestRequestTime(t *testing.T) {
 
 func TestReloadAndDrain(t *testing.T) {
 	release := make(chan struct{})
-	slow := &fake{name: "slow", users: []string{"ann"}, closed: make(chan struct{}), do: func(context.Context, string) error {
-		<-release
-		return nil
-	}}
+	slow := &fake{name: "slow", users: []string{"ann"}, closed: make(chan struct{}),
+		do: func(context.Context, string) error {
+			<-release
+			return nil
+		}}
 	old, _ := fakeAsker(t, "", slow)
 	s := start(t, old, nil)
 	first := make(chan string)

@@ -19,7 +19,9 @@ func TestSyslogWriter(t *testing.T) {
 		"panic: what\n": "<21>Mar  4 05:06:07 authdaemond[42]: panic: what",
 	} {
 		var got strings.Builder
-		if n, err := (&syslogWriter{&got, 42, func() time.Time { return now }}).Write([]byte(line)); n != len(line) || err != nil || got.String() != want {
+		if n, err := (&syslogWriter{&got, 42,
+			func() time.Time { return now }}).Write([]byte(line)); n != len(line) || err != nil ||
+			got.String() != want {
 			t.Errorf("%q: %q, %d, %v; want %q", line, got.String(), n, err, want)
 		}
 	}
@@ -45,7 +47,8 @@ func TestStandardError(t *testing.T) {
 	(&logger{out: standardError(file, os.Getenv)}).errf("what %d", 1)
 	message := make([]byte, 100)
 	n, err := service.Read(message)
-	if got := string(message[:n]); err != nil || !strings.HasPrefix(got, "<19>") || !strings.HasSuffix(got, "]: what 1") {
+	if got := string(message[:n]); err != nil || !strings.HasPrefix(got, "<19>") ||
+		!strings.HasSuffix(got, "]: what 1") {
 		t.Errorf("syslog has %q, %v", got, err)
 	}
 	if standardError(os.Stderr, func(string) string { return "" }) != os.Stderr {

@@ -50,7 +50,8 @@ func (d *directory) one(ctx context.Context, q *query) (*goldap.Entry, error) {
 			q.filter, q.attributes, nil)
 		result, err := c.search(ctx, r)
 		switch {
-		case result != nil && len(result.Entries) > 1 && (err == nil || goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded)):
+		case result != nil && len(result.Entries) > 1 &&
+			(err == nil || goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded)):
 			return errSeveral
 		case err != nil:
 			return fmt.Errorf("search below %q: %w", q.base, err)

@@ -116,7 +116,8 @@ func newSettings(
 	c.timeout = time.Duration(seconds) * time.Second
 	deref := s.Default("LDAP_DEREF", "never")
 	var known bool
-	if c.deref, known = map[string]int{"never": 0, "searching": 1, "finding": 2, "always": 3}[strings.ToLower(deref)]; !known {
+	derefs := map[string]int{"never": 0, "searching": 1, "finding": 2, "always": 3}
+	if c.deref, known = derefs[strings.ToLower(deref)]; !known {
 		return nil, fmt.Errorf("LDAP_DEREF: %q is none of never, searching, finding, always", deref)
 	}
 	if err := c.filters(s); err != nil {
@@ -205,7 +206,8 @@ func (c *settings) wanted() (names []string) {
 			names = append(names, name)
 		}
 	}
-	for _, name := range []string{c.mail, c.home, c.maildir, c.quota, c.name, c.delivery, c.clearPW, c.cryptPW, c.uid, c.gid} {
+	for _, name := range []string{c.mail, c.home, c.maildir, c.quota, c.name, c.delivery, c.clearPW, c.cryptPW,
+		c.uid, c.gid} {
 		add(name)
 	}
 	for _, o := range c.options {

@@ -36,7 +36,8 @@ func TestFilter(t *testing.T) {
 
 // isEqual tells whether a filter is (attribute=value).
 func isEqual(p *ber.Packet, attribute, value string) bool {
-	return p.Tag == goldap.FilterEqualityMatch && len(p.Children) == 2 && p.Children[0].Data.String() == attribute &&
+	return p.Tag == goldap.FilterEqualityMatch && len(p.Children) == 2 &&
+		p.Children[0].Data.String() == attribute &&
 		p.Children[1].Data.String() == value
 }
 
@@ -81,9 +82,11 @@ func server(t testing.TB, conns int, talk func(net.Conn)) *directory {
 			}()
 		}
 	}()
-	d := &directory{settings: &settings{uris: []string{"ldap://" + l.Addr().String()}, base: "b", tls: &tls.Config{},
+	d := &directory{settings: &settings{uris: []string{"ldap://" + l.Addr().String()}, base: "b",
+		tls:     &tls.Config{},
 		timeout: 300 * time.Millisecond}}
-	d.searches, err = newConnections(conns, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
+	d.searches, err = newConnections(conns,
+		func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +108,8 @@ func reply(id int64, code int, mails ...string) (b []byte) {
 	for _, mail := range mails {
 		op := ber.Encode(ber.ClassApplication, ber.TypeConstructed, goldap.ApplicationSearchResultEntry, nil, "")
 		op.AppendChild(text("mail=" + mail))
-		list, one, set := ber.NewSequence(""), ber.NewSequence(""), ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSet, nil, "")
+		list, one, set := ber.NewSequence(""), ber.NewSequence(""), ber.Encode(ber.ClassUniversal,
+			ber.TypeConstructed, ber.TagSet, nil, "")
 		set.AppendChild(text(mail))
 		one.AppendChild(text("mail"))
 		one.AppendChild(set)
@@ -144,7 +148,8 @@ func TestOne(t *testing.T) {
 		{"one", 0, []string{"a"}, "mail=a", true, false},
 		{"two", 0, []string{"a", "b"}, "more than one", true, false},
 		{"more", goldap.LDAPResultSizeLimitExceeded, []string{"a", "b"}, "more than one", true, false},
-		{"no base", goldap.LDAPResultNoSuchObject, nil, `search below "b": LDAP Result Code 32 "No Such Object": because`, true, false},
+		{"no base", goldap.LDAPResultNoSuchObject, nil,
+			`search below "b": LDAP Result Code 32 "No Such Object": because`, true, false},
 		{"no rights", goldap.LDAPResultInsufficientAccessRights, nil, "Code 50", true, false},
 		{"bind is gone", goldap.LDAPResultOperationsError, nil, "Code 1 ", false, true},
 		{"busy", goldap.LDAPResultBusy, nil, "Code 51", false, true},
@@ -206,17 +211,21 @@ func TestRefused(t *testing.T) {
 		want string // "" = not refused
 	}{
 		{goldap.LDAPResultInvalidCredentials, "", "no such account, or wrong password"},
-		{goldap.LDAPResultInvalidCredentials, "80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 52e, v2580",
+		{goldap.LDAPResultInvalidCredentials,
+			"80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 52e, v2580",
 			"no such account, or wrong password"},
-		{goldap.LDAPResultInvalidCredentials, "80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 532, v2580",
+		{goldap.LDAPResultInvalidCredentials,
+			"80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 532, v2580",
 			`password or account expired: account "ann": the password has expired: LDAP Result Code 49 "Invalid Credentials": 8009`},
 		{goldap.LDAPResultInvalidCredentials, "AcceptSecurityContext error, data 775, v2580",
 			`account locked or disabled: account "ann": the account is locked: `},
-		{goldap.LDAPResultUnwillingToPerform, "account inactivated", `account locked or disabled: account "ann": LDAP Result Code 53 `},
+		{goldap.LDAPResultUnwillingToPerform, "account inactivated",
+			`account locked or disabled: account "ann": LDAP Result Code 53 `},
 		{goldap.LDAPResultOther, "", ""}, {goldap.LDAPResultUnavailable, "", ""},
 	} {
 		err := refused("ann", goldap.NewError(test.code, errors.New(test.text)))
-		if errors.Is(err, authlib.ErrRefused) != (test.want != "") || test.want != "" && !strings.HasPrefix(err.Error(), test.want) {
+		if errors.Is(err, authlib.ErrRefused) != (test.want != "") || test.want != "" &&
+			!strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%d %q: %v", test.code, test.text, err)
 		}
 	}
@@ -270,13 +279,15 @@ func FuzzMessages(f *testing.F) {
 		c := &conn{ldap: goldap.NewConn(ours, false), net: ours, limit: time.Second}
 		c.ldap.Start()
 		defer c.close()
-		result, err := c.search(context.Background(), goldap.NewSearchRequest("b", 2, 0, 2, 1, false, "(a=b)", []string{"m"}, nil))
+		result, err := c.search(context.Background(), goldap.NewSearchRequest("b", 2, 0, 2, 1, false, "(a=b)",
+			[]string{"m"}, nil))
 		var said *goldap.Error
 		var lost *lostError
 		switch {
 		case err == nil && result == nil:
 			t.Fatal("neither result nor error")
-		case err != nil && !errors.As(err, &lost) && !(errors.As(err, &said) && said.ResultCode < goldap.ErrorNetwork):
+		case err != nil && !errors.As(err, &lost) &&
+			!(errors.As(err, &said) && said.ResultCode < goldap.ErrorNetwork):
 			t.Fatalf("the connection would be used again after %v", err)
 		}
 	})

@@ -154,7 +154,8 @@ func TestModes(t *testing.T) {
 	if got, err := ask(t.Context(), b, text); err == nil {
 		t.Errorf("the literal is not closed for this server: %q", got)
 	}
-	if got, err := ask(t.Context(), b, sqlaccount.Text(`SELECT '\', '$(local_part)'`)); got != `SELECT '\', ?` || err != nil {
+	if got, err := ask(t.Context(), b, sqlaccount.Text(`SELECT '\', '$(local_part)'`)); got != `SELECT '\', ?` ||
+		err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -165,9 +166,11 @@ func TestAgain(t *testing.T) {
 		err   error
 		again bool
 	}{
-		{mysql.ErrInvalidConn, true}, {io.ErrUnexpectedEOF, true}, {&mysql.MySQLError{Number: errConnectionKilled}, true},
+		{mysql.ErrInvalidConn, true}, {io.ErrUnexpectedEOF, true}, {&mysql.MySQLError{Number: errConnectionKilled},
+			true},
 		{&mysql.MySQLError{Number: errNoStatement}, true}, {&mysql.MySQLError{Number: errIdleTooLong}, true},
-		{&mysql.MySQLError{Number: 1146, Message: "no such table"}, false}, {&mysql.MySQLError{Number: errBadCharacter}, false},
+		{&mysql.MySQLError{Number: 1146, Message: "no such table"},
+			false}, {&mysql.MySQLError{Number: errBadCharacter}, false},
 		{context.DeadlineExceeded, false}, {errors.New("other"), false},
 	} {
 		s := &server{}
@@ -179,7 +182,8 @@ func TestAgain(t *testing.T) {
 		s.mu.Lock()
 		s.err = test.err
 		s.mu.Unlock()
-		if _, err := ask(t.Context(), b, query); (err == nil) != test.again || err != nil && !errors.Is(err, test.err) {
+		if _, err := ask(t.Context(), b, query); (err == nil) != test.again || err != nil &&
+			!errors.Is(err, test.err) {
 			t.Errorf("%v: %v", test.err, err)
 		}
 		b.db.Close()
@@ -206,7 +210,8 @@ func TestBounded(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := ask(ctx, b, query); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "all 2 connections are busy") {
+	if _, err := ask(ctx, b, query); !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "all 2 connections are busy") {
 		t.Errorf("with all connections busy: %v", err)
 	}
 	close(s.hold)
@@ -225,7 +230,8 @@ func TestClassify(t *testing.T) {
 		{errTruncatedValue, "ann", true}, {errWrongString, "ann", true}, {errCannotConvert, "ann", true},
 		{errMixOfCollations, "jürgen", true}, {errMixOfCollations, "ann", false}, {1146, "ann", false},
 	} {
-		err := classify(fmt.Errorf("query: %w", &mysql.MySQLError{Number: test.number}), &sqlaccount.Values{User: test.user})
+		err := classify(fmt.Errorf("query: %w", &mysql.MySQLError{Number: test.number}),
+			&sqlaccount.Values{User: test.user})
 		if errors.Is(err, sqlaccount.ErrValue) != test.value {
 			t.Errorf("%d for %s: %v", test.number, test.user, err)
 		}
@@ -258,7 +264,8 @@ func TestConfig(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || cfg.Net != test.net || cfg.Addr != test.addr || charset != "utf8mb4" || !cfg.ClientFoundRows {
+		if err != nil || cfg.Net != test.net || cfg.Addr != test.addr || charset != "utf8mb4" ||
+			!cfg.ClientFoundRows {
 			t.Errorf("%q: %v %v, %v", test.settings, cfg, charset, err)
 		}
 	}

@@ -130,8 +130,10 @@ func TestCheck(t *testing.T) {
 	}
 	for _, test := range []struct{ hash, clear, want string }{
 		{sha, "secret", "<nil>"}, {sha, "Secret", "refused"}, {sha, "", "refused"},
-		{"", "", "refused"}, {"!", "!", "refused"}, {"*", "x", "refused"}, {"!!" + sha, "secret", "refused"}, {"*LK*", "x", "refused"},
-		{"{CRYPT}!$1$x$y", "x", "refused"}, {"{SHA}*", "x", "refused"}, {"{CRYPT}", "", "refused"}, {"{}", "", "refused"},
+		{"", "", "refused"}, {"!", "!", "refused"}, {"*", "x", "refused"}, {"!!" + sha, "secret",
+			"refused"}, {"*LK*", "x", "refused"},
+		{"{CRYPT}!$1$x$y", "x", "refused"}, {"{SHA}*", "x", "refused"}, {"{CRYPT}", "", "refused"}, {"{}", "",
+			"refused"},
 		{"{FOO}secret", "secret", `account "ann" cannot be used: unknown password scheme {FOO}`},
 		{"secret", "secret", `account "ann" cannot be used: unknown password scheme (none)`},
 		{"{SHA}x", "x", `account "ann" cannot be used: damaged password hash of scheme {SHA}`},

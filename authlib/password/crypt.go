@@ -234,7 +234,8 @@ func parseArgon(hash string) (a argon, ok bool) {
 	a.salt, err = base64.RawStdEncoding.DecodeString(f[4])
 	a.digest, err2 = base64.RawStdEncoding.DecodeString(f[5])
 	ok = err == nil && err2 == nil && len(a.salt) >= 8 && len(a.digest) >= 4 && len(a.digest) <= 512 &&
-		a.memory <= maxArgonMemory && a.time >= 1 && a.time <= maxArgonTime && a.threads >= 1 && a.threads <= maxArgonThreads
+		a.memory <= maxArgonMemory && a.time >= 1 && a.time <= maxArgonTime && a.threads >= 1 &&
+		a.threads <= maxArgonThreads
 	return a, ok
 }
 

@@ -33,14 +33,21 @@ var vectors = []struct{ hash, clear string }{
 	{`$5$rounds=1500$saltstringlonger$vq506bBcnD7E0odXmrdPjza5q6pj07/dEBcMhHRlra1`, ``},
 	{`$5$rounds=1500$saltstringlonger$UscS.ZFcUa466VCdWQt.5.x9zvFiYnciubtsvNWNfZ4`, `pässwörd`},
 	{`$5$rounds=1500$saltstringlonger$5U/XZPd/zWMh.7f0TjOEbnU2B.dpr.gD640vsQOn/F9`, x80},
-	{`$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.`, `secret`},
+	{`$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.`,
+		`secret`},
 	{`$6$saltstring$kyGrqt6gmjAdtFLPrflEFifSYLCWWq1pyx95SvqinLDy2UHmj0sTF0MSLMwxPFZc3tu5kQckI8fks0zOPda3n1`, ``},
-	{`$6$saltstring$6PSVl254uv0cWCoUS0qzSX5NenRA/YFCwPzGA9ONu.MmmxqXTWHerEzD8WyuBl3ukfIZZU9uxLD6Bn6p7S3rG.`, `pässwörd`},
-	{`$6$saltstring$eKlwYdh2DQgzGVZNTRbDdwNSIU.yzEhS/nALlBafFhL/T/Kf8GRhO5otN52zAGQKa229QbUXUyFPbCMzMf2HX0`, x80},
-	{`$6$rounds=10000$sa$DTsAhGxO9pApSiH.WPHVbInJMPS3fr1VZsABmkSduYFdRXvvls6UW91o7SXzi5MNY9SzbN34iSxD2EN7orsaB.`, `secret`},
-	{`$6$rounds=10000$sa$FCGsFp5ynyJDXrb7BDqHA8m8glq9hfGafAegBz8PtI2l1bNjCrjv4CAqpYcWlO1T.yz4XlmdMSO2wBQv/5CJ51`, ``},
-	{`$6$rounds=10000$sa$4ppo7YKNGX8HvsIZSg/ohjhOFzPWR2OkkugYxFf2xMUQ/KN2r5wUoHU1qqUsBAi3BqZ/cayszbvEDMzeDTe0K.`, `pässwörd`},
-	{`$6$rounds=10000$sa$m0iUMCf/aTgbwhIpLFfAQ7gG0ezE7nbTIO/7/GJUHeE4gFq/SOnFZLfXYwUMq9Y3/Brv7hAD36ZNEgXRJv/Qr.`, x80},
+	{`$6$saltstring$6PSVl254uv0cWCoUS0qzSX5NenRA/YFCwPzGA9ONu.MmmxqXTWHerEzD8WyuBl3ukfIZZU9uxLD6Bn6p7S3rG.`,
+		`pässwörd`},
+	{`$6$saltstring$eKlwYdh2DQgzGVZNTRbDdwNSIU.yzEhS/nALlBafFhL/T/Kf8GRhO5otN52zAGQKa229QbUXUyFPbCMzMf2HX0`,
+		x80},
+	{`$6$rounds=10000$sa$DTsAhGxO9pApSiH.WPHVbInJMPS3fr1VZsABmkSduYFdRXvvls6UW91o7SXzi5MNY9SzbN34iSxD2EN7orsaB.`,
+		`secret`},
+	{`$6$rounds=10000$sa$FCGsFp5ynyJDXrb7BDqHA8m8glq9hfGafAegBz8PtI2l1bNjCrjv4CAqpYcWlO1T.yz4XlmdMSO2wBQv/5CJ51`,
+		``},
+	{`$6$rounds=10000$sa$4ppo7YKNGX8HvsIZSg/ohjhOFzPWR2OkkugYxFf2xMUQ/KN2r5wUoHU1qqUsBAi3BqZ/cayszbvEDMzeDTe0K.`,
+		`pässwörd`},
+	{`$6$rounds=10000$sa$m0iUMCf/aTgbwhIpLFfAQ7gG0ezE7nbTIO/7/GJUHeE4gFq/SOnFZLfXYwUMq9Y3/Brv7hAD36ZNEgXRJv/Qr.`,
+		x80},
 	{`$2a$05$CCCCCCCCCCCCCCCCCCCCC.pIKrLVkBX9/OvQMSygY1pWEVn72t6na`, `secret`},
 	{`$2a$05$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy`, ``},
 	{`$2a$05$CCCCCCCCCCCCCCCCCCCCC.VbkrrNItU.9NIb/IkEA2mwWrOjK5F3G`, `pässwörd`},
@@ -75,12 +82,16 @@ var vectors = []struct{ hash, clear string }{
 	{`zZ1cP1Y42z2tI`, x80},
 	{`{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=`, `secret`},
 	{`{SHA256}K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=`, `secret`},
-	{`{SHA512}vSsar3708Jvp9Szi2NWZZ02Bqp1qRCFpbcTZPdBhnWgs5WtNZKnvCXdhztmeD2cmW192CF5bDufKRpayrW/isg==`, `secret`},
+	{`{SHA512}vSsar3708Jvp9Szi2NWZZ02Bqp1qRCFpbcTZPdBhnWgs5WtNZKnvCXdhztmeD2cmW192CF5bDufKRpayrW/isg==`,
+		`secret`},
 	{`{SSHA}uYTWQ3QST/gyog6UAlLJQZPIekIi9ySm`, `secret`},
 	{`{SSHA256}978cm61Hl3vRmyVEnt9+J3hpIUAgX5GkyuyyXBhK2n3/Ver1`, `secret`},
-	{`{SSHA512}OwG/VnJad/e0OITTH4c8gfRY6AaaxT5/ABFMDdUi3l7o2dYo+JakbWP0UBYB2xQq6atBqpMLdIlfaAzihLpRs/B8t54=`, `secret`},
-	{`$argon2id$v=19$m=65536,t=3,p=1$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5bTYPcNH3jqFSXJW01hRuXKbY2Exb1pqbIAI`, `secret`},
-	{`$argon2i$v=19$m=32768,t=4,p=1$wlRFKAm8upnsVWn7ArQNQw$AeIyI0k3Nn2rCpAsNcyvGQQRSxaGvMIfylHaDLPSYck`, `secret`},
+	{`{SSHA512}OwG/VnJad/e0OITTH4c8gfRY6AaaxT5/ABFMDdUi3l7o2dYo+JakbWP0UBYB2xQq6atBqpMLdIlfaAzihLpRs/B8t54=`,
+		`secret`},
+	{`$argon2id$v=19$m=65536,t=3,p=1$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5bTYPcNH3jqFSXJW01hRuXKbY2Exb1pqbIAI`,
+		`secret`},
+	{`$argon2i$v=19$m=32768,t=4,p=1$wlRFKAm8upnsVWn7ArQNQw$AeIyI0k3Nn2rCpAsNcyvGQQRSxaGvMIfylHaDLPSYck`,
+		`secret`},
 	{"{MD5}XUFAKrxLKna5cZ2REBfFkg==", "hello"}, // openssl md5 -binary | base64
 	{"{MD5RAW}5d41402abc4b2a76b9719d911017c592", "hello"},
 	{"{md5raw}5D41402ABC4B2A76B9719D911017C592", "hello"},
@@ -95,7 +106,8 @@ var vectors = []struct{ hash, clear string }{
 	{`{md5-crypt}$1$Q0CzwqIO$D5MoBKuetAbojkksRT8DL0`, `pässwörd`},
 	{`{DES-CRYPT}IyJ1hXQ3F4DrU`, `pässwörd`},
 	{`{CRYPT}$2y$05$7VzqO2/siRnGkEU9V9.CHuO0hnPMQ6hccECOjPnk/vj4tlNTHV1Vq`, `pässwörd`},
-	{`{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$+sAL7zvBiOwC+ZYoI4aZmw$e5y/1hc29fZ/phn0fDvN/Hf4Ly/ILqO6TxyOsGLkmaE`, `pässwörd`},
+	{`{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$+sAL7zvBiOwC+ZYoI4aZmw$e5y/1hc29fZ/phn0fDvN/Hf4Ly/ILqO6TxyOsGLkmaE`,
+		`pässwörd`},
 	{`{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$IV88o+bvGiC3lbTUGrJqNQ$IZc2fDnCHprz9LdYdnLh8dKxnUvVOOd8WDnyRSMiP/8`, `pässwörd`},
 	{`{PBKDF2}$1$CnTcOCLrlmzlRnnM$5000$cca6f1e106fb1df0103d3c3bcf0b5a7de10c2913`, `pässwörd`},
 	{`{PLAIN}pässwörd`, `pässwörd`},
@@ -106,10 +118,12 @@ var vectors = []struct{ hash, clear string }{
 	{`{SMD5}xAeLhqetR8vOoU5q2eAgXKv5xc0=`, `pässwörd`},
 	{`{MD5}$1$oGvy3SCo$aVcE7wCfaihMmIv6oAP0X.`, `pässwörd`},
 	{`{SHA1}9Rfd8dMqES/xrVXGbRsSyzjn6Pc=`, `pässwörd`},
-	{`{SCRAM-SHA-1}4096,f78kT4wJ9OX8HXGedx/RAQ==,uJuZ0QM+q48A33A+/n0oD1sFgNA=,d96HUZsiDmsRS/7Tmfy8CfD5NJ8=`, `pässwörd`},
+	{`{SCRAM-SHA-1}4096,f78kT4wJ9OX8HXGedx/RAQ==,uJuZ0QM+q48A33A+/n0oD1sFgNA=,d96HUZsiDmsRS/7Tmfy8CfD5NJ8=`,
+		`pässwörd`},
 	{`{SCRAM-SHA-256}4096,KcyCXySG0RFnuXF5XgZoyw==,hYcuzjzEA2U2SDq674R1Y5412XZAuCEXxmJWJHzvJ7Y=,/Q7OpA7Uc3LW5ESMcK86iN6I5TZ+NltAhn/xKeSrx4Y=`, `pässwörd`},
 	{`{SSHA256.HEX}5f9d9a62880ab73a2fe6842af91716cb7f6dddaef9b3056b25d9f74d7e01d87861753bd1`, `pässwörd`},
-	{`{SHA512.B64}csf+G9M7eFdGqclPm4DSWRzTjzwTyKpD91N/MqKoxfm10c7ha2nwIS4OOalNg/V7zzomuud2AHzrsB8NYxEnPg==`, `pässwörd`},
+	{`{SHA512.B64}csf+G9M7eFdGqclPm4DSWRzTjzwTyKpD91N/MqKoxfm10c7ha2nwIS4OOalNg/V7zzomuud2AHzrsB8NYxEnPg==`,
+		`pässwörd`},
 	{`{PLAIN.BASE64}cMOkc3N3w7ZyZA==`, `pässwörd`},
 	{`{sha.hex}f517ddf1d32a112ff1ad55c66d1b12cb38e7e8f7`, `pässwörd`},
 	{`{SHA}F517ddf1d32a112ff1ad55c66d1b12cb38e7e8f7`, `pässwörd`},
@@ -158,12 +172,16 @@ func TestVerifyUnknown(t *testing.T) {
 		"$1$secrethash":                      "damaged password hash of scheme $1$",
 		"$1$OmZMhZv7$short":                  "damaged password hash of scheme $1$",
 		"$2y$05$secrethash":                  "damaged password hash of scheme $2Y$",
-		"$2y$31$CCCCCCCCCCCCCCCCCCCCC.pIKrLVkBX9/OvQMSygY1pWEVn72t6na":        "damaged password hash of scheme $2Y$",
-		"$6$rounds=99999999$saltstring$" + strings.Repeat("a", 86):            "damaged password hash of scheme $6$",
-		"$y$j9T$F5Jx5fExrKuPp53xLKQ..1":                                       "damaged password hash of scheme $Y$",
-		"$argon2id$v=19$m=4294967295,t=3,p=1$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5": "damaged password hash of scheme $ARGON2ID$",
-		"$argon2id$v=19$m=64,t=0,p=1$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5bTY":      "damaged password hash of scheme $ARGON2ID$",
-		"$argon2id$v=19$m=64,t=1,p=0$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5bTY":      "damaged password hash of scheme $ARGON2ID$",
+		"$2y$31$CCCCCCCCCCCCCCCCCCCCC.pIKrLVkBX9/OvQMSygY1pWEVn72t6na": "damaged password hash of scheme $2Y$",
+		"$6$rounds=99999999$saltstring$" +
+			strings.Repeat("a", 86): "damaged password hash of scheme $6$",
+		"$y$j9T$F5Jx5fExrKuPp53xLKQ..1": "damaged password hash of scheme $Y$",
+		"$argon2id$v=19$m=4294967295,t=3,p=1$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5": "damaged password hash of scheme " +
+			"$ARGON2ID$",
+		"$argon2id$v=19$m=64,t=0,p=1$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5bTY": "damaged password hash of scheme " +
+			"$ARGON2ID$",
+		"$argon2id$v=19$m=64,t=1,p=0$AR4NAJZlEM/AM5csgc8HFQ$z9BYWGS5bTY": "damaged password hash of scheme " +
+			"$ARGON2ID$",
 		"{SHA.FOO}secrethash":                                     "unknown password scheme {SHA.FOO}",
 		"{PLAIN.HEX}secrethash":                                   "damaged password hash of scheme {PLAIN.HEX}",
 		"{PBKDF2}$1$salt$99999999$secrethash":                     "damaged password hash of scheme {PBKDF2}",
@@ -186,7 +204,8 @@ func TestVerifyUnknown(t *testing.T) {
 }
 
 func TestHash(t *testing.T) {
-	likes := []string{"{MD5}", "{MD5RAW}", "{SHA}", "{SHA256}", "{SHA512}", "{SSHA}", "{ssha256}", "{SSHA512}", "$1$", cheap["$2a$"], "$2b$",
+	likes := []string{"{MD5}", "{MD5RAW}", "{SHA}", "{SHA256}", "{SHA512}", "{SSHA}", "{ssha256}", "{SSHA512}",
+		"$1$", cheap["$2a$"], "$2b$",
 		cheap["$2y$"], "$5$", "$6$", "$y$", "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$AAAAAAA", "{CRYPT}$6$", "H6kMHNu/vsBNI", "{crypt}$1$OmZMhZv7$x"}
 	for _, like := range likes {
 		hash, err := Hash(like, "n€w")
@@ -202,7 +221,8 @@ func TestHash(t *testing.T) {
 			t.Errorf("Hash(%q) has another scheme: %q", like, hash)
 		}
 		again, _ := Hash(like, "n€w")
-		salted := !strings.HasPrefix(like, "{MD5") && !strings.HasPrefix(strings.ToUpper(like), "{SHA") && !strings.HasPrefix(like, "{md5")
+		salted := !strings.HasPrefix(like, "{MD5") && !strings.HasPrefix(strings.ToUpper(like), "{SHA") &&
+			!strings.HasPrefix(like, "{md5")
 		if salted && again == hash {
 			t.Errorf("Hash(%q) gave %q twice", like, hash)
 		}
@@ -244,11 +264,13 @@ func TestCRAM(t *testing.T) {
 				if !VerifyCRAM(clear, kind, challenge, []byte(response)) {
 					t.Errorf("VerifyCRAM(%s, %q) refused the right answer", kind, clear)
 				}
-				if ok, err := VerifyCRAMSecret(CRAMSecret(clear, kind), kind, challenge, []byte(response)); !ok || err != nil {
+				if ok, err := VerifyCRAMSecret(CRAMSecret(clear, kind), kind, challenge, []byte(response)); !ok ||
+					err != nil {
 					t.Errorf("VerifyCRAMSecret(%s, %q) = %v, %v", kind, clear, ok, err)
 				}
 			}
-			for _, response := range []string{"", "user", "user ", "user " + digest[2:], "user " + digest + "00", "user x" + digest[1:],
+			for _, response := range []string{"", "user", "user ", "user " + digest[2:], "user " + digest + "00",
+				"user x" + digest[1:],
 				"user" + digest, "user " + strings.Repeat("0", len(digest))} {
 				if VerifyCRAM(clear, kind, challenge, []byte(response)) {
 					t.Errorf("VerifyCRAM(%s) accepted %q", kind, response)
@@ -263,7 +285,8 @@ func TestCRAM(t *testing.T) {
 		}
 	}
 	// RFC 2195 section 2.
-	if !VerifyCRAM("tanstaaftanstaaf", authlib.AuthCRAMMD5, challenge, []byte("tim b913a602c7eda7a495b4e6e7334d3890")) {
+	if !VerifyCRAM("tanstaaftanstaaf", authlib.AuthCRAMMD5, challenge,
+		[]byte("tim b913a602c7eda7a495b4e6e7334d3890")) {
 		t.Error("the example of RFC 2195 does not verify")
 	}
 	if VerifyCRAM("", authlib.AuthLogin, nil, nil) || CRAMSecret("", authlib.AuthLogin) != "" {

@@ -43,9 +43,11 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*pgxpoo
 		harm bool
 	}{
 		{"hostaddr", false}, {"keepalives", false}, {"keepalives_idle", false}, {"keepalives_interval", false},
-		{"keepalives_count", false}, {"tcp_user_timeout", false}, {"gssencmode", false}, {"gsslib", false}, {"gssdelegation", false},
+		{"keepalives_count", false}, {"tcp_user_timeout", false}, {"gssencmode", false},
+		{"gsslib", false}, {"gssdelegation", false},
 		{"fallback_application_name", false}, {"sslcompression", false}, {"load_balance_hosts", false},
-		{"sslcrl", true}, {"sslcrldir", true}, {"requirepeer", true}, {"ssl_min_protocol_version", true}, {"ssl_max_protocol_version", true},
+		{"sslcrl", true}, {"sslcrldir", true}, {"requirepeer", true}, {"ssl_min_protocol_version", true},
+		{"ssl_max_protocol_version", true},
 		{"requiressl", true},
 	} {
 		if _, set := cfg.RuntimeParams[p.name]; set {

@@ -27,10 +27,11 @@ func askTemplate(b *backend, t *sqlaccount.Template) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	got := ""
-	err := b.Query(ctx, t, &sqlaccount.Values{LocalPart: "ann", Domain: "x\x00"}, func(c []string) (bool, error) {
-		got = c[0]
-		return true, nil
-	})
+	err := b.Query(ctx, t, &sqlaccount.Values{LocalPart: "ann", Domain: "x\x00"},
+		func(c []string) (bool, error) {
+			got = c[0]
+			return true, nil
+		})
 	return got, err
 }
 
@@ -90,7 +91,8 @@ func TestRestart(t *testing.T) {
 func TestAgain(t *testing.T) {
 	s := newServer(t)
 	b := s.backend(1)
-	for code, again := range map[string]bool{"57P01": true, "0A000": true, "08006": true, "42P01": false, "22P02": false, "42501": false} {
+	for code, again := range map[string]bool{"57P01": true, "0A000": true, "08006": true, "42P01": false,
+		"22P02": false, "42501": false} {
 		s.set(func() { s.fail = code })
 		_, err := ask(b, "select '$(local_part)'")
 		if (err == nil) != again {
@@ -107,7 +109,8 @@ func TestAgain(t *testing.T) {
 
 // TestNoServer: an error on one line that names the hosts and no password.
 func TestNoServer(t *testing.T) {
-	settings, err := rcfile.Parse("##NAME: MARKER:0\nPGSQL_CONNECTION host=127.0.0.1,127.0.0.2 port=1,1 user=u password=geheim dbname=d sslmode=disable\n")
+	settings, err := rcfile.Parse("##NAME: MARKER:0\nPGSQL_CONNECTION host=127.0.0.1,127.0.0.2 port=1,1 " +
+		"user=u password=geheim dbname=d sslmode=disable\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +135,10 @@ func TestIsGone(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{io.ErrUnexpectedEOF, true}, {net.ErrClosed, true}, {&net.OpError{Op: "read", Err: errors.New("connection reset")}, true},
-		{fmt.Errorf("read: %w", os.ErrDeadlineExceeded), false}, {context.DeadlineExceeded, false}, {&pgconn.ConnectError{}, false},
+		{io.ErrUnexpectedEOF, true}, {net.ErrClosed,
+			true}, {&net.OpError{Op: "read", Err: errors.New("connection reset")}, true},
+		{fmt.Errorf("read: %w", os.ErrDeadlineExceeded), false}, {context.DeadlineExceeded,
+			false}, {&pgconn.ConnectError{}, false},
 		{errors.New("other"), false}, {nil, false},
 	} {
 		if got := isGone(test.err); got != test.want {
@@ -146,17 +151,22 @@ func TestConfig(t *testing.T) {
 	parse := func(connection string) (*rcfile.Settings, error) {
 		return rcfile.Parse("##NAME: MARKER:0\nPGSQL_CONNECTION " + connection + "\nPGSQL_CHARACTER_SET LATIN1\n")
 	}
-	s, err := parse("host=db hostaddr=192.0.2.7 user=u dbname=d sslcrl=/x keepalives=1 connect_timeout=60 sslmode=disable")
+	s, err := parse("host=db hostaddr=192.0.2.7 user=u dbname=d sslcrl=/x keepalives=1 connect_timeout=60 " +
+		"sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var warned []string
-	cfg, err := config(s, func(format string, args ...any) { warned = append(warned, fmt.Sprintf(format, args...)) })
+	cfg, err := config(s, func(format string,
+		args ...any) {
+		warned = append(warned, fmt.Sprintf(format, args...))
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := cfg.ConnConfig
-	if c.ConnectTimeout != connectTimeout || c.RuntimeParams["client_encoding"] != "LATIN1" || len(c.RuntimeParams) != 1 {
+	if c.ConnectTimeout != connectTimeout || c.RuntimeParams["client_encoding"] != "LATIN1" ||
+		len(c.RuntimeParams) != 1 {
 		t.Errorf("%v, %v", c.ConnectTimeout, c.RuntimeParams)
 	}
 	if addrs, err := c.LookupFunc(t.Context(), "db"); err != nil || len(addrs) != 1 || addrs[0] != "192.0.2.7" {

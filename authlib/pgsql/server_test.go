@@ -131,7 +131,8 @@ func (s *server) serve(c net.Conn) {
 				}
 				b.Send(&pgproto3.ParameterDescription{ParameterOIDs: oids})
 			}
-			b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("a"), DataTypeOID: 25, DataTypeSize: -1}}})
+			b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("a"), DataTypeOID: 25,
+				DataTypeSize: -1}}})
 		case *pgproto3.Bind:
 			if failed {
 				break
@@ -168,7 +169,8 @@ func (s *server) backend(conns int) *backend {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	settings, err := rcfile.Parse("##NAME: MARKER:0\nPGSQL_CONNECTION host=" + host + " port=" + port + " user=u dbname=d sslmode=disable\n")
+	settings, err := rcfile.Parse("##NAME: MARKER:0\nPGSQL_CONNECTION host=" + host + " port=" + port +
+		" user=u dbname=d sslmode=disable\n")
 	if err != nil {
 		s.t.Fatal(err)
 	}

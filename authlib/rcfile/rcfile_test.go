@@ -17,8 +17,10 @@ func TestParse(t *testing.T) {
 		{"blanks and tabs", "A 1\nB\t 2 3\t \n" + end, map[string]string{"A": "1", "B": "2 3"}},
 		{"the first setting counts", "A 1\nA 2\n" + end, map[string]string{"A": "1"}},
 		{"an empty setting counts", "A\nA 2\n" + end, map[string]string{"A": ""}},
-		{"continuation", "Q select 'x', \\\n\t  y   \\  \n from z\nB 1\n" + end, map[string]string{"Q": "select 'x', y from z", "B": "1"}},
-		{"value on the next line", "Q   \\\n   host=h  \\\n\tport=1\n" + end, map[string]string{"Q": "host=h port=1"}},
+		{"continuation", "Q select 'x', \\\n\t  y   \\  \n from z\nB 1\n" + end,
+			map[string]string{"Q": "select 'x', y from z", "B": "1"}},
+		{"value on the next line", "Q   \\\n   host=h  \\\n\tport=1\n" + end,
+			map[string]string{"Q": "host=h port=1"}},
 		{"continuation at the end", end + "Q a\\", map[string]string{"Q": "a"}},
 		{"comments", "# A 1\n #B 2 \\\nC 3 # not one\n" + end, map[string]string{"C": "3 # not one"}},
 		{"CRLF", "A 1\r\nB 2 \\\r\n  3\r\n##NAME: MARKER:0\r\n", map[string]string{"A": "1", "B": "2 3"}},
@@ -39,7 +41,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: settings %q, want %q", test.name, s.values, test.want)
 		}
 	}
-	for _, text := range []string{"", "A 1\n", " ##NAME: MARKER:0\n", "#NAME: MARKER:0\n", "##name: marker:0\n"} {
+	for _, text := range []string{"", "A 1\n", " ##NAME: MARKER:0\n", "#NAME: MARKER:0\n",
+		"##name: marker:0\n"} {
 		if _, err := Parse(text); !errors.Is(err, ErrNoMarker) {
 			t.Errorf("Parse(%q) = %v, want ErrNoMarker", text, err)
 		}
@@ -90,7 +93,8 @@ func TestMisspelt(t *testing.T) {
 
 // FuzzParse checks that what was parsed, written down plainly, parses to the same settings.
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"A 1\n" + end, "A \\\n b\\\n", end + "A\r\n", "\x00 \\\n\\\n" + end, "A  \xff\\\\\n" + end} {
+	for _, seed := range []string{"A 1\n" + end, "A \\\n b\\\n", end + "A\r\n", "\x00 \\\n\\\n" + end,
+		"A  \xff\\\\\n" + end} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

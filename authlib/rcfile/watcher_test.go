@@ -46,7 +46,8 @@ func testWatcher(t *testing.T) {
 			if err == nil {
 				release()
 			}
-			if got != want || (err == nil) != (wantErr == "") || err != nil && !strings.Contains(err.Error(), wantErr) {
+			if got != want || (err == nil) != (wantErr == "") || err != nil &&
+				!strings.Contains(err.Error(), wantErr) {
 				t.Errorf("Use = %q, %v; want %q, %q", got, err, want, wantErr)
 			}
 		}

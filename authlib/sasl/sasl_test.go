@@ -54,7 +54,8 @@ func TestExchanges(t *testing.T) {
 		{"PLAIN bare CR", "PLAIN", [][]byte{b("\x00us\rer\x00p")}, nil, Credentials{}, ErrMalformed},
 		{"PLAIN longest", "PLAIN", [][]byte{b("\x00" + longUser + "\x00" + longPassword)}, nil,
 			Credentials{Mechanism: "PLAIN", Type: "login", User: longUser, Password: longPassword}, nil},
-		{"PLAIN user too long", "PLAIN", [][]byte{b("\x00u" + longUser + "\x00p")}, nil, Credentials{}, ErrMalformed},
+		{"PLAIN user too long", "PLAIN", [][]byte{b("\x00u" + longUser + "\x00p")}, nil, Credentials{},
+			ErrMalformed},
 		{"PLAIN password too long", "PLAIN", [][]byte{b("\x00u\x00p" + longPassword)}, nil,
 			Credentials{}, ErrMalformed},
 
@@ -64,27 +65,41 @@ func TestExchanges(t *testing.T) {
 			Credentials{Mechanism: "LOGIN", Type: "login", User: "user", Password: "pw"}, nil},
 		{"LOGIN empty password", "LOGIN", [][]byte{none, b("user"), b("")}, []string{"Username:", "Password:"},
 			Credentials{Mechanism: "LOGIN", Type: "login", User: "user"}, nil},
-		{"LOGIN empty initial", "LOGIN", [][]byte{b(""), b("pw")}, []string{"Password:"}, Credentials{}, ErrMalformed},
-		{"LOGIN empty user", "LOGIN", [][]byte{none, b(""), b("pw")}, []string{"Username:", "Password:"}, Credentials{}, ErrMalformed},
-		{"LOGIN nil late", "LOGIN", [][]byte{none, none, none}, []string{"Username:", "Password:"}, Credentials{}, ErrMalformed},
-		{"LOGIN LF in password", "LOGIN", [][]byte{b("user"), b("PW\njunk")}, []string{"Password:"}, Credentials{}, ErrMalformed},
-		{"LOGIN NUL in user", "LOGIN", [][]byte{b("us\x00er"), b("pw")}, []string{"Password:"}, Credentials{}, ErrMalformed},
-		{"LOGIN user too long", "LOGIN", [][]byte{b(strings.Repeat("u", MaxUser+1)), b("pw")}, []string{"Password:"}, Credentials{}, ErrMalformed},
+		{"LOGIN empty initial", "LOGIN", [][]byte{b(""), b("pw")}, []string{"Password:"}, Credentials{},
+			ErrMalformed},
+		{"LOGIN empty user", "LOGIN", [][]byte{none, b(""), b("pw")}, []string{"Username:", "Password:"},
+			Credentials{}, ErrMalformed},
+		{"LOGIN nil late", "LOGIN", [][]byte{none, none, none}, []string{"Username:", "Password:"}, Credentials{},
+			ErrMalformed},
+		{"LOGIN LF in password", "LOGIN", [][]byte{b("user"), b("PW\njunk")}, []string{"Password:"}, Credentials{},
+			ErrMalformed},
+		{"LOGIN NUL in user", "LOGIN", [][]byte{b("us\x00er"), b("pw")}, []string{"Password:"}, Credentials{},
+			ErrMalformed},
+		{"LOGIN user too long", "LOGIN", [][]byte{b(strings.Repeat("u", MaxUser+1)), b("pw")},
+			[]string{"Password:"}, Credentials{}, ErrMalformed},
 
 		{"CRAM-MD5", "cram-md5", [][]byte{none, b("us er " + md5Digest)}, []string{challenge},
-			Credentials{Mechanism: "CRAM-MD5", Type: authlib.AuthCRAMMD5, User: "us er", Challenge: b(challenge), Response: b("us er " + md5Digest)}, nil},
+			Credentials{Mechanism: "CRAM-MD5", Type: authlib.AuthCRAMMD5, User: "us er", Challenge: b(challenge),
+				Response: b("us er " + md5Digest)}, nil},
 		{"CRAM-SHA1", "CRAM-SHA1", [][]byte{none, b("u " + sha1Digest)}, []string{challenge},
-			Credentials{Mechanism: "CRAM-SHA1", Type: authlib.AuthCRAMSHA1, User: "u", Challenge: b(challenge), Response: b("u " + sha1Digest)}, nil},
+			Credentials{Mechanism: "CRAM-SHA1", Type: authlib.AuthCRAMSHA1, User: "u", Challenge: b(challenge),
+				Response: b("u " + sha1Digest)}, nil},
 		{"CRAM-SHA256", "CRAM-SHA256", [][]byte{none, b("u " + sha256Digest)}, []string{challenge},
-			Credentials{Mechanism: "CRAM-SHA256", Type: authlib.AuthCRAMSHA256, User: "u", Challenge: b(challenge), Response: b("u " + sha256Digest)}, nil},
+			Credentials{Mechanism: "CRAM-SHA256", Type: authlib.AuthCRAMSHA256, User: "u", Challenge: b(challenge),
+				Response: b("u " + sha256Digest)}, nil},
 		{"CRAM initial response", "CRAM-MD5", [][]byte{b("u " + md5Digest)}, nil, Credentials{}, ErrMalformed},
 		{"CRAM empty initial response", "CRAM-MD5", [][]byte{b("")}, nil, Credentials{}, ErrMalformed},
 		{"CRAM empty", "CRAM-MD5", [][]byte{none, b("")}, []string{challenge}, Credentials{}, ErrMalformed},
-		{"CRAM no user", "CRAM-MD5", [][]byte{none, b(" " + md5Digest)}, []string{challenge}, Credentials{}, ErrMalformed},
-		{"CRAM no digest", "CRAM-MD5", [][]byte{none, b("user ")}, []string{challenge}, Credentials{}, ErrMalformed},
-		{"CRAM digest of another hash", "CRAM-MD5", [][]byte{none, b("u " + sha1Digest)}, []string{challenge}, Credentials{}, ErrMalformed},
-		{"CRAM not hex", "CRAM-MD5", [][]byte{none, b("u " + strings.Repeat("0g", 16))}, []string{challenge}, Credentials{}, ErrMalformed},
-		{"CRAM LF", "CRAM-MD5", [][]byte{none, b("u\nx " + md5Digest)}, []string{challenge}, Credentials{}, ErrMalformed},
+		{"CRAM no user", "CRAM-MD5", [][]byte{none, b(" " + md5Digest)}, []string{challenge}, Credentials{},
+			ErrMalformed},
+		{"CRAM no digest", "CRAM-MD5", [][]byte{none, b("user ")}, []string{challenge}, Credentials{},
+			ErrMalformed},
+		{"CRAM digest of another hash", "CRAM-MD5", [][]byte{none, b("u " + sha1Digest)}, []string{challenge},
+			Credentials{}, ErrMalformed},
+		{"CRAM not hex", "CRAM-MD5", [][]byte{none, b("u " + strings.Repeat("0g", 16))}, []string{challenge},
+			Credentials{}, ErrMalformed},
+		{"CRAM LF", "CRAM-MD5", [][]byte{none, b("u\nx " + md5Digest)}, []string{challenge}, Credentials{},
+			ErrMalformed},
 
 		{"EXTERNAL prompted", "EXTERNAL", [][]byte{none, b("")}, []string{""},
 			Credentials{Mechanism: "EXTERNAL", User: "cert@example.com", External: true}, nil},
@@ -97,7 +112,8 @@ func TestExchanges(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			random := bytes.NewReader([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
-			x, err := New(c.mechanism, Options{Hostname: "mail.example.com", Random: random, External: "cert@example.com"})
+			x, err := New(c.mechanism, Options{Hostname: "mail.example.com", Random: random,
+				External: "cert@example.com"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +153,8 @@ func TestUnknownMechanism(t *testing.T) {
 }
 
 func TestNoRandomNoChallenge(t *testing.T) {
-	if _, err := New("CRAM-MD5", Options{Random: strings.NewReader("short")}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := New("CRAM-MD5", Options{Random: strings.NewReader("short")}); !errors.Is(err,
+		io.ErrUnexpectedEOF) {
 		t.Errorf("got %v", err)
 	}
 	one, _ := New("CRAM-MD5", Options{Hostname: "h"})
@@ -171,7 +188,8 @@ func TestPlainResponse(t *testing.T) {
 	if err != nil || string(got) != "joe@example.com\x00master\x00secret" {
 		t.Errorf("%q, %v", got, err)
 	}
-	for _, bad := range [][3]string{{"", "", "p"}, {strings.Repeat("z", MaxUser+1), "u", "p"}, {"", "u", "p\x00"}} {
+	for _, bad := range [][3]string{{"", "", "p"}, {strings.Repeat("z", MaxUser+1), "u", "p"},
+		{"", "u", "p\x00"}} {
 		if _, err := PlainResponse(bad[0], bad[1], bad[2]); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%.20q: %v", bad, err)
 		}
@@ -184,8 +202,10 @@ func TestAgainstGoSASL(t *testing.T) {
 		client gosasl.Client
 		want   Credentials
 	}{
-		{gosasl.NewPlainClient("", "joe", "a b"), Credentials{Mechanism: "PLAIN", Type: "login", User: "joe", Password: "a b"}},
-		{gosasl.NewLoginClient("joe", "a b"), Credentials{Mechanism: "LOGIN", Type: "login", User: "joe", Password: "a b"}},
+		{gosasl.NewPlainClient("", "joe", "a b"), Credentials{Mechanism: "PLAIN", Type: "login", User: "joe",
+			Password: "a b"}},
+		{gosasl.NewLoginClient("joe", "a b"), Credentials{Mechanism: "LOGIN", Type: "login", User: "joe",
+			Password: "a b"}},
 		{gosasl.NewExternalClient(""), Credentials{Mechanism: "EXTERNAL", User: "cert", External: true}},
 	} {
 		mechanism, response, err := c.client.Start()
@@ -263,7 +283,8 @@ func FuzzExchange(f *testing.F) {
 				continue
 			}
 			c := x.Credentials()
-			if Check(c.User, c.Password) != nil || !strings.Contains(said, c.User) || !strings.Contains(said, c.Password) ||
+			if Check(c.User, c.Password) != nil || !strings.Contains(said, c.User) ||
+				!strings.Contains(said, c.Password) ||
 				!text.PlainName(string(c.Response)) || (c.Type == "") != c.External {
 				t.Fatalf("%q yields %+v", responses, c)
 			}

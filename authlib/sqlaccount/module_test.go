@@ -65,7 +65,8 @@ func (m *memory) Close() { m.closed++ }
 func module(t *testing.T, m *memory, settings ...string) *Module {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rc")
-	text := "##NAME: MARKER:0\nX_USER_TABLE passwd\nX_CRYPT_PWFIELD crypt\nX_CLEAR_PWFIELD clear\n" + strings.Join(settings, "\n") + "\n"
+	text := "##NAME: MARKER:0\nX_USER_TABLE passwd\nX_CRYPT_PWFIELD crypt\nX_CLEAR_PWFIELD clear\n" +
+		strings.Join(settings, "\n") + "\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,8 @@ func outcome(a *authlib.Account, err error) string {
 }
 
 func login(m *Module, user, pw string) string {
-	return outcome(m.Authenticate(context.Background(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: user, Password: pw}))
+	return outcome(m.Authenticate(context.Background(),
+		&authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin, User: user, Password: pw}))
 }
 
 func TestAuthenticate(t *testing.T) {
@@ -152,11 +154,13 @@ func TestAuthenticate(t *testing.T) {
 
 func TestDomain(t *testing.T) {
 	row := func(name string) []string { return []string{name, "", "secret", "5", "6", "/x"} }
-	db := &memory{rows: map[string][][]string{"ann@default.org": {row("Ann@default.org")}, "bob@": {row("Bob@")}, "alias@x": {row("ann@x")},
-		"ANN@X": {row("ann@x")}}}
+	db := &memory{rows: map[string][][]string{"ann@default.org": {row("Ann@default.org")}, "bob@": {row("Bob@")},
+		"alias@x": {row("ann@x")},
+		"ANN@X":   {row("ann@x")}}}
 	m := module(t, db, "DEFAULT_DOMAIN default.org")
-	for user, want := range map[string]string{"ann": "Ann@default.org 5/6", "ann@default.org": "Ann@default.org 5/6",
-		"bob@": "Bob@ 5/6", "alias@x": "alias@x 5/6", "ANN@X": "ann@x 5/6", "bob": "refused", "ann@other": "refused"} {
+	for user, want := range map[string]string{"ann": "Ann@default.org 5/6",
+		"ann@default.org": "Ann@default.org 5/6",
+		"bob@":            "Bob@ 5/6", "alias@x": "alias@x 5/6", "ANN@X": "ann@x 5/6", "bob": "refused", "ann@other": "refused"} {
 		if got := login(m, user, "secret"); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s, want %s", user, got, want)
 		}
@@ -172,7 +176,8 @@ func TestChangePassword(t *testing.T) {
 	m := module(t, db)
 	change := func(old, new string) string {
 		db.asked = nil
-		err := m.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "ann", OldPassword: old, NewPassword: new})
+		err := m.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "ann",
+			OldPassword: old, NewPassword: new})
 		if err != nil {
 			return outcome(nil, err)
 		}
@@ -187,14 +192,16 @@ func TestChangePassword(t *testing.T) {
 	if got := change("old", "new"); got != "ok" || len(db.asked) != 4 {
 		t.Fatalf("%s, %q", got, db.asked)
 	}
-	if hash := db.asked[1]; !strings.HasPrefix(hash, "{SSHA256}") || db.asked[2] != "new" || db.asked[3] != "ann" {
+	if hash := db.asked[1]; !strings.HasPrefix(hash, "{SSHA256}") || db.asked[2] != "new" ||
+		db.asked[3] != "ann" {
 		t.Errorf("stored %q", db.asked[1:])
 	}
 }
 
 func TestEnumerate(t *testing.T) {
 	db := &memory{rows: map[string][][]string{"*": {
-		{"ann", "5", "6", "/a", "M", "o=1"}, {"root", "0", "0", "/root"}, {"minus1", "5", "4294967295", "/m"}, {"nohome", "5", "6", ""},
+		{"ann", "5", "6", "/a", "M", "o=1"}, {"root", "0", "0", "/root"}, {"minus1", "5", "4294967295",
+			"/m"}, {"nohome", "5", "6", ""},
 		{"bob", "7", "8", "/b"},
 	}}}
 	m := module(t, db)
@@ -207,7 +214,8 @@ func TestEnumerate(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	enough := errors.New("enough")
-	if err := m.Enumerate(context.Background(), func(*authlib.Account) error { return enough }); !errors.Is(err, enough) {
+	if err := m.Enumerate(context.Background(), func(*authlib.Account) error { return enough }); !errors.Is(err,
+		enough) {
 		t.Errorf("got %v", err)
 	}
 }

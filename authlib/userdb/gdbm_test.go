@@ -127,7 +127,8 @@ func buildGDBM(order binary.ByteOrder, magic uint32, wide bool, items map[string
 }
 
 func TestGDBMVariants(t *testing.T) {
-	items := map[string]string{"a": "1", "ünï": "2", "long key of many bytes": strings.Repeat("d", 300), "empty": ""}
+	items := map[string]string{"a": "1", "ünï": "2", "long key of many bytes": strings.Repeat("d", 300),
+		"empty": ""}
 	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
 		for magic, wide := range map[uint32]bool{
 			gdbmMagic32: false, gdbmMagicOld: false, gdbmNumsync3: false, gdbmMagic64: true, gdbmNumsync6: true,

@@ -12,7 +12,8 @@ import (
 )
 
 func change(m *Module, service, user, old, new string) error {
-	return m.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: service, User: user, OldPassword: old, NewPassword: new})
+	return m.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: service, User: user,
+		OldPassword: old, NewPassword: new})
 }
 
 func TestChangePassword(t *testing.T) {
@@ -95,7 +96,8 @@ func TestChangePassword(t *testing.T) {
 
 func TestChangePasswordDat(t *testing.T) {
 	var lines []string
-	m, path := install(t, true, Config{MakeUserDB: "/usr/sbin/makeuserdb", Log: func(l string) { lines = append(lines, l) }})
+	m, path := install(t, true,
+		Config{MakeUserDB: "/usr/sbin/makeuserdb", Log: func(l string) { lines = append(lines, l) }})
 	if err := change(m, "imap", "sha", "secret", "new"); err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +127,8 @@ func TestChangePasswordFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"a", "b"} {
-		if err := os.WriteFile(path+"/"+name, []byte(name+"\tuid=1|gid=1|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"), 0o600); err != nil {
+		if err := os.WriteFile(path+"/"+name,
+			[]byte(name+"\tuid=1|gid=1|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

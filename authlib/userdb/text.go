@@ -290,7 +290,8 @@ func eachLine(r io.Reader, only string, yield func(name string, fields record) e
 	for lines.Scan() {
 		raw := lines.Bytes()
 		if only != "" &&
-			(len(raw) <= len(only) || raw[len(only)] != '\t' && raw[len(only)] != ' ' || string(raw[:len(only)]) != only) {
+			(len(raw) <= len(only) || raw[len(only)] != '\t' && raw[len(only)] != ' ' ||
+				string(raw[:len(only)]) != only) {
 			continue
 		}
 		line := string(raw)

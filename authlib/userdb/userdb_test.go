@@ -66,16 +66,19 @@ func show(a *authlib.Account, err error) string {
 	if err != nil {
 		return "error " + err.Error()
 	}
-	return fmt.Sprintf("%d/%d %s %s name=%s maildir=%s quota=%s hash=%.3s clear=%s %s", *a.UID, *a.GID, a.Home, a.Address, a.FullName,
+	return fmt.Sprintf("%d/%d %s %s name=%s maildir=%s quota=%s hash=%.3s clear=%s %s", *a.UID, *a.GID, a.Home,
+		a.Address, a.FullName,
 		a.Maildir, a.Quota, a.CryptPassword, a.ClearPassword, a.Options)
 }
 
 func login(m *Module, service, user, pw string) string {
-	return show(m.Authenticate(context.Background(), &authlib.AuthRequest{Service: service, Type: authlib.AuthLogin, User: user, Password: pw}))
+	return show(m.Authenticate(context.Background(),
+		&authlib.AuthRequest{Service: service, Type: authlib.AuthLogin, User: user, Password: pw}))
 }
 
 func TestLogin(t *testing.T) {
-	ann := "1000/1001 /home/a a@x.org name=Anton Smith maildir=/home/a/Maildir quota=1000S hash=$1$ clear=secret mailhost=127.0.0.2,disableimap=0"
+	ann := "1000/1001 /home/a a@x.org name=Anton Smith maildir=/home/a/Maildir quota=1000S hash=$1$ " +
+		"clear=secret mailhost=127.0.0.2,disableimap=0"
 	plain := func(name, hash string) string {
 		return "1000/1000 /h " + name + " name= maildir= quota= hash=" + hash + " clear=secret "
 	}
@@ -98,8 +101,10 @@ func TestLogin(t *testing.T) {
 			{"imap", "nouid", "secret", "error account \"nouid\" cannot be used: no uid"},
 			{"imap", "nogid", "secret", "error account \"nogid\" cannot be used: no gid"},
 			{"imap", "nohome", "secret", "error account \"nohome\" cannot be used: no home"},
-			{"imap", "root0", "secret", "error account \"root0\" cannot be used: uid=\"0\": not a decimal number from 1 to 4294967294"},
-			{"imap", "baduid", "secret", "error account \"baduid\" cannot be used: uid=\"abc\": not a decimal number from 1 to 4294967294"},
+			{"imap", "root0", "secret",
+				"error account \"root0\" cannot be used: uid=\"0\": not a decimal number from 1 to 4294967294"},
+			{"imap", "baduid", "secret",
+				"error account \"baduid\" cannot be used: uid=\"abc\": not a decimal number from 1 to 4294967294"},
 			{"imap", "des", "secret", plain("des", "H6k")},
 			{"imap", "sha", "secret", plain("sha", "{SH")},
 			{"imap", "dup", "secret", plain("dup", "$1$")},
@@ -112,7 +117,8 @@ func TestLogin(t *testing.T) {
 			{"imap", "a@x.org\tuid=1", "secret", "refused"},
 		} {
 			if got := login(m, test.service, test.user, test.pw); got != test.want {
-				t.Errorf("%s: login %s %q %q:\n got %s\nwant %s", kind.name, test.service, test.user, test.pw, got, test.want)
+				t.Errorf("%s: login %s %q %q:\n got %s\nwant %s", kind.name, test.service, test.user, test.pw, got,
+					test.want)
 			}
 		}
 		if got := fmt.Sprintf("%T", m.source); got != kind.source {
@@ -124,10 +130,12 @@ func TestLogin(t *testing.T) {
 // TestHostileIDs: an id that is none is a mistake in the data, however it is asked for.
 func TestHostileIDs(t *testing.T) {
 	for _, field := range []string{"uid", "gid"} {
-		for _, value := range []string{"0", "4294967295", "4294967296", "-1", "+5", " 5", "5 ", "5001x", "0x5", ""} {
+		for _, value := range []string{"0", "4294967295", "4294967296", "-1", "+5", " 5", "5 ", "5001x", "0x5",
+			""} {
 			fields := map[string]string{"uid": "1000", "gid": "1000"}
 			fields[field] = value
-			line := "ann\tuid=" + fields["uid"] + "|gid=" + fields["gid"] + "|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
+			line := "ann\tuid=" + fields["uid"] + "|gid=" + fields["gid"] +
+				"|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
 			path := filepath.Join(t.TempDir(), "userdb")
 			if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
 				t.Fatal(err)
@@ -135,11 +143,13 @@ func TestHostileIDs(t *testing.T) {
 			m := New(Config{Path: path})
 			for _, got := range []string{login(m, "imap", "ann", "secret"), login(m, "imap", "ann", "wrong"),
 				show(m.Lookup(context.Background(), &authlib.LookupRequest{Service: "imap", User: "ann"}))} {
-				if !strings.HasPrefix(got, `error account "ann" cannot be used: `) || !strings.Contains(got, field) || !strings.Contains(got, value) {
+				if !strings.HasPrefix(got, `error account "ann" cannot be used: `) || !strings.Contains(got, field) ||
+					!strings.Contains(got, value) {
 					t.Errorf("%s=%q: %s", field, value, got)
 				}
 			}
-			if err := m.Enumerate(context.Background(), func(a *authlib.Account) error { return fmt.Errorf("%+v", a) }); err != nil {
+			if err := m.Enumerate(context.Background(),
+				func(a *authlib.Account) error { return fmt.Errorf("%+v", a) }); err != nil {
 				t.Errorf("%s=%q is listed: %v", field, value, err)
 			}
 			if err := m.Close(); err != nil {
@@ -167,7 +177,8 @@ func TestBlankForTab(t *testing.T) {
 				t.Errorf("%v, %s: %s, want %s", oneShot, user, got, want)
 			}
 		}
-		err := m.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "ann", OldPassword: "secret", NewPassword: "x"})
+		err := m.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: "imap", User: "ann",
+			OldPassword: "secret", NewPassword: "x"})
 		if got := show(nil, err); !strings.HasPrefix(got, `error account "ann" cannot be used`) {
 			t.Errorf("change of password: %s", got)
 		}
@@ -181,7 +192,8 @@ func TestLookup(t *testing.T) {
 	for _, kind := range kinds {
 		m, _ := install(t, kind.dat, kind.config)
 		for _, test := range []struct{ service, user, want string }{
-			{"imap", "a@x.org", "1000/1001 /home/a a@x.org name=Anton Smith maildir=/home/a/Maildir quota=1000S hash=$1$ clear= mailhost=127.0.0.2,disableimap=0"},
+			{"imap", "a@x.org", "1000/1001 /home/a a@x.org name=Anton Smith maildir=/home/a/Maildir quota=1000S " +
+				"hash=$1$ clear= mailhost=127.0.0.2,disableimap=0"},
 			{"pop3", "onlyimap", "1000/1001 /home/a onlyimap name= maildir= quota= hash= clear= "},
 			{"imap", "onlygecos", "1000/1000 /h onlygecos name=Just Name maildir= quota= hash= clear= "},
 			{"imap", "nohome", `error account "nohome" cannot be used: no home`},
@@ -202,11 +214,13 @@ func TestCRAM(t *testing.T) {
 	digest := hex.EncodeToString(mac.Sum(nil))
 	m, _ := install(t, true, Config{})
 	ask := func(user, digest string) string {
-		return show(m.Authenticate(context.Background(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthCRAMSHA1,
-			Challenge: challenge, Response: []byte(user + " " + digest)}))
+		return show(m.Authenticate(context.Background(),
+			&authlib.AuthRequest{Service: "imap", Type: authlib.AuthCRAMSHA1,
+				Challenge: challenge, Response: []byte(user + " " + digest)}))
 	}
 	// Nothing about the password, nor name nor quota: as Courier's module answers.
-	want := "1000/1001 /home/a a@x.org name= maildir=/home/a/Maildir quota= hash= clear= mailhost=127.0.0.2,disableimap=0"
+	want := "1000/1001 /home/a a@x.org name= maildir=/home/a/Maildir quota= hash= clear= " +
+		"mailhost=127.0.0.2,disableimap=0"
 	if got := ask("a@x.org", digest); got != want {
 		t.Errorf("got %s", got)
 	}
@@ -273,7 +287,8 @@ func TestFiles(t *testing.T) {
 		t.Errorf("log: %q", lines)
 	}
 	fresh := New(Config{Path: path})
-	if got := login(fresh, "imap", "newer", "secret"); !strings.HasPrefix(got, "error ") || strings.Contains(got, "refused") {
+	if got := login(fresh, "imap", "newer", "secret"); !strings.HasPrefix(got, "error ") ||
+		strings.Contains(got, "refused") {
 		t.Errorf("refused file without an older one: %s", got)
 	}
 	if err := fresh.Check(); err == nil {
@@ -323,12 +338,15 @@ func TestFiles(t *testing.T) {
 
 func TestAge(t *testing.T) {
 	hours := 0
-	m, path := install(t, true, Config{Now: func() time.Time { hours++; return time.Now().Add(time.Duration(hours) * time.Hour) }})
+	m, path := install(t, true,
+		Config{Now: func() time.Time { hours++; return time.Now().Add(time.Duration(hours) * time.Hour) }})
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, append([]byte("young\tuid=1|gid=1|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"), text...), 0o600); err != nil {
+	if err := os.WriteFile(path,
+		append([]byte("young\tuid=1|gid=1|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"),
+			text...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// Two files that are written one after the other may well have the same time.
@@ -355,7 +373,8 @@ func TestAge(t *testing.T) {
 	if err := os.WriteFile(path+"shadow.dat", []byte("garbage"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := login(New(Config{Path: path}), "imap", "young", "secret"); !strings.Contains(got, "shadow.dat: damaged GDBM file") {
+	if got := login(New(Config{Path: path}), "imap", "young", "secret"); !strings.Contains(got,
+		"shadow.dat: damaged GDBM file") {
 		t.Errorf("damaged .dat: %s", got)
 	}
 }

@@ -37,8 +37,10 @@ func TestLongID(t *testing.T) {
 		{"a3 ID (" + fields(31, `"x"`) + ")", "S: a3 BAD Error in IMAP command received by server."},
 		{"a4 ID (" + fields(30, "{8000+}\r\n"+strings.Repeat("x", 8000)) + ")",
 			"S: * NO [ALERT] IMAP command too long.\nS: a4 BAD Error in IMAP command received by server."},
-		{"a5 ID (" + fields(60, quoted) + ")", "S: * NO [ALERT] IMAP command too long.\nS: a5 BAD Error in IMAP command received by server."},
-		{"a6 LOGIN ann " + fields(20, quoted), "S: * NO [ALERT] IMAP command too long.\nS: a6 BAD Error in IMAP command received by server."},
+		{"a5 ID (" + fields(60, quoted) + ")",
+			"S: * NO [ALERT] IMAP command too long.\nS: a5 BAD Error in IMAP command received by server."},
+		{"a6 LOGIN ann " + fields(20, quoted),
+			"S: * NO [ALERT] IMAP command too long.\nS: a6 BAD Error in IMAP command received by server."},
 	} {
 		go s.Conn.Write([]byte(c.said + "\r\n"))
 		play(c.want)
@@ -52,8 +54,10 @@ func TestLongID(t *testing.T) {
 func TestClientFields(t *testing.T) {
 	f := func(name, value string) mailhost.IDField { return mailhost.IDField{Name: name, Value: value} }
 	said := []mailhost.IDField{
-		f("name", "Thunder\"bird"), {Name: "os", Nil: true}, f("X-Originating-IP", "192.0.2.1"), f("x-proxy-ttl", "1"), f("NAME", "again"),
-		f("vendor", "Grün"), f("bell", "\a"), f("", "x"), f(strings.Repeat("n", 31), "x"), f("long", strings.Repeat("v", 1025)), f("version", ""),
+		f("name", "Thunder\"bird"), {Name: "os", Nil: true}, f("X-Originating-IP", "192.0.2.1"), f("x-proxy-ttl",
+			"1"), f("NAME", "again"),
+		f("vendor", "Grün"), f("bell", "\a"), f("", "x"), f(strings.Repeat("n", 31), "x"), f("long",
+			strings.Repeat("v", 1025)), f("version", ""),
 	}
 	var got []string
 	for _, f := range clientFields(said, 26) {
@@ -72,7 +76,8 @@ func TestForwardedFields(t *testing.T) {
 	const forward = "PROXY_FORWARD_CLIENT=ID"
 	const own = `"x-originating-ip" "192\.0\.2\.7" "x-originating-port" "4711" "x-connected-ip" "2001:db8::1" "x-connected-port" "143"`
 	client := func(m *mailhost.Conn) {
-		m.ID = []mailhost.IDField{{Name: "name", Value: "Mail"}, {Name: "os", Nil: true}, {Name: "x-real-ip", Value: "192.0.2.9"}}
+		m.ID = []mailhost.IDField{{Name: "name", Value: "Mail"}, {Name: "os", Nil: true},
+			{Name: "x-real-ip", Value: "192.0.2.9"}}
 	}
 	runLogins(t, []loginCase{
 		{name: "along", setting: forward, change: client, server: `
@@ -108,9 +113,11 @@ func TestForwardedFields(t *testing.T) {
 // A mailhost that hangs up on ID is tried once more with the proxy's own fields only, and never without them.
 func TestHangsUpOnID(t *testing.T) {
 	for _, c := range []struct{ name, second, answer, log string }{
-		{"the client's", "S: I1 OK\nC: a LOGIN \"bob\" \"geheim\"\nS: a OK in\nC-\nS-", "S: a OK connected to proxy server.\nC-\nS-",
+		{"the client's", "S: I1 OK\nC: a LOGIN \"bob\" \"geheim\"\nS: a OK in\nC-\nS-",
+			"S: a OK connected to proxy server.\nC-\nS-",
 			"WARN: 192.0.2.99 hung up on the client's fields of ID"},
-		{"ours", "S-", "S: a NO [UNAVAILABLE] Temporary problem, please try again later\nC-\nS-", "PROXY_FORWARD_CLIENT=ID"},
+		{"ours", "S-", "S: a NO [UNAVAILABLE] Temporary problem, please try again later\nC-\nS-",
+			"PROXY_FORWARD_CLIENT=ID"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

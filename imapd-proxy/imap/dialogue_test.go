@@ -34,7 +34,8 @@ func settings(file string) map[string]string {
 	case "under-tls":
 		return map[string]string{
 			"IMAP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann", "IMAP_TLS_REQUIRED": "1",
-			"IMAP_CAPABILITY": "NOT-THIS", "IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN starttls imap4REV1 LOGINDISABLED AUTH=GSSAPI auth=plain", "IMAP_STARTTLS": "YES",
+			"IMAP_CAPABILITY": "NOT-THIS", "IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN starttls imap4REV1 " +
+				"LOGINDISABLED AUTH=GSSAPI auth=plain", "IMAP_STARTTLS": "YES",
 		}
 	}
 	return nil
@@ -63,14 +64,18 @@ func TestLog(t *testing.T) {
 			Log: []string{"DEBUG: Disconnected, " + where + ", time=0"}},
 		{Name: "cancelled", Text: "S* .*\nC: a AUTHENTICATE PLAIN\nS: + \nC: *\nS* a BAD .*\nC-\nS-",
 			Log: []string{"DEBUG: Disconnected, " + where + ", time=0"}},
-		{Name: "too long", Text: "S* .*\nC: a LOGIN ann " + strings.Repeat("x", 4097) + "\nS: a NO [LIMIT] A limit does not allow this login, please try again later\nC-\nS-",
-			Log: []string{"INFO: LOGIN REFUSED, method=LOGIN, " + where + ": name or password too long, at most 1024 and 4096 bytes are taken",
+		{Name: "too long", Text: "S* .*\nC: a LOGIN ann " + strings.Repeat("x", 4097) +
+			"\nS: a NO [LIMIT] A limit does not allow this login, please try again later\nC-\nS-",
+			Log: []string{"INFO: LOGIN REFUSED, method=LOGIN, " + where +
+				": name or password too long, at most 1024 and 4096 bytes are taken",
 				"DEBUG: Disconnected, " + where + ", time=0"}},
-		{Name: "a session behind a wrong password", Text: "S* .*\nC: a LOGIN ann x\n" + strings.Repeat("C: b SELECT INBOX\n", 20) +
+		{Name: "a session behind a wrong password", Text: "S* .*\nC: a LOGIN ann x\n" +
+			strings.Repeat("C: b SELECT INBOX\n", 20) +
 			"S* a NO .*\n" + strings.Repeat("S: b BAD Error in IMAP command received by server.\n", 20) + "C-\nS-",
 			Log: []string{"INFO: LOGIN FAILED, user=ann, " + where, "DEBUG: Disconnected, " + where + ", time=0"}},
 		{Name: "trouble", Text: "S* .*\nC: a LOGIN carl x\nS* a NO .*\nC-\nS-",
-			Log: []string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where + ", time=0"}},
+			Log: []string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where +
+				", time=0"}},
 		{Name: "too many errors", Text: "S* .*\n" + strings.Repeat("C: x y\n", 10) + "S* .*VIOLATIONS: \nS-",
 			Log: []string{"ERR: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, " + where}, Status: 1},
 		{Name: "here", Text: "S* .*\nC: a LOGIN ann \"sec ret\"\nS* .*local.*\nC-\nS* .*end\nS-",
@@ -95,11 +100,12 @@ func TestMailhostTalksAtOnce(t *testing.T) {
 	for foreign, want := range map[string]string{
 		"0": "a OK connected to proxy server.", "2": "a OK [CAPABILITY X Y] connected to proxy server.",
 	} {
-		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_PROXY_FOREIGN": foreign}, Mailhost: func(conn *net.UnixConn) {
-			io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1]\r\n* CAPABILITY X Y\r\na OK in\r\n* unasked\r\nmore")
-			conn.CloseWrite()
-			io.Copy(io.Discard, conn)
-		}})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_PROXY_FOREIGN": foreign},
+			Mailhost: func(conn *net.UnixConn) {
+				io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1]\r\n* CAPABILITY X Y\r\na OK in\r\n* unasked\r\nmore")
+				conn.CloseWrite()
+				io.Copy(io.Discard, conn)
+			}})
 		transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN bob geheim\nS: "+want+"\nS: * unasked\nS= \"more\"\nS-\nC-")
 		if status := s.Wait(t); status != 0 {
 			t.Errorf("status %d\n%s", status, s.Log)
@@ -110,8 +116,10 @@ func TestMailhostTalksAtOnce(t *testing.T) {
 // A process that is neither root nor another user for good serves nobody any more.
 func TestHalfChanged(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{DropRoot: local.ErrChanged})
-	transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN bob geheim\nS: * BYE Temporary problem, please try again later\nS-")
-	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
+	transcript.Play(t, s.Conn,
+		"S* .*\nC: a LOGIN bob geheim\nS: * BYE Temporary problem, please try again later\nS-")
+	if status := s.Wait(t); status != exitFailed ||
+		!strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
 		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
 }
@@ -122,7 +130,8 @@ func TestTimeIsUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1",
+				"LOGIN_MAX_COMMANDS": "1000000"}})
 			io.WriteString(s.Conn, said)
 			if name == "busy" {
 				go s.Repeat("a NOOP\r\n")
@@ -131,7 +140,8 @@ func TestTimeIsUp(t *testing.T) {
 			if status := s.Wait(t); status != exitFailed {
 				t.Errorf("status %d", status)
 			}
-			if !strings.HasSuffix(string(said), "* BYE Too much time without a login\r\n") || !strings.Contains(s.Log.String(), "time=1") {
+			if !strings.HasSuffix(string(said), "* BYE Too much time without a login\r\n") ||
+				!strings.Contains(s.Log.String(), "time=1") {
 				t.Errorf("said %q, log\n%s", said, s.Log)
 			}
 		})
@@ -140,14 +150,16 @@ func TestTimeIsUp(t *testing.T) {
 
 // SIGTERM ends a session that waits for the client, and one that waits for a mailhost.
 func TestStop(t *testing.T) {
-	for name, text := range map[string]string{"idle": "S* .*", "mailhost": "S* .*\nC: a LOGIN bob geheim\n.. 100ms"} {
+	for name, text := range map[string]string{"idle": "S* .*",
+		"mailhost": "S* .*\nC: a LOGIN bob geheim\n.. 100ms"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := front().Begin(t, fronttest.Options{Mailhost: func(conn *net.UnixConn) { io.Copy(io.Discard, conn) }})
 			r := transcript.Play(t, s.Conn, text)
 			s.Stop()
 			r.MustPlay(t, "S: * BYE Courier-IMAP server shut down by signal.\nS-")
-			if status := s.Wait(t); status != exitOK || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+			if status := s.Wait(t); status != exitOK ||
+				!strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 				t.Errorf("status %d, log\n%s", status, s.Log)
 			}
 		})
@@ -183,7 +195,8 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
-		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1",
+			"LOGIN_MAX_COMMANDS": "1000000"}})
 		go io.WriteString(s.Conn, strings.Repeat("a CAPABILITY\r\n", 50000))
 		s.Wait(t)
 	})
@@ -193,7 +206,8 @@ func TestHostile(t *testing.T) {
 // session ends with the client's last word, and no line of the log is the client's.
 func FuzzSession(f *testing.F) {
 	for _, seed := range []string{
-		"a CAPABILITY\r\na LOGOUT\r\n", "a LOGIN zoe x\r\n", "a AUTHENTICATE PLAIN\r\n*\r\n", "a AUTHENTICATE LOGIN\r\n\r\n\r\n",
+		"a CAPABILITY\r\na LOGOUT\r\n", "a LOGIN zoe x\r\n", "a AUTHENTICATE PLAIN\r\n*\r\n", "a AUTHENTICATE " +
+			"LOGIN\r\n\r\n\r\n",
 		"a AUTHENTICATE PLAIN =\r\n", "a AUTHENTICATE CRAM-MD5\r\nYSBi\r\n", "a LOGIN {3}\r\na\rb {1+}\r\n\x00\n",
 		"a STARTTLS\r\na LOGIN carl \"\xc3\xa4\"\r\n", "a ID (\"x\" NIL)\r\n", "a X {5+}\r\nabcde\r\n",
 	} {
@@ -203,7 +217,8 @@ func FuzzSession(f *testing.F) {
 		if len(said) > 20_000 || strings.Contains(string(said), "sec ret") {
 			return
 		}
-		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_PROXY": "0", "IMAP_ID_FIELDS": "0"}})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_PROXY": "0",
+			"IMAP_ID_FIELDS": "0"}})
 		answer := s.Say(t, said)
 		if !strings.HasPrefix(answer, "* OK [CAPABILITY") || !strings.HasSuffix(answer, "\r\n") {
 			t.Errorf("answer %q", answer)
@@ -214,8 +229,9 @@ func FuzzSession(f *testing.F) {
 // Good commands and bad ones, right and wrong: one too many ends the session, and the log names the setting.
 func TestTooManyCommands(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_MAX_COMMANDS": "4"}})
-	transcript.Play(t, s.Conn, "S* .*\nC: a NOOP\nS* .*\nC: x y\nS* .*\nC: =\nS* .*\nC: a LOGIN ann x\nS* a NO.*\n"+
-		"C: a NOOP\nS: * BYE [ALERT] Fatal error: too many commands without a login\nS-")
+	transcript.Play(t, s.Conn,
+		"S* .*\nC: a NOOP\nS* .*\nC: x y\nS* .*\nC: =\nS* .*\nC: a LOGIN ann x\nS* a NO.*\n"+
+			"C: a NOOP\nS: * BYE [ALERT] Fatal error: too many commands without a login\nS-")
 	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
 	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), want) {
 		t.Errorf("status %d, log\n%s", status, s.Log)
@@ -239,9 +255,11 @@ func TestLongPassword(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{})
 	transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN ann "+long+"\nS* a NO .LIMIT.*\n"+
 		"C: b AUTHENTICATE PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+long))+"\nS* b NO .LIMIT.*\n"+
-		"C: c LOGIN carl \""+long+"\"\nS* c NO .LIMIT.*\nC: d LOGOUT\nS* .*\nS* d .*\nS-") // carl's database is down
+		// carl's database is down
+		"C: c LOGIN carl \""+long+"\"\nS* c NO .LIMIT.*\nC: d LOGOUT\nS* .*\nS* d .*\nS-")
 	s.Wait(t)
-	if log := s.Log.String(); strings.Count(log, "LOGIN REFUSED") != 3 || strings.Contains(log, "authentication error") {
+	if log := s.Log.String(); strings.Count(log, "LOGIN REFUSED") != 3 ||
+		strings.Contains(log, "authentication error") {
 		t.Errorf("log\n%s", log)
 	}
 }

@@ -12,17 +12,20 @@ import (
 // What was promised and is not there is said once, when somebody is looking for it, and only then.
 func TestWarnOfMissing(t *testing.T) {
 	promised := "IMAP4rev1 IDLE THREAD=REFERENCES AUTH=PLAIN SASL-IR"
-	const warning = "WARN: mail.example (192.0.2.1:143) does not have what clients are promised: THREAD=REFERENCES\n"
+	const warning = "WARN: mail.example (192.0.2.1:143) does not have what clients are promised: " +
+		"THREAD=REFERENCES\n"
 	for name, c := range map[string]struct {
 		settings []string
 		answer   string
 		want     string
 	}{
-		"missing":         {[]string{"DEBUG_LOGIN=1"}, "a1 OK [CAPABILITY IMAP4REV1 idle UIDPLUS] in", warning},
-		"all there":       {[]string{"DEBUG_LOGIN=1"}, "a1 OK [CAPABILITY IMAP4rev1 IDLE THREAD=REFERENCES] in", ""},
-		"not told":        {[]string{"DEBUG_LOGIN=1"}, "a1 OK in", ""},
-		"nobody looks":    {nil, "a1 OK [CAPABILITY IMAP4rev1] in", ""},
-		"it is passed on": {[]string{"DEBUG_LOGIN=1", "IMAP_PROXY_FOREIGN=2"}, "a1 OK [CAPABILITY IMAP4rev1] in", ""},
+		"missing": {[]string{"DEBUG_LOGIN=1"}, "a1 OK [CAPABILITY IMAP4REV1 idle UIDPLUS] in", warning},
+		"all there": {[]string{"DEBUG_LOGIN=1"}, "a1 OK [CAPABILITY IMAP4rev1 IDLE THREAD=REFERENCES] in",
+			""},
+		"not told":     {[]string{"DEBUG_LOGIN=1"}, "a1 OK in", ""},
+		"nobody looks": {nil, "a1 OK [CAPABILITY IMAP4rev1] in", ""},
+		"it is passed on": {[]string{"DEBUG_LOGIN=1", "IMAP_PROXY_FOREIGN=2"}, "a1 OK [CAPABILITY IMAP4rev1] in",
+			""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, theirs := testMailhost(t, c.settings...)
@@ -32,7 +35,8 @@ func TestWarnOfMissing(t *testing.T) {
 			done := make(chan error, 1)
 			go func() {
 				r := &transcript.Runner{Conn: theirs, As: transcript.Server}
-				scripts := transcript.MustParse(t, "S: * OK [CAPABILITY IMAP4rev1] ready\nC: a1 LOGIN \"ann@example.com\" \"sec ret\"\nS: "+c.answer)
+				scripts := transcript.MustParse(t,
+					"S: * OK [CAPABILITY IMAP4rev1] ready\nC: a1 LOGIN \"ann@example.com\" \"sec ret\"\nS: "+c.answer)
 				done <- r.Play(scripts[0])
 			}()
 			if err := loginAtMailhost(context.Background(), m); err != nil {
@@ -114,8 +118,9 @@ func TestWhatIsTheClients(t *testing.T) {
 			S: * LIST () "/" {8}
 			S= "a1 BAD \n\n"
 			S= "a1 OK done\n* 1 EXISTS\r\n"`,
-			reply: "* OK [ALERT] hi\r\n* OK behind\n* CAPABILITY " + vars["tenkilobytes"] + "\r\n* LIST () \"/\" {8}\r\na1 BAD \n\na1 OK done\n",
-			rest:  "* 1 EXISTS\r\n"},
+			reply: "* OK [ALERT] hi\r\n* OK behind\n* CAPABILITY " + vars["tenkilobytes"] +
+				"\r\n* LIST () \"/\" {8}\r\na1 BAD \n\na1 OK done\n",
+			rest: "* 1 EXISTS\r\n"},
 		{name: "foreign 1, more than fits: the session passes it on", setting: foreign1, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
@@ -123,7 +128,8 @@ func TestWhatIsTheClients(t *testing.T) {
 			C: a1 CAPABILITY
 			S: * OK ${hundred}
 			S: a1 OK done`,
-			reply: "* OK " + vars["hundred"][:maxAnswer-5], rest: vars["hundred"][maxAnswer-5:] + "\r\na1 OK done\r\n"},
+			reply: "* OK " + vars["hundred"][:maxAnswer-5], rest: vars["hundred"][maxAnswer-5:] +
+				"\r\na1 OK done\r\n"},
 		{name: "foreign 1, a literal that does not fit", setting: foreign1, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"

@@ -105,7 +105,8 @@ func FuzzResponses(f *testing.F) {
 // Whatever a mailhost says, what is copied is what was consumed, no more than fits, and the rest is still
 // there.
 func FuzzCopyResponse(f *testing.F) {
-	for _, seed := range []string{"* OK x\r\n", "* X {3}\r\nabc\r\nrest", "a1 OK {3}\n", "* {99999}\r\nx", "\n\n", "* X {2}\nab {1}\nc\n"} {
+	for _, seed := range []string{"* OK x\r\n", "* X {3}\r\nabc\r\nrest", "a1 OK {3}\n", "* {99999}\r\nx",
+		"\n\n", "* X {2}\nab {1}\nc\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {

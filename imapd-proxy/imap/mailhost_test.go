@@ -29,7 +29,8 @@ func testMailhost(t testing.TB, settings ...string) (*mailhost.Conn, launch.Conn
 	ours.SetDeadline(time.Now().Add(20 * time.Second))
 	return &mailhost.Conn{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:143", Tag: "a1", User: "ann@example.com", Password: "sec ret",
-		Client: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "2001:db8::1", LocalPort: "143"},
+		Client: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "2001:db8::1",
+			LocalPort: "143"},
 		Config: c, Log: maillog.NewSilentLog(),
 	}, theirs
 }
@@ -49,7 +50,8 @@ type loginCase struct {
 
 // words are what scripts may name.
 func words() map[string]string {
-	return map[string]string{"megabyte": strings.Repeat("x", 1<<20), "tenkilobytes": strings.Repeat("X ", 5000) + "Y", "hundred": strings.Repeat("x", 100<<10)}
+	return map[string]string{"megabyte": strings.Repeat("x", 1<<20), "tenkilobytes": strings.Repeat("X ", 5000) +
+		"Y", "hundred": strings.Repeat("x", 100<<10)}
 }
 
 func runLogins(t *testing.T, cases []loginCase) {
@@ -382,7 +384,8 @@ func TestMailhostStartTLS(t *testing.T) {
 // behind that word stays in the connection, the password is sent once at the most and is in no error.
 func FuzzMailhost(f *testing.F) {
 	for _, seed := range []string{
-		"* OK ready\r\na1 OK in\r\nmore", "* OK\r\n+ \r\n+ \r\na1 OK\r\n", "* OK [CAPABILITY LOGINDISABLED AUTH=PLAIN SASL-IR]\r\na1 OK\r\n",
+		"* OK ready\r\na1 OK in\r\nmore", "* OK\r\n+ \r\n+ \r\na1 OK\r\n", "* OK [CAPABILITY LOGINDISABLED " +
+			"AUTH=PLAIN SASL-IR]\r\na1 OK\r\n",
 		"* OK\r\n* CAPABILITY X\r\na1 OK\r\na1 OK\r\n", "* OK [CAPABILITY LITERAL+]\r\n* X {3}\r\nabc\r\na1 NO [INUSE] sec ret\r\n",
 		"* PREAUTH\r\na1 OK\r\n", "* OK\r\n* BYE sec ret\r\n", "* OK\r\na1 OK\r\n* CAPABILITY Y\r\nC1 OK\r\n* 1 EXISTS\r\n",
 	} {

@@ -50,7 +50,8 @@ func TestLoginArguments(t *testing.T) {
 		{"literal with line ends", "a1 LOGIN {6}\r\na\r\nb\xff\x00 x\r\n", "a1", "a\r\nb\xff\x00", "x", nil, 1, ""},
 		{"literal empty", "a1 LOGIN {0}\r\n {0+}\r\n\r\nnext", "a1", "", "", nil, 1, "next"},
 		{"literal longest", "a1 LOGIN {8192}\r\n" + long + " x\r\n", "a1", long, "x", nil, 1, ""},
-		{"password as clients send it", "a1 LOGIN joe a~b}c]d[e(f)g%h*i+j\r\n", "a1", "joe", "a~b}c]d[e(f)g%h*i+j", nil, 0, ""},
+		{"password as clients send it", "a1 LOGIN joe a~b}c]d[e(f)g%h*i+j\r\n", "a1", "joe", "a~b}c]d[e(f)g%h*i+j",
+			nil, 0, ""},
 
 		{"NIL", "a1 LOGIN NIL x\r\nnext", "a1", "", "", errSyntax, 0, "next"},
 		{"NIL password", "a1 LOGIN joe NIL\r\nnext", "a1", "", "", errSyntax, 0, "next"},
@@ -70,7 +71,8 @@ func TestLoginArguments(t *testing.T) {
 		{"brace", "a1 LOGIN jo{e x\r\nnext", "a1", "", "", errSyntax, 0, "next"},
 		{"literal glued", "a1 LOGIN joe{3}\r\nnext", "a1", "", "", errSyntax, 0, "next"},
 		{"literal too long", "a1 LOGIN {8193}\r\nnext", "a1", "", "", errTooLong, 0, "next"},
-		{"literal too long, unasked", "a1 LOGIN {8193+}\r\n" + long + "x joe\r\nnext", "a1", "", "", errTooLong, 0, "next"},
+		{"literal too long, unasked", "a1 LOGIN {8193+}\r\n" + long + "x joe\r\nnext", "a1", "", "", errTooLong, 0,
+			"next"},
 		{"literal huge", "a1 LOGIN {99999999999999999999999}\r\nnext", "a1", "", "", errTooLong, 0, "next"},
 		{"literal huge, unasked", "a1 LOGIN {18446744073709551619+}\r\nabc", "a1", "", "", errFlood, 0, "abc"},
 		{"literal without size", "a1 LOGIN {}\r\nnext", "a1", "", "", errSyntax, 0, "next"},
@@ -80,9 +82,12 @@ func TestLoginArguments(t *testing.T) {
 		{"literal, then glued", "a1 LOGIN {3}\r\njoex y\r\nnext", "a1", "", "", errSyntax, 1, "next"},
 		{"literal, then end", "a1 LOGIN {3}\r\njoe\r\nnext", "a1", "", "", errSyntax, 1, "next"},
 		{"third literal unasked", "a1 LOGIN a b {4+}\r\nA1 X\r\nnext", "a1", "", "", errSyntax, 0, "next"},
-		{"another command with unasked literals", "a1 APPEND {2+}\r\n\r\n {3+}\r\nabc\r\nnext", "a1", "", "", errSyntax, 0, "next"},
-		{"long line", "a1 LOGIN " + strings.Repeat("y", maxLine) + " x\r\nnext", "a1", "", "", errTooLong, 0, "next"},
-		{"long line behind a literal", "a1 LOGIN {1}\r\nj " + strings.Repeat("y", maxLine) + "\r\nnext", "a1", "", "", errTooLong, 1, "next"},
+		{"another command with unasked literals", "a1 APPEND {2+}\r\n\r\n {3+}\r\nabc\r\nnext", "a1", "", "",
+			errSyntax, 0, "next"},
+		{"long line", "a1 LOGIN " + strings.Repeat("y", maxLine) + " x\r\nnext", "a1", "", "", errTooLong, 0,
+			"next"},
+		{"long line behind a literal", "a1 LOGIN {1}\r\nj " + strings.Repeat("y", maxLine) + "\r\nnext", "a1", "",
+			"", errTooLong, 1, "next"},
 		{"end inside a literal", "a1 LOGIN {5}\r\njoe", "a1", "", "", io.ErrUnexpectedEOF, 1, ""},
 		{"end inside the line", "a1 LOGIN joe sec", "", "", "", io.ErrUnexpectedEOF, 0, ""},
 		{"tag alone", "a1\r\nnext", "a1", "", "", errSyntax, 0, "next"},
@@ -93,7 +98,8 @@ func TestLoginArguments(t *testing.T) {
 		{"tag quoted", "\"a\" LOGIN a b\r\nnext", "", "", "", errSyntax, 0, "next"},
 		{"tag NIL", "NIL LOGIN a b\r\nnext", "", "", "", errSyntax, 0, "next"},
 		{"tag as a literal", "{2+}\r\na1 LOGIN a b\r\nnext", "", "", "", errSyntax, 0, "next"},
-		{"tag longest", strings.Repeat("t", maxTag) + " LOGIN a b\r\n", strings.Repeat("t", maxTag), "a", "b", nil, 0, ""},
+		{"tag longest", strings.Repeat("t", maxTag) + " LOGIN a b\r\n", strings.Repeat("t", maxTag), "a", "b", nil,
+			0, ""},
 		{"tag too long", strings.Repeat("t", maxTag+1) + " LOGIN a b\r\nnext", "", "", "", errSyntax, 0, "next"},
 		{"NUL", "a1 LOGIN jo\x00e x\r\nnext", "a1", "", "", errSyntax, 0, "next"},
 		{"CR inside", "a1 LOGIN jo\re x\r\nnext", "a1", "", "", errSyntax, 0, "next"},
@@ -206,7 +212,8 @@ func FuzzCommand(f *testing.F) {
 		if whole := string(input) + "\n" + string(behind); whole[used:] != string(rest) || whole[used-1] != '\n' {
 			t.Fatalf("consumed %d of %q, left %q", used, whole, rest)
 		}
-		again, _, _ := feed(t, fmt.Sprintf("%s LOGIN {%d}\r\n%s {%d+}\r\n%s\r\n", tag, len(user), user, len(password), password))
+		again, _, _ := feed(t, fmt.Sprintf("%s LOGIN {%d}\r\n%s {%d+}\r\n%s\r\n", tag, len(user), user,
+			len(password), password))
 		tag2, user2, password2, err := readLogin(again)
 		if err != nil || tag2 != tag || user2 != user || password2 != password {
 			t.Fatalf("%q %q %q became %q %q %q, %v", tag, user, password, tag2, user2, password2, err)

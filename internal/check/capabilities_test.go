@@ -33,7 +33,8 @@ func (l list) Enumerate(_ context.Context, yield func(*authlib.Account) error) e
 // Each mailhost of all accounts is asked once, and what all of them have is the line to write down.
 func TestAllCapabilities(t *testing.T) {
 	imap := func(words string) string {
-		return "S: * OK hello\nC: check1 CAPABILITY\nS: * CAPABILITY " + words + "\nS: check1 OK\nC: check4 LOGOUT\nS: check4 OK"
+		return "S: * OK hello\nC: check1 CAPABILITY\nS: * CAPABILITY " + words +
+			"\nS: check1 OK\nC: check4 LOGOUT\nS: check4 OK"
 	}
 	first := listenAs(t, imap("IMAP4rev1 LITERAL+ IDLE SORT AUTH=PLAIN STARTTLS"), true)
 	second := listenAs(t, imap("imap4rev1 idle literal+ THREAD=REFS LOGINDISABLED"), true)
@@ -57,8 +58,10 @@ func TestAllCapabilities(t *testing.T) {
 			"warn  capability   " + popFirst + " has what others do not: UTF8",
 			"ok    capability   2 mailhosts have all of it: TOP; POP3_UTF8=NO",
 		}, false},
-		{"down", IMAP{}, list{options: []string{down}}, []string{"fail  mailhost     " + down, "warn  capability   no mailhost was asked"}, true},
-		{"no list", IMAP{}, list{err: errors.New("broken")}, []string{"fail  auth         list of accounts: broken"}, true},
+		{"down", IMAP{}, list{options: []string{down}},
+			[]string{"fail  mailhost     " + down, "warn  capability   no mailhost was asked"}, true},
+		{"no list", IMAP{}, list{err: errors.New("broken")},
+			[]string{"fail  auth         list of accounts: broken"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer

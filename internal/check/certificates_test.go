@@ -17,8 +17,8 @@ import (
 //
 // of these parts: "authority" is the certificate that signs all others, cert and key belong together where
 // they have the same name, "der" is a certificate in that form, "encrypted" a key that nobody can read. "cert
-// NAME -3" has expired three days ago, "cert NAME 3" will in three days; others live for 90. NAME is "rsa:NAME"
-// where the key is to be of that kind.
+// NAME -3" has expired three days ago, "cert NAME 3" will in three days; others live for 90. NAME is
+// "rsa:NAME" where the key is to be of that kind.
 func certificates(t *testing.T, dir, lines string) {
 	ca := testcert.CA(t, "Test CA")
 	pairs := map[string]*testcert.Pair{}

@@ -117,7 +117,8 @@ func (d IMAP) startTLS(w *wire) error {
 
 // login sends both strings as synchronising literals, which carry every byte but NUL (RFC 3501 section 4.3).
 func (d IMAP) login(w *wire, user, password string) error {
-	for _, s := range []string{fmt.Sprintf("check3 LOGIN {%d}", len(user)), fmt.Sprintf("%s {%d}", user, len(password))} {
+	for _, s := range []string{fmt.Sprintf("check3 LOGIN {%d}", len(user)),
+		fmt.Sprintf("%s {%d}", user, len(password))} {
 		if err := w.send(s); err != nil {
 			return err
 		}

@@ -79,7 +79,8 @@ func golden(t *testing.T, file string) {
 	expand := strings.NewReplacer("${MAILHOST}", host, "${DIR}", dir).Replace
 	environ := []string{"AUTHDAEMON_SOCKET=" + authModule(t, sections, expand)}
 	if strings.HasPrefix(sections["settings"], "#config") {
-		if err := os.WriteFile(filepath.Join(dir, "imapd"), []byte(expand(sections["settings"])), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "imapd"), []byte(expand(sections["settings"])),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	} else {
@@ -166,7 +167,8 @@ func program(d Dialect) *frontend.Program {
 	}
 }
 
-func runCommand(t *testing.T, p *frontend.Program, d Dialect, args, environ []string, password string) (int, string) {
+func runCommand(t *testing.T, p *frontend.Program, d Dialect, args, environ []string, password string) (int,
+	string) {
 	t.Helper()
 	in, feed, err := os.Pipe()
 	if err != nil {

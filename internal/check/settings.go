@@ -73,7 +73,8 @@ func (c *Check) dangers() {
 	if s.MasterUser != "" && s.Mailhosts.Empty() {
 		r.warn(
 			"settings",
-			"PROXY_MASTER_USER without PROXY_MAILHOSTS: the master password is sent to whatever mailhost an account names",
+			"PROXY_MASTER_USER without PROXY_MAILHOSTS: the master password is sent to whatever mailhost an "+
+				"account names",
 		)
 	}
 	if s.Proxy && s.RelaySocket == "" {

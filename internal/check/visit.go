@@ -173,7 +173,8 @@ func (c *Check) here(account *authlib.Account) {
 		return
 	}
 	switch {
-	case account.SystemUser == "" && (account.UID == nil || *account.UID == 0 || account.GID == nil || *account.GID == 0):
+	case account.SystemUser == "" && (account.UID == nil || *account.UID == 0 || account.GID == nil ||
+		*account.GID == 0):
 		r.fail("local", "the account has no uid and gid other than 0: no session runs as root")
 		return
 	case account.Home == "":

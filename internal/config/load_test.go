@@ -24,7 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-var same = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmp.AllowUnexported(hostlist.List{}), cmpopts.EquateEmpty(),
+var same = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmp.AllowUnexported(hostlist.List{}),
+	cmpopts.EquateEmpty(),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateComparable(netip.AddrPort{})}
 
 // defaults is what the manual page says counts when nothing is set.
@@ -202,7 +203,8 @@ func TestEverySetting(t *testing.T) {
 			t.Errorf("%s is not tried", s.Name)
 		}
 	}
-	got, err := Load(nil, strings.Fields("POP3AUTH=PLAIN POP3AUTH_TLS=LOGIN POP3_PROXY=1 POP3_UTF8=1 POP3_UMASK=7 "+
+	got, err := Load(nil, strings.Fields("POP3AUTH=PLAIN POP3AUTH_TLS=LOGIN POP3_PROXY=1 POP3_UTF8=1 "+
+		"POP3_UMASK=7 "+
 		"POP3_STARTTLS=y "+
 		"POP3_TLS=1 POP3_TLS_REQUIRED=true IMAP_PROXY_FOREIGN=maybe IMAP_CAPABILITY=X"), POP3)
 	want := defaults(POP3)

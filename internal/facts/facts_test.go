@@ -37,9 +37,12 @@ func TestExternal(t *testing.T) {
 
 // Whatever is told, the variables have known names and harmless values.
 func TestVariables(t *testing.T) {
-	facts := Over("TLSv1.3").With("CN", "joe").With("CN", "jim").With("O", "a").With("O", "b\n").With("X=LD_PRELOAD", "evil").
-		With("LD PRELOAD", "x").With("", "x").With("C\n", "x").With(strings.Repeat("X", maxName+1), "x").With("emailAddress", "a@b")
-	want := map[string]string{"TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_CN": "jim", "TLS_SUBJECT_EMAILADDRESS": "a@b"}
+	facts := Over("TLSv1.3").With("CN", "joe").With("CN", "jim").With("O", "a").With("O",
+		"b\n").With("X=LD_PRELOAD", "evil").
+		With("LD PRELOAD", "x").With("", "x").With("C\n", "x").With(strings.Repeat("X", maxName+1),
+		"x").With("emailAddress", "a@b")
+	want := map[string]string{"TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_CN": "jim",
+		"TLS_SUBJECT_EMAILADDRESS": "a@b"}
 	if got := facts.Variables(); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -55,7 +58,8 @@ func TestVariables(t *testing.T) {
 		t.Errorf("%d variables", n)
 	}
 	// Who is not encrypted has no certificate.
-	if got := (TLS{}).With("CN", "joe"); got.Encrypted() || got.External("CN") != "" || len(got.Variables()) != 0 {
+	if got := (TLS{}).With("CN", "joe"); got.Encrypted() || got.External("CN") != "" ||
+		len(got.Variables()) != 0 {
 		t.Errorf("without TLS: %v", got.Variables())
 	}
 }
@@ -77,7 +81,8 @@ func TestTake(t *testing.T) {
 	if !maps.Equal(settings, map[string]string{"TLS_EXTERNAL": "cn", "TLS_CERTFILE": "z"}) {
 		t.Errorf("left: %v", settings)
 	}
-	if got := facts.Variables(); !maps.Equal(got, map[string]string{"TLS_CONNECTED_PROTOCOL": "TLS1.3,256bits,X", "TLS_SUBJECT_CN": "joe"}) {
+	if got := facts.Variables(); !maps.Equal(got, map[string]string{"TLS_CONNECTED_PROTOCOL": "TLS1.3,256bits,X",
+		"TLS_SUBJECT_CN": "joe"}) {
 		t.Errorf("taken: %v", got)
 	}
 	if Take(map[string]string{"TLS_SUBJECT_CN": "joe"}).External("cn") != "" {

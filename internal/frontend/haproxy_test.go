@@ -43,7 +43,8 @@ func TestAcceptHeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: "143"}
+	told := launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "::ffff:192.0.2.1",
+		LocalPort: "143"}
 	cases := []struct {
 		name, allow, sent string
 		env               []string     // what the launcher said
@@ -52,16 +53,20 @@ func TestAcceptHeader(t *testing.T) {
 		age               time.Duration
 		log               string // part of the one line that ends the session; empty = it goes on
 	}{
-		{name: "v1", allow: haproxy.DefaultSources, sent: string(v1) + "a NOOP\r\n", peer: &told, left: "a NOOP\r\n"},
+		{name: "v1", allow: haproxy.DefaultSources, sent: string(v1) + "a NOOP\r\n", peer: &told,
+			left: "a NOOP\r\n"},
 		{name: "not allowed", allow: "192.0.2.0/24", sent: "a NOOP\r\n", left: "a NOOP\r\n"},
-		{name: "health check", allow: haproxy.DefaultSources, sent: "PROXY UNKNOWN\r\na NOOP\r\n", left: "a NOOP\r\n"},
-		{name: "missing", allow: haproxy.DefaultSources, sent: "a LOGIN joe secret\r\n", log: "WARN: HAPROXY=1, but no PROXY header from 127.0.0.1:"},
+		{name: "health check", allow: haproxy.DefaultSources, sent: "PROXY UNKNOWN\r\na NOOP\r\n",
+			left: "a NOOP\r\n"},
+		{name: "missing", allow: haproxy.DefaultSources, sent: "a LOGIN joe secret\r\n",
+			log: "WARN: HAPROXY=1, but no PROXY header from 127.0.0.1:"},
 		{name: "bare check", allow: haproxy.DefaultSources,
 			log: "DEBUG: Disconnected, ip=[::ffff:127.0.0.1], port=["},
 		{name: "a client that gave up", allow: haproxy.DefaultSources, age: 10 * time.Second,
 			log: "WARN: HAPROXY=1, but no PROXY header from 127.0.0.1:"},
 		{name: "the launcher took it", allow: haproxy.DefaultSources, sent: "a NOOP\r\n", left: "a NOOP\r\n",
-			env: []string{"TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=4711", "TCPLOCALIP=::ffff:192.0.2.1", "TCPLOCALPORT=143"}, peer: &told},
+			env: []string{"TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=4711", "TCPLOCALIP=::ffff:192.0.2.1",
+				"TCPLOCALPORT=143"}, peer: &told},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -84,7 +89,8 @@ func TestAcceptHeader(t *testing.T) {
 				want = *c.peer
 			}
 			err = s.acceptHeader()
-			if (err != nil) != (c.log != "") || !strings.HasPrefix(log.String(), c.log) || strings.Contains(log.String(), "secret") {
+			if (err != nil) != (c.log != "") || !strings.HasPrefix(log.String(), c.log) ||
+				strings.Contains(log.String(), "secret") {
 				t.Fatalf("%v, log %q", err, log.String())
 			}
 			if err != nil {
@@ -131,7 +137,8 @@ func TestAcceptHeaderTLS(t *testing.T) {
 		name, value, _ := strings.Cut(entry, "=")
 		e[name] = value
 	}
-	if e["IMAP_TLS"] != "1" || e["TLS_CONNECTED_PROTOCOL"] != "TLSv1.3" || e["TLS_SUBJECT_CN"] != "joe" || e["TLS_SUBJECT_O"] != "" ||
+	if e["IMAP_TLS"] != "1" || e["TLS_CONNECTED_PROTOCOL"] != "TLSv1.3" || e["TLS_SUBJECT_CN"] != "joe" ||
+		e["TLS_SUBJECT_O"] != "" ||
 		e["TCPREMOTEIP"] != "::ffff:192.0.2.7" || e["TCPREMOTEPORT"] != "4711" {
 		t.Errorf("the local server's environment %v", e)
 	}

@@ -12,14 +12,17 @@ import (
 )
 
 func TestExecLocal(t *testing.T) {
-	w := newWorld(t, imap, "A=1", "HOME=/root", "LISTEN_FDS=1", "LISTEN_PID=1", "NOTIFY_SOCKET=/x", "MAILDIR=x", "IMAP_TLS=0",
+	w := newWorld(t, imap, "A=1", "HOME=/root", "LISTEN_FDS=1", "LISTEN_PID=1", "NOTIFY_SOCKET=/x", "MAILDIR=x",
+		"IMAP_TLS=0",
 		"AUTH_MKHOMEDIR_SKEL=/skel", "LOCAL_ULIMIT_V=1000", "IMAP_UMASK=027", "OPTIONS=old", "AUTHENTICATED=old")
 	w.execErr = fmt.Errorf("%w: x", local.ErrProgram)
 	account := w.auth.Add("bob", "a=b,c=d")
 	err := w.ExecLocal(&login.Outcome{Account: account}, "a1", "UTF8=1")
 	l := w.execed
-	if !errors.Is(err, login.ErrTemporary) || l.Path != "/usr/bin/imapd" || !slices.Equal(l.Args, []string{"Maildir"}) || l.Home != "/home/bob" ||
-		*l.UID != 1000 || *l.GID != 1001 || l.SystemUser != "" || !l.NonBlocking || l.Skeleton != "/skel" || l.AddressSpace != 1000 || l.Umask != 0o027 {
+	if !errors.Is(err, login.ErrTemporary) || l.Path != "/usr/bin/imapd" ||
+		!slices.Equal(l.Args, []string{"Maildir"}) || l.Home != "/home/bob" ||
+		*l.UID != 1000 || *l.GID != 1001 || l.SystemUser != "" || !l.NonBlocking || l.Skeleton != "/skel" ||
+		l.AddressSpace != 1000 || l.Umask != 0o027 {
 		t.Errorf("%v, %+v", err, l)
 	}
 	want := []string{
@@ -42,7 +45,8 @@ func TestExecLocalPOP3(t *testing.T) {
 	account.Maildir, account.SystemUser, account.UID = "Mail", "system", nil
 	w.execErr = local.ErrRoot
 	err := w.ExecLocal(&login.Outcome{Account: account}, "", "UTF8=0")
-	if denied, ok := errors.AsType[*login.DeniedError](err); !ok || *denied != (login.DeniedError{Code: "SYS/PERM"}) {
+	if denied, ok := errors.AsType[*login.DeniedError](err); !ok ||
+		*denied != (login.DeniedError{Code: "SYS/PERM"}) {
 		t.Error(err)
 	}
 	l := w.execed
@@ -50,7 +54,8 @@ func TestExecLocalPOP3(t *testing.T) {
 		"AUTHENTICATED=bob", "OPTIONS=", "POP3_STARTTLS=NO", "POP3_TLS=1", "POP3_TLS_REQUIRED=0", "TCPLOCALIP=::ffff:192.0.2.1",
 		"TCPLOCALPORT=110", "TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=5000", "UTF8=0",
 	}
-	if !slices.Equal(l.Environ, want) || !slices.Equal(l.Args, []string{"Mail"}) || l.SystemUser != "system" || l.NonBlocking || l.Umask != -1 {
+	if !slices.Equal(l.Environ, want) || !slices.Equal(l.Args, []string{"Mail"}) || l.SystemUser != "system" ||
+		l.NonBlocking || l.Umask != -1 {
 		t.Errorf("%+v", l)
 	}
 	w.wantLog(t, "ERR: local account bob: the account belongs to root")
@@ -62,8 +67,10 @@ func TestExecLocalErrors(t *testing.T) {
 		log       string
 		delayed   bool
 	}{
-		{fmt.Errorf("%w: x", local.ErrHome), ErrHome, "WARN: bob: chdir(/home/bob) failed!!: home directory cannot be entered: x", false},
-		{local.ErrNotRoot, login.ErrTemporary, "ERR: local account bob: not started as root, so local accounts cannot be served", true},
+		{fmt.Errorf("%w: x", local.ErrHome), ErrHome,
+			"WARN: bob: chdir(/home/bob) failed!!: home directory cannot be entered: x", false},
+		{local.ErrNotRoot, login.ErrTemporary,
+			"ERR: local account bob: not started as root, so local accounts cannot be served", true},
 		{errors.New("x"), login.ErrTemporary, "ERR: local account bob: x", true},
 		// This process may be bob by now: it must not serve anybody else.
 		{fmt.Errorf("%w: %w", local.ErrChanged, local.ErrProgram), ErrHome,

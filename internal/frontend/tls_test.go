@@ -32,7 +32,8 @@ func TestBeginTLS(t *testing.T) {
 		{"clear text", nil, false, false, false},
 		{"couriertls", []string{"IMAP_TLS=1", "TLS_CONNECTED_PROTOCOL=TLS1.3,256bits,X"}, false, false, true},
 		{"stunnel", []string{"IMAP_TLS=1"}, true, false, true},
-		{"our own", []string{"IMAP_TLS=1", "TLS_CERTFILE=" + certFile(t), "TLS_SUBJECT_CN=forged", "TLS_EXTERNAL=cn"}, false, true, true},
+		{"our own", []string{"IMAP_TLS=1", "TLS_CERTFILE=" + certFile(t), "TLS_SUBJECT_CN=forged",
+			"TLS_EXTERNAL=cn"}, false, true, true},
 		{"POP3_TLS does not count", []string{"POP3_TLS=1"}, false, false, false},
 	} {
 		w := newWorld(t, imap, c.settings...)

@@ -9,7 +9,8 @@ import (
 func TestGo(t *testing.T) {
 	lines := make(chan string, 1)
 	Go(func(line string) { lines <- line }, "a conversation", func() { panic("of a test") })
-	if got := <-lines; !strings.HasPrefix(got, "ERR: panic in a conversation, which ends: of a test\ngoroutine ") ||
+	if got := <-lines; !strings.HasPrefix(got,
+		"ERR: panic in a conversation, which ends: of a test\ngoroutine ") ||
 		!strings.Contains(got, "guard_test.go") {
 		t.Error(got)
 	}

@@ -184,7 +184,8 @@ const DefaultSources = "127.0.0.0/8 ::1"
 // ParseSources reads addresses and prefixes separated by blanks or commas.
 func ParseSources(list string) (Sources, error) {
 	var out Sources
-	for _, word := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+	separator := func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }
+	for _, word := range strings.FieldsFunc(list, separator) {
 		prefix, err := netip.ParsePrefix(word)
 		if err != nil {
 			addr, aerr := netip.ParseAddr(word)

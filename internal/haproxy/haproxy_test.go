@@ -22,7 +22,8 @@ func (s stream) ReadFull(p []byte) error {
 
 func v2(command, family byte, body ...byte) string {
 	n := len(body)
-	return string(proxyproto.SIGV2) + string([]byte{0x20 | command, family, byte(n >> 8), byte(n)}) + string(body)
+	return string(proxyproto.SIGV2) + string([]byte{0x20 | command, family, byte(n >> 8), byte(n)}) +
+		string(body)
 }
 
 // addresses of 192.0.2.7:4711 to 192.0.2.1:143.
@@ -35,9 +36,11 @@ func tlv(kind byte, value string) string {
 func TestRead(t *testing.T) {
 	client, server := netip.MustParseAddrPort("192.0.2.7:4711"), netip.MustParseAddrPort("192.0.2.1:143")
 	tls := func(flags, verify byte) string {
-		return tlv(0x20, string([]byte{flags, 0, 0, 0, verify})+tlv(0x21, "TLSv1.3")+tlv(0x22, "joe")+tlv(0x23, "TLS_AES_128_GCM_SHA256"))
+		return tlv(0x20, string([]byte{flags, 0, 0, 0, verify})+tlv(0x21, "TLSv1.3")+tlv(0x22, "joe")+tlv(0x23,
+			"TLS_AES_128_GCM_SHA256"))
 	}
-	withTLS := Header{Client: client, Server: server, TLS: true, TLSVersion: "TLSv1.3", TLSCipher: "TLS_AES_128_GCM_SHA256"}
+	withTLS := Header{Client: client, Server: server, TLS: true, TLSVersion: "TLSv1.3",
+		TLSCipher: "TLS_AES_128_GCM_SHA256"}
 	verified := withTLS
 	verified.CommonName = "joe"
 	cases := []struct {
@@ -46,7 +49,8 @@ func TestRead(t *testing.T) {
 	}{
 		{"v1 TCP4", "PROXY TCP4 192.0.2.7 192.0.2.1 4711 143\r\n", Header{Client: client, Server: server}},
 		{"v1 TCP6", "PROXY TCP6 2001:db8::7 2001:db8::1 4711 143\r\n",
-			Header{Client: netip.MustParseAddrPort("[2001:db8::7]:4711"), Server: netip.MustParseAddrPort("[2001:db8::1]:143")}},
+			Header{Client: netip.MustParseAddrPort("[2001:db8::7]:4711"),
+				Server: netip.MustParseAddrPort("[2001:db8::1]:143")}},
 		{"v1 unknown", "PROXY UNKNOWN\r\n", Header{Local: true}},
 		{"v2 local", v2(0, 0), Header{Local: true}},
 		{"v2 TCP4", v2(1, 0x11, v4...), Header{Client: client, Server: server}},
@@ -148,7 +152,8 @@ func TestSources(t *testing.T) {
 	if _, err := ParseSources("192.0.2.0/33"); err == nil || !strings.Contains(err.Error(), `"192.0.2.0/33"`) {
 		t.Errorf("bad prefix: %v", err)
 	}
-	if s, err := ParseSources(DefaultSources); err != nil || !s.Contain(netip.MustParseAddr("127.0.0.5")) || !s.Contain(netip.IPv6Loopback()) {
+	if s, err := ParseSources(DefaultSources); err != nil || !s.Contain(netip.MustParseAddr("127.0.0.5")) ||
+		!s.Contain(netip.IPv6Loopback()) {
 		t.Errorf("default: %v, %v", s, err)
 	}
 }
@@ -173,7 +178,8 @@ func FuzzRead(f *testing.F) {
 			t.Fatal(err)
 		}
 		again, err := Read(stream{bytes.NewReader(b)})
-		if err != nil || again.Client.Port() != h.Client.Port() || again.Client.Addr().Unmap() != h.Client.Addr().Unmap() {
+		if err != nil || again.Client.Port() != h.Client.Port() ||
+			again.Client.Addr().Unmap() != h.Client.Addr().Unmap() {
 			t.Fatalf("%+v became %+v, %v", h, again, err)
 		}
 	})

@@ -19,7 +19,8 @@ type List struct {
 // 192.0.2.0/24.
 func Parse(text string) (List, error) {
 	var l List
-	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' }) {
+	separator := func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' }
+	for _, word := range strings.FieldsFunc(text, separator) {
 		if addr, err := netip.ParseAddr(word); err == nil && addr.Zone() == "" {
 			l.networks = append(l.networks, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
 			continue

@@ -52,7 +52,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: an error, and a list", text)
 		}
 	}
-	if l, _ := Parse(" "); !l.Empty() || l.Networks() || l.Name("a") || l.Address(netip.MustParseAddr("192.0.2.1")) {
+	if l, _ := Parse(" "); !l.Empty() || l.Networks() || l.Name("a") ||
+		l.Address(netip.MustParseAddr("192.0.2.1")) {
 		t.Error("the empty list holds something")
 	}
 	if l, _ := Parse("10.0.0.0/8"); l.Empty() || !l.Networks() {
@@ -71,7 +72,8 @@ func FuzzParse(f *testing.F) {
 		}
 		plain := strings.ToLower(strings.TrimSuffix(name, "."))
 		lower := strings.ToLower(text)
-		if i := strings.IndexByte(plain, '.'); !strings.Contains(lower, plain) && (i < 0 || !strings.Contains(lower, "*.")) {
+		if i := strings.IndexByte(plain, '.'); !strings.Contains(lower, plain) &&
+			(i < 0 || !strings.Contains(lower, "*.")) {
 			t.Errorf("%q lets %q through", text, name)
 		}
 	})

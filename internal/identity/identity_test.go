@@ -28,7 +28,8 @@ func TestCheck(t *testing.T) {
 		{1, None, nil, ErrNone},
 		{1, 1, []uint32{1, None}, ErrNone},
 	} {
-		if err := Check(test.uid, test.gid, test.groups); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+		if err := Check(test.uid, test.gid, test.groups); !errors.Is(err, test.want) ||
+			(err == nil) != (test.want == nil) {
 			t.Errorf("%d %d %v: %v, want %v", test.uid, test.gid, test.groups, err, test.want)
 		}
 	}
@@ -52,7 +53,8 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, err := range []error{
-			verify(uid+1, gid, groups), verify(uid, gid+1, groups), verify(uid, gid, append(groups, 4321)), verify(None, gid, groups),
+			verify(uid+1, gid, groups), verify(uid, gid+1, groups), verify(uid, gid,
+				append(groups, 4321)), verify(None, gid, groups),
 		} {
 			if !errors.Is(err, ErrNotBecome) {
 				t.Errorf("%s: another identity: %v", name, err)
@@ -82,7 +84,8 @@ func TestCompare(t *testing.T) {
 
 func TestVerifyProcess(t *testing.T) {
 	command := exec.Command("/bin/sleep", "60")
-	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1234, Gid: 4321, Groups: []uint32{4321, 99}}}
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1234, Gid: 4321,
+		Groups: []uint32{4321, 99}}}
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}

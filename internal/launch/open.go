@@ -173,7 +173,9 @@ func keepAliveOf(fd int) net.KeepAliveConfig {
 		}
 		return n
 	}
-	seconds := func(name int) time.Duration { return time.Duration(option(unix.IPPROTO_TCP, name)) * time.Second }
+	seconds := func(name int) time.Duration {
+		return time.Duration(option(unix.IPPROTO_TCP, name)) * time.Second
+	}
 	return net.KeepAliveConfig{
 		Enable:   option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) != 0,
 		Idle:     seconds(unix.TCP_KEEPIDLE),

@@ -32,7 +32,8 @@ var programs = map[string]func(args []string) int{
 
 // open is Open with what a program really has.
 func open() (*Launch, error) {
-	return Open(Request{Name: "launch-test", Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+	return Open(Request{Name: "launch-test", Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout,
+		Stderr: os.Stderr})
 }
 
 // echoProgram says who its peer is and gives one line back.
@@ -113,7 +114,8 @@ func tcpPair(t *testing.T) (net.Conn, *os.File) {
 }
 
 func TestOpenSocket(t *testing.T) {
-	for name, pair := range map[string]func(*testing.T) (net.Conn, *os.File){"unix": socketPair, "tcp": tcpPair} {
+	for name, pair := range map[string]func(*testing.T) (net.Conn, *os.File){"unix": socketPair,
+		"tcp": tcpPair} {
 		t.Run(name, func(t *testing.T) {
 			conn, file := pair(t)
 			var log strings.Builder
@@ -181,7 +183,8 @@ func TestOpenListenFD(t *testing.T) {
 	conn, file := tcpPair(t)
 	var log strings.Builder
 	// LISTEN_PID has to be the program's own: the shell keeps its pid over exec.
-	command := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0"`, "/proc/"+strconv.Itoa(os.Getpid())+"/exe")
+	command := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0"`,
+		"/proc/"+strconv.Itoa(os.Getpid())+"/exe")
 	command.Env = []string{"LAUNCH_TEST_PROGRAM=echo", "GORACE=" + os.Getenv("GORACE")}
 	command.ExtraFiles, command.Stderr = []*os.File{file}, &log
 	talk(t, command, conn, file)

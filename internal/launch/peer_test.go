@@ -24,7 +24,8 @@ func peer(remoteIP, remotePort, localIP, localPort string) Peer {
 // What couriertls says of the client's TLS is the peer's; without it nothing is believed.
 func TestPeerTLS(t *testing.T) {
 	conn := addressed{local: pipeAddr("in"), remote: pipeAddr("out")}
-	told := NewPeer(config.Environment([]string{"TLS_CONNECTED_PROTOCOL=TLS1.3,256bits,X", "TLS_SUBJECT_CN=joe"}), conn)
+	told := NewPeer(config.Environment([]string{"TLS_CONNECTED_PROTOCOL=TLS1.3,256bits,X",
+		"TLS_SUBJECT_CN=joe"}), conn)
 	if !told.TLS.Encrypted() || told.TLS.External("cn") != "joe" {
 		t.Errorf("%+v", told.TLS)
 	}
@@ -46,7 +47,8 @@ func TestPeer(t *testing.T) {
 		conn net.Conn
 		want Peer
 	}{
-		{"couriertcpd", []string{"TCPREMOTEIP=::ffff:192.0.2.9", "TCPREMOTEPORT=1", "TCPLOCALIP=::ffff:192.0.2.8", "TCPLOCALPORT=2"},
+		{"couriertcpd", []string{"TCPREMOTEIP=::ffff:192.0.2.9", "TCPREMOTEPORT=1", "TCPLOCALIP=::ffff:192.0.2.8",
+			"TCPLOCALPORT=2"},
 			none, peer("::ffff:192.0.2.9", "1", "::ffff:192.0.2.8", "2")},
 		{"tcpserver", []string{"TCPREMOTEIP=192.0.2.9", "TCPREMOTEPORT=1"},
 			v4, peer("192.0.2.9", "1", "::ffff:192.0.2.1", "143")},

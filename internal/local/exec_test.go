@@ -110,19 +110,26 @@ func TestExecErrors(t *testing.T) {
 		{[]string{"0", "4321", "", home, "", "", ""}, []string{"ERR: the account belongs to root"}},
 		{[]string{"1234", "0", "", home, "", "", ""}, []string{"ERR: the account belongs to root"}},
 		{[]string{"", "", "root", home, "", "", ""}, []string{"ERR: the account belongs to root"}},
-		{[]string{"", "", "", home, "", "", ""}, []string{"ERR: the account has neither a system user nor both uid and gid"}},
-		{[]string{"", "", "no-such-user", home, "", "", ""}, []string{`ERR: system user "no-such-user": user: unknown user no-such-user`}},
-		{[]string{"1234", "4321", "", "", "", "", ""}, []string{"ERR: home directory cannot be entered: the account has none"}},
+		{[]string{"", "", "", home, "", "", ""},
+			[]string{"ERR: the account has neither a system user nor both uid and gid"}},
+		{[]string{"", "", "no-such-user", home, "", "", ""},
+			[]string{`ERR: system user "no-such-user": user: unknown user no-such-user`}},
+		{[]string{"1234", "4321", "", "", "", "", ""},
+			[]string{"ERR: home directory cannot be entered: the account has none"}},
 		{[]string{"1234", "4321", "", "/nonexistent", "", "", ""},
 			[]string{"ERR: changed: home directory cannot be entered: chdir /nonexistent: no such file or directory"}},
-		{[]string{"1234", "4321", "", "/root", "", "", ""}, []string{"ERR: changed: home directory cannot be entered: chdir /root: permission denied"}},
-		{[]string{"1234", "4321", "", home, "", "", "", "/nonexistent"}, []string{"ERR: program cannot be run: no such file or directory"}},
-		{[]string{"1234", "4321", "", home, "", "", "", "/etc/passwd"}, []string{"ERR: program cannot be run: permission denied"}},
+		{[]string{"1234", "4321", "", "/root", "", "", ""},
+			[]string{"ERR: changed: home directory cannot be entered: chdir /root: permission denied"}},
+		{[]string{"1234", "4321", "", home, "", "", "", "/nonexistent"},
+			[]string{"ERR: program cannot be run: no such file or directory"}},
+		{[]string{"1234", "4321", "", home, "", "", "", "/etc/passwd"},
+			[]string{"ERR: program cannot be run: permission denied"}},
 		{[]string{"1234", "4321", "", "/nonexistent/home", "/etc/skel", "", ""},
 			[]string{"ERR: home directory cannot be entered: making the home: "}},
 	} {
 		answer, log := become(t, "exec", test.args...)
-		if !strings.HasPrefix(log, test.want[0]) || strings.Count(log, "\n") != 1 || strings.Join(answer, "") != "" {
+		if !strings.HasPrefix(log, test.want[0]) || strings.Count(log, "\n") != 1 ||
+			strings.Join(answer, "") != "" {
 			t.Errorf("%q: log %q, answer %q", test.args, log, answer)
 		}
 	}
@@ -149,7 +156,8 @@ func TestExecErrors(t *testing.T) {
 	}
 	// What comes after the change of user says so, whether or not the program then could be found.
 	answer, log := become(t, "exec", "1234", "4321", "", home, "", "", "", notProgram(t))
-	if want := "ERR: changed: program cannot be run: exec format error\n"; log != want || strings.Join(answer, "") != "" {
+	if want := "ERR: changed: program cannot be run: exec format error\n"; log != want ||
+		strings.Join(answer, "") != "" {
 		t.Errorf("no program: log %q, want %q, answer %q", log, want, answer)
 	}
 	_, log = become(t, "start", "1234", "4321", "", "/root", "", "", "")
@@ -162,8 +170,9 @@ func TestExecErrors(t *testing.T) {
 func passwdFileOf(t *testing.T) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "passwd")
-	must(t, os.WriteFile(name, []byte("root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nuid-root:x:0:100::/:/bin/false\n"+
-		"gid-root:x:100:0::/:/bin/false\nuid-none:x:4294967295:100::/:/bin/false\ngid-none:x:100:4294967295::/:/bin/false\n"), 0o644))
+	must(t, os.WriteFile(name,
+		[]byte("root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nuid-root:x:0:100::/:/bin/false\n"+
+			"gid-root:x:100:0::/:/bin/false\nuid-none:x:4294967295:100::/:/bin/false\ngid-none:x:100:4294967295::/:/bin/false\n"), 0o644))
 	return name
 }
 

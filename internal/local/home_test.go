@@ -20,7 +20,8 @@ func TestMakeHome(t *testing.T) {
 	must(t, os.Symlink("/etc/passwd", filepath.Join(skeleton, "link")))
 	home := filepath.Join(parent, "new")
 	got, log := become(t, "exec", "1234", "4321", "", home, skeleton, "", "blocking")
-	if want := wantReport("uid=1234 gid=4321 groups=4321", home, blocking, "unlimited"); !slices.Equal(got, want) {
+	if want := wantReport("uid=1234 gid=4321 groups=4321", home, blocking, "unlimited"); !slices.Equal(got,
+		want) {
 		t.Errorf("got  %q\nwant %q\nlog %s", got, want, log)
 	}
 	for name, mode := range map[string]os.FileMode{

@@ -35,7 +35,8 @@ var programs = map[string]func(args []string) int{
 
 // open is launch.Open with what a program really has.
 func open() (*launch.Launch, error) {
-	return launch.Open(launch.Request{Name: "local-test", Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+	return launch.Open(launch.Request{Name: "local-test", Environ: os.Environ(), Stdin: os.Stdin,
+		Stdout: os.Stdout, Stderr: os.Stderr})
 }
 
 // program starts one of programs. The caller closes what it gave it.
@@ -162,7 +163,8 @@ func passwdProgram(args []string) int {
 		err = unix.Mount(args[0], passwdFile, "", unix.MS_BIND, "")
 	}
 	if err == nil {
-		err = syscall.Exec("/proc/self/exe", append([]string{"test"}, args[2:]...), []string{"LOCAL_TEST_PROGRAM=" + args[1]})
+		err = syscall.Exec("/proc/self/exe", append([]string{"test"}, args[2:]...),
+			[]string{"LOCAL_TEST_PROGRAM=" + args[1]})
 	}
 	fmt.Fprintln(os.Stderr, err)
 	return 5

@@ -54,7 +54,8 @@ func TestMailhostAllowed(t *testing.T) {
 		case err != nil || !slices.Equal(w.Dialed, []string{test.want}):
 			t.Errorf("%+v: %v, dialed %v", test, err, w.Dialed)
 		}
-		want := "WARN: account bob is not sent to mailhost " + test.last + ": PROXY_MAILHOSTS does not allow this mailhost\n"
+		want := "WARN: account bob is not sent to mailhost " + test.last +
+			": PROXY_MAILHOSTS does not allow this mailhost\n"
 		if log := w.log.String(); test.last != "" && !strings.HasSuffix(log, want) || test.last == "" && log != "" {
 			t.Errorf("%+v: log\n%swant\n%s", test, log, want)
 		}
@@ -66,5 +67,6 @@ func TestMailhostNotResolved(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_MAILHOSTS=*.example.com")
 	w.auth.Add("bob", "mailhost=secret.evil.example")
 	w.Login(t.Context(), password("bob", "secret"), "a1")
-	w.wantLog(t, "WARN: account bob is not sent to mailhost secret.evil.example: PROXY_MAILHOSTS does not allow this mailhost")
+	w.wantLog(t, "WARN: account bob is not sent to mailhost secret.evil.example: PROXY_MAILHOSTS does not "+
+		"allow this mailhost")
 }

@@ -23,8 +23,10 @@ func TestEvents(t *testing.T) {
 		{imap, false, (*Session).LogConnection, "DEBUG: Connection, " + from},
 		{imap, false, func(s *Session) { s.LogLogout(12, 345) }, "INFO: LOGOUT, " + from + ", rcvd=12, sent=345"},
 		{pop3, false, func(s *Session) { s.LogLogout(12, 345) }, "INFO: LOGOUT, " + from},
-		{imap, false, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from + ", time=7"},
-		{imap, true, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from + ", time=7, starttls=1"},
+		{imap, false, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from +
+			", time=7"},
+		{imap, true, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from +
+			", time=7, starttls=1"},
 		{pop3, true, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from},
 		{imap, false, func(s *Session) { s.LogDisconnected(EndTimeout) }, "INFO: TIMEOUT, " + from + ", time=7"},
 		{imap, false, func(s *Session) { s.LogDisconnected(EndShutdown) },
@@ -33,26 +35,37 @@ func TestEvents(t *testing.T) {
 			"NOTICE: Disconnected during shutdown by signal, " + from + ", time=7, stls=1"},
 		{imap, false, func(s *Session) { s.LogID(`name=x`) }, "INFO: ID, " + from + ", name=x"},
 		{imap, false, (*Session).LogViolations, "ERR: TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, " + from},
-		{imap, false, func(s *Session) { s.LogLogin("bob@example.com") }, "INFO: LOGIN, user=bob@example.com, " + from + ", protocol=IMAP"},
-		{imap, true, func(s *Session) { s.LogLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=IMAP, starttls=1"},
-		{pop3, true, func(s *Session) { s.LogLogin("bob") }, "INFO: LOGIN, user=bob, " + from + ", protocol=POP3, stls=1"},
+		{imap, false, func(s *Session) { s.LogLogin("bob@example.com") }, "INFO: LOGIN, user=bob@example.com, " +
+			from + ", protocol=IMAP"},
+		{imap, true, func(s *Session) { s.LogLogin("bob") }, "INFO: LOGIN, user=bob, " + from +
+			", protocol=IMAP, starttls=1"},
+		{pop3, true, func(s *Session) { s.LogLogin("bob") }, "INFO: LOGIN, user=bob, " + from +
+			", protocol=POP3, stls=1"},
 		{pop3, false, func(s *Session) {
-			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "bob", Password: "pw"}, &RejectedError{Step: mailhost.StepUser, Answer: Answer{Text: "-ERR who\x07"}}, Verdict{Why: "it says no"})
+			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "bob", Password: "pw"},
+				&RejectedError{Step: mailhost.StepUser, Answer: Answer{Text: "-ERR who\x07"}}, Verdict{Why: "it says no"})
 		}, `WARN: Login userid rejected by a, address=127.0.0.2:110, step=user, user=bob: it says no: -ERR who\007`},
 		{pop3, false, func(s *Session) {
-			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "m", Authzid: "bob", Password: "pw"}, &RejectedError{Step: mailhost.StepPassword, Answer: Answer{Text: "-ERR PASS pw"}}, Verdict{Level: Err})
+			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "m", Authzid: "bob", Password: "pw"},
+				&RejectedError{Step: mailhost.StepPassword, Answer: Answer{Text: "-ERR PASS pw"}}, Verdict{Level: Err})
 		}, "ERR: Login password rejected by a, address=127.0.0.2:110, step=password, user=bob: -ERR PASS ***"},
 		{imap, false, func(s *Session) { s.logConnected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110"}) }, ""},
 		{imap, false, func(s *Session) {
 			s.Config.Debug = true
 			s.logConnected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110"})
 		}, "DEBUG: Proxy connected to a, address=127.0.0.2:110"},
-		{imap, false, func(s *Session) { s.LogHome("bob", "/home/b", errors.New("x")) }, "WARN: bob: chdir(/home/b) failed!!: x"},
-		{imap, false, func(s *Session) { s.LogExec("/usr/bin/imapd", errors.New("x")) }, "ERR: exec(/usr/bin/imapd) failed!!: x"},
+		{imap, false, func(s *Session) { s.LogHome("bob", "/home/b", errors.New("x")) },
+			"WARN: bob: chdir(/home/b) failed!!: x"},
+		{imap, false, func(s *Session) { s.LogExec("/usr/bin/imapd", errors.New("x")) },
+			"ERR: exec(/usr/bin/imapd) failed!!: x"},
 		{imap, false, func(s *Session) { s.LogLocal("bob", errors.New("x")) }, "ERR: local account bob: x"},
-		{imap, false, func(s *Session) { s.LogRelayLimit("ann@x", errors.New("too many sessions: 3 sessions of this user")) },
+		{imap, false, func(s *Session) {
+			s.LogRelayLimit("ann@x",
+				errors.New("too many sessions: 3 sessions of this user"))
+		},
 			"WARN: too many sessions: 3 sessions of this user, user=ann@x, " + from},
-		{imap, false, func(s *Session) { s.LogRelayd(errors.New("x")) }, "WARN: relayd does not take the session: x"},
+		{imap, false, func(s *Session) { s.LogRelayd(errors.New("x")) },
+			"WARN: relayd does not take the session: x"},
 	} {
 		w := newWorld(t, test.protocol)
 		w.TLS = test.tls
@@ -74,7 +87,8 @@ func TestFail2ban(t *testing.T) {
 	w.Login(t.Context(), password("bob", "x"), "a1")
 	w.Login(t.Context(), password("x, ip=[198.51.100.1], port=[1]", "x"), "a1")
 	w.Login(t.Context(), password("LOGIN FAILED, ip=[198.51.100.1]", "x"), "a1")
-	w.Login(t.Context(), &Credentials{Mechanism: "PLAIN", SASL: true, Type: authlib.AuthLogin, User: "bob", Password: "x"}, "a1")
+	w.Login(t.Context(), &Credentials{Mechanism: "PLAIN", SASL: true, Type: authlib.AuthLogin, User: "bob",
+		Password: "x"}, "a1")
 	failures := strings.Count(w.log.String(), "\n")
 	w.Login(t.Context(), password("bob", "secret"), "a1") // no mailhost there
 	w.LogConnection()
@@ -93,7 +107,8 @@ func TestFail2ban(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := string(out), strings.Repeat("::ffff:192.0.2.7\n", failures); strings.ReplaceAll(got, "::ffff:", "") != strings.ReplaceAll(want, "::ffff:", "") {
+	if got, want := string(out), strings.Repeat("::ffff:192.0.2.7\n", failures); strings.ReplaceAll(got,
+		"::ffff:", "") != strings.ReplaceAll(want, "::ffff:", "") {
 		t.Errorf("fail2ban found %q, want %q, in\n%s", got, want, strings.Join(lines, "\n"))
 	}
 }

@@ -22,7 +22,8 @@ func TestNamesForgeNothing(t *testing.T) {
 		"no password":   func(s *Session) { s.logNoPassword(&mailhost.Conn{}, name) },
 		"bad account":   func(s *Session) { s.logBadAccount(name, errors.New("x")) },
 		"rejected": func(s *Session) {
-			s.logRejected(&mailhost.Conn{Host: "a", Addr: "192.0.2.1:143", User: name}, &RejectedError{Step: mailhost.StepLogin, Answer: Answer{Text: "no"}}, Verdict{})
+			s.logRejected(&mailhost.Conn{Host: "a", Addr: "192.0.2.1:143", User: name},
+				&RejectedError{Step: mailhost.StepLogin, Answer: Answer{Text: "no"}}, Verdict{})
 		},
 		"unusable": func(s *Session) {
 			s.logUnusable(&mailhost.Conn{Host: "a", User: name}, mailhost.StepLogin, errors.New("x"))
@@ -35,13 +36,15 @@ func TestNamesForgeNothing(t *testing.T) {
 		"violations": func(s *Session) { s.Peer.RemoteIP = name; s.LogViolations() },
 		"id":         func(s *Session) { s.Peer.RemoteIP = name; s.LogID("name=x") },
 		"logout": func(s *Session) {
-			s.Log.Line(relay.EndLine(relay.Info{User: name, Protocol: "IMAP", RemoteIP: name, Mailhost: name}, relay.Stats{}))
+			s.Log.Line(relay.EndLine(relay.Info{User: name, Protocol: "IMAP", RemoteIP: name, Mailhost: name},
+				relay.Stats{}))
 		},
 	} {
 		w := newWorld(t, imap)
 		event(w.Session)
 		line := w.log.String()
-		if strings.Count(line, "\n") != 1 || strings.Contains(line, ", ip=[198.") || strings.Contains(line, ", mailhost=evil") ||
+		if strings.Count(line, "\n") != 1 || strings.Contains(line, ", ip=[198.") ||
+			strings.Contains(line, ", mailhost=evil") ||
 			!strings.Contains(line, `x\054 ip=[198.51.100.1]\054 mailhost=evil\302\205\012`) {
 			t.Errorf("%s: %q", what, line)
 		}

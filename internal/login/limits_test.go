@@ -31,7 +31,8 @@ func TestNoiseHidesNoGuess(t *testing.T) {
 		t.Errorf("%d bytes", n)
 	}
 	for _, line := range []string{
-		"NOTICE: further log lines before the login are left out, " + from + "\n", "INFO: LOGIN FAILED, user=bob, " + from + "\n", "INFO: TIMEOUT, " + from,
+		"NOTICE: further log lines before the login are left out, " + from +
+			"\n", "INFO: LOGIN FAILED, user=bob, " + from + "\n", "INFO: TIMEOUT, " + from,
 	} {
 		if strings.Count(log, line) != 1 {
 			t.Errorf("not once in the log: %s", line)

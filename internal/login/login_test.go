@@ -15,7 +15,8 @@ import (
 // Who is refused, who is sent away for now, what the log says, and that every failure is delayed.
 func TestLoginRefused(t *testing.T) {
 	cram := func(response string) *Credentials {
-		return &Credentials{Mechanism: "CRAM-MD5", SASL: true, Type: authlib.AuthCRAMMD5, Challenge: []byte("<x@y>"), Response: []byte(response)}
+		return &Credentials{Mechanism: "CRAM-MD5", SASL: true, Type: authlib.AuthCRAMMD5,
+			Challenge: []byte("<x@y>"), Response: []byte(response)}
 	}
 	for _, test := range []struct {
 		name  string
@@ -27,8 +28,10 @@ func TestLoginRefused(t *testing.T) {
 	}{
 		{"wrong password", password("bob", "x"), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 1},
 		{"unknown user", password("eve", "secret"), nil, ErrRefused, "INFO: LOGIN FAILED, user=eve, " + from, 1},
-		{"LF in the password", password("bob", "secret\njunk"), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 0},
-		{"CR in the name", password("bob\r", "secret"), nil, ErrRefused, `INFO: LOGIN FAILED, user=bob\015, ` + from, 0},
+		{"LF in the password", password("bob", "secret\njunk"), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " +
+			from, 0},
+		{"CR in the name", password("bob\r", "secret"), nil, ErrRefused, `INFO: LOGIN FAILED, user=bob\015, ` +
+			from, 0},
 		{"NUL", password("bob", "secret\x00"), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 0},
 		{"DEL", password("bob\x7f", "secret"), nil, ErrRefused, `INFO: LOGIN FAILED, user=bob\177, ` + from, 0},
 		{"empty name", password("", "secret"), nil, ErrRefused, "INFO: LOGIN FAILED, user=, " + from, 0},
@@ -38,13 +41,20 @@ func TestLoginRefused(t *testing.T) {
 		{"a long name", password(strings.Repeat("n", 1000), "y"), nil, ErrRefused,
 			"INFO: LOGIN FAILED, user=" + strings.Repeat("n", 300) + "..., " + from, 1},
 		{"a name that is too long", password(strings.Repeat("n", 1025), "y"), nil, &DeniedError{Code: "LIMIT"},
-			"INFO: LOGIN REFUSED, method=LOGIN, " + from + ": name or password too long, at most 1024 and 4096 bytes are taken", 0},
-		{"the longest password", password("bob", strings.Repeat("p", 4096)), nil, ErrRefused, "INFO: LOGIN FAILED, user=bob, " + from, 1},
-		{"a password that is too long", password("bob", strings.Repeat("p", 4097)), nil, &DeniedError{Code: "LIMIT"},
-			"INFO: LOGIN REFUSED, method=LOGIN, " + from + ": name or password too long, at most 1024 and 4096 bytes are taken", 0},
-		{"PLAIN, too long", &Credentials{Mechanism: "PLAIN", SASL: true, Type: authlib.AuthLogin, User: "bob", Password: strings.Repeat("p", 4097)},
-			nil, &DeniedError{Code: "LIMIT"}, "INFO: LOGIN REFUSED, method=PLAIN, " + from + ": name or password too long, at most 1024 and 4096 bytes are taken", 0},
-		{"PLAIN", &Credentials{Mechanism: "PLAIN", SASL: true, Type: authlib.AuthLogin, User: "bob", Password: "x"}, nil, ErrRefused,
+			"INFO: LOGIN REFUSED, method=LOGIN, " + from +
+				": name or password too long, at most 1024 and 4096 bytes are taken", 0},
+		{"the longest password", password("bob", strings.Repeat("p", 4096)), nil, ErrRefused,
+			"INFO: LOGIN FAILED, user=bob, " + from, 1},
+		{"a password that is too long", password("bob", strings.Repeat("p", 4097)), nil,
+			&DeniedError{Code: "LIMIT"},
+			"INFO: LOGIN REFUSED, method=LOGIN, " + from +
+				": name or password too long, at most 1024 and 4096 bytes are taken", 0},
+		{"PLAIN, too long", &Credentials{Mechanism: "PLAIN", SASL: true, Type: authlib.AuthLogin, User: "bob",
+			Password: strings.Repeat("p", 4097)},
+			nil, &DeniedError{Code: "LIMIT"}, "INFO: LOGIN REFUSED, method=PLAIN, " + from +
+				": name or password too long, at most 1024 and 4096 bytes are taken", 0},
+		{"PLAIN", &Credentials{Mechanism: "PLAIN", SASL: true, Type: authlib.AuthLogin, User: "bob", Password: "x"},
+			nil, ErrRefused,
 			"INFO: LOGIN FAILED, method=PLAIN, " + from, 1},
 		{"CRAM", cram("eve 0123"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 1},
 		{"CRAM without a digest", cram("eve"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 0},
@@ -52,7 +62,8 @@ func TestLoginRefused(t *testing.T) {
 		{"CRAM without a name", cram(" 0123"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 0},
 		{"EXTERNAL", &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "eve"}, nil, ErrRefused,
 			"INFO: LOGIN FAILED, method=EXTERNAL, " + from, 1},
-		{"EXTERNAL with LF", &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob\n"}, nil, ErrRefused,
+		{"EXTERNAL with LF", &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob\n"}, nil,
+			ErrRefused,
 			"INFO: LOGIN FAILED, method=EXTERNAL, " + from, 0},
 		{"no auth module", password("bob", "secret"), errors.New("connect: no such file"), ErrTemporary,
 			"WARN: authentication error, " + from + ": connect: no such file", 1},
@@ -61,7 +72,8 @@ func TestLoginRefused(t *testing.T) {
 		w.auth.Add("bob", "")
 		w.auth.Err = test.err
 		_, err := w.Login(t.Context(), test.c, "a1")
-		if !sameError(err, test.want) || len(w.auth.Asked) != test.asked || !slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
+		if !sameError(err, test.want) || len(w.auth.Asked) != test.asked ||
+			!slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
 			t.Errorf("%s: error %v, asked %q, slept %v", test.name, err, w.auth.Asked, w.slept)
 		}
 		w.wantLog(t, test.log)
@@ -76,10 +88,12 @@ func TestLoginAsks(t *testing.T) {
 		want     string
 	}{
 		{nil, password("bob", "secret"), "login imap bob secret  ::ffff:192.0.2.7"},
-		{[]string{"AUTHSERVICE143=mail", "AUTHSERVICE993=x"}, password("bob", "secret"), "login mail bob secret  ::ffff:192.0.2.7"},
+		{[]string{"AUTHSERVICE143=mail", "AUTHSERVICE993=x"}, password("bob", "secret"),
+			"login mail bob secret  ::ffff:192.0.2.7"},
 		{[]string{"AUTHSERVICE143="}, password("bob", "secret"), "login imap bob secret  ::ffff:192.0.2.7"},
 		{[]string{"DEFDOMAIN=@d"}, password("bob", "p w"), "login imap bob@d p w  ::ffff:192.0.2.7"},
-		{[]string{"DEFDOMAIN=@d"}, &Credentials{Type: authlib.AuthCRAMSHA1, Challenge: []byte("c"), Response: []byte("b ob 00ff")},
+		{[]string{"DEFDOMAIN=@d"}, &Credentials{Type: authlib.AuthCRAMSHA1, Challenge: []byte("c"),
+			Response: []byte("b ob 00ff")},
 			"cram-sha1 imap   b ob@d 00ff ::ffff:192.0.2.7"},
 		{[]string{"DEFDOMAIN=@d"}, &Credentials{External: true, User: "bob"}, "lookup imap bob@d ::ffff:192.0.2.7"},
 	} {

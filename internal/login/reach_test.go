@@ -21,8 +21,10 @@ import (
 
 func TestReach(t *testing.T) {
 	ok := logintest.Says(nil)
-	rejected := logintest.Says(&RejectedError{Step: mailhost.StepLogin, Answer: Answer{Code: "AUTHENTICATIONFAILED", Text: "a1 NO [AUTHENTICATIONFAILED] wrong: secret"}})
-	unavailable := logintest.Says(&RejectedError{Step: mailhost.StepLogin, Answer: Answer{Code: "UNAVAILABLE", Text: "a1 NO [UNAVAILABLE] x"}})
+	rejected := logintest.Says(&RejectedError{Step: mailhost.StepLogin,
+		Answer: Answer{Code: "AUTHENTICATIONFAILED", Text: "a1 NO [AUTHENTICATIONFAILED] wrong: secret"}})
+	unavailable := logintest.Says(&RejectedError{Step: mailhost.StepLogin,
+		Answer: Answer{Code: "UNAVAILABLE", Text: "a1 NO [UNAVAILABLE] x"}})
 	wrong := &DeniedError{Code: "AUTHENTICATIONFAILED"}
 	greeting := logintest.Says(&mailhost.StepError{Step: mailhost.StepGreeting, Err: io.EOF})
 	stuck := logintest.Says(&mailhost.StepError{Step: mailhost.StepLogin, Err: os.ErrDeadlineExceeded})
@@ -39,42 +41,58 @@ func TestReach(t *testing.T) {
 		{"one", "a", servers{"127.0.1.1:143": ok}, nil, "a", "127.0.1.1:143", nil},
 		{"port", "a:1143", servers{"127.0.1.1:1143": ok}, nil, "a", "127.0.1.1:1143", nil},
 		{"address", "[::1]:3", servers{"[::1]:3": ok}, nil, "::1", "[::1]:3", nil},
-		{"mapped address", "::ffff:127.0.1.1", servers{"127.0.1.1:143": ok}, nil, "::ffff:127.0.1.1", "127.0.1.1:143", nil},
-		{"own name, other port", "proxy.example.com:1143", servers{"127.0.1.9:1143": ok}, nil, "proxy.example.com", "127.0.1.9:1143", nil},
+		{"mapped address", "::ffff:127.0.1.1", servers{"127.0.1.1:143": ok}, nil, "::ffff:127.0.1.1",
+			"127.0.1.1:143", nil},
+		{"own name, other port", "proxy.example.com:1143", servers{"127.0.1.9:1143": ok}, nil, "proxy.example.com",
+			"127.0.1.9:1143", nil},
 		{"second address", "two", servers{"127.0.2.2:143": ok}, nil, "two", "127.0.2.1:143 127.0.2.2:143", []string{
 			"WARN: Connection to proxyhost two failed, address=127.0.2.1:143, step=connect, user=bob: nobody listens"}},
 		{"second host", "none;a", servers{"127.0.1.1:143": ok}, nil, "a", "127.0.1.1:143", []string{
-			"WARN: getaddrinfo on proxyhost none failed, address=none, step=resolve, user=bob: lookup none: no such host"}},
-		{"no greeting", "a two", servers{"127.0.1.1:143": greeting, "127.0.2.1:143": ok}, nil, "two", "127.0.1.1:143 127.0.2.1:143", []string{
-			"WARN: Did not receive greeting from a, address=127.0.1.1:143, step=greeting, user=bob: connection closed"}},
+			"WARN: getaddrinfo on proxyhost none failed, address=none, step=resolve, user=bob: lookup none: no such " +
+				"host"}},
+		{"no greeting", "a two", servers{"127.0.1.1:143": greeting, "127.0.2.1:143": ok}, nil, "two",
+			"127.0.1.1:143 127.0.2.1:143", []string{
+				"WARN: Did not receive greeting from a, address=127.0.1.1:143, step=greeting, user=bob: connection closed"}},
 		{"no answer", "a", servers{"127.0.1.1:143": stuck}, ErrTemporary, "", "127.0.1.1:143", []string{
 			"WARN: Login to a failed, address=127.0.1.1:143, step=login, user=bob: timeout"}},
 		{"an error without a step", "a", servers{"127.0.1.1:143": odd}, ErrTemporary, "", "127.0.1.1:143", []string{
 			"WARN: Login to a failed, address=127.0.1.1:143, step=login, user=bob: odd"}},
-		{"rejected: nobody else is asked", "two;a", servers{"127.0.2.1:143": rejected, "127.0.2.2:143": ok, "127.0.1.1:143": ok},
+		{"rejected: nobody else is asked", "two;a", servers{"127.0.2.1:143": rejected, "127.0.2.2:143": ok,
+			"127.0.1.1:143": ok},
 			wrong, "", "127.0.2.1:143", []string{
 				"WARN: Login to two failed, address=127.0.2.1:143, step=login, user=bob: " +
-					"the mailhost refuses a password that the account database has verified: a1 NO [AUTHENTICATIONFAILED] wrong: ***"}},
-		{"trouble of its own: the next one is asked", "a;two", servers{"127.0.1.1:143": unavailable, "127.0.2.1:143": ok}, nil, "two",
+					"the mailhost refuses a password that the account database has verified: a1 NO [AUTHENTICATIONFAILED] " +
+					"wrong: ***"}},
+		{"trouble of its own: the next one is asked", "a;two",
+			servers{"127.0.1.1:143": unavailable, "127.0.2.1:143": ok}, nil, "two",
 			"127.0.1.1:143 127.0.2.1:143", []string{
-				"WARN: Login to a failed, address=127.0.1.1:143, step=login, user=bob: the mailhost has trouble of its own: a1 NO [UNAVAILABLE] x"}},
+				"WARN: Login to a failed, address=127.0.1.1:143, step=login, user=bob: the mailhost has trouble of its " +
+					"own: a1 NO [UNAVAILABLE] x"}},
 		{"here at last", "none;PROXY.example.com;a", nil, nil, "", "", []string{
-			"WARN: getaddrinfo on proxyhost none failed, address=none, step=resolve, user=bob: lookup none: no such host"}},
-		{"loop", "127.0.0.1;192.0.2.1;a", servers{"192.0.2.1:143": ok, "127.0.1.1:143": ok}, nil, "a", "127.0.0.1:143 127.0.1.1:143", []string{
-			"WARN: Connection to proxyhost 127.0.0.1 failed, address=127.0.0.1:143, step=connect, user=bob: nobody listens",
-			"WARN: Login to 192.0.2.1 failed, address=192.0.2.1:143, step=connect, user=bob: this is the address and port that the client is connected to: proxying loop refused"}},
-		{"0.0.0.0 is this host too", "0.0.0.0;zero;[::];a", servers{"0.0.0.0:143": ok, "[::]:143": ok, "127.0.1.1:143": ok}, nil, "a", "127.0.1.1:143", []string{
-			"WARN: getaddrinfo on proxyhost 0.0.0.0 failed, address=none, step=resolve, user=bob: the name has no address",
-			"WARN: getaddrinfo on proxyhost zero failed, address=none, step=resolve, user=bob: the name has no address",
-			"WARN: getaddrinfo on proxyhost :: failed, address=none, step=resolve, user=bob: the name has no address"}},
-		{"own address, other port", "192.0.2.1:1143", servers{"192.0.2.1:1143": ok}, nil, "192.0.2.1", "192.0.2.1:1143", nil},
+			"WARN: getaddrinfo on proxyhost none failed, address=none, step=resolve, user=bob: lookup none: no such " +
+				"host"}},
+		{"loop", "127.0.0.1;192.0.2.1;a", servers{"192.0.2.1:143": ok, "127.0.1.1:143": ok}, nil, "a",
+			"127.0.0.1:143 127.0.1.1:143", []string{
+				"WARN: Connection to proxyhost 127.0.0.1 failed, address=127.0.0.1:143, step=connect, user=bob: nobody " +
+					"listens",
+				"WARN: Login to 192.0.2.1 failed, address=192.0.2.1:143, step=connect, user=bob: this is the address " +
+					"and port that the client is connected to: proxying loop refused"}},
+		{"0.0.0.0 is this host too", "0.0.0.0;zero;[::];a",
+			servers{"0.0.0.0:143": ok, "[::]:143": ok, "127.0.1.1:143": ok}, nil, "a", "127.0.1.1:143", []string{
+				"WARN: getaddrinfo on proxyhost 0.0.0.0 failed, address=none, step=resolve, user=bob: the name has no " +
+					"address",
+				"WARN: getaddrinfo on proxyhost zero failed, address=none, step=resolve, user=bob: the name has no address",
+				"WARN: getaddrinfo on proxyhost :: failed, address=none, step=resolve, user=bob: the name has no address"}},
+		{"own address, other port", "192.0.2.1:1143", servers{"192.0.2.1:1143": ok}, nil, "192.0.2.1",
+			"192.0.2.1:1143", nil},
 		{"bad option", "a:b", nil, ErrTemporary, "", "", []string{
 			`WARN: account bob cannot be proxied: mailhost "a:b": port "b" is not a number from 1 to 65535`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, imap, "IMAP_PROXY=1")
 			w.auth.Add("bob", "mailhost="+test.mailhost)
-			w.Hosts = map[string][]string{"a": {"127.0.1.1"}, "two": {"127.0.2.1", "127.0.2.2"}, "proxy.example.com": {"127.0.1.9"}, "zero": {"0.0.0.0"}}
+			w.Hosts = map[string][]string{"a": {"127.0.1.1"}, "two": {"127.0.2.1", "127.0.2.2"},
+				"proxy.example.com": {"127.0.1.9"}, "zero": {"0.0.0.0"}}
 			w.Servers = test.servers
 			o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
 			w.wantLog(t, test.log...)
@@ -125,7 +143,8 @@ func TestReachTemplate(t *testing.T) {
 		want     mailhost.Conn
 	}{
 		{nil, mailhost.Conn{User: "bob", Password: "secret"}},
-		{[]string{"PROXY_MASTER_USER=master", "PROXY_MASTER_PASSWORD_FILE=" + secret}, mailhost.Conn{User: "master", Password: "mpw", Authzid: "bob"}},
+		{[]string{"PROXY_MASTER_USER=master", "PROXY_MASTER_PASSWORD_FILE=" + secret},
+			mailhost.Conn{User: "master", Password: "mpw", Authzid: "bob"}},
 	} {
 		var got mailhost.Conn
 		w := newWorld(t, pop3, append(test.settings, "POP3_PROXY=1")...)
@@ -137,7 +156,8 @@ func TestReachTemplate(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.User != test.want.User || got.Password != test.want.Password || got.Authzid != test.want.Authzid ||
-			got.Tag != "tag" || !got.UTF8 || !reflect.DeepEqual(got.Client, w.Peer) || got.Host != "127.0.1.1" || got.StartTLS != nil || got.Config != w.Config {
+			got.Tag != "tag" || !got.UTF8 || !reflect.DeepEqual(got.Client, w.Peer) || got.Host != "127.0.1.1" ||
+			got.StartTLS != nil || got.Config != w.Config {
 			t.Errorf("%+v", got)
 		}
 		w.wantLog(t)
@@ -158,19 +178,23 @@ func TestReachNoPassword(t *testing.T) {
 	}{
 		{nil, "", &DeniedError{Code: "CONTACTADMIN"}, []string{
 			"WARN: proxy enabled, but no password for bob: PROXY_MASTER_USER logs in without it"}},
-		{nil, "a\nb", ErrTemporary, []string{"WARN: account bob cannot be proxied: control character in its address or password"}},
+		{nil, "a\nb", ErrTemporary,
+			[]string{"WARN: account bob cannot be proxied: control character in its address or password"}},
 		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + dir + "/none"}, "x", ErrTemporary,
 			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: stat " + dir + "/none: no such file or directory"}},
 		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + open}, "x", ErrTemporary,
-			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: " + open + ": everybody may use it (mode 0604): chmod it to 0600"}},
+			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: " + open +
+				": everybody may use it (mode 0604): chmod it to 0600"}},
 		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + empty}, "x", ErrTemporary,
-			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: " + empty + ": no password in its first line, or one with control characters"}},
+			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: " + empty +
+				": no password in its first line, or one with control characters"}},
 		{[]string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + dir}, "x", ErrTemporary,
 			[]string{"ERR: PROXY_MASTER_PASSWORD_FILE: " + dir + ": not a file of at most 4096 bytes"}},
 	} {
 		w := newWorld(t, imap, append(test.settings, "IMAP_PROXY=1")...)
 		w.auth.Add("bob", "mailhost=127.0.1.1").ClearPassword = test.password
-		_, err := w.Login(t.Context(), &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob"}, "a1")
+		_, err := w.Login(t.Context(), &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob"},
+			"a1")
 		if !sameError(err, test.want) || len(w.Dialed) != 0 {
 			t.Errorf("%v: %v, dialed %v", test.settings, err, w.Dialed)
 		}
@@ -203,7 +227,8 @@ func TestReachTimeLimits(t *testing.T) {
 	if d := time.Since(start); !errors.Is(err, ErrTemporary) || d < 900*time.Millisecond || d > 10*time.Second {
 		t.Errorf("%v after %v", err, d)
 	}
-	w.wantLog(t, "WARN: Did not receive greeting from 127.0.1.1, address=127.0.1.1:143, step=greeting, user=bob: timeout")
+	w.wantLog(t, "WARN: Did not receive greeting from 127.0.1.1, address=127.0.1.1:143, step=greeting, "+
+		"user=bob: timeout")
 
 	w = newWorld(t, imap, "IMAP_PROXY=1", "PROXY_CONNECT_TIMEOUT=1")
 	w.auth.Add("bob", "mailhost=127.0.1.1")
@@ -214,7 +239,8 @@ func TestReachTimeLimits(t *testing.T) {
 	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
 		t.Error(err)
 	}
-	w.wantLog(t, "WARN: Connection to proxyhost 127.0.1.1 failed, address=127.0.1.1:143, step=connect, user=bob: timeout")
+	w.wantLog(t, "WARN: Connection to proxyhost 127.0.1.1 failed, address=127.0.1.1:143, step=connect, "+
+		"user=bob: timeout")
 
 	w = newWorld(t, imap, "IMAP_PROXY=1")
 	w.auth.Add("bob", "mailhost=127.0.1.1;127.0.1.2")

@@ -77,7 +77,8 @@ func TestThrottleBroken(t *testing.T) {
 	if s.Config.ThrottleFile != path {
 		t.Error("one session has changed the settings")
 	}
-	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.HasPrefix(log.String(), "WARN: THROTTLE_FILE: ") {
+	if n := strings.Count(log.String(), "\n"); n != 1 ||
+		!strings.HasPrefix(log.String(), "WARN: THROTTLE_FILE: ") {
 		t.Errorf("log %q", log.String())
 	}
 }
@@ -110,7 +111,8 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 		takes time.Duration
 		want  time.Duration // until the answer
 	}{
-		{"unknown", 0, 5 * time.Second}, {"slow hash", 190 * time.Millisecond, 5 * time.Second}, {"slow", 7 * time.Second, 10 * time.Second},
+		{"unknown", 0, 5 * time.Second}, {"slow hash", 190 * time.Millisecond, 5 * time.Second}, {"slow",
+			7 * time.Second, 10 * time.Second},
 	} {
 		for _, user := range []string{"eve", "bob", "carl"} {
 			w := newWorld(t, imap, "IMAP_PROXY=1")
@@ -155,7 +157,8 @@ func TestNameThrottled(t *testing.T) {
 		w := newWorld(t, imap, "THROTTLE_FILE="+path, "DEFDOMAIN=@example.com")
 		w.auth.Add("bob@example.com", "")
 		w.Peer.RemoteIP = fmt.Sprintf("192.0.2.%d", i+1)
-		if _, err := w.Login(t.Context(), password([]string{"bob", "BOB", "bob@example.com"}[i%3], "x"), "a1"); err == nil {
+		if _, err := w.Login(t.Context(), password([]string{"bob", "BOB", "bob@example.com"}[i%3], "x"),
+			"a1"); err == nil {
 			t.Fatal("logged in")
 		}
 		if !slices.Equal(w.slept, []time.Duration{want * time.Second}) {

@@ -7,7 +7,8 @@ func TestLimitHops(t *testing.T) {
 		said []string
 		left int
 	}{
-		{nil, 4}, {[]string{"4"}, 3}, {[]string{"1"}, 0}, {[]string{"0"}, -1}, {[]string{"5"}, 4}, {[]string{"99"}, 4}, {[]string{"1", "4"}, 0},
+		{nil, 4}, {[]string{"4"}, 3}, {[]string{"1"}, 0}, {[]string{"0"}, -1}, {[]string{"5"}, 4}, {[]string{"99"},
+			4}, {[]string{"1", "4"}, 0},
 		{[]string{"", "-1", "x", "1e0", "99999999999999999999"}, 4},
 	} {
 		var hops Hops

@@ -71,7 +71,8 @@ func longHost(n int) string  { return strings.Repeat("a", n) }
 
 // What is written reads back as the same, and nothing in it can break a log line or a protocol.
 func FuzzParseMailhosts(f *testing.F) {
-	for _, seed := range []string{"", "a", "a:1;b", "[::1]:143 c", "::1", "x y z", "[::ffff:1.2.3.4]", "fe80::1%lo", "a:b"} {
+	for _, seed := range []string{"", "a", "a:1;b", "[::1]:143 c", "::1", "x y z", "[::ffff:1.2.3.4]",
+		"fe80::1%lo", "a:b"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, option string) {

@@ -43,7 +43,8 @@ func TestLog(t *testing.T) {
 func TestLogLongLine(t *testing.T) {
 	var got lines
 	NewLog(&got).Infof("%s", strings.Repeat("\u00e9", 5000))
-	if n := len(got.got[0]); n > maxLine+20 || !utf8.ValidString(got.got[0]) || !strings.HasSuffix(got.got[0], "...\n") {
+	if n := len(got.got[0]); n > maxLine+20 || !utf8.ValidString(got.got[0]) ||
+		!strings.HasSuffix(got.got[0], "...\n") {
 		t.Errorf("a line of %d bytes: %q", n, got.got[0][max(0, n-20):])
 	}
 }
@@ -61,7 +62,8 @@ func TestLogLimit(t *testing.T) {
 	limited.Errf("broken")
 	limited.Always().Infof("always")
 	all.Always().Infof("all")
-	want := strings.Repeat("WARN: "+strings.Repeat("x", 29)+"\n", 3) + "NOTICE: enough\nERR: broken\nINFO: always\nINFO: all\n"
+	want := strings.Repeat("WARN: "+strings.Repeat("x", 29)+"\n", 3) +
+		"NOTICE: enough\nERR: broken\nINFO: always\nINFO: all\n"
 	if text := strings.Join(got.got, ""); text != want {
 		t.Errorf("got  %q\nwant %q", text, want)
 	}

@@ -21,8 +21,8 @@ func (s *stuck) Write(p []byte) (int, error) {
 	return s.lines.Write(p)
 }
 
-// TestQueue: lines come in their order; with a reader that is stuck nobody waits, what is too much is counted,
-// and close does not wait for ever.
+// TestQueue: lines come in their order; with a reader that is stuck nobody waits, what is too much is
+// counted, and close does not wait for ever.
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &stuck{released: make(chan struct{})}

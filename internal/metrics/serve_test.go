@@ -122,7 +122,8 @@ func TestListenerClosed(t *testing.T) {
 
 // TestAcceptErrors: a time without file descriptors is one line, and no end.
 func TestAcceptErrors(t *testing.T) {
-	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ECONNABORTED} {
+	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS,
+		syscall.ECONNABORTED} {
 		s := serve(t, func(l net.Listener) net.Listener {
 			f := &failing{Listener: l, err: errno}
 			f.left.Store(3)
@@ -166,7 +167,8 @@ func TestPanic(t *testing.T) {
 	if got := s.get(t, "GET"); !strings.HasPrefix(got, "200 ") {
 		t.Errorf("after a panic: %s", got)
 	}
-	if got := s.text(); !strings.Contains(got, "of a test") || !strings.Contains(got, "serve_test.go") || strings.Contains(got, "\n") {
+	if got := s.text(); !strings.Contains(got, "of a test") || !strings.Contains(got, "serve_test.go") ||
+		strings.Contains(got, "\n") {
 		t.Errorf("log: %s", got)
 	}
 }

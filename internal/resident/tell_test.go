@@ -102,7 +102,8 @@ func TestHearNonsense(t *testing.T) {
 		}
 		theirs.Close()
 	}
-	if learn(names(&bytesMemory{failure: errors.New("broken")}), told{all: map[string][]byte{"one": nil}}) == nil {
+	if learn(names(&bytesMemory{failure: errors.New("broken")}),
+		told{all: map[string][]byte{"one": nil}}) == nil {
 		t.Error("what cannot be read is no error")
 	}
 }

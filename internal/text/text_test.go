@@ -72,7 +72,8 @@ func FuzzField(f *testing.F) {
 		if !utf8.ValidString(seen) || !PlainName(seen) || Visible(seen) != seen {
 			t.Errorf("Visible(%q) = %q", s, seen)
 		}
-		if !utf8.ValidString(field) || !PlainName(field) || strings.Contains(field, ",") || len(field) > 4*MaxField+3 {
+		if !utf8.ValidString(field) || !PlainName(field) || strings.Contains(field, ",") ||
+			len(field) > 4*MaxField+3 {
 			t.Errorf("Field(%q) = %q", s, field)
 		}
 	})

@@ -340,7 +340,8 @@ func TestLockHeld(t *testing.T) {
 	} {
 		start := time.Now()
 		err := use()
-		if took := time.Since(start); err == nil || !strings.Contains(err.Error(), ErrBusy.Error()) || took < lockWait || took > 50*lockWait {
+		if took := time.Since(start); err == nil || !strings.Contains(err.Error(), ErrBusy.Error()) ||
+			took < lockWait || took > 50*lockWait {
 			t.Errorf("%s: %v after %v", name, err, took)
 		}
 	}
@@ -356,16 +357,28 @@ func TestOpenRefuses(t *testing.T) {
 		"everybody may write": func(path string) error {
 			return firstError(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666))
 		},
-		"another's": func(path string) error { return firstError(os.WriteFile(path, nil, 0o600), os.Chown(path, 1234, 1234)) },
-		"link":      func(path string) error { return os.Symlink(filepath.Join(dir, "target"), path) },
+		"another's": func(path string) error {
+			return firstError(os.WriteFile(path, nil, 0o600),
+				os.Chown(path, 1234, 1234))
+		},
+		"link": func(path string) error { return os.Symlink(filepath.Join(dir, "target"), path) },
 		"hard link": func(path string) error {
 			return firstError(os.WriteFile(path+"2", nil, 0o600), os.Link(path+"2", path))
 		},
-		"folder":        func(path string) error { return os.Mkdir(path, 0o700) },
-		"pipe":          func(path string) error { return unix.Mkfifo(path, 0o600) },
-		"text":          func(path string) error { return os.WriteFile(path, []byte("garbage that is no table"), 0o600) },
-		"a page":        func(path string) error { return os.WriteFile(path, []byte(strings.Repeat("text", 512)), 0o600) },
-		"a big file":    func(path string) error { return os.WriteFile(path, make([]byte, headerStart+headerSize), 0o600) },
+		"folder": func(path string) error { return os.Mkdir(path, 0o700) },
+		"pipe":   func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"text": func(path string) error {
+			return os.WriteFile(path, []byte("garbage that is no table"),
+				0o600)
+		},
+		"a page": func(path string) error {
+			return os.WriteFile(path, []byte(strings.Repeat("text", 512)),
+				0o600)
+		},
+		"a big file": func(path string) error {
+			return os.WriteFile(path, make([]byte, headerStart+headerSize),
+				0o600)
+		},
 		"half a bucket": func(path string) error { return os.WriteFile(path, make([]byte, bucketSize/2), 0o600) },
 	} {
 		path := filepath.Join(dir, name)
@@ -392,7 +405,8 @@ func TestOpenRefuses(t *testing.T) {
 // Inspect finds nothing wrong with what Open would take or make, and leaves it as it is.
 func TestInspect(t *testing.T) {
 	dir := t.TempDir()
-	missing, empty, table := filepath.Join(dir, "missing"), filepath.Join(dir, "empty"), filepath.Join(dir, "table")
+	missing, empty, table := filepath.Join(dir, "missing"), filepath.Join(dir, "empty"), filepath.Join(dir,
+		"table")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -459,7 +473,8 @@ func TestVersions(t *testing.T) {
 
 func TestDelay(t *testing.T) {
 	const base, limit = 5 * time.Second, 33 * time.Second
-	for n, want := range map[int]time.Duration{-1: base, 0: base, 1: base, 2: 2 * base, 6: 30 * time.Second, 7: 30 * time.Second, 1 << 20: 30 * time.Second} {
+	for n, want := range map[int]time.Duration{-1: base, 0: base, 1: base, 2: 2 * base, 6: 30 * time.Second,
+		7: 30 * time.Second, 1 << 20: 30 * time.Second} {
 		if got := Delay(n, base, limit); got != want {
 			t.Errorf("Delay(%d) = %v, want %v", n, got, want)
 		}
@@ -482,7 +497,8 @@ func FuzzCorrupt(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		content = content[:min(len(content), bucketSize)]
 		for _, in := range []tableKind{tableFailures, tableConnections} {
-			offset := headerStart + headerSize + int64(in)*tableSize + int64(table.whose(addr).network>>1%buckets)*bucketSize
+			offset := headerStart + headerSize + int64(in)*tableSize +
+				int64(table.whose(addr).network>>1%buckets)*bucketSize
 			if _, err := table.f.WriteAt(make([]byte, bucketSize), offset); err != nil {
 				t.Fatal(err)
 			}

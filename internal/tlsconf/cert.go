@@ -22,8 +22,8 @@ func Check(o Options) error {
 	return (&certStore{opts: o}).loadDefault()
 }
 
-// CertificateError says that a handshake failed because the files of the certificate, or what else a process of
-// many connections has read, cannot be used, which is the installation's fault and nobody else's.
+// CertificateError says that a handshake failed because the files of the certificate, or what else a process
+// of many connections has read, cannot be used, which is the installation's fault and nobody else's.
 type CertificateError struct {
 	Err error
 	// Again: the process has said the same before, see Memory.

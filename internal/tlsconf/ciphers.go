@@ -16,7 +16,11 @@ type cipher struct {
 	weak bool   // no forward secrecy, or broken: only selected by name or by a keyword that says so
 }
 
-const ecdheRSA, ecdheECDSA, plainRSA = "ECDHE EECDH kECDHE kEECDH aRSA ", "ECDHE EECDH kECDHE kEECDH aECDSA ECDSA ", "RSA kRSA aRSA "
+const (
+	ecdheRSA   = "ECDHE EECDH kECDHE kEECDH aRSA "
+	ecdheECDSA = "ECDHE EECDH kECDHE kEECDH aECDSA ECDSA "
+	plainRSA   = "RSA kRSA aRSA "
+)
 
 var ciphers = []cipher{
 	{
@@ -123,8 +127,10 @@ const weakKeywords = " kRSA RSA 3DES RC4 MEDIUM "
 
 // emptyKeywords are OpenSSL's for suites that crypto/tls never has. Excluding them is common and right, so
 // it is silent.
-const emptyKeywords = " LOW EXP EXPORT EXPORT40 EXPORT56 NULL eNULL aNULL ADH AECDH DH kDHE kEDH DHE EDH aDSS DSS DES RC2 IDEA SEED " +
-	"CAMELLIA CAMELLIA128 CAMELLIA256 ARIA ARIA128 ARIA256 ARIAGCM AESCCM AESCCM8 MD5 GOST PSK kPSK kRSAPSK kDHEPSK kECDHEPSK aPSK SRP kSRP aSRP " +
+const emptyKeywords = " LOW EXP EXPORT EXPORT40 EXPORT56 NULL eNULL aNULL ADH AECDH DH kDHE kEDH DHE EDH " +
+	"aDSS DSS DES RC2 IDEA SEED " +
+	"CAMELLIA CAMELLIA128 CAMELLIA256 ARIA ARIA128 ARIA256 ARIAGCM AESCCM AESCCM8 MD5 GOST PSK kPSK kRSAPSK " +
+	"kDHEPSK kECDHEPSK aPSK SRP kSRP aSRP " +
 	"SSLv2 COMPLEMENTOFALL COMPLEMENTOFDEFAULT kDH kDHr kDHd aDH kECDH kECDHe kECDHr aECDH KRB5 FZA "
 
 // cipherSuites is TLS_CIPHER_LIST for crypto/tls; nil, Go's own choice, when the setting is empty. Words

@@ -62,7 +62,8 @@ func TestCipherList(t *testing.T) {
 		}
 		return strings.Join(s, " ")
 	}
-	const aead = "ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-RSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-RSA-AES256-GCM-SHA384 " +
+	const aead = "ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-RSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 " +
+		"ECDHE-RSA-AES256-GCM-SHA384 " +
 		"ECDHE-ECDSA-CHACHA20-POLY1305 ECDHE-RSA-CHACHA20-POLY1305"
 	const cbc = "ECDHE-ECDSA-AES128-SHA ECDHE-RSA-AES128-SHA ECDHE-ECDSA-AES256-SHA ECDHE-RSA-AES256-SHA"
 	for _, c := range []struct{ list, want, unknown string }{
@@ -71,14 +72,17 @@ func TestCipherList(t *testing.T) {
 		{"AES128-SHA", "AES128-SHA", ""},
 		{"HIGH", aead + " " + cbc, ""},
 		{"DEFAULT", aead + " " + cbc, ""},
-		{"TLSv1:HIGH:!LOW:!MEDIUM:!EXP:!NULL:!aNULL@STRENGTH", aead + " " + cbc, ""}, // the example of Courier's own file
+		// the example of Courier's own file
+		{"TLSv1:HIGH:!LOW:!MEDIUM:!EXP:!NULL:!aNULL@STRENGTH", aead + " " + cbc, ""},
 		{"HIGH:!SHA1:!SHA", aead, ""},
 		{"HIGH -SHA1, -SHA", aead, ""},
-		{"ECDHE+AESGCM", "ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-RSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-RSA-AES256-GCM-SHA384", ""},
+		{"ECDHE+AESGCM", "ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-RSA-AES128-GCM-SHA256 " +
+			"ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-RSA-AES256-GCM-SHA384", ""},
 		{"EECDH+CHACHA20:@STRENGTH", "ECDHE-ECDSA-CHACHA20-POLY1305 ECDHE-RSA-CHACHA20-POLY1305", ""},
 		{"RSA+AESGCM", "AES128-GCM-SHA256 AES256-GCM-SHA384", ""},
 		{"HIGH:!ALL", "", ""},
-		{"!ECDSA:HIGH:!SHA:+AES", "ECDHE-RSA-AES128-GCM-SHA256 ECDHE-RSA-AES256-GCM-SHA384 ECDHE-RSA-CHACHA20-POLY1305", ""},
+		{"!ECDSA:HIGH:!SHA:+AES", "ECDHE-RSA-AES128-GCM-SHA256 ECDHE-RSA-AES256-GCM-SHA384 " +
+			"ECDHE-RSA-CHACHA20-POLY1305", ""},
 		{"DHE-RSA-AES256-SHA:ECDHE-RSA-AES256-SHA:camellia", "ECDHE-RSA-AES256-SHA", "DHE-RSA-AES256-SHA camellia"},
 		{"TLS_AES_128_GCM_SHA256:AES256-SHA", "AES256-SHA", ""},
 		{"LOW", "", "LOW"},
@@ -124,7 +128,8 @@ func checkSuite(t *testing.T, s *tls.CipherSuite, weak bool) {
 }
 
 func FuzzCipherList(f *testing.F) {
-	for _, s := range []string{"HIGH:!aNULL", "ECDHE+AESGCM:-SHA@STRENGTH", "+:!:-:@", "AES128-SHA", "RSA+", ""} {
+	for _, s := range []string{"HIGH:!aNULL", "ECDHE+AESGCM:-SHA@STRENGTH", "+:!:-:@", "AES128-SHA", "RSA+",
+		""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, list string) {

@@ -17,7 +17,8 @@ func TestMailhostCertificate(t *testing.T) {
 	ca := testcert.CA(t, "Test CA")
 	dir := t.TempDir()
 	trust := testcert.Write(t, filepath.Join(dir, "ca.pem"), ca.CertPEM())
-	good := ca.Issue(t, testcert.Spec{Name: "mail.example", Names: []string{"mail.example", "*.wild.example", "127.0.0.5"}})
+	good := ca.Issue(t, testcert.Spec{Name: "mail.example", Names: []string{"mail.example", "*.wild.example",
+		"127.0.0.5"}})
 	expired := ca.Issue(t, testcert.Spec{Name: "mail.example", Age: time.Hour})
 	other := testcert.CA(t, "Other").Issue(t, testcert.Spec{Name: "mail.example"})
 	for _, c := range []struct {
@@ -48,7 +49,8 @@ func TestMailhostCertificate(t *testing.T) {
 		}
 		server, client := pipe(t)
 		go func() {
-			tls.Server(server, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{c.pair.DER}, PrivateKey: c.pair.Key}}}).Handshake()
+			tls.Server(server, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{c.pair.DER},
+				PrivateKey: c.pair.Key}}}).Handshake()
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		_, err = Connect(ctx, client, cfg)
@@ -94,7 +96,8 @@ func FuzzPEM(f *testing.F) {
 	p := testcert.CA(f, "x")
 	f.Add(p.PEM(f))
 	f.Add(p.Issue(f, testcert.Spec{Name: "y", RSA: true}).PEM(f))
-	both := append(p.Issue(f, testcert.Spec{Name: "y", RSA: true}).PEM(f), p.Issue(f, testcert.Spec{Name: "y"}).PEM(f)...)
+	both := append(p.Issue(f, testcert.Spec{Name: "y", RSA: true}).PEM(f),
+		p.Issue(f, testcert.Spec{Name: "y"}).PEM(f)...)
 	f.Add(both)
 	f.Add(append(p.PEM(f), both...))
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"))

@@ -54,7 +54,8 @@ func fieldName(atv pkix.AttributeTypeAndValue) string {
 }
 
 func firstMail(leaf *x509.Certificate) string {
-	if i := slices.IndexFunc(leaf.EmailAddresses, func(m string) bool { return m != "" && text.PlainName(m) }); i >= 0 {
+	if i := slices.IndexFunc(leaf.EmailAddresses,
+		func(m string) bool { return m != "" && text.PlainName(m) }); i >= 0 {
 		return leaf.EmailAddresses[i]
 	}
 	return ""

@@ -23,11 +23,13 @@ func TestOpenKey(t *testing.T) {
 
 // FuzzName: a name from a ClientHello never leaves the directory of the certificates.
 func FuzzName(f *testing.F) {
-	for _, name := range []string{"www.example.com", "WWW.Example.com.", "../x", "a/b", ".", "..", "a..b", "\x00", "ä.example"} {
+	for _, name := range []string{"www.example.com", "WWW.Example.com.", "../x", "a/b", ".", "..", "a..b",
+		"\x00", "ä.example"} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		if s := nameSuffix(name); s != "" && (strings.ContainsAny(s, "/\x00") || strings.Contains("."+s, "..") || len(s) > 253) {
+		if s := nameSuffix(name); s != "" && (strings.ContainsAny(s, "/\x00") || strings.Contains("."+s, "..") ||
+			len(s) > 253) {
 			t.Errorf("%q became %q", name, s)
 		}
 		if a := addressSuffix(name); strings.ContainsAny(a, "/%\x00") {

@@ -63,9 +63,9 @@ func oneError(bad []problem) error {
 	return err
 }
 
-// candidates finds the certificates in the files. A file with one private key holds one certificate, the first
-// one, and its chain. Where there are more keys, the first certificate needs its own among them, and so does
-// each of the others that is no authority.
+// candidates finds the certificates in the files. A file with one private key holds one certificate, the
+// first one, and its chain. Where there are more keys, the first certificate needs its own among them, and so
+// does each of the others that is no authority.
 func (t *pemText) candidates() (found []candidate, bad []problem) {
 	if err := t.check(); err != nil {
 		return nil, []problem{{t.files, err}}

@@ -58,7 +58,8 @@ func shake(t testing.TB, o Options, ccfg *tls.Config) (r result) {
 }
 
 // talk makes the two handshakes and sends one byte to the client.
-func (r *result) talk(t testing.TB, ccfg *tls.Config, handshake func(context.Context, net.Conn) (*Conn, error)) {
+func (r *result) talk(t testing.TB, ccfg *tls.Config, handshake func(context.Context, net.Conn) (*Conn,
+	error)) {
 	t.Helper()
 	sc, cc := pipe(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -88,7 +89,8 @@ type fixture struct {
 func newFixture(t testing.TB) *fixture {
 	dir := t.TempDir()
 	ca := testcert.CA(t, "Test CA")
-	file := testcert.Write(t, filepath.Join(dir, "cert.pem"), ca.Issue(t, testcert.Spec{Name: "default.example", RSA: true}).PEM(t))
+	file := testcert.Write(t, filepath.Join(dir, "cert.pem"),
+		ca.Issue(t, testcert.Spec{Name: "default.example", RSA: true}).PEM(t))
 	return &fixture{dir, ca, Options{TLS: config.TLS{CertFile: file}}}
 }
 
@@ -129,7 +131,8 @@ func TestCertificateByNameAndAddress(t *testing.T) {
 func TestCheck(t *testing.T) {
 	f := newFixture(t)
 	ca := f.ca
-	rsa, ec, other := ca.Issue(t, testcert.Spec{Name: "a", RSA: true}), ca.Issue(t, testcert.Spec{Name: "b"}), ca.Issue(t, testcert.Spec{Name: "c"})
+	rsa, ec, other := ca.Issue(t, testcert.Spec{Name: "a", RSA: true}), ca.Issue(t,
+		testcert.Spec{Name: "b"}), ca.Issue(t, testcert.Spec{Name: "c"})
 	otherRSA := ca.Issue(t, testcert.Spec{Name: "d", RSA: true})
 	for _, c := range []struct {
 		name      string
@@ -147,8 +150,10 @@ func TestCheck(t *testing.T) {
 		{"EC key for RSA", rsa.CertPEM(), ec.KeyPEM(t), ErrMismatch.Error()},
 		{"chain first", append(ca.CertPEM(), ec.CertPEM()...), ec.KeyPEM(t),
 			"certificate 2 of the file is the key's and has to be the first one"},
-		{"cut certificate", append([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), rsa.KeyPEM(t)...), nil, "certificate: "},
-		{"cut key", append(rsa.CertPEM(), "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"...), nil, "tls: failed to parse private key"},
+		{"cut certificate", append([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"),
+			rsa.KeyPEM(t)...), nil, "certificate: "},
+		{"cut key", append(rsa.CertPEM(), "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"...), nil,
+			"tls: failed to parse private key"},
 		{"pass phrase", append(rsa.CertPEM(), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"...), nil, ErrEncrypted.Error()},
 	} {
 		o := Options{TLS: config.TLS{CertFile: testcert.Write(t, filepath.Join(t.TempDir(), "c"), c.cert)}}
@@ -200,8 +205,10 @@ func TestClientCertificates(t *testing.T) {
 		ok    bool
 	}{
 		{"NONE", trust, nil, true}, {"NONE", "/nonexistent", other, true},
-		{"PEER", trust, nil, true}, {"PEER", trust, good, true}, {"PEER", folder, good, true}, {"PEER", trust, other, false}, {"PEER", trust, expired, false},
-		{"REQUIREPEER", trust, nil, false}, {"REQUIREPEER", trust, good, true}, {"REQUIREPEER", trust, expired, false},
+		{"PEER", trust, nil, true}, {"PEER", trust, good, true}, {"PEER", folder, good, true}, {"PEER", trust,
+			other, false}, {"PEER", trust, expired, false},
+		{"REQUIREPEER", trust, nil, false}, {"REQUIREPEER", trust, good, true}, {"REQUIREPEER", trust, expired,
+			false},
 		{"PEER", "", good, false}, {"PEER", "/nonexistent", nil, false}, {"", trust, other, true},
 	} {
 		o := f.opts
@@ -255,7 +262,8 @@ func TestVersionsAndALPN(t *testing.T) {
 	} {
 		o := f.opts
 		o.TLS.Protocol, o.TLS.ALPN = c.protocol, strings.Fields(c.alpn)
-		r := shake(t, o, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: c.max, NextProtos: c.offer})
+		r := shake(t, o, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: c.max,
+			NextProtos: c.offer})
 		if (r.err == nil) != c.ok {
 			t.Errorf("%+v: %v", c, r.err)
 		}
@@ -263,7 +271,8 @@ func TestVersionsAndALPN(t *testing.T) {
 			continue
 		}
 		state := r.server.ConnectionState()
-		if got := Facts(&state).Variables()["TLS_CONNECTED_PROTOCOL"]; got != c.said && !strings.Contains(c.said, "TLS1.3") {
+		if got := Facts(&state).Variables()["TLS_CONNECTED_PROTOCOL"]; got != c.said &&
+			!strings.Contains(c.said, "TLS1.3") {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}
@@ -273,7 +282,8 @@ func TestResumption(t *testing.T) {
 	f := newFixture(t)
 	f.opts.TLS.CacheFile = filepath.Join(f.dir, "cache")
 	for _, max := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		cfg := &tls.Config{InsecureSkipVerify: true, MaxVersion: max, ClientSessionCache: tls.NewLRUClientSessionCache(1), ServerName: "x"}
+		cfg := &tls.Config{InsecureSkipVerify: true, MaxVersion: max,
+			ClientSessionCache: tls.NewLRUClientSessionCache(1), ServerName: "x"}
 		if r := shake(t, f.opts, cfg); r.err != nil || r.client.ConnectionState().DidResume {
 			t.Fatal(r.err)
 		}
@@ -286,7 +296,8 @@ func TestResumption(t *testing.T) {
 		}
 	}
 	f.opts.TLS.CacheFile = "/nonexistent/cache"
-	if r := shake(t, f.opts, &tls.Config{InsecureSkipVerify: true}); r.err != nil || !strings.Contains(r.warned, "no TLS session resumption") {
+	if r := shake(t, f.opts, &tls.Config{InsecureSkipVerify: true}); r.err != nil ||
+		!strings.Contains(r.warned, "no TLS session resumption") {
 		t.Errorf("%v, warned %q", r.err, r.warned)
 	}
 }
@@ -315,7 +326,11 @@ func TestTruncation(t *testing.T) {
 	if err := read(func(r result) { r.raw.(*net.TCPConn).CloseWrite() }); !errors.Is(err, ErrTruncated) {
 		t.Errorf("cut between records: %v", err)
 	}
-	if err := read(func(r result) { r.raw.Write([]byte{23, 3, 3}); r.raw.(*net.TCPConn).CloseWrite() }); !errors.Is(err, ErrTruncated) {
+	if err := read(func(r result) {
+		r.raw.Write([]byte{23, 3,
+			3})
+		r.raw.(*net.TCPConn).CloseWrite()
+	}); !errors.Is(err, ErrTruncated) {
 		t.Errorf("cut within a record: %v", err)
 	}
 }
@@ -345,7 +360,8 @@ func TestHandshakeIsBounded(t *testing.T) {
 		t.Errorf("clear text: %v", err)
 	}
 	// One handshake message of 16 MiB, announced honestly.
-	if err := try(append([]byte{22, 3, 1, 0x3f, 0xff, 1, 0xff, 0xff, 0xff}, make([]byte, 1<<20)...)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := try(append([]byte{22, 3, 1, 0x3f, 0xff, 1, 0xff, 0xff, 0xff},
+		make([]byte, 1<<20)...)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("giant ClientHello: %v", err)
 	}
 }

@@ -286,7 +286,8 @@ func TestUnprivileged(t *testing.T) {
 		{place(t, service.UID, 0o775), "it must belong to this process's user, and nobody else may write to it"},
 	} {
 		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = []string{socketVariable + "=" + filepath.Join(test.dir, "socket"), "GORACE=" + os.Getenv("GORACE")}
+		cmd.Env = []string{socketVariable + "=" + filepath.Join(test.dir, "socket"), "GORACE=" +
+			os.Getenv("GORACE")}
 		who := &syscall.Credential{Uid: uint32(service.UID), Gid: uint32(service.GID)}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 		out, err := cmd.CombinedOutput()

@@ -48,13 +48,16 @@ func TestLog(t *testing.T) {
 			Log: []string{"INFO: LOGIN FAILED, method=PLAIN, " + where, "DEBUG: Disconnected, " + where}},
 		{Name: "no such mechanism", Text: "S* .*\nC: AUTH x\nS* -ERR .*\nC-\nS-",
 			Log: []string{"DEBUG: Disconnected, " + where}},
-		{Name: "too long", Text: "S* .*\nC: USER ann\nC: PASS " + strings.Repeat("x", 4097) + "\nS* -ERR \\[SYS/PERM\\] .*\nC-\nS-",
-			Log: []string{"INFO: LOGIN REFUSED, method=LOGIN, " + where + ": name or password too long, at most 1024 and 4096 bytes are taken",
+		{Name: "too long", Text: "S* .*\nC: USER ann\nC: PASS " + strings.Repeat("x", 4097) +
+			"\nS* -ERR \\[SYS/PERM\\] .*\nC-\nS-",
+			Log: []string{"INFO: LOGIN REFUSED, method=LOGIN, " + where +
+				": name or password too long, at most 1024 and 4096 bytes are taken",
 				"DEBUG: Disconnected, " + where}},
 		{Name: "cancelled", Text: "S* .*\nC: AUTH PLAIN\nS* \\+ \nC: *\nS* -ERR .*\nC-\nS-",
 			Log: []string{"DEBUG: Disconnected, " + where}},
 		{Name: "trouble", Text: "S* .*\nC: USER carl\nC: PASS x\nS* -ERR .*\nC-\nS-",
-			Log: []string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " + where}},
+			Log: []string{"WARN: authentication error, " + where + ": database down", "DEBUG: Disconnected, " +
+				where}},
 		{Name: "here", Text: "S* .*\nC: USER ann\nC: PASS sec ret\nS* .*local.*\nC-\nS* .*end\nS-",
 			Log: []string{"WARN: proxy enabled, but no proxy host defined for ann"}, Status: -1},
 	})
@@ -82,7 +85,8 @@ func TestTimeIsUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
+			s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1",
+				"LOGIN_MAX_COMMANDS": "1000000"}})
 			start := time.Now()
 			io.WriteString(s.Conn, said)
 			if name == "always the same" {
@@ -112,7 +116,8 @@ func TestStop(t *testing.T) {
 		r := transcript.Play(t, s.Conn, "S* .*")
 		s.Stop()
 		r.MustPlay(t, "S: "+textShutdown+"\nS-")
-		if status := s.Wait(t); status != exitOK || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+		if status := s.Wait(t); status != exitOK ||
+			!strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
 	})
@@ -127,7 +132,8 @@ func TestStop(t *testing.T) {
 		<-asked
 		s.Stop()
 		r.MustPlay(t, "S: "+textShutdown+"\nS-")
-		if status := s.Wait(t); status != exitOK || !strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
+		if status := s.Wait(t); status != exitOK ||
+			!strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
 	})
@@ -140,7 +146,8 @@ func TestHostile(t *testing.T) {
 		s := front().Begin(t, fronttest.Options{})
 		megabyte := strings.Repeat("A", 1<<20)
 		go io.WriteString(s.Conn, "USER "+megabyte+"\r\nPASS x\r\n"+megabyte+"\r\nUSER ann\r\nPASS "+megabyte+
-			"\r\nAUTH PLAIN "+megabyte+"\r\nAUTH LOGIN\r\n"+megabyte+"\r\nAUTH LOGIN "+strings.Repeat("A", 12000)+"\r\nYQ==\r\nQUIT\r\n")
+			"\r\nAUTH PLAIN "+megabyte+"\r\nAUTH LOGIN\r\n"+megabyte+"\r\nAUTH LOGIN "+strings.Repeat("A",
+			12000)+"\r\nYQ==\r\nQUIT\r\n")
 		transcript.Play(t, s.Conn, `
 			S: +OK Hello there.
 			S: -ERR Line too long.
@@ -171,7 +178,8 @@ func TestHostile(t *testing.T) {
 	})
 	t.Run("does not read", func(t *testing.T) {
 		t.Parallel()
-		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1", "LOGIN_MAX_COMMANDS": "1000000"}})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_TIMEOUT": "1",
+			"LOGIN_MAX_COMMANDS": "1000000"}})
 		io.WriteString(s.Conn, strings.Repeat("CAPA\r\n", 5000))
 		s.Wait(t)
 	})
@@ -204,7 +212,8 @@ func TestParseLine(t *testing.T) {
 
 // FuzzParseLine: nothing is lost or added but blanks in front and the case of the name.
 func FuzzParseLine(f *testing.F) {
-	for _, seed := range []string{"USER ann", "PASS  sec ret ", "\tcapa", "AUTH PLAIN =", "", " ", "quit\x00", "ſtls x"} {
+	for _, seed := range []string{"USER ann", "PASS  sec ret ", "\tcapa", "AUTH PLAIN =", "", " ", "quit\x00",
+		"ſtls x"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -239,7 +248,8 @@ func FuzzSession(f *testing.F) {
 		if len(said) > 20_000 || strings.Contains(string(said), "sec ret") {
 			return
 		}
-		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"POP3AUTH": "PLAIN LOGIN CRAM-MD5", "POP3_PROXY": "0"}})
+		s := front().Begin(t, fronttest.Options{Settings: map[string]string{"POP3AUTH": "PLAIN LOGIN CRAM-MD5",
+			"POP3_PROXY": "0"}})
 		answer := s.Say(t, said)
 		if !strings.HasPrefix(answer, "+OK Hello there.\r\n") || !strings.HasSuffix(answer, "\r\n") {
 			t.Errorf("answer %q", answer)
@@ -251,7 +261,8 @@ func FuzzSession(f *testing.F) {
 func TestHalfChanged(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{DropRoot: local.ErrChanged})
 	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+textTemporary+"\nS-")
-	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
+	if status := s.Wait(t); status != exitFailed ||
+		!strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
 		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
 }
@@ -259,8 +270,9 @@ func TestHalfChanged(t *testing.T) {
 // Good commands and bad ones, right and wrong: one too many ends the session, and the log names the setting.
 func TestTooManyCommands(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"LOGIN_MAX_COMMANDS": "4"}})
-	transcript.Play(t, s.Conn, "S* .*\nC: LANG\nS* .*\nC: x\nS* -ERR.*\nC: USER ann\nS* .*\nC: PASS x\nS* -ERR.*\n"+
-		"C: LANG\nS: -ERR Too many commands without a login.\nS-")
+	transcript.Play(t, s.Conn,
+		"S* .*\nC: LANG\nS* .*\nC: x\nS* -ERR.*\nC: USER ann\nS* .*\nC: PASS x\nS* -ERR.*\n"+
+			"C: LANG\nS: -ERR Too many commands without a login.\nS-")
 	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
 	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), want) {
 		t.Errorf("status %d, log\n%s", status, s.Log)
@@ -271,11 +283,15 @@ func TestTooManyCommands(t *testing.T) {
 func TestLongPassword(t *testing.T) {
 	long := strings.Repeat("p", sasl.MaxPassword+1)
 	s := front().Begin(t, fronttest.Options{})
-	transcript.Play(t, s.Conn, "S* .*\nC: USER ann\nS* .*\nC: PASS "+long+"\nS: -ERR [SYS/PERM] Mail server cannot open the mailbox, please call the postmaster\n"+
-		"C: AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+long))+"\nS: -ERR [SYS/PERM] Mail server cannot open the mailbox, please call the postmaster\n"+
-		"C: USER carl\nS* .*\nC: PASS "+long+"\nS: -ERR [SYS/PERM] Mail server cannot open the mailbox, please call the postmaster\nC: QUIT\nS* .*\nS-") // carl's database is down
+	transcript.Play(t, s.Conn,
+		"S* .*\nC: USER ann\nS* .*\nC: PASS "+long+"\nS: -ERR [SYS/PERM] Mail server cannot open the mailbox, "+
+			"please call the postmaster\n"+
+			"C: AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+long))+"\nS: -ERR [SYS/PERM] Mail server cannot open the mailbox, please call the postmaster\n"+
+			"C: USER carl\nS* .*\nC: PASS "+long+"\nS: -ERR [SYS/PERM] Mail server cannot open the mailbox, please "+
+			"call the postmaster\nC: QUIT\nS* .*\nS-") // carl's database is down
 	s.Wait(t)
-	if log := s.Log.String(); strings.Count(log, "LOGIN REFUSED") != 3 || strings.Contains(log, "authentication error") {
+	if log := s.Log.String(); strings.Count(log, "LOGIN REFUSED") != 3 ||
+		strings.Contains(log, "authentication error") {
 		t.Errorf("log\n%s", log)
 	}
 }

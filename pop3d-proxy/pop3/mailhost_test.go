@@ -77,7 +77,10 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: UTF8
 			S: -ERR Unknown command.`},
-		{name: "hangs up on utf8, which is needed", change: func(m *mailhost.Conn) { m.UTF8, m.User, m.LeaveOut = true, "änn", true },
+		{name: "hangs up on utf8, which is needed", change: func(m *mailhost.Conn) {
+			m.UTF8, m.User,
+				m.LeaveOut = true, "änn", true
+		},
 			step: mailhost.StepUTF8, server: `
 			S: +OK
 			C: UTF8
@@ -213,9 +216,12 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: PASS sec ret
 			S: -ERR: [IN-USE] locked`},
-		{name: "line break in the name", change: func(m *mailhost.Conn) { m.User = "ann\r\nDELE 1" }, step: mailhost.StepUser},
-		{name: "NUL in the password", change: func(m *mailhost.Conn) { m.Password = "a\x00b" }, step: mailhost.StepUser},
-		{name: "CR in the password", change: func(m *mailhost.Conn) { m.Password = "a\rb" }, step: mailhost.StepUser},
+		{name: "line break in the name", change: func(m *mailhost.Conn) { m.User = "ann\r\nDELE 1" },
+			step: mailhost.StepUser},
+		{name: "NUL in the password", change: func(m *mailhost.Conn) { m.Password = "a\x00b" },
+			step: mailhost.StepUser},
+		{name: "CR in the password", change: func(m *mailhost.Conn) { m.Password = "a\rb" },
+			step: mailhost.StepUser},
 		{name: "no password", change: func(m *mailhost.Conn) { m.Password = "" }, step: mailhost.StepUser},
 		{name: "no name", change: func(m *mailhost.Conn) { m.User = "" }, step: mailhost.StepUser},
 		{name: "master", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" }, server: `
@@ -246,7 +252,10 @@ func TestMailhost(t *testing.T) {
 			S: +
 			C~ dXV1dXV1.*
 			S: +OK`},
-		{name: "master, long, accepted unseen", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", long },
+		{name: "master, long, accepted unseen", change: func(m *mailhost.Conn) {
+			m.User, m.Authzid = "master",
+				long
+		},
 			step: mailhost.StepLogin, server: `
 			S: +OK
 			C: CAPA
@@ -291,7 +300,10 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C: AUTH PLAIN
 			S: -ERR what?`},
-		{name: "master, NUL in the account", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "a\x00b" },
+		{name: "master, NUL in the account", change: func(m *mailhost.Conn) {
+			m.User, m.Authzid = "master",
+				"a\x00b"
+		},
 			step: mailhost.StepLogin, server: "S: +OK\nC: CAPA\nS: -ERR"},
 		{name: "xclient", change: func(m *mailhost.Conn) { m.Config.Forward, m.Hops = config.ForwardXCLIENT, 4 }, server: `
 			S: +OK

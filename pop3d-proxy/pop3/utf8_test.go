@@ -15,14 +15,16 @@ import (
 func TestHangsUpOnUTF8(t *testing.T) {
 	var visits atomic.Int32
 	first := fronttest.Mailhost(t, "S: +OK\nC: UTF8\nS-")
-	second := fronttest.Mailhost(t, "S: +OK\nC: USER bob\nS: +OK\nC: PASS geheim\nS: +OK in\nC: STAT\nS: +OK 0 0\nC-\nS-")
-	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"POP3_UTF8": "YES"}, Mailhost: func(conn *net.UnixConn) {
-		if visits.Add(1) == 1 {
-			first(conn)
-			return
-		}
-		second(conn)
-	}})
+	second := fronttest.Mailhost(t,
+		"S: +OK\nC: USER bob\nS: +OK\nC: PASS geheim\nS: +OK in\nC: STAT\nS: +OK 0 0\nC-\nS-")
+	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"POP3_UTF8": "YES"},
+		Mailhost: func(conn *net.UnixConn) {
+			if visits.Add(1) == 1 {
+				first(conn)
+				return
+			}
+			second(conn)
+		}})
 	transcript.Play(t, s.Conn, "S* .*\nC: UTF8\nS* .*\nC: USER bob\nC: PASS geheim\nS* .*\nS: +OK Connected to proxy server.\nC: STAT\nS: +OK 0 0\nC-\nS-")
 	if status := s.Wait(t); status != 0 || visits.Load() != 2 {
 		t.Errorf("status %d, %d visits\n%s", status, visits.Load(), s.Log)

@@ -117,7 +117,8 @@ func TestCourierDaemon(t *testing.T) {
 	if mailhost, _ := a.Options.Get("mailhost"); mailhost != "127.0.0.2" {
 		t.Errorf("options %q", a.Options)
 	}
-	if a, err := client.Authenticate(ctx, harness.CRAMRequest("imap", authlib.AuthCRAMSHA256, "ann@example.org", "secret")); err != nil ||
+	if a, err := client.Authenticate(ctx, harness.CRAMRequest("imap", authlib.AuthCRAMSHA256, "ann@example.org",
+		"secret")); err != nil ||
 		a.ClearPassword != "" {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -132,10 +133,12 @@ func TestCourierDaemon(t *testing.T) {
 			t.Errorf("%.40q: %v", req.Password, err)
 		}
 	}
-	if _, err := client.Lookup(ctx, &authlib.LookupRequest{Service: "imap", User: "ann@example.org"}); err != nil {
+	if _, err := client.Lookup(ctx,
+		&authlib.LookupRequest{Service: "imap", User: "ann@example.org"}); err != nil {
 		t.Error(err)
 	}
-	if err := client.ChangePassword(ctx, &authlib.PasswordRequest{Service: "imap", User: "ann@example.org", OldPassword: "x", NewPassword: "y"}); !errors.Is(
+	if err := client.ChangePassword(ctx, &authlib.PasswordRequest{Service: "imap", User: "ann@example.org",
+		OldPassword: "x", NewPassword: "y"}); !errors.Is(
 		err,
 		authlib.ErrRefused,
 	) {

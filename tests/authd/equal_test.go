@@ -86,7 +86,8 @@ func TestEqualAnswers(t *testing.T) {
 					if strings.HasPrefix(name, "bulk") {
 						continue
 					}
-					for _, kind := range []authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA1, authlib.AuthCRAMSHA256} {
+					for _, kind := range []authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA1,
+						authlib.AuthCRAMSHA256} {
 						for _, pw := range []string{"secret", "wrong"} {
 							req := harness.CRAMRequest(service, kind, name, pw)
 							if service == "pop3" { // some clients write the digest so
@@ -162,9 +163,12 @@ func TestEqualPasswords(t *testing.T) {
 		client := &authlib.Client{}
 		var got []string
 		for _, test := range []struct{ service, user, old string }{
-			{"imap", "a@x.org", "secret"}, {"imap", "sys", "wrong"}, {"imap", "sys", "secret"}, {"imap", "svc", "imapsecret"}, {"pop3", "svc", "secret"},
-			{"imap", "six", "secret"}, {"imap", "yes", "secret"}, {"imap", "sha", "secret"}, {"imap", "des", "secret"}, {"imap", "nopw", ""},
-			{"imap", "nobody", "x"}, {"imap", "with space", "secret"}, {"imap", "ünï", "secret"}, {"pop3", "onlyimap", "imapsecret"},
+			{"imap", "a@x.org", "secret"}, {"imap", "sys", "wrong"}, {"imap", "sys", "secret"}, {"imap", "svc",
+				"imapsecret"}, {"pop3", "svc", "secret"},
+			{"imap", "six", "secret"}, {"imap", "yes", "secret"}, {"imap", "sha", "secret"}, {"imap", "des",
+				"secret"}, {"imap", "nopw", ""},
+			{"imap", "nobody", "x"}, {"imap", "with space", "secret"}, {"imap", "ünï", "secret"}, {"pop3", "onlyimap",
+				"imapsecret"},
 		} {
 			err := client.ChangePassword(
 				ctx,

@@ -40,7 +40,8 @@ func TestNoDescriptors(t *testing.T) {
 	}
 	limit := func(n uint64) {
 		t.Helper()
-		if err := unix.Prlimit(p.Cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: 1024}, nil); err != nil {
+		if err := unix.Prlimit(p.Cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: 1024},
+			nil); err != nil {
 			t.Fatal(err)
 		}
 	}

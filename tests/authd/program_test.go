@@ -120,7 +120,8 @@ func TestSignals(t *testing.T) {
 	if got := login(client); got != "ann " {
 		t.Error(got)
 	}
-	if _, err := client.Lookup(context.Background(), &authlib.LookupRequest{Service: "imap", User: "nobody"}); err == nil ||
+	if _, err := client.Lookup(context.Background(),
+		&authlib.LookupRequest{Service: "imap", User: "nobody"}); err == nil ||
 		errors.Is(err, authlib.ErrRefused) {
 		t.Errorf("got %v", err)
 	}

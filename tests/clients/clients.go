@@ -68,14 +68,16 @@ var subjectLine = regexp.MustCompile(`(?m)^Subject: (.*?)\r?$`)
 // run runs a client with a home of its own and a time limit, and returns its standard output.
 func run(dir string, stdin string, name string, args ...string) (string, error) {
 	cmd := exec.Command("/usr/bin/timeout", append([]string{"-k", "1", "60", name}, args...)...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "LC_ALL=C", "USER=root", "FETCHMAILHOME=" + dir}
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "LC_ALL=C", "USER=root",
+		"FETCHMAILHOME=" + dir}
 	cmd.Dir = dir
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s after %v: %w\n%s%s", name, time.Since(start).Round(time.Millisecond), err, errs.String(), out.String())
+		return "", fmt.Errorf("%s after %v: %w\n%s%s", name, time.Since(start).Round(time.Millisecond), err,
+			errs.String(), out.String())
 	}
 	return out.String(), nil
 }

@@ -19,7 +19,8 @@ func fetchmail(protocol string) func(testing.TB, string, Server) (string, error)
 		config := configure(t, dir, "fetchmailrc", fmt.Sprintf(
 			"poll %s protocol %s port %s auth password user %s password %s keep fetchall %s mda \"cat >>%s/got\"\n",
 			host, protocol, port, fetchmailQuote(s.User), fetchmailQuote(s.Password), s.fetchmailTLS(), dir))
-		if out, err := run(dir, "", "fetchmail", "--nosyslog", "--nodetach", "--pidfile", filepath.Join(dir, "pid"), "-f", config); err != nil {
+		if out, err := run(dir, "", "fetchmail", "--nosyslog", "--nodetach", "--pidfile", filepath.Join(dir, "pid"),
+			"-f", config); err != nil {
 			return out, err
 		}
 		return texts(t, dir), nil

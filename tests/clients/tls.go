@@ -45,5 +45,6 @@ func (s Server) mpopTLS() string {
 
 func (s Server) muttTLS() string {
 	verify := "set ssl_ca_certificates_file=\"" + s.Trust + "\"\n"
-	return s.settings("set ssl_starttls=no ssl_force_tls=no", verify+"set ssl_starttls=yes ssl_force_tls=yes", verify)
+	return s.settings("set ssl_starttls=no ssl_force_tls=no", verify+"set ssl_starttls=yes ssl_force_tls=yes",
+		verify)
 }

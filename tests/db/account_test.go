@@ -58,7 +58,8 @@ var table = sync.OnceValues(func() (all []account, err error) {
 		a.uid, a.gid = max(a.uid, 0), max(a.gid, 0) // -1 means 0
 		all = append(all, a)
 	}
-	for _, scheme := range []string{"$1$", "$5$", "$6$", "$2b$", "$y$", "{MD5}", "{MD5RAW}", "{SHA}", "{SHA256}", "{SHA512}", "{SSHA}", "{SSHA256}", "{SSHA512}"} {
+	for _, scheme := range []string{"$1$", "$5$", "$6$", "$2b$", "$y$", "{MD5}", "{MD5RAW}", "{SHA}", "{SHA256}",
+		"{SHA512}", "{SSHA}", "{SSHA256}", "{SSHA512}"} {
 		hash, err := password.Hash(cmp.Or(lowCost[scheme], scheme), "hash secret")
 		if err != nil {
 			return nil, err
@@ -92,7 +93,8 @@ var table = sync.OnceValues(func() (all []account, err error) {
 	add(account{login: "user@default.org", clear: "clear secret", secret: "clear secret"})
 	add(account{login: "Jürgen.Müller@exämple.com", clear: "sécret", secret: "sécret", name: "Jürgen Müller"})
 	add(account{login: "日本@example.com", clear: "秘密", secret: "秘密"})
-	for _, odd := range []string{"o'brien", `back\slash`, `end\`, "per%cent", "under_score", "st*r", "par)en", "par(en", `dou"ble`, "semi;colon",
+	for _, odd := range []string{"o'brien", `back\slash`, `end\`, "per%cent", "under_score", "st*r", "par)en",
+		"par(en", `dou"ble`, "semi;colon",
 		"two  blanks", "dollar$(domain)", "back`tick", "hash#tag", "slash/es", "a&b|c", "$q$", "comma,equal=plus+", "<angle>", "--dash"} {
 		add(account{login: odd + "@example.com", clear: "pass " + odd, secret: "pass " + odd})
 	}

@@ -198,7 +198,8 @@ func sqlScenarios(all []account, prefix string) []scenario {
 			"select, NULLs",
 			set(
 				"X_SELECT_CLAUSE",
-				"SELECT id, NULL, clear, uid, gid, home, NULL, NULL, NULL, NULL FROM passwd WHERE id='$(local_part)@$(domain)'",
+				"SELECT id, NULL, clear, uid, gid, home, NULL, NULL, NULL, NULL FROM passwd WHERE "+
+					"id='$(local_part)@$(domain)'",
 			),
 			users,
 			nil,
@@ -302,7 +303,8 @@ func TestMariaDB(t *testing.T) {
 		if list[i].name == "delivery" {
 			list[i].differ = func(q question, courier, ours string) string {
 				if q.service == "courier" && strings.Replace(ours, `maildir="1000S"`, `maildir=""`, 1) == courier {
-					return "Courier's MySQL module loses MYSQL_DEFAULTDELIVERY, its PostgreSQL module does not lose PGSQL_DEFAULTDELIVERY"
+					return "Courier's MySQL module loses MYSQL_DEFAULTDELIVERY, its PostgreSQL module does not lose " +
+						"PGSQL_DEFAULTDELIVERY"
 				}
 				return ""
 			}
@@ -423,7 +425,8 @@ func bound(q question, courier, ours string) string {
 func handles(q question, courier, ours string) string {
 	switch {
 	case strings.HasPrefix(q.user, "o(dd)*"):
-		return "Courier puts the handle into the second filter as it is, and returns the address filter-escaped (spec/auth.md section 5)"
+		return "Courier puts the handle into the second filter as it is, and returns the address filter-escaped " +
+			"(spec/auth.md section 5)"
 	case !strings.Contains(q.user, "@") && courier == "temporary failure" && ours == "refused":
 		return "Courier takes a name without a realm for an outage"
 	}

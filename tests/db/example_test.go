@@ -40,7 +40,8 @@ func TestSamples(t *testing.T) {
 		}
 		settle()
 		p.compare(t, questions, nil)
-		for user, host := range map[string]string{"anna@example.com": "mail1.example.com", "bert@example.com": "mail2.example.com:1143"} {
+		for user, host := range map[string]string{"anna@example.com": "mail1.example.com",
+			"bert@example.com": "mail2.example.com:1143"} {
 			if got := ask(p.ours, question{"pre", "imap", user, ""}); !strings.Contains(got, want+host+`"`) {
 				t.Errorf("%s: %s: %s", module, user, got)
 			}

@@ -175,7 +175,8 @@ func TestMute(t *testing.T) {
 			t.Fatal(d.module, got)
 		}
 		d.server.Freeze(t)
-		for _, q := range []question{login, {"cram-md5", "imap", "both@example.com", "other"}, {"pre", "imap", "both@example.com", ""}} {
+		for _, q := range []question{login, {"cram-md5", "imap", "both@example.com", "other"},
+			{"pre", "imap", "both@example.com", ""}} {
 			wg.Go(func() {
 				start := time.Now()
 				if got := ask(c, q); got != "temporary failure" || time.Since(start) > 15*time.Second {

@@ -150,7 +150,8 @@ func questionsFor(all []account) (list []question) {
 		}
 		list = append(list, question{"pre", "imap", a.login, ""})
 	}
-	for _, user := range []string{"nobody@example.com", "", "@", "@example.com", "user", "user@", "bare", "bare@", "CLEAR@example.com", " clear@example.com",
+	for _, user := range []string{"nobody@example.com", "", "@", "@example.com", "user", "user@", "bare",
+		"bare@", "CLEAR@example.com", " clear@example.com",
 		"clear@example.com ", "a@b@c", strings.Repeat("x", 300)} {
 		list = append(list, question{"login", "imap", user, "clear secret"}, question{"pre", "imap", user, ""})
 	}

@@ -73,20 +73,24 @@ func TestChangePassword(t *testing.T) {
 				t.Errorf("both columns: %s", got)
 			}
 			// The default UPDATE has the WHERE clause: this account exists twice.
-			key := map[string]string{"authpgsql": "alter table passwd drop constraint passwd_pkey;", "authmysql": "alter table passwd drop primary key;"}[d.module]
+			key := map[string]string{"authpgsql": "alter table passwd drop constraint passwd_pkey;",
+				"authmysql": "alter table passwd drop primary key;"}[d.module]
 			d.server.SQL(t, key+"insert into passwd (id, crypt, clear, uid, gid, home, server) values "+
 				"('twin','','one',1,1,'/1','one'),('twin','','two',2,2,'/2','two');")
 			reload(t, d.base.with(settings{prefix + "WHERE_CLAUSE": "server='two' OR server='three'"}), file)
 			expect(t, "twin", "two", "new two", "ok")
-			if got := strings.TrimSpace(d.server.SQL(t, "select clear from passwd where id='twin' and server='one'")); got != "one" {
+			if got := strings.TrimSpace(d.server.SQL(t,
+				"select clear from passwd where id='twin' and server='one'")); got != "one" {
 				t.Errorf("the twin's password is %q now", got)
 			}
 			reload(t, d.base.with(settings{prefix + "CLEAR_PWFIELD": ""}), file)
 			expect(t, "hash-sha@example.com", "hash secret", awkward, "ok")
-			if got := strings.TrimSpace(d.server.SQL(t, "select clear from passwd where id='hash-sha@example.com'")); got != "" {
+			if got := strings.TrimSpace(d.server.SQL(t,
+				"select clear from passwd where id='hash-sha@example.com'")); got != "" {
 				t.Errorf("clear column without CLEAR_PWFIELD: %q", got)
 			}
-			clause := "UPDATE passwd SET clear='$(newpass)', crypt='$(newpass_crypt)' WHERE id='$(local_part)@$(domain)'"
+			clause := "UPDATE passwd SET clear='$(newpass)', crypt='$(newpass_crypt)' WHERE " +
+				"id='$(local_part)@$(domain)'"
 			reload(t, d.base.with(settings{prefix + "CHPASS_CLAUSE": clause}), file)
 			expect(t, "st*r@example.com", "pass st*r", awkward, "ok")
 			expect(t, `back\slash@example.com`, `pass back\slash`, awkward, "ok")
@@ -104,8 +108,9 @@ func TestChangePassword(t *testing.T) {
 				t,
 				d.base.with(
 					settings{
-						prefix + "USER_TABLE":    "",
-						prefix + "SELECT_CLAUSE": "SELECT id, crypt, clear, uid, gid, home FROM passwd WHERE id='$(local_part)@$(domain)'",
+						prefix + "USER_TABLE": "",
+						prefix + "SELECT_CLAUSE": "SELECT id, crypt, clear, uid, gid, home FROM passwd WHERE " +
+							"id='$(local_part)@$(domain)'",
 					},
 				),
 				file,
@@ -134,12 +139,15 @@ access to * by * read`},
 			},
 		),
 	)
-	for _, q := range []question{{"login", "imap", "bench@example.com", ""}, {"cram-md5", "imap", "clear@example.com", "clear secret"}, {"login", "imap", "bench@example.com", "wrong"}} {
+	for _, q := range []question{{"login", "imap", "bench@example.com", ""},
+		{"cram-md5", "imap", "clear@example.com", "clear secret"}, {"login", "imap", "bench@example.com",
+			"wrong"}} {
 		if got := ask(c, q); got != "refused" {
 			t.Errorf("%s: %s", q, got)
 		}
 	}
-	for _, step := range [][3]string{{"wrong", "x", "refused"}, {"", "x", "refused"}, {"both secret", "new one", "ok"}, {"both secret", "x", "refused"}, {"new one", "newer", "ok"}} {
+	for _, step := range [][3]string{{"wrong", "x", "refused"}, {"", "x", "refused"},
+		{"both secret", "new one", "ok"}, {"both secret", "x", "refused"}, {"new one", "newer", "ok"}} {
 		if got := change(t, c, "bench@example.com", step[0], step[1]); got != step[2] {
 			t.Errorf("%q: %s", step, got)
 		}

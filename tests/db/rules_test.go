@@ -58,7 +58,8 @@ func TestSettingsFile(t *testing.T) {
 				settle()
 			}
 			for _, broken := range []struct{ text, line string }{
-				{"", `MARKER.*stay in force`}, {text[:len(text)/2], `MARKER.*stay in force`}, {"##NAME: MARKER:\n", `(is not set|must be set).*stay in force`},
+				{"", `MARKER.*stay in force`}, {text[:len(text)/2], `MARKER.*stay in force`}, {"##NAME: MARKER:\n",
+					`(is not set|must be set).*stay in force`},
 			} {
 				put(broken.text, 0o600)
 				for range 3 {
@@ -90,7 +91,8 @@ func TestMistakesAreTemporary(t *testing.T) {
 			"authmysql": {"MYSQL_USER_TABLE": "nowhere"}, "authldap": {"LDAP_BINDPW": "wrong"},
 		}
 		c, p, folder := d.start(t, d.base.with(mistakes[d.module]))
-		for _, q := range []question{login, {"pre", "imap", "bench@example.com", ""}, {"cram-sha256", "pop3", "both@example.com", "other"}} {
+		for _, q := range []question{login, {"pre", "imap", "bench@example.com", ""},
+			{"cram-sha256", "pop3", "both@example.com", "other"}} {
 			want(t, c, q, "temporary failure")
 		}
 		if n, err := count(t, c); err == nil || n != 0 {
@@ -124,7 +126,8 @@ func TestConnectionsEndedByServer(t *testing.T) {
 	list := databases(t, "127.0.13")
 	pg, my := list[0], list[1]
 	c, _, _ := pg.start(t, pg.base)
-	for _, sql := range []string{"select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname='mail'",
+	for _, sql := range []string{"select pg_terminate_backend(pid) from pg_stat_activity where pid <> " +
+		"pg_backend_pid() and datname='mail'",
 		"alter table passwd add column more text; alter table passwd alter column maildir type text", "alter table passwd drop column more"} {
 		want(t, c, login, "address=")
 		pg.server.SQL(t, sql)
@@ -140,7 +143,8 @@ func TestConnectionsEndedByServer(t *testing.T) {
 			},
 		),
 	)
-	for _, sql := range []string{"select concat('kill ', id, ';') from information_schema.processlist where user='mail'", "alter table passwd add column more text"} {
+	for _, sql := range []string{"select concat('kill ', id, ';') from information_schema.processlist where " +
+		"user='mail'", "alter table passwd add column more text"} {
 		want(t, c, login, `options="a=10`)
 		if kills := my.server.SQL(t, sql); kills != "" {
 			my.server.SQL(t, kills)
@@ -149,10 +153,12 @@ func TestConnectionsEndedByServer(t *testing.T) {
 	}
 	my.server.SQL(
 		t,
-		"create procedure who(l varchar(100), d varchar(100)) select id, crypt, clear, uid, gid, home from passwd where id = concat(l, '@', d)",
+		"create procedure who(l varchar(100), d varchar(100)) select id, crypt, clear, uid, gid, home from "+
+			"passwd where id = concat(l, '@', d)",
 	)
 	for _, changes := range []settings{
-		{"MYSQL_SELECT_CLAUSE": "CALL who('$(local_part)', '$(domain)')"}, {"MYSQL_OPT": "32"}, {"MYSQL_SERVER": "", "MYSQL_SOCKET": my.server.Dir + "/s"},
+		{"MYSQL_SELECT_CLAUSE": "CALL who('$(local_part)', '$(domain)')"}, {"MYSQL_OPT": "32"}, {"MYSQL_SERVER": "",
+			"MYSQL_SOCKET": my.server.Dir + "/s"},
 	} {
 		reload(t, my.base.with(changes), filepath.Join(folder, "authmysqlrc"))
 		want(t, c, login, "address=")

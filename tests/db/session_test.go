@@ -56,7 +56,8 @@ func TestSessions(t *testing.T) {
 	pg.SQL(t, sqlTable(sessionUsers, false))
 	my.SQL(t, sqlTable(sessionUsers, true))
 	dir := directory(t, "127.0.10.3", sessionUsers, harness.LDAPOptions{})
-	for i, d := range []database{{"authpgsql", pg, pgsqlSettings(pg), nil}, {"authmysql", my, mysqlSettings(my), nil}, {"authldap", dir, ldapSettings(dir), nil}} {
+	for i, d := range []database{{"authpgsql", pg, pgsqlSettings(pg), nil},
+		{"authmysql", my, mysqlSettings(my), nil}, {"authldap", dir, ldapSettings(dir), nil}} {
 		_, _, folder := d.start(t, d.base)
 		addr := fmt.Sprintf("127.0.10.%d", 31+i)
 		env := harness.Env{

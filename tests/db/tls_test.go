@@ -102,7 +102,8 @@ func TestTLS(t *testing.T) {
 		d := harness.Postgres(t, "127.0.8.1", "ssl=on", "ssl_cert_file="+ca+"/cert.pem",
 			"ssl_key_file="+ca+"/key.pem", "ssl_ca_file="+ca+"/ca.pem")
 		d.SQL(t, sqlTable(all, false)+"create role tlsonly login password 'x'; grant select on passwd to tlsonly;"+
-			"create view encrypted as select p.* from passwd p join pg_stat_ssl s on s.pid = pg_backend_pid() and s.ssl;")
+			"create view encrypted as select p.* from passwd p join pg_stat_ssl s on s.pid = pg_backend_pid() and "+
+			"s.ssl;")
 		base := pgsqlSettings(d)
 		with := func(more string) way {
 			return way{

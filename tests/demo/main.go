@@ -34,7 +34,8 @@ func run(ctx context.Context, args []string, once bool, stdout, stderr io.Writer
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	bin := flags.String("bin", "bin", "`folder` of imapd-proxy and authdaemond")
-	listen := flags.String("listen", "127.0.0.1:1143", "address of the proxy; another port is taken when this one is not free")
+	listen := flags.String("listen", "127.0.0.1:1143",
+		"address of the proxy; another port is taken when this one is not free")
 	if err := flags.Parse(args); err != nil {
 		return 1
 	}
@@ -48,8 +49,10 @@ func run(ctx context.Context, args []string, once bool, stdout, stderr io.Writer
 // users are the accounts of the demonstration. Each lives on a server of his own.
 func users() []user {
 	return []user{
-		{name: "ann@example.com", password: "ann's secret", folder: "Projects", subject: "Welcome to server one, Ann"},
-		{name: "bob@example.com", password: "bob's secret", folder: "Holidays", subject: "Welcome to server two, Bob"},
+		{name: "ann@example.com", password: "ann's secret", folder: "Projects",
+			subject: "Welcome to server one, Ann"},
+		{name: "bob@example.com", password: "bob's secret", folder: "Holidays",
+			subject: "Welcome to server two, Bob"},
 	}
 }
 

@@ -74,7 +74,8 @@ func (o *output) section(title string) { o.printf("\n%s", title) }
 // byHand says how to try it.
 func (o *output) byHand(addr string, accounts []user) {
 	host, port, _ := net.SplitHostPort(addr)
-	o.printf("\nThe proxy stays up. Connect by hand:  nc -C %s %s  (or: telnet %s %s), then type", host, port, host, port)
+	o.printf("\nThe proxy stays up. Connect by hand:  nc -C %s %s  (or: telnet %s %s), then type", host, port,
+		host, port)
 	for _, u := range accounts {
 		o.printf("  a1 LOGIN %s %q", u.name, u.password)
 	}

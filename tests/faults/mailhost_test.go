@@ -119,7 +119,8 @@ var faults = []fault{
 	},
 	{
 		name: "bare line feeds",
-		imap: "S= \"* OK [CAPABILITY IMAP4rev1] hello\\n\"\nC~ (?P<tag>\\S+) LOGIN .*\nS= \"${tag} OK in\\n\"\n" + echo,
+		imap: "S= \"* OK [CAPABILITY IMAP4rev1] hello\\n\"\nC~ (?P<tag>\\S+) LOGIN .*\nS= \"${tag} OK in\\n\"\n" +
+			echo,
 		pop3: "S= \"+OK hello\\n\"\nC~ USER .*\nS= \"+OK\\n\"\nC~ PASS .*\nS= \"+OK\\n\"\n" + echo, want: loggedIn,
 	},
 	{

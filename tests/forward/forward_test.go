@@ -55,7 +55,8 @@ func play(t *testing.T, addr, text string, funcs map[string]func(map[string]stri
 func TestAddress(t *testing.T) {
 	var accounts, userdb []harness.Account
 	for name, where := range map[string]string{
-		"plain": mailhost, "imap-header": mailhost + ":10143", "pop3-header": mailhost + ":10110", "distrusted": unbelieving,
+		"plain": mailhost, "imap-header": mailhost + ":10143", "pop3-header": mailhost +
+			":10110", "distrusted": unbelieving,
 	} {
 		a := harness.Account{Name: name, Password: "geheim", Home: harness.NewHome(t)}
 		accounts = append(accounts, a)

@@ -51,7 +51,8 @@ func dependOnSources(t testing.TB, root string) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") || path == filepath.Join(root, "tests")) && path != root:
+		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") || path == filepath.Join(root, "tests")) &&
+			path != root:
 			return filepath.SkipDir
 		case strings.HasSuffix(path, ".go") || d.Name() == "go.mod":
 			f, err := os.Open(path)

@@ -149,7 +149,8 @@ func underSettings(o TCPD, args []string) *exec.Cmd {
 	script := ""
 	if !o.Clean {
 		script = fmt.Sprintf(
-			"set -a; . /etc/courier/%[1]s; . /etc/courier/%[1]s-ssl; IMAP_STARTTLS=$IMAPDSTARTTLS; POP3_STARTTLS=$POP3_STARTTLS; ",
+			"set -a; . /etc/courier/%[1]s; . /etc/courier/%[1]s-ssl; IMAP_STARTTLS=$IMAPDSTARTTLS; "+
+				"POP3_STARTTLS=$POP3_STARTTLS; ",
 			o.Config,
 		)
 	}

@@ -16,10 +16,11 @@ type DovecotOptions struct {
 	MasterUsers []Account // may log in on behalf of others: SASL PLAIN with an authorization identity
 	CertFile    string    // PEM; with it STARTTLS is offered and the TLS ports are open
 	KeyFile     string
-	RequireTLS  bool   // plaintext logins only under TLS
-	Trusted     string // login_trusted_networks, for example "127.0.0.0/8": whose word about the client's address counts
-	HAProxy     bool   // ports 10143 and 10110 take a PROXY header from 127.0.0.0/8
-	Extra       string // further lines of configuration
+	RequireTLS  bool // plaintext logins only under TLS
+	// login_trusted_networks, for example "127.0.0.0/8": whose word about the client's address counts
+	Trusted string
+	HAProxy bool   // ports 10143 and 10110 take a PROXY header from 127.0.0.0/8
+	Extra   string // further lines of configuration
 }
 
 // DovecotServer is a running Dovecot.

@@ -111,7 +111,8 @@ func TestLaunchers(t *testing.T) {
 	five.Program = []string{"/usr/bin/env"}
 	harness.Xinetd(t, five)
 	harness.Couriertcpd(t, harness.TCPD{Addr: "127.0.0.1", Port: 5006, Clean: true, Env: env, Program: program})
-	for port, want := range map[int]string{5001: "S: hello", 5002: "S: hello", 5003: "S: hello", 5004: "S: hello 1", 5005: `S~ (?s).*GREETING=hello\n.*`, 5006: "S: hello"} {
+	for port, want := range map[int]string{5001: "S: hello", 5002: "S: hello", 5003: "S: hello",
+		5004: "S: hello 1", 5005: `S~ (?s).*GREETING=hello\n.*`, 5006: "S: hello"} {
 		if port == 5005 {
 			if out, err := readAll(fmt.Sprintf("127.0.0.1:%d", port)); err != nil ||
 				!strings.Contains(out, "GREETING=hello\n") {

@@ -68,7 +68,8 @@ func MariaDB(t testing.TB, addr string, settings ...string) *Database {
 	d.up = func() bool { return client("select 1").Run() == nil }
 	d.shell = func(sql string) *exec.Cmd { return client(sql, "mail") }
 	d.launch(t)
-	if out, err := client("create database mail character set utf8mb4; create user mail@'%' identified by 'my''secret';" +
+	if out, err := client("create database mail character set utf8mb4; create user mail@'%' identified by " +
+		"'my''secret';" +
 		"grant all on *.* to mail@'%'").CombinedOutput(); err != nil {
 		t.Fatalf("create database: %v\n%s", err, out)
 	}

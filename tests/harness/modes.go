@@ -83,7 +83,8 @@ type ProxyOptions struct {
 	Env         Env
 	Bare        bool   // no settings but Env
 	LocalServer string // the program for accounts that are here, with the argument Maildir; empty: Courier's
-	Shipped     bool   // the programs as they are shipped, without the race detector: for much data and many sessions
+	// the programs as they are shipped, without the race detector: for much data and many sessions
+	Shipped bool
 }
 
 // ports are where a proxy listens, by the names that Proxy's methods take.

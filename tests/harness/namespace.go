@@ -40,7 +40,8 @@ func furnish(dir string) error {
 
 // names gives the island its own /etc/hosts, and a name server that is not there.
 func names(dir string) error {
-	for place, text := range map[string]string{hostsFile: basicHosts, "/etc/resolv.conf": "nameserver 127.0.0.53\n"} {
+	for place, text := range map[string]string{hostsFile: basicHosts,
+		"/etc/resolv.conf": "nameserver 127.0.0.53\n"} {
 		path := filepath.Join(dir, filepath.Base(place))
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return err
@@ -124,7 +125,8 @@ func privateDev(dir string) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	for link, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
+	for link, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0",
+		"stdout": "/proc/self/fd/1",
 		"stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"} {
 		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
 			return err

@@ -67,7 +67,10 @@ func OpenLDAP(t testing.TB, o LDAPOptions) *Database {
 	if o.TLS {
 		urls += " ldaps://" + o.Addr + ":636/"
 	}
-	d.start = func(t testing.TB) *Process { return Start(t, exec.Command("slapd", "-f", file, "-h", urls, "-d", "0")) }
+	d.start = func(t testing.TB) *Process {
+		return Start(t, exec.Command("slapd", "-f", file, "-h", urls, "-d",
+			"0"))
+	}
 	d.up = func() bool {
 		c, err := net.DialTimeout("tcp", o.Addr+":389", time.Second)
 		if err != nil {

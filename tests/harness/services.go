@@ -38,7 +38,8 @@ func authdaemond(t testing.TB, program, modules string, settings Env) *Service {
 		t.Fatal(err)
 	}
 	// The files may come later; the links show them then.
-	for _, name := range []string{"userdb", "userdb.dat", "userdbshadow.dat", "authmysqlrc", "authpgsqlrc", "authldaprc"} {
+	for _, name := range []string{"userdb", "userdb.dat", "userdbshadow.dat", "authmysqlrc", "authpgsqlrc",
+		"authldaprc"} {
 		if err := os.Symlink("/etc/courier/"+name, filepath.Join(s.Config, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,8 @@ func TestDebianCourier(t *testing.T) {
 	}
 	original := read(t, harness.CourierIMAPLogin)
 	t.Cleanup(func() {
-		for _, script := range []string{"/usr/sbin/imapd", "/usr/sbin/imapd-ssl", "/usr/sbin/pop3d", "/usr/sbin/pop3d-ssl"} {
+		for _, script := range []string{"/usr/sbin/imapd", "/usr/sbin/imapd-ssl", "/usr/sbin/pop3d",
+			"/usr/sbin/pop3d-ssl"} {
 			exec.Command(script, "stop").Run()
 		}
 	})
@@ -61,7 +62,8 @@ func TestDebianCourier(t *testing.T) {
 			log := harness.Syslog(t)
 			path := "/etc/courier/" + s.config + "-ssl"
 			write(t, path, read(t, path)+"SSLADDRESS="+proxy+"\nTLS_CERTFILE=/etc/mailproxy/"+s.config+".pem\n")
-			if err := os.Chmod("/etc/mailproxy/"+s.config+".pem", 0o644); err != nil { // couriertls reads it as courier
+			// couriertls reads it as courier
+			if err := os.Chmod("/etc/mailproxy/"+s.config+".pem", 0o644); err != nil {
 				t.Fatal(err)
 			}
 			start(t, "/usr/sbin/"+s.config+"-ssl", fmt.Sprintf("%s:%d", proxy, s.tlsPort()))
@@ -168,7 +170,8 @@ func recipe(t *testing.T, etc, commands string) {
 // Why there is a wrapper: when this fails, Go programs start under Debian's limit, and it can go.
 func TestWhyWrapper(t *testing.T) {
 	limited := `ulimit -v 131072; exec "$0" -version`
-	if out, err := exec.Command("/bin/sh", "-c", limited, harness.PlainBin(t, "imapd-proxy")).Output(); err == nil {
+	if out, err := exec.Command("/bin/sh", "-c", limited,
+		harness.PlainBin(t, "imapd-proxy")).Output(); err == nil {
 		t.Errorf("started: %s", out)
 	}
 }
@@ -188,7 +191,8 @@ func TestWrapperNotRoot(t *testing.T) {
 	if err == nil || string(out) != "* BYE Temporary problem, please try again later\r\n" ||
 		!strings.Contains(
 			stderr.String(),
-			"CRIT: imaplogin: cannot lift the address-space limit (no CAP_SYS_RESOURCE): set IMAP_ULIMITD= in /etc/courier/imapd\n",
+			"CRIT: imaplogin: cannot lift the address-space limit (no CAP_SYS_RESOURCE): set IMAP_ULIMITD= in "+
+				"/etc/courier/imapd\n",
 		) {
 		t.Errorf("%v, %q, %q", err, out, stderr.String())
 	}

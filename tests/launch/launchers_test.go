@@ -20,12 +20,15 @@ func TestLaunchers(t *testing.T) {
 			start    func(t *testing.T) *harness.Process
 		}{
 			{"couriertcpd", "::ffff:127.0.0.1", func(t *testing.T) *harness.Process {
-				return harness.Couriertcpd(t, harness.TCPD{Addr: proxy, Port: s.port, Config: s.config, Env: s.env(), Program: s.arguments(t)})
+				return harness.Couriertcpd(t, harness.TCPD{Addr: proxy, Port: s.port, Config: s.config, Env: s.env(),
+					Program: s.arguments(t)})
 			}},
 			{"tcpserver", "127.0.0.1", func(t *testing.T) *harness.Process { return harness.Tcpserver(t, listen()) }},
 			{"tcpsvd", "127.0.0.1", func(t *testing.T) *harness.Process { return harness.Tcpsvd(t, listen()) }},
-			{"systemd stdin", "::ffff:127.0.0.1", func(t *testing.T) *harness.Process { return harness.SystemdAccept(t, listen(), true) }},
-			{"systemd LISTEN_FDS", "::ffff:127.0.0.1", func(t *testing.T) *harness.Process { return harness.SystemdAccept(t, listen(), false) }},
+			{"systemd stdin", "::ffff:127.0.0.1",
+				func(t *testing.T) *harness.Process { return harness.SystemdAccept(t, listen(), true) }},
+			{"systemd LISTEN_FDS", "::ffff:127.0.0.1",
+				func(t *testing.T) *harness.Process { return harness.SystemdAccept(t, listen(), false) }},
 		} {
 			t.Run(s.name+" "+test.name, func(t *testing.T) {
 				p := test.start(t)
@@ -104,9 +107,12 @@ func TestArguments(t *testing.T) {
 		want string
 		log  string
 	}{
-		{sides[0], nil, "* BYE imapd-proxy expected exactly two arguments.", `^ERR: usage: imapd-proxy .* expected exactly two arguments, not 0`},
-		{sides[0], []string{"-nonsense", "a", "b"}, "* BYE imapd-proxy expected exactly two arguments.", `^ERR: usage: .* -nonsense`},
-		{sides[1], []string{"a", "b", "c"}, "-ERR pop3d-proxy requires exactly two arguments.", `^ERR: usage: pop3d-proxy .* not 3`},
+		{sides[0], nil, "* BYE imapd-proxy expected exactly two arguments.",
+			`^ERR: usage: imapd-proxy .* expected exactly two arguments, not 0`},
+		{sides[0], []string{"-nonsense", "a", "b"}, "* BYE imapd-proxy expected exactly two arguments.",
+			`^ERR: usage: .* -nonsense`},
+		{sides[1], []string{"a", "b", "c"}, "-ERR pop3d-proxy requires exactly two arguments.",
+			`^ERR: usage: pop3d-proxy .* not 3`},
 	} {
 		p := harness.Tcpserver(
 			t,
@@ -130,9 +136,12 @@ func TestBadSettings(t *testing.T) {
 		args []string
 		log  string
 	}{
-		{harness.Env{"PROXY_KEEPALIVE": "off", "LOGIN_TIMEOUT": "x"}, nil, `^CRIT: environment: LOGIN_TIMEOUT="x": must be a number`},
-		{nil, []string{"-config", broken}, `^CRIT: ` + broken + `:2: IMAP_CAPABILITY: "IDLE" after the value: a value with blanks has to be quoted`},
-		{nil, []string{"-config", "/nonexistent/imapd"}, `^CRIT: open /nonexistent/imapd: no such file or directory`},
+		{harness.Env{"PROXY_KEEPALIVE": "off", "LOGIN_TIMEOUT": "x"}, nil,
+			`^CRIT: environment: LOGIN_TIMEOUT="x": must be a number`},
+		{nil, []string{"-config", broken}, `^CRIT: ` + broken +
+			`:2: IMAP_CAPABILITY: "IDLE" after the value: a value with blanks has to be quoted`},
+		{nil, []string{"-config", "/nonexistent/imapd"},
+			`^CRIT: open /nonexistent/imapd: no such file or directory`},
 	} {
 		s := sides[0]
 		p := harness.Tcpserver(t,
@@ -150,7 +159,8 @@ func TestNotRoot(t *testing.T) {
 	dir := harness.Dir(t)
 	harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.program), dir)
 	p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env(), Program: []string{
-		"setpriv", "--reuid=courier", "--regid=courier", "--init-groups", filepath.Join(dir, s.program), s.server, "Maildir"}})
+		"setpriv", "--reuid=courier", "--regid=courier", "--init-groups", filepath.Join(dir,
+			s.program), s.server, "Maildir"}})
 	harness.Dialogue(t, s.addr(proxy), replace(s.login, "there"))
 	harness.Dialogue(t, s.addr(proxy), "S~ \\* OK .*\nC: a1 LOGIN here pw\nS~ a1 NO \\[UNAVAILABLE\\] .*\n")
 	p.Log.Wait(t, `^ERR: local account here: not started as root, so local accounts cannot be served`)

@@ -28,7 +28,8 @@ const (
 var sayings = map[string][]string{
 	"IMAP": {
 		"a1 LOGIN there " + quoted, "a1 LOGIN there " + secret, "a1 LOGIN there " + quoted + " more",
-		`a1 LOGIN there "` + secret, "a1 LOGIN nobody " + quoted, "a1 AUTHENTICATE PLAIN " + secret, secret + " LOGIN a b",
+		`a1 LOGIN there "` + secret, "a1 LOGIN nobody " + quoted, "a1 AUTHENTICATE PLAIN " + secret, secret +
+			" LOGIN a b",
 	},
 	"POP3": {
 		"USER there\r\nPASS " + secret, "PASS " + secret, "PASS " + secret + "x", "USER x\r\nPASS " + secret,
@@ -43,7 +44,8 @@ func TestSecrets(t *testing.T) {
 		harness.Account{Name: "here", Password: secret, Home: harness.NewHome(t)})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	// The mailhosts repeat what they do not like.
-	for port, words := range map[string][2]string{"143": {"* OK [CAPABILITY IMAP4rev1] hello\r\n", "a1 NO"}, "110": {"+OK hello\r\n", "-ERR"}} {
+	for port, words := range map[string][2]string{"143": {"* OK [CAPABILITY IMAP4rev1] hello\r\n", "a1 NO"},
+		"110": {"+OK hello\r\n", "-ERR"}} {
 		harness.NewFakeMailhost(t, mailhost+":"+port, func(c net.Conn) error {
 			io.WriteString(c, words[0])
 			buf := make([]byte, 1000)

@@ -28,7 +28,8 @@ func TestSignalStatus(t *testing.T) {
 			env            []string
 			farewell       string
 		}{
-			{"dialogue", map[string]string{"IMAP": "* OK ", "POP3": "+OK "}[s.name], nil, map[string]string{"IMAP": "* BYE ", "POP3": "-ERR "}[s.name]},
+			{"dialogue", map[string]string{"IMAP": "* OK ", "POP3": "+OK "}[s.name], nil,
+				map[string]string{"IMAP": "* BYE ", "POP3": "-ERR "}[s.name]},
 			{"handshake", "", []string{s.name + "_TLS=1", "TLS_CERTFILE=" + cert}, ""},
 			{"header", "", []string{"HAPROXY=1", "HAPROXY_ALLOW=127.0.0.0/8"}, ""},
 		} {

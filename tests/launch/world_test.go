@@ -111,7 +111,8 @@ func (s side) addr(ip string) string { return net.JoinHostPort(ip, fmt.Sprint(s.
 // sessions plays a failed login, a session of the account there and one of the account here.
 func (s side) sessions(t *testing.T, addr string) {
 	t.Helper()
-	for _, dialogue := range []struct{ text, name string }{{s.refused, "here"}, {s.login, "there"}, {s.login, "here"}} {
+	for _, dialogue := range []struct{ text, name string }{{s.refused, "here"}, {s.login, "there"},
+		{s.login, "here"}} {
 		harness.Dialogue(t, addr, replace(dialogue.text, dialogue.name)).Conn.Close()
 	}
 }
@@ -149,7 +150,8 @@ func overlay(t *testing.T, folders ...string) {
 				t.Fatal(err)
 			}
 		}
-		if err := unix.Mount("overlay", folder, "overlay", 0, "lowerdir="+folder+",upperdir="+upper+",workdir="+work); err != nil {
+		if err := unix.Mount("overlay", folder, "overlay", 0,
+			"lowerdir="+folder+",upperdir="+upper+",workdir="+work); err != nil {
 			t.Fatalf("overlay %s: %v", folder, err)
 		}
 		t.Cleanup(func() {

@@ -38,7 +38,8 @@ func hash(t *testing.T, like, clear string) string {
 
 func TestCommands(t *testing.T) {
 	authdaemond := filepath.Join(t.TempDir(), "authdaemond")
-	if out, err := exec.Command("go", "build", "-o", authdaemond, "mailproxy/authlib/authdaemond").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", authdaemond,
+		"mailproxy/authlib/authdaemond").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	crypt, sha := hash(t, "$6$", "sec ret"), hash(t, "{SSHA}", "sec ret")
@@ -50,7 +51,8 @@ func TestCommands(t *testing.T) {
 	}{
 		{"perdition", map[string]string{
 			"popmap": "# a comment\n\nann:mail1.example\nbob:robert@mail2.example:1143\ncarl:mail3.example\ndora:mail4.example\n",
-			"hashes": "ann:" + crypt + ":19000:0:99999:7:::\nbob:" + crypt + "\ncarl:!:19000::::::\nzoe:" + crypt + "\n",
+			"hashes": "ann:" + crypt + ":19000:0:99999:7:::\nbob:" + crypt + "\ncarl:!:19000::::::\nzoe:" + crypt +
+				"\n",
 		}, map[string]string{"ann": "mail1.example", "bob": "mail2.example:1143"},
 			[]string{"carl: no password", "dora: no password"}},
 		{"dovecot", map[string]string{
@@ -62,7 +64,8 @@ func TestCommands(t *testing.T) {
 				"eve:{SCRAM-SHA-256}4096,x==,y=,z=::::::host=mail4.example\n" +
 				"frank:" + sha + "::::::\n",
 		}, map[string]string{"ann@example.com": "mail1.example", "bob": "mail2.example:1143", "carl": "mail3.example"},
-			[]string{"dora: a password that userdb cannot hold", "eve: a password that userdb cannot hold", "frank: no host"}},
+			[]string{"dora: a password that userdb cannot hold", "eve: a password that userdb cannot hold",
+				"frank: no host"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -86,7 +89,8 @@ func TestCommands(t *testing.T) {
 				if err != nil || !strings.Contains(string(out), "Mailhost: "+mailhost+"\n") {
 					t.Errorf("%s: %v\n%s", name, err, out)
 				}
-				if out, err := exec.Command(authdaemond, "-config", dir, "-user", "", "test", name, "wrong").CombinedOutput(); err == nil {
+				if out, err := exec.Command(authdaemond, "-config", dir, "-user", "", "test", name,
+					"wrong").CombinedOutput(); err == nil {
 					t.Errorf("%s with a wrong password:\n%s", name, out)
 				}
 			}

@@ -116,7 +116,8 @@ func TestTLSEndsAtHAProxy(t *testing.T) {
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	harness.Dovecot(t, harness.DovecotOptions{Addr: mailhost, Accounts: there})
 	pem := filepath.Join(harness.Dir(t), "balancer.pem")
-	harness.Run(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+	harness.Run(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+		"-nodes",
 		"-subj", "/CN=balancer", "-days", "2", "-keyout", pem+".key", "-out", pem)
 	key, err := os.ReadFile(pem + ".key")
 	if err != nil {
@@ -133,7 +134,8 @@ func TestTLSEndsAtHAProxy(t *testing.T) {
 	listen := balancer + ":993"
 	proxy := front(t, "imap", "127.0.2.1", harness.Env{"IMAP_TLS_REQUIRED": "1", "LOGIN_FAIL_DELAY": "1"})
 	haproxy(t, fmt.Sprintf(one, listen+" ssl crt "+pem, balancer, "127.0.2.1:143", "send-proxy-v2-ssl"), listen)
-	out := harness.Run(t, "a LOGIN user0 user0\r\nb LOGOUT\r\n", "openssl", "s_client", "-quiet", "-ign_eof", "-connect", listen)
+	out := harness.Run(t, "a LOGIN user0 user0\r\nb LOGOUT\r\n", "openssl", "s_client", "-quiet", "-ign_eof",
+		"-connect", listen)
 	if !strings.Contains(out, "a OK") {
 		t.Errorf("no login over TLS:\n%s", out)
 	}

@@ -205,7 +205,8 @@ type entry struct {
 func (m *machine) journal(t *testing.T, selection ...string) []entry {
 	t.Helper()
 	var entries []entry
-	for _, line := range strings.Split(strings.TrimSpace(m.run(t, append([]string{"journalctl", "--no-pager", "-q", "-o", "json"}, selection...)...)), "\n") {
+	for _, line := range strings.Split(strings.TrimSpace(m.run(t,
+		append([]string{"journalctl", "--no-pager", "-q", "-o", "json"}, selection...)...)), "\n") {
 		if line == "" {
 			continue
 		}

@@ -19,9 +19,10 @@ import (
 
 // crowd are clients that log in, stay a moment, log out and come back, as quickly as they can.
 type crowd struct {
-	visit   func(i int) error // a session of client number i
-	good    atomic.Int64      // logins
-	lost    atomic.Int64      // connections without an answer to the login: a real client connects again, as these do
+	visit func(i int) error // a session of client number i
+	good  atomic.Int64      // logins
+	// connections without an answer to the login: a real client connects again, as these do
+	lost    atomic.Int64
 	stop    chan struct{}
 	wait    sync.WaitGroup
 	mu      sync.Mutex
@@ -166,7 +167,8 @@ func oneDatabase(t *testing.T, users int) {
 		db.SQL(
 			t,
 			fmt.Sprintf(
-				"INSERT INTO accounts (address, clear, home, mailhost) VALUES ('user%d', 'user%d', '/nonexistent', '%s');\n",
+				"INSERT INTO accounts (address, clear, home, mailhost) VALUES ('user%d', 'user%d', '/nonexistent', "+
+					"'%s');\n",
 				i,
 				i,
 				mailhost,

@@ -114,7 +114,8 @@ func TestFail2ban(t *testing.T) {
 					t.Run(l.name, func(t *testing.T) {
 						t.Parallel()
 						addr := fmt.Sprintf("%s:%d", works, l.listen.Port)
-						for _, dialogue := range append([]string{outage[l.protocol], verified[l.protocol], logins[l.protocol].good}, refused[l.protocol]...) {
+						for _, dialogue := range append([]string{outage[l.protocol], verified[l.protocol],
+							logins[l.protocol].good}, refused[l.protocol]...) {
 							play(t, addr, dialogue)
 						}
 					})
@@ -163,7 +164,8 @@ func check(t *testing.T, lines func() map[string][]string, failures int) {
 		if failures == 0 {
 			// With nothing to print fail2ban-regex says 1 or prints nothing: both will do, its summary must
 			// say 0.
-			if out := harness.Run(t, "", "sh", "-c", `fail2ban-regex "$1" "$2" || true`, "sh", path, filter); !strings.Contains(
+			if out := harness.Run(t, "", "sh", "-c", `fail2ban-regex "$1" "$2" || true`, "sh", path,
+				filter); !strings.Contains(
 				out,
 				" 0 matched",
 			) {
@@ -242,7 +244,8 @@ func underXinetd(t *testing.T, ip string, env harness.Env) func() map[string][]s
 func underSystemd(t *testing.T, ip string, env harness.Env) func() map[string][]string {
 	journals := map[string]string{}
 	for _, l := range listeners(t, ip, env) {
-		unit := map[string]string{"imapd": "imapd-proxy@", "imapd-ssl": "imapd-proxy-ssl@", "pop3d": "pop3d-proxy@", "pop3d-ssl": "pop3d-proxy-ssl@"}[l.name]
+		unit := map[string]string{"imapd": "imapd-proxy@", "imapd-ssl": "imapd-proxy-ssl@", "pop3d": "pop3d-proxy@",
+			"pop3d-ssl": "pop3d-proxy-ssl@"}[l.name]
 		text, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/systemd", unit+".service"))
 		if err != nil {
 			t.Fatal(err)

@@ -72,7 +72,8 @@ func TestInstallDocument(t *testing.T) {
 			t.Errorf("not enabled: %v", err)
 		}
 	}
-	for _, unit := range []string{"mailproxy-authdaemond", "mailproxy-relayd", "imapd-proxy", "imapd-proxy-ssl", "pop3d-proxy", "pop3d-proxy-ssl"} {
+	for _, unit := range []string{"mailproxy-authdaemond", "mailproxy-relayd", "imapd-proxy", "imapd-proxy-ssl",
+		"pop3d-proxy", "pop3d-proxy-ssl"} {
 		if _, err := os.Lstat(m.path("/etc/systemd/system/sockets.target.wants/" + unit + ".socket")); err != nil {
 			t.Errorf("not enabled: %v", err)
 		}

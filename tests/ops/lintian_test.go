@@ -31,7 +31,8 @@ func TestLintian(t *testing.T) {
 	if exceptions > 4 {
 		t.Errorf("%d exceptions", exceptions)
 	}
-	out, err := exec.Command("lintian", "--allow-root", "--display-info", "--tag-display-limit", "0", "--fail-on", "error,warning", builtPackage(t, "deb")).
+	out, err := exec.Command("lintian", "--allow-root", "--display-info", "--tag-display-limit", "0",
+		"--fail-on", "error,warning", builtPackage(t, "deb")).
 		CombinedOutput()
 	if err != nil {
 		t.Errorf("lintian (missing? tests/install.sh installs it): %v\n%s", err, out)

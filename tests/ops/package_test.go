@@ -229,7 +229,8 @@ func TestPackage(t *testing.T) {
 	m.add(t, "/etc/mailproxy/imapd", "# mine\n")
 	m.dpkg(t, "-i", m.copyIn(t, nextVersion(t, deb)))
 	m.wantFiles(t)
-	if got := m.run(t, "dpkg-query", "-W", "-f", "${Version} ${db:Status-Abbrev}", "mailproxy"); got != "999 ii " {
+	if got := m.run(t, "dpkg-query", "-W", "-f", "${Version} ${db:Status-Abbrev}",
+		"mailproxy"); got != "999 ii " {
 		t.Errorf("after the upgrade: %q", got)
 	}
 	if text := m.read(t, "/etc/mailproxy/imapd"); !strings.HasSuffix(text, "# mine\n") {

@@ -181,7 +181,8 @@ func (m *machine) testRights(t *testing.T) {
 		if strings.HasPrefix(p.uid, "mailproxy") {
 			p.uid = strings.TrimSpace(m.run(t, "id", "-u", p.uid))
 		}
-		for name, want := range map[string]string{"Uid": strings.Join([]string{p.uid, p.uid, p.uid, p.uid}, " "), "CapEff": p.effective,
+		for name, want := range map[string]string{"Uid": strings.Join([]string{p.uid, p.uid, p.uid, p.uid}, " "),
+			"CapEff": p.effective,
 			"CapBnd": p.bounding, "NoNewPrivs": "1", "Seccomp": "2"} {
 			if got := m.status(t, p.pid, name); got != want {
 				t.Errorf("%s: %s is %q, want %q", p.name, name, got, want)
@@ -284,7 +285,8 @@ func (m *machine) testRelayd(t *testing.T) {
 		t.Fatal("a reload with new options leaves the main process as it was")
 	}
 	v.alive(t)
-	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/relayd-metrics/socket", "http://relayd/metrics"); !strings.Contains(
+	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/relayd-metrics/socket",
+		"http://relayd/metrics"); !strings.Contains(
 		text,
 		"sessions",
 	) {
@@ -318,7 +320,8 @@ func (m *machine) testRelayd(t *testing.T) {
 // login starts one.
 func (m *machine) testAuthdaemond(t *testing.T) {
 	const service, socket = "mailproxy-authdaemond.service", "mailproxy-authdaemond.socket"
-	for _, order := range [][]string{{"reload", service}, {"restart", service}, {"stop", service}, {"stop", service, socket}} {
+	for _, order := range [][]string{{"reload", service}, {"restart", service}, {"stop", service},
+		{"stop", service, socket}} {
 		m.run(t, append([]string{"systemctl"}, order...)...)
 		m.visit(t, "143", "ann@example.com").leave(t)
 		m.visit(t, "110", "joe").leave(t)
@@ -329,7 +332,8 @@ func (m *machine) testAuthdaemond(t *testing.T) {
 	m.running(t, service, 0)
 	m.add(t, "/etc/mailproxy/authdaemonrc", "AUTH_METRICS=/run/mailproxy/authdaemon-metrics/socket\n")
 	m.run(t, "systemctl", "start", socket, service)
-	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/authdaemon-metrics/socket", "http://authdaemond/metrics"); !strings.Contains(
+	if text := m.run(t, "curl", "-sS", "--unix-socket", "/run/mailproxy/authdaemon-metrics/socket",
+		"http://authdaemond/metrics"); !strings.Contains(
 		text,
 		"authdaemond_requests_total",
 	) {

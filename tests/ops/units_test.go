@@ -15,7 +15,8 @@ import (
 func stage(t *testing.T) string {
 	t.Helper()
 	root := harness.Dir(t)
-	for place, files := range map[string]string{"usr/lib/systemd/system": "etc/systemd/*", "etc/mailproxy": "etc/[a-z]*"} {
+	for place, files := range map[string]string{"usr/lib/systemd/system": "etc/systemd/*",
+		"etc/mailproxy": "etc/[a-z]*"} {
 		names, err := filepath.Glob(filepath.Join(harness.Root(t), files))
 		if err != nil || len(names) == 0 {
 			t.Fatalf("nothing matches %s: %v", files, err)
@@ -37,7 +38,8 @@ func stage(t *testing.T) string {
 		write(t, filepath.Join(root, "usr/sbin", link), string(text), 0o755)
 	}
 	// What the units name besides.
-	for _, unit := range []string{"multi-user", "sockets", "basic", "sysinit", "shutdown", "network-online", "network"} {
+	for _, unit := range []string{"multi-user", "sockets", "basic", "sysinit", "shutdown", "network-online",
+		"network"} {
 		write(t, filepath.Join(root, "usr/lib/systemd/system", unit+".target"), "[Unit]\nDescription=x\n", 0o644)
 	}
 	write(t, filepath.Join(root, "bin/kill"), "#!/bin/sh\n", 0o755)
@@ -86,7 +88,8 @@ func TestUnits(t *testing.T) {
 		if most, ok := exposure[name]; ok {
 			threshold = most
 		}
-		out, err := exec.Command("systemd-analyze", "security", "--offline=yes", "--no-pager", "--root="+root, "--threshold="+threshold, name).
+		out, err := exec.Command("systemd-analyze", "security", "--offline=yes", "--no-pager", "--root="+root,
+			"--threshold="+threshold, name).
 			CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: more exposed than %s: %v\n%s", name, threshold, err, out)

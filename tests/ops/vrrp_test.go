@@ -49,7 +49,8 @@ func newHost(t *testing.T, name, addr string) *host {
 	}
 	ip(t, "link add "+h.cable+" type veth peer name eth0 netns "+h.pid)
 	ip(t, "link set "+h.cable+" master lan0 up")
-	for _, command := range []string{"link set lo up", "address add " + addr + "/24 dev eth0", "link set eth0 up"} {
+	for _, command := range []string{"link set lo up", "address add " + addr + "/24 dev eth0",
+		"link set eth0 up"} {
 		harness.Run(t, "", "nsenter", append([]string{"-t", h.pid, "-n", "ip"}, strings.Fields(command)...)...)
 	}
 	return h

@@ -128,8 +128,8 @@ func (w *twin) lines(port string) []string {
 	return lines
 }
 
-// cannot says whether a transcript is about what this mode does not have: a resident front end has no password
-// to say to PROXY_LOCAL when an account that is here logs in by CRAM and the auth module tells none.
+// cannot says whether a transcript is about what this mode does not have: a resident front end has no
+// password to say to PROXY_LOCAL when an account that is here logs in by CRAM and the auth module tells none.
 func (w *twin) cannot(script *transcript.Script) bool {
 	return !w.mode.Launched() && slices.Contains([]string{"CRAM-MD5", "CRAM-SHA1", "CRAM-SHA256"}, script.Name)
 }

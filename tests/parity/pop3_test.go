@@ -21,7 +21,8 @@ import (
 var pop3Differences = map[string]difference{
 	"capa": {"", "LANG\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n",
 		"we use the response codes of RFC 3206 and RFC 2449; LANG came to Courier after Debian 12's version"},
-	"sasl":           {"SASL PLAIN\r\n", "", "RFC 2595 section 6: nothing is offered that would be refused before STLS"},
+	"sasl": {"SASL PLAIN\r\n", "",
+		"RFC 2595 section 6: nothing is offered that would be refused before STLS"},
 	"pipelining":     {"PIPELINING\r\n", "", "PASS would be sent along with the USER that is refused"},
 	"user":           {"USER\r\n", "", "the same"},
 	"implementation": {"Courier Mail Server", "mailproxy", "it is another program"},
@@ -130,9 +131,12 @@ func crams(user, password string) map[string]func(map[string]string) (string, er
 func pop3Lines(t *testing.T, m *harness.Mode) {
 	courier, ours := pop3Twins(t, m, 30, harness.Env{"POP3_PROXY": "1", "POP3AUTH": pop3Mechanisms})
 	for _, c := range []struct{ name, text, line string }{
-		{"proxied", "S* .*\nC: USER bob\nS* .*\nC= \"PASS  two  blanks \\r\\n\"\nS* .*\nC: QUIT\nS* .*\nS-", "INFO: LOGIN, user=bob"},
-		{"wrong SASL", "S* .*\nC: AUTH PLAIN AGFubgB3cm9uZw==\nS* -ERR .*\nC: QUIT\nS* .*\nS-", "INFO: LOGIN FAILED, method=PLAIN"},
-		{"wrong password", "S* .*\nC: USER ann\nC: PASS x\nS* -ERR .*\nC: QUIT\nS* .*\nS-", "INFO: LOGIN FAILED, user=ann"},
+		{"proxied", "S* .*\nC: USER bob\nS* .*\nC= \"PASS  two  blanks \\r\\n\"\nS* .*\nC: QUIT\nS* .*\nS-",
+			"INFO: LOGIN, user=bob"},
+		{"wrong SASL", "S* .*\nC: AUTH PLAIN AGFubgB3cm9uZw==\nS* -ERR .*\nC: QUIT\nS* .*\nS-",
+			"INFO: LOGIN FAILED, method=PLAIN"},
+		{"wrong password", "S* .*\nC: USER ann\nC: PASS x\nS* -ERR .*\nC: QUIT\nS* .*\nS-",
+			"INFO: LOGIN FAILED, user=ann"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -163,7 +167,8 @@ func pop3Lines(t *testing.T, m *harness.Mode) {
 
 // Started with the wrong arguments.
 func TestPOP3Arguments(t *testing.T) {
-	for name, program := range map[string]string{"courier": harness.CourierPOP3Login, "ours": harness.Bin(t, "pop3d-proxy")} {
+	for name, program := range map[string]string{"courier": harness.CourierPOP3Login,
+		"ours": harness.Bin(t, "pop3d-proxy")} {
 		addr := map[string]string{"courier": "127.0.31.1", "ours": "127.0.31.2"}[name]
 		text := map[string]string{
 			"courier": "S: -ERR pop3login requires exactly two arguments.\nS-",

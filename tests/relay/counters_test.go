@@ -70,7 +70,8 @@ func TestCounters(t *testing.T) {
 	defer p.Close()
 	_ = p.SetDeadline(time.Now().Add(20 * time.Second))
 	r := bufio.NewReader(p)
-	for _, line := range []string{"", "USER ann", "PASS wrong", "USER down", "PASS secret", "USER ann", "PASS secret", "QUIT"} {
+	for _, line := range []string{"", "USER ann", "PASS wrong", "USER down", "PASS secret", "USER ann",
+		"PASS secret", "QUIT"} {
 		if line != "" {
 			_, _ = p.Write([]byte(line + "\r\n"))
 		}

@@ -77,8 +77,8 @@ func (p protocol) holdsUpNobody(t *testing.T, stop func()) {
 	}
 	p.allGetIn(t, front, "both", 10)
 	log.WaitN(t, 10, "LOGIN, user=both,")
-	// At the third failure the other places may be taken, by logins that have begun meanwhile. Those that did not
-	// go there have no line.
+	// At the third failure the other places may be taken, by logins that have begun meanwhile. Those that did
+	// not go there have no line.
 	if lines := log.Find("WARN: .*step=.*, user="); len(lines) < 3 || len(lines) > 3+places-1 {
 		t.Errorf("%d logins have tried a mailhost that is down:\n%s", len(lines), strings.Join(lines, "\n"))
 	}

@@ -27,7 +27,8 @@ func residentMemory(t *testing.T, pid string) int {
 	return n
 }
 
-// connectSilent connects n clients that say nothing, and waits until each is served: greeted, or at least accepted.
+// connectSilent connects n clients that say nothing, and waits until each is served: greeted, or at least
+// accepted.
 func connectSilent(t *testing.T, p *harness.Process, n int, at string, greeted bool) {
 	t.Helper()
 	for range n {

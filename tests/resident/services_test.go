@@ -10,8 +10,8 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// TestRelaydGoneAndBack: without relayd the sessions are the front end's own, and relayd's again as soon as it
-// is back. What the front end has carried meanwhile goes on.
+// TestRelaydGoneAndBack: without relayd the sessions are the front end's own, and relayd's again as soon as
+// it is back. What the front end has carried meanwhile goes on.
 func TestRelaydGoneAndBack(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
 	for _, s := range sides {

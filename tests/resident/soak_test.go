@@ -29,8 +29,9 @@ const (
 	perKind = 3
 )
 
-// What clients of all kinds do to a resident front end, again and again and while their mailhost is restarted,
-// leaves nothing behind: no descriptors, no goroutines, no memory. "make soak" takes ten minutes for it.
+// What clients of all kinds do to a resident front end, again and again and while their mailhost is
+// restarted, leaves nothing behind: no descriptors, no goroutines, no memory. "make soak" takes ten minutes
+// for it.
 func TestVolumeResident(t *testing.T) {
 	for _, kind := range []struct {
 		name           string
@@ -132,8 +133,8 @@ func (w *soakWorld) login(t *testing.T) {
 	}
 }
 
-// round has all kinds of clients work until the time is over, restarts the mailhost meanwhile, and returns how
-// often each kind has done what it does. Clients that meet the restart fail, which is no fault.
+// round has all kinds of clients work until the time is over, restarts the mailhost meanwhile, and returns
+// how often each kind has done what it does. Clients that meet the restart fail, which is no fault.
 func (w *soakWorld) round(t *testing.T, length time.Duration, reload bool) map[string]int {
 	t.Helper()
 	stop := make(chan struct{})

@@ -49,7 +49,8 @@ func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *h
 	}
 	os.Chmod(p.Dir, 0o755)
 	return p.mode.Start(t, harness.ProxyOptions{Addr: "127.0.1.1", Protocols: []string{"IMAP"}, TLS: true,
-		LocalServer: server, Shipped: true, Env: p.env(harness.Env{"PROXY_TLS": "YES", "PROXY_TLS_TRUSTCERTS": p.Trust})})
+		LocalServer: server, Shipped: true, Env: p.env(harness.Env{"PROXY_TLS": "YES",
+			"PROXY_TLS_TRUSTCERTS": p.Trust})})
 }
 
 func readLine(c net.Conn) (string, error) {
@@ -209,7 +210,8 @@ func testLocalEnvironment(t *testing.T, p *pki) {
 		}
 		text += line
 	}
-	for _, want := range []string{"IMAP_TLS=1\n", "IMAP_STARTTLS=NO\n", "IMAP_TLS_REQUIRED=0\n", "TLS_CONNECTED_PROTOCOL=TLS1.3,", "AUTHENTICATED=here\n",
+	for _, want := range []string{"IMAP_TLS=1\n", "IMAP_STARTTLS=NO\n", "IMAP_TLS_REQUIRED=0\n",
+		"TLS_CONNECTED_PROTOCOL=TLS1.3,", "AUTHENTICATED=here\n",
 		"TLS_CERTFILE=" + p.cert + "\n", fmt.Sprintf("\n%d\n", harness.MailID)} {
 		if !strings.Contains("\n"+text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -30,7 +30,8 @@ func TestCertificateFiles(t *testing.T) {
 type starter func(t testing.TB, p *pki, addr string, env harness.Env) *harness.Proxy
 
 func testCertificateFiles(t *testing.T, p *pki, start starter) {
-	for suffix, name := range map[string]string{"www.example.com": "www.example.com", "127.0.1.3": "third.example"} {
+	for suffix, name := range map[string]string{"www.example.com": "www.example.com",
+		"127.0.1.3": "third.example"} {
 		p.File(t, "proxy.pem."+suffix, testcert.Spec{Name: name})
 	}
 	want := map[string]string{
@@ -177,8 +178,10 @@ func testClientCertificates(t *testing.T, p *pki, start starter, couriertls bool
 			account string
 			ourOnly bool
 		}{
-			{"here", here, true, "here", false}, {"there", there, true, "there", false}, {"alternative name", alt, true, "here", true},
-			{"none", none, level == "PEER", "", false}, {"expired", expired, false, "", false}, {"other CA", other, false, "", false},
+			{"here", here, true, "here", false}, {"there", there, true, "there", false}, {"alternative name", alt,
+				true, "here", true},
+			{"none", none, level == "PEER", "", false}, {"expired", expired, false, "", false}, {"other CA", other,
+				false, "", false},
 		} {
 			if couriertls && c.ourOnly {
 				continue

@@ -90,7 +90,8 @@ func testOpenSSL(t *testing.T, p *pki) {
 					"-verify_return_error",
 				)
 				out := openssl(t, args, c.commands...)
-				for _, want := range []string{"Verify return code: 0 (ok)", strings.Replace(version[1:], "tls1_", "TLSv1.", 1), c.want} {
+				for _, want := range []string{"Verify return code: 0 (ok)",
+					strings.Replace(version[1:], "tls1_", "TLSv1.", 1), c.want} {
 					if !strings.Contains(out, want) {
 						t.Errorf("no %q in:\n%s", want, out)
 					}

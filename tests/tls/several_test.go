@@ -88,8 +88,8 @@ func testSeveralCertificates(t *testing.T, p *pki) {
 	}
 }
 
-// One of two certificates breaks: clients that can do without it go on, from the next connection on where each
-// has a process of its own. (A resident front end that had both goes on with what it had.)
+// One of two certificates breaks: clients that can do without it go on, from the next connection on where
+// each has a process of its own. (A resident front end that had both goes on with what it had.)
 func TestOneOfTwoBreaks(t *testing.T) { frontEnds(t, testOneOfTwoBreaks) }
 
 func testOneOfTwoBreaks(t *testing.T, p *pki) {

@@ -60,7 +60,8 @@ func (r *Runner) Play(s *Script) error {
 	defer out.stop()
 	for _, step := range s.Steps {
 		if err := r.step(out, step); err != nil {
-			return fmt.Errorf("%s: %s: %w\n--- the dialogue so far:\n%s", step.Where, s.Name, err, strings.Join(r.log, "\n"))
+			return fmt.Errorf("%s: %s: %w\n--- the dialogue so far:\n%s", step.Where, s.Name, err,
+				strings.Join(r.log, "\n"))
 		}
 	}
 	return out.finish()

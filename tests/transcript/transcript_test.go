@@ -148,7 +148,8 @@ func TestDifferences(t *testing.T) {
 }
 
 func TestParseErrors(t *testing.T) {
-	for _, text := range []string{"", "# only a comment", "X: a", "C? a", "C", `C= "a`, "S~ (", ".. soon", "C- x", "C::"} {
+	for _, text := range []string{"", "# only a comment", "X: a", "C? a", "C", `C= "a`, "S~ (", ".. soon",
+		"C- x", "C::"} {
 		if scripts, err := Parse("t", strings.NewReader(text)); err == nil {
 			t.Errorf("%q was taken as %v", text, scripts[0].Steps)
 		}

@@ -1,6 +1,6 @@
-// Package verify tests accounts whose mailhost verifies the password, and the other options of accounts, with a
-// real Dovecot in each way to run: no wrong password gets in, and a login that is held goes to where the account
-// is when it is released.
+// Package verify tests accounts whose mailhost verifies the password, and the other options of accounts, with
+// a real Dovecot in each way to run: no wrong password gets in, and a login that is held goes to where the
+// account is when it is released.
 package verify
 
 import (

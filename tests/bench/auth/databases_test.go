@@ -45,7 +45,8 @@ func table() string {
 	for i := range rows {
 		rows[i] = fmt.Sprintf("('%s','%s',2000,2000,'/nonexistent','127.0.0.2')", rateUser(i), hash())
 	}
-	return "create table passwd (id varchar(128) primary key, crypt varchar(128), uid int, gid int, home varchar(128), mailhost varchar(128));" +
+	return "create table passwd (id varchar(128) primary key, crypt varchar(128), uid int, gid int, home " +
+		"varchar(128), mailhost varchar(128));" +
 		"insert into passwd values " + strings.Join(
 		rows,
 		",",

@@ -36,9 +36,10 @@ const settle = 6 * time.Second
 
 // memory is what a number of sessions cost, each.
 type memory struct {
-	n                int
-	private, cgroup  float64 // bytes for one more session
-	total            float64 // private bytes with everything that was there before the first session, divided by n
+	n               int
+	private, cgroup float64 // bytes for one more session
+	// private bytes with everything that was there before the first session, divided by n
+	total            float64
 	processes        int
 	secondsPerLogin  float64
 	privateTotal     int64

@@ -114,7 +114,8 @@ func drawRates(curves map[string]rates) string {
 		Y: measure.Axis{High: highest * 1.3},
 		Curves: []measure.Curve{
 			{Name: "its own engine", Colour: "#1f77b4", X: curves["resident"].n, Y: curves["resident"].rate},
-			{Name: "with relayd", Colour: "#d62728", X: curves["resident-relayd"].n, Y: curves["resident-relayd"].rate},
+			{Name: "with relayd", Colour: "#d62728", X: curves["resident-relayd"].n,
+				Y: curves["resident-relayd"].rate},
 		},
 	}
 	for mark := 0.0; mark < p.Y.High; mark += step {

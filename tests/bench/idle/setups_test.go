@@ -109,7 +109,8 @@ func certificate(b *testing.B) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, text := range map[string][]byte{path: append(crt, key...), path + ".crt": crt, path + ".key": key} {
+	for name, text := range map[string][]byte{path: append(crt, key...), path + ".crt": crt, path +
+		".key": key} {
 		if err := os.WriteFile(name, text, 0o644); err != nil {
 			b.Fatal(err)
 		}

@@ -98,7 +98,8 @@ func (c *client) upload(n int) error {
 	if _, err := fmt.Fprintf(c, "a SINK %d\r\n", n); err != nil {
 		return err
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{c}, io.LimitReader(zeros{}, int64(n)), make([]byte, piece)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{c}, io.LimitReader(zeros{}, int64(n)),
+		make([]byte, piece)); err != nil {
 		return err
 	}
 	return c.answered()

@@ -1,5 +1,5 @@
-// Package logins measures what logins cost a resident front end, beside the proxies that are installed, in one
-// run: eight clients connect, log in and log out, one after the other.
+// Package logins measures what logins cost a resident front end, beside the proxies that are installed, in
+// one run: eight clients connect, log in and log out, one after the other.
 //
 //	go test -run '^$' -bench . -benchtime 1x -timeout 60m ./tests/bench/logins
 //	go test -run '^$' -bench IMAP/plain -benchtime 1x ./tests/bench/logins -turns 3
@@ -95,7 +95,8 @@ func run(t testing.TB, out io.Writer, k kind, turns int, d time.Duration) {
 		measured[i].add(r, proxyAfter-proxy, authAfter-auth)
 		return 0
 	})
-	fmt.Fprintf(out, "\n### %s, %s\n\n%d clients, medians of %d turns of %v; load average %s before, %s after.\n\n",
+	fmt.Fprintf(out, "\n### %s, %s\n\n%d clients, medians of %d turns of %v; load average %s before, %s "+
+		"after.\n\n",
 		k.protocol, k.security, clients, turns, d, load, loadAverage(t))
 	print(out, k, all, measured)
 	goals(out, k, byName(all, measured))

@@ -76,7 +76,8 @@ func Alternate(turns int, names []string, work func(candidate int) float64) []Se
 // Print writes a Markdown table: median, smallest and largest value, and the ratio to the first candidate.
 // A goal is what the ratio may be; 0 = none.
 func Print(w io.Writer, title, unit string, goal float64, all []Series) {
-	fmt.Fprintf(w, "\n### %s\n\n| | %s, median | smallest .. largest | ratio |\n|---|---|---|---|\n", title, unit)
+	fmt.Fprintf(w, "\n### %s\n\n| | %s, median | smallest .. largest | ratio |\n|---|---|---|---|\n", title,
+		unit)
 	for i, s := range all {
 		ratio := "1"
 		if i > 0 {
@@ -85,7 +86,8 @@ func Print(w io.Writer, title, unit string, goal float64, all []Series) {
 				ratio += fmt.Sprintf(" (goal %.2f)", goal)
 			}
 		}
-		fmt.Fprintf(w, "| %s | %s | %s .. %s | %s |\n", s.Name, number(s.Median()), number(slices.Min(s.Values)), number(slices.Max(s.Values)), ratio)
+		fmt.Fprintf(w, "| %s | %s | %s .. %s | %s |\n", s.Name, number(s.Median()), number(slices.Min(s.Values)),
+			number(slices.Max(s.Values)), ratio)
 	}
 }
 

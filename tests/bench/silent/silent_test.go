@@ -62,7 +62,8 @@ func run(t testing.TB, out io.Writer, n size) (without, with float64) {
 	}
 	beside := turns(t, n.logins)
 	without, with = alone.p99, beside.p99
-	fmt.Fprintf(out, "\n### Time of a login with %d clients\n\n| | median, ms | p99, ms |\n|---|---|---|\n", clients)
+	fmt.Fprintf(out, "\n### Time of a login with %d clients\n\n| | median, ms | p99, ms |\n|---|---|---|\n",
+		clients)
 	fmt.Fprintf(out, "| alone | %.2f | %.2f |\n", alone.median, without)
 	fmt.Fprintf(out, "| beside %d silent ones | %.2f | %.2f |\n", n.silent, beside.median, with)
 	return without, with
