@@ -34,8 +34,8 @@ type acceptor struct {
 	// failed gets the error of a socket that cannot be used.
 	failed chan error
 
-	mu      sync.Mutex // held while accepting starts or stops
-	running sync.WaitGroup
+	mu      sync.Mutex         // held while accepting starts or stops
+	running *sync.WaitGroup    // since it was started last
 	cancel  context.CancelFunc // nil: stopped
 	closed  bool
 }
@@ -52,31 +52,32 @@ func (a *acceptor) start() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	a.cancel = cancel
+	a.cancel, a.running = cancel, new(sync.WaitGroup)
 	for _, l := range a.sockets.Listeners {
 		setDeadline(l, time.Time{})
 		a.running.Go(func() { a.accept(ctx, l) })
 	}
 }
 
-// stop has connections wait in the kernel's queue. Whatever was accepted before is counted when it returns.
-func (a *acceptor) stop() {
+// stop has connections wait in the kernel's queue. Whatever was accepted before is counted when it returns
+// nil; with an error it may be that one more is accepted.
+func (a *acceptor) stop() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.cancel == nil {
-		return
+		return nil
 	}
 	a.cancel()
 	a.cancel = nil
 	for _, l := range a.sockets.Listeners {
 		setDeadline(l, time.Unix(1, 0))
 	}
-	a.running.Wait()
+	return atRest("accepting connections", restTime, a.running.Wait)
 }
 
 // close stops for good and closes the sockets.
 func (a *acceptor) close() {
-	a.stop()
+	_ = a.stop() // closing ends it as well
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true

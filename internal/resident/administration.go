@@ -19,8 +19,9 @@ type administration struct {
 	stopping context.CancelFunc
 
 	mu      sync.Mutex
-	running sync.WaitGroup
+	running sync.WaitGroup     // metrics
 	cancel  context.CancelFunc // nil: administrators wait
+	ended   chan struct{}      // closed when nobody is answered since cancel
 }
 
 func newAdministration(s *service) *administration {
@@ -52,23 +53,26 @@ func (a *administration) start() {
 		defer close(done)
 		a.server.Serve(ctx, a.l)
 	}()
-	a.cancel = func() { cancel(); <-done }
+	a.cancel, a.ended = cancel, done
 }
 
 // stop has administrators wait in the kernel's queue: sessions are on their way to another process, and a
 // kick would miss them. Prometheus goes on being answered.
-func (a *administration) stop() {
+func (a *administration) stop() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.cancel != nil {
-		a.cancel()
-		a.cancel = nil
+	if a.cancel == nil {
+		return nil
 	}
+	a.cancel()
+	a.cancel = nil
+	ended := a.ended
+	return atRest("the answer to an administrator", restTime, func() { <-ended })
 }
 
 // close ends it. Where another process has the sockets, nobody notices.
 func (a *administration) close() {
-	a.stop()
+	_ = a.stop()
 	a.stopping()
-	a.running.Wait()
+	_ = atRest("the answer to Prometheus", restTime, a.running.Wait)
 }

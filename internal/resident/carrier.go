@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
@@ -34,11 +35,23 @@ func (c *carrier) Carry(ctx context.Context, s *relay.Session) error {
 
 // handOver calls f, which hands the sessions over; with its success new ones go to next.
 func (c *carrier) handOver(next *handoff.Peer, f func() error) error {
-	c.gate.Lock()
+	if err := c.lock(restTime); err != nil {
+		return err
+	}
 	defer c.gate.Unlock()
 	err := f()
 	if err == nil {
 		c.next = next
+	}
+	return err
+}
+
+// lock has new sessions wait. After an error they do not.
+func (c *carrier) lock(limit time.Duration) error {
+	locked := make(chan struct{})
+	err := atRest("taking a session", limit, func() { c.gate.Lock(); close(locked) })
+	if err != nil {
+		go func() { <-locked; c.gate.Unlock() }()
 	}
 	return err
 }

@@ -24,7 +24,7 @@ type predecessors struct {
 	mu      sync.Mutex
 	conns   map[*net.UnixConn]struct{}
 	paused  bool
-	running sync.WaitGroup
+	running *sync.WaitGroup // since they are listened to; nil: never yet
 }
 
 func newPredecessors(log *maillog.Log, e *engine.Engine, conns ...*net.UnixConn) *predecessors {
@@ -53,25 +53,31 @@ func (p *predecessors) resume() {
 		return
 	}
 	p.paused = false
+	running := new(sync.WaitGroup)
+	p.running = running
 	for c := range p.conns {
 		_ = c.SetReadDeadline(time.Time{})
-		p.running.Add(1)
+		running.Add(1)
 		guard.Go(p.log.Line, "the hand-over of a login", func() {
-			defer p.running.Done()
+			defer running.Done()
 			p.converse(c)
 		})
 	}
 }
 
-// pause returns when nobody is listened to: every message is either answered or still to be read.
-func (p *predecessors) pause() {
+// pause returns nil when nobody is listened to: every message is either answered or still to be read.
+func (p *predecessors) pause() error {
 	p.mu.Lock()
 	p.paused = true
 	for c := range p.conns {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
+	running := p.running
 	p.mu.Unlock()
-	p.running.Wait()
+	if running == nil {
+		return nil
+	}
+	return atRest("a hand-over of an older process", restTime, running.Wait)
 }
 
 // close hangs up, after pause; where another process goes on listening, nobody notices.

@@ -143,7 +143,11 @@ func (p *process) children() (n int) {
 
 func (p *process) replace(program []byte) {
 	p.t.Helper()
+	// A child that another test starts meanwhile would have the file open for writing until it executes its
+	// program, and this one could not be executed ("text file busy").
+	syscall.ForkLock.RLock()
 	err := os.WriteFile(p.path+".new", program, 0o755)
+	syscall.ForkLock.RUnlock()
 	if err == nil {
 		err = os.Rename(p.path+".new", p.path)
 	}

@@ -2,6 +2,7 @@ package resident
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -33,7 +34,6 @@ type next struct {
 // until one of the two accepts them, and a login that is under way ends here. When anything fails, everything
 // goes on here, with the old settings. The end of ctx is such a failure.
 func (s *service) reload(ctx context.Context) reloaded {
-	s.reserve.Release()
 	defer s.reserve.Fill()
 	n, err := s.startNext()
 	if err != nil {
@@ -52,9 +52,15 @@ func (s *service) reload(ctx context.Context) reloaded {
 	if err := engine.AwaitReady(ctx, n.handoff); err != nil {
 		return fail("is not ready", err)
 	}
-	s.accepting.stop()
-	s.predecessors.pause()
-	s.administration.stop()
+	goOn := func() {
+		s.predecessors.resume()
+		s.accepting.start()
+		s.administration.start()
+	}
+	if err := errors.Join(s.accepting.stop(), s.predecessors.pause(), s.administration.stop()); err != nil {
+		goOn()
+		return fail("gets nothing", err)
+	}
 	sessions := 0
 	err = s.carrier.handOver(handoff.NewPeer(n.carry), func() (err error) {
 		if err = tell(ctx, n.carry, s.inherited()); err == nil {
@@ -63,9 +69,7 @@ func (s *service) reload(ctx context.Context) reloaded {
 		return err
 	})
 	if err != nil {
-		s.predecessors.resume()
-		s.accepting.start()
-		s.administration.start()
+		goOn()
 		return fail("does not take over", err)
 	}
 	s.predecessors.close()
@@ -74,14 +78,14 @@ func (s *service) reload(ctx context.Context) reloaded {
 
 // startNext starts the process.
 func (s *service) startNext() (*next, error) {
-	ours, theirs, err := successor.Pair()
+	ours, theirs, err := s.reserve.Pair()
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
 	n := &next{handoff: ours}
 	carry, err := func() (carry *net.UnixConn, err error) {
-		n.carry, carry, err = successor.Pair()
+		n.carry, carry, err = s.reserve.Pair()
 		return carry, err
 	}()
 	if err != nil {
@@ -93,7 +97,7 @@ func (s *service) startNext() (*next, error) {
 	program := successor.Program{Path: s.program, Args: slices.Concat([]string{s.program}, s.args)}
 	program.Environ, program.Conns, err = s.sockets.Leave(s.environ, left)
 	if err == nil {
-		n.Process, err = program.Start()
+		n.Process, err = s.reserve.Start(&program)
 	}
 	if err != nil {
 		n.handoff.Close()

@@ -136,6 +136,7 @@ func start(o Options) (*service, error) {
 		certificates: &tlsconf.Memory{}, numbers: newNumbers(),
 		args: o.Args, environ: o.Sockets.Environ, linger: o.Linger, idle: o.Idle,
 	}
+	s.reserve.Fill() // before there are sessions, which may take all that is left
 	// By now: the file may be replaced by another version, which is then started under this name.
 	if s.program, err = os.Executable(); err != nil {
 		return nil, err

@@ -41,7 +41,6 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 		}
 		server.ServeConn(ctx, c, launch.NewPeer(nil, c))
 	}
-	s.reserve.Fill()
 	s.predecessors.resume()
 	s.accepting.start()
 	s.administration = newAdministration(s)
@@ -52,7 +51,7 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	cancel()
 	s.administration.close()
 	s.accepting.close()
-	s.predecessors.pause()
+	_ = s.predecessors.pause()
 	s.predecessors.close()
 	end, stop := context.WithTimeout(context.Background(), farewellTime)
 	defer stop()
@@ -205,9 +204,8 @@ func (s *service) deserted() bool {
 	if s.conns.idle() < s.idle || s.engine.Totals().Counted > 0 {
 		return false
 	}
-	s.accepting.stop()
 	// Somebody may have come before that.
-	if s.conns.idle() >= s.idle && s.engine.Totals().Counted == 0 {
+	if s.accepting.stop() == nil && s.conns.idle() >= s.idle && s.engine.Totals().Counted == 0 {
 		return true
 	}
 	s.accepting.start()

@@ -1,40 +1,84 @@
 package successor
 
 import (
+	"errors"
+	"net"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // Reserve holds file descriptors for what must be possible when all others are used up: starting a
-// successor. Its zero value holds none. Its methods may be called by several goroutines.
+// successor. Whoever waits for a free one gets none of them: what can be made in advance is there, ready to be
+// used, and of the rest only as many are given up at a time as are taken at once. Its zero value holds none.
+// Its methods may be called by several goroutines.
 type Reserve struct {
-	mu  sync.Mutex
-	fds []int
+	mu    sync.Mutex
+	pairs [][2]*net.UnixConn
+	spare []int
 }
 
-// reserved is what starting a process and talking to it needs.
-const reserved = 12
+const (
+	// reservedPairs are for the sessions, and for those of logins that are under way.
+	reservedPairs = 2
+	// forkFiles is what starting a process takes for a moment: a pipe.
+	forkFiles = 2
+	// reservedSpare is for several attempts at that: others may be faster.
+	reservedSpare = 6 * forkFiles
+)
 
 // Fill takes as many descriptors as there are, at most the number reserved.
 func (r *Reserve) Fill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.fds) < reserved {
+	for len(r.pairs) < reservedPairs {
+		a, b, err := Pair()
+		if err != nil {
+			break
+		}
+		r.pairs = append(r.pairs, [2]*net.UnixConn{a, b})
+	}
+	for len(r.spare) < reservedSpare {
 		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return
 		}
-		r.fds = append(r.fds, fd)
+		r.spare = append(r.spare, fd)
 	}
 }
 
-// Release makes room.
-func (r *Reserve) Release() {
+// Pair returns two connected SOCK_SEQPACKET connections, which are the caller's to close.
+func (r *Reserve) Pair() (a, b *net.UnixConn, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, fd := range r.fds {
+	if n := len(r.pairs); n > 0 {
+		pair := r.pairs[n-1]
+		r.pairs = r.pairs[:n-1]
+		return pair[0], pair[1], nil
+	}
+	return Pair()
+}
+
+// Start starts a program.
+func (r *Reserve) Start(p *Program) (*os.Process, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		process, err := p.start()
+		exhausted := errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+		if !exhausted || len(r.spare) == 0 {
+			return process, err
+		}
+		r.giveUp(forkFiles)
+	}
+}
+
+// giveUp closes n of the spare descriptors, or what is left of them.
+func (r *Reserve) giveUp(n int) {
+	n = min(n, len(r.spare))
+	for _, fd := range r.spare[:n] {
 		unix.Close(fd)
 	}
-	r.fds = nil
+	r.spare = r.spare[n:]
 }

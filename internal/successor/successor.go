@@ -27,9 +27,9 @@ type Program struct {
 	Conns []syscall.Conn
 }
 
-// Start starts it. Descriptors are passed by number: os/exec would make them blocking, which both processes
-// would share.
-func (p *Program) Start() (*os.Process, error) {
+// start starts it, see Reserve.Start. Descriptors are passed by number: os/exec would make them blocking,
+// which both processes would share.
+func (p *Program) start() (*os.Process, error) {
 	sys := &syscall.SysProcAttr{}
 	if systemd.Watched(p.Environ) {
 		// systemd warns of a main process that is not its own child.

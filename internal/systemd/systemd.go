@@ -4,12 +4,14 @@
 package systemd
 
 import (
+	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
-	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,9 +43,27 @@ func Sockets(service int) map[Kind][]*os.File {
 	return sockets
 }
 
-// Notify tells systemd the service's state, such as READY=1. Without systemd it does nothing.
-func Notify(state string) error {
-	_, err := daemon.SdNotify(false, state)
+// notifyTime is for systemd to take a message: it takes none while it reads its units anew.
+const notifyTime = 10 * time.Second
+
+// Notify tells systemd the service's state, such as READY=1, and waits for that at most for notifyTime. Without
+// systemd it does nothing.
+func Notify(state string) error { return notify(state, notifyTime) }
+
+func notify(state string, limit time.Duration) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	_, err = io.WriteString(c, state)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,5 +102,24 @@ func TestNotify(t *testing.T) {
 	buf := make([]byte, 100)
 	if n, err := c.Read(buf); err != nil || string(buf[:n]) != "READY=1" {
 		t.Errorf("%q, %v", buf[:n], err)
+	}
+}
+
+// TestNotifyNobody: a systemd that takes nothing is not waited for without a limit.
+func TestNotifyNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "n")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	for range 1 << 16 { // the kernel's queue is shorter, whatever its settings
+		if err = notify("READY=1", 10*time.Millisecond); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("without a reader: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +35,10 @@ const (
 	readyTime   = 10 * time.Second // for the new process to be ready
 	moveTime    = 60 * time.Second // for passing all sessions on
 	servingTime = 10 * time.Second // from GO to SERVING
+	freezeTime  = 5 * time.Second  // for a loop to begin to have its sessions stand still
 )
+
+var errLoopStuck = errors.New("an event loop does not answer")
 
 // AwaitReady waits until the process at the other end of c is ready to take sessions over. Sessions are
 // served meanwhile.
@@ -56,8 +60,10 @@ func AwaitReady(ctx context.Context, c *net.UnixConn) error {
 // then.
 func (e *Engine) HandOver(ctx context.Context, c *net.UnixConn, kill func()) (n int, err error) {
 	end := within(ctx, c, moveTime)
-	frozen := e.freeze()
-	err = frozen.send(c)
+	frozen, err := e.freeze(freezeTime)
+	if err == nil {
+		err = frozen.send(c)
+	}
 	if err == nil {
 		_, err = expect(c, "HELD")
 	}
@@ -182,11 +188,12 @@ type frozen struct {
 	byLoop [][]*session
 }
 
-// freeze has all sessions that can be moved stand still.
-func (e *Engine) freeze() *frozen {
+// freeze has all sessions that can be moved stand still. An error says that a loop has not begun with it within
+// limit, and never will; those of other loops stand still.
+func (e *Engine) freeze(limit time.Duration) (*frozen, error) {
 	f := &frozen{e: e, byLoop: make([][]*session, len(e.loops))}
 	for i, l := range e.loops {
-		l.call(func() {
+		begun := l.callWithin(limit, func() {
 			for _, s := range l.slots {
 				if s != nil && s.movable() {
 					l.guard(s, func() {
@@ -197,8 +204,38 @@ func (e *Engine) freeze() *frozen {
 				}
 			}
 		})
+		if !begun {
+			return f, errLoopStuck
+		}
 	}
-	return f
+	return f, nil
+}
+
+// callWithin is call for an f that must not be called late: false says that it was not called within limit.
+func (l *loop) callWithin(limit time.Duration, f func()) bool {
+	var settled atomic.Bool // either it is called, or it is too late for that
+	done := make(chan struct{})
+	l.post(func() {
+		defer close(done)
+		if settled.CompareAndSwap(false, true) {
+			f()
+		}
+	})
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-late.C:
+		if settled.CompareAndSwap(false, true) {
+			return false
+		}
+	case <-done:
+	case <-l.finished:
+	}
+	select {
+	case <-done:
+	case <-l.finished:
+	}
+	return true
 }
 
 // movable reports whether another process can go on with a session: not with one that is about to be reset
@@ -268,6 +305,9 @@ func (f *frozen) release() (n int) {
 
 func (f *frozen) each(do func(*loop, *session)) {
 	for i, l := range f.e.loops {
+		if len(f.byLoop[i]) == 0 {
+			continue
+		}
 		l.call(func() {
 			for _, s := range f.byLoop[i] {
 				if l.slots[s.slot] == s {

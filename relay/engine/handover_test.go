@@ -392,3 +392,25 @@ func TestHalfClosedKeepsItsLimit(t *testing.T) {
 		t.Errorf("with a limit of 2 s it has ended after %v", took)
 	}
 }
+
+// TestFreezeStuckLoop: a loop that does not answer keeps nobody: no session is handed over, those of the other
+// loop go on, and it does nothing late.
+func TestFreezeStuckLoop(t *testing.T) {
+	e := newTestEngine(t, Limits{})
+	s := newScene(t, e)
+	stuck := make(chan struct{})
+	e.loops[1].post(func() { <-stuck })
+	f, err := e.freeze(10 * time.Millisecond)
+	if !errors.Is(err, errLoopStuck) || len(f.byLoop[0]) == 0 || len(f.byLoop[1]) != 0 {
+		t.Fatalf("%d and %d sessions stand still: %v", len(f.byLoop[0]), len(f.byLoop[1]), err)
+	}
+	f.resume()
+	close(stuck)
+	e.each(func(_ *loop, s *session) {
+		if s.frozen {
+			t.Error("a session stands still")
+		}
+	})
+	s.check(e)
+	s.finish(e)
+}

@@ -28,7 +28,6 @@ const pauseTime = 3 * time.Second
 // leaves this process when the new one has said that it serves it; when anything fails, everything goes on
 // here. The end of ctx is such a failure.
 func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (r restarted) {
-	s.reserve.Release()
 	defer s.reserve.Fill()
 	child, c, err := s.spawn(in, getenv)
 	if err != nil {
@@ -71,7 +70,7 @@ func (s *service) takeOver(ctx context.Context, c *net.UnixConn) error {
 
 // spawn starts the new process with our sockets and a connection for the sessions.
 func (s *service) spawn(in *inherited, getenv func(string) string) (*os.Process, *net.UnixConn, error) {
-	ours, theirs, err := successor.Pair()
+	ours, theirs, err := s.reserve.Pair()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -87,7 +86,7 @@ func (s *service) spawn(in *inherited, getenv func(string) string) (*os.Process,
 		}
 	}
 	next := successor.Program{Path: s.conf.program, Args: s.conf.args, Environ: env, Conns: conns}
-	p, err := next.Start()
+	p, err := s.reserve.Start(&next)
 	if err != nil {
 		ours.Close()
 		return nil, nil, err

@@ -1,0 +1,91 @@
+package resident
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mailproxy/internal/launch"
+	"mailproxy/internal/maillog"
+	"mailproxy/relay/engine"
+	"mailproxy/relay/handoff"
+)
+
+// deaf is a listener that nothing wakes up but its end.
+type deaf struct {
+	net.Listener
+	end chan struct{}
+}
+
+func (d *deaf) Accept() (net.Conn, error) {
+	<-d.end
+	return nil, net.ErrClosed
+}
+
+// TestAtRest: a part of the service that does not come to rest does not keep a reload for ever: its name is in
+// the error, and it can go on afterwards.
+func TestAtRest(t *testing.T) {
+	late := func(t *testing.T, what string, stop func() error) {
+		t.Helper()
+		began := time.Now()
+		err := stop()
+		if err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%v, want an error about %q", err, what)
+		}
+		if took := time.Since(began); took != restTime {
+			t.Errorf("it took %v", took)
+		}
+	}
+	log := maillog.NewLog(&record{})
+	t.Run("accepting", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := &deaf{end: make(chan struct{})}
+			a := newAcceptor(log, &launch.Sockets{Listeners: []*launch.Listener{{Listener: l}}}, newConnections())
+			a.start()
+			late(t, "accepting connections", a.stop)
+			a.start()
+			late(t, "accepting connections", a.stop)
+			close(l.end)
+			a.start()
+			if err := a.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("a session", func(t *testing.T) {
+		c := &carrier{}
+		c.gate.RLock() // a session is being taken
+		if err := c.lock(time.Millisecond); err == nil || !strings.Contains(err.Error(), "taking a session") {
+			t.Error(err)
+		}
+		c.gate.RUnlock()
+		c.gate.RLock() // once nobody waits for the lock any more
+		c.gate.RUnlock()
+		err := c.handOver(new(handoff.Peer), func() error { return nil })
+		if err != nil || c.next == nil {
+			t.Error(err)
+		}
+	})
+	t.Run("an administrator", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			a := &administration{ended: make(chan struct{}), cancel: func() {}}
+			late(t, "an administrator", a.stop)
+			close(a.ended)
+		})
+	})
+	t.Run("an older process", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPredecessors(log, new(engine.Engine))
+			p.resume()
+			p.running.Add(1)
+			late(t, "an older process", p.pause)
+			p.running.Done()
+			p.resume()
+			if err := p.pause(); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
