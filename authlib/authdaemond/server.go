@@ -82,8 +82,8 @@ type generation struct {
 	slots  chan struct{}
 	queued atomic.Int64
 	users  sync.WaitGroup
-	// complained is when overloaded last did, in seconds since 1970.
-	complained atomic.Int64
+	// complained is when overloaded last did.
+	complained atomic.Pointer[time.Time]
 }
 
 // pool hands out buffers for requests and answers.
@@ -339,8 +339,8 @@ func (g *generation) enter(ctx context.Context) bool {
 
 // overloaded reports, once a minute, that requests are turned away.
 func (g *generation) overloaded() {
-	now, last := g.asker.now().Unix(), g.complained.Load()
-	if now-last >= 60 && g.complained.CompareAndSwap(last, now) {
+	now, last := g.asker.now(), g.complained.Load()
+	if (last == nil || now.Sub(*last) >= time.Minute) && g.complained.CompareAndSwap(last, &now) {
 		g.log.errf(
 			"more than %d requests under way and waiting: the rest is told to come back later; raise daemons, or "+
 				"see what the databases wait for",

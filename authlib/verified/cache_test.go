@@ -10,36 +10,19 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/tests/clock"
 )
 
-// clock is a time that a test moves.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
-
 // open returns a Cache and its clock.
-func open(t testing.TB, ttl time.Duration) (*Cache, *clock) {
+func open(t testing.TB, ttl time.Duration) (*Cache, *clock.Clock) {
 	t.Helper()
-	now := &clock{at: time.Now()}
-	c, err := New(ttl, now.now)
+	now := new(clock.Clock)
+	c, err := New(ttl, now.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,19 +60,19 @@ func TestRemembers(t *testing.T) {
 	want("", "aa", false, true) // the length tells where the hash ends
 	want("", "", true, true)
 	want("", "", true, false)
-	now.pass(59 * time.Second)
+	now.Pass(59 * time.Second)
 	want("a", "a", true, false)
-	now.pass(time.Second)
+	now.Pass(time.Second)
 	want("a", "a", true, true)
 	want("a", "a", true, false)
 	c.Forget()
 	want("a", "a", true, true)
-	now.pass(59 * time.Second)
+	now.Pass(59 * time.Second)
 	want("a", "a", true, false)
 	c.Reset(time.Second)
 	want("a", "a", true, true)
 	want("a", "a", true, false)
-	now.pass(time.Second)
+	now.Pass(time.Second)
 	want("a", "a", true, true)
 	for _, n := range []int{maxPassword, maxPassword + 1} {
 		long := strings.Repeat("x", n)
@@ -112,6 +95,29 @@ func TestRemembers(t *testing.T) {
 	none.Close()
 	if _, computed := ask(t, none, "a", "a"); !computed || none.Entries() != 0 {
 		t.Error("nil remembers")
+	}
+}
+
+// TestClockSteps: an entry lives for the time that passes, however the clock is set meanwhile.
+func TestClockSteps(t *testing.T) {
+	for name, step := range clock.Steps() {
+		var now clock.Clock
+		c, err := newCache(1000, time.Minute, now.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask(t, c, "right", "right")
+		now.Set(step)
+		now.Pass(50 * time.Second)
+		if _, computed := ask(t, c, "right", "right"); computed {
+			t.Errorf("%s: forgotten too early", name)
+		}
+		now.Set(-2 * step)
+		now.Pass(11 * time.Second)
+		if _, computed := ask(t, c, "right", "right"); !computed {
+			t.Errorf("%s: remembered for too long", name)
+		}
+		c.Close()
 	}
 }
 

@@ -10,21 +10,26 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/login/logintest"
+	"mailproxy/tests/clock"
 )
 
-// holdWorld is a world whose clock goes on by what is slept. each is called after each second.
+// holdWorld is a world where time passes by what is slept, and whose clock is set forward and back every time.
+// each is called after each second.
 func holdWorld(t *testing.T, each func(w *world, second int), settings ...string) *world {
 	w := newWorld(t, imap, append([]string{"IMAP_PROXY=1", "LOGIN_FAIL_DELAY=0"}, settings...)...)
-	now, second := time.Now(), 0
-	w.service.System.Now = func() time.Time { return now }
+	var c clock.Clock
+	step, second := time.Hour, 0
+	w.service.System.Now = c.Now
 	w.service.System.Sleep = func(_ context.Context, d time.Duration) {
-		now = now.Add(d)
+		c.Pass(d)
+		c.Set(step)
+		step = -2 * step % (48 * time.Hour)
 		if d > 0 && each != nil {
 			second++
 			each(w, second)
 		}
 	}
-	w.Started = now
+	w.Started = c.Now()
 	w.auth.Add("bob", "mailhost=old,hold=30")
 	w.Hosts["old"], w.Hosts["new"] = []string{"127.0.0.2"}, []string{"127.0.0.3"}
 	w.Servers["127.0.0.2:143"], w.Servers["127.0.0.3:143"] = logintest.Says(nil), logintest.Says(nil)

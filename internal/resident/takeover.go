@@ -23,7 +23,7 @@ func (s *service) takeOver(ctx context.Context, in *launch.Inherited) error {
 	}
 	s.numbers.Taken.Add(int64(n))
 	if err := learn(s.inherited(), <-heard); err != nil {
-		s.log.Warnf("failed logins before the reload are forgotten: %v", err)
+		s.log.Warnf("of before the reload is forgotten: %v", err)
 	}
 	s.log.Infof("%d sessions taken over by process %d", n, os.Getpid())
 	return nil

@@ -87,17 +87,16 @@ func hearAll(c *net.UnixConn) (map[string][]byte, error) {
 	}
 }
 
-// learn takes over what the old process has told, as far as this one has a use for it.
+// learn takes over what the old process has told, as far as this one has a use for it. The error has what is
+// not understood.
 func learn(all map[string]inherited, heard told) error {
-	if heard.err != nil {
-		return heard.err
-	}
+	errs := []error{heard.err}
 	for name, one := range all {
 		if text, ok := heard.all[name]; ok {
 			if err := one.UnmarshalBinary(text); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -6,15 +6,20 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 )
 
 // Memory is a Table for the failures that one process sees, in its own memory: 2 KB for each bucket that is
 // in use, 4 MB at most. It does not count connections. MarshalBinary is what the process that follows gets.
+// Unlike in a Table, which outlives processes, nothing depends on what the clock is set to: a failure counts
+// for the time that passes.
 type Memory struct {
-	rules
+	rules rules
 	tables
+	now   func() time.Time
+	began time.Time
 }
 
 var (
@@ -22,13 +27,26 @@ var (
 	_ encoding.BinaryUnmarshaler = (*Memory)(nil)
 )
 
-// NewMemory returns an empty memory with a key of its own.
-func NewMemory() *Memory {
-	m := &Memory{}
-	rand.Read(m.key[:])
-	m.buckets = &m.tables
+// NewMemory returns an empty memory with a key of its own. now is the clock, which has a monotonic reading.
+func NewMemory(now func() time.Time) *Memory {
+	m := &Memory{now: now, began: now()}
+	rand.Read(m.rules.key[:])
+	m.rules.buckets = &m.tables
 	return m
 }
+
+// Failed is as of Table.
+func (m *Memory) Failed(addr netip.Addr, now time.Time) (int, error) {
+	return m.rules.Failed(addr, m.steady(now))
+}
+
+// FailedName is as of Table.
+func (m *Memory) FailedName(name string, now time.Time) (int, error) {
+	return m.rules.FailedName(name, m.steady(now))
+}
+
+// steady is a time that goes on by what passes, in place of what the clock shows.
+func (m *Memory) steady(now time.Time) time.Time { return time.Unix(0, 0).Add(now.Sub(m.began)) }
 
 // tables are the buckets: nil until something is in them.
 type tables struct {
@@ -55,9 +73,9 @@ func (t *tables) bucket(in tableKind, at int) *bucket {
 }
 
 // What MarshalBinary returns: 8 bytes memoryMagic, the key, and for each entry 8 bytes of its table and the
-// entry as in the file.
+// entry as in the file, with the seconds for which it still counts in place of the time of its expiry.
 const (
-	memoryMagic = "MPthrom1"
+	memoryMagic = "MPthrom2"
 	memoryEntry = 8 + entrySize
 )
 
@@ -68,25 +86,27 @@ var errNoMemory = errors.New("no failed logins of this version")
 func (m *Memory) MarshalBinary() ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := append([]byte(memoryMagic), m.key[:]...)
+	now := m.steady(m.now())
+	out := append([]byte(memoryMagic), m.rules.key[:]...)
 	for in := range m.all {
 		for _, b := range m.all[in] {
 			if b != nil {
-				out = b.appendTo(out, tableKind(in))
+				out = b.appendTo(out, tableKind(in), now)
 			}
 		}
 	}
 	return out, nil
 }
 
-func (b *bucket) appendTo(out []byte, in tableKind) []byte {
-	for i := range b {
-		if b[i].kind == kindUnused {
+func (b *bucket) appendTo(out []byte, in tableKind, now time.Time) []byte {
+	for _, e := range b {
+		if e.kind == kindUnused || !e.isValid(now) {
 			continue
 		}
+		e.expires -= now.Unix()
 		var raw [memoryEntry]byte
 		binary.LittleEndian.PutUint64(raw[:], uint64(in))
-		b[i].encode(raw[8:])
+		e.encode(raw[8:])
 		out = append(out, raw[:]...)
 	}
 	return out
@@ -101,6 +121,7 @@ func (m *Memory) UnmarshalBinary(data []byte) error {
 		return errNoMemory
 	}
 	var read tables
+	now := m.steady(m.now())
 	for p := data[header:]; len(p) > 0; p = p[memoryEntry:] {
 		in := binary.LittleEndian.Uint64(p)
 		if in >= uint64(len(read.all)) {
@@ -108,9 +129,13 @@ func (m *Memory) UnmarshalBinary(data []byte) error {
 		}
 		var e entry
 		e.decode(p[8:])
+		if e.expires > int64(maxLifetime/time.Second) {
+			continue // nobody has written that, and the sum might be too large
+		}
+		e.expires += now.Unix()
 		read.bucket(tableKind(in), place(e.network)).add(e) // what has expired is left out when it is used
 	}
-	copy(m.key[:], data[len(memoryMagic):])
+	copy(m.rules.key[:], data[len(memoryMagic):])
 	m.all = read.all
 	return nil
 }

@@ -7,11 +7,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mailproxy/tests/clock"
 )
 
 // The memory counts as the file does: addresses, a /48's share, names, and what is over after Window.
 func TestMemoryCountsAsTheFile(t *testing.T) {
-	table, memory := newTable(t), NewMemory()
+	table, memory := newTable(t), NewMemory(fixed)
 	step := func(i int) (addr netip.Addr, name string, at time.Time) {
 		addr = netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 5)})
 		if i%3 == 0 {
@@ -36,7 +38,7 @@ func TestMemoryCountsAsTheFile(t *testing.T) {
 
 // What one process remembers is what the next one goes on with.
 func TestMemoryHandedOver(t *testing.T) {
-	old := NewMemory()
+	old := NewMemory(fixed)
 	addr := netip.MustParseAddr("192.0.2.7")
 	for range 3 {
 		old.Failed(addr, now)
@@ -49,7 +51,7 @@ func TestMemoryHandedOver(t *testing.T) {
 	if bytes.Contains(data, []byte("ann")) {
 		t.Error("it holds a login name")
 	}
-	next := NewMemory()
+	next := NewMemory(fixed)
 	if err := next.UnmarshalBinary(data); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +68,7 @@ func TestMemoryHandedOver(t *testing.T) {
 
 // Bytes of another version, or cut ones, change nothing.
 func TestMemoryRefuses(t *testing.T) {
-	m := NewMemory()
+	m := NewMemory(fixed)
 	addr := netip.MustParseAddr("192.0.2.7")
 	m.Failed(addr, now)
 	good, err := m.MarshalBinary()
@@ -76,7 +78,7 @@ func TestMemoryRefuses(t *testing.T) {
 	otherTable := bytes.Clone(good)
 	otherTable[len(memoryMagic)+keySize] = 9
 	for name, data := range map[string][]byte{
-		"nothing": nil, "cut": good[:len(good)-1], "another version": append([]byte("MPthrom2"), good[8:]...),
+		"nothing": nil, "cut": good[:len(good)-1], "another version": append([]byte("MPthrom1"), good[8:]...),
 		"another table": otherTable,
 	} {
 		if m.UnmarshalBinary(data) == nil {
@@ -90,7 +92,7 @@ func TestMemoryRefuses(t *testing.T) {
 
 // However many addresses and names fail, the memory is bounded, and those that fail often stay.
 func TestMemoryBounded(t *testing.T) {
-	m := NewMemory()
+	m := NewMemory(fixed)
 	victim := netip.MustParseAddr("192.0.2.7")
 	for range 5 {
 		m.Failed(victim, now)
@@ -108,7 +110,7 @@ func TestMemoryBounded(t *testing.T) {
 }
 
 func TestMemoryConcurrent(t *testing.T) {
-	m := NewMemory()
+	m := NewMemory(fixed)
 	addr := netip.MustParseAddr("192.0.2.7")
 	var wg sync.WaitGroup
 	for range 8 {
@@ -127,12 +129,12 @@ func TestMemoryConcurrent(t *testing.T) {
 
 // FuzzMemory: what is taken can be used, whatever it is.
 func FuzzMemory(f *testing.F) {
-	m := NewMemory()
+	m := NewMemory(fixed)
 	m.Failed(netip.MustParseAddr("192.0.2.7"), now)
 	data, _ := m.MarshalBinary()
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m := NewMemory()
+		m := NewMemory(fixed)
 		if m.UnmarshalBinary(data) != nil {
 			return
 		}
@@ -140,4 +142,44 @@ func FuzzMemory(f *testing.F) {
 			t.Errorf("%d, %v", n, err)
 		}
 	})
+}
+
+// fixed is a clock that stands still.
+func fixed() time.Time { return now }
+
+// TestMemoryClockSteps: what counts is the time that passes, however the clock is set meanwhile, also while
+// another process takes over.
+func TestMemoryClockSteps(t *testing.T) {
+	addr := netip.MustParseAddr("192.0.2.7")
+	for name, step := range clock.Steps() {
+		var c clock.Clock
+		m := NewMemory(c.Now)
+		m.Failed(addr, c.Now())
+		m.FailedName("ann", c.Now())
+		c.Set(step)
+		c.Pass(Window - time.Minute)
+		data, err := m.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Set(step)
+		next := NewMemory(c.Now)
+		if err := next.UnmarshalBinary(data); err != nil {
+			t.Fatal(err)
+		}
+		for who, m := range map[string]*Memory{"this process": m, "the next one": next} {
+			n, _ := m.Failed(addr, c.Now())
+			named, _ := m.FailedName("ann", c.Now())
+			if n != 2 || named != 2 {
+				t.Errorf("%s, %s: %d and %d failures, want 2", name, who, n, named)
+			}
+		}
+		c.Set(-step)
+		c.Pass(Window + time.Minute)
+		for who, m := range map[string]*Memory{"this process": m, "the next one": next} {
+			if n, _ := m.Failed(addr, c.Now()); n != 1 {
+				t.Errorf("%s, %s: %d failures after the window", name, who, n)
+			}
+		}
+	}
 }

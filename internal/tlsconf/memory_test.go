@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/clock"
 )
 
 // A certificate that is renewed in two steps, is damaged or disappears: the last good pair is served, and the
@@ -161,5 +162,34 @@ func TestMemoryAtOnce(t *testing.T) {
 	ahead.Add(4)
 	if found, err := o.Memory.def(&o); err != nil || found[0].leaf.Subject.CommonName != "new" {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestMemoryClockSteps: files are looked at once in the minute that passes, and a line is written once in the
+// hour that passes, however the clock is set meanwhile.
+func TestMemoryClockSteps(t *testing.T) {
+	for name, step := range clock.Steps() {
+		var c clock.Clock
+		looks, l, m := 0, looked[int]{}, Memory{}
+		get := func() { l.get(c.Now(), func(int) int { looks++; return looks }) }
+		o := &Options{Now: c.Now}
+		get()
+		m.first(o, "line")
+		c.Set(step)
+		c.Pass(lookEvery - time.Second)
+		get()
+		if looks != 1 || m.first(o, "line") {
+			t.Errorf("%s: after less than a minute %d looks", name, looks)
+		}
+		c.Set(-2 * step)
+		c.Pass(2 * time.Second)
+		get()
+		if looks != 2 {
+			t.Errorf("%s: after a minute %d looks", name, looks)
+		}
+		c.Pass(sayEvery)
+		if !m.first(o, "line") {
+			t.Errorf("%s: no line after an hour", name)
+		}
 	}
 }

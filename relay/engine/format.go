@@ -21,7 +21,8 @@ import (
 // A session on its way to another process is a MOVE message with its names, its state and its two
 // descriptors, and DATA messages with the bytes that it holds: of each leg what was read and not decrypted,
 // then what is to be written. Version 1, of mailproxy 1.x's last release, is the same without the fields
-// IDLE and CLOSING; it is read.
+// IDLE and CLOSING; it is read. AGE is how long the session has lasted, which START does not tell where the clock
+// was set meanwhile; without it, it does.
 
 // formatVersion is that of what is written.
 const formatVersion = "2"
@@ -37,7 +38,8 @@ const maxHeld = 16 << 20
 
 // encode describes a frozen session.
 func (s *session) encode(now time.Time) (m *handoff.Message, held []byte) {
-	f := map[string]string{"HALFCLOSED": strconv.Itoa(int(s.limit))}
+	f := map[string]string{"HALFCLOSED": strconv.Itoa(int(s.limit)),
+		"AGE": strconv.FormatInt(max(steady(now)-s.begun, 0), 10)}
 	handoff.PutInfo(f, s.info())
 	for i := range s.flows {
 		fl, g, n := &s.flows[i], &s.legs[i], strconv.Itoa(i)
@@ -91,6 +93,13 @@ func decode(m *handoff.Message, held []byte, fds []int, now time.Time) (*session
 	}
 	h := &handoff.Session{Info: info, HalfClose: time.Duration(limit) * time.Second}
 	s := newSession(h, [2]int{fds[0], fds[1]})
+	if age, ok := f["AGE"]; ok {
+		n, err := strconv.ParseInt(age, 10, 33)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("%w: AGE=%q", handoff.ErrSyntax, age)
+		}
+		s.begun = steady(now) - n
+	}
 	for i := range s.flows {
 		fl, g, n := &s.flows[i], &s.legs[i], strconv.Itoa(i)
 		moved, merr := strconv.ParseInt(f["MOVED"+n], 10, 64)

@@ -15,8 +15,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/relay"
 	"mailproxy/relay/handoff"
 	"mailproxy/relay/tlsrecord"
+	"mailproxy/tests/clock"
 )
 
 // movedTLS is a TLS state as a MOVE message has it, whose keys are all zero.
@@ -187,5 +189,38 @@ func TestHeldBounds(t *testing.T) {
 	m := &handoff.Message{Verb: "MOVE", Fields: map[string]string{"HELD": fmt.Sprint(chunk + 1)}}
 	if held, err := receiveHeld(ours, m); err != nil || len(held) > 2*chunk {
 		t.Errorf("%d bytes, %v", len(held), err)
+	}
+}
+
+// TestDurationClockSteps: how long a session has lasted is the time that has passed, however the clock is set
+// meanwhile, also in the next process.
+func TestDurationClockSteps(t *testing.T) {
+	a, b, err := handoff.Socketpair(unix.SOCK_STREAM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	defer b.Close()
+	fds := [2]int{int(a.Fd()), int(b.Fd())}
+	for name, step := range clock.Steps() {
+		var c clock.Clock
+		begun := c.Now()
+		s := newSession(&handoff.Session{Info: relay.Info{Start: begun}}, fds)
+		c.Pass(time.Minute)
+		c.Set(step)
+		m, held := s.encode(c.Now())
+		next, err := decode(m, held, fds[:], c.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Set(-2 * step)
+		for who, s := range map[string]*session{"this process": s, "the next one": next} {
+			if d := s.stats(c.Now()).Duration; d < 59*time.Second || d > 62*time.Second {
+				t.Errorf("%s, %s: the session has lasted %v", name, who, d)
+			}
+			if start := s.info().Start; start.Unix() != begun.Unix() {
+				t.Errorf("%s, %s: it began at %v", name, who, start)
+			}
+		}
 	}
 }

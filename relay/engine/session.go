@@ -15,7 +15,8 @@ import (
 type session struct {
 	flows   [2]flow // flows[i] reads leg i and writes the other
 	legs    [2]leg
-	start   int64       // seconds since 1970
+	start   int64       // seconds since 1970, as the clock showed them then
+	begun   int64       // the same in steady seconds: the clock may be set meanwhile
 	names   string      // user, protocol, ip, port, mailhost, separated by NUL
 	half    *halfClosed // once one side has ended
 	closing *closing    // once the session is over but for what its peers have not received
@@ -28,7 +29,12 @@ type session struct {
 // newSession makes a session of two non-blocking sockets.
 func newSession(h *handoff.Session, fds [2]int) *session {
 	i := h.Info
-	s := &session{start: i.Start.Unix(), limit: int32(min(h.HalfClose/time.Second, 1<<30)),
+	now := time.Now()
+	if i.Start.IsZero() {
+		i.Start = now
+	}
+	s := &session{start: i.Start.Unix(), begun: steady(now) - int64(now.Sub(i.Start)/time.Second),
+		limit: int32(min(h.HalfClose/time.Second, 1<<30)),
 		names: strings.Join([]string{i.User, i.Protocol, i.RemoteIP, i.RemotePort, i.Mailhost}, "\x00")}
 	for n := range s.legs {
 		l := &h.Legs[n]
@@ -64,8 +70,14 @@ func (s *session) info() relay.Info {
 
 func (s *session) stats(now time.Time) relay.Stats {
 	return relay.Stats{FromClient: s.flows[client].moved, FromMailhost: s.flows[mailhost].moved,
-		Duration: now.Sub(time.Unix(s.start, 0))}
+		Duration: now.Sub(origin.Add(time.Duration(s.begun) * time.Second))}
 }
+
+// origin is where steady seconds begin.
+var origin = time.Now()
+
+// steady returns the seconds that have passed since origin, whatever the clock was set to.
+func steady(now time.Time) int64 { return int64(now.Sub(origin) / time.Second) }
 
 // waiting reports whether a peer does not take what is held for it.
 func (s *session) waiting() bool {
