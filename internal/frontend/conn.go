@@ -41,7 +41,6 @@ func (s *Server) newConn(ctx context.Context, conn launch.Conn, peer launch.Peer
 // begin sets the connection's deadlines and has it interrupted when ctx ends. The function it returns undoes
 // the latter.
 func (c *Conn) begin() (end func()) {
-	launch.NoDelay(c.Client)
 	_ = c.Client.SetDeadline(c.Deadline())
 	stop := context.AfterFunc(c.ctx, func() {
 		c.mu.Lock()

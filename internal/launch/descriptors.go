@@ -2,7 +2,6 @@ package launch
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"syscall"
 
@@ -52,15 +51,4 @@ func Control(c syscall.Conn, fn func(fd int) error) error {
 		return err
 	}
 	return inner
-}
-
-// NoDelay has a TCP connection send small packets at once.
-func NoDelay(conn net.Conn) {
-	socket, ok := conn.(syscall.Conn)
-	if !ok {
-		return
-	}
-	_ = Control(socket, func(fd int) error {
-		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	})
 }

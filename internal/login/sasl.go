@@ -19,7 +19,12 @@ func (s *Session) Exchange(
 ) (*Credentials, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
-	c, err := sasl.Converse(client, mechanism, initial, s.saslOptions(ctx, o))
+	o = s.saslOptions(ctx, o)
+	var err error
+	if o.Hostname, err = s.service.System.Hostname(); err != nil {
+		o.Hostname = "localhost" // it only stands in challenges
+	}
+	c, err := sasl.Converse(client, mechanism, initial, o)
 	if err != nil {
 		return nil, err
 	}
@@ -47,13 +52,8 @@ func (s *Session) Mechanisms(o sasl.Options) []string {
 	return names
 }
 
-// saslOptions completes what the mechanisms are told.
+// saslOptions completes what the mechanisms are told, but for this host's name.
 func (s *Session) saslOptions(ctx context.Context, o sasl.Options) sasl.Options {
-	hostname, err := s.service.System.Hostname()
-	if err != nil {
-		hostname = "localhost" // it only stands in challenges
-	}
-	o.Hostname = hostname
 	o.Tokens = s.TLS && s.Config.Proxy
 	o.SCRAM = &sasl.SCRAM{
 		Account: func(user string) (*authlib.Account, error) {

@@ -13,12 +13,18 @@ const (
 	Lines = 8192
 	// CloseTime is for the reader of the log to take what is queued at the end.
 	CloseTime = time.Second
+	// Gather is for how long after a write the next lines are gathered, to be written at once: under load a
+	// write for each line, and waking whoever reads it, is a tenth of a login's work. The first line after a
+	// pause is not delayed.
+	Gather = 10 * time.Millisecond
+	// atOnce is how many lines are handed to be written at once at most.
+	atOnce = 64
 )
 
 // Queue has lines of whatever form written in their order by a goroutine of its own. What finds it full is
 // lost, and how much is said as soon as there is room. Its methods may be called by any goroutine.
 type Queue[T any] struct {
-	write func(line T)
+	write func(lines []T)
 	lose  func(n int64)
 
 	lines      chan T
@@ -27,8 +33,9 @@ type Queue[T any] struct {
 	stop, done chan struct{}
 }
 
-// New starts a Queue, which Close ends. write writes a line, and lose says that n lines before it are lost.
-func New[T any](write func(line T), lose func(n int64)) *Queue[T] {
+// New starts a Queue, which Close ends. write writes lines, which are its own only until it returns, and lose
+// says that n lines before them are lost.
+func New[T any](write func(lines []T), lose func(n int64)) *Queue[T] {
 	q := &Queue[T]{
 		write: write, lose: lose,
 		lines: make(chan T, Lines), stop: make(chan struct{}), done: make(chan struct{}),
@@ -59,22 +66,41 @@ func (q *Queue[T]) Close() {
 
 func (q *Queue[T]) run() {
 	defer close(q.done)
+	var written time.Time
 	for {
 		select {
-		case line := <-q.lines:
-			q.take(line)
+		case first := <-q.lines:
+			if wait := Gather - time.Since(written); wait > 0 {
+				select {
+				case <-time.After(wait):
+				case <-q.stop:
+				}
+			}
+			q.writeAll(first)
+			written = time.Now()
 		case <-q.stop:
-			for len(q.lines) > 0 {
-				q.take(<-q.lines)
+			if len(q.lines) > 0 {
+				q.writeAll(<-q.lines)
 			}
 			return
 		}
 	}
 }
 
-func (q *Queue[T]) take(line T) {
-	if n := q.lost.Swap(0); n > 0 {
-		q.lose(n)
+// writeAll writes a line and those that are queued.
+func (q *Queue[T]) writeAll(first T) {
+	lines := append(make([]T, 0, atOnce), first)
+	for len(lines) > 0 {
+		for len(lines) < atOnce && len(q.lines) > 0 {
+			lines = append(lines, <-q.lines)
+		}
+		if n := q.lost.Swap(0); n > 0 {
+			q.lose(n)
+		}
+		q.write(lines)
+		lines = lines[:0]
+		if len(q.lines) > 0 {
+			lines = append(lines, <-q.lines)
+		}
 	}
-	q.write(line)
 }

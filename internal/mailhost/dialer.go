@@ -107,7 +107,6 @@ func (d *Dialer) connect(ctx context.Context, m *Conn, addr netip.AddrPort) (lau
 		c.Close()
 		return nil, fmt.Errorf("a %T cannot be half-closed", c)
 	}
-	launch.NoDelay(conn)
 	m.Conn, m.TLS, m.StartTLS = conn, false, nil
 	return conn, nil
 }

@@ -51,8 +51,14 @@ func (l Level) String() string {
 // goroutines.
 type Log struct {
 	mu     sync.Mutex
-	write  func(Level, string) error
+	write  func([]entry) error
 	budget *budget // nil = unlimited
+}
+
+// entry is one line.
+type entry struct {
+	level Level
+	text  string
 }
 
 // budget bounds what is written to a log, in bytes.
@@ -77,19 +83,30 @@ func (l *Log) Always() *Log {
 	return l.budget.of
 }
 
-// NewLog returns a log that writes "LEVEL: text" lines to w, each with one Write: what courierlogger reads.
+// NewLog returns a log that writes "LEVEL: text" lines to w, none with more than one Write: what
+// courierlogger reads.
 func NewLog(w io.Writer) *Log {
-	return &Log{write: func(level Level, text string) error {
-		_, err := w.Write([]byte(level.String() + ": " + text + "\n"))
-		return err
-	}}
+	return newWriterLog(w, func(b []byte, line entry) []byte {
+		return append(append(append(append(b, line.level.String()...), ": "...), line.text...), '\n')
+	})
 }
 
 // NewJournalLog returns a log for standard error that systemd's journal reads: the level as "<6>", no prefix
 // besides.
 func NewJournalLog(w io.Writer) *Log {
-	return &Log{write: func(level Level, text string) error {
-		_, err := fmt.Fprintf(w, "<%d>%s\n", level, text)
+	return newWriterLog(w, func(b []byte, line entry) []byte {
+		return fmt.Appendf(b, "<%d>%s\n", line.level, line.text)
+	})
+}
+
+// newWriterLog returns a log that writes to w what format makes of the lines, each call with one Write.
+func newWriterLog(w io.Writer, format func([]byte, entry) []byte) *Log {
+	return &Log{write: func(lines []entry) error {
+		var b []byte
+		for _, line := range lines {
+			b = format(b, line)
+		}
+		_, err := w.Write(b)
 		return err
 	}}
 }
@@ -101,26 +118,20 @@ func NewSyslog(name string) *Log {
 	if err != nil {
 		return NewSilentLog()
 	}
-	return &Log{write: func(level Level, text string) error {
-		switch level {
-		case Crit:
-			return w.Crit(text)
-		case Err:
-			return w.Err(text)
-		case Warn:
-			return w.Warning(text)
-		case Notice:
-			return w.Notice(text)
-		case Info:
-			return w.Info(text)
+	by := map[Level]func(string) error{
+		Crit: w.Crit, Err: w.Err, Warn: w.Warning, Notice: w.Notice, Info: w.Info, Debug: w.Debug,
+	}
+	return &Log{write: func(lines []entry) (err error) {
+		for _, line := range lines {
+			err = by[line.level](line.text)
 		}
-		return w.Debug(text)
+		return err
 	}}
 }
 
 // NewSilentLog returns a log that drops every line.
 func NewSilentLog() *Log {
-	return &Log{write: func(Level, string) error { return nil }}
+	return &Log{write: func([]entry) error { return nil }}
 }
 
 // Debugf, Infof, Noticef, Warnf, Errf and Critf write one line of that level.
@@ -146,36 +157,48 @@ func (l *Log) Critf(format string, args ...any) { l.line(Crit, format, args) }
 func (l *Log) Line(line string) {
 	for _, level := range []Level{Crit, Err, Warn, Notice, Info, Debug} {
 		if text, ok := strings.CutPrefix(line, level.String()+": "); ok {
-			l.line(level, "%s", []any{text})
+			l.visible(level, text)
 			return
 		}
 	}
-	l.line(Info, "%s", []any{line})
+	l.visible(Info, line)
 }
 
 // maxLine bounds one log line, in bytes; syslog services cut longer ones in their own ways.
 const maxLine = 2048
 
 func (l *Log) line(level Level, format string, args []any) {
-	line := text.Visible(fmt.Sprintf(format, args...))
+	l.visible(level, fmt.Sprintf(format, args...))
+}
+
+// visible writes a line of which nothing has been escaped yet.
+func (l *Log) visible(level Level, line string) {
+	line = text.Visible(line)
 	if len(line) > maxLine {
 		line = strings.ToValidUTF8(line[:maxLine], "") + "..."
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.budget != nil {
-		l.budget.line(level, line)
-		return
-	}
-	_ = l.write(level, line)
+	l.put([]entry{{level, line}})
 }
 
-func (b *budget) line(level Level, line string) {
-	switch b.left -= len("NOTICE: ") + len(line) + 1; {
-	case b.left >= 0 && !b.over || level <= Err:
-		b.of.line(level, "%s", []any{line})
+// put writes lines.
+func (l *Log) put(lines []entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.budget == nil {
+		_ = l.write(lines)
+		return
+	}
+	for _, line := range lines {
+		l.budget.put(line)
+	}
+}
+
+func (b *budget) put(line entry) {
+	switch b.left -= len("NOTICE: ") + len(line.text) + 1; {
+	case b.left >= 0 && !b.over || line.level <= Err:
+		b.of.put([]entry{line})
 	case !b.over:
 		b.over = true
-		b.of.line(Notice, "%s", []any{b.more()})
+		b.of.visible(Notice, b.more())
 	}
 }

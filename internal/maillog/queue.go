@@ -2,22 +2,18 @@ package maillog
 
 import "mailproxy/internal/logqueue"
 
-// queuedLine is a line that waits to be written.
-type queuedLine struct {
-	level Level
-	text  string
-}
-
 // Queue returns a log that nobody waits for: its lines are written to l by way of package logqueue. It is for
 // a process that serves many connections. close writes what is queued, but waits for at most a second; the
 // log may be used afterwards and loses its lines then.
 func (l *Log) Queue() (queued *Log, close func()) {
 	q := logqueue.New(
-		func(line queuedLine) { l.line(line.level, "%s", []any{line.text}) },
+		l.put,
 		func(n int64) { l.Warnf("%d log lines lost: whoever reads the log does not keep up", n) },
 	)
-	return &Log{write: func(level Level, text string) error {
-		q.Put(queuedLine{level, text})
+	return &Log{write: func(lines []entry) error {
+		for _, line := range lines {
+			q.Put(line)
+		}
 		return nil
 	}}, q.Close
 }

@@ -27,7 +27,7 @@ func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &stuck{released: make(chan struct{})}
 		log, closeLog := NewLog(out).Queue()
-		for n := range logqueue.Lines + 10 {
+		for n := range logqueue.Lines + 1000 {
 			log.Infof("line %d", n)
 		}
 		synctest.Wait() // one line is being written, the others queue

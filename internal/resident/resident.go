@@ -147,10 +147,7 @@ func start(o Options) (*service, error) {
 			c.Limits.Unauth, logins)
 	}
 	s.entrance = newEntrance(logins, o.Program.Protocol.Unavailable+"\r\n", s.log)
-	// A loop of the engine that waits in epoll_wait(2) keeps its place among the running goroutines until the
-	// runtime's monitor takes it away, which under a timer slack is a millisecond: logins would wait for it.
 	loops := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(2 * loops)
 	s.engine, err = engine.New(engine.Config{
 		Loops: loops, Log: s.log.Line, Ended: s.ended,
 		Limits: engine.Limits{

@@ -104,7 +104,7 @@ func (e *Engine) Carry(_ context.Context, s *relay.Session) error {
 		}
 		return nil
 	}
-	if err := e.Take(h, fds, acknowledge); err != nil {
+	if err := e.take(h, fds, acknowledge); err != nil {
 		closeAll(fds[:]...)
 		return err
 	}
@@ -130,6 +130,11 @@ func (e *Engine) Take(h *handoff.Session, fds [2]int, acknowledge func() error) 
 			return fmt.Errorf("%w: %w", relay.ErrUnavailable, err)
 		}
 	}
+	return e.take(h, fds, acknowledge)
+}
+
+// take is Take for non-blocking stream sockets.
+func (e *Engine) take(h *handoff.Session, fds [2]int, acknowledge func() error) error {
 	if err := e.counts.take(h.Info); err != nil {
 		return err
 	}

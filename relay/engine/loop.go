@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"mailproxy/internal/guard"
 	"mailproxy/relay"
 )
@@ -17,60 +15,52 @@ const (
 	pipesPerLoop = 24 // 1 MiB each; beyond them bulk is copied through the shared buffers
 	batch        = 256
 	pause        = time.Second // of silence, after which a session gives back what traffic needs
-	wakeup       = -1          // slot of the loop's own eventfd
 )
 
 var errPanic = errors.New("a fault in this program")
 
-// loop is one thread with its share of the sessions. Nothing but the inbox is touched by other goroutines.
+// loop is one goroutine with its share of the sessions. Nothing but the inbox is touched by others.
 type loop struct {
-	epoll, wake int
-	buffers     *buffers
-	slots       []*session // by the number that epoll gives back
-	free        []int32
-	gone        []int32    // slots freed in this round: an event for them may still be in the batch
-	busy        []*session // to be put to rest
-	ending      []*session // of which one side has ended, or which are closing
-	closers     int        // how many of these are closing
-	stopped     bool
-	finished    chan struct{}         // closed when run has returned
-	over        func(*session, error) // a session is over; its descriptors are closed already
-	log         func(line string)
-	onEvent     func(*session) // nil but in tests
+	poller   *poller
+	buffers  *buffers
+	slots    []*session // by the number that epoll gives back
+	free     []int32
+	gone     []int32    // slots freed in this round: an event for them may still be in the batch
+	busy     []*session // to be put to rest
+	ending   []*session // of which one side has ended, or which are closing
+	closers  int        // how many of these are closing
+	tick     time.Time  // when the sessions of the three are looked at without an event; zero = never
+	stopped  bool
+	finished chan struct{}         // closed when run has returned
+	over     func(*session, error) // a session is over; its descriptors are closed already
+	log      func(line string)
+	onEvent  func(*session) // nil but in tests
 
-	mu    sync.Mutex
-	inbox []func()
+	mu    sync.Mutex // of those below, and of the poller's deadline
+	inbox []func()   // where it is not empty the deadline is over
+	ended bool
 }
 
 func newLoop(over func(*session, error), log func(string)) (*loop, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	p, err := newPoller()
 	if err != nil {
-		return nil, err
-	}
-	ev, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, ev, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeup})
-		if err != nil {
-			unix.Close(ev)
-		}
-	}
-	if err != nil {
-		unix.Close(ep)
 		return nil, fmt.Errorf("event loop: %w", err)
 	}
-	return &loop{epoll: ep, wake: ev, over: over, log: log, finished: make(chan struct{}),
+	return &loop{poller: p, over: over, log: log, finished: make(chan struct{}),
 		buffers: &buffers{pipes: pipeStock{limit: pipesPerLoop}}}, nil
 }
 
-// post has f called by the loop's thread, in order; false: the loop has ended.
+// post has f called by the loop's goroutine, in order; false: the loop has ended.
 func (l *loop) post(f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.wake < 0 {
+	if l.ended {
 		return false
 	}
 	l.inbox = append(l.inbox, f)
-	_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	if len(l.inbox) == 1 {
+		l.poller.setDeadline(past())
+	}
 	return true
 }
 
@@ -87,11 +77,11 @@ func (l *loop) call(f func()) {
 // run serves until stopped is set. Sessions that are left then are closed.
 func (l *loop) run() {
 	defer close(l.finished)
-	events := make([]unix.EpollEvent, batch)
 	rested, ticked := time.Now(), time.Now()
 	for !l.stopped {
-		n, err := unix.EpollWait(l.epoll, events, l.timeout())
-		if err != nil && err != unix.EINTR {
+		l.setTick()
+		events, err := l.poller.wait()
+		if err != nil {
 			l.log(fmt.Sprintf("ERR: event loop: epoll_wait: %v", err))
 			break
 		}
@@ -105,21 +95,14 @@ func (l *loop) run() {
 			l.restAll()
 			l.eachEnding(now, func(s *session) bool { return s.closing == nil })
 		}
-		called := false
-		for _, ev := range events[:max(n, 0)] {
-			if ev.Fd == wakeup {
-				called = true
-				continue
-			}
+		for _, ev := range events {
 			if s := l.slots[ev.Fd]; s != nil && !s.frozen {
 				l.guard(s, func() { l.serve(s, int(ev.Pad), ev.Events) })
 			}
 		}
 		l.free = append(l.free, l.gone...)
 		l.gone = l.gone[:0]
-		if called {
-			l.calls()
-		}
+		l.calls()
 	}
 	for _, s := range l.slots {
 		if s != nil {
@@ -129,19 +112,34 @@ func (l *loop) run() {
 	l.buffers.close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	closeAll(l.epoll, l.wake)
-	l.wake = -1
+	l.ended = true
+	l.poller.close()
 }
 
-// timeout is how long epoll may wait, in milliseconds.
-func (l *loop) timeout() int {
+// setTick has the poller return in time for the sessions that are looked at without an event.
+func (l *loop) setTick() {
+	var wait time.Duration
 	switch {
 	case l.closers > 0:
-		return int(closeTick / time.Millisecond)
+		wait = closeTick
 	case len(l.busy)+len(l.ending) > 0:
-		return int(pause / time.Millisecond)
+		wait = pause
 	}
-	return -1
+	now, was := time.Now(), l.tick
+	if !now.Before(l.tick) {
+		l.tick = time.Time{}
+	}
+	if wait > 0 && (l.tick.IsZero() || l.tick.Sub(now) > wait) { // one that comes too early does no harm
+		l.tick = now.Add(wait)
+	}
+	if l.tick == was {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.inbox) == 0 {
+		l.poller.setDeadline(l.tick)
+	}
 }
 
 // guard calls f for a session, if any. A panic ends that one session.
@@ -164,12 +162,14 @@ func (l *loop) abandon(s *session) {
 	l.end(s, errPanic)
 }
 
+// calls calls what was posted.
 func (l *loop) calls() {
-	var b [8]byte
-	_, _ = unix.Read(l.wake, b[:])
 	l.mu.Lock()
 	in := l.inbox
 	l.inbox = nil
+	if len(in) > 0 {
+		l.poller.setDeadline(l.tick)
+	}
 	l.mu.Unlock()
 	for _, f := range in {
 		l.guard(nil, f)
@@ -249,15 +249,7 @@ func (l *loop) update(s *session) {
 		if mask == g.mask {
 			continue
 		}
-		op := unix.EPOLL_CTL_MOD
-		switch {
-		case g.mask == 0:
-			op = unix.EPOLL_CTL_ADD
-		case mask == 0: // EPOLLHUP cannot be masked: a leg that waits for nothing must not be watched
-			op = unix.EPOLL_CTL_DEL
-		}
-		ev := unix.EpollEvent{Events: mask, Fd: s.slot, Pad: int32(n)}
-		if err := unix.EpollCtl(l.epoll, op, g.fd, &ev); err != nil {
+		if err := l.poller.watch(g.fd, s.slot, n, mask, g.mask); err != nil {
 			l.end(s, err)
 			return
 		}
@@ -277,7 +269,7 @@ func (l *loop) update(s *session) {
 func (l *loop) unwatch(s *session) {
 	for n := range s.legs {
 		if g := &s.legs[n]; g.mask != 0 {
-			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, g.fd, nil)
+			_ = l.poller.watch(g.fd, s.slot, n, 0, g.mask)
 			g.mask = 0
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"mailproxy/internal/logqueue"
 )
@@ -12,7 +13,7 @@ type logger struct{ queue *logqueue.Queue[string] }
 
 func newLogger(w io.Writer) *logger {
 	return &logger{logqueue.New(
-		func(line string) { _, _ = io.WriteString(w, line+"\n") },
+		func(lines []string) { _, _ = io.WriteString(w, strings.Join(lines, "\n")+"\n") },
 		func(n int64) { fmt.Fprintf(w, "WARN: relayd: %d log lines lost\n", n) },
 	)}
 }

@@ -58,11 +58,12 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- s.serve(ctx, in, make(chan os.Signal), noVariables)
+		err := s.serve(ctx, in, make(chan os.Signal), noVariables)
 		for s.conversations.count() > 0 {
 			time.Sleep(time.Millisecond)
 		}
 		log.close()
+		done <- err
 	}()
 	stop := sync.OnceFunc(func() {
 		cancel()
