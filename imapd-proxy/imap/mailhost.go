@@ -142,5 +142,29 @@ func (u *upstream) until(tag string, continuation bool) (response, error) {
 func (u *upstream) brief(text string) string { return brief(u.m.Redact(text)) }
 
 func (u *upstream) send(text string) error {
+	if err := u.inStep(); err != nil {
+		return err
+	}
 	return u.m.Send([]byte(text))
+}
+
+// inStep reads what the mailhost has said unasked, where its answer decides: what has come before it is sent what
+// it is to verify is no answer to that, whatever its tag.
+func (u *upstream) inStep() error {
+	for u.final == "" && u.m.Decides() && u.in.in.Pending() {
+		r, err := u.in.next()
+		u.said.end(err == nil && r.forClient())
+		switch {
+		case err != nil:
+			return err
+		case r.tag == u.m.Tag:
+			return fmt.Errorf("mailhost answers before it is asked: %q", u.brief(r.text))
+		case r.tag == "*" && r.status == "BYE":
+			return fmt.Errorf("%w: %q", errBye, u.brief(r.text))
+		}
+		if list, ok := r.capabilities(); ok && r.tag == "*" {
+			u.learned = list
+		}
+	}
+	return nil
 }

@@ -158,3 +158,59 @@ func TestWaysToLogIn(t *testing.T) {
 			step: "forward", cause: "PROXY_FORWARD_CLIENT=ID"},
 	})
 }
+
+// Where the mailhost verifies the password, what it has said before it saw it is no answer; what is no answer at
+// all is read as ever.
+func TestAnswersBeforeTheQuestion(t *testing.T) {
+	plain := func(m *mailhost.Conn) { m.Unverified, m.TLS = true, true }
+	literal := func(m *mailhost.Conn) { m.Unverified, m.Password = true, "grün" }
+	runLogins(t, []loginCase{
+		{name: "behind the greeting", change: plain, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			S: a1 OK come in`,
+			step: "login", cause: `answers before it is asked: "a1 OK come in"`},
+		{name: "behind its list", change: plain, server: `
+			S: * OK ready
+			C: C0 CAPABILITY
+			S: * CAPABILITY IMAP4rev1
+			S: C0 OK done
+			S: a1 OK come in`,
+			step: "login", cause: "before it is asked"},
+		{name: "behind the continuation", change: plain, server: `
+			S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN] ready
+			C: a1 AUTHENTICATE PLAIN
+			S: +
+			S: a1 OK come in`,
+			step: "login", cause: "before it is asked"},
+		{name: "behind the continuation of a literal", change: literal, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			C: a1 LOGIN "ann@example.com" {5}
+			S: + go on
+			S: a1 OK come in`,
+			step: "login", cause: "before it is asked"},
+		{name: "goodbye behind the greeting", change: plain, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			S: * BYE overloaded`,
+			step: "login", cause: "overloaded"},
+		{name: "a no before the question is none either", change: plain, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			S: a1 NO who are you?`,
+			step: "login", cause: "before it is asked"},
+		{name: "what is not tagged", change: plain, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			S: * OK [ALERT] maintenance at noon
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: * OK [ALERT] now
+			S: a1 OK fine`,
+			reply: "* OK [ALERT] maintenance at noon\r\n* OK [ALERT] now\r\na1 OK connected to proxy server.\r\n"},
+		{name: "what follows the answer is the client's", change: plain, setting: "IMAP_PROXY_FOREIGN=2", server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			C: a1 LOGIN "ann@example.com" "sec ret"
+			S: a1 OK fine
+			S: * 1 EXISTS
+			C: C1 CAPABILITY
+			S: * CAPABILITY IMAP4rev1 X
+			S: C1 OK done`,
+			reply: "* 1 EXISTS\r\na1 OK [CAPABILITY IMAP4rev1 X] connected to proxy server.\r\n"},
+	})
+}

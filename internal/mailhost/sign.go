@@ -38,7 +38,7 @@ func (d *Dialer) judge(ctx context.Context, m *Conn, err error, took time.Durati
 		return answered
 	case !errors.As(err, &at):
 		return unknown
-	case !d.unheard(at.Step):
+	case !d.unheard(m, at.Step):
 		return answered
 	case !isSilence(err) && at.Step == StepConnect:
 		return unknown // no descriptors, no ports, a firewall of our own
@@ -51,8 +51,8 @@ func (d *Dialer) judge(ctx context.Context, m *Conn, err error, took time.Durati
 }
 
 // unheard says whether a mailhost that fails at this step has not been heard yet.
-func (d *Dialer) unheard(step Step) bool {
-	tlsFirst := d.Config.Mailhost.Mode == config.ModeTLS
+func (d *Dialer) unheard(m *Conn, step Step) bool {
+	tlsFirst := d.mode(m.Mode) == config.ModeTLS
 	return step == StepConnect || step == StepGreeting || step == StepTLS && tlsFirst
 }
 

@@ -44,6 +44,7 @@ func TestJudge(t *testing.T) {
 		took  time.Duration
 		local bool
 		tls   config.Mode
+		own   config.Mode // mailhosttls=
 	}{
 		{name: "logged in", want: answered},
 		{name: "refused a login", err: refusal{errors.New("login: rejected")}, want: answered},
@@ -73,6 +74,10 @@ func TestJudge(t *testing.T) {
 		{name: "no handshake in time", err: at(StepTLS, timeout), want: absent, tls: config.ModeTLS},
 		{name: "no handshake after STARTTLS", err: handshake, want: answered, tls: config.ModeStartTLS},
 
+		{name: "no handshake, mailhosttls=YES", err: handshake, want: absent, own: config.ModeTLS},
+		{name: "no handshake after STARTTLS, mailhosttls=STARTTLS", err: handshake, want: answered,
+			tls: config.ModeTLS, own: config.ModeStartTLS},
+
 		{name: "SIGTERM while connecting", err: dial(context.Canceled), want: unknown, ctx: stopped},
 		{name: "SIGTERM before the greeting", err: silent, want: unknown, ctx: stopped, took: time.Hour},
 		{name: "SIGTERM after LOGIN", err: at(StepLogin, timeout), want: answered, ctx: stopped},
@@ -93,7 +98,7 @@ func TestJudge(t *testing.T) {
 				ctx = background
 			}
 			for _, err := range []error{c.err, wrapped(c.err)} {
-				if got := d.judge(ctx, &Conn{Local: c.local}, err, c.took); got != c.want {
+				if got := d.judge(ctx, &Conn{Local: c.local, Mode: c.own}, err, c.took); got != c.want {
 					t.Errorf("%v: %v, want %v", err, got, c.want)
 				}
 			}

@@ -33,6 +33,9 @@ func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 	if err := u.login(); err != nil {
 		return err
 	}
+	if err := u.inStep(); err != nil {
+		return &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
+	}
 	m.Answer = []byte(textProxied + crlf)
 	if m.Local { // the words are the local server's
 		m.Answer = []byte(u.final + crlf)
@@ -89,8 +92,21 @@ func (u *upstream) command(step mailhost.Step, text string) error {
 }
 
 func (u *upstream) send(text string) error {
+	if err := u.inStep(); err != nil {
+		return err
+	}
 	if err := u.m.Send([]byte(text + "\r\n")); err != nil {
 		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
+// inStep says whether the mailhost has answered as often as it was asked, as far as that can be told. Where its
+// answer decides, one +OK too many would make each later one the answer to the question before, and the yes to
+// a name would let any password in.
+func (u *upstream) inStep() error {
+	if u.m.Decides() && u.in.Pending() {
+		return errors.New("mailhost says more than it was asked: which of it is the answer cannot be told")
 	}
 	return nil
 }
