@@ -113,10 +113,11 @@ func appendClearing(line, more []byte) []byte {
 }
 
 // Pending says whether bytes have come that nobody has consumed, as far as that can be told without waiting:
-// on anything but a socket never.
+// on a socket, and where the connection can tell, as one with TLS does.
 func (r *Reader) Pending() bool {
 	if r.sock == nil {
-		return false
+		conn, ok := r.conn.(interface{ Pending() bool })
+		return ok && conn.Pending()
 	}
 	var n int
 	err := r.sock.Control(func(fd uintptr) {

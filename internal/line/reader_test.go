@@ -118,6 +118,27 @@ func TestPending(t *testing.T) {
 	}
 }
 
+// telling is a connection that can tell whether bytes have come, but is no socket.
+type telling struct {
+	net.Conn
+	pending bool
+}
+
+func (c *telling) Pending() bool { return c.pending }
+
+// A connection that cannot be looked into is asked, if it can tell.
+func TestPendingIsAsked(t *testing.T) {
+	ours, _ := pair(t, false)
+	if NewReader(ours).Pending() {
+		t.Error("bytes pending in what cannot tell")
+	}
+	for _, want := range []bool{false, true} {
+		if got := NewReader(&telling{ours, want}).Pending(); got != want {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+}
+
 // A line without end is given up, however long the peer goes on: memory and time stay bounded.
 func TestReadLineEndless(t *testing.T) {
 	for _, socket := range []bool{true, false} {

@@ -1,11 +1,17 @@
 package pop3
 
 import (
+	"crypto/tls"
+	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 
+	"mailproxy/internal/launch"
 	"mailproxy/internal/mailhost"
+	"mailproxy/internal/tlsconf"
+	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/transcript"
 )
 
@@ -58,24 +64,42 @@ func TestAnswersBeforeTheQuestion(t *testing.T) {
 			C: PASS sec ret
 			S: +OK`, ""},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			m, theirs := testMailhost(t, io.Discard)
-			c.change(m)
-			played := make(chan error, 1)
-			runner := &transcript.Runner{Conn: theirs, As: transcript.Server}
-			play(t, runner, c.server, played)
-			err := loginAtMailhost(t.Context(), m)
-			checkLoginError(t, err, c.step, false, "")
-			if err != nil && !strings.Contains(err.Error(), "more than it was asked") {
-				t.Error(err)
-			}
-			m.Conn.CloseWrite()
-			if err := <-played; err != nil {
-				t.Error(err)
-			}
-			if sent, _ := io.ReadAll(runner.Buffered()); len(sent) > 0 {
-				t.Errorf("sent to the mailhost besides: %q", sent)
-			}
-		})
+		for _, under := range []string{"", ", under TLS"} {
+			t.Run(c.name+under, func(t *testing.T) {
+				m, theirs := testMailhost(t, io.Discard)
+				c.change(m)
+				played := make(chan error, 1)
+				runner := &transcript.Runner{Conn: theirs, As: transcript.Server}
+				if under != "" {
+					m.Conn, runner.Conn = overTLS(t, m.Conn, theirs)
+				}
+				scripts := transcript.MustParse(t, c.server)
+				go func() { played <- runner.Play(scripts[0]) }()
+				err := loginAtMailhost(t.Context(), m)
+				checkLoginError(t, err, c.step, false, "")
+				if err != nil && !strings.Contains(err.Error(), "more than it was asked") {
+					t.Error(err)
+				}
+				m.Conn.Close()
+				if err := <-played; err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
+}
+
+// overTLS makes a handshake over a connection to a mailhost.
+func overTLS(t *testing.T, ours launch.Conn, theirs net.Conn) (launch.Conn, net.Conn) {
+	t.Helper()
+	pair := testcert.CA(t, "Test CA").Issue(t, testcert.Spec{Name: "mail.example"})
+	server := tls.Server(theirs, &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{pair.DER}, PrivateKey: pair.Key}}})
+	shaken := make(chan error, 1)
+	go func() { shaken <- server.Handshake() }()
+	conn, err := tlsconf.Connect(t.Context(), ours, &tls.Config{InsecureSkipVerify: true})
+	if err := errors.Join(err, <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	return conn, server
 }

@@ -34,7 +34,7 @@ type Conn struct {
 
 	mu       sync.Mutex
 	detached bool
-	unread   []byte // what Detach has decrypted: the next Read returns it
+	unread   []byte // what Detach or Pending has decrypted: the next Read returns it
 	released bool
 }
 
@@ -147,13 +147,17 @@ func (c *Conn) NetConn() net.Conn { return c.below.Conn }
 // belowConn notes that the peer ended the stream below TLS.
 type belowConn struct {
 	net.Conn
-	ended atomic.Bool
+	ended  atomic.Bool
+	noWait bool // a Read returns what has come, or else errCut
 }
 
 // NetConn returns the connection below.
 func (c *belowConn) NetConn() net.Conn { return c.Conn }
 
 func (c *belowConn) Read(p []byte) (int, error) {
+	if c.noWait && !c.waits() {
+		return 0, errCut{}
+	}
 	n, err := c.Conn.Read(p)
 	if errors.Is(err, io.EOF) {
 		c.ended.Store(true)
