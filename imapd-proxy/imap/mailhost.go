@@ -148,8 +148,8 @@ func (u *upstream) send(text string) error {
 	return u.m.Send([]byte(text))
 }
 
-// inStep reads what the mailhost has said unasked, where its answer decides: what has come before it is sent what
-// it is to verify is no answer to that, whatever its tag.
+// inStep reads what the mailhost has said unasked, where its answer decides: what has come before it is sent
+// what it is to verify is no answer to that, whatever its tag.
 func (u *upstream) inStep() error {
 	for u.final == "" && u.m.Decides() && u.in.in.Pending() {
 		r, err := u.in.next()

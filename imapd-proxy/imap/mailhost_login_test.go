@@ -159,8 +159,8 @@ func TestWaysToLogIn(t *testing.T) {
 	})
 }
 
-// Where the mailhost verifies the password, what it has said before it saw it is no answer; what is no answer at
-// all is read as ever.
+// Where the mailhost verifies the password, what it has said before it saw it is no answer; what is no answer
+// at all is read as ever.
 func TestAnswersBeforeTheQuestion(t *testing.T) {
 	plain := func(m *mailhost.Conn) { m.Unverified, m.TLS = true, true }
 	literal := func(m *mailhost.Conn) { m.Unverified, m.Password = true, "grün" }

@@ -66,9 +66,9 @@ func (m *Conn) Send(command []byte) error {
 	return err
 }
 
-// Decides says that nobody but the mailhost decides whether the client may come in: its password, or its token,
-// has been verified by nobody else. Then only an answer counts that can be one: what had come before the question
-// is none.
+// Decides says that nobody but the mailhost decides whether the client may come in: its password, or its
+// token, has been verified by nobody else. Then only an answer counts that can be one: what had come before
+// the question is none.
 func (m *Conn) Decides() bool { return m.Unverified || m.Token != "" }
 
 // Account is whose login it is, whoever the password belongs to.

@@ -101,9 +101,9 @@ func (u *upstream) send(text string) error {
 	return nil
 }
 
-// inStep says whether the mailhost has answered as often as it was asked, as far as that can be told. Where its
-// answer decides, one +OK too many would make each later one the answer to the question before, and the yes to
-// a name would let any password in.
+// inStep says whether the mailhost has answered as often as it was asked, as far as that can be told. Where
+// its answer decides, one +OK too many would make each later one the answer to the question before, and the
+// yes to a name would let any password in.
 func (u *upstream) inStep() error {
 	if u.m.Decides() && u.in.Pending() {
 		return errors.New("mailhost says more than it was asked: which of it is the answer cannot be told")

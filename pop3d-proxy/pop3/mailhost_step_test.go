@@ -15,8 +15,8 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// Where the mailhost decides, one answer too many is no login: each later one would be taken for the answer to
-// another question. Otherwise what it says is not looked at before it is needed.
+// Where the mailhost decides, one answer too many is no login: each later one would be taken for the answer
+// to another question. Otherwise what it says is not looked at before it is needed.
 func TestAnswersBeforeTheQuestion(t *testing.T) {
 	token := func(m *mailhost.Conn) {
 		m.Mechanism, m.Token, m.Password = "XOAUTH2", "user=ann\x01auth=Bearer token\x01\x01", ""

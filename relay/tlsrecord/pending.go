@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pending says whether something can be read that has come already, as far as that can be told without waiting:
-// of what is still encrypted in a connection that is no socket, nothing is known. It is not to be called while
-// another goroutine reads.
+// Pending says whether something can be read that has come already, as far as that can be told without
+// waiting: of what is still encrypted in a connection that is no socket, nothing is known. It is not to be
+// called while another goroutine reads.
 func (c *Conn) Pending() bool {
 	c.restore(nil)
 	if len(c.unread) > 0 {
