@@ -46,12 +46,17 @@ func ShowAnswer(a *authlib.Account, err error) string {
 
 // CRAMRequest is a login with one of the challenge mechanisms, RFC 2195.
 func CRAMRequest(service string, kind authlib.AuthType, user, password string) *authlib.AuthRequest {
+	const challenge = "<0123456789abcdef@proxy>"
+	return &authlib.AuthRequest{Service: service, Type: kind, Challenge: []byte(challenge),
+		Response: CRAMResponse(kind, user, password, challenge)}
+}
+
+// CRAMResponse is a client's response to a challenge, without base64.
+func CRAMResponse(kind authlib.AuthType, user, password, challenge string) []byte {
 	sum := map[authlib.AuthType]func() hash.Hash{
 		authlib.AuthCRAMMD5: md5.New, authlib.AuthCRAMSHA1: sha1.New, authlib.AuthCRAMSHA256: sha256.New,
 	}[kind]
-	challenge := []byte("<0123456789abcdef@proxy>")
 	mac := hmac.New(sum, []byte(password))
-	mac.Write(challenge)
-	return &authlib.AuthRequest{Service: service, Type: kind, Challenge: challenge,
-		Response: []byte(user + " " + hex.EncodeToString(mac.Sum(nil)))}
+	mac.Write([]byte(challenge))
+	return []byte(user + " " + hex.EncodeToString(mac.Sum(nil)))
 }
