@@ -31,10 +31,13 @@ func (c *Check) capabilities(ctx context.Context) {
 	}
 	lists := map[string][]string{}
 	for _, host := range slices.Sorted(maps.Keys(hosts)) {
-		list, err := c.askHost(ctx, hosts[host])
+		list, encrypted, err := c.askHost(ctx, hosts[host])
 		if err != nil {
 			r.fail("mailhost", "%s: %v", host, err)
 			continue
+		}
+		if c.Server.Config.MasterUser == "" { // else it is the list after the login, without mechanisms
+			c.compareTokens(host, list, encrypted)
 		}
 		lists[host] = slices.DeleteFunc(list, beforeLogin)
 	}
@@ -126,15 +129,15 @@ func (c *Check) canAsk(account *authlib.Account) bool {
 	return err == nil && (c.Server.Config.MasterUser == "" || own.Verifier != config.VerifierMailhost)
 }
 
-// askHost returns the list of the first address that answers.
-func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
+// askHost returns the list of the first address that answers, and whether the connection was encrypted.
+func (c *Check) askHost(ctx context.Context, p place) (list []string, encrypted bool, err error) {
 	own, err := c.Server.Login.AccountOptions(p.account)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	addrs, err := c.Server.Login.Mailhosts.Resolve(ctx, p.host, own.TLS)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	err = errors.New("it has no address")
 	for _, addr := range addrs {
@@ -150,14 +153,14 @@ func (c *Check) askHost(ctx context.Context, p place) ([]string, error) {
 		if err = c.Server.Login.Mailhosts.Connect(ctx, m, addr); err != nil {
 			continue
 		}
-		var list []string
 		list, err = c.ask(ctx, m, p.account)
+		_, encrypted = tlsFacts(m.Conn)
 		m.Conn.Close()
 		if err == nil {
-			return list, nil
+			return list, encrypted, nil
 		}
 	}
-	return nil, err
+	return nil, false, err
 }
 
 // ask gets the list over a fresh connection.

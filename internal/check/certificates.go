@@ -1,14 +1,11 @@
 package check
 
-import (
-	"mailproxy/internal/config"
-	"mailproxy/internal/tlsconf"
-)
+import "mailproxy/internal/tlsconf"
 
 // certificates looks at what TLS with clients and with mailhosts needs.
 func (c *Check) certificates() {
 	r, s, protocol := c.Report, c.Server.Config, c.Server.Protocol.Name
-	if s.Mailhost.Mode != config.ModeClear && s.Proxy {
+	if s.Proxy { // an account may have mailhosttls where PROXY_TLS=NO
 		if _, err := tlsconf.NewClient(s.Mailhost, "mailhost"); err != nil {
 			r.fail("settings", "%v", err)
 		}

@@ -26,6 +26,9 @@ func (c *Check) options(account *authlib.Account) (o login.AccountOptions, ok bo
 		r.warn("auth", "option hold=%d: logins wait until the account is no longer held, at most that many seconds",
 			o.Hold/time.Second)
 	}
+	if o.Verifier != s.Config.Verifier {
+		r.info("auth", "option verify=%s takes the place of PROXY_VERIFY=%s", o.Verifier, s.Config.Verifier)
+	}
 	switch {
 	case o.Verifier != config.VerifierMailhost:
 		return o, true
@@ -34,6 +37,7 @@ func (c *Check) options(account *authlib.Account) (o login.AccountOptions, ok bo
 			"option verify=mailhost does not go with PROXY_MASTER_USER: such logins fail for the time being")
 		return o, false
 	}
-	r.info("auth", "the mailhost verifies the password: CRAM, EXTERNAL and accounts that are here are refused")
+	r.info("auth",
+		"the mailhost verifies the password: CRAM, SCRAM, EXTERNAL and accounts that are here are refused")
 	return o, true
 }

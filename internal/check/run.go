@@ -102,16 +102,22 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		c.module(ctx, req),
 		time.Since(began).Milliseconds(),
 	)
+	// An account whose mailhost verifies the password needs none here.
+	if own, err := s.Login.AccountOptions(account); err != nil || own.Verifier != config.VerifierMailhost {
+		c.stored(account)
+	}
+	c.disabled(account)
+	return account
+}
+
+// stored says what can be done with the password that the database has.
+func (c *Check) stored(account *authlib.Account) {
 	if account.ClearPassword == "" && c.Server.Config.MasterUser == "" {
-		r.info(
-			"auth",
-			"the clear password is not stored: CRAM logins cannot be proxied unless PROXY_MASTER_USER is set",
-		)
+		c.Report.info("auth",
+			"the clear password is not stored: CRAM logins cannot be proxied unless PROXY_MASTER_USER is set")
 	}
 	c.hash(account)
 	c.scram(account)
-	c.disabled(account)
-	return account
 }
 
 // module finds out which database answered.

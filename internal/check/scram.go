@@ -12,9 +12,7 @@ import (
 // offered are the SCRAM mechanisms that the settings name, on whatever connection, without -PLUS: what an
 // account needs is the same.
 func (c *Check) offered() []string {
-	config := c.Server.Config
-	words := strings.Fields(strings.ToUpper(config.IMAP.Capability + " " + config.IMAP.CapabilityTLS + " " +
-		config.POP3.Auth + " " + config.POP3.AuthTLS))
+	words := c.listed()
 	var names []string
 	for _, h := range []scram.Hash{scram.SHA256(), scram.SHA1()} {
 		if slices.ContainsFunc(words, func(word string) bool {

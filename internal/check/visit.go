@@ -59,6 +59,8 @@ func (c *Check) visit(
 		r.warn("capability", "%s does not say what it can do before the login: %v", addr, err)
 	} else {
 		r.info("capability", "before the login: %s", strings.Join(before, " "))
+		_, encrypted := tlsFacts(m.Conn)
+		c.compareTokens("the mailhost", before, encrypted)
 	}
 	c.login(ctx, w, addr, account, before)
 	c.Dialect.quit(w)
@@ -90,6 +92,9 @@ func (c *Check) tellTLS(m *mailhost.Conn) {
 		c.Report.ok("tls", "%s, the certificate is good for %s", facts, m.Host)
 	case loopback(m.Addr):
 		c.Report.info("tls", "clear text to the mailhost, which is on this machine")
+	case c.own.TLS != c.Server.Config.Mailhost.Mode:
+		c.Report.warn("tls",
+			"passwords go to the mailhost in clear text; mailhosttls=STARTTLS or YES encrypts them")
 	default:
 		c.Report.warn("tls", "passwords go to the mailhost in clear text; PROXY_TLS=STARTTLS or YES encrypts them")
 	}
@@ -168,6 +173,9 @@ func (c *Check) verify(ctx context.Context, password string) (address string, ok
 // here looks at what the local server will need.
 func (c *Check) here(account *authlib.Account) {
 	r := c.Report
+	if names := c.tokens(); len(names) > 0 {
+		r.info("local", "tokens (%s) are refused for an account that is here", strings.Join(names, ", "))
+	}
 	if c.own.Verifier == config.VerifierMailhost {
 		r.fail("local", "an account that is here has no mailhost to verify its password: it may not log in")
 		return

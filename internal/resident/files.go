@@ -35,7 +35,8 @@ func checkFiles(c *config.Config, tls bool) error {
 			errs = append(errs, named("TLS_CACHEFILE", present(c.TLS.CacheFile+".keys")...))
 		}
 	}
-	if c.Mailhost.Mode != config.ModeClear && c.Mailhost.Verify != config.VerifyNone {
+	// An account may have mailhosttls where PROXY_TLS=NO.
+	if (c.Proxy || c.Mailhost.Mode != config.ModeClear) && c.Mailhost.Verify != config.VerifyNone {
 		errs = append(errs, named("PROXY_TLS_TRUSTCERTS", c.Mailhost.TrustCerts))
 	}
 	errs = append(errs, named("PROXY_MASTER_PASSWORD_FILE", c.MasterFile))

@@ -133,6 +133,10 @@ func TestCheckFiles(t *testing.T) {
 					"; this helps: setfacl -m u:nobody:rx " + closed,
 			},
 		},
+		"trusted, for mailhosttls": {
+			"IMAP_PROXY=1 PROXY_TLS_TRUSTCERTS=DIR/closed",
+			[]string{"PROXY_TLS_TRUSTCERTS: user nobody cannot read " + closed},
+		},
 		"auth daemon": {
 			"AUTHDAEMON_SOCKET=DIR/closed/socket",
 			[]string{"AUTHDAEMON_SOCKET: user nobody cannot connect to " + closed + "/socket" + denied},

@@ -78,7 +78,8 @@ func TestNotShown(t *testing.T) {
 					base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)) + "\n"
 			}
 			for _, c := range []struct{ name, dialogue, log string }{
-				{"EXTERNAL", command + "EXTERNAL\nS= \"+ \\r\\n\"\nC:\n" + broken, "LOGIN REFUSED, method=EXTERNAL, user=ann, "},
+				{"EXTERNAL", command + "EXTERNAL\nS= \"+ \\r\\n\"\nC:\n" + broken,
+					"LOGIN REFUSED, method=EXTERNAL, user=ann, "},
 				{"CRAM-MD5", command + "CRAM-MD5\nS~ \\+ (?P<chal>\\S+)\nC: ${cram}\n" + broken,
 					"LOGIN REFUSED, method=CRAM-MD5, user=ann, "},
 				{"SCRAM-SHA-256", command + "SCRAM-SHA-256\nS= \"+ \\r\\n\"\nC: ${first}\nS~ \\+ (?P<chal>\\S+)\n" +
