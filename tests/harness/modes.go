@@ -2,6 +2,7 @@ package harness
 
 import (
 	"maps"
+	"slices"
 	"testing"
 )
 
@@ -62,6 +63,20 @@ func EachMode(t *testing.T, test func(t *testing.T, m *Mode)) {
 	}
 }
 
+// EachModeAtOnce runs a test in all modes at the same time, each with its number, for tests that wait most of
+// their time: addresses and accounts have to be their own.
+func EachModeAtOnce(t *testing.T, test func(t *testing.T, n int, m *Mode)) {
+	for n, mode := range Modes {
+		t.Run(mode.Name, func(t *testing.T) {
+			t.Parallel()
+			if mode.relayd {
+				mode.Relayd = Relayd(t)
+			}
+			test(t, n, &mode)
+		})
+	}
+}
+
 // EachFrontEnd runs a test once in each mode without relayd. It is for tests of what comes before a login:
 // relayd is not asked there, and with it the same would run once more.
 func EachFrontEnd(t *testing.T, test func(t *testing.T, m *Mode)) {
@@ -85,6 +100,7 @@ type ProxyOptions struct {
 	LocalServer string // the program for accounts that are here, with the argument Maildir; empty: Courier's
 	// the programs as they are shipped, without the race detector: for much data and many sessions
 	Shipped bool
+	Admin   bool // resident programs have a socket for mailproxyctl
 }
 
 // ports are where a proxy listens, by the names that Proxy's methods take.
@@ -95,13 +111,14 @@ type Proxy struct {
 	Addr      string
 	mode      *Mode
 	processes map[string]*Process
-	broken    int // sessions that relayd had broken off before
+	broken    int               // sessions that relayd had broken off before
+	admin     map[string]string // sockets of resident programs, by program
 }
 
 // Start starts our front ends in this mode. They end with the test.
 func (m *Mode) Start(t testing.TB, o ProxyOptions) *Proxy {
 	t.Helper()
-	p := &Proxy{Addr: o.Addr, mode: m, processes: map[string]*Process{}}
+	p := &Proxy{Addr: o.Addr, mode: m, processes: map[string]*Process{}, admin: map[string]string{}}
 	env := Env{}
 	if !o.Bare {
 		env = Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
@@ -159,6 +176,22 @@ func OverTLS(env Env) Env {
 func noFrontEnds(t testing.TB, _ *Proxy) {
 	t.Helper()
 	NoneLeft(t, frontEnds["IMAP"].program, frontEnds["POP3"].program)
+}
+
+// Control are the options with which mailproxyctl asks relayd and the resident programs (ProxyOptions.Admin)
+// of this proxy; none: there is nobody to ask.
+func (p *Proxy) Control() []string {
+	var options []string
+	if p.mode.Relayd != nil {
+		options = append(options, "-socket", "relayd="+p.mode.Relayd.Socket)
+	}
+	for _, program := range slices.Sorted(maps.Keys(p.admin)) {
+		options = append(options, "-socket", program+"="+p.admin[program])
+	}
+	if options == nil {
+		return nil
+	}
+	return append(options, "-user", ResidentUser)
 }
 
 // At is the address and number ("ip:port") of the port "IMAP", "POP3", "IMAPS" or "POP3S".

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"syscall"
@@ -42,6 +43,10 @@ func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 	if o.TLS {
 		at = append(at, hostPort(o.Addr, ports[protocol+"S"]))
 		args = append(args, "-listen", "tls:"+at[1])
+	}
+	if o.Admin {
+		p.admin[front.program] = filepath.Join(Dir(t), "admin")
+		args = append(args, "-admin", p.admin[front.program])
 	}
 	log := new(Log)
 	process := startLogging(t, underSettings(TCPD{Config: front.config, Env: env}, args), log, log)
