@@ -3,9 +3,12 @@ package db
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"mailproxy/authlib"
 	"mailproxy/tests/harness"
 )
 
@@ -29,16 +32,10 @@ func TestSamples(t *testing.T) {
 	questions := append(
 		some("imap", "secret", "anna@example.com", "bert@example.com"),
 		some("imap", "x", "nobody@example.com")...)
-	try := func(module, file, want string) {
+	try := func(module, file, want string) *pair {
 		t.Helper()
 		p := newPair(t, module, settings{}, nil)
-		for _, folder := range []string{"/etc/courier", p.folder} {
-			path := filepath.Join(folder, module+"rc")
-			if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		settle()
+		p.write(t, file)
 		p.compare(t, questions, nil)
 		for user, host := range map[string]string{"anna@example.com": "mail1.example.com",
 			"bert@example.com": "mail2.example.com:1143"} {
@@ -47,24 +44,19 @@ func TestSamples(t *testing.T) {
 			}
 		}
 		p.sameList(t)
+		return p
 	}
 	pg := harness.Postgres(t, "127.0.9.1")
 	pg.SQL(t, sample(t, "examples/pgsql.sql"))
-	try(
-		"authpgsql",
-		sample(t, "authpgsqlrc", "host=/run/postgresql", "host="+pg.Dir, "# PGSQL_CLEAR_PWFIELD",
-			"PGSQL_CLEAR_PWFIELD"),
-		`options="mailhost=`,
-	)
+	rc := sample(t, "authpgsqlrc", "host=/run/postgresql", "host="+pg.Dir, "# PGSQL_CLEAR_PWFIELD",
+		"PGSQL_CLEAR_PWFIELD")
+	moves(t, try("authpgsql", rc, `options="mailhost=`), pg, rc)
 
 	my := harness.MariaDB(t, "127.0.9.2")
 	my.SQL(t, sample(t, "examples/mysql.sql"))
-	try(
-		"authmysql",
-		sample(t, "authmysqlrc", "# MYSQL_SOCKET		/run/mysqld/mysqld.sock", "MYSQL_SOCKET	"+my.Dir+"/s",
-			"# MYSQL_CLEAR_PWFIELD", "MYSQL_CLEAR_PWFIELD"),
-		`options="mailhost=`,
-	)
+	rc = sample(t, "authmysqlrc", "# MYSQL_SOCKET		/run/mysqld/mysqld.sock", "MYSQL_SOCKET	"+my.Dir+"/s",
+		"# MYSQL_CLEAR_PWFIELD", "MYSQL_CLEAR_PWFIELD")
+	moves(t, try("authmysql", rc, `options="mailhost=`), my, rc)
 
 	dir := directory(
 		t,
@@ -80,4 +72,46 @@ func TestSamples(t *testing.T) {
 			"LDAP_AUTHBIND		1", "", "# LDAP_CLEARPW", "LDAP_CLEARPW"),
 		`options="mailhost=`,
 	)
+}
+
+// write writes the module's configuration for both daemons.
+func (p *pair) write(t *testing.T, rc string) {
+	t.Helper()
+	p.clock = p.clock.Add(2 * time.Second)
+	for _, folder := range []string{"/etc/courier", p.folder} {
+		path := filepath.Join(folder, p.module+"rc")
+		err := os.WriteFile(path, []byte(rc), 0o600)
+		if err == nil {
+			err = os.Chtimes(path, p.clock, p.clock) // Courier's sees a change by the second
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle()
+}
+
+// moves runs what docs/moving.md has for databases, with the account of the sample.
+func moves(t *testing.T, p *pair, d *harness.Database, rc string) {
+	t.Helper()
+	page := harness.ReadPage(t, "moving.md")
+	block := func(mark string) string {
+		return strings.NewReplacer("ann@", "anna@", ".example'", ".example.com'").Replace(page.Block(t, mark))
+	}
+	d.SQL(t, block("sql prepare"))
+	options := block("rc " + strings.TrimPrefix(p.module, "auth"))
+	name, _, _ := strings.Cut(options, "\t")
+	p.write(t, regexp.MustCompile("(?m)^"+name+"\t.*\n").ReplaceAllLiteralString(rc, options))
+	for _, c := range []struct{ mark, want string }{
+		{"", `options="mailhost=mail1.example.com"`},
+		{"sql hold", `options="mailhost=mail1.example.com,hold=50"`},
+		{"sql change", `options="mailhost=mail2.example.com"`},
+	} {
+		if c.mark != "" {
+			d.SQL(t, block(c.mark))
+		}
+		for _, daemon := range []*authlib.Client{p.courier, p.ours} {
+			want(t, daemon, question{"pre", "imap", "anna@example.com", ""}, c.want)
+		}
+	}
 }

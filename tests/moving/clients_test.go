@@ -19,7 +19,7 @@ import (
 )
 
 // again is how soon a client comes back that was turned away or has lost its connection.
-const again = 400 * time.Millisecond
+const again = 600 * time.Millisecond
 
 // session is a client that stays logged in, and comes back by itself when it cannot.
 type session struct {

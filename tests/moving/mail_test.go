@@ -15,7 +15,7 @@ import (
 
 const (
 	// mailEvery is how often a message for an account comes in.
-	mailEvery = 250 * time.Millisecond
+	mailEvery = 400 * time.Millisecond
 	// mailSettled is how long a delivery may still go to where the table said at its beginning.
 	mailSettled = 500 * time.Millisecond
 )

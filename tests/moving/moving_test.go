@@ -26,7 +26,7 @@ const (
 
 // move is an account that is moved by the page.
 type move struct {
-	page     page
+	page     harness.Page
 	used     *used
 	files    *sync.Mutex // of files with all accounts
 	user     string
@@ -42,7 +42,7 @@ type move struct {
 }
 
 func TestMove(t *testing.T) {
-	p := readPage(t)
+	p := harness.ReadPage(t, "moving.md")
 	var accounts, elsewhere []harness.Account
 	for n := range harness.Modes {
 		a := harness.Account{Name: fmt.Sprintf("ann%d@example.com", n), Password: secret}
@@ -51,13 +51,13 @@ func TestMove(t *testing.T) {
 		elsewhere = append(elsewhere, a)
 	}
 	harness.UserdbTextOnly(t, elsewhere...)
-	daemon := harness.Authdaemond(t, "authuserdb", harness.Env{"AUTH_CACHE_TTL": fmt.Sprint(cacheTTL)})
+	daemon := harness.PlainAuthdaemond(t, "authuserdb", harness.Env{"AUTH_CACHE_TTL": fmt.Sprint(cacheTTL)})
 	marks := new(used)
 	marks.note("conf doveadm")
 	servers := map[string]*harness.DovecotServer{}
 	for _, addr := range []string{oldHost, newHost} {
 		servers[addr] = harness.Dovecot(t, harness.DovecotOptions{Addr: addr, Accounts: accounts,
-			Extra: p.block(t, "conf doveadm") + "protocol pop3 {\n  pop3_no_flag_updates = yes\n}\n"})
+			Extra: p.Block(t, "conf doveadm") + "protocol pop3 {\n  pop3_no_flag_updates = yes\n}\n"})
 	}
 	var files sync.Mutex
 	t.Run("modes", func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestMove(t *testing.T) {
 			case "resident":
 				v.hold, v.back = 2, true
 			}
-			v.proxy = m.Start(t, harness.ProxyOptions{Addr: fmt.Sprintf("127.0.1.%d", n+1), Admin: true,
+			v.proxy = m.Start(t, harness.ProxyOptions{Addr: fmt.Sprintf("127.0.1.%d", n+1), Admin: true, Shipped: true,
 				Env: harness.Env{"AUTHDAEMON_SOCKET": daemon.Socket, "LOGIN_TIMEOUT": fmt.Sprint(loginTimeout)}})
 			v.install(t, v.proxy, daemon.Socket)
 			v.test(t)

@@ -15,37 +15,6 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// page is the text of docs/moving.md.
-type page string
-
-func readPage(t *testing.T) page {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(harness.Root(t), "docs/moving.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return page(text)
-}
-
-// block is the code block that is marked with these words ("sh hold"). A page has one of them.
-func (p page) block(t *testing.T, mark string) string {
-	t.Helper()
-	found := regexp.MustCompile("(?s)```"+mark+"\n(.*?)```").FindAllStringSubmatch(string(p), -1)
-	if len(found) != 1 {
-		t.Fatalf("%d blocks %q", len(found), mark)
-	}
-	return found[0][1]
-}
-
-// all are the marks of all blocks.
-func (p page) all() []string {
-	var marks []string
-	for _, found := range regexp.MustCompile("(?m)^```(.+)$").FindAllStringSubmatch(string(p), -1) {
-		marks = append(marks, found[1])
-	}
-	return marks
-}
-
 // used notes which blocks of the page have been used.
 type used struct {
 	mu    sync.Mutex
@@ -62,16 +31,17 @@ func (u *used) note(mark string) {
 }
 
 // all expects that each block of the page has been used, but for those about databases, which tests/db runs.
-func (u *used) all(t *testing.T, p page) {
+func (u *used) all(t *testing.T, p harness.Page) {
 	t.Helper()
-	for _, mark := range p.all() {
-		if !u.marks[mark] && !strings.HasPrefix(mark, "sql ") && mark != "rc options" {
+	for _, mark := range p.Marks() {
+		if !u.marks[mark] && !strings.HasPrefix(mark, "sql ") && !strings.HasPrefix(mark, "rc ") {
 			t.Errorf("the block %q of the page has not been run", mark)
 		}
 	}
 }
 
-// oneAtATime keeps commands apart that change the file of all accounts: one administrator types them.
+// filesOfAll are the blocks that change the file of all accounts. They run one at a time, as one administrator
+// would type them.
 var filesOfAll = []string{"sh hold", "sh change"}
 
 // text is a block with the names of this move in it.
@@ -86,7 +56,7 @@ func (v *move) text(t *testing.T, mark string) string {
 		"sleep 60", fmt.Sprintf("sleep %d", loginTimeout),
 		"hold=50", fmt.Sprintf("hold=%d", v.hold),
 	}
-	return strings.NewReplacer(pairs...).Replace(v.page.block(t, mark))
+	return strings.NewReplacer(pairs...).Replace(v.page.Block(t, mark))
 }
 
 // run runs the commands of a block until they end well, and returns what they print.
@@ -131,8 +101,8 @@ func (v *move) install(t *testing.T, p *harness.Proxy, socket string) {
 	for name, command := range map[string]string{
 		"doveadm": `/usr/bin/doveadm -c "$DOVECOT"`,
 		"mailproxyctl": strings.Join(
-			append([]string{harness.Bin(t, "mailproxyctl")}, p.Control()...), " "),
-		"imapd-proxy": "env IMAP_PROXY=1 AUTHDAEMON_SOCKET=" + socket + " " + harness.Bin(t, "imapd-proxy"),
+			append([]string{harness.PlainBin(t, "mailproxyctl")}, p.Control()...), " "),
+		"imapd-proxy": "env IMAP_PROXY=1 AUTHDAEMON_SOCKET=" + socket + " " + harness.PlainBin(t, "imapd-proxy"),
 	} {
 		text := "#!/bin/sh\nexec " + command + ` "$@"` + "\n"
 		if err := os.WriteFile(filepath.Join(v.commands, name), []byte(text), 0o755); err != nil {
