@@ -166,8 +166,8 @@ func newMpop(t *testing.T, addr, user string) *fetcher {
 			t.Fatal(err)
 		}
 	}
-	write(t, config, fmt.Sprintf("account a\nhost %s\nport %s\nuser %s\npassword %s\nauth user\ntls off\nkeep on\n"+
-		"uidls_file %s/uidls\ndelivery maildir %s\n", host, port, user, secret, dir, maildir))
+	write(t, config, fmt.Sprintf("account a\nhost %s\nport %s\nuser %s\npassword %s\nauth user\ntls off\n"+
+		"keep on\nuidls_file %s/uidls\ndelivery maildir %s\n", host, port, user, secret, dir, maildir))
 	return &fetcher{name: "mpop", maildir: maildir, command: []string{"mpop", "-q", "-C", config, "a"}}
 }
 

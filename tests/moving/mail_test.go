@@ -1,6 +1,7 @@
 package moving
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,6 +25,7 @@ const (
 type mail struct {
 	user    string
 	hosts   map[string]*harness.DovecotServer // by address
+	ctx     context.Context                   // no delivery goes on after it
 	stop    chan struct{}
 	running sync.WaitGroup
 
@@ -34,9 +36,9 @@ type mail struct {
 	problems  []string
 }
 
-func startMail(user string, table string, hosts ...*harness.DovecotServer) *mail {
-	m := &mail{user: user, table: table, hosts: map[string]*harness.DovecotServer{}, stop: make(chan struct{}),
-		underWay: map[string]int{}}
+func startMail(ctx context.Context, user, table string, hosts ...*harness.DovecotServer) *mail {
+	m := &mail{user: user, table: table, hosts: map[string]*harness.DovecotServer{}, ctx: ctx,
+		stop: make(chan struct{}), underWay: map[string]int{}}
 	for _, h := range hosts {
 		m.hosts[h.Addr] = h
 	}
@@ -52,6 +54,8 @@ func startMail(user string, table string, hosts ...*harness.DovecotServer) *mail
 				m.queue(fmt.Sprintf("%s %d", user, n), n%4 == 0)
 			}()
 			select {
+			case <-ctx.Done():
+				return
 			case <-m.stop:
 				return
 			case <-every.C:
@@ -63,7 +67,7 @@ func startMail(user string, table string, hosts ...*harness.DovecotServer) *mail
 
 // queue keeps a message until it is delivered. One that is slow is delivered long after the table was read.
 func (m *mail) queue(subject string, slow bool) {
-	for deadline := time.Now().Add(3 * harness.Patience); time.Now().Before(deadline); time.Sleep(mailEvery) {
+	for ; m.ctx.Err() == nil; time.Sleep(mailEvery) {
 		addr := m.take()
 		if addr == "" {
 			continue
@@ -143,7 +147,8 @@ func (m *mail) end(t *testing.T) []string {
 
 // deliver puts a message into an account's INBOX as the server's own delivery agent does.
 func deliver(server *harness.DovecotServer, user, subject string) error {
-	cmd := exec.Command("/usr/lib/dovecot/dovecot-lda", "-c", filepath.Join(server.Dir, "dovecot.conf"), "-d", user)
+	cmd := exec.Command("/usr/lib/dovecot/dovecot-lda", "-c", filepath.Join(server.Dir, "dovecot.conf"), "-d",
+		user)
 	cmd.Stdin = strings.NewReader(harness.Message(subject))
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	out, err := cmd.CombinedOutput()

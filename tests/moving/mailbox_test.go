@@ -2,6 +2,7 @@ package moving
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"regexp"
@@ -28,33 +29,64 @@ func imap(t *testing.T, addr, user string, commands ...string) string {
 	return imapFrom(t, "127.0.0.1", addr, user, commands...)
 }
 
-// imapFrom is imap from this address.
+// imapFrom is imap from this address. A login comes again, as those of programs do, when the machine is so slow
+// that it takes longer than LOGIN_TIMEOUT.
 func imapFrom(t *testing.T, own, addr, user string, commands ...string) string {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(own)}, Timeout: harness.Patience}
-	conn, err := dialer.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
+	var c *dialogue
+	var answer string
+	var err error
+	if !harness.Eventually(func() bool {
+		var conn net.Conn
+		if conn, err = dialer.Dial("tcp", addr); err != nil {
+			return false
+		}
+		c = &dialogue{Conn: conn, r: bufio.NewReader(conn)}
+		if answer, err = c.say(fmt.Sprintf("LOGIN %s %s", user, secret)); err != nil {
+			conn.Close()
+		}
+		return err == nil
+	}) {
+		t.Fatalf("%s: %v\n%s", addr, err, answer)
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * harness.Patience))
+	defer c.Close()
 	var all strings.Builder
-	r := bufio.NewReader(conn)
-	for _, command := range append([]string{fmt.Sprintf("LOGIN %s %s", user, secret)}, commands...) {
-		if _, err := conn.Write([]byte("a " + command + "\r\n")); err != nil {
-			t.Fatal(err)
+	for _, command := range commands {
+		answer, err := c.say(command)
+		if err != nil {
+			t.Fatalf("%s %s: %v\n%s", addr, command, err, answer)
 		}
-		for line := ""; !strings.HasPrefix(line, "a "); {
-			if line, err = r.ReadString('\n'); err != nil {
-				t.Fatalf("%s %s: %v\n%s", addr, command, err, all.String())
-			}
-			all.WriteString(line)
-			if strings.HasPrefix(line, "a ") && !strings.HasPrefix(line, "a OK") {
-				t.Fatalf("%s %s: %s", addr, command, line)
-			}
-		}
+		all.WriteString(answer)
 	}
 	return all.String()
+}
+
+// dialogue is a connection to an IMAP server.
+type dialogue struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// say says a command and returns all that is answered; the error is that it was not carried out.
+func (d *dialogue) say(command string) (string, error) {
+	_ = d.SetDeadline(time.Now().Add(2 * harness.Patience))
+	if _, err := d.Write([]byte("a " + command + "\r\n")); err != nil {
+		return "", err
+	}
+	var all strings.Builder
+	for {
+		line, err := d.r.ReadString('\n')
+		all.WriteString(line)
+		switch {
+		case err != nil:
+			return all.String(), err
+		case strings.HasPrefix(line, "a OK"):
+			return all.String(), nil
+		case strings.HasPrefix(line, "a "):
+			return all.String(), errors.New("not carried out")
+		}
+	}
 }
 
 var (
@@ -70,7 +102,8 @@ func look(t *testing.T, addr, user, folder string) mailbox {
 
 func lookFrom(t *testing.T, own, addr, user, folder string) mailbox {
 	t.Helper()
-	text := imapFrom(t, own, addr, user, "EXAMINE "+folder, "UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+	text := imapFrom(t, own, addr, user, "EXAMINE "+folder,
+		"UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
 	validity := uidValidity.FindStringSubmatch(text)
 	if validity == nil {
 		t.Fatalf("no UIDVALIDITY in %s", text)
@@ -85,7 +118,8 @@ func lookFrom(t *testing.T, own, addr, user, folder string) mailbox {
 	return m
 }
 
-// keeps expects that all that was seen in a folder before is still there, under its number and with its flags.
+// keeps expects that all that was seen in a folder before is still there, under its number and with its
+// flags.
 func (m mailbox) keeps(t *testing.T, before mailbox) {
 	t.Helper()
 	if m.validity != before.validity {

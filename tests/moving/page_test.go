@@ -40,8 +40,8 @@ func (u *used) all(t *testing.T, p harness.Page) {
 	}
 }
 
-// filesOfAll are the blocks that change the file of all accounts. They run one at a time, as one administrator
-// would type them.
+// filesOfAll are the blocks that change the file of all accounts. They run one at a time, as one
+// administrator would type them.
 var filesOfAll = []string{"sh hold", "sh change"}
 
 // text is a block with the names of this move in it.

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"mailproxy/tests/harness"
 )
@@ -21,7 +22,8 @@ func (v *move) fill(t *testing.T) {
 		text := strings.ReplaceAll(harness.Message(fmt.Sprint("start ", n+1)), "\n", "\r\n")
 		commands = append(commands, fmt.Sprintf("APPEND INBOX {%d+}\r\n%s", len(text), text))
 	}
-	commands = append(commands, "SELECT INBOX", `UID STORE 1:3 +FLAGS (\Seen)`, `UID STORE 2 +FLAGS ($Forwarded)`,
+	commands = append(commands, "SELECT INBOX", `UID STORE 1:3 +FLAGS (\Seen)`,
+		`UID STORE 2 +FLAGS ($Forwarded)`,
 		"UID COPY 1 Work")
 	imap(t, v.from.Addr+":143", v.user, commands...)
 }
@@ -47,7 +49,7 @@ func (v *move) move(t *testing.T) {
 	v.run(t, "sh copy")
 	v.work(t)
 	v.run(t, "sh hold")
-	held := v.held()
+	began, held := time.Now(), v.heldLogins()
 	v.mail.route(v.text(t, "transport keep"))
 	v.run(t, "sh wait")
 	v.mail.settled(t, v.from.Addr)
@@ -65,9 +67,13 @@ func (v *move) move(t *testing.T) {
 	}
 	logins := v.wait(t, held)
 	v.run(t, "sh change")
+	v.held = max(v.held, time.Since(began))
 	v.mail.route(v.route(t, v.to.Addr))
 	for i, s := range v.sessions {
 		s.wait(t, logins[i]+1, 0)
+		if v.hold == longHold {
+			v.proxy.Log(s.protocol).Wait(t, "LOGIN RELEASED, user="+v.user+", ")
+		}
 	}
 	if v.proxy.Control() != nil {
 		v.who(t, v.to, true)
@@ -97,8 +103,8 @@ func (v *move) work(t *testing.T) {
 	v.gone += 2
 }
 
-// held counts the logins that waited, by session.
-func (v *move) held() []int {
+// heldLogins counts the logins that waited, by session.
+func (v *move) heldLogins() []int {
 	var n []int
 	for _, s := range v.sessions {
 		n = append(n, len(v.proxy.Log(s.protocol).Find("LOGIN HELD, user="+v.user+", ")))
@@ -111,7 +117,7 @@ func (v *move) held() []int {
 func (v *move) wait(t *testing.T, held []int) []int {
 	t.Helper()
 	if !harness.Eventually(func() bool {
-		for i, n := range v.held() {
+		for i, n := range v.heldLogins() {
 			if n <= held[i] {
 				return false
 			}
