@@ -18,6 +18,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/login"
+	"mailproxy/tests/testport"
 	"mailproxy/tests/transcript"
 )
 
@@ -196,13 +197,12 @@ func runCommand(t *testing.T, p *frontend.Program, d Dialect, args, environ []st
 // nobody is.
 func listenAs(t *testing.T, script string, listens bool) string {
 	t.Helper()
+	if !listens {
+		return testport.Reserve(t)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
-	}
-	if !listens {
-		l.Close()
-		return l.Addr().String()
 	}
 	t.Cleanup(func() { l.Close() })
 	scripts := transcript.MustParse(t, script)

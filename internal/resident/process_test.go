@@ -21,6 +21,7 @@ import (
 
 	"mailproxy/relay/relaytest"
 	"mailproxy/tests/testlog"
+	"mailproxy/tests/testport"
 )
 
 // process is a front end in a process of its own, and those that have taken its place.
@@ -45,7 +46,7 @@ func (w *world) startWith(args []string, protocol string, more ...string) *proce
 	t.Helper()
 	name := map[string]string{"imap": "imapd-proxy", "pop3": "pop3d-proxy"}[protocol]
 	p := &process{t: t, protocol: protocol, path: filepath.Join(w.dir, name), log: &testlog.Log{},
-		plain: freeAddr(t), tls: freeAddr(t), exited: make(chan struct{})}
+		plain: testport.Reserve(t), tls: testport.Reserve(t), exited: make(chan struct{})}
 	p.install()
 	pemFile := filepath.Join(w.dir, "certificate.pem")
 	writeCertificate(t, pemFile)
@@ -87,17 +88,6 @@ func (w *world) startWith(args []string, protocol string, more ...string) *proce
 		return err == nil
 	})
 	return p
-}
-
-// freeAddr is an address at which nobody listens.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // install puts the program in its place, as an upgrade does: under another name first.

@@ -12,6 +12,7 @@ import (
 
 	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testport"
 	"mailproxy/tests/transcript"
 )
 
@@ -196,4 +197,56 @@ func TestModes(t *testing.T) {
 		p.Idle(t)
 		p.Broken(t, "IMAP", 0, "")
 	})
+}
+
+// When few ports are left, none who asks for any port gets a reserved one, neither to listen nor to connect.
+func TestReserve(t *testing.T) {
+	const file = "/proc/sys/net/ipv4/ip_local_port_range"
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.WriteFile(file, before, 0o644) })
+	if err := os.WriteFile(file, []byte("40000 40063"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	reserved := testport.Reserve(t)
+	server, err := net.Listen("tcp", "127.0.0.2:143")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	for name, take := range map[string]func() (net.Addr, io.Closer, error){
+		"listen": func() (net.Addr, io.Closer, error) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return nil, nil, err
+			}
+			return l.Addr(), l, nil
+		},
+		"connect": func() (net.Addr, io.Closer, error) {
+			c, err := net.Dial("tcp", server.Addr().String())
+			if err != nil {
+				return nil, nil, err
+			}
+			return c.LocalAddr(), c, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			taken := 0
+			for {
+				addr, open, err := take()
+				if err != nil {
+					break // no port is left
+				}
+				t.Cleanup(func() { open.Close() })
+				if taken++; addr.String() == reserved {
+					t.Errorf("the system gave %s away", reserved)
+				}
+			}
+			if taken < 32 {
+				t.Errorf("%d ports were given", taken)
+			}
+		})
+	}
 }

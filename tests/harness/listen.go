@@ -118,17 +118,6 @@ func parseSocket(text string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), err
 }
 
-// FreePort returns a TCP port on which nothing listens on any address of the island.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 func (p *Process) waitListen(t testing.TB, addrs ...string) {
 	t.Helper()
 	for _, addr := range addrs {
