@@ -86,10 +86,10 @@ func TestUpgrade(t *testing.T) {
 	m.run(t, "chgrp", "mailproxy", "/run/mailproxy/authdaemon")
 	const listen = `
 import os, socket
-os.rename("/run/mailproxy/authdaemon/socket", "/run/mailproxy/authdaemon/away")
 s = socket.socket(socket.AF_UNIX)
-s.bind("/run/mailproxy/authdaemon/socket")
+s.bind("/run/mailproxy/authdaemon/new")
 s.listen(5)
+os.rename("/run/mailproxy/authdaemon/new", "/run/mailproxy/authdaemon/socket")
 while True:
     c, _ = s.accept()
     print("told", c.recv(4096), flush=True)
