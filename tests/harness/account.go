@@ -61,11 +61,16 @@ func UserdbTextOnly(t testing.TB, accounts ...Account) {
 	}
 }
 
-// UserdbText writes /etc/courier/userdb as given.
+// UserdbText writes /etc/courier/userdb as given, in one step: a daemon that reads it meanwhile finds the old
+// text or the new one.
 func UserdbText(t testing.TB, text string) {
 	t.Helper()
 	Root(t)
-	if err := os.WriteFile("/etc/courier/userdb", []byte(text), 0o600); err != nil {
+	const path = "/etc/courier/userdb"
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
 }

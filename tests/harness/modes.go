@@ -77,6 +77,20 @@ func EachModeAtOnce(t *testing.T, test func(t *testing.T, n int, m *Mode)) {
 	}
 }
 
+// AllModes are all modes at once, for a test that runs a proxy in each at the same time, with addresses of
+// their own.
+func AllModes(t testing.TB) []*Mode {
+	t.Helper()
+	var all []*Mode
+	for _, mode := range Modes {
+		if mode.relayd {
+			mode.Relayd = Relayd(t)
+		}
+		all = append(all, &mode)
+	}
+	return all
+}
+
 // EachFrontEnd runs a test once in each mode without relayd. It is for tests of what comes before a login:
 // relayd is not asked there, and with it the same would run once more.
 func EachFrontEnd(t *testing.T, test func(t *testing.T, m *Mode)) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func login(t *testing.T, p *harness.Proxy, protocol, user, password string) stri
 		return ""
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(harness.Patience))
+	_ = conn.SetDeadline(time.Now().Add(2 * harness.Patience))
 	r := bufio.NewReader(conn)
 	commands, final := []string{fmt.Sprintf("a LOGIN %s %q", user, password)}, "a "
 	if protocol == "POP3" {
@@ -107,61 +108,75 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// A held login goes to the new mailhost when it is released, in each way to run and from either daemon.
+// heldLogin is a login that waits, and what is answered to it.
+type heldLogin struct {
+	way, protocol, user string
+	proxy               *harness.Proxy
+	answer              chan string
+}
+
+// A held login goes to the new mailhost when it is released, in each way to run and from either daemon. All
+// wait at the same time.
 func TestHold(t *testing.T) {
-	// Each turn has an account of its own: the daemon remembers the last one's.
 	var accounts []harness.Account
 	for n := range 2 * len(harness.Modes) {
 		accounts = append(accounts, harness.Account{Name: fmt.Sprintf("ann%d", n), Password: "secret"})
 	}
 	set := func(options string) {
-		var userdb []harness.Account
-		for _, a := range accounts {
-			a.Options = options
-			userdb = append(userdb, a)
+		userdb := slices.Clone(accounts)
+		for i := range userdb {
+			userdb[i].Options = options
 		}
 		harness.Userdb(t, userdb...)
 	}
-	set("mailhost=" + oldHost)
-	turn := 0
+	set("mailhost=" + oldHost + ",hold=50")
 	before := harness.Dovecot(t, harness.DovecotOptions{Addr: oldHost, Accounts: accounts})
 	after := harness.Dovecot(t, harness.DovecotOptions{Addr: newHost, Accounts: accounts})
-	for _, daemon := range []string{"Courier's", "ours"} {
-		t.Run(daemon, func(t *testing.T) {
-			env := harness.Env{"LOGIN_TIMEOUT": "5"}
-			if daemon == "ours" {
-				env["AUTHDAEMON_SOCKET"] = harness.Authdaemond(
-					t,
-					"authuserdb",
-					harness.Env{"AUTH_CACHE_TTL": "600"},
-				).Socket
-			} else {
-				harness.CourierAuthdaemond(t, "authuserdb", nil)
-			}
-			harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
-				protocol := []string{"IMAP", "POP3"}[turn%2]
-				name := accounts[turn].Name
-				turn++
-				set("mailhost=" + oldHost + ",hold=50")
-				p := m.Start(t, harness.ProxyOptions{Addr: proxy, Protocols: []string{protocol}, Env: env})
-				answer := make(chan string, 1)
-				go func() { answer <- login(t, p, protocol, name, "secret") }()
-				p.Log(protocol).Wait(t, "LOGIN HELD, user="+name+", ")
-				select {
-				case got := <-answer:
-					t.Fatalf("%s: answered while it is held: %s", protocol, got)
-				case <-time.After(7 * time.Second): // longer than LOGIN_TIMEOUT
-				}
-				set("mailhost=" + newHost)
-				if got := <-answer; !isIn(got) {
-					t.Fatalf("%s: %s", protocol, got)
-				}
-				p.Log(protocol).Wait(t, "LOGIN RELEASED, user="+name+", ")
-				after.Log.Wait(t, "Login: user=<"+name+">")
-				if lines := before.Log.Find("Login: user=<" + name + ">"); len(lines) > 0 {
-					t.Errorf("the old mailhost was logged in to: %q", lines)
-				}
+	harness.CourierAuthdaemond(t, "authuserdb", nil)
+	ours := harness.Authdaemond(t, "authuserdb", harness.Env{"AUTH_CACHE_TTL": "600"})
+	// A busy machine needs seconds for a login, but not as many as this.
+	const timeout = 15 * time.Second
+	modes := harness.AllModes(t)
+	var logins []*heldLogin
+	for d, daemon := range []string{"Courier's", "ours"} {
+		env := harness.Env{"LOGIN_TIMEOUT": fmt.Sprint(timeout.Seconds())}
+		if daemon == "ours" {
+			env["AUTHDAEMON_SOCKET"] = ours.Socket
+		}
+		for i, m := range modes {
+			protocol, n := []string{"IMAP", "POP3"}[(d+i)%2], len(logins)
+			logins = append(logins, &heldLogin{
+				way: daemon + ", " + m.Name + ", " + protocol, protocol: protocol, user: accounts[n].Name,
+				proxy: m.Start(t, harness.ProxyOptions{
+					Addr: fmt.Sprintf("127.0.1.%d", n+1), Protocols: []string{protocol}, Env: env,
+				}),
+				answer: make(chan string, 1),
 			})
+		}
+	}
+	for _, l := range logins {
+		go func() { l.answer <- login(t, l.proxy, l.protocol, l.user, "secret") }()
+	}
+	for _, l := range logins {
+		l.proxy.Log(l.protocol).Wait(t, "LOGIN HELD, user="+l.user+", ")
+	}
+	time.Sleep(timeout + time.Second) // the time that must not count
+	for _, l := range logins {
+		if len(l.answer) > 0 {
+			t.Fatalf("%s: answered while it is held: %s", l.way, <-l.answer)
+		}
+	}
+	set("mailhost=" + newHost)
+	for _, l := range logins {
+		t.Run(l.way, func(t *testing.T) {
+			if got := <-l.answer; !isIn(got) {
+				t.Fatal(got)
+			}
+			l.proxy.Log(l.protocol).Wait(t, "LOGIN RELEASED, user="+l.user+", ")
+			after.Log.Wait(t, "Login: user=<"+l.user+">")
 		})
+	}
+	if lines := before.Log.Find("Login: user="); len(lines) > 0 {
+		t.Errorf("the old mailhost was logged in to: %q", lines)
 	}
 }
