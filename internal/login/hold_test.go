@@ -13,8 +13,8 @@ import (
 	"mailproxy/tests/clock"
 )
 
-// holdWorld is a world where time passes by what is slept, and whose clock is set forward and back every time.
-// each is called after each second.
+// holdWorld is a world where time passes by what is slept, and whose clock is set forward and back every
+// time. each is called after each second.
 func holdWorld(t *testing.T, each func(w *world, second int), settings ...string) *world {
 	w := newWorld(t, imap, append([]string{"IMAP_PROXY=1", "LOGIN_FAIL_DELAY=0"}, settings...)...)
 	var c clock.Clock

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// inherited is what the next process gets to know of an address at which logins have failed. Times are how long
-// ago and how long from now: the clock may be set meanwhile.
+// inherited is what the next process gets to know of an address at which logins have failed. Times are how
+// long ago and how long from now: the clock may be set meanwhile.
 type inherited struct {
 	Host     string         `json:"host"`
 	Addr     netip.AddrPort `json:"addr"`
@@ -20,9 +20,9 @@ type inherited struct {
 	Turned  int           `json:"turned,omitempty"`
 }
 
-// MarshalBinary returns what is known of mailhosts that do not answer, for the process that follows: without it
-// a reload in an outage would send a crowd of logins there once more. A login that tries one at this moment
-// ends here; the next process tries again when it is time.
+// MarshalBinary returns what is known of mailhosts that do not answer, for the process that follows: without
+// it a reload in an outage would send a crowd of logins there once more. A login that tries one at this
+// moment ends here; the next process tries again when it is time.
 func (h *Health) MarshalBinary() ([]byte, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -42,8 +42,8 @@ func (h *Health) MarshalBinary() ([]byte, error) {
 	return json.Marshal(all)
 }
 
-// UnmarshalBinary learns what MarshalBinary returned in another process. After an error nothing is learned. It is
-// for a Health that has not been used.
+// UnmarshalBinary learns what MarshalBinary returned in another process. After an error nothing is learned.
+// It is for a Health that has not been used.
 func (h *Health) UnmarshalBinary(data []byte) error {
 	var all []inherited
 	if err := json.Unmarshal(data, &all); err != nil {

@@ -101,7 +101,8 @@ func TestHealthInheritsNonsense(t *testing.T) {
 	good := `{"host":"a","addr":"127.0.0.2:143","failures":3,"used":1,"down":1}`
 	for _, data := range []string{
 		"", "x", "{}", "[{}]", `[` + good + `,{"host":"b","addr":"127.0.0.3:143"}]`,
-		`[` + good + `,{"host":"b","addr":"","failures":3}]`, `[{"host":"b","addr":"127.0.0.3:143","failures":1,"down":-1}]`,
+		`[` + good + `,{"host":"b","addr":"","failures":3}]`,
+		`[{"host":"b","addr":"127.0.0.3:143","failures":1,"down":-1}]`,
 	} {
 		h, _ := newHealth(10)
 		if h.UnmarshalBinary([]byte(data)) == nil {

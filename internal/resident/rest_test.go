@@ -24,8 +24,8 @@ func (d *deaf) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
-// TestAtRest: a part of the service that does not come to rest does not keep a reload for ever: its name is in
-// the error, and it can go on afterwards.
+// TestAtRest: a part of the service that does not come to rest does not keep a reload for ever: its name is
+// in the error, and it can go on afterwards.
 func TestAtRest(t *testing.T) {
 	late := func(t *testing.T, what string, stop func() error) {
 		t.Helper()

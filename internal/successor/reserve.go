@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reserve holds file descriptors for what must be possible when all others are used up: starting a
-// successor. Whoever waits for a free one gets none of them: what can be made in advance is there, ready to be
-// used, and of the rest only as many are given up at a time as are taken at once. Its zero value holds none.
-// Its methods may be called by several goroutines.
+// Reserve holds file descriptors for what must be possible when all others are used up: starting a successor.
+// Whoever waits for a free one gets none of them: what can be made in advance is there, ready to be used, and
+// of the rest only as many are given up at a time as are taken at once. Its zero value holds none. Its
+// methods may be called by several goroutines.
 type Reserve struct {
 	mu    sync.Mutex
 	pairs [][2]*net.UnixConn

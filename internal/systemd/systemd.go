@@ -46,8 +46,8 @@ func Sockets(service int) map[Kind][]*os.File {
 // notifyTime is for systemd to take a message: it takes none while it reads its units anew.
 const notifyTime = 10 * time.Second
 
-// Notify tells systemd the service's state, such as READY=1, and waits for that at most for notifyTime. Without
-// systemd it does nothing.
+// Notify tells systemd the service's state, such as READY=1, and waits for that at most for notifyTime.
+// Without systemd it does nothing.
 func Notify(state string) error { return notify(state, notifyTime) }
 
 func notify(state string, limit time.Duration) error {

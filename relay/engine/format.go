@@ -20,8 +20,8 @@ import (
 
 // A session on its way to another process is a MOVE message with its names, its state and its two
 // descriptors, and DATA messages with the bytes that it holds: of each leg what was read and not decrypted,
-// then what is to be written. Version 1, of mailproxy 1.x's last release, is the same without the fields
-// IDLE and CLOSING; it is read. AGE is how long the session has lasted, which START does not tell where the clock
+// then what is to be written. Version 1, of mailproxy 1.x's last release, is the same without the fields IDLE
+// and CLOSING; it is read. AGE is how long the session has lasted, which START does not tell where the clock
 // was set meanwhile; without it, it does.
 
 // formatVersion is that of what is written.

@@ -188,8 +188,8 @@ type frozen struct {
 	byLoop [][]*session
 }
 
-// freeze has all sessions that can be moved stand still. An error says that a loop has not begun with it within
-// limit, and never will; those of other loops stand still.
+// freeze has all sessions that can be moved stand still. An error says that a loop has not begun with it
+// within limit, and never will; those of other loops stand still.
 func (e *Engine) freeze(limit time.Duration) (*frozen, error) {
 	f := &frozen{e: e, byLoop: make([][]*session, len(e.loops))}
 	for i, l := range e.loops {

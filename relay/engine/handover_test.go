@@ -393,8 +393,8 @@ func TestHalfClosedKeepsItsLimit(t *testing.T) {
 	}
 }
 
-// TestFreezeStuckLoop: a loop that does not answer keeps nobody: no session is handed over, those of the other
-// loop go on, and it does nothing late.
+// TestFreezeStuckLoop: a loop that does not answer keeps nobody: no session is handed over, those of the
+// other loop go on, and it does nothing late.
 func TestFreezeStuckLoop(t *testing.T) {
 	e := newTestEngine(t, Limits{})
 	s := newScene(t, e)

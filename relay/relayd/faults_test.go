@@ -75,7 +75,7 @@ func TestStalledPeers(t *testing.T) {
 // TestFewDescriptors: a relayd that has no descriptors left sends sessions back, keeps those that it has,
 // moves bulk without pipes, and takes new ones when there is room.
 func TestFewDescriptors(t *testing.T) {
-	p := startProcess(t, noFile+"=48")
+	p := startProcess(t, noFile+"=64")
 	type pair struct{ c, m relaytest.Conn }
 	var taken []pair
 	for range 40 {
@@ -92,8 +92,8 @@ func TestFewDescriptors(t *testing.T) {
 		nc.Close()
 		nm.Close()
 	}
-	if len(taken) < 10 || len(taken) > 24 {
-		t.Fatalf("%d sessions with 48 descriptors", len(taken))
+	if len(taken) < 10 || len(taken) > 32 {
+		t.Fatalf("%d sessions with 64 descriptors", len(taken))
 	}
 	for _, s := range taken {
 		exchange(t, s.c, s.m)

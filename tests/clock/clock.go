@@ -55,9 +55,9 @@ func Steps() map[string]time.Duration {
 	}
 }
 
-// shown is t as a clock shows it that was set forward by d: only the reading of the wall clock differs. Package
-// time has no function for that. Of the first word of a time.Time with two readings, the lowest 30 bits are
-// nanoseconds and the 33 above them seconds.
+// shown is t as a clock shows it that was set forward by d: only the reading of the wall clock differs.
+// Package time has no function for that. Of the first word of a time.Time with two readings, the lowest 30
+// bits are nanoseconds and the 33 above them seconds.
 func shown(t time.Time, d time.Duration) time.Time {
 	s := t
 	*(*uint64)(unsafe.Pointer(&s)) += uint64(d/time.Second) << 30

@@ -29,8 +29,8 @@ func imap(t *testing.T, addr, user string, commands ...string) string {
 	return imapFrom(t, "127.0.0.1", addr, user, commands...)
 }
 
-// imapFrom is imap from this address. A login comes again, as those of programs do, when the machine is so slow
-// that it takes longer than LOGIN_TIMEOUT.
+// imapFrom is imap from this address. A login comes again, as those of programs do, when the machine is so
+// slow that it takes longer than LOGIN_TIMEOUT.
 func imapFrom(t *testing.T, own, addr, user string, commands ...string) string {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(own)}, Timeout: harness.Patience}
