@@ -211,7 +211,7 @@ func TestHostile(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			timeout := "-timeout=20s"
+			timeout := "-timeout=2m"
 			if tc.name == "silent" {
 				timeout = "-timeout=200ms"
 			}
