@@ -35,6 +35,7 @@ func (c *Conn) acceptHeader() error {
 		return login.ErrEnd
 	}
 	if h.Local {
+		c.HealthCheck = true
 		return nil
 	}
 	c.Peer = launch.Peer{

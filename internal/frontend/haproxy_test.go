@@ -50,6 +50,7 @@ func TestAcceptHeader(t *testing.T) {
 		env               []string     // what the launcher said
 		peer              *launch.Peer // nil = as the socket says
 		left              string
+		check             bool
 		age               time.Duration
 		log               string // part of the one line that ends the session; empty = it goes on
 	}{
@@ -57,7 +58,7 @@ func TestAcceptHeader(t *testing.T) {
 			left: "a NOOP\r\n"},
 		{name: "not allowed", allow: "192.0.2.0/24", sent: "a NOOP\r\n", left: "a NOOP\r\n"},
 		{name: "health check", allow: haproxy.DefaultSources, sent: "PROXY UNKNOWN\r\na NOOP\r\n",
-			left: "a NOOP\r\n"},
+			left: "a NOOP\r\n", check: true},
 		{name: "missing", allow: haproxy.DefaultSources, sent: "a LOGIN joe secret\r\n",
 			log: "WARN: HAPROXY=1, but no PROXY header from 127.0.0.1:"},
 		{name: "bare check", allow: haproxy.DefaultSources,
@@ -98,6 +99,9 @@ func TestAcceptHeader(t *testing.T) {
 			}
 			if !reflect.DeepEqual(s.Peer, want) {
 				t.Errorf("peer %+v, want %+v", s.Peer, want)
+			}
+			if s.HealthCheck != c.check {
+				t.Errorf("health check: %v", s.HealthCheck)
 			}
 			if left, _ := io.ReadAll(ours); string(left) != c.left {
 				t.Errorf("left in the connection: %q, want %q", left, c.left)

@@ -19,14 +19,18 @@ import (
 // LogConnection writes the line that begins a session.
 func (s *Session) LogConnection() { s.Log.Always().Debugf("Connection, %s", s.Where()) }
 
-// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in. rcvd and sent are bytes;
-// Courier counts them for IMAP only.
+// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in; a health check does so every
+// other second. rcvd and sent are bytes; Courier counts them for IMAP only.
 func (s *Session) LogLogout(rcvd, sent int64) {
+	line := "LOGOUT, " + s.Where()
 	if s.service.Protocol.Name == "IMAP" {
-		s.Log.Always().Infof("LOGOUT, %s, rcvd=%d, sent=%d", s.Where(), rcvd, sent)
+		line += fmt.Sprintf(", rcvd=%d, sent=%d", rcvd, sent)
+	}
+	if s.HealthCheck {
+		s.Log.Always().Debugf("%s", line)
 		return
 	}
-	s.Log.Always().Infof("LOGOUT, %s", s.Where())
+	s.Log.Always().Infof("%s", line)
 }
 
 // LogDisconnected writes the line of a session that ended before a login.

@@ -23,6 +23,9 @@ func TestEvents(t *testing.T) {
 		{imap, false, (*Session).LogConnection, "DEBUG: Connection, " + from},
 		{imap, false, func(s *Session) { s.LogLogout(12, 345) }, "INFO: LOGOUT, " + from + ", rcvd=12, sent=345"},
 		{pop3, false, func(s *Session) { s.LogLogout(12, 345) }, "INFO: LOGOUT, " + from},
+		{imap, false, func(s *Session) { s.HealthCheck = true; s.LogLogout(12, 345) }, "DEBUG: LOGOUT, " + from +
+			", rcvd=12, sent=345"},
+		{pop3, false, func(s *Session) { s.HealthCheck = true; s.LogLogout(12, 345) }, "DEBUG: LOGOUT, " + from},
 		{imap, false, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from +
 			", time=7"},
 		{imap, true, func(s *Session) { s.LogDisconnected(EndClosed) }, "DEBUG: Disconnected, " + from +

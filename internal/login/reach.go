@@ -127,7 +127,7 @@ func (s *Session) sendable(m *mailhost.Conn, account *authlib.Account) error {
 	return nil
 }
 
-// tryHost tries each address of a server. Its errors are those of reach.
+// tryHost tries each address of a server. Its errors are those of reach, and ErrEnd.
 func (s *Session) tryHost(
 	ctx context.Context, host mailhost.Host, template *mailhost.Conn,
 ) (*mailhost.Conn, error) {
@@ -136,7 +136,10 @@ func (s *Session) tryHost(
 		s.logNotAllowed(template.Account(), host)
 		return nil, ErrTemporary
 	}
-	if err != nil {
+	switch {
+	case err != nil && isStopped(ctx):
+		return nil, ErrEnd
+	case err != nil:
 		s.logUnusable(template, mailhost.StepResolve, err)
 		return nil, temporary(err)
 	}
@@ -176,13 +179,18 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailho
 		err = s.service.Mailhosts.LogIn(ctx, m, addr, s.service.Protocol.Login)
 	}
 	if err != nil {
-		return s.judge(m, err)
+		return s.judge(ctx, m, err)
 	}
 	return nil
 }
 
-// judge logs why a mailhost did not take an account, and says whether it is worth trying another.
-func (s *Session) judge(m *mailhost.Conn, err error) error {
+// isStopped says that the program was told to stop, which has interrupted what went on: not for a fault of the
+// server that was talked to.
+func isStopped(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// judge logs why a mailhost did not take an account, and says whether it is worth trying another. ErrEnd, which
+// is not logged, says that nothing is known of it.
+func (s *Session) judge(ctx context.Context, m *mailhost.Conn, err error) error {
 	if m.Token != "" {
 		if denied := s.judgeToken(m, err); denied != nil {
 			return denied
@@ -200,6 +208,9 @@ func (s *Session) judge(m *mailhost.Conn, err error) error {
 			return &DeniedError{Code: verdict.Code, Alert: text.Visible(text.Shorten(m.Redact(rejected.Answer.Human)))}
 		}
 		return &DeniedError{Code: verdict.Code}
+	}
+	if isStopped(ctx) {
+		return ErrEnd
 	}
 	step := mailhost.StepLogin
 	var at *mailhost.StepError

@@ -310,6 +310,28 @@ func TestMailhostThatIsDown(t *testing.T) {
 	}
 }
 
+// TestStopDuringLogin: a login that the end of the program interrupts is no fault of the mailhost: there is no
+// line, and the mailhost does not count as one that failed.
+func TestStopDuringLogin(t *testing.T) {
+	w := newWorld(t, imap, "IMAP_PROXY=1", "LOGIN_FAIL_DELAY=0")
+	w.auth.Add("bob", "mailhost=127.0.0.2")
+	ctx, stop := context.WithCancel(t.Context())
+	w.service.Protocol.Login = func(ctx context.Context, m *mailhost.Conn) error {
+		stop()
+		<-ctx.Done()
+		_, err := m.Conn.Read(make([]byte, 1)) // its deadline is over
+		return &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
+	}
+	w.Servers["127.0.0.2:143"] = logintest.Says(nil)
+	if _, err := w.Login(ctx, password("bob", "secret"), "a1"); !errors.Is(err, ErrEnd) {
+		t.Error(err)
+	}
+	if len(w.attempt.failures) > 0 {
+		t.Errorf("failures %v", w.attempt.failures)
+	}
+	w.wantLog(t)
+}
+
 type dialer func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 
 // refusing has connections to where nobody listens fail as the kernel does it.

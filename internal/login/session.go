@@ -19,6 +19,9 @@ type Session struct {
 	Config *config.Config
 	// Peer is who is at the other end of the client's connection.
 	Peer launch.Peer
+	// HealthCheck says that a load balancer itself has connected, in nobody's name. It takes no place among the
+	// connections of its address, and that it goes again is no news.
+	HealthCheck bool
 	// TLS says that the connection is encrypted, by us or by somebody in front of us.
 	TLS bool
 	// Log is the program's, with a limit until the client has logged in.

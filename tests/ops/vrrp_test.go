@@ -75,6 +75,14 @@ func (h *host) launcher(t *testing.T) *harness.Process {
 		harness.Bin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir")
 }
 
+// resident serves IMAP on all addresses of the machine in one process.
+func (h *host) resident(t *testing.T) *harness.Process {
+	t.Helper()
+	return h.start(t, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "IMAP_PROXY=1", "MAXUNAUTH=1000",
+		"RELAY_SOCKET=", "AUTHDAEMON_SOCKET="+harness.CourierAuthSocket, harness.Bin(t, "imapd-proxy"),
+		"-user", harness.ResidentUser, "-listen", "0.0.0.0:143")
+}
+
 // has reports whether the machine has an address.
 func (h *host) has(t *testing.T, addr string) bool {
 	t.Helper()
@@ -82,7 +90,8 @@ func (h *host) has(t *testing.T, addr string) bool {
 		" "+addr+"/")
 }
 
-// TestMovingAddresses: etc/keepalived as it is, on two proxies. Each has its own address; one takes the
+// TestMovingAddresses: etc/keepalived as it is, on two proxies, one of them with a process for each connection and
+// one resident. Each has its own address; one takes the
 // other's when its front end is gone, and when its cable is pulled, and gives it back. Who connects to either
 // address is served all the time but for the seconds of the move, and is logged with his own address.
 func TestMovingAddresses(t *testing.T) {
@@ -109,7 +118,7 @@ func TestMovingAddresses(t *testing.T) {
 	var launchers [2]*harness.Process
 	for i, name := range []string{"proxy1", "proxy2"} {
 		hosts[i] = newHost(t, name, fmt.Sprintf("192.0.2.%d", i+1))
-		launchers[i] = hosts[i].launcher(t)
+		launchers[i] = []func(*testing.T) *harness.Process{hosts[i].resident, hosts[i].launcher}[i](t)
 		pid := filepath.Join(harness.Dir(t), "pid")
 		hosts[i].start(t, "keepalived", "-n", "-l", "-i", name, "-p", pid, "-r", pid+".vrrp", "-c", pid+".checkers")
 	}
@@ -127,13 +136,13 @@ func TestMovingAddresses(t *testing.T) {
 	where("at first", first, hosts[0])
 	where("at first", second, hosts[1])
 	for _, l := range launchers {
-		l.Log.Wait(t, `^INFO: LOGIN, user=user0, ip=\[192\.0\.2\.254\]`)
+		l.Log.Wait(t, `^INFO: LOGIN, user=user0, ip=\[(::ffff:)?192\.0\.2\.254\]`)
 	}
 
 	launchers[0].Stop()
 	where("no front end on proxy1", first, hosts[1])
 	where("no front end on proxy1", second, hosts[1])
-	launchers[0] = hosts[0].launcher(t)
+	launchers[0] = hosts[0].resident(t)
 	where("proxy1 is back", first, hosts[0])
 
 	old, err := net.Dial("tcp", second+":143")
