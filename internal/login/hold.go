@@ -79,7 +79,7 @@ func (s *Session) wait(ctx context.Context, end time.Time) (released bool, err e
 		switch {
 		case err == nil && !held:
 			return true, nil
-		case err != nil && !logged: // it may answer again in time
+		case err != nil && !logged && !isStopped(ctx): // it may answer again in time
 			s.logAuthError(err)
 			logged = true
 		}

@@ -119,6 +119,8 @@ func (s *Session) admit(ctx context.Context, c *Credentials, fresh bool) (who ad
 	case errors.Is(err, sasl.ErrBinding):
 		s.logBinding(c)
 		return who, &DeniedError{Code: s.service.Protocol.Codes.Broken}
+	case err != nil && isStopped(ctx):
+		return who, ErrEnd
 	case err != nil:
 		s.logAuthError(err)
 		return who, ErrTemporary

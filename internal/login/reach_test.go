@@ -332,6 +332,18 @@ func TestStopDuringLogin(t *testing.T) {
 	w.wantLog(t)
 }
 
+// TestStopDuringQuestion: nor is it a fault of the auth daemon that was asked at that moment.
+func TestStopDuringQuestion(t *testing.T) {
+	w := newWorld(t, imap, "LOGIN_FAIL_DELAY=0")
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	w.auth.Err = context.Canceled
+	if _, err := w.Login(ctx, password("bob", "secret"), "a1"); !errors.Is(err, ErrEnd) {
+		t.Error(err)
+	}
+	w.wantLog(t)
+}
+
 type dialer func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 
 // refusing has connections to where nobody listens fail as the kernel does it.

@@ -40,6 +40,42 @@ func TestRelaydGoneAndBack(t *testing.T) {
 	}
 }
 
+// TestStopped: SIGTERM ends the sessions that the front end carries itself, without a word of ours; those that
+// relayd carries go on, also with the next front end.
+func TestStopped(t *testing.T) {
+	harness.Site{Mailboxes: users}.Start(t)
+	for _, s := range sides {
+		t.Run(s.name, func(t *testing.T) {
+			socket := filepath.Join(harness.Dir(t), "relayd")
+			f := newFrontEnd(t, s, harness.RelaydAt(t, socket))
+			f.listen(t)
+			there := harness.Dialogue(t, f.addr(), as(f.login, "carla"))
+			before := harness.Dialogue(t, f.addr(), "S* .*\n")
+			stop := func() {
+				t.Helper()
+				pid, _ := f.pid()
+				if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+					t.Fatal(err)
+				}
+				if code := f.Wait(t); code != 0 {
+					t.Errorf("exit status %d", code)
+				}
+			}
+			stop()
+			before.MustPlay(t, map[string]string{"IMAP": "S~ \\* BYE .*\nS-",
+				"POP3": "S~ -ERR \\[SYS/TEMP\\] .*\nS-"}[s.name])
+			there.MustPlay(t, f.work)
+			f.env = append(f.env, "RELAY_SOCKET=")
+			f.listen(t)
+			own := harness.Dialogue(t, f.addr(), as(f.login, "dora"))
+			own.MustPlay(t, f.work)
+			stop()
+			own.MustPlay(t, "S-")
+			there.MustPlay(t, f.work+f.bye)
+		})
+	}
+}
+
 // TestAuthDaemonGoneAndBack: while nobody can tell whose password it is, that is a temporary failure, which
 // ends as soon as the daemon is back, on connections that were kept to it as well.
 func TestAuthDaemonGoneAndBack(t *testing.T) {
