@@ -20,7 +20,7 @@ import (
 
 // GNU SASL logs in by SCRAM, in both protocols, with and without channel binding, to an account that is here
 // and to one on Dovecot, with keys that it has made itself and that Courier's daemon has in userdb. Sessions
-// go on afterwards, whoever carries them.
+// go on afterwards, whoever carries them. The bindings that it does not have are another client's.
 func TestSCRAM(t *testing.T) { ways(t, testSCRAM) }
 
 func testSCRAM(t *testing.T, p *pki) {
@@ -42,6 +42,7 @@ func testSCRAM(t *testing.T, p *pki) {
 	secret := testcert.Write(t, p.Dir+"/master", []byte("master secret\n"))
 	harness.Readable(t, secret)
 	const addr = "127.0.1.1"
+	p.mode.Give(t, p.Dir) // with the keys of tickets
 	startFront(t, p, addr, p.env(harness.Env{
 		"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=PLAIN",
 		"POP3AUTH_TLS":        "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN",
@@ -79,6 +80,7 @@ func testSCRAM(t *testing.T, p *pki) {
 			})
 		}
 	}
+	bound(t, addr, "there", "pw+there")
 }
 
 // gsasl runs GNU SASL's client.
