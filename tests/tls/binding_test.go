@@ -10,8 +10,8 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// bound logs in by SCRAM-SHA-256-PLUS with both channel bindings, over connections that begin a session and such
-// as resume one; where the binding is another connection's it is refused.
+// bound logs in by SCRAM-SHA-256-PLUS with both channel bindings, over connections that begin a session and
+// such as resume one; where the binding is another connection's it is refused.
 func bound(t *testing.T, addr, user, password string) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, port := range []string{"993", "995"} {
@@ -32,7 +32,8 @@ func bound(t *testing.T, addr, user, password string) {
 						"S~ \\+ .*\nC:\nS~ a OK .*\nC: b EXAMINE INBOX\nS* \\* 1 EXISTS\n"
 					refused := "S~ a NO \\[CONTACTADMIN\\] .*"
 					if port == "995" {
-						begin, end = "S* \\+OK .*\nC: AUTH SCRAM-SHA-256-PLUS\n", "S~ \\+ .*\nC:\nS~ \\+OK .*\nC: STAT\nS~ \\+OK 1 .*"
+						begin, end = "S* \\+OK .*\nC: AUTH SCRAM-SHA-256-PLUS\n",
+							"S~ \\+ .*\nC:\nS~ \\+OK .*\nC: STAT\nS~ \\+OK 1 .*"
 						refused = "S~ -ERR \\[SYS/PERM\\] .*"
 					}
 					if kind == "wrong" {
