@@ -41,13 +41,16 @@ func TestMailhostTLS(t *testing.T) {
 	pki := harness.NewPKI(t)
 	pair := pki.File(t, "mail.pem", testcert.Spec{Name: right, Names: []string{right}})
 	dovecot := harness.Dovecot(t, harness.DovecotOptions{Addr: oldHost, Accounts: theirs, CertFile: pair,
-		KeyFile: pair,
-		Extra:   "login_log_format_elements = user=<%u> port=%{lport} %c"})
+		KeyFile: pair, MasterUsers: []harness.Account{{Name: "master", Password: "master secret"}},
+		Extra: "login_log_format_elements = user=<%u> port=%{lport} %c"})
+	secret := testcert.Write(t, pki.Dir+"/master", []byte("master secret\n"))
+	harness.Readable(t, secret)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		for i, setting := range []harness.Env{
 			{"PROXY_TLS": "NO"}, {"PROXY_TLS": "YES"},
 			{"PROXY_TLS": "STARTTLS", "PROXY_TLS_VERIFYPEER": "NONE"},
+			{"PROXY_TLS": "NO", "PROXY_MASTER_USER": "master", "PROXY_MASTER_PASSWORD_FILE": secret},
 		} {
 			p := m.Start(t, harness.ProxyOptions{Addr: fmt.Sprintf("127.0.1.%d", i+1), Env: setting.With(harness.Env{
 				"PROXY_TLS_TRUSTCERTS": pki.Trust})})
