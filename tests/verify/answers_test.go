@@ -124,6 +124,9 @@ func TestAnswers(t *testing.T) {
 	}
 	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		table := filepath.Join(harness.Dir(t), "throttle")
+		if m.Launched() {
+			counted(t, table, proxy) // makes it, so that the processes need not all do so at once
+		}
 		p := m.Start(t, harness.ProxyOptions{Addr: proxy, Env: harness.Env{
 			"PROXY_VERIFY": "MAILHOST", "LOGIN_FAIL_DELAY": "1", "THROTTLE_FILE": table}})
 		var clients sync.WaitGroup
@@ -143,8 +146,11 @@ func TestAnswers(t *testing.T) {
 			if lines := log.Find("user=" + user + ".*wrong"); len(lines) > 0 {
 				t.Errorf("%s: the password is in the log: %q", what, lines)
 			}
-			if counted := counted(t, m, table, i); counted != n {
-				t.Errorf("%s: the throttle has counted %d logins, want %d", what, counted, n)
+			if !m.Launched() {
+				continue // it counts in memory
+			}
+			if n := counted(t, table, answersClient(i)); (n > 0) != (a.want == failed) {
+				t.Errorf("%s: the throttle has counted %d logins", what, n)
 			}
 		}
 	})
@@ -214,18 +220,15 @@ func guess(t *testing.T, p *harness.Proxy, i int, protocol, name string, want ou
 	}
 }
 
-// counted is how many failed logins of a client the throttle knows; only a table that is a file can be asked.
-func counted(t *testing.T, m *harness.Mode, table string, i int) int {
+// counted is how many failed logins of a client the throttle's file knows.
+func counted(t *testing.T, table, client string) int {
 	t.Helper()
-	if !m.Launched() {
-		return map[outcome]int{failed: 2}[answers[i].want]
-	}
 	memory, err := throttle.Open(table)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer memory.Close()
-	n, err := memory.Failed(netip.MustParseAddr(answersClient(i)), time.Now())
+	n, err := memory.Failed(netip.MustParseAddr(client), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
