@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"mailproxy/internal/tlsconf/testcert"
@@ -62,24 +63,31 @@ func TestMailhostTLS(t *testing.T) {
 						Options: "mailhost=" + host + a.options})
 				}
 				harness.Userdb(t, ours...)
-				for _, a := range accounts {
+				lines := func(i int) string {
+					return "Login: user=<" + regexp.QuoteMeta(theirs[i].Name) + ">"
+				}
+				before, got := make([]int, len(accounts)), make([]string, len(accounts))
+				var clients sync.WaitGroup
+				for i, a := range accounts {
+					before[i] = len(dovecot.Log.Find(lines(i)))
+					clients.Go(func() { got[i] = login(t, p, protocol, a.name, "secret") })
+				}
+				clients.Wait()
+				for i, a := range accounts {
 					what := fmt.Sprintf("%v, %s, %s", setting, protocol, a.name)
 					way := a.way
 					if way == "" {
 						way = setting["PROXY_TLS"]
 					}
 					trusted := a.host != wrong || way == "NO" || setting["PROXY_TLS_VERIFYPEER"] == "NONE"
-					lines := "Login: user=<" + regexp.QuoteMeta(boxOf(a.name, a.options)) + ">"
-					before := len(dovecot.Log.Find(lines))
-					got := login(t, p, protocol, a.name, "secret")
 					switch {
-					case isIn(got) != trusted:
-						t.Errorf("%s: %s", what, got)
+					case isIn(got[i]) != trusted:
+						t.Errorf("%s: %s", what, got[i])
 					case !trusted:
 						p.Log(protocol).Wait(t, "WARN: .*, address="+oldHost+":"+ports[way]+", step=tls, user="+a.name+
 							": .*certificate")
 					default:
-						line := dovecot.Log.WaitN(t, before+1, lines)[before]
+						line := dovecot.Log.WaitN(t, before[i]+1, lines(i))[before[i]]
 						if !strings.Contains(line, "port="+ports[way]) ||
 							strings.Contains(line, "TLS") != (way != "NO") {
 							t.Errorf("%s: %s", what, line)

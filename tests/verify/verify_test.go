@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,14 +84,18 @@ func TestVerify(t *testing.T) {
 			t.Run(setting, func(t *testing.T) {
 				p := m.Start(t, harness.ProxyOptions{Addr: proxy, Env: harness.Env{"PROXY_VERIFY": setting}})
 				for _, protocol := range []string{"IMAP", "POP3"} {
+					var users sync.WaitGroup
 					for _, user := range []string{"theirs", "ours", "renamed", "unclear", "here", "stranger"} {
-						for _, password := range []string{"right", "stored", "wrong", "right "} {
-							got := login(t, p, protocol, user, password)
-							if want := in[user+" "+password]; isIn(got) != want {
-								t.Errorf("%s %s %q: %s", protocol, user, password, got)
+						users.Go(func() {
+							for _, password := range []string{"right", "stored", "wrong", "right "} {
+								got := login(t, p, protocol, user, password)
+								if want := in[user+" "+password]; isIn(got) != want {
+									t.Errorf("%s %s %q: %s", protocol, user, password, got)
+								}
 							}
-						}
+						})
 					}
+					users.Wait()
 					for user, n := range map[string]int{"theirs": 3, "ours": 3, "renamed": 3, "stranger": 4} {
 						p.Log(protocol).WaitN(t, n, fmt.Sprintf(reported, user))
 					}
