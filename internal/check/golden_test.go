@@ -262,11 +262,12 @@ func authModule(t *testing.T, sections map[string]string, expand func(string) st
 			answer := authlib.AnswerFail
 			switch req := req.(type) {
 			case *authlib.LookupRequest:
-				if a, ok := known[req.User]; ok && (req.Module == "" || req.Module == "authuserdb") {
+				// An answer from memory may be an old one.
+				if a, ok := known[req.User]; ok && req.Fresh && (req.Module == "" || req.Module == "authuserdb") {
 					answer = a
 				}
 			case *authlib.AuthRequest:
-				if a, ok := known[req.User]; ok && req.Password == "secret" {
+				if a, ok := known[req.User]; ok && req.Fresh && req.Password == "secret" {
 					answer = a
 				}
 			}

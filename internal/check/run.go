@@ -74,7 +74,8 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 	s, r := c.Server, c.Report
 	if c.User == "" {
 		// Nobody has an empty name: any answer at all says that the module works.
-		_, err := s.Auth.Lookup(ctx, &authlib.LookupRequest{Service: s.Protocol.Service, User: "check"})
+		req := &authlib.LookupRequest{Service: s.Protocol.Service, User: "check", Fresh: true}
+		_, err := s.Auth.Lookup(ctx, req)
 		if err != nil && !errors.Is(err, authlib.ErrRefused) {
 			c.noAnswer(ctx, "check", err)
 		} else {
@@ -83,7 +84,8 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		return nil
 	}
 	name := s.Login.LoginName(c.User)
-	req := &authlib.LookupRequest{Service: s.Protocol.Service, User: name}
+	// What has just been changed in the database counts, not what the daemon remembers.
+	req := &authlib.LookupRequest{Service: s.Protocol.Service, User: name, Fresh: true}
 	began := time.Now()
 	account, err := s.Auth.Lookup(ctx, req)
 	switch {

@@ -157,6 +157,7 @@ func (c *Check) verify(ctx context.Context, password string) (address string, ok
 	r, s := c.Report, c.Server
 	proven, err := s.Auth.Authenticate(ctx, &authlib.AuthRequest{
 		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.Login.LoginName(c.User), Password: password,
+		Fresh: true,
 	})
 	switch {
 	case errors.Is(err, authlib.ErrRefused):
