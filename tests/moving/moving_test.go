@@ -20,9 +20,9 @@ const (
 	newHost  = "127.0.0.4"
 	secret   = "secret"
 	longHold = 50 // what the page has; nobody is told to come later then
-	cacheTTL = 2  // AUTH_CACHE_TTL, seconds
+	cacheTTL = 1  // AUTH_CACHE_TTL, seconds
 	// loginTimeout is LOGIN_TIMEOUT in seconds, the longer of the two that the page says to wait.
-	loginTimeout = 4
+	loginTimeout = 3
 )
 
 // move is an account that is moved by the page.
