@@ -13,6 +13,10 @@ import (
 	"mailproxy/authlib/password"
 )
 
+// popmap is one of Perdition's.
+const popmap = "# a comment\n\nann:mail1.example\nbob:robert@mail2.example:1143\ncarl:mail3.example\n" +
+	"dora:mail4.example\n"
+
 // command returns the code block of docs/migrating.md that is marked "sh NAME".
 func command(t *testing.T, name string) string {
 	t.Helper()
@@ -36,12 +40,19 @@ func hash(t *testing.T, like, clear string) string {
 	return h
 }
 
-func TestCommands(t *testing.T) {
-	authdaemond := filepath.Join(t.TempDir(), "authdaemond")
-	if out, err := exec.Command("go", "build", "-o", authdaemond,
-		"mailproxy/authlib/authdaemond").CombinedOutput(); err != nil {
+// build returns the path of authdaemond.
+func build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "authdaemond")
+	if out, err := exec.Command("go", "build", "-o", path, "mailproxy/authlib/authdaemond").
+		CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	return path
+}
+
+func TestCommands(t *testing.T) {
+	authdaemond := build(t)
 	crypt, sha := hash(t, "$6$", "sec ret"), hash(t, "{SSHA}", "sec ret")
 	for _, c := range []struct {
 		name     string
@@ -50,7 +61,7 @@ func TestCommands(t *testing.T) {
 		left     []string          // what is said about the others
 	}{
 		{"perdition", map[string]string{
-			"popmap": "# a comment\n\nann:mail1.example\nbob:robert@mail2.example:1143\ncarl:mail3.example\ndora:mail4.example\n",
+			"popmap": popmap,
 			"hashes": "ann:" + crypt + ":19000:0:99999:7:::\nbob:" + crypt + "\ncarl:!:19000::::::\nzoe:" + crypt +
 				"\n",
 		}, map[string]string{"ann": "mail1.example", "bob": "mail2.example:1143"},
@@ -105,5 +116,35 @@ func TestCommands(t *testing.T) {
 				t.Errorf("%d accounts:\n%s", n, userdb)
 			}
 		})
+	}
+}
+
+// TestMapAlone makes accounts of a popmap without passwords, for mailhosts that verify them: they are found, and
+// no password is right for them here.
+func TestMapAlone(t *testing.T) {
+	daemon, dir := build(t), t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "popmap"), []byte(popmap), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sh := exec.Command("sh", "-eu", "-c", command(t, "perdition-mailhost"))
+	sh.Dir = dir
+	if out, err := sh.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	test := func(words ...string) (string, error) {
+		out, err := exec.Command(daemon, append([]string{"-config", dir, "-user", "", "test"}, words...)...).
+			CombinedOutput()
+		return string(out), err
+	}
+	for name, options := range map[string]string{"ann": "mailhost=mail1.example",
+		"bob": "mailhost=mail2.example:1143,mailhostuser=robert", "dora": "mailhost=mail4.example"} {
+		if out, err := test(name); err != nil || !strings.Contains(out, "Options: "+options+"\n") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		for _, password := range []string{"", "x"} {
+			if out, err := test(name, password); err == nil {
+				t.Errorf("%s with the password %q:\n%s", name, password, out)
+			}
+		}
 	}
 }

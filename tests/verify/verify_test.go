@@ -71,11 +71,12 @@ func TestVerify(t *testing.T) {
 		account("renamed", "stored", "mailhost="+oldHost+",mailhostuser=other,mailhosttls=NO,verify=mailhost"),
 		account("unclear", "stored", "mailhost="+oldHost+",verify=mailhosts"),
 		account("here", "stored", "verify=mailhost"))
+	withoutHash(t, "hashless", "mailhost="+oldHost)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	dovecot := harness.Dovecot(t, harness.DovecotOptions{Addr: oldHost, Accounts: []harness.Account{
 		{Name: "theirs", Password: "right"}, {Name: "ours", Password: "stored"}, {Name: "other", Password: "right"},
 		{Name: "here", Password: "right"}, {Name: "stranger", Password: "right"},
-		{Name: "unclear", Password: "stored"}},
+		{Name: "unclear", Password: "stored"}, {Name: "hashless", Password: "right"}},
 		// Guesses, all from this proxy's address, are not answered later and later.
 		Extra: "service anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}"})
 	in := map[string]bool{"theirs right": true, "ours stored": true, "renamed right": true}
@@ -85,11 +86,14 @@ func TestVerify(t *testing.T) {
 				p := m.Start(t, harness.ProxyOptions{Addr: proxy, Env: harness.Env{"PROXY_VERIFY": setting}})
 				for _, protocol := range []string{"IMAP", "POP3"} {
 					var users sync.WaitGroup
-					for _, user := range []string{"theirs", "ours", "renamed", "unclear", "here", "stranger"} {
+					for _, user := range []string{"theirs", "ours", "renamed", "hashless", "unclear", "here",
+						"stranger"} {
 						users.Go(func() {
 							for _, password := range []string{"right", "stored", "wrong", "right "} {
 								got := login(t, p, protocol, user, password)
-								if want := in[user+" "+password]; isIn(got) != want {
+								want := in[user+" "+password] ||
+									setting == "MAILHOST" && user+password == "hashlessright"
+								if isIn(got) != want {
 									t.Errorf("%s %s %q: %s", protocol, user, password, got)
 								}
 							}
@@ -111,6 +115,19 @@ func TestVerify(t *testing.T) {
 	if lines := dovecot.Log.Find("user=<(stranger|here|unclear)>"); len(lines) > 0 {
 		t.Errorf("the mailhost was asked for names that are not its: %q", lines)
 	}
+}
+
+// withoutHash adds an account to userdb that has no password there: a map of names and mailhosts is enough
+// where the mailhosts verify the passwords.
+func withoutHash(t *testing.T, name, options string) {
+	t.Helper()
+	const path = "/etc/courier/userdb"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	harness.UserdbText(t, string(text)+name+"\tuid=8|gid=8|home=/nonexistent|options="+options+"\n")
+	harness.Run(t, "", "/usr/sbin/makeuserdb")
 }
 
 // heldLogin is a login that waits, and what is answered to it.
