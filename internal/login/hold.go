@@ -26,6 +26,10 @@ func (s *Session) hold(ctx context.Context, c *Credentials, who admitted) (admit
 	address := who.account.Address
 	stillHeld := &DeniedError{Code: s.service.Protocol.Codes.InUse}
 	if who.options.Verifier == config.VerifierMailhost || c.Token != "" {
+		// It does not wait for what the auth module remembers from before the release either.
+		if held, err := s.isHeld(ctx); err == nil && !held {
+			return s.readmit(ctx, c, address)
+		}
 		s.logStillHeld(address, "the login is not verified here, so it does not wait")
 		return admitted{}, stillHeld
 	}
@@ -47,15 +51,23 @@ func (s *Session) hold(ctx context.Context, c *Credentials, who admitted) (admit
 		s.logStillHeld(address, fmt.Sprintf("for longer than hold=%d", who.options.Hold/time.Second))
 		return admitted{}, stillHeld
 	}
-	who, err = s.admit(ctx, c, true)
+	who, err = s.readmit(ctx, c, address)
+	if err == nil {
+		s.logReleased(address, waited)
+	}
+	return who, err
+}
+
+// readmit admits a login whose account has been released, unless it is held again.
+func (s *Session) readmit(ctx context.Context, c *Credentials, address string) (admitted, error) {
+	who, err := s.admit(ctx, c, true)
 	switch {
 	case err != nil:
 		return admitted{}, err
 	case who.options.Hold > 0:
 		s.logStillHeld(address, "again")
-		return admitted{}, stillHeld
+		return admitted{}, &DeniedError{Code: s.service.Protocol.Codes.InUse}
 	}
-	s.logReleased(address, waited)
 	return who, nil
 }
 

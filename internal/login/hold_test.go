@@ -95,11 +95,11 @@ func TestHold(t *testing.T) {
 		{"no place", []string{"HOLD_MAX=0"}, "", nil, nil, inUse, []string{ask}, "", 0,
 			[]string{still("HOLD_MAX=0 logins wait already")}},
 		{"the mailhost verifies", nil, "mailhost=old,hold=30,verify=mailhost", nil, password("bob", "x"), inUse,
-			[]string{"login imap bob x  ::ffff:192.0.2.7", look}, "", 0,
+			[]string{"login imap bob x  ::ffff:192.0.2.7", look, look}, "", 0,
 			[]string{still("the login is not verified here, so it does not wait")}},
 		{"a token", nil, "", nil,
 			&Credentials{Mechanism: "OAUTHBEARER", SASL: true, User: "bob", Token: "x"}, inUse,
-			[]string{look}, "", 0, []string{still("the login is not verified here, so it does not wait")}},
+			[]string{look, look}, "", 0, []string{still("the login is not verified here, so it does not wait")}},
 		{"not held", nil, "mailhost=old,hold=0", nil, nil, nil, []string{ask}, "127.0.0.2:143", 0, nil},
 		{"too long", nil, "mailhost=old,hold=51", nil, nil, ErrTemporary, []string{ask}, "", 0, []string{
 			`ERR: account bob cannot be used: option hold="51": must be a number of seconds from 0 to 50`}},
@@ -130,6 +130,25 @@ func TestHold(t *testing.T) {
 				t.Errorf("%d places are taken", n)
 			}
 			w.wantLog(t, test.log...)
+		})
+	}
+}
+
+// A login that does not wait is not refused for what the auth module remembers from before the release.
+func TestHoldRemembered(t *testing.T) {
+	for name, c := range map[string]*Credentials{
+		"the mailhost verifies": password("bob", "x"),
+		"a token":               {Mechanism: "OAUTHBEARER", SASL: true, User: "bob", Token: "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := holdWorld(t, nil)
+			old := *w.auth.Accounts["bob"]
+			old.Options = "mailhost=old,hold=30,verify=mailhost"
+			w.auth.Remembered = map[string]*authlib.Account{"bob": &old}
+			w.auth.Accounts["bob"].Options = "mailhost=new,verify=mailhost"
+			if _, err := w.Login(t.Context(), c, "a1"); err != nil || strings.Join(w.Dialed, " ") != "127.0.0.3:143" {
+				t.Errorf("%v, dialed %q", err, w.Dialed)
+			}
 		})
 	}
 }

@@ -18,7 +18,9 @@ import (
 type Auth struct {
 	Accounts map[string]*authlib.Account // by name; ClearPassword is the password
 	Err      error                       // instead of any answer
-	Asked    []string
+	// Remembered accounts are what a question that is not Fresh is answered, by name.
+	Remembered map[string]*authlib.Account
+	Asked      []string
 }
 
 // NewAuth returns one without accounts.
@@ -40,7 +42,7 @@ func (a *Auth) Authenticate(_ context.Context, r *authlib.AuthRequest) (*authlib
 	a.Asked = append(a.Asked,
 		fmt.Sprintf("%s %s %s %s %s %s", r.Type, r.Service, r.User, r.Password, r.Response, r.RemoteIP))
 	user, ok := r.Login()
-	account := a.Accounts[user]
+	account := a.account(user, r.Fresh)
 	switch {
 	case a.Err != nil:
 		return nil, a.Err
@@ -53,10 +55,18 @@ func (a *Auth) Authenticate(_ context.Context, r *authlib.AuthRequest) (*authlib
 // Lookup is part of login.AuthModule.
 func (a *Auth) Lookup(_ context.Context, r *authlib.LookupRequest) (*authlib.Account, error) {
 	a.Asked = append(a.Asked, fmt.Sprintf("lookup %s %s %s", r.Service, r.User, r.RemoteIP))
-	if a.Accounts[r.User] == nil {
+	account := a.account(r.User, r.Fresh)
+	if account == nil {
 		return nil, authlib.ErrRefused
 	}
-	return a.Accounts[r.User], a.Err
+	return account, a.Err
+}
+
+func (a *Auth) account(name string, fresh bool) *authlib.Account {
+	if old := a.Remembered[name]; old != nil && !fresh {
+		return old
+	}
+	return a.Accounts[name]
 }
 
 // Mailhosts are servers that hold accounts, and the name server that knows them.
