@@ -112,15 +112,16 @@ func NewHome(t testing.TB, messages ...string) string {
 	return home
 }
 
-// Maildir makes a maildir that belongs to the id and holds the messages, unread but no longer new:
-// sessions that run at the same time need not move them. Line ends in messages are LF.
+// Maildir makes a maildir that belongs to the id and holds the messages. They have been read: a session need
+// not move or rename them. Courier's courierpop3d does not find a file again that another session renames, as
+// an IMAP session does that marks a message as read. Line ends in messages are LF.
 func Maildir(t testing.TB, dir string, id int, messages ...string) {
 	t.Helper()
 	for _, path := range []string{dir, dir + "/tmp", dir + "/new", dir + "/cur"} {
 		mkdir(t, path, id)
 	}
 	for i, text := range messages {
-		path := filepath.Join(dir, "cur", fmt.Sprintf("%d.M1P1.test:2,", 1700000000+i))
+		path := filepath.Join(dir, "cur", fmt.Sprintf("%d.M1P1.test:2,S", 1700000000+i))
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
