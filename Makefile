@@ -27,6 +27,10 @@ lint:
 	@command -v mandoc >/dev/null || tests/install.sh
 	mandoc -T lint -W warning $$(git ls-files 'man/*.[1-8]')
 
+# "go test" begins with the packages that are named first: of these, which take longest, none is left to run alone at the end.
+LONGEST := $(addprefix ./,tests/tls tests/session tests/db tests/ops tests/faults internal/resident tests/verify \
+	tests/launch tests/resident relay/relayd tests/authd relay/engine)
+
 # Results are not taken from go test's cache: the servers on the machine are part of what is tested. tests/ops installs the
 # packages, and compares them with a second build of its own. Tests wait more than they work, for time limits and for servers,
 # so more of them run at a time than there are processors. A program with the race detector waits a second at its end unless
@@ -37,7 +41,7 @@ test:
 	tests/install.sh
 	$(MAKE) packages ARCHITECTURES=$$($(GO) env GOARCH)
 	$(GO) vet ./...
-	GORACE=atexit_sleep_ms=20 $(GO) test -race -vet=off -count=1 -timeout=9m -p 4 -parallel 12 ./...
+	GORACE=atexit_sleep_ms=20 $(GO) test -race -vet=off -count=1 -timeout=9m -p 4 -parallel 12 $(LONGEST) ./...
 
 # The tests named TestVolume, with gigabytes and thousands of sessions where "make test" has little data (the build tag soak).
 #

@@ -127,7 +127,7 @@ func TestAuthFaults(t *testing.T) {
 	for _, p := range protocols {
 		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
 	}
-	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		t.Run("all", func(t *testing.T) {
 			for i, f := range authFaults {
 				for _, p := range protocols {

@@ -16,7 +16,7 @@ func TestLoop(t *testing.T) {
 		harness.Account{Name: "roundgood", Password: "pw", Options: both + ";" + good},
 		harness.Account{Name: "good", Password: "pw", Options: "mailhost=" + good})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		for _, p := range protocols {
 			t.Run(p.name, func(t *testing.T) {
 				env := harness.Env{}

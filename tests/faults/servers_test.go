@@ -72,7 +72,7 @@ func TestServers(t *testing.T) {
 	}
 	harness.Userdb(t, accounts...)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
+	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		for _, p := range protocols {
 			t.Run(p.name, func(t *testing.T) {
 				// Two servers that wait for their limit, and the login limit for both must not be in the way.

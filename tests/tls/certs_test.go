@@ -20,7 +20,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // Certificates by server name and by address, from our TLS and from couriertls: the same files are chosen.
 func TestCertificateFiles(t *testing.T) {
-	ways(t, func(t *testing.T, p *pki) { testCertificateFiles(t, p, startFront) })
+	frontEnds(t, func(t *testing.T, p *pki) { testCertificateFiles(t, p, startFront) })
 	t.Run("couriertls", func(t *testing.T) {
 		testCertificateFiles(t, newPKI(t, harness.PerConnection()), underCouriertls)
 	})
@@ -104,7 +104,7 @@ func testCertificateChanges(t *testing.T, p *pki) {
 }
 
 // TLS required: nobody logs in before it, everybody after it; capabilities change.
-func TestRequired(t *testing.T) { ways(t, testRequired) }
+func TestRequired(t *testing.T) { frontEnds(t, testRequired) }
 
 func testRequired(t *testing.T, p *pki) {
 	startAccounts(t, p, dovecotAddr)
@@ -139,7 +139,7 @@ func testRequired(t *testing.T, p *pki) {
 // Client certificates by TLS_VERIFYPEER, and EXTERNAL, for local and proxied accounts, under our TLS and
 // couriertls.
 func TestClientCertificates(t *testing.T) {
-	ways(t, func(t *testing.T, p *pki) { testClientCertificates(t, p, startFront, false) })
+	frontEnds(t, func(t *testing.T, p *pki) { testClientCertificates(t, p, startFront, false) })
 	t.Run("couriertls", func(t *testing.T) {
 		testClientCertificates(t, newPKI(t, harness.PerConnection()), underCouriertls, true)
 	})

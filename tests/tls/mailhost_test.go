@@ -135,7 +135,7 @@ func (m *mailhost) serve(s script, p int) func(net.Conn) error {
 
 // Every mailhost that cannot be trusted is refused, temporarily, with the reason in the log and without a
 // word of the login in clear text.
-func TestMailhostRefused(t *testing.T) { ways(t, testMailhostRefused) }
+func TestMailhostRefused(t *testing.T) { frontEnds(t, testMailhostRefused) }
 
 func testMailhostRefused(t *testing.T, p *pki) {
 	good := [2]string{"* OK hello", "+OK hello"}
