@@ -25,7 +25,11 @@ type Failure struct {
 type Report struct {
 	Protocol string // "IMAP" or "POP3"
 	Result   Result
-	Mailhost string        // the last one asked; empty = none was
+	Mailhost string // the last one asked; empty = none was
+	// Mechanism is "LOGIN" for the protocol's own command, else SASL's name; empty = not told.
+	Mechanism string
+	// TLS is the version that the client's connection has, such as "1.3", "none" or "other"; empty = not told.
+	TLS      string
 	Took     time.Duration // from the credentials to the answer, without the delay of failed logins
 	Failures []Failure
 }

@@ -17,7 +17,7 @@ packages=(
 	# other proxies, for comparison and for what stands in front of ours
 	haproxy keepalived nginx libnginx-mod-mail perdition
 	# what reads our logs and manuals; tools of the tests themselves
-	fail2ban lintian rpm mandoc iproute2 strace gcc libc6-dev socat
+	fail2ban lintian rpm mandoc prometheus iproute2 strace gcc libc6-dev socat
 )
 # Dovecot's servers conflict with Courier's as packages, not as files: these are unpacked beside them.
 unpacked=(dovecot-imapd dovecot-pop3d)

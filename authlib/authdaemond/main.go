@@ -325,6 +325,7 @@ func (p *program) reread(srv *server) {
 	defer func() { _ = systemd.Notify("READY=1") }()
 	srv.hashes.forget()
 	s, err := readRC(p.folder)
+	srv.reloadFailed.Store(err != nil)
 	if err != nil {
 		p.log.errf("the settings stay as they were: %v", err)
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -109,5 +110,28 @@ func (n *numbers) count(k kind, r result, began time.Time) {
 
 // serveMetrics answers every HTTP request on l with the numbers, until ctx ends.
 func (s *server) serveMetrics(ctx context.Context, l net.Listener) {
-	scrape.Serve(ctx, l, s.metrics.set.WritePrometheus, s.log.line)
+	scrape.Serve(ctx, l, s.writeMetrics, s.log.line)
+}
+
+// writeMetrics writes the numbers, and what is asked for when they are shown.
+func (s *server) writeMetrics(w io.Writer) {
+	s.metrics.set.WritePrometheus(w)
+	g := s.hold()
+	defer g.users.Done()
+	up := metrics.NewSet()
+	for _, m := range g.modules {
+		up.NewGauge(fmt.Sprintf("authdaemond_module_up{module=%q}", m.Name()), func() float64 {
+			if _, bad := m.Module.(*broken); bad || m.down.Load() {
+				return 0
+			}
+			return 1
+		})
+	}
+	up.WritePrometheus(w)
+	reloaded := uint64(1)
+	if s.reloadFailed.Load() {
+		reloaded = 0
+	}
+	metrics.WriteGaugeUint64(w, "authdaemond_last_reload_successful", reloaded)
+	scrape.WriteDescriptors(w)
 }

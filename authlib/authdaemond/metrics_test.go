@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,11 +67,19 @@ func TestMetrics(t *testing.T) {
 		"authdaemond_turned_away_total 0\n", "authdaemond_silent_total 0\n",
 		"authdaemond_waiting_clients 0\n", "authdaemond_persistent_connections 0\n",
 		`authdaemond_slow_hashes_total{answer="remembered"} 0`, "authdaemond_slow_hashes_under_way 0\n",
+		`authdaemond_module_up{module="a"} 0` + "\n", "authdaemond_last_reload_successful 1\n", "process_open_fds ",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("not there: %q in\n%s", want, text)
 		}
 	}
+	s.login("ann", "ann")
+	if !testlog.Eventually(func() bool {
+		return strings.Contains(get("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), `authdaemond_module_up{module="a"} 1`)
+	}) {
+		t.Error("a module that answers again is down")
+	}
+	manual(t, text)
 	if got := get("POST / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 405") {
 		t.Errorf("POST: %q", got)
 	}
@@ -83,4 +94,25 @@ func TestMetrics(t *testing.T) {
 	}
 	u.scraper.Close()
 	u.close()
+}
+
+// manual compares what is served with man/authdaemond.8, which has every metric, and no other.
+func manual(t *testing.T, text string) {
+	t.Helper()
+	page, err := os.ReadFile("../../man/authdaemond.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n.Sh METRICS\n")
+	section, _, _ = strings.Cut(section, "\n.Sh ")
+	inManual := regexp.MustCompile(`(?:authdaemond|process)_[a-z_]+`).FindAllString(section, -1)
+	var served []string
+	for _, head := range regexp.MustCompile(`(?m)^# TYPE (\S+) `).FindAllStringSubmatch(text, -1) {
+		served = append(served, head[1])
+	}
+	slices.Sort(inManual)
+	slices.Sort(served)
+	if !slices.Equal(inManual, served) {
+		t.Errorf("in the manual:\n%s\nserved:\n%s", strings.Join(inManual, "\n"), strings.Join(served, "\n"))
+	}
 }

@@ -65,9 +65,11 @@ type server struct {
 	crowded     peercred.Complaints
 	// underWay counts requests from their last byte to the end of the answer.
 	underWay atomic.Int64
-	metrics  *numbers
-	buffers  pool
-	hashes   *hashes
+	// reloadFailed says that the settings stay as they were because new ones could not be used.
+	reloadFailed atomic.Bool
+	metrics      *numbers
+	buffers      pool
+	hashes       *hashes
 }
 
 // job is an accepted connection.

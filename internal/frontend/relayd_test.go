@@ -86,7 +86,8 @@ func (r *fakeRelayd) all(n int) (got []string) {
 // process can go on with the session or not; when relayd refuses it, it has counted that.
 func TestReportSession(t *testing.T) {
 	t.Parallel()
-	const ok = "REPORT\nFAILED=down/connect\nMAILHOST=up\nPROTOCOL=IMAP\nRESULT=ok\n\n"
+	const ok = "REPORT\nFAILED=down/connect\nLOGIN_MECHANISM=LOGIN\nLOGIN_TLS=none\n" +
+		"MAILHOST=up\nPROTOCOL=IMAP\nRESULT=ok\n\n"
 	for _, test := range []struct {
 		name    string
 		answers []string
@@ -108,7 +109,7 @@ func TestReportSession(t *testing.T) {
 			_ = w.Relay(context.Background(), o, "a1 OK\r\n")
 		}
 		got := r.all(1 + len(test.reports))
-		session := regexp.MustCompile(`^CARRY\nFAILED=down/connect\n(.*\n)*MAILHOST=up\n`)
+		session := regexp.MustCompile(`^CARRY\nFAILED=down/connect\n(.*\n)*LOGIN_TLS=none\n(.*\n)*MAILHOST=up\n`)
 		if len(got) == 0 || !session.MatchString(got[0]) || !slices.Equal(got[1:], test.reports) {
 			t.Errorf("%s: %q", test.name, got)
 		}

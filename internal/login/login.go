@@ -17,7 +17,7 @@ import (
 // after the call. The delay does not end when the client hangs up: who guesses passwords would otherwise have
 // the next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
-	s.attempt = attempt{began: s.service.System.Now()}
+	s.attempt = attempt{began: s.service.System.Now(), how: c.Mechanism}
 	o, err := s.login(ctx, c, tag)
 	if err != nil || o.Mailhost == nil { // else the hand-over knows what there is to tell
 		s.reportLogin(err)

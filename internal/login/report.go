@@ -2,6 +2,7 @@ package login
 
 import (
 	"errors"
+	"regexp"
 	"time"
 
 	"mailproxy/internal/mailhost"
@@ -18,6 +19,7 @@ type attempt struct {
 	began    time.Time // the credentials came
 	name     string    // the account's, as the auth module is asked for it; "" = there was none
 	failures []relay.Failure
+	how      string        // the client's mechanism
 	held     time.Duration // of the time since
 	disabled bool          // why the login is refused
 	reported bool          // relayd knows
@@ -67,8 +69,22 @@ func (s *Session) Report(result relay.Result, mailhost string) {
 // ReportSoFar is what goes with a session to relayd, which knows the rest.
 func (s *Session) ReportSoFar() *relay.Report {
 	took := s.service.System.Now().Sub(s.attempt.began) - s.attempt.held
-	return &relay.Report{Took: took, Failures: s.attempt.failures}
+	return &relay.Report{Mechanism: s.attempt.how, TLS: s.tlsVersion(), Took: took, Failures: s.attempt.failures}
 }
+
+// tlsVersion is that of the client's connection, as the report has it.
+func (s *Session) tlsVersion() string {
+	if !s.TLS {
+		return "none"
+	}
+	if m := versionInFacts.FindStringSubmatch(s.Peer.TLS.Protocol()); m != nil {
+		return m[1]
+	}
+	return "other"
+}
+
+// versionInFacts finds the version in our own words, couriertls's and a balancer's.
+var versionInFacts = regexp.MustCompile(`^TLSv?(1\.[0-3])(?:,|$)`)
 
 // MarkReported says that relayd knows of the login: it has been given the session.
 func (s *Session) MarkReported() { s.attempt.reported = true }

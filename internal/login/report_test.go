@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mailproxy/internal/facts"
 	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
 	"mailproxy/relay"
@@ -79,7 +80,7 @@ func TestReportLogin(t *testing.T) {
 		gone := &mailhost.StepError{Step: mailhost.StepGreeting, Err: errors.New("gone")}
 		w.Servers["127.0.0.4:143"] = logintest.Says(gone)
 		_, _ = w.Login(t.Context(), test.c, "a1")
-		test.want.Protocol = "IMAP"
+		test.want.Protocol, test.want.Mechanism, test.want.TLS = "IMAP", "LOGIN", "none"
 		if diff := cmp.Diff([]relay.Report{test.want}, told.reports); diff != "" {
 			t.Errorf("%s: %s", test.name, diff)
 		}
@@ -103,10 +104,13 @@ func TestReportSession(t *testing.T) {
 		}
 		now = now.Add(time.Second)
 		failures := []relay.Failure{{Mailhost: "down", Step: "connect"}}
-		if diff := cmp.Diff(&relay.Report{Took: time.Second, Failures: failures}, w.ReportSoFar()); diff != "" {
+		if diff := cmp.Diff(&relay.Report{Mechanism: "LOGIN", TLS: "none", Took: time.Second, Failures: failures},
+			w.ReportSoFar()); diff != "" {
 			t.Error(diff)
 		}
-		want := []relay.Report{{Protocol: "IMAP", Result: relay.LoginOK, Mailhost: "up", Failures: failures}}
+		want := []relay.Report{{Protocol: "IMAP", Result: relay.LoginOK, Mailhost: "up", Mechanism: "LOGIN",
+			TLS:      "none",
+			Failures: failures}}
 		if known {
 			w.MarkReported()
 			want = nil
@@ -130,10 +134,10 @@ func TestReportAgain(t *testing.T) {
 	}
 	want := []relay.Report{
 		{
-			Protocol: "POP3", Result: relay.LoginTemporary, Mailhost: "nowhere",
+			Protocol: "POP3", Result: relay.LoginTemporary, Mailhost: "nowhere", Mechanism: "LOGIN", TLS: "none",
 			Failures: []relay.Failure{{Mailhost: "nowhere", Step: "resolve"}},
 		},
-		{Protocol: "POP3", Result: relay.LoginRefused},
+		{Protocol: "POP3", Result: relay.LoginRefused, Mechanism: "LOGIN", TLS: "none"},
 	}
 	if diff := cmp.Diff(want, told.reports); diff != "" {
 		t.Error(diff)
@@ -148,5 +152,19 @@ func TestReportToNobody(t *testing.T) {
 	_, err := w.Login(t.Context(), password("bob", "x"), "a1")
 	if !errors.Is(err, ErrRefused) || told.reports != nil {
 		t.Errorf("%v, reported %v", err, told.reports)
+	}
+}
+
+// TestTLSVersion: in the words of all who tell of it.
+func TestTLSVersion(t *testing.T) {
+	for protocol, want := range map[string]string{
+		"TLS1.3,256bits,AES_256_GCM_SHA384": "1.3", "TLSv1.2": "1.2", "TLS1.0": "1.0", "TLS": "other",
+		"TLS1.30": "other", "": "other", "SSLv3": "other",
+	} {
+		s := &Session{TLS: true}
+		s.Peer.TLS = facts.Over(protocol)
+		if got := s.tlsVersion(); got != want {
+			t.Errorf("%s: %s", protocol, got)
+		}
 	}
 }

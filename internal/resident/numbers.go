@@ -1,10 +1,12 @@
 package resident
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +31,7 @@ type numbers struct {
 
 	connections           atomic.Int64 // that were accepted
 	turnedAway, ofAddress atomic.Int64 // by MAXUNAUTH, by MAXUNAUTHPERIP
+	reloadFailed          atomic.Bool  // the last one
 }
 
 func newNumbers() *numbers {
@@ -114,7 +117,10 @@ func (t countedTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Opti
 func (s *service) metrics(w io.Writer) {
 	n := s.numbers
 	_, capacity := capacity(int(s.entrance.max))
-	n.Write(w, prefix, s.engine.Totals(), capacity)
+	totals := s.engine.Totals()
+	n.Write(w, prefix, totals, capacity)
+	counters.WriteRefused(w, prefix, totals.Refused)
+	counters.WriteReload(w, prefix, n.reloadFailed.Load())
 	counters.WriteGauges(w, prefix, map[string]int{"connections": int(s.entrance.now.Load())})
 	down, busy := s.health.TurnedAway()
 	counters.WriteCounters(w, prefix, map[string]int64{
@@ -122,7 +128,7 @@ func (s *service) metrics(w io.Writer) {
 		"mailhosts_down_turned_away_total": int64(down),
 		"mailhosts_busy_turned_away_total": int64(busy),
 	})
-	labelled(w, "connections_refused_total", metrics.WriteCounterUint64, map[string]int64{
+	counters.WriteLabelled(w, prefix+"connections_refused_total", metrics.WriteCounterUint64, map[string]int64{
 		`{limit="MAXUNAUTH"}`: n.turnedAway.Load(), `{limit="MAXUNAUTHPERIP"}`: n.ofAddress.Load(),
 	})
 	writeHealth(w, s.health.States())
@@ -130,17 +136,22 @@ func (s *service) metrics(w io.Writer) {
 	counters.WriteProcess(w, prefix, n.started)
 	n.set.WritePrometheus(w)
 	n.logins.Write(w)
+	n.logins.WriteSessions(w, totals.Mailhosts)
 }
 
 // maxShown bounds the addresses and the certificates that are shown one by one.
 const maxShown = 500
 
-// writeHealth writes what is known of mailhosts' addresses at which logins are under way or have failed.
+// writeHealth writes what is known of mailhosts' addresses at which logins are under way or have failed;
+// where there is no room for all, those that are down.
 func writeHealth(w io.Writer, states []mailhost.State) {
+	slices.SortStableFunc(states, func(a, b mailhost.State) int {
+		return cmp.Compare(b.Since.Unix(), a.Since.Unix()) // zero: not down
+	})
 	down, since, underWay := map[string]int64{}, map[string]int64{}, map[string]int64{}
 	waiting, turned := map[string]int64{}, map[string]int64{}
 	for _, x := range states[:min(len(states), maxShown)] {
-		labels := fmt.Sprintf("{mailhost=%q,address=%q}", x.Host, x.Addr)
+		labels := counters.Labels("mailhost", x.Host, "address", x.Addr.String())
 		down[labels], underWay[labels], waiting[labels] = 0, int64(x.UnderWay), int64(x.Waiting)
 		turned[labels] = int64(x.Turned)
 		if x.Down {
@@ -148,18 +159,18 @@ func writeHealth(w io.Writer, states []mailhost.State) {
 		}
 	}
 	const address = "mailhost_address_"
-	labelled(w, address+"down", metrics.WriteGaugeUint64, down)
-	labelled(w, address+"down_since_seconds", metrics.WriteGaugeUint64, since)
-	labelled(w, address+"logins", metrics.WriteGaugeUint64, underWay)
-	labelled(w, address+"waiting", metrics.WriteGaugeUint64, waiting)
-	labelled(w, address+"turned_away", metrics.WriteGaugeUint64, turned)
+	counters.WriteLabelled(w, prefix+address+"down", metrics.WriteGaugeUint64, down)
+	counters.WriteLabelled(w, prefix+address+"down_since_seconds", metrics.WriteGaugeUint64, since)
+	counters.WriteLabelled(w, prefix+address+"logins", metrics.WriteGaugeUint64, underWay)
+	counters.WriteLabelled(w, prefix+address+"waiting", metrics.WriteGaugeUint64, waiting)
+	counters.WriteLabelled(w, prefix+address+"turned_away", metrics.WriteGaugeUint64, turned)
 }
 
 // writeCertificates writes when the certificates end that clients have been given.
 func (s *service) writeCertificates(w io.Writer) {
 	ends := map[string]int64{}
 	for _, c := range s.certificates.Ends(maxShown) {
-		ends[fmt.Sprintf("{file=%q,kind=%q}", c.File, c.Kind)] = c.NotAfter.Unix()
+		ends[counters.Labels("file", c.File, "kind", c.Kind)] = c.NotAfter.Unix()
 	}
-	labelled(w, "certificate_expiry_timestamp_seconds", metrics.WriteGaugeUint64, ends)
+	counters.WriteLabelled(w, prefix+"certificate_expiry_timestamp_seconds", metrics.WriteGaugeUint64, ends)
 }

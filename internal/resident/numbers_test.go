@@ -79,7 +79,10 @@ func TestHealthIsBounded(t *testing.T) {
 	for i := range maxShown + 10 {
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, byte(i >> 8), byte(i)}), 143)
 		states = append(states, mailhost.State{Mailhost: mailhost.Mailhost{Host: "mail1", Addr: addr},
-			UnderWay: 1, Waiting: 2, Down: i == 3, Since: time.Unix(1e9, 0), Turned: 4})
+			UnderWay: 1, Waiting: 2, Turned: 4})
+		if i == maxShown+5 { // those that are down come first
+			states[i].Down, states[i].Since = true, time.Unix(1e9, 0)
+		}
 	}
 	var out strings.Builder
 	writeHealth(&out, states)
@@ -89,7 +92,7 @@ func TestHealthIsBounded(t *testing.T) {
 	}
 	for name, want := range map[string]float64{"down": 1, "down_since_seconds": 1e9, "logins": 1, "waiting": 2,
 		"turned_away": 4} {
-		labels := `{mailhost="mail1",address="127.0.0.3:143"}`
+		labels := `{mailhost="mail1",address="127.0.1.249:143"}`
 		if got := samples["mailproxy_mailhost_address_"+name+labels]; got != want {
 			t.Errorf("%s: %v", name, got)
 		}

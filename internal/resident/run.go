@@ -121,6 +121,7 @@ func (s *service) wait(ctx context.Context, cancel context.CancelFunc, signals <
 				s.replaced(ctx, r, again, signals)
 				return nil
 			}
+			s.numbers.reloadFailed.Store(true)
 			s.log.Errf("reload failed, this process goes on with its settings: %v", r.err)
 			notify("READY=1")
 			if again {

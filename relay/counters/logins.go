@@ -24,6 +24,9 @@ var (
 		relay.LoginTemporary, relay.LoginLimit}
 	steps = [...]string{"resolve", "connect", "tls", "greeting", "forward", "utf8", "user", "password",
 		"login", "capability", "rejected", "other"}
+	mechanisms = [...]string{"LOGIN", "PLAIN", "CRAM-MD5", "CRAM-SHA1", "CRAM-SHA256", "SCRAM-SHA-1",
+		"SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "other"}
+	tlsVersions = [...]string{"none", "1.0", "1.1", "1.2", "1.3", "other"}
 	// bounds are the upper limits of the histogram's buckets, in seconds.
 	bounds = [...]float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30}
 )
@@ -59,6 +62,9 @@ func (c *Logins) Add(r *relay.Report) error {
 	}
 	c.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_logins_total{protocol=%q,result=%q,mailhost=%q}",
 		l.protocol, r.Result, c.label(l.mailhost))).Inc()
+	c.set.GetOrCreateCounter(fmt.Sprintf(
+		"mailproxy_logins_by_mechanism_total{protocol=%q,mechanism=%q,tls=%q,result=%q}",
+		l.protocol, known(mechanisms[:], r.Mechanism), known(tlsVersions[:], r.TLS), r.Result)).Inc()
 	for _, f := range l.failures {
 		c.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_mailhost_failures_total{mailhost=%q,step=%q}",
 			c.label(f.Mailhost), f.Step)).Inc()
@@ -66,6 +72,29 @@ func (c *Logins) Add(r *relay.Report) error {
 	c.set.GetOrCreatePrometheusHistogramExt(fmt.Sprintf("mailproxy_login_seconds{protocol=%q,result=%q}",
 		l.protocol, r.Result), bounds[:]).Update(r.Took.Seconds())
 	return nil
+}
+
+// WriteSessions writes how many sessions there are at each mailhost; 0 for those that have been counted
+// before.
+func (c *Logins) WriteSessions(w io.Writer, sessions map[string]int) {
+	values := map[string]int64{}
+	for host, n := range sessions {
+		name, err := mailhostLabel(host)
+		if err == nil {
+			name = c.label(name)
+		} else {
+			name = otherMailhosts
+		}
+		values[Labels("mailhost", name)] += int64(n)
+	}
+	c.mu.Lock()
+	for name := range c.hosts {
+		if name != "" {
+			values[Labels("mailhost", name)] += 0
+		}
+	}
+	c.mu.Unlock()
+	WriteLabelled(w, "mailproxy_mailhost_sessions", metrics.WriteGaugeUint64, values)
 }
 
 // Write writes the counters in Prometheus' text format.
@@ -98,12 +127,18 @@ func parse(r *relay.Report) (login, error) {
 		if f.Mailhost, err = mailhostLabel(f.Mailhost); err != nil {
 			return l, err
 		}
-		if !slices.Contains(steps[:], f.Step) {
-			f.Step = steps[len(steps)-1]
-		}
+		f.Step = known(steps[:], f.Step)
 		l.failures = append(l.failures, f)
 	}
 	return l, nil
+}
+
+// known is a value that is among those of a label, else the last of them.
+func known(values []string, value string) string {
+	if slices.Contains(values, value) {
+		return value
+	}
+	return values[len(values)-1]
 }
 
 // mailhostLabel is a host name or an address as the label of a metric: one spelling, and no byte that could

@@ -29,11 +29,20 @@ func TestMailhostsAreBounded(t *testing.T) {
 	}
 	var out strings.Builder
 	c.Write(&out)
+	sessions := map[string]int{"": 1, "MAIL3.": 2, "mail3": 1, "mail499": 7, "a b": 1}
+	for i := range maxMailhosts {
+		sessions[fmt.Sprintf("new%d", i)] = 1
+	}
+	c.WriteSessions(&out, sessions)
+	metricstest.Lint(t, out.String())
 	for _, line := range []string{
 		`mailproxy_logins_total{protocol="imap",result="ok",mailhost="mail0"} 2`,
 		`mailproxy_logins_total{protocol="imap",result="ok",mailhost="mail499"} 1`,
 		`mailproxy_logins_total{protocol="imap",result="ok",mailhost="other"} 5`,
 		`mailproxy_mailhost_failures_total{mailhost="other",step="resolve"} 5`,
+		`mailproxy_logins_by_mechanism_total{protocol="imap",mechanism="other",tls="other",result="ok"} 506`,
+		`mailproxy_mailhost_sessions{mailhost="mail3"} 3`, `mailproxy_mailhost_sessions{mailhost="mail499"} 7`,
+		`mailproxy_mailhost_sessions{mailhost="mail4"} 0`, `mailproxy_mailhost_sessions{mailhost="other"} 502`,
 	} {
 		if !strings.Contains(out.String(), line+"\n") {
 			t.Errorf("no %s", line)
@@ -49,7 +58,8 @@ func FuzzReport(f *testing.F) {
 	f.Add("IMAP", "limit", "a\"b\\", "99999999999", "/,/,")
 	f.Add("imap", "ok", "A.", "-1", "a/")
 	f.Fuzz(func(t *testing.T, protocol, result, mailhost, us, failed string) {
-		fields := map[string]string{"PROTOCOL": protocol, "MAILHOST": mailhost, "LOGIN_US": us, "FAILED": failed}
+		fields := map[string]string{"PROTOCOL": protocol, "MAILHOST": mailhost, "LOGIN_US": us, "FAILED": failed,
+			"LOGIN_MECHANISM": failed, "LOGIN_TLS": mailhost}
 		l, err := handoff.ParseReport(fields)
 		if err != nil {
 			return
@@ -63,16 +73,19 @@ func FuzzReport(f *testing.F) {
 		var out strings.Builder
 		c.Write(&out)
 		samples := metricstest.Lint(t, out.String())
-		logins, failures := 0.0, 0.0
+		logins, byMechanism, failures := 0.0, 0.0, 0.0
 		for name, value := range samples {
 			switch {
 			case strings.HasPrefix(name, "mailproxy_logins_total{"):
 				logins += value
+			case strings.HasPrefix(name, "mailproxy_logins_by_mechanism_total{"):
+				byMechanism += value
 			case strings.HasPrefix(name, "mailproxy_mailhost_failures_total{"):
 				failures += value
 			}
 		}
-		if logins != want || failures != float64(len(l.Failures)) || len(l.Failures) > maxFailures {
+		if logins != want || byMechanism != want || failures != float64(len(l.Failures)) ||
+			len(l.Failures) > maxFailures {
 			t.Fatalf("%v logins, %v failures:\n%s", logins, failures, out.String())
 		}
 	})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	scrape "mailproxy/internal/metrics"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
 )
@@ -54,12 +55,30 @@ func (c *Sessions) Write(w io.Writer, prefix string, t engine.Totals, capacity i
 	})
 }
 
-// WriteProcess writes how long the process has run and how much memory its data take.
+// WriteRefused writes how many sessions have not been taken, and for want of what.
+func WriteRefused(w io.Writer, prefix string, r engine.Refused) {
+	WriteLabelled(w, prefix+"sessions_refused_total", metrics.WriteCounterUint64, map[string]int64{
+		Labels("limit", "all"): r.All, Labels("limit", "address"): r.Address, Labels("limit", "user"): r.User,
+		Labels("limit", "descriptors"): r.Descriptors,
+	})
+}
+
+// WriteReload writes whether the last reload was one: the process that one replaces is not asked any more.
+func WriteReload(w io.Writer, prefix string, failed bool) {
+	n := 1
+	if failed {
+		n = 0
+	}
+	WriteGauges(w, prefix, map[string]int{"last_reload_successful": n})
+}
+
+// WriteProcess writes how long the process has run, how much memory its data take, and its file descriptors.
 func WriteProcess(w io.Writer, prefix string, started time.Time) {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	WriteGauges(w, prefix, map[string]int{"heap_bytes": int(mem.HeapInuse)})
 	WriteCounters(w, prefix, map[string]int64{"uptime_seconds": int64(time.Since(started) / time.Second)})
+	scrape.WriteDescriptors(w)
 }
 
 // WriteGauges writes numbers that go up and down, by name.

@@ -200,13 +200,21 @@ func TestLimits(t *testing.T) {
 			if _, err := carry(tc.second); !errors.Is(err, tc.err) {
 				t.Errorf("%s: %v, want %v", tc.name, err, tc.err)
 			}
+			r, refused := e.Totals().Refused, int64(0)
+			if tc.err != nil {
+				refused = 1
+			}
+			if limits := r.All + r.Address + r.User; limits+r.Descriptors != refused ||
+				errors.Is(tc.err, relay.ErrLimit) && limits != 1 {
+				t.Errorf("%s: counted as %+v", tc.name, r)
+			}
 			if tc.err == nil {
 				continue
 			}
 			for _, c := range first {
 				c.Close()
 			}
-			wait(t, "room", func() bool { return e.counts.now() == 0 })
+			wait(t, "room", func() bool { return e.Totals().Counted == 0 })
 			if _, err := carry(tc.second); err != nil {
 				t.Errorf("%s: after the first has ended: %v", tc.name, err)
 			}

@@ -3,7 +3,9 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"mailproxy/relay"
@@ -28,7 +30,12 @@ type counts struct {
 	all       int
 	addresses map[string]int
 	users     map[string]int
+	mailhosts map[string]int
+	refused   Refused
 }
+
+// Refused is how many sessions were not taken, for want of what. But for Descriptors it was a limit.
+type Refused struct{ All, Address, User, Descriptors int64 }
 
 // take counts one more session, unless a limit is against it.
 func (c *counts) take(i relay.Info) error {
@@ -38,12 +45,16 @@ func (c *counts) take(i relay.Info) error {
 	address := addressKey(i.RemoteIP)
 	switch {
 	case l.Sessions > 0 && c.all >= l.Sessions:
+		c.refused.All++
 		return fmt.Errorf("%w: %d sessions in all", relay.ErrLimit, c.all)
 	case l.PerAddress > 0 && c.addresses[address] >= l.PerAddress:
+		c.refused.Address++
 		return fmt.Errorf("%w: %d sessions of %s", relay.ErrLimit, c.addresses[address], address)
 	case l.PerUser > 0 && c.users[i.User] >= l.PerUser:
+		c.refused.User++
 		return fmt.Errorf("%w: %d sessions of this user", relay.ErrLimit, c.users[i.User])
 	case l.Capacity > 0 && c.all >= l.Capacity:
+		c.refused.Descriptors++
 		return fmt.Errorf("%w: %w: %d sessions", relay.ErrUnavailable, errNoDescriptors, c.all)
 	}
 	c.add(i)
@@ -59,9 +70,14 @@ func (c *counts) adopt(i relay.Info) {
 	c.add(i)
 }
 
-// add keeps the maps only for limits that are set: with ten thousand sessions they are memory.
+// add keeps the maps only for limits that are set: with ten thousand sessions they are memory. Mailhosts are
+// few.
 func (c *counts) add(i relay.Info) {
 	c.all++
+	if c.mailhosts == nil {
+		c.mailhosts = make(map[string]int)
+	}
+	c.mailhosts[strings.Clone(i.Mailhost)]++
 	if c.limits.PerAddress > 0 {
 		if c.addresses == nil {
 			c.addresses = make(map[string]int)
@@ -82,6 +98,7 @@ func (c *counts) give(i relay.Info) {
 	defer c.mu.Unlock()
 	less(c.addresses, addressKey(i.RemoteIP))
 	less(c.users, i.User)
+	less(c.mailhosts, i.Mailhost)
 	if c.all--; c.all == 0 {
 		c.none.Broadcast()
 	}
@@ -95,10 +112,11 @@ func less(m map[string]int, key string) {
 	}
 }
 
-func (c *counts) now() int {
+// totals fills in what is counted here.
+func (c *counts) totals(t *Totals) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.all
+	t.Counted, t.Refused, t.Mailhosts = c.all, c.refused, maps.Clone(c.mailhosts)
 }
 
 // addressKey is what counts as one address: a client has a whole IPv6 /64.

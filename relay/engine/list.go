@@ -32,11 +32,15 @@ type Totals struct {
 	Copied   int
 
 	FromClient, FromMailhost int64
+
+	Mailhosts map[string]int // of Counted, by the mailhost's name as the session has it
+	Refused   Refused
 }
 
 // Totals returns the sums.
 func (e *Engine) Totals() Totals {
-	t := Totals{Counted: e.counts.now()}
+	var t Totals
+	e.counts.totals(&t)
 	add := func(st relay.Stats, waiting bool) {
 		t.Sessions++
 		t.FromClient += st.FromClient

@@ -22,6 +22,11 @@ func putReport(fields map[string]string, r *relay.Report) {
 		return
 	}
 	fields["LOGIN_US"] = strconv.FormatInt(max(r.Took.Microseconds(), 0), 10)
+	for name, value := range map[string]string{"LOGIN_MECHANISM": r.Mechanism, "LOGIN_TLS": r.TLS} {
+		if value != "" {
+			fields[name] = visible(value)
+		}
+	}
 	var failed []string
 	for _, f := range r.Failures[:min(len(r.Failures), maxFailures)] {
 		failed = append(failed, visible(f.Mailhost)+"/"+visible(f.Step))
@@ -34,7 +39,8 @@ func putReport(fields map[string]string, r *relay.Report) {
 // ParseReport reads what a REPORT message or a CARRY message tells of a login, but for the result. Whether
 // its names make sense is for who counts it to say.
 func ParseReport(fields map[string]string) (*relay.Report, error) {
-	r := &relay.Report{Protocol: fields["PROTOCOL"], Mailhost: fields["MAILHOST"]}
+	r := &relay.Report{Protocol: fields["PROTOCOL"], Mailhost: fields["MAILHOST"],
+		Mechanism: fields["LOGIN_MECHANISM"], TLS: fields["LOGIN_TLS"]}
 	us, err := strconv.ParseInt(fields["LOGIN_US"], 10, 64)
 	if err != nil || us < 0 || us > math.MaxInt64/1000 {
 		return nil, errors.New("LOGIN_US is not a number of microseconds")

@@ -60,8 +60,10 @@ func TestReport(t *testing.T) {
 			Failures: []relay.Failure{{Mailhost: "mail1", Step: "connect"}, {Mailhost: "2001:db8::1", Step: "tls"}}},
 			"REPORT\nFAILED=mail1/connect,2001:db8::1/tls\nLOGIN_US=1500\nMAILHOST=mail2\n" +
 				"PROTOCOL=POP3\nRESULT=ok\n\n"},
-		{relay.Report{Protocol: "IMAP", Result: relay.LoginLocal, Mailhost: "a\nRESULT=ok", Took: -time.Second},
-			"REPORT\nLOGIN_US=0\nMAILHOST=a\\012RESULT=ok\nPROTOCOL=IMAP\nRESULT=local\n\n"},
+		{relay.Report{Protocol: "IMAP", Result: relay.LoginLocal, Mailhost: "a\nRESULT=ok", Took: -time.Second,
+			Mechanism: "PLAIN\n", TLS: "1.3"},
+			"REPORT\nLOGIN_MECHANISM=PLAIN\\012\nLOGIN_TLS=1.3\nLOGIN_US=0\n" +
+				"MAILHOST=a\\012RESULT=ok\nPROTOCOL=IMAP\nRESULT=local\n\n"},
 	} {
 		if err := (&Client{Socket: path}).Report(&tc.r); err != nil {
 			t.Fatal(err)

@@ -20,6 +20,9 @@ func (s *service) metrics(w io.Writer) {
 		"denied_total":            c.denied.Load(),
 		"reports_malformed_total": c.malformed.Load(),
 	})
+	counters.WriteRefused(w, shared, t.Refused)
+	counters.WriteReload(w, shared, c.restartFailed.Load())
 	counters.WriteProcess(w, own, s.started)
 	c.logins.Write(w)
+	c.logins.WriteSessions(w, t.Mailhosts)
 }

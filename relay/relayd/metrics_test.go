@@ -42,7 +42,7 @@ func TestManual(t *testing.T) {
 	}
 	_, section, _ := strings.Cut(string(page), "\n.Sh METRICS\n")
 	section, _, _ = strings.Cut(section, "\n.Sh ")
-	name := regexp.MustCompile(`mailproxy_[a-z_]+`)
+	name := regexp.MustCompile(`(?:mailproxy|process)_[a-z_]+`)
 	inManual := name.FindAllString(section, -1)
 	var served []string
 	for _, head := range regexp.MustCompile(`(?m)^# TYPE (\S+) `).FindAllStringSubmatch(text, -1) {

@@ -114,6 +114,7 @@ func (s *service) wait(ctx context.Context, in *inherited, signals <-chan os.Sig
 				s.linger(ctx, r.process, signals)
 				return nil
 			}
+			s.counters.restartFailed.Store(true)
 			s.log.line(fmt.Sprintf("ERR: relayd: restart failed, this process goes on: %v", r.err))
 			if again {
 				again = false

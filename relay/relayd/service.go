@@ -32,6 +32,7 @@ type numbers struct {
 	counters.Sessions
 	refused, full, denied atomic.Int64 // hand-overs
 	reported, malformed   atomic.Int64 // REPORT messages
+	restartFailed         atomic.Bool  // the last one
 	logins                *counters.Logins
 }
 
