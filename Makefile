@@ -6,7 +6,7 @@ LDFLAGS  := -s -w -X mailproxy/internal/version.Version=$(VERSION)
 BIN      ?= bin
 PROGRAMS := imapd-proxy pop3d-proxy authlib/authdaemond relay/relayd relay/mailproxyctl
 
-.PHONY: help build lint test soak bench demo install packages deb release clean
+.PHONY: help build lint test soak bench pictures demo install packages deb release clean
 
 ## help: list the targets
 help:
@@ -56,6 +56,11 @@ bench:
 	tests/install.sh
 	$(GO) test -count=1 -timeout=60m -run '^$$' -bench . -benchtime 1x -p 1 ./tests/bench/...
 
+## pictures: draw docs/operating-*.svg from a run of tests/eyes
+pictures:
+	tests/install.sh
+	$(GO) test -count=1 ./tests/eyes -pictures
+
 # DEMO_ONCE=1 ends afterwards.
 #
 ## demo: run two IMAP servers, an account database with two users, and one proxy in front
@@ -90,7 +95,7 @@ install: build
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d etc/sysusers.d/mailproxy.conf
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d etc/tmpfiles.d/mailproxy.conf
 	install -d $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples
-	cp -R etc/examples/. etc/xinetd.d etc/courier etc/haproxy etc/keepalived $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples/
+	cp -R etc/examples/. etc/xinetd.d etc/courier etc/haproxy etc/keepalived etc/prometheus etc/grafana $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples/
 	chmod -R u=rwX,go=rX $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples
 	for file in $(CONFIGS); do target=$(DESTDIR)$(SYSCONFDIR)/mailproxy/$$file; \
 		test -e $$target || install -m 0600 etc/$$file $$target || exit 1; done

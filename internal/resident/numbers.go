@@ -35,7 +35,19 @@ type numbers struct {
 }
 
 func newNumbers() *numbers {
-	return &numbers{logins: counters.NewLogins(), set: metrics.NewSet(), started: time.Now()}
+	n := &numbers{logins: counters.NewLogins(), set: metrics.NewSet(), started: time.Now()}
+	// What is there from the start is seen to grow.
+	for _, err := range []error{nil, relay.ErrLimit, relay.ErrUnavailable} {
+		n.set.NewCounter(handOverCounter(err))
+	}
+	n.set.NewCounter(tlsFailures)
+	return n
+}
+
+const tlsFailures = prefix + "tls_failures_total"
+
+func handOverCounter(err error) string {
+	return fmt.Sprintf("%shandovers_total{result=%q}", prefix, handOverResult(err))
 }
 
 // refused says that MAXUNAUTHPERIP has turned a client away, and passes that on.
@@ -57,7 +69,7 @@ type handOvers struct {
 // Carry is part of relay.Carrier.
 func (h handOvers) Carry(ctx context.Context, s *relay.Session) error {
 	err := h.Relayd.Carry(ctx, s)
-	h.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_handovers_total{result=%q}", handOverResult(err))).Inc()
+	h.set.GetOrCreateCounter(handOverCounter(err)).Inc()
 	return err
 }
 
@@ -104,7 +116,7 @@ type countedTLS struct {
 func (t countedTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Options) (*tlsconf.Conn, error) {
 	c, err := t.TLS.Handshake(ctx, conn, o)
 	if err != nil {
-		t.set.GetOrCreateCounter("mailproxy_tls_failures_total").Inc()
+		t.set.GetOrCreateCounter(tlsFailures).Inc()
 		return nil, err
 	}
 	state := c.ConnectionState()

@@ -32,6 +32,7 @@ func TestResident(t *testing.T) {
 	m := installed(t)
 	t.Run("switch", m.testSwitch)
 	t.Run("sessions", m.testResidentSessions)
+	t.Run("metrics", m.testMetrics)
 	t.Run("rights", m.testResidentRights)
 	t.Run("reach", m.testResidentReach)
 	t.Run("killed", m.testResidentKilled)
@@ -386,4 +387,29 @@ func (m *machine) testResidentPackage(t *testing.T) {
 	m.wantStopped(t)
 	m.dpkg(t, "-P", "mailproxy")
 	m.wantGone(t)
+}
+
+// testMetrics: Prometheus is answered by TCP as docs/operating.md says, by units that stay as confined as
+// they are, and after a reload too.
+func (m *machine) testMetrics(t *testing.T) {
+	m.run(t, "sh", "-e", "-c", recipes(t, "docs/operating.md")["Sockets for Prometheus"])
+	defer m.run(t, "sh", "-e", "-c", "cd /etc/systemd/system; systemctl stop *-metrics.socket\n"+
+		"rm *-metrics.socket *.service.d/metrics.conf; systemctl daemon-reload")
+	for port, metric := range map[string]string{"9143": "authdaemond_module_up",
+		"9144": "mailproxy_relayd_sessions",
+		"9145": "mailproxy_connections", "9146": "mailproxy_connections"} {
+		text := m.run(t, "curl", "-sS", "http://127.0.0.1:"+port+"/metrics")
+		for _, name := range []string{metric, "process_open_fds", "process_max_fds"} {
+			if !strings.Contains(text, "\n"+name) {
+				t.Errorf("port %s: no %s in\n%s", port, name, text)
+			}
+		}
+	}
+	m.run(t, "systemctl", "reload", "mailproxy-relayd", "imapd-proxy-resident")
+	for _, port := range []string{"9144", "9145"} {
+		if text := m.run(t, "curl", "-sS", "http://127.0.0.1:"+port+"/metrics"); !strings.Contains(text,
+			"\nmailproxy_last_reload_successful 1\n") {
+			t.Errorf("port %s after a reload:\n%s", port, text)
+		}
+	}
 }

@@ -11,6 +11,13 @@ type Plot struct {
 	Title, XLabel string
 	X, Y          Axis
 	Curves        []Curve
+	Events        []Event
+}
+
+// Event is a vertical line in a Plot.
+type Event struct {
+	X    float64
+	Name string
 }
 
 // Axis is one of a Plot.
@@ -61,6 +68,11 @@ func (p Plot) SVG() string {
 	for _, v := range p.Y.Marks {
 		line(grid+`<text x="%d" y="%.0f" text-anchor="end">%g%s</text>`,
 			float64(left), y(v), float64(right), y(v), left-6, y(v)+4, v, p.Y.Unit)
+	}
+	for _, e := range p.Events {
+		line(`<line x1="%.0f" y1="%d" x2="%.0f" y2="%d" stroke="#888" stroke-dasharray="4"/>`+
+			`<text transform="translate(%.0f,%d) rotate(-90)" fill="#666" font-size="11">%s</text>`,
+			x(e.X), top, x(e.X), bottom, x(e.X)-3, bottom-6, e.Name)
 	}
 	for i, c := range p.Curves {
 		var points []string
