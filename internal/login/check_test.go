@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestChecksTakeNoPlace: a balancer's health checks do not count among the connections of its address, and come
-// in when there is no place left.
+// TestChecksTakeNoPlace: a balancer's health checks do not count among the connections of its address, and
+// come in when there is no place left.
 func TestChecksTakeNoPlace(t *testing.T) {
 	settings := []string{"THROTTLE_FILE=" + filepath.Join(t.TempDir(), "throttle"), "MAXUNAUTHPERIP=1"}
 	enter := func(check bool) bool {

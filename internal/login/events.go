@@ -19,8 +19,8 @@ import (
 // LogConnection writes the line that begins a session.
 func (s *Session) LogConnection() { s.Log.Always().Debugf("Connection, %s", s.Where()) }
 
-// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in; a health check does so every
-// other second. rcvd and sent are bytes; Courier counts them for IMAP only.
+// LogLogout writes the line of a client that said LOGOUT or QUIT before logging in; a health check does so
+// every other second. rcvd and sent are bytes; Courier counts them for IMAP only.
 func (s *Session) LogLogout(rcvd, sent int64) {
 	line := "LOGOUT, " + s.Where()
 	if s.service.Protocol.Name == "IMAP" {

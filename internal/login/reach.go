@@ -184,12 +184,12 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailho
 	return nil
 }
 
-// isStopped says that the program was told to stop, which has interrupted what went on: not for a fault of the
-// server that was talked to.
+// isStopped says that the program was told to stop, which has interrupted what went on: not for a fault of
+// the server that was talked to.
 func isStopped(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
-// judge logs why a mailhost did not take an account, and says whether it is worth trying another. ErrEnd, which
-// is not logged, says that nothing is known of it.
+// judge logs why a mailhost did not take an account, and says whether it is worth trying another. ErrEnd,
+// which is not logged, says that nothing is known of it.
 func (s *Session) judge(ctx context.Context, m *mailhost.Conn, err error) error {
 	if m.Token != "" {
 		if denied := s.judgeToken(m, err); denied != nil {

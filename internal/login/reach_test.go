@@ -310,8 +310,8 @@ func TestMailhostThatIsDown(t *testing.T) {
 	}
 }
 
-// TestStopDuringLogin: a login that the end of the program interrupts is no fault of the mailhost: there is no
-// line, and the mailhost does not count as one that failed.
+// TestStopDuringLogin: a login that the end of the program interrupts is no fault of the mailhost: there is
+// no line, and the mailhost does not count as one that failed.
 func TestStopDuringLogin(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1", "LOGIN_FAIL_DELAY=0")
 	w.auth.Add("bob", "mailhost=127.0.0.2")

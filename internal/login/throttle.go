@@ -8,8 +8,8 @@ import (
 )
 
 // Enter counts this connection among those of its client that have not logged in, and says whether there is
-// room for it. Without a memory there always is; so there is when the table does not work, which is
-// logged, and for the checks of a load balancer, which would take a proxy out of service that turns them away.
+// room for it. Without a memory there always is; so there is when the table does not work, which is logged,
+// and for the checks of a load balancer, which would take a proxy out of service that turns them away.
 func (s *Session) Enter() bool {
 	if s.Config.MaxUnauthPerIP == 0 || s.HealthCheck {
 		return true

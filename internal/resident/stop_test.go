@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestStopTells: at SIGTERM those who have not logged in, and those whose login is under way, are told to come
-// back, by the words of their protocol; sessions end without a word of ours.
+// TestStopTells: at SIGTERM those who have not logged in, and those whose login is under way, are told to
+// come back, by the words of their protocol; sessions end without a word of ours.
 func TestStopTells(t *testing.T) {
 	for protocol, word := range map[string]string{"imap": "* BYE ", "pop3": "-ERR [SYS/TEMP] "} {
 		for _, overTLS := range []bool{false, true} {

@@ -119,8 +119,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestMapAlone makes accounts of a popmap without passwords, for mailhosts that verify them: they are found, and
-// no password is right for them here.
+// TestMapAlone makes accounts of a popmap without passwords, for mailhosts that verify them: they are found,
+// and no password is right for them here.
 func TestMapAlone(t *testing.T) {
 	daemon, dir := build(t), t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "popmap"), []byte(popmap), 0o600); err != nil {

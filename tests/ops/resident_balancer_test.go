@@ -51,8 +51,8 @@ func (p residentProxy) find(pattern string) (lines []string) {
 	return lines
 }
 
-// balancerSettings are the settings for proxies behind a balancer that docs/high-availability.md names, with the
-// address that connections have on this machine.
+// balancerSettings are the settings for proxies behind a balancer that docs/high-availability.md names, with
+// the address that connections have on this machine.
 func balancerSettings(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(harness.Root(t), "docs/high-availability.md"))
@@ -91,8 +91,8 @@ func tlsSession(t *testing.T, addr, protocol string, trust *x509.CertPool) error
 	return nil
 }
 
-// TestResidentBehindHAProxy: two machines with resident front ends behind etc/haproxy/haproxy.cfg as it is, with
-// the settings of docs/high-availability.md. Each port goes through, TLS to the proxies; the log has the
+// TestResidentBehindHAProxy: two machines with resident front ends behind etc/haproxy/haproxy.cfg as it is,
+// with the settings of docs/high-availability.md. Each port goes through, TLS to the proxies; the log has the
 // client's address. Health checks leave DEBUG lines and nothing else. One machine is stopped under load, and
 // comes back.
 func TestResidentBehindHAProxy(t *testing.T) {

@@ -90,10 +90,10 @@ func (h *host) has(t *testing.T, addr string) bool {
 		" "+addr+"/")
 }
 
-// TestMovingAddresses: etc/keepalived as it is, on two proxies, one of them with a process for each connection and
-// one resident. Each has its own address; one takes the
-// other's when its front end is gone, and when its cable is pulled, and gives it back. Who connects to either
-// address is served all the time but for the seconds of the move, and is logged with his own address.
+// TestMovingAddresses: etc/keepalived as it is, on two proxies, one of them with a process for each
+// connection and one resident. Each has its own address; one takes the other's when its front end is gone,
+// and when its cable is pulled, and gives it back. Who connects to either address is served all the time but
+// for the seconds of the move, and is logged with his own address.
 func TestMovingAddresses(t *testing.T) {
 	const first, second = "192.0.2.101", "192.0.2.102"
 	network(t)

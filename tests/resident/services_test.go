@@ -40,8 +40,8 @@ func TestRelaydGoneAndBack(t *testing.T) {
 	}
 }
 
-// TestStopped: SIGTERM ends the sessions that the front end carries itself, without a word of ours; those that
-// relayd carries go on, also with the next front end.
+// TestStopped: SIGTERM ends the sessions that the front end carries itself, without a word of ours; those
+// that relayd carries go on, also with the next front end.
 func TestStopped(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
 	for _, s := range sides {
