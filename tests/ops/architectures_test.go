@@ -2,7 +2,6 @@ package ops
 
 import (
 	"debug/elf"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,7 +152,7 @@ func unpackRPM(t *testing.T, file, dir string) {
 	}
 	out, err := exec.Command("rpm", "--root", dir, "--dbpath", "/var/lib/rpm", "--force-debian", "--ignorearch",
 		"--nodeps", "--noscripts", "-i", file).CombinedOutput()
-	if err != nil || strings.Contains(fmt.Sprintf("%s", out), "error:") {
+	if err != nil || strings.Contains(string(out), "error:") {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }

@@ -209,8 +209,8 @@ func guess(t *testing.T, p *harness.Proxy, i int, protocol, name string, want ou
 		}
 		if want == in {
 			_, err = conn.Write([]byte("ping\r\n"))
-			if answer, _ = r.ReadString('\n'); answer != "pong\r\n" {
-				t.Errorf("%s: the session says %q", what, answer)
+			if answer, _ = r.ReadString('\n'); err != nil || answer != "pong\r\n" {
+				t.Errorf("%s: the session says %q, %v", what, answer, err)
 			}
 			return
 		}
