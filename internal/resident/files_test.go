@@ -32,7 +32,7 @@ func CheckFiles() {
 func check(t *testing.T, groups []uint32, settings ...string) string {
 	t.Helper()
 	command := exec.Command("/proc/self/exe")
-	command.Env = append(settings, "RESIDENT_TEST_CHECK=1")
+	command.Env = append(settings, "RESIDENT_TEST_CHECK=1", "GORACE="+os.Getenv("GORACE"))
 	command.SysProcAttr = &syscall.SysProcAttr{
 		Credential: &syscall.Credential{Uid: 65534, Gid: 65534, Groups: groups},
 	}

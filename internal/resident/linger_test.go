@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestInheritNonsense(t *testing.T) {
 	for _, value := range []string{"x", "handoff", "handoff,predecessor,socket", ",", "socket", "predecessor"} {
 		var log bytes.Buffer
 		cmd := exec.Command(p.path, "-listen", p.plain)
-		cmd.Env = []string{"MAILPROXY_INHERIT=" + value}
+		cmd.Env = []string{"MAILPROXY_INHERIT=" + value, "GORACE=" + os.Getenv("GORACE")}
 		cmd.Stderr = &log
 		if err := cmd.Run(); err == nil || !strings.HasPrefix(log.String(), "CRIT: ") {
 			t.Errorf("%q: %v, %s", value, err, &log)

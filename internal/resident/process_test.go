@@ -54,7 +54,7 @@ func (w *world) startWith(args []string, protocol string, more ...string) *proce
 	p.cmd = exec.Command(p.path, append(args, "-listen", p.plain, "-listen", "tls:"+p.tls)...)
 	p.cmd.Env = append([]string{
 		"AUTHDAEMON_SOCKET=" + filepath.Join(w.dir, "auth"), prefix + "_PROXY=1", "RELAY_SOCKET=",
-		"TLS_CERTFILE=" + pemFile, "PATH=/usr/bin:/bin",
+		"TLS_CERTFILE=" + pemFile, "PATH=/usr/bin:/bin", "GORACE=" + os.Getenv("GORACE"),
 	}, more...)
 	in, out, err := os.Pipe()
 	if err != nil {

@@ -64,7 +64,8 @@ func (i *inetd) serve() error {
 func (i *inetd) start() *exec.Cmd {
 	cmd := exec.Command(i.p.path, i.args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = i.socket, i.socket, i.p.log
-	cmd.Env = []string{"AUTHDAEMON_SOCKET=" + filepath.Join(i.w.dir, "auth"), "IMAP_PROXY=1", "RELAY_SOCKET="}
+	cmd.Env = []string{"AUTHDAEMON_SOCKET=" + filepath.Join(i.w.dir, "auth"), "IMAP_PROXY=1", "RELAY_SOCKET=",
+		"GORACE=" + os.Getenv("GORACE")}
 	if err := cmd.Start(); err != nil {
 		i.w.t.Error(err)
 	}

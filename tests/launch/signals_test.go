@@ -86,7 +86,8 @@ func begin(t *testing.T, s side, env ...string) (net.Conn, *os.File, *exec.Cmd, 
 	t.Cleanup(func() { file.Close() })
 	arguments := s.arguments(t)
 	command, log := exec.Command(arguments[0], arguments[1:]...), &strings.Builder{}
-	command.Env, command.Stdin, command.Stdout, command.Stderr = env, file, file, log
+	command.Env = append(env, "GORACE="+os.Getenv("GORACE"))
+	command.Stdin, command.Stdout, command.Stderr = file, file, log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}

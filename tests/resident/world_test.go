@@ -86,7 +86,8 @@ func newFrontEnd(t *testing.T, s side, relayd *harness.Service) *frontEnd {
 	if relayd != nil {
 		socket = relayd.Socket
 	}
-	f.env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", s.name + "_PROXY=1", "RELAY_SOCKET=" + socket}
+	f.env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", s.name + "_PROXY=1", "RELAY_SOCKET=" + socket,
+		"GORACE=" + os.Getenv("GORACE")}
 	f.configure(t, s.name+"_CAPABILITY=\"IMAP4rev1 IDLE X-FIRST\"\n")
 	return f
 }
