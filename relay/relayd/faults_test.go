@@ -24,7 +24,7 @@ func TestStalledPeers(t *testing.T) {
 	for i := range 60 {
 		nc, fc := kinds[i%2].Make(t)
 		nm, fm := relaytest.TCP(t, 0)
-		s.join(t, nc, nm)
+		s.join(t, nc, nm, time.Minute)
 		if i%10 < 2 && i < 30 { // of each kind
 			stalled = append(stalled, fc, fm)
 			go func() {

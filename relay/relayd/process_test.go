@@ -226,7 +226,7 @@ func TestRestartFails(t *testing.T) {
 		}
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
-		s.join(t, nc, nm)
+		s.join(t, nc, nm, time.Minute)
 		exchange(t, fc, fm)
 		s.conf.program = path
 		if r := s.restart(context.Background(), s.in, noVariables); r.err == nil {
@@ -236,7 +236,7 @@ func TestRestartFails(t *testing.T) {
 		exchange(t, fm, fc)
 		nc2, fc2 := relaytest.TCP(t, 0)
 		nm2, fm2 := relaytest.TCP(t, 0)
-		s.join(t, nc2, nm2)
+		s.join(t, nc2, nm2, time.Minute)
 		exchange(t, fc2, fm2)
 	}
 }

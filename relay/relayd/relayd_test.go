@@ -87,9 +87,9 @@ func handOver(socket string, client, mailhost net.Conn, i relay.Info, first stri
 }
 
 // join hands a pair over, as a front end does. The session is the only one of a user with the test's name.
-func (s *testService) join(t testing.TB, client, mailhost relaytest.Conn) func() {
+func (s *testService) join(t testing.TB, client, mailhost relaytest.Conn, halfClose time.Duration) func() {
 	i := info(t.Name())
-	x := &relay.Session{Client: client, Mailhost: mailhost, Info: i, HalfClose: relaytest.HalfClosedLimit}
+	x := &relay.Session{Client: client, Mailhost: mailhost, Info: i, HalfClose: halfClose}
 	if err := (&handoff.Client{Socket: s.socket}).Carry(context.Background(), x); err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +387,7 @@ func TestBadCallers(t *testing.T) {
 	}
 	nc2, fc := relaytest.TCP(t, 0)
 	nm, fm := relaytest.TCP(t, 0)
-	wait := s.join(t, nc2, nm)
+	wait := s.join(t, nc2, nm, time.Minute)
 	fc.Close()
 	fm.Close()
 	wait()
@@ -510,7 +510,7 @@ func BenchmarkHandOver(b *testing.B) {
 	for b.Loop() {
 		nc, fc := relaytest.Unix(b, 0)
 		nm, fm := relaytest.Unix(b, 0)
-		s.join(b, nc, nm)
+		s.join(b, nc, nm, time.Minute)
 		fc.Close()
 		fm.Close()
 	}

@@ -122,7 +122,7 @@ func TestReloadFaults(t *testing.T) {
 		}
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
-		s.join(t, nc, nm)
+		s.join(t, nc, nm, time.Minute)
 		exchange(t, fc, fm)
 		fc.Close()
 		fm.Close()

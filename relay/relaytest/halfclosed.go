@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// HalfClosedLimit is what a Joiner given to HalfClosed has to set as relay.Session.HalfClose.
-const HalfClosedLimit = time.Second
+// halfClosedLimit is that of the sessions of HalfClosed.
+const halfClosedLimit = 2 * time.Second
+
+// deliverTime is what a client that has everything has to close its side when the mailhost has ended.
+const deliverTime = time.Second
 
 // HalfClosed tries that a session of which one side has ended does not outlive the patience with the other
 // side, and does not end as long as bytes move.
@@ -18,15 +21,16 @@ func HalfClosed(t *testing.T, clients, mailhosts []Kind, join Joiner) {
 				name string
 				run  func(*session)
 			}{
-				{"MailhostEnds", func(s *session) { silent(s, s.mailhost) }},
-				{"ClientEnds", func(s *session) { silent(s, s.client) }},
+				{"MailhostEnds", func(s *session) { silent(s, s.mailhost, deliverTime) }},
+				{"ClientEnds", func(s *session) { silent(s, s.client, halfClosedLimit) }},
 				{"NotRead", notRead}, {"Slow", slow},
 			} {
 				t.Run(ck.Name+"+"+mk.Name+"/"+tc.name, func(t *testing.T) {
 					t.Parallel()
 					nc, fc := ck.Make(t)
 					nm, fm := mk.Make(t)
-					tc.run(&session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join})
+					tc.run(&session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join,
+						halfClose: halfClosedLimit})
 				})
 			}
 		}
@@ -34,14 +38,14 @@ func HalfClosed(t *testing.T, clients, mailhosts []Kind, join Joiner) {
 }
 
 // silent: a has gone, the other side keeps its connection and says nothing.
-func silent(s *session, a Conn) {
+func silent(s *session, a Conn, limit time.Duration) {
 	s.start()
 	send(s, s.client, "a1 LOGOUT\r\n")
 	expect(s, s.mailhost, "a1 LOGOUT\r\n")
 	begin := time.Now()
 	a.CloseWrite()
 	s.over()
-	within(s, begin)
+	within(s, begin, limit)
 }
 
 // notRead: the mailhost has sent more than fits anywhere, and has gone; the client does not read.
@@ -57,7 +61,7 @@ func notRead(s *session) {
 	begin := time.Now()
 	s.client.CloseWrite()
 	s.over()
-	within(s, begin)
+	within(s, begin, halfClosedLimit)
 }
 
 // slow: one side has ended, and the other sends from time to time, for longer than the limit.
@@ -65,9 +69,9 @@ func slow(s *session) {
 	s.start()
 	s.client.CloseWrite()
 	ends(s, s.mailhost)
-	for range 6 {
+	for range 4 {
 		// The pace is what is tested: slower than the limit in sum, not in one step.
-		time.Sleep(HalfClosedLimit * 2 / 5)
+		time.Sleep(halfClosedLimit * 2 / 5)
 		send(s, s.mailhost, "x")
 		expect(s, s.client, "x")
 	}
@@ -75,8 +79,8 @@ func slow(s *session) {
 	s.over()
 }
 
-func within(s *session, begin time.Time) {
-	if d := time.Since(begin); d < HalfClosedLimit*9/10 || d > HalfClosedLimit+10*time.Second {
-		s.Errorf("ended after %v, with a limit of %v", d, HalfClosedLimit)
+func within(s *session, begin time.Time, limit time.Duration) {
+	if d := time.Since(begin); d < limit*9/10 || d > limit+10*time.Second {
+		s.Errorf("ended after %v, with a limit of %v", d, limit)
 	}
 }

@@ -17,8 +17,8 @@ import (
 )
 
 // Joiner starts joining two connections, which it owns from then on. wait returns when both have been let go.
-// Several sessions are joined at the same time.
-type Joiner func(t testing.TB, client, mailhost Conn) (wait func())
+// Several sessions are joined at the same time. halfClose is for relay.Session.
+type Joiner func(t testing.TB, client, mailhost Conn, halfClose time.Duration) (wait func())
 
 // Run tries join on every pair of kinds, on all pairs at the same time: the tests wait more than they work.
 // Those that measure time come first, alone.
@@ -30,7 +30,8 @@ func Run(t *testing.T, clients, mailhosts []Kind, join Joiner) {
 				nc, fc := ck.Make(t)
 				nm, fm := mk.Make(t)
 				run(&session{T: t, client: fc, mailhost: fm, nearClient: nc, nearMailhost: nm, join: join,
-					orderly: map[Conn]bool{fc: ck.Orderly, fm: mk.Orderly}})
+					halfClose: time.Minute,
+					orderly:   map[Conn]bool{fc: ck.Orderly, fm: mk.Orderly}})
 			}
 			for _, tc := range timed {
 				t.Run(name+"/"+tc.name, func(t *testing.T) { try(t, tc.run) })
@@ -51,11 +52,12 @@ type session struct {
 	client, mailhost         Conn
 	nearClient, nearMailhost Conn
 	join                     Joiner
+	halfClose                time.Duration
 	orderly                  map[Conn]bool // by far end: see Kind
 	wait                     func()
 }
 
-func (s *session) start() { s.wait = s.join(s.T, s.nearClient, s.nearMailhost) }
+func (s *session) start() { s.wait = s.join(s.T, s.nearClient, s.nearMailhost, s.halfClose) }
 
 // over expects the relay to let both connections go.
 func (s *session) over() {
