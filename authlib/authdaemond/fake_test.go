@@ -165,7 +165,7 @@ func startIn(t testing.TB, dir string, a *asker, change func(*server)) *started 
 				t.Error(err)
 			}
 		}
-		drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		drain, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := s.drain(drain); err != nil {
 			t.Error(err)

@@ -42,7 +42,7 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 		_, _ = io.WriteString(c, request)
 		text, _ := io.ReadAll(c)
 		return string(text)

@@ -249,7 +249,7 @@ func TestSilent(t *testing.T) {
 		t.Errorf("20 logins took %v", took)
 	}
 	for _, c := range conns {
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := bufio.NewReader(c).ReadByte(); err != io.EOF {
 			t.Fatalf("a silent client is still there: %v", err)
 		}
@@ -284,7 +284,7 @@ func TestOverload(t *testing.T) {
 			if got != "temporary" {
 				t.Errorf("got %s", got)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatal("no temporary failure")
 		}
 	}

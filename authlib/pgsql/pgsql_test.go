@@ -24,7 +24,7 @@ func ask(b *backend, text string) (string, error) {
 }
 
 func askTemplate(b *backend, t *sqlaccount.Template) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	got := ""
 	err := b.Query(ctx, t, &sqlaccount.Values{LocalPart: "ann", Domain: "x\x00"},

@@ -127,7 +127,7 @@ func TestRelayStopped(t *testing.T) {
 		if status != 0 {
 			t.Errorf("exit status %d", status)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the session does not end")
 	}
 	got := w.log.String()

@@ -46,7 +46,7 @@ func echoProgram([]string) int {
 	l.Log.Infof("opened")
 	fmt.Println("this must not reach the client")
 	fmt.Fprintf(l.Conn, "%s\n", l.Peer.RemoteIP)
-	if err := l.Conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := l.Conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		l.Log.Errf("deadline: %v", err)
 	}
 	line, err := bufio.NewReader(l.Conn).ReadString('\n')

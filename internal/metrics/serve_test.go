@@ -112,7 +112,7 @@ func TestListenerClosed(t *testing.T) {
 	(<-made).Close()
 	select {
 	case <-s.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("still serving")
 	}
 	if s.text() != "" {

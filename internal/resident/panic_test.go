@@ -96,7 +96,7 @@ func serving(
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 		return conn
 	}, log, s
 }
@@ -133,7 +133,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 		if text, err := say(faulty, "fault"); !errors.Is(err, io.EOF) {
 			t.Errorf("the faulty connection: %q, %v, want its end", text, err)
 		}
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(30 * time.Second)
 		for s.entrance.now.Load() > 1 && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}

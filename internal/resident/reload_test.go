@@ -25,7 +25,7 @@ func TestReload(t *testing.T) {
 			}
 			select {
 			case <-p.exited:
-			case <-time.After(10 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Error("the old process does not end")
 			}
 			if code := p.cmd.ProcessState.ExitCode(); code != 0 {

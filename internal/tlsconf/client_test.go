@@ -52,7 +52,7 @@ func TestMailhostCertificate(t *testing.T) {
 			tls.Server(server, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{c.pair.DER},
 				PrivateKey: c.pair.Key}}}).Handshake()
 		}()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		_, err = Connect(ctx, client, cfg)
 		cancel()
 		if (err == nil) != c.ok {

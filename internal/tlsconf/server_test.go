@@ -62,7 +62,7 @@ func (r *result) talk(t testing.TB, ccfg *tls.Config, handshake func(context.Con
 	error)) {
 	t.Helper()
 	sc, cc := pipe(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {

@@ -65,7 +65,7 @@ func (d *desk) serve() (stop func()) {
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			d.t.Error("it does not stop")
 		}
 	})
@@ -111,7 +111,7 @@ func TestQuestions(t *testing.T) {
 	if n, err := d.ask(kick, 10*time.Second); n != "1\n" || err != nil {
 		t.Errorf("kick: %q, %v", n, err)
 	}
-	_ = ann.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = ann.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := ann.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("a kicked client reads %v", err)
 	}

@@ -112,7 +112,7 @@ func (p *process) pids() []int {
 
 func (p *process) until(what string, ok func() bool) {
 	p.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.t.Fatalf("waited in vain: %s\n%s", what, p.log)
 		}
@@ -197,7 +197,7 @@ func TestRestart(t *testing.T) {
 	}
 	select {
 	case <-p.exited:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the first process does not end")
 	}
 }

@@ -260,7 +260,7 @@ func TestSilentCaller(t *testing.T) {
 	}
 	waitFor(t, func() bool { return s.conversations.count() == 20 })
 	for _, c := range silent {
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 		if err := handoff.Send(c, &handoff.Message{Verb: "CARRY"}); err != nil {
 			t.Fatal(err)
 		}
@@ -367,7 +367,7 @@ func TestBadCallers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 			if err := handoff.Send(c.(*net.UnixConn), &tc.m, tc.fds...); err != nil {
 				t.Fatal(err)
 			}
@@ -489,7 +489,7 @@ func ask(socket string, args ...string) (string, int, error) {
 
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); {
+	for end := time.Now().Add(30 * time.Second); !ok(); {
 		if time.Now().After(end) {
 			t.Fatal("it does not happen")
 		}
@@ -520,7 +520,7 @@ func BenchmarkHandOver(b *testing.B) {
 
 func expectText(t *testing.T, c relaytest.Conn, text string) {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	buf := make([]byte, len(text))
 	if _, err := io.ReadFull(c, buf); err != nil || string(buf) != text {
 		t.Fatalf("read %q, %v", buf, err)

@@ -32,7 +32,7 @@ func TestUserIDs(t *testing.T) {
 		"uid-root": "belongs to root", "gid-root": "belongs to root", "uid-none": `"4294967295": not a user's`,
 		"gid-none": "4294967295 is nobody's", "large": "no user",
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c",
 			`mount --bind "$1" /etc/passwd && exec "$2" -socket "$3" -user "$4"`, "sh", passwd, program,
 			filepath.Join(dir, user), user)

@@ -50,7 +50,7 @@ const crowdSize = 20
 func (m *machine) load(t *testing.T) *crowd {
 	t.Helper()
 	return gather(t, crowdSize, func(int) error {
-		conn, err := net.DialTimeout("tcp", inside+":143", 5*time.Second)
+		conn, err := net.DialTimeout("tcp", inside+":143", 30*time.Second)
 		if err != nil {
 			return err
 		}

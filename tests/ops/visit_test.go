@@ -19,7 +19,7 @@ type visit struct {
 // connect connects to a port of the machine.
 func (m *machine) connect(t *testing.T, port string) *visit {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", inside+":"+port, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", inside+":"+port, 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -246,7 +246,7 @@ func refused(t *testing.T, addr string, cfg *tls.Config) {
 	}
 	defer raw.Close()
 	conn := tls.Client(raw, cfg)
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	buf := make([]byte, 100)
 	if n, err := conn.Read(buf); err == nil {
 		t.Errorf("%s accepts the certificate: %q", addr, strings.TrimSpace(string(buf[:n])))

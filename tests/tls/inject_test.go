@@ -37,7 +37,7 @@ func testInjectionFromClient(t *testing.T, p *pki) {
 			}
 			readUntil(t, raw, "negotiation now.\r\n")
 			conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
-			conn.SetDeadline(time.Now().Add(5 * time.Second))
+			conn.SetDeadline(time.Now().Add(30 * time.Second))
 			if err := conn.Handshake(); err == nil {
 				got, _ := io.ReadAll(conn)
 				t.Errorf("%s, %s packets: handshake succeeds, then %q", c.name, packets, got)

@@ -93,7 +93,7 @@ type script struct {
 // serve plays script s for protocol p (0 IMAP, 1 POP3). Whoever logs in is welcome: the test sees it.
 func (m *mailhost) serve(s script, p int) func(net.Conn) error {
 	return func(conn net.Conn) error {
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
 		var c net.Conn = wiretap{conn, m}
 		upgrade := func() {
 			c = tls.Server(

@@ -173,7 +173,7 @@ func TestRelaydKilled(t *testing.T) {
 			r.MustPlay(t, "S* \\* OK .*\n"+loggedIn)
 			harness.NoneLeft(t, "imapd-proxy")
 			kill(t, p.mode.Relayd)
-			r.Conn.SetDeadline(time.Now().Add(8 * time.Second))
+			r.Conn.SetDeadline(time.Now().Add(30 * time.Second))
 			if got, err := io.ReadAll(r.Buffered()); len(got) > 0 || os.IsTimeout(err) {
 				t.Errorf("the client reads %q, %v", got, err)
 			}

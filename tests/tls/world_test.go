@@ -144,7 +144,7 @@ func dialTLS(t testing.TB, addr string, cfg *tls.Config) (*transcript.Runner, *t
 
 func dialTCP(t testing.TB, addr string) *net.TCPConn {
 	t.Helper()
-	raw, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	raw, err := net.DialTimeout("tcp", addr, 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
