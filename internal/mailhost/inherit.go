@@ -59,7 +59,9 @@ func (h *Health) UnmarshalBinary(data []byte) error {
 	defer h.mu.Unlock()
 	now := h.now()
 	for _, one := range all {
-		a := &address{Mailhost: Mailhost{one.Host, one.Addr}, failures: one.Failures, used: now.Add(-one.Used)}
+		a := &address{
+			Mailhost: Mailhost{one.Host, one.Addr}, failures: one.Failures, used: now.Add(-one.Used),
+		}
 		if one.Down > 0 {
 			a.downAt, a.turned = now.Add(-one.Down), one.Turned
 			a.nextTry = now.Add(min(one.NextTry, h.retry)) // the settings may be new

@@ -132,7 +132,8 @@ func start(o Options) (*service, error) {
 		return nil, err
 	}
 	s := &service{
-		log: o.Sockets.Log, sockets: o.Sockets, conns: newConnections(), failures: throttle.NewMemory(time.Now),
+		log: o.Sockets.Log, sockets: o.Sockets, conns: newConnections(),
+		failures:     throttle.NewMemory(time.Now),
 		certificates: &tlsconf.Memory{}, numbers: newNumbers(),
 		args: o.Args, environ: o.Sockets.Environ, linger: o.Linger, idle: o.Idle,
 	}

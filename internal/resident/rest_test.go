@@ -42,7 +42,8 @@ func TestAtRest(t *testing.T) {
 	t.Run("accepting", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := &deaf{end: make(chan struct{})}
-			a := newAcceptor(log, &launch.Sockets{Listeners: []*launch.Listener{{Listener: l}}}, newConnections())
+			sockets := &launch.Sockets{Listeners: []*launch.Listener{{Listener: l}}}
+			a := newAcceptor(log, sockets, newConnections())
 			a.start()
 			late(t, "accepting connections", a.stop)
 			a.start()
@@ -60,8 +61,6 @@ func TestAtRest(t *testing.T) {
 		if err := c.lock(time.Millisecond); err == nil || !strings.Contains(err.Error(), "taking a session") {
 			t.Error(err)
 		}
-		c.gate.RUnlock()
-		c.gate.RLock() // once nobody waits for the lock any more
 		c.gate.RUnlock()
 		err := c.handOver(new(handoff.Peer), func() error { return nil })
 		if err != nil || c.next == nil {

@@ -34,12 +34,15 @@ func TestStopTells(t *testing.T) {
 				}
 				<-w.asked
 				p.signal(unix.SIGTERM)
-				for name, c := range map[string]*client{"before the login": before, "during the login": under} {
-					text, err := io.ReadAll(c.r)
-					if !strings.HasPrefix(string(text), word) || strings.Count(string(text), "\n") != 1 || err != nil {
-						t.Errorf("%s: %q, %v", name, text, err)
+				told := func(when string, c *client) {
+					all, err := io.ReadAll(c.r)
+					text := string(all)
+					if !strings.HasPrefix(text, word) || strings.Count(text, "\n") != 1 || err != nil {
+						t.Errorf("%s the login: %q, %v", when, text, err)
 					}
 				}
+				told("before", before)
+				told("during", under)
 				if text, err := io.ReadAll(session.r); len(text) > 0 || err != nil {
 					t.Errorf("the session reads %q, %v", text, err)
 				}

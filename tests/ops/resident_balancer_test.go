@@ -29,14 +29,15 @@ func startResident(t *testing.T, ip, settings string) residentProxy {
 	p := residentProxy{}
 	for protocol, ports := range map[string][]string{"imap": {"143", "993"}, "pop3": {"110", "995"}} {
 		at := []string{ip + ":" + ports[0], ip + ":" + ports[1]}
-		cmd := exec.Command(harness.Bin(t, protocol+"d-proxy"), "-user", harness.ResidentUser, "-config", settings,
-			"-listen", at[0], "-listen", "tls:"+at[1])
+		cmd := exec.Command(harness.Bin(t, protocol+"d-proxy"), "-user", harness.ResidentUser,
+			"-config", settings, "-listen", at[0], "-listen", "tls:"+at[1])
 		cmd.Env = []string{"PATH=/usr/bin:/bin"}
-		p[protocol] = harness.Start(t, cmd)
+		process := harness.Start(t, cmd)
+		p[protocol] = process
 		for _, addr := range at {
-			if !harness.Eventually(func() bool { return p[protocol].Ended() || harness.Listening(t, addr) }) ||
-				p[protocol].Ended() {
-				t.Fatalf("it does not listen at %s:\n%s", addr, p[protocol].Log)
+			if !harness.Eventually(func() bool { return process.Ended() || harness.Listening(t, addr) }) ||
+				process.Ended() {
+				t.Fatalf("it does not listen at %s:\n%s", addr, process.Log)
 			}
 		}
 	}
@@ -114,7 +115,8 @@ func TestResidentBehindHAProxy(t *testing.T) {
 	harness.Readable(t, pair)
 	settings := filepath.Join(dir, "settings")
 	write(t, settings, balancerSettings(t)+"IMAP_PROXY=1\nPOP3_PROXY=1\nRELAY_SOCKET=\nTLS_CERTFILE="+pair+
-		"\nAUTHDAEMON_SOCKET="+harness.CourierAuthSocket+"\nMAXUNAUTH=1000\nMAXUNAUTHPERIP="+fmt.Sprint(clients)+"\n", 0o644)
+		"\nAUTHDAEMON_SOCKET="+harness.CourierAuthSocket+"\nMAXUNAUTH=1000\nMAXUNAUTHPERIP="+
+		fmt.Sprint(clients)+"\n", 0o644)
 	proxy1, proxy2 := startResident(t, "127.0.6.1", settings), startResident(t, "127.0.6.2", settings)
 	config, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/haproxy/haproxy.cfg"))
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 // stepVariable names a file with the seconds by which the clock of a stepping program was set.
 const stepVariable = "TIME_STEP_FILE"
 
-// stepSource is what a stepping program's package time has besides. The runtime's own clocks, by which timers and
-// deadlines go, stay as they are, as they do when an administrator sets the clock.
+// stepSource is what a stepping program's package time has besides. The runtime's own clocks, by which timers
+// and deadlines go, stay as they are, as they do when an administrator sets the clock.
 const stepSource = `package time
 
 import (
@@ -68,7 +68,8 @@ func steppingPrograms(t *testing.T) string {
 	if strings.Count(string(text), now) != 1 {
 		t.Fatal("time.Now is another one than this test knows")
 	}
-	changed := strings.Replace(string(text), now, strings.Replace(now, "\tif", "\tsec += stepped()\n\tif", 1), 1)
+	stepping := strings.Replace(now, "\tif", "\tsec += stepped()\n\tif", 1)
+	changed := strings.Replace(string(text), now, stepping, 1)
 	replace := map[string]string{}
 	for name, text := range map[string]string{"time.go": changed, "step.go": stepSource} {
 		replace[filepath.Join(source, name)] = filepath.Join(dir, name)
@@ -95,9 +96,10 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// TestVolumeClockSteps: the clock is set forward and back under sessions, connections that have not logged in and
-// logins, with relayd and without. Nobody notices, failed logins go on counting, reloads work, and the LOGOUT line
-// says how long the session has really lasted. The programs are built anew for it, which takes a minute.
+// TestVolumeClockSteps: the clock is set forward and back under sessions, connections that have not logged in
+// and logins, with relayd and without. Nobody notices, failed logins go on counting, reloads work, and the
+// LOGOUT line says how long the session has really lasted. The programs are built anew for it, which takes a
+// minute.
 func TestVolumeClockSteps(t *testing.T) {
 	bin := steppingPrograms(t)
 	harness.Site{Mailboxes: users}.Start(t)
@@ -152,16 +154,17 @@ func TestVolumeClockSteps(t *testing.T) {
 				during := harness.Dialogue(t, f.addr(), as(f.login+f.work, "dora"))
 				if withRelayd { // it has been set, else all this shows nothing
 					year := fmt.Sprintf("\t%d-", time.Now().Add(step).Year())
-					if who := harness.Run(t, "", harness.PlainBin(t, "relayd"), "-socket", socket, "who"); !strings.Contains(
-						who, year) {
+					who := harness.Run(t, "", harness.PlainBin(t, "relayd"), "-socket", socket, "who")
+					if !strings.Contains(who, year) {
 						t.Errorf("no session began in the year of a clock that was set by %v:\n%s", step, who)
 					}
 				}
 				during.MustPlay(t, f.bye)
 				asked := time.Now()
-				harness.Dialogue(t, f.addr(), greeting+"\nC: a1 LOGIN carla wrong\nS* a1 NO .*\n").Conn.Close()
+				const wrong = "C: a1 LOGIN carla wrong\nS* a1 NO .*\n"
+				harness.Dialogue(t, f.addr(), greeting+"\n"+wrong).Conn.Close()
 				if took, least := time.Since(asked), time.Duration(i+1)*time.Second; took < least {
-					t.Errorf("failed login %d is answered after %v, at least %v were expected", i+1, took, least)
+					t.Errorf("failed login %d is answered after %v, want at least %v", i+1, took, least)
 				}
 				f.reload(t)
 				session.MustPlay(t, f.work)
