@@ -48,10 +48,10 @@ var states = []state{
 // the dashboard has had data.
 func TestEyes(t *testing.T) {
 	w := newWorld(t)
-	w.load(2, 100*time.Millisecond, imap, "bob", password)
-	w.load(2, 100*time.Millisecond, imaps, "spare", password)
-	w.load(1, 100*time.Millisecond, pop3, "bob", password)
-	w.load(1, 100*time.Millisecond, pop3, "spare", password)
+	w.load(2, 250*time.Millisecond, imap, "bob", password)
+	w.load(2, 250*time.Millisecond, imaps, "spare", password)
+	w.load(1, 150*time.Millisecond, pop3, "bob", password)
+	w.load(1, 150*time.Millisecond, pop3, "spare", password)
 	for range 25 {
 		w.session()
 	}
@@ -116,8 +116,8 @@ func (w *world) session() {
 // crowd brings wrong passwords, a mailhost that refuses right ones and one that is slow, and more of
 // everything than there may be.
 func (w *world) crowd() {
-	w.load(8, 80*time.Millisecond, pop3, "bob", "wrong")
-	w.load(1, 100*time.Millisecond, imap, "odd", password)
+	w.load(4, 100*time.Millisecond, pop3, "bob", "wrong")
+	w.load(2, 250*time.Millisecond, imap, "odd", password)
 	w.load(10, 200*time.Millisecond, pop3, "slow", password)
 	keep := func(conn net.Conn, err error) {
 		w.t.Helper()
