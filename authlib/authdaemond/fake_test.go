@@ -149,11 +149,11 @@ func startIn(t testing.TB, dir string, a *asker, change func(*server)) *started 
 	ctx, cancel := context.WithCancel(context.Background())
 	st := &started{server: s, path: filepath.Join(dir, "socket"), stop: cancel, done: make(chan error, 2)}
 	st.Client = &authlib.Client{Socket: st.path}
-	for l, serve := range map[*net.UnixListener]func(context.Context, *net.UnixListener) error{
-		socks.clients[0]: s.serve, socks.persistent[0]: s.servePersistent,
+	for l, talk := range map[*net.UnixListener]func(context.Context, *client){
+		socks.clients[0]: s.single, socks.persistent[0]: s.persistent,
 	} {
 		go func() {
-			err := serve(ctx, l)
+			err := s.serve(ctx, l, talk)
 			l.Close()
 			st.done <- err
 		}()

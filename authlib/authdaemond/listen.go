@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -150,20 +151,14 @@ const courierGroup = "@courier"
 // refuse logs a client that may not ask.
 func (s *server) refuse(err error) {
 	s.metrics.denied.Inc()
-	unwritten, due := s.complaints.Due(time.Now())
-	if !due {
-		return
+	if more, due := s.complaints.Due(time.Now()); due {
+		s.log.errf("a client is not answered, see -allow: %v%s", err, more)
 	}
-	more := ""
-	if unwritten > 0 {
-		more = fmt.Sprintf(" (%d like this since the last line)", unwritten)
-	}
-	s.log.errf("a client is not answered, see -allow: %v%s", err, more)
 }
 
 // admit tells whether the client of a connection may ask.
-func (s *server) admit(fd int) bool {
-	err := s.allowed.Check(fd)
+func (s *server) admit(c syscall.Conn) bool {
+	err := s.allowed.Check(c)
 	if err != nil {
 		s.refuse(err)
 	}

@@ -280,10 +280,10 @@ func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 	listeners := slices.Concat(socks.clients, socks.persistent)
 	failed := make(chan error, len(listeners))
 	for _, l := range socks.clients {
-		go func() { failed <- srv.serve(ctx, l) }()
+		go func() { failed <- srv.serve(ctx, l, srv.single) }()
 	}
 	for _, l := range socks.persistent {
-		go func() { failed <- srv.servePersistent(ctx, l) }()
+		go func() { failed <- srv.serve(ctx, l, srv.persistent) }()
 	}
 	if err := systemd.Notify("READY=1"); err != nil {
 		p.log.warnf("NOTIFY_SOCKET: %v", err)

@@ -1,6 +1,7 @@
 package peercred
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -16,15 +17,18 @@ type Complaints struct {
 	silent int
 }
 
-// Due tells whether a line may be written now, and how many have not been written since the last one.
-func (c *Complaints) Due(now time.Time) (unwritten int, due bool) {
+// Due tells whether a line may be written now. more is to stand at its end: how many have not been written
+// since the last one, or nothing.
+func (c *Complaints) Due(now time.Time) (more string, due bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now.Before(c.next) {
 		c.silent++
-		return 0, false
+		return "", false
 	}
-	unwritten, c.silent = c.silent, 0
-	c.next = now.Add(complaintInterval)
-	return unwritten, true
+	if c.silent > 0 {
+		more = fmt.Sprintf(" (%d like this since the last line)", c.silent)
+	}
+	c.silent, c.next = 0, now.Add(complaintInterval)
+	return more, true
 }

@@ -111,9 +111,18 @@ func (r *Refused) Error() string {
 		r.UID, name, r.GID, r.PID, r.Names)
 }
 
-// Check returns nil when the process at the other end of the connected unix socket fd belongs to the set, by
-// its user, its group or one of its supplementary groups; a *Refused when it does not.
-func (s *Set) Check(fd int) error {
+// Check returns nil when the process at the other end of a connected unix socket belongs to the set, by its
+// user, its group or one of its supplementary groups; a *Refused when it does not.
+func (s *Set) Check(conn syscall.Conn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) { err = s.check(int(fd)) })
+	return errors.Join(cerr, err)
+}
+
+func (s *Set) check(fd int) error {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return os.NewSyscallError("SO_PEERCRED", err)
@@ -159,18 +168,8 @@ func peerGroups(fd int) ([]uint32, error) {
 // process's own user, or of one of the users named. Names are looked up only for a listener that is neither;
 // those that there are not are nobody's.
 func Listener(conn syscall.Conn, names ...string) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	cerr := raw.Control(func(fd uintptr) { err = ListenerFD(int(fd), names...) })
-	return errors.Join(cerr, err)
-}
-
-// ListenerFD is Listener for a descriptor.
-func ListenerFD(fd int, names ...string) error {
 	var refused *Refused
-	if err := Own().Check(fd); !errors.As(err, &refused) {
+	if err := Own().Check(conn); !errors.As(err, &refused) {
 		return err
 	}
 	for _, name := range names {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"mailproxy/internal/guard"
@@ -82,7 +81,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) {
 // converse answers one question. After the end of ctx a caller that asks nothing is not waited for, and one
 // that does not take its answer not for long.
 func (s *Server) converse(ctx context.Context, c *net.UnixConn) {
-	if err := s.check(c); err != nil {
+	if err := s.Allow.Check(c); err != nil {
 		s.complain("a caller may not use this socket", err)
 		return
 	}
@@ -102,21 +101,8 @@ func (s *Server) converse(ctx context.Context, c *net.UnixConn) {
 	}
 }
 
-func (s *Server) check(c syscall.Conn) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	cerr := raw.Control(func(fd uintptr) { err = s.Allow.Check(int(fd)) })
-	return errors.Join(cerr, err)
-}
-
 func (s *Server) complain(what string, err error) {
-	if unwritten, due := s.complaints.Due(time.Now()); due {
-		more := ""
-		if unwritten > 0 {
-			more = fmt.Sprintf(" (%d like this since the last line)", unwritten)
-		}
+	if more, due := s.complaints.Due(time.Now()); due {
 		s.Log(fmt.Sprintf("ERR: admin socket: %s: %v%s", what, err, more))
 	}
 }

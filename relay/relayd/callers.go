@@ -116,20 +116,12 @@ func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 
 // allowed checks who calls.
 func (s *service) allowed(c syscall.Conn) bool {
-	raw, err := c.SyscallConn()
-	if err == nil {
-		cerr := raw.Control(func(fd uintptr) { err = s.conf.allow.Check(int(fd)) })
-		err = errors.Join(cerr, err)
-	}
+	err := s.conf.allow.Check(c)
 	if err == nil {
 		return true
 	}
 	s.counters.denied.Add(1)
-	if unwritten, due := s.complaints.Due(time.Now()); due {
-		more := ""
-		if unwritten > 0 {
-			more = fmt.Sprintf(" (%d like this since the last line)", unwritten)
-		}
+	if more, due := s.complaints.Due(time.Now()); due {
 		s.log.line(fmt.Sprintf("ERR: relayd: a caller may not use this socket, see -allow: %v%s", err, more))
 	}
 	return false
