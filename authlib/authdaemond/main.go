@@ -321,7 +321,7 @@ func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 
 // reread reads authdaemonrc again; one that cannot be used changes nothing.
 func (p *program) reread(srv *server) {
-	_ = systemd.Notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", monotonic()))
+	_ = systemd.Reloading()
 	defer func() { _ = systemd.Notify("READY=1") }()
 	srv.hashes.forget()
 	s, err := readRC(p.folder)

@@ -5,8 +5,6 @@ import (
 	"net"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"mailproxy/authlib"
 )
 
@@ -38,13 +36,4 @@ func serveOnce(ctx context.Context, conn net.Conn, a *asker) error {
 	}
 	_, err = conn.Write(out)
 	return err
-}
-
-// monotonic is the clock that the service manager compares reloads by, in microseconds.
-func monotonic() int64 {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
-		return 0
-	}
-	return ts.Nano() / 1000
 }

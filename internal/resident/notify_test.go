@@ -60,7 +60,7 @@ func listenNotify(t *testing.T, path string) *notified {
 				return
 			}
 			n.mu.Lock()
-			n.told[int(from.Pid)] += string(text[:size])
+			n.told[int(from.Pid)] += string(text[:size]) + "\n"
 			n.mu.Unlock()
 		}
 	}()

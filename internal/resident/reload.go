@@ -15,13 +15,6 @@ import (
 	"mailproxy/relay/handoff"
 )
 
-// reloaded is what became of a reload.
-type reloaded struct {
-	sessions int
-	process  *os.Process // the new one
-	err      error
-}
-
 // next is a process that may take this one's place.
 type next struct {
 	*os.Process
@@ -33,21 +26,21 @@ type next struct {
 // listening sockets and the sessions. Nothing is refused: clients that connect wait in the kernel's queue
 // until one of the two accepts them, and a login that is under way ends here. When anything fails, everything
 // goes on here, with the old settings. The end of ctx is such a failure.
-func (s *service) reload(ctx context.Context) reloaded {
+func (s *service) reload(ctx context.Context) (*successor.Next, error) {
 	defer s.reserve.Fill()
 	n, err := s.startNext()
 	if err != nil {
-		return reloaded{err: err}
+		return nil, err
 	}
 	defer n.handoff.Close()
 	kill := sync.OnceFunc(func() {
 		_ = n.Kill()
 		go func() { _, _ = n.Wait() }()
 	})
-	fail := func(what string, err error) reloaded {
+	fail := func(what string, err error) (*successor.Next, error) {
 		kill()
 		n.carry.Close()
-		return reloaded{err: fmt.Errorf("the new process %s: %w", what, err)}
+		return nil, fmt.Errorf("the new process %s: %w", what, err)
 	}
 	if err := engine.AwaitReady(ctx, n.handoff); err != nil {
 		return fail("is not ready", err)
@@ -73,7 +66,7 @@ func (s *service) reload(ctx context.Context) reloaded {
 		return fail("does not take over", err)
 	}
 	s.predecessors.close()
-	return reloaded{sessions: sessions, process: n.Process}
+	return &successor.Next{Process: n.Process, Sessions: sessions}, nil
 }
 
 // startNext starts the process.

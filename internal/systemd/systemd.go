@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,6 +67,18 @@ func notify(state string, limit time.Duration) error {
 	_, err = io.WriteString(c, state)
 	return err
 }
+
+// Reloading tells systemd that the service reads its settings again. READY=1 tells the end of that.
+func Reloading() error {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return err
+	}
+	return Notify("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(now.Nano()/1000, 10))
+}
+
+// Ready tells systemd that the service is there, in the process with that id.
+func Ready(pid int) error { return Notify("READY=1\nMAINPID=" + strconv.Itoa(pid)) }
 
 // Watched says whether a process with this environment tells systemd its state.
 func Watched(environ []string) bool {

@@ -229,8 +229,8 @@ func TestRestartFails(t *testing.T) {
 		s.join(t, nc, nm, time.Minute)
 		exchange(t, fc, fm)
 		s.conf.program = path
-		if r := s.restart(context.Background(), s.in, noVariables); r.err == nil {
-			t.Fatalf("%q took %d sessions", broken, r.sessions)
+		if next, err := s.restart(context.Background(), s.in, noVariables); err == nil {
+			t.Fatalf("%q took %d sessions", broken, next.Sessions)
 		}
 		exchange(t, fc, fm)
 		exchange(t, fm, fc)

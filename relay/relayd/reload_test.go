@@ -113,8 +113,8 @@ func TestReloadFaults(t *testing.T) {
 	for _, fault := range []string{"exits", "dies when ready", "dies at the first session", "dies with all",
 		"says nonsense", "dies when it holds all", "dies before it serves"} {
 		s.conf.program = faultyProgram(t, fault)
-		if r := s.restart(t.Context(), s.in, noVariables); r.err == nil {
-			t.Errorf("%s: %d sessions are gone", fault, r.sessions)
+		if next, err := s.restart(t.Context(), s.in, noVariables); err == nil {
+			t.Errorf("%s: %d sessions are gone", fault, next.Sessions)
 		}
 		for _, p := range far {
 			exchange(t, p[0], p[1])

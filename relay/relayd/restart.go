@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/successor"
-	"mailproxy/internal/systemd"
 	"mailproxy/relay/engine"
 )
 
@@ -27,11 +25,11 @@ const pauseTime = 3 * time.Second
 // connections change hands as descriptors, with the bytes that are held and the keys of TLS. A session
 // leaves this process when the new one has said that it serves it; when anything fails, everything goes on
 // here. The end of ctx is such a failure.
-func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (r restarted) {
+func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (*successor.Next, error) {
 	defer s.reserve.Fill()
 	child, c, err := s.spawn(in, getenv)
 	if err != nil {
-		return restarted{err: err}
+		return nil, err
 	}
 	defer c.Close()
 	kill := sync.OnceFunc(func() {
@@ -40,18 +38,15 @@ func (s *service) restart(ctx context.Context, in *inherited, getenv func(string
 	})
 	if err := engine.AwaitReady(ctx, c); err != nil {
 		kill()
-		return restarted{err: fmt.Errorf("the new process is not ready: %w", err)}
+		return nil, fmt.Errorf("the new process is not ready: %w", err)
 	}
 	resume := s.conversations.pause(ctx, in.socket, pauseTime)
 	n, err := s.engine.HandOver(ctx, c, kill)
 	if err != nil {
 		resume()
-		return restarted{err: fmt.Errorf("the new process does not take over: %w", err)}
+		return nil, fmt.Errorf("the new process does not take over: %w", err)
 	}
-	// Systemd has to know before this process ends: else it takes the service for ended, and stops the new
-	// process.
-	_ = systemd.Notify("MAINPID=" + strconv.Itoa(child.Pid))
-	return restarted{sessions: n, process: child}
+	return &successor.Next{Process: child, Sessions: n}, nil
 }
 
 // takeOver is the new process's side. A signal ends it: then the old process goes on.

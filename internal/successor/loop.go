@@ -1,0 +1,138 @@
+package successor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/systemd"
+)
+
+// giveUpTime is for a reload that a signal interrupts to give up.
+const giveUpTime = time.Second
+
+// Next is a process that has taken this one's place.
+type Next struct {
+	*os.Process
+	Sessions int // that it has taken over
+}
+
+// Loop is how a service waits for its end: SIGTERM and SIGINT end it, SIGHUP has another process replace it.
+type Loop struct {
+	Signals <-chan os.Signal
+	// Failed gets an error that ends the service.
+	Failed <-chan error
+	// Replace starts a process and gives it everything. With an error, as the end of ctx is one, everything goes
+	// on here.
+	Replace func(ctx context.Context) (*Next, error)
+	// NoReload says why SIGHUP has no effect, where that is so.
+	NoReload string
+	// Ending is called first when a signal ends the service, before a reload that is going on gives up.
+	Ending func()
+	// Log writes one line. What stands between its level and its text is Prefix.
+	Log    func(line string)
+	Prefix string
+}
+
+// Wait returns when the service is to end, with the end of ctx too: next is the process that has replaced this
+// one, or nil.
+func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
+	type outcome struct {
+		next *Next
+		err  error
+	}
+	var reloading chan outcome // nil: no reload is going on
+	again := false             // another one was asked for meanwhile
+	rctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	begin := func() {
+		done := make(chan outcome, 1)
+		reloading = done
+		_ = systemd.Reloading()
+		go func() {
+			next, err := l.Replace(rctx)
+			done <- outcome{next, err}
+		}()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case err := <-l.Failed:
+			return nil, err
+		case sig := <-l.Signals:
+			switch {
+			case sig == unix.SIGHUP && l.NoReload != "":
+				l.Log(fmt.Sprintf("WARN: %sSIGHUP has no effect %s", l.Prefix, l.NoReload))
+				continue
+			case sig == unix.SIGHUP && reloading == nil:
+				begin()
+				continue
+			case sig == unix.SIGHUP:
+				again = true
+				continue
+			}
+			_ = systemd.Notify("STOPPING=1")
+			l.Ending()
+			giveUp()
+			if reloading == nil {
+				return nil, nil
+			}
+			select {
+			case r := <-reloading:
+				if r.err == nil { // too late for that: the service is the new process by now
+					l.passedOn(r.next)
+					_ = r.next.Signal(unix.SIGTERM)
+				}
+			case <-time.After(giveUpTime):
+			}
+			return nil, nil
+		case r := <-reloading:
+			reloading = nil
+			if r.err == nil {
+				// systemd has to know before this process ends: else it takes the service for ended, and stops
+				// the new process.
+				_ = systemd.Ready(r.next.Pid)
+				l.passedOn(r.next)
+				if again { // what it was about may have come after the new process had looked
+					_ = r.next.Signal(unix.SIGHUP)
+				}
+				return r.next, nil
+			}
+			l.Log(fmt.Sprintf("ERR: %sreload failed, this process goes on with its settings: %v", l.Prefix, r.err))
+			_ = systemd.Notify("READY=1")
+			if again {
+				again = false
+				begin()
+			}
+		}
+	}
+}
+
+func (l *Loop) passedOn(n *Next) {
+	l.Log(fmt.Sprintf("INFO: %s%d sessions passed on to process %d", l.Prefix, n.Sessions, n.Pid))
+}
+
+// Linger returns a context for what is left to be done here once next has taken over: a signal ends it, and
+// SIGHUP is for next.
+func (l *Loop) Linger(ctx context.Context, next *Next) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case sig := <-l.Signals:
+				if sig == unix.SIGHUP {
+					_ = next.Signal(sig)
+				} else {
+					stop()
+				}
+			}
+		}
+	}()
+	return ctx, stop
+}

@@ -1,0 +1,146 @@
+package successor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// reloads is a Loop whose reloads the test decides about.
+type reloads struct {
+	Loop
+	signals chan os.Signal
+	failed  chan error
+	began   chan struct{}
+	ends    chan error
+	next    *Next
+
+	mu  sync.Mutex
+	log []string
+}
+
+func newReloads(t *testing.T) *reloads {
+	r := &reloads{
+		signals: make(chan os.Signal), failed: make(chan error),
+		began: make(chan struct{}), ends: make(chan error),
+	}
+	r.Loop = Loop{
+		Signals: r.signals, Failed: r.failed, Prefix: "x: ", Ending: func() { r.say("ending") }, Log: r.say,
+		Replace: func(ctx context.Context) (*Next, error) {
+			r.began <- struct{}{}
+			select {
+			case err := <-r.ends:
+				return r.next, err
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		},
+	}
+	cmd := exec.CommandContext(t.Context(), "sleep", "600")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait() })
+	r.next = &Next{Process: cmd.Process, Sessions: 7}
+	return r
+}
+
+func (r *reloads) say(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log = append(r.log, line)
+}
+
+// awaitLog waits for the n-th line; the test's own deadline ends what waits for it in vain.
+func (r *reloads) awaitLog(n int) {
+	for {
+		r.mu.Lock()
+		have := len(r.log)
+		r.mu.Unlock()
+		if have >= n {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestLoop(t *testing.T) {
+	const failed = "ERR: x: reload failed, this process goes on with its settings: no"
+	for name, test := range map[string]struct {
+		do       func(*reloads)
+		replaced bool
+		err      string
+		log      []string
+	}{
+		"ended": {func(r *reloads) { r.signals <- unix.SIGTERM }, false, "", []string{"ending"}},
+		"fails": {func(r *reloads) { r.failed <- errors.New("accept") }, false, "accept", nil},
+		"reload": {func(r *reloads) {
+			r.signals <- unix.SIGHUP
+			<-r.began
+			r.ends <- nil
+		}, true, "", []string{"INFO: x: 7 sessions passed on to process PID"}},
+		"a second reload after one that fails": {func(r *reloads) {
+			r.signals <- unix.SIGHUP
+			<-r.began
+			r.signals <- unix.SIGHUP
+			r.ends <- errors.New("no")
+			<-r.began
+			r.ends <- errors.New("no")
+			r.awaitLog(2)
+			r.signals <- unix.SIGINT
+		}, false, "", []string{failed, failed, "ending"}},
+		"a reload is interrupted": {func(r *reloads) {
+			r.signals <- unix.SIGHUP
+			<-r.began
+			r.signals <- unix.SIGTERM
+		}, false, "", []string{"ending"}},
+		"no reload": {func(r *reloads) {
+			r.NoReload = "here"
+			r.signals <- unix.SIGHUP
+			r.signals <- unix.SIGTERM
+		}, false, "", []string{"WARN: x: SIGHUP has no effect here", "ending"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReloads(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			go test.do(r)
+			next, err := r.Wait(ctx)
+			text := ""
+			if err != nil {
+				text = err.Error()
+			}
+			for i := range r.log {
+				line, _, _ := strings.Cut(r.log[i], "to process ")
+				if line != r.log[i] {
+					r.log[i] = line + "to process PID"
+				}
+			}
+			if (next != nil) != test.replaced || text != test.err || !slices.Equal(r.log, test.log) {
+				t.Errorf("%v, %v, log %q", next, err, r.log)
+			}
+		})
+	}
+}
+
+// TestLinger: SIGHUP is for the process that has taken over, another signal ends the wait.
+func TestLinger(t *testing.T) {
+	r := newReloads(t)
+	ctx, stop := r.Linger(t.Context(), r.next)
+	defer stop()
+	r.signals <- unix.SIGHUP
+	if state, err := r.next.Wait(); err != nil || state.Sys().(syscall.WaitStatus).Signal() != unix.SIGHUP {
+		t.Errorf("%v, %v", state, err)
+	}
+	r.signals <- unix.SIGTERM
+	<-ctx.Done()
+}
