@@ -181,7 +181,8 @@ func (s *server) single(ctx context.Context, c *client) {
 
 // respond answers a request; frame returns what is written, made of the answer or the error and in a buffer.
 // That of a list is written by the way.
-func (s *server) respond(c *client, req authlib.Request, frame func(buf, answer []byte, err error) []byte) error {
+func (s *server) respond(c *client, req authlib.Request,
+	frame func(buf, answer []byte, err error) []byte) error {
 	began := time.Now()
 	s.underWay.Add(1)
 	defer s.underWay.Add(-1)

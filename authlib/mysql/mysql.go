@@ -182,7 +182,19 @@ func (m *modes) put(t *sqlaccount.Template, mode string, s *statement) *statemen
 }
 
 // statement returns the statement of a template, prepared unless its text depends on the values.
-func (b *backend) statement(ctx context.Context, t *sqlaccount.Template) (*statement, error) {
+func (b *backend) statement(
+	ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values,
+) (prepared *sql.Stmt, text string, args []any, err error) {
+	s, err := b.compiled(ctx, t)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	text, args, err = s.SQL(v)
+	return s.prepared, text, args, err
+}
+
+// compiled is the statement for any values.
+func (b *backend) compiled(ctx context.Context, t *sqlaccount.Template) (*statement, error) {
 	s, known := b.modes.get(t)
 	if s != nil {
 		return s, nil
@@ -204,15 +216,6 @@ func (b *backend) statement(ctx context.Context, t *sqlaccount.Template) (*state
 		}
 	}
 	return b.modes.put(t, mode, s), nil
-}
-
-// args returns the statement's parameters.
-func (s *statement) args(v *sqlaccount.Values) []any {
-	args := make([]any, s.NumParams())
-	for i := range args {
-		args[i] = s.Param(i, v)
-	}
-	return args
 }
 
 // do calls try when one of the connections is free, and once more when the server has ended it meanwhile,
@@ -247,24 +250,16 @@ func (b *backend) Query(
 	ctx context.Context,
 	t *sqlaccount.Template,
 	v *sqlaccount.Values,
-	row func([]string) (bool, error),
+	row func([]string) (stop bool),
 ) error {
-	var own error // row's error is not the database's
-	err := b.do(ctx, v, func(ctx context.Context) (begun bool, err error) {
+	return b.do(ctx, v, func(ctx context.Context) (begun bool, err error) {
 		rows, err := b.query(ctx, t, v)
 		if err != nil {
 			return false, err
 		}
 		defer rows.Close()
-		return each(rows, func(columns []string) (stop bool) {
-			stop, own = row(columns)
-			return stop || own != nil
-		})
+		return each(rows, row)
 	})
-	if own != nil {
-		return own
-	}
-	return err
 }
 
 func (b *backend) query(
@@ -272,18 +267,14 @@ func (b *backend) query(
 	t *sqlaccount.Template,
 	v *sqlaccount.Values,
 ) (*sql.Rows, error) {
-	s, err := b.statement(ctx, t)
-	if err != nil {
+	prepared, text, args, err := b.statement(ctx, t, v)
+	switch {
+	case err != nil:
 		return nil, err
+	case prepared != nil:
+		return prepared.QueryContext(ctx, args...)
 	}
-	if s.prepared != nil {
-		return s.prepared.QueryContext(ctx, s.args(v)...)
-	}
-	text, err := s.SQL(v)
-	if err != nil {
-		return nil, err
-	}
-	return b.db.QueryContext(ctx, text, s.args(v)...)
+	return b.db.QueryContext(ctx, text, args...)
 }
 
 // each passes the rows on as text, NULL as "", until row says stop. begun tells whether it has been called.
@@ -321,19 +312,15 @@ func (b *backend) Exec(
 	v *sqlaccount.Values,
 ) (n int64, err error) {
 	err = b.do(ctx, v, func(ctx context.Context) (begun bool, err error) {
-		s, err := b.statement(ctx, t)
+		prepared, text, args, err := b.statement(ctx, t, v)
 		if err != nil {
 			return false, err
 		}
 		var result sql.Result
-		if s.prepared != nil {
-			result, err = s.prepared.ExecContext(ctx, s.args(v)...)
+		if prepared != nil {
+			result, err = prepared.ExecContext(ctx, args...)
 		} else {
-			var text string
-			if text, err = s.SQL(v); err != nil {
-				return false, err
-			}
-			result, err = b.db.ExecContext(ctx, text, s.args(v)...)
+			result, err = b.db.ExecContext(ctx, text, args...)
 		}
 		if err != nil {
 			return false, err

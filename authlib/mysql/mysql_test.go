@@ -122,9 +122,9 @@ func (s *server) backend(conns int) *backend {
 // ask returns the one column of the one row.
 func ask(ctx context.Context, b *backend, t *sqlaccount.Template) (string, error) {
 	got := ""
-	err := b.Query(ctx, t, &sqlaccount.Values{LocalPart: "ann"}, func(c []string) (bool, error) {
+	err := b.Query(ctx, t, &sqlaccount.Values{LocalPart: "ann"}, func(c []string) bool {
 		got = c[0]
-		return true, nil
+		return true
 	})
 	return got, err
 }

@@ -4,6 +4,7 @@ package pgsql
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -111,23 +112,18 @@ func (b *backend) run(
 	if err != nil {
 		return err
 	}
-	text, fixed := s.Fixed()
-	if !fixed {
-		if text, err = s.SQL(v); err != nil {
-			return err
-		}
+	text, params, err := s.SQL(v)
+	if err != nil {
+		return err
+	}
+	hasNUL := func(p any) bool { return strings.IndexByte(p.(string), 0) >= 0 }
+	if slices.ContainsFunc(params, hasNUL) {
+		return sqlaccount.ErrValue
 	}
 	// pgx sends strings as the text that they are, whatever the parameter's type, and the server reads it as it
 	// does the literals that they replace.
-	args := make([]any, 0, 2+s.NumParams())
-	args = append(args, b.mode(fixed), pgx.QueryResultFormats{pgx.TextFormatCode})
-	for i := range s.NumParams() {
-		value := s.Param(i, v)
-		if strings.IndexByte(value, 0) >= 0 {
-			return sqlaccount.ErrValue
-		}
-		args = append(args, value)
-	}
+	_, fixed := s.Fixed()
+	args := append([]any{b.mode(fixed), pgx.QueryResultFormats{pgx.TextFormatCode}}, params...)
 	rows, err := c.Query(ctx, text, args...)
 	if err == nil {
 		err = read(rows)
@@ -181,10 +177,9 @@ func (b *backend) Query(
 	ctx context.Context,
 	t *sqlaccount.Template,
 	v *sqlaccount.Values,
-	row func([]string) (bool, error),
+	row func([]string) (stop bool),
 ) error {
-	var own error // row's error is not the database's
-	err := b.do(ctx, t, v, func(rows pgx.Rows) (begun bool, err error) {
+	return b.do(ctx, t, v, func(rows pgx.Rows) (begun bool, err error) {
 		var columns []string
 		for rows.Next() {
 			begun = true
@@ -192,17 +187,12 @@ func (b *backend) Query(
 			for _, value := range rows.RawValues() {
 				columns = append(columns, string(value))
 			}
-			var stop bool
-			if stop, own = row(columns); stop || own != nil {
+			if row(columns) {
 				return begun, nil
 			}
 		}
 		return begun, rows.Err()
 	})
-	if own != nil {
-		return own
-	}
-	return err
 }
 
 // Exec implements sqlaccount.Backend.

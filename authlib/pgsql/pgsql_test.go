@@ -28,9 +28,9 @@ func askTemplate(b *backend, t *sqlaccount.Template) (string, error) {
 	defer cancel()
 	got := ""
 	err := b.Query(ctx, t, &sqlaccount.Values{LocalPart: "ann", Domain: "x\x00"},
-		func(c []string) (bool, error) {
+		func(c []string) bool {
 			got = c[0]
-			return true, nil
+			return true
 		})
 	return got, err
 }

@@ -23,12 +23,11 @@ const queryTimeout = 10 * time.Second
 
 // Backend is a database as the settings describe it. Its methods wait for a connection no longer than their
 // context, and for the server's next word no longer than that, or than a time limit of their own. Their error
-// is [ErrValue] when no row can have the value, an error of row, or else one that says why the question could
-// not be answered.
+// is [ErrValue] when no row can have the value, or else one that says why the question could not be answered.
 type Backend interface {
 	// Query passes each row of the answer, columns in order, NULL as "", to row until that says stop. The slice
 	// is valid until row returns.
-	Query(ctx context.Context, t *Template, v *Values, row func(columns []string) (stop bool, err error)) error
+	Query(ctx context.Context, t *Template, v *Values, row func(columns []string) (stop bool)) error
 	// Exec returns how many rows it found.
 	Exec(ctx context.Context, t *Template, v *Values) (rows int64, err error)
 	// Close ends all connections. Nobody uses the backend any more.
@@ -45,6 +44,21 @@ type Module struct {
 type generation struct {
 	Backend
 	queries *queries
+}
+
+// query is Query with a row that may fail, whose error it then returns.
+func (g *generation) query(
+	ctx context.Context, t *Template, v *Values, row func(columns []string) (stop bool, err error),
+) error {
+	var own error // not the database's
+	err := g.Query(ctx, t, v, func(columns []string) (stop bool) {
+		stop, own = row(columns)
+		return stop || own != nil
+	})
+	if own != nil {
+		return own
+	}
+	return err
 }
 
 // New returns the module name, configured by file with settings that begin with prefix. It does not fail: a
@@ -138,7 +152,7 @@ func (m *Module) find(ctx context.Context, user, service string) (*authlib.Accou
 	v := g.queries.values(user, service)
 	var a *authlib.Account
 	var first []string
-	err = g.Query(ctx, g.queries.find(service), &v, func(columns []string) (bool, error) {
+	err = g.query(ctx, g.queries.find(service), &v, func(columns []string) (bool, error) {
 		if len(columns) < 6 {
 			return true, fmt.Errorf("the query returns %d columns, six at least are needed", len(columns))
 		}
@@ -230,7 +244,7 @@ func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) err
 	limit := time.AfterFunc(queryTimeout, func() { cancel(context.DeadlineExceeded) })
 	defer limit.Stop()
 	rows := 0
-	err = g.Query(ctx, g.queries.enumerate, &Values{Service: "enumerate"}, func(columns []string) (bool, error) {
+	err = g.query(ctx, g.queries.enumerate, &Values{Service: "enumerate"}, func(columns []string) (bool, error) {
 		if rows++; rows%1000 == 0 {
 			limit.Reset(queryTimeout)
 		}

@@ -23,12 +23,12 @@ type memory struct {
 	closed int
 }
 
-func (m *memory) Query(_ context.Context, t *Template, v *Values, row func([]string) (bool, error)) error {
+func (m *memory) Query(_ context.Context, t *Template, v *Values, row func([]string) bool) error {
 	q, err := t.Compile(Dialect{})
 	if err != nil {
 		return err
 	}
-	sql, err := q.SQL(v)
+	sql, params, err := q.SQL(v)
 	if err != nil {
 		return err
 	}
@@ -37,12 +37,12 @@ func (m *memory) Query(_ context.Context, t *Template, v *Values, row func([]str
 		return m.err
 	}
 	key := "*"
-	if q.NumParams() > 0 {
-		key = q.Param(0, v)
+	if len(params) > 0 {
+		key = params[0].(string)
 	}
 	for _, r := range m.rows[key] {
-		if stop, err := row(slices.Clone(r)); stop || err != nil {
-			return err
+		if row(slices.Clone(r)) {
+			return nil
 		}
 	}
 	return nil
@@ -53,8 +53,12 @@ func (m *memory) Exec(_ context.Context, t *Template, v *Values) (int64, error) 
 	if err != nil {
 		return 0, err
 	}
-	for i := range q.NumParams() {
-		m.asked = append(m.asked, q.Param(i, v))
+	_, params, err := q.SQL(v)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range params {
+		m.asked = append(m.asked, p.(string))
 	}
 	return int64(len(m.rows[v.User])), m.err
 }

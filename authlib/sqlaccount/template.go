@@ -157,8 +157,17 @@ var ErrValue = errors.New("the value cannot stand where the query wants it")
 // Fixed returns the statement, when it is the same for all values and can be prepared once.
 func (q *Query) Fixed() (string, bool) { return q.fixed, q.fixed != "" }
 
-// SQL returns the statement for these values. The error is [ErrValue].
-func (q *Query) SQL(v *Values) (string, error) {
+// SQL returns the statement for these values, and the parameters, strings, that go with it. The error is [ErrValue].
+func (q *Query) SQL(v *Values) (text string, params []any, err error) {
+	params = make([]any, len(q.params))
+	for i, p := range q.params {
+		params[i] = p.value(v)
+	}
+	text, err = q.text(v)
+	return text, params, err
+}
+
+func (q *Query) text(v *Values) (string, error) {
 	if q.fixed != "" {
 		return q.fixed, nil
 	}
@@ -176,12 +185,6 @@ func (q *Query) SQL(v *Values) (string, error) {
 	}
 	return b.String(), nil
 }
-
-// NumParams returns how many parameters the statement has.
-func (q *Query) NumParams() int { return len(q.params) }
-
-// Param returns the i-th parameter, counted from 0.
-func (q *Query) Param(i int, v *Values) string { return q.params[i].value(v) }
 
 func ascii(s string) bool {
 	for i := range len(s) {

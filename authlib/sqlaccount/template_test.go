@@ -16,14 +16,14 @@ func show(t *Template, d Dialect, v *Values) string {
 	if err != nil {
 		return "error: " + err.Error()[strings.LastIndex(err.Error(), ": ")+2:]
 	}
-	sql, err := q.SQL(v)
+	sql, params, err := q.SQL(v)
 	if err != nil {
 		return "error: " + err.Error()
 	}
 	var b strings.Builder
 	b.WriteString(sql)
-	for i := range q.NumParams() {
-		fmt.Fprintf(&b, " | %s", q.Param(i, v))
+	for _, p := range params {
+		fmt.Fprintf(&b, " | %s", p)
 	}
 	return b.String()
 }
@@ -121,7 +121,7 @@ func TestValuesThatCannotBeWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := q.SQL(&Values{Domain: test.value}); !errors.Is(err, test.want) {
+		if _, _, err := q.SQL(&Values{Domain: test.value}); !errors.Is(err, test.want) {
 			t.Errorf("%q: %v, want %v", test.value, err, test.want)
 		}
 	}
@@ -150,7 +150,7 @@ func FuzzCompile(f *testing.F) {
 			return
 		}
 		v := &Values{value, value, value, value, value, value}
-		got, err := q.SQL(v)
+		got, _, err := q.SQL(v)
 		if err != nil {
 			return
 		}

@@ -102,7 +102,8 @@ func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
 				}
 				return r.next, nil
 			}
-			l.Log(fmt.Sprintf("ERR: %sreload failed, this process goes on with its settings: %v", l.Prefix, r.err))
+			l.Log(fmt.Sprintf("ERR: %sreload failed, this process goes on with its settings: %v",
+				l.Prefix, r.err))
 			_ = systemd.Notify("READY=1")
 			if again {
 				again = false
