@@ -49,8 +49,6 @@ type Client struct {
 	ConnectTimeout, WriteTimeout, ReadTimeout time.Duration
 	// Users may listen on Socket, besides root and this process's own user: whoever does is told every password.
 	Users []string
-	// Dial, if not nil, connects to the daemon's socket in place of package net, within limit.
-	Dial func(ctx context.Context, socket string, limit time.Duration) (net.Conn, error)
 	// OneShot, if not nil, returns a connection to a daemon started for one request. It is called when nobody
 	// listens on Socket: no such file, or connection refused. See [Starter].
 	OneShot func(ctx context.Context) (net.Conn, error)
@@ -58,11 +56,13 @@ type Client struct {
 	// questions of Authenticate and Lookup; 0 = the second socket is not used. Where there is none, Socket is
 	// asked.
 	Keep int
-	// Connections is how many of them there are at once; 0 = [DefaultConnections]. Each question has one of its
-	// own until it is answered; further ones wait.
-	Connections int
 
 	pool pool
+	// connections is how many connections to the second socket there are at once; 0 = maxConnections. Each
+	// question has one of its own until it is answered; further ones wait.
+	connections int
+	// dialer connects to a socket within limit; nil = package net does. Tests set it.
+	dialer func(ctx context.Context, socket string, limit time.Duration) (net.Conn, error)
 }
 
 // Authenticate returns the account that req proves to own.
@@ -188,8 +188,8 @@ func (c *Client) dial(ctx context.Context, socket string) (net.Conn, error) {
 	if end, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(end))
 	}
-	if c.Dial != nil {
-		return c.Dial(ctx, socket, limit)
+	if c.dialer != nil {
+		return c.dialer(ctx, socket, limit)
 	}
 	dialer := net.Dialer{Timeout: limit}
 	return dialer.DialContext(ctx, "unix", socket)

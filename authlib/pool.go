@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// DefaultConnections is how many connections to the second socket a [Client] has at once that sets no limit.
-const DefaultConnections = 256
+// maxConnections is how many connections to the second socket a [Client] has at once.
+const maxConnections = 256
 
 // absentTime is how long the second socket is not looked for again where there was none.
 const absentTime = 10 * time.Second
@@ -59,7 +59,7 @@ func (c *Client) askKept(ctx context.Context, req Request) (a *Account, ok bool,
 	if err != nil || len(msg) > MaxQuestion {
 		return nil, err != nil, err
 	}
-	if err := c.pool.enter(ctx, c.Connections); err != nil {
+	if err := c.pool.enter(ctx, c.connections); err != nil {
 		return nil, true, c.keptFailed(ctx, "waiting for a connection", err)
 	}
 	defer c.pool.leave()
@@ -196,7 +196,7 @@ func readGreeting(r io.Reader) (string, error) {
 func (p *pool) enter(ctx context.Context, most int) error {
 	p.once.Do(func() {
 		if most <= 0 {
-			most = DefaultConnections
+			most = maxConnections
 		}
 		p.places = make(chan struct{}, most)
 	})

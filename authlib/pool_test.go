@@ -235,10 +235,10 @@ func TestNoSecondSocket(t *testing.T) {
 }
 
 // TestKeptMany: each question has a connection of its own, and gets its own answer; a slow one delays nobody;
-// Keep and Connections hold.
+// Keep and connections hold.
 func TestKeptMany(t *testing.T) {
 	c := reply(t, "")
-	c.Keep, c.Connections = 3, 20
+	c.Keep, c.connections = 3, 20
 	release := make(chan struct{})
 	s := listenSecond(t, c, Greeting, func(conn net.Conn, number uint64, user string) bool {
 		if user == "slow" {
@@ -280,7 +280,7 @@ func TestKeptMany(t *testing.T) {
 // connection serves nobody else.
 func TestKeptContext(t *testing.T) {
 	c := reply(t, "")
-	c.Keep, c.Connections = 1, 1
+	c.Keep, c.connections = 1, 1
 	asked := make(chan struct{}, 1)
 	s := listenSecond(t, c, Greeting, func(conn net.Conn, number uint64, user string) bool {
 		if user != "slow" {
@@ -322,7 +322,7 @@ func TestKeptListener(t *testing.T) {
 	c := reply(t, "ADDRESS=first\n.\n")
 	c.Keep = 1
 	dialed := 0
-	c.Dial = func(_ context.Context, socket string, _ time.Duration) (net.Conn, error) {
+	c.dialer = func(_ context.Context, socket string, _ time.Duration) (net.Conn, error) {
 		if socket == PersistentSocket(c.Socket) {
 			dialed++
 			ours, _ := net.Pipe() // no socket: nobody who can be checked

@@ -6,7 +6,6 @@
 package launch
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -47,10 +46,6 @@ type Launch struct {
 	Peer Peer
 	Log  *maillog.Log
 }
-
-// ErrListening says that the launcher passed a listening socket where one connection was expected.
-var ErrListening = errors.New("the launcher passed a listening socket: " +
-	"use Accept=yes, or systemd-socket-activate --accept")
 
 // firstListenFD is where systemd's descriptors begin, sd_listen_fds(3).
 const firstListenFD = 3
@@ -132,13 +127,6 @@ func toSyslog(file *os.File) error {
 func socketConn(file *os.File) (Conn, error) {
 	var keepAlive net.KeepAliveConfig
 	err := Control(file, func(fd int) error {
-		listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-		switch {
-		case err != nil:
-			return fmt.Errorf("%s is not a socket: %w", file.Name(), err)
-		case listening != 0:
-			return ErrListening
-		}
 		keepAlive = keepAliveOf(fd)
 		return nil
 	})

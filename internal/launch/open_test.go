@@ -20,25 +20,18 @@ import (
 // The programs under test take their own descriptors over and become others, so they are this test binary
 // again.
 func TestMain(m *testing.M) {
-	if name := os.Getenv("LAUNCH_TEST_PROGRAM"); name != "" {
-		os.Exit(programs[name](os.Args[1:]))
+	if os.Getenv(echoVariable) != "" {
+		os.Exit(echoProgram())
 	}
 	os.Exit(m.Run())
 }
 
-var programs = map[string]func(args []string) int{
-	"echo": echoProgram,
-}
-
-// open is Open with what a program really has.
-func open() (*Launch, error) {
-	return Open(Request{Name: "launch-test", Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout,
-		Stderr: os.Stderr})
-}
+const echoVariable = "LAUNCH_TEST_ECHO"
 
 // echoProgram says who its peer is and gives one line back.
-func echoProgram([]string) int {
-	l, err := open()
+func echoProgram() int {
+	l, err := Open(Request{Name: "launch-test", Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout,
+		Stderr: os.Stderr})
 	if err != nil {
 		l.Log.Critf("%v", err)
 		return 1
@@ -61,11 +54,10 @@ func echoProgram([]string) int {
 	return 0
 }
 
-// program starts one of programs. The caller closes what it gave it.
-func program(t *testing.T, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	command := exec.Command("/proc/self/exe", args...)
-	command.Env = []string{"LAUNCH_TEST_PROGRAM=" + name, "PATH=/usr/bin:/bin", "GORACE=" + os.Getenv("GORACE")}
+// echo starts echoProgram. The caller closes what it gave it.
+func echo() *exec.Cmd {
+	command := exec.Command("/proc/self/exe")
+	command.Env = []string{echoVariable + "=1", "PATH=/usr/bin:/bin", "GORACE=" + os.Getenv("GORACE")}
 	return command
 }
 
@@ -119,7 +111,7 @@ func TestOpenSocket(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conn, file := pair(t)
 			var log strings.Builder
-			command := program(t, "echo")
+			command := echo()
 			command.Stdin, command.Stdout, command.Stderr = file, file, &log
 			talk(t, command, conn, file)
 			if got, want := log.String(), "INFO: opened\nINFO: read: EOF\n"; got != want {
@@ -132,7 +124,7 @@ func TestOpenSocket(t *testing.T) {
 // Under xinetd standard error is the connection: nothing but the program's own words may get there.
 func TestOpenXinetd(t *testing.T) {
 	conn, file := tcpPair(t)
-	command := program(t, "echo")
+	command := echo()
 	command.Stdin, command.Stdout, command.Stderr = file, file, file
 	talk(t, command, conn, file)
 }
@@ -141,7 +133,7 @@ func TestOpenPipes(t *testing.T) {
 	inR, inW, _ := os.Pipe()
 	outR, outW, _ := os.Pipe()
 	var log strings.Builder
-	command := program(t, "echo")
+	command := echo()
 	command.Stdin, command.Stdout, command.Stderr = inR, outW, &log
 	talk(t, command, twoPipes{inW, outR}, inR, outW)
 	if got, want := log.String(), "INFO: opened\nINFO: read: EOF\n"; got != want {
@@ -185,33 +177,11 @@ func TestOpenListenFD(t *testing.T) {
 	// LISTEN_PID has to be the program's own: the shell keeps its pid over exec.
 	command := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0"`,
 		"/proc/"+strconv.Itoa(os.Getpid())+"/exe")
-	command.Env = []string{"LAUNCH_TEST_PROGRAM=echo", "GORACE=" + os.Getenv("GORACE")}
+	command.Env = []string{echoVariable + "=1", "GORACE=" + os.Getenv("GORACE")}
 	command.ExtraFiles, command.Stderr = []*os.File{file}, &log
 	talk(t, command, conn, file)
 	if got, want := log.String(), "INFO: opened\nINFO: read: EOF\n"; got != want {
 		t.Errorf("log %q, want %q", got, want)
-	}
-}
-
-func TestOpenListening(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	file, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	l, err := Open(Request{Name: "t", Stdin: file, Stdout: file, Stderr: null})
-	if !errors.Is(err, ErrListening) || l.Log == nil || l.Conn != nil {
-		t.Errorf("%+v, %v", l, err)
 	}
 }
 
