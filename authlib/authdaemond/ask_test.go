@@ -14,9 +14,9 @@ func TestReuse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &program{folder: t.TempDir(), log: &logger{out: io.Discard}}
+		p := &program{directory: t.TempDir(), log: &logger{out: io.Discard}}
 		su := p.setup(s, false)
-		su.folder = "/nonexistent"
+		su.directory = "/nonexistent"
 		return newAsker(s, su, old, time.Now)
 	}
 	first := open("authmodulelist=\"authuserdb authfoo\"", nil)

@@ -146,7 +146,7 @@ func TestHashTime(t *testing.T) {
 
 // TestVerifyCache: a hash is computed once, but the account is read each time.
 func TestVerifyCache(t *testing.T) {
-	dir := folder(t, map[string]string{"authdaemonrc": "AUTH_VERIFY_CACHE=60\n"})
+	dir := directory(t, map[string]string{"authdaemonrc": "AUTH_VERIFY_CACHE=60\n"})
 	db := &stored{hashes: map[string]string{"ann": slowHash("ann")}}
 	a, log := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: db.check})
 	var computed atomic.Int64
@@ -180,7 +180,7 @@ func TestVerifyCache(t *testing.T) {
 		t.Errorf("%d remembered, %d computed", s.hashes.remembered.Get(), s.hashes.computed.Get())
 	}
 	// SIGHUP ends all that, whether the file can be read or not; then the setting is as it was.
-	p := &program{folder: dir, log: log.logger(), now: time.Now}
+	p := &program{directory: dir, log: log.logger(), now: time.Now}
 	reload := func(rc string) {
 		t.Helper()
 		if err := os.WriteFile(filepath.Join(dir, "authdaemonrc"), []byte(rc), 0o600); err != nil {

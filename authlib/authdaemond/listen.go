@@ -82,11 +82,11 @@ func (s *sockets) add(l *net.UnixListener, path string) {
 // listen makes the socket <directory>/socket, and the one for persistent connections beside it, where systemd
 // has made none. Everybody may connect who may enter the directory: a directory that is made here lets in
 // root and the service's group; -allow says who is answered.
-func (s *sockets) listen(folder string, as *systemUser) error {
+func (s *sockets) listen(directory string, as *systemUser) error {
 	if len(s.clients) > 0 || len(s.persistent) > 0 {
 		return nil
 	}
-	first := filepath.Join(folder, "socket")
+	first := filepath.Join(directory, "socket")
 	for _, path := range []string{first, authlib.PersistentSocket(first)} {
 		socket := unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: 0o777,
 			User: as.fileUser(), MakeDir: true}

@@ -1,10 +1,10 @@
 // authdaemond answers who may log in, from Courier's account databases and over Courier's authdaemon
 // protocol. It runs as a resident daemon on a unix socket, or for one request on its standard input.
 //
-//	authdaemond [-config FOLDER] [-user NAME] [-allow NAME,@GROUP,...]      resident
-//	authdaemond -once [-config FOLDER]             one request on standard input, a socket
-//	authdaemond [-config FOLDER] test [-s SERVICE] USER [PASSWORD [NEWPASSWORD]]
-//	authdaemond [-config FOLDER] enumerate [-o]
+//	authdaemond [-config DIRECTORY] [-user NAME] [-allow NAME,@GROUP,...]      resident
+//	authdaemond -once [-config DIRECTORY]             one request on standard input, a socket
+//	authdaemond [-config DIRECTORY] test [-s SERVICE] USER [PASSWORD [NEWPASSWORD]]
+//	authdaemond [-config DIRECTORY] enumerate [-o]
 //
 // SIGHUP reads authdaemonrc again, SIGTERM stops accepting and ends when the requests under way are answered.
 // Exit status: 0; 1 for a refused test; 100 wrong usage; 111 failure of the system or of a database.
@@ -49,7 +49,7 @@ const (
 )
 
 // Where the files are unless the command line says: where Courier has them, or else this project.
-var folders = []string{"/etc/courier", "/etc/mailproxy"}
+var directories = []string{"/etc/courier", "/etc/mailproxy"}
 
 // Who the daemon becomes.
 const (
@@ -85,10 +85,10 @@ type program struct {
 	now            func() time.Time
 
 	// from the command line
-	folder string
-	user   *string // nil = not given
-	allow  string
-	log    *logger
+	directory string
+	user      *string // nil = not given
+	allow     string
+	log       *logger
 }
 
 // run is the program; it returns the exit status.
@@ -97,11 +97,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("authdaemond", flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
 	flags.StringVar(
-		&p.folder,
+		&p.directory,
 		"config",
 		"",
-		"`folder` of authdaemonrc, the auth*rc files and userdb (default: the first of "+strings.Join(
-			folders,
+		"`directory` of authdaemonrc, the auth*rc files and userdb (default: the first of "+strings.Join(
+			directories,
 			", ",
 		)+" that is there)",
 	)
@@ -127,10 +127,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	p.noCore()
-	if p.folder == "" {
-		p.folder = firstFolder(folders)
+	if p.directory == "" {
+		p.directory = firstDirectory(directories)
 	}
-	s, err := readRC(p.folder)
+	s, err := readRC(p.directory)
 	if err != nil {
 		p.log.errf("%v", err)
 		return exitFailure
@@ -161,7 +161,7 @@ func (p *program) noCore() {
 
 // setup is what the modules get.
 func (p *program) setup(s *settings, oneShot bool) setup {
-	return setup{folder: p.folder, oneShot: oneShot, conns: s.daemons, ldapTLS: s.ldapTLS, log: p.log}
+	return setup{directory: p.directory, oneShot: oneShot, conns: s.daemons, ldapTLS: s.ldapTLS, log: p.log}
 }
 
 // once answers the one request on standard input.
@@ -183,7 +183,7 @@ func (p *program) once(ctx context.Context, s *settings) int {
 
 // resident serves until ctx ends.
 func (p *program) resident(ctx context.Context, s *settings) int {
-	socks := &sockets{where: filepath.Join(s.folder, "socket")}
+	socks := &sockets{where: filepath.Join(s.directory, "socket")}
 	if err := socks.inherit(); err != nil {
 		p.log.errf("%v", err)
 		return exitFailure
@@ -193,7 +193,7 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 		p.log.errf("-user: %v", err)
 		return exitFailure
 	}
-	if err := socks.listen(s.folder, id); err != nil {
+	if err := socks.listen(s.directory, id); err != nil {
 		p.log.errf("%v", err)
 		return exitFailure
 	}
@@ -206,7 +206,7 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 		p.log.errf("no metrics: %v", err) // logins matter more
 	}
 	if id != nil {
-		if file := rootOnly(id, p.folder, s.modules); file != "" {
+		if file := rootOnly(id, p.directory, s.modules); file != "" {
 			p.log.infof("stays root: user %s cannot read %s", id.name, file)
 		} else if err := id.become(); err != nil {
 			p.log.errf("-user %s: %v", id.name, err)
@@ -263,14 +263,14 @@ func (p *program) identity(courier bool) (id *systemUser, err error) {
 	return nil, err
 }
 
-// firstFolder returns the first directory that is there, or the first.
-func firstFolder(folders []string) string {
-	for _, f := range folders {
+// firstDirectory returns the first directory that is there, or the first.
+func firstDirectory(directories []string) string {
+	for _, f := range directories {
 		if info, err := os.Stat(f); err == nil && info.IsDir() {
 			return f
 		}
 	}
-	return folders[0]
+	return directories[0]
 }
 
 // serve serves the sockets, reloads when told to, and drains at the end.
@@ -324,7 +324,7 @@ func (p *program) reread(srv *server) {
 	_ = systemd.Reloading()
 	defer func() { _ = systemd.Notify("READY=1") }()
 	srv.hashes.forget()
-	s, err := readRC(p.folder)
+	s, err := readRC(p.directory)
 	srv.reloadFailed.Store(err != nil)
 	if err != nil {
 		p.log.errf("the settings stay as they were: %v", err)

@@ -15,7 +15,7 @@ import (
 )
 
 // directory makes a configuration directory.
-func folder(t *testing.T, files map[string]string) string {
+func directory(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -40,11 +40,11 @@ func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 }
 
 func TestCommands(t *testing.T) {
-	dir := folder(t, map[string]string{"userdb": testUserdb, "authdaemonrc": "DEFAULTOPTIONS=d=1\n"})
-	bad := folder(t, map[string]string{"userdb": testUserdb,
+	dir := directory(t, map[string]string{"userdb": testUserdb, "authdaemonrc": "DEFAULTOPTIONS=d=1\n"})
+	bad := directory(t, map[string]string{"userdb": testUserdb,
 		"authdaemonrc": "authmodulelist=\"authuserdb authfoo\"\n"})
-	broken := folder(t, map[string]string{"authdaemonrc": "daemons=x\n"})
-	empty := folder(t, nil)
+	broken := directory(t, map[string]string{"authdaemonrc": "daemons=x\n"})
+	empty := directory(t, nil)
 	const noModule = "ERR: authfoo: no such module, there are authldap, authmysql, authpgsql, authuserdb; "
 	succeeded := "Authentication succeeded.\n\n     Authenticated: ann  (uid 1000, gid 1001)\n    Home Directory: /home/ann\n           Maildir: M\n" +
 		"             Quota: 1S\nEncrypted Password: {SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nCleartext Password: secret\n" +
@@ -108,7 +108,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestOnce(t *testing.T) {
-	dir := folder(t, map[string]string{"userdb": testUserdb})
+	dir := directory(t, map[string]string{"userdb": testUserdb})
 	ask := func(request string) (status int, answer string) {
 		l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 		if err != nil {
@@ -193,19 +193,19 @@ func TestDebugLogin(t *testing.T) {
 	}
 }
 
-func TestFirstFolder(t *testing.T) {
+func TestFirstDirectory(t *testing.T) {
 	dir := t.TempDir()
-	for want, folders := range map[string][]string{
+	for want, directories := range map[string][]string{
 		dir: {"/nonexistent", dir, "/"}, "/nonexistent": {"/nonexistent", "/nonexistent2"}, "/": {"/", dir},
 	} {
-		if got := firstFolder(folders); got != want {
-			t.Errorf("firstFolder(%q) = %s", folders, got)
+		if got := firstDirectory(directories); got != want {
+			t.Errorf("firstDirectory(%q) = %s", directories, got)
 		}
 	}
 }
 
 func TestRootOnly(t *testing.T) {
-	dir := folder(t, map[string]string{"authdaemonrc": "", "authmysqlrc": "", "userdb": "", "userdb.dat": ""})
+	dir := directory(t, map[string]string{"authdaemonrc": "", "authmysqlrc": "", "userdb": "", "userdb.dat": ""})
 	id := &systemUser{name: "x", uid: 12345, gid: 12346, groups: []int{12346, 12347}}
 	set := func(name string, mode os.FileMode, uid, gid int) {
 		t.Helper()

@@ -19,7 +19,7 @@ import (
 // setup is what a module may need to know.
 type setup struct {
 	// directory holds the configuration files.
-	folder string
+	directory string
 	// oneShot: the process answers one request.
 	oneShot bool
 	// conns is the number of connections to each database: as many as Courier has with the same setting of
@@ -31,7 +31,7 @@ type setup struct {
 
 // same tells whether modules opened with the one and the other do the same.
 func (s setup) same(o setup) bool {
-	return s.folder == o.folder && s.oneShot == o.oneShot && s.conns == o.conns &&
+	return s.directory == o.directory && s.oneShot == o.oneShot && s.conns == o.conns &&
 		maps.Equal(s.ldapTLS, o.ldapTLS)
 }
 
@@ -40,20 +40,20 @@ func openers() map[string]func(setup) (authlib.Module, error) {
 	return map[string]func(setup) (authlib.Module, error){
 		"authuserdb": func(s setup) (authlib.Module, error) {
 			return userdb.New(userdb.Config{
-				Path:    filepath.Join(s.folder, "userdb"),
+				Path:    filepath.Join(s.directory, "userdb"),
 				OneShot: s.oneShot,
 				Log:     func(line string) { s.log.warnf("%s", line) },
 			}), nil
 		},
 		"authmysql": func(s setup) (authlib.Module, error) {
-			return mysql.New(filepath.Join(s.folder, "authmysqlrc"), s.conns, s.log.warnf), nil
+			return mysql.New(filepath.Join(s.directory, "authmysqlrc"), s.conns, s.log.warnf), nil
 		},
 		"authpgsql": func(s setup) (authlib.Module, error) {
-			return pgsql.New(filepath.Join(s.folder, "authpgsqlrc"), s.conns, s.log.warnf), nil
+			return pgsql.New(filepath.Join(s.directory, "authpgsqlrc"), s.conns, s.log.warnf), nil
 		},
 		"authldap": func(s setup) (authlib.Module, error) {
 			env := func(name string) string { return s.ldapTLS[name] }
-			return ldap.New(filepath.Join(s.folder, "authldaprc"), s.conns, env, s.log.warnf), nil
+			return ldap.New(filepath.Join(s.directory, "authldaprc"), s.conns, env, s.log.warnf), nil
 		},
 	}
 }

@@ -30,13 +30,13 @@ func TestMisspelt(t *testing.T) {
 		count := strings.Count(text, "\n")
 		prefix := strings.ToUpper(strings.TrimPrefix(module, "auth")) + "_"
 		text += prefix + "TIMEOT 3\n" + prefix + "PORTT 4\n" + prefix + "CRYPTWP x\n"
-		dir := folder(t, map[string]string{module + "rc": text})
+		dir := directory(t, map[string]string{module + "rc": text})
 		log := new(lines)
 		s, err := parseRC("rc", "authmodulelist="+module)
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := newAsker(s, setup{folder: dir, conns: 1, log: &logger{out: log}}, nil, time.Now)
+		a := newAsker(s, setup{directory: dir, conns: 1, log: &logger{out: log}}, nil, time.Now)
 		a.close(nil)
 		for line := range strings.Lines(log.String()) {
 			if !strings.Contains(line, "meant?") {

@@ -42,7 +42,7 @@ type settings struct {
 	// daemons is the number of workers that Courier would start; here it scales the limits, see slotsPerDaemon.
 	daemons int
 	// directory of the socket (authdaemonvar).
-	folder string
+	directory string
 	// debug is DEBUG_LOGIN: 1 = steps, 2 = passwords too.
 	debug int
 	// defaults are merged under the options of each account (DEFAULTOPTIONS).
@@ -67,8 +67,8 @@ type settings struct {
 }
 
 // readRC reads authdaemonrc in a directory. A file that is not there stands for the defaults.
-func readRC(folder string) (*settings, error) {
-	path := filepath.Join(folder, "authdaemonrc")
+func readRC(directory string) (*settings, error) {
+	path := filepath.Join(directory, "authdaemonrc")
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return parseRC(path, "")
@@ -108,7 +108,7 @@ func isRead(name string) bool {
 // [shellfile.Assignment]. Of two settings of a name the last counts. A value that cannot be used is an error
 // that names line and setting.
 func parseRC(path, text string) (*settings, error) {
-	s := &settings{modules: []string{defaultModules}, daemons: defaultDaemons, folder: defaultVar,
+	s := &settings{modules: []string{defaultModules}, daemons: defaultDaemons, directory: defaultVar,
 		connections: defaultConnections, idle: defaultIdle * time.Second,
 		ldapTLS: make(map[string]string)}
 	values := make(map[string]string)
@@ -155,7 +155,7 @@ func (s *settings) set(name, value string) (warning string, err error) {
 	case "daemons":
 		s.daemons, err = count(value, 1, maxDaemons)
 	case "authdaemonvar":
-		s.folder = value
+		s.directory = value
 		if !filepath.IsAbs(value) {
 			err = errors.New("not an absolute path")
 		}

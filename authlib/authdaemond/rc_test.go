@@ -10,7 +10,7 @@ import (
 )
 
 func TestParseRC(t *testing.T) {
-	defaults := settings{modules: []string{"authuserdb"}, daemons: 5, folder: "/run/courier/authdaemon",
+	defaults := settings{modules: []string{"authuserdb"}, daemons: 5, directory: "/run/courier/authdaemon",
 		connections: 1024, idle: 300 * time.Second}
 	show := func(s *settings) string { return fmt.Sprintf("%+v", *s) }
 	for _, test := range []struct {
@@ -29,7 +29,7 @@ func TestParseRC(t *testing.T) {
 			func(s *settings) { s.connections, s.idle = 7, 5*time.Second }},
 		// The last counts, the opposite of the auth*rc files.
 		{"daemons=7\ndaemons=9\n", func(s *settings) { s.daemons = 9 }},
-		{"authdaemonvar=/x\nDEBUG_LOGIN=2\n", func(s *settings) { s.folder, s.debug = "/x", 2 }},
+		{"authdaemonvar=/x\nDEBUG_LOGIN=2\n", func(s *settings) { s.directory, s.debug = "/x", 2 }},
 		{"DEBUG_LOGIN=yes\n", func(s *settings) { s.debug = 1 }},
 		{"DEBUG_LOGIN=\n", func(*settings) {}},
 		{"DEFAULTOPTIONS=\"a=b,c=d e\"\n", func(s *settings) { s.defaults = "a=b,c=d e" }},
@@ -112,7 +112,7 @@ func TestSampleRC(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What the package's installations have that others have not asked for.
-	d.folder = "/run/mailproxy/authdaemon"
+	d.directory = "/run/mailproxy/authdaemon"
 	d.verifyTTL = time.Hour
 	if got, want := fmt.Sprintf("%+v", *s), fmt.Sprintf("%+v", *d); got != want {
 		t.Errorf("etc/authdaemonrc:\n got %s\nwant %s", got, want)
@@ -140,7 +140,7 @@ func TestReadRC(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := readRC(dir); err == nil {
-		t.Error("a folder was read")
+		t.Error("a directory was read")
 	}
 }
 
@@ -152,7 +152,7 @@ func FuzzParseRC(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if s.daemons < 1 || s.daemons > maxDaemons || !filepath.IsAbs(s.folder) || s.cacheTTL < 0 {
+		if s.daemons < 1 || s.daemons > maxDaemons || !filepath.IsAbs(s.directory) || s.cacheTTL < 0 {
 			t.Errorf("%+v", s)
 		}
 		again, err := parseRC("rc", text+"\ndaemons=17\nauthmodulelist=\"x y\"\n")

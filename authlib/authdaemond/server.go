@@ -131,8 +131,8 @@ func (s *server) hold() *generation {
 	return s.now
 }
 
-// serve accepts connections until ctx ends, which it then returns nil for, and has talk speak to each that may
-// ask. Requests under way go on: see drain.
+// serve accepts connections until ctx ends, which it then returns nil for, and has talk speak to each that
+// may ask. Requests under way go on: see drain.
 func (s *server) serve(ctx context.Context, l *net.UnixListener, talk func(context.Context, *client)) error {
 	defer context.AfterFunc(ctx, func() { _ = l.SetDeadline(time.Unix(1, 0)) })()
 	var pause acceptPause

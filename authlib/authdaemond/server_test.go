@@ -369,7 +369,7 @@ func TestListen(t *testing.T) {
 		}
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o750 {
-		t.Errorf("folder: %v, %v", info.Mode(), err)
+		t.Errorf("directory: %v, %v", info.Mode(), err)
 	}
 	if err := (&sockets{}).listen(dir, nil); !errors.Is(err, unixsocket.ErrInUse) {
 		t.Errorf("second daemon: %v", err)

@@ -78,7 +78,7 @@ func (id *systemUser) canRead(info fs.FileInfo) bool {
 // the user could not read again when it changes; "" if there is none. Debian's rc files belong to group
 // courier, and pass. userdb is written by root's tools, root's alone, and new with every change: where that
 // module is used, root it is, as with Courier.
-func rootOnly(id *systemUser, folder string, modules []string) string {
+func rootOnly(id *systemUser, directory string, modules []string) string {
 	files := []string{"authdaemonrc"}
 	for _, m := range modules {
 		switch m {
@@ -89,7 +89,7 @@ func rootOnly(id *systemUser, folder string, modules []string) string {
 		}
 	}
 	for _, name := range files {
-		path := filepath.Join(folder, name)
+		path := filepath.Join(directory, name)
 		info, err := os.Stat(path)
 		if err == nil && !id.canRead(info) {
 			return path

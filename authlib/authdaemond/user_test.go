@@ -8,7 +8,7 @@ import (
 // TestUnknownUser: an administrator whose users come from elsewhere reads where names are looked up.
 func TestUnknownUser(t *testing.T) {
 	const name = "no-such-user"
-	dir := folder(t, nil)
+	dir := directory(t, nil)
 	if _, err := findUser(name); err == nil || !strings.Contains(err.Error(), "/etc/passwd only") {
 		t.Errorf("-user: %v", err)
 	}

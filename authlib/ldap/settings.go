@@ -230,8 +230,8 @@ func tlsConfig(env func(name string) string, warnf func(format string, args ...a
 	if file := env("LDAPTLS_CACERT"); file != "" {
 		files = append(files, file)
 	}
-	if folder := env("LDAPTLS_CACERTDIR"); folder != "" {
-		more, err := filepath.Glob(filepath.Join(folder, "*"))
+	if directory := env("LDAPTLS_CACERTDIR"); directory != "" {
+		more, err := filepath.Glob(filepath.Join(directory, "*"))
 		if err != nil {
 			return nil, fmt.Errorf("LDAPTLS_CACERTDIR: %w", err)
 		}

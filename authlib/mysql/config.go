@@ -92,8 +92,8 @@ func tlsConfig(
 	server string,
 	warnf func(format string, args ...any),
 ) (*tls.Config, error) {
-	file, folder := s.Get("MYSQL_SSL_CACERT"), s.Get("MYSQL_SSL_CAPATH")
-	if file == "" && folder == "" {
+	file, directory := s.Get("MYSQL_SSL_CACERT"), s.Get("MYSQL_SSL_CAPATH")
+	if file == "" && directory == "" {
 		return nil, nil
 	}
 	roots := x509.NewCertPool()
@@ -101,8 +101,8 @@ func tlsConfig(
 	if file != "" {
 		files = append(files, file)
 	}
-	if folder != "" {
-		more, err := filepath.Glob(filepath.Join(folder, "*"))
+	if directory != "" {
+		more, err := filepath.Glob(filepath.Join(directory, "*"))
 		if err != nil {
 			return nil, fmt.Errorf("MYSQL_SSL_CAPATH: %w", err)
 		}

@@ -157,7 +157,8 @@ var ErrValue = errors.New("the value cannot stand where the query wants it")
 // Fixed returns the statement, when it is the same for all values and can be prepared once.
 func (q *Query) Fixed() (string, bool) { return q.fixed, q.fixed != "" }
 
-// SQL returns the statement for these values, and the parameters, strings, that go with it. The error is [ErrValue].
+// SQL returns the statement for these values, and the parameters, strings, that go with it. The error is
+// [ErrValue].
 func (q *Query) SQL(v *Values) (text string, params []any, err error) {
 	params = make([]any, len(q.params))
 	for i, p := range q.params {

@@ -113,7 +113,7 @@ type state struct{ text, main, shadow stamp }
 
 // stateOf looks at the files. The stamp of a directory is that of its youngest file, with the sum of the
 // sizes and inodes.
-func stateOf(path string) (s state, folder bool, err error) {
+func stateOf(path string) (s state, directory bool, err error) {
 	var errs [3]error
 	var info fs.FileInfo
 	s.text, info, errs[0] = stampOf(path)

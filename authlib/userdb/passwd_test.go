@@ -121,7 +121,7 @@ func TestChangePasswordDat(t *testing.T) {
 	_ = path
 }
 
-func TestChangePasswordFolder(t *testing.T) {
+func TestChangePasswordDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "userdb")
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)

@@ -241,7 +241,7 @@ func (m *Module) open() (src source, release func(), err error) {
 	if m.source != nil && m.fresh(now) {
 		return m.hold()
 	}
-	s, folder, err := stateOf(m.config.Path)
+	s, directory, err := stateOf(m.config.Path)
 	var fresh source
 	switch {
 	case err != nil:
@@ -273,7 +273,7 @@ func (m *Module) open() (src source, release func(), err error) {
 		m.config.Log("userdb: read again")
 	}
 	m.swap(fresh, s)
-	m.lookAgain(now, folder)
+	m.lookAgain(now, directory)
 	return m.hold()
 }
 
@@ -282,18 +282,18 @@ func (m *Module) fresh(now time.Time) bool {
 	if int64(now.Sub(m.born)) < m.quiet.Load() {
 		return true
 	}
-	s, folder, err := stateOf(m.config.Path)
+	s, directory, err := stateOf(m.config.Path)
 	if err != nil || s != m.state {
 		return false
 	}
-	m.lookAgain(now, folder)
+	m.lookAgain(now, directory)
 	return true
 }
 
 // lookAgain says when to look at the files again.
-func (m *Module) lookAgain(now time.Time, folder bool) {
+func (m *Module) lookAgain(now time.Time, directory bool) {
 	wait := busyTime
-	if folder {
+	if directory {
 		wait = quietTime
 	}
 	m.quiet.Store(int64(now.Sub(m.born) + wait))

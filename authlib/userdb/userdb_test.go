@@ -321,18 +321,18 @@ func TestFiles(t *testing.T) {
 	for _, module := range []*Module{m, New(Config{Path: path, OneShot: true})} {
 		for user, want := range map[string]string{"a": "refused", "b": "1/1 ", "c": "1/1 ", "d": "refused"} {
 			if got := login(module, "imap", user, "secret"); !strings.HasPrefix(got, want) {
-				t.Errorf("folder, %s: %s", user, got)
+				t.Errorf("directory, %s: %s", user, got)
 			}
 		}
 	}
 	if got := login(m, "imap", "c", "secret"); !strings.HasSuffix(got, "clear=secret ") {
-		t.Errorf("folder, CRLF: %q", got)
+		t.Errorf("directory, CRLF: %q", got)
 	}
 	// Of another size: within one tick of the kernel's clock nothing else tells the files apart.
 	write(path+"/sub/c", "another\t"+account+"\n", 0o600)
 	clock.Add(int64(quietTime))
 	if got := login(m, "imap", "another", "secret"); !strings.HasPrefix(got, "1/1 ") {
-		t.Errorf("changed file in a folder: %s", got)
+		t.Errorf("changed file in a directory: %s", got)
 	}
 }
 

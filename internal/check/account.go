@@ -27,8 +27,8 @@ func (c *Check) noAnswer(ctx context.Context, user string, err error) {
 	r := c.Report
 	r.fail("auth", "%v", err)
 	words := []string{"authdaemond"}
-	if folder := c.Server.Config.AuthFolder; folder != "" {
-		words = append(words, "-config", folder)
+	if directory := c.Server.Config.AuthDirectory; directory != "" {
+		words = append(words, "-config", directory)
 	}
 	words = append(words, "test", "-s", c.Server.Protocol.Service)
 	if strings.HasPrefix(user, "-") {

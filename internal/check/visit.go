@@ -224,7 +224,7 @@ func (c *Check) here(account *authlib.Account) {
 func isDir(path string) error {
 	st, err := os.Stat(path)
 	if err == nil && !st.IsDir() {
-		err = fmt.Errorf("%s is not a folder", path)
+		err = fmt.Errorf("%s is not a directory", path)
 	}
 	return err
 }

@@ -67,9 +67,9 @@ type Config struct {
 	// AuthUsers (AUTHDAEMON_USER) may listen on AuthSocket besides root; empty = the package's user, and
 	// Courier's where the socket is Courier's. Whoever else could would be told passwords.
 	AuthUsers []string
-	// AuthFolder (AUTHDAEMON_CONFIG) is the directory where that program finds authdaemonrc and the
+	// AuthDirectory (AUTHDAEMON_CONFIG) is the directory where that program finds authdaemonrc and the
 	// databases' files; empty = its own default.
-	AuthFolder string
+	AuthDirectory string
 	// AuthConnect, AuthWrite and AuthRead (TIMEOUT_SOCK 10 s, TIMEOUT_WRITE 10 s, TIMEOUT_READ 30 s) are
 	// towards it.
 	AuthConnect, AuthWrite, AuthRead time.Duration

@@ -111,7 +111,7 @@ func TestEverySetting(t *testing.T) {
 		"AUTHDAEMON_USER=a,b":                  func(c *Config) { c.AuthUsers = []string{"a", "b"} },
 		"RELAY_USER=c":                         func(c *Config) { c.RelaydUsers = []string{"c"} },
 		"AUTHDAEMON_PROGRAM=/p":                func(c *Config) { c.AuthProgram = "/p" },
-		"AUTHDAEMON_CONFIG=/c":                 func(c *Config) { c.AuthFolder = "/c" },
+		"AUTHDAEMON_CONFIG=/c":                 func(c *Config) { c.AuthDirectory = "/c" },
 		"TIMEOUT_SOCK=3":                       func(c *Config) { c.AuthConnect = 3 * second },
 		"TIMEOUT_WRITE=4":                      func(c *Config) { c.AuthWrite = 4 * second },
 		"TIMEOUT_READ=5":                       func(c *Config) { c.AuthRead = 5 * second },

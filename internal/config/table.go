@@ -155,7 +155,7 @@ func accounts() []Setting {
 			func(c *Config) *string { return &c.AuthSocket }),
 		users("AUTHDAEMON_USER", "", func(c *Config) *[]string { return &c.AuthUsers }),
 		text("AUTHDAEMON_PROGRAM", "", func(c *Config) *string { return &c.AuthProgram }),
-		text("AUTHDAEMON_CONFIG", "", func(c *Config) *string { return &c.AuthFolder }),
+		text("AUTHDAEMON_CONFIG", "", func(c *Config) *string { return &c.AuthDirectory }),
 		seconds("TIMEOUT_SOCK", "10", 1, func(c *Config) *time.Duration { return &c.AuthConnect }),
 		seconds("TIMEOUT_WRITE", "10", 1, func(c *Config) *time.Duration { return &c.AuthWrite }),
 		seconds("TIMEOUT_READ", "30", 1, func(c *Config) *time.Duration { return &c.AuthRead }),

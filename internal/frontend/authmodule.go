@@ -25,8 +25,8 @@ func NewAuth(settings *config.Config, stderr *os.File) *authlib.Client {
 			return nil, authlib.ErrNoProgram
 		}
 		starter := &authlib.Starter{Program: program, Environ: settings.Environ(), Stderr: stderr}
-		if settings.AuthFolder != "" {
-			starter.Args = []string{"-config", settings.AuthFolder}
+		if settings.AuthDirectory != "" {
+			starter.Args = []string{"-config", settings.AuthDirectory}
 		}
 		return starter.Start(ctx)
 	}

@@ -151,7 +151,7 @@ func isOurs(work *os.Root) error {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || int(st.Uid) != os.Geteuid() || info.Mode().Perm() != 0o700 {
-		return errors.New("somebody has replaced the folder in which it is made")
+		return errors.New("somebody has replaced the directory in which it is made")
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func copyTree(from string, root *os.Root, to string, uid, gid int) error {
 		}
 		return root.Lchown(to, uid, gid)
 	default:
-		return fmt.Errorf("%s is neither a file, a folder nor a link", from)
+		return fmt.Errorf("%s is neither a file, a directory nor a link", from)
 	}
 	// Changing the owner clears set-id bits, so the mode comes after it.
 	if err := root.Lchown(to, uid, gid); err != nil {

@@ -37,8 +37,8 @@ type Loop struct {
 	Prefix string
 }
 
-// Wait returns when the service is to end, with the end of ctx too: next is the process that has replaced this
-// one, or nil.
+// Wait returns when the service is to end, with the end of ctx too: next is the process that has replaced
+// this one, or nil.
 func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
 	type outcome struct {
 		next *Next

@@ -365,8 +365,8 @@ func TestOpenRefuses(t *testing.T) {
 		"hard link": func(path string) error {
 			return firstError(os.WriteFile(path+"2", nil, 0o600), os.Link(path+"2", path))
 		},
-		"folder": func(path string) error { return os.Mkdir(path, 0o700) },
-		"pipe":   func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"pipe":      func(path string) error { return unix.Mkfifo(path, 0o600) },
 		"text": func(path string) error {
 			return os.WriteFile(path, []byte("garbage that is no table"),
 				0o600)
@@ -424,7 +424,7 @@ func TestInspect(t *testing.T) {
 		t.Error("a table was made")
 	}
 	if err := Inspect(filepath.Join(dir, "none", "table")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("no folder: %v", err)
+		t.Errorf("no directory: %v", err)
 	}
 }
 

@@ -40,7 +40,7 @@ func TestMailhostCertificate(t *testing.T) {
 		{"unknown CA", other, "mail.example", "PEER", trust, false},
 		{"system roots", good, "mail.example", "PEER", "", false},
 		{"no verification", other, "evil.example", "NONE", trust, true},
-		{"folder", good, "mail.example", "PEER", dir, true},
+		{"directory", good, "mail.example", "PEER", dir, true},
 	} {
 		cfg, err := NewClient(config.MailhostTLS{Verify: c.verify, TrustCerts: c.trust}, c.host)
 		if err != nil {

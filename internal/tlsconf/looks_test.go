@@ -129,9 +129,9 @@ func TestFaults(t *testing.T) {
 	r.opts.TLS.CertFile += " " + second
 	other := r.ca.Issue(t, testcert.Spec{Name: "other.example"})
 	for name, fault := range map[string]func() error{
-		"vanished": func() error { return os.Remove(second) },
-		"link":     func() error { return errors.Join(os.Remove(second), os.Symlink(second, second)) },
-		"folder":   func() error { return errors.Join(os.Remove(second), os.Mkdir(second, 0o700)) },
+		"vanished":  func() error { return os.Remove(second) },
+		"link":      func() error { return errors.Join(os.Remove(second), os.Symlink(second, second)) },
+		"directory": func() error { return errors.Join(os.Remove(second), os.Mkdir(second, 0o700)) },
 		"half written": func() error {
 			whole := renew()
 			return os.WriteFile(second, whole[:len(whole)-30], 0o600)

@@ -191,9 +191,9 @@ func TestOpenKeyFileWarns(t *testing.T) {
 func TestClientCertificates(t *testing.T) {
 	f := newFixture(t)
 	trust := testcert.Write(t, filepath.Join(f.dir, "ca.pem"), f.ca.CertPEM())
-	folder := filepath.Join(f.dir, "certs")
-	os.Mkdir(folder, 0o700)
-	testcert.Write(t, filepath.Join(folder, "0123abcd.0"), f.ca.CertPEM())
+	directory := filepath.Join(f.dir, "certs")
+	os.Mkdir(directory, 0o700)
+	testcert.Write(t, filepath.Join(directory, "0123abcd.0"), f.ca.CertPEM())
 	spec := testcert.Spec{Name: "Hans Müller", Email: "hans@example.com", AltMail: "alt@example.com"}
 	good, other := f.ca.Issue(t, spec), testcert.CA(t, "Other").Issue(t, spec)
 	spec.Age = time.Hour
@@ -205,7 +205,7 @@ func TestClientCertificates(t *testing.T) {
 		ok    bool
 	}{
 		{"NONE", trust, nil, true}, {"NONE", "/nonexistent", other, true},
-		{"PEER", trust, nil, true}, {"PEER", trust, good, true}, {"PEER", folder, good, true}, {"PEER", trust,
+		{"PEER", trust, nil, true}, {"PEER", trust, good, true}, {"PEER", directory, good, true}, {"PEER", trust,
 			other, false}, {"PEER", trust, expired, false},
 		{"REQUIREPEER", trust, nil, false}, {"REQUIREPEER", trust, good, true}, {"REQUIREPEER", trust, expired,
 			false},

@@ -144,7 +144,7 @@ func TestTicketKeysRefused(t *testing.T) {
 		}
 		var said string
 		keys, err := loadTicketKeys(path, now, func(f string, a ...any) { said += fmt.Sprintf(f, a...) })
-		if name == "regular" { // a folder cannot be replaced by rename
+		if name == "regular" { // a directory cannot be replaced by rename
 			if err == nil {
 				t.Errorf("%s: accepted", name)
 			}

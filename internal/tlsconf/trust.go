@@ -59,7 +59,7 @@ func loadTrust(path string) (*x509.CertPool, error) {
 		data, _, err := smallfile.Read(file, maxTrust)
 		switch {
 		case err != nil && st.IsDir():
-			continue // a folder's dangling links and sub-folders
+			continue // a directory's dangling links and subdirectories
 		case err != nil:
 			return nil, err
 		}

@@ -36,7 +36,7 @@ func TestOptions(t *testing.T) {
 		t.Errorf("no file: %+v, %v", c, err)
 	}
 	if _, err := parse([]string{"relayd", "-options", filepath.Dir(path)}, io.Discard); err == nil {
-		t.Error("a folder is no file of options")
+		t.Error("a directory is no file of options")
 	}
 	// The restart has the arguments as they were given, and reads the file anew.
 	c, err := parse([]string{"relayd", "-options", path, "version"}, io.Discard)

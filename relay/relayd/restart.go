@@ -25,7 +25,8 @@ const pauseTime = 3 * time.Second
 // connections change hands as descriptors, with the bytes that are held and the keys of TLS. A session
 // leaves this process when the new one has said that it serves it; when anything fails, everything goes on
 // here. The end of ctx is such a failure.
-func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (*successor.Next, error) {
+func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (*successor.Next,
+	error) {
 	defer s.reserve.Fill()
 	child, c, err := s.spawn(in, getenv)
 	if err != nil {

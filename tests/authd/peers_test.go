@@ -47,8 +47,8 @@ print(answer.decode())
 func TestWhoIsAnswered(t *testing.T) {
 	ann(t, "authuserdb", nil)
 	for _, test := range []struct {
-		name, folder, allow, group string
-		answered                   bool
+		name, directory, allow, group string
+		answered                      bool
 	}{
 		{"Courier's path, its group", "", "", "courier", true},
 		{"Courier's path, nobody", "", "", "", false},
@@ -61,8 +61,8 @@ func TestWhoIsAnswered(t *testing.T) {
 		{"own path, others allowed", "run", "daemon,@courier", "", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			folder, socket := "/etc/courier", harness.CourierAuthSocket
-			if test.folder != "" {
+			directory, socket := "/etc/courier", harness.CourierAuthSocket
+			if test.directory != "" {
 				dir := harness.Dir(t)
 				if err := os.Chmod(dir, 0o755); err != nil {
 					t.Fatal(err)
@@ -73,7 +73,8 @@ func TestWhoIsAnswered(t *testing.T) {
 				harness.Authdaemonrc(t, "authuserdb", nil)
 			}
 			os.Remove(socket)
-			p := harness.Start(t, exec.Command(harness.Bin(t, "authdaemond"), "-config", folder, "-allow", test.allow))
+			p := harness.Start(t, exec.Command(harness.Bin(t, "authdaemond"), "-config", directory, "-allow",
+				test.allow))
 			p.Log.Wait(t, "INFO: authdaemond .*socket "+socket)
 			if err := os.Chmod(filepath.Dir(socket), 0o755); err != nil {
 				t.Fatal(err)

@@ -34,26 +34,27 @@ func TestBannable(t *testing.T) {
 	}
 	for i, d := range oddDatabases(t, "127.0.19") {
 		t.Run(d.module, func(t *testing.T) {
-			c, _, folder := d.start(t, d.base)
-			refuseLogins(t, c, folder, fmt.Sprintf("127.0.19.%d", 10+i), append(own[d.module], common...))
+			c, _, directory := d.start(t, d.base)
+			refuseLogins(t, c, directory, fmt.Sprintf("127.0.19.%d", 10+i), append(own[d.module], common...))
 		})
 	}
 	t.Run("authuserdb", func(t *testing.T) {
-		c, _, folder := oddUserdb(t)
+		c, _, directory := oddUserdb(t)
 		blanks := refusedLogin{"blanks@example.com", oddPassword, false}
-		refuseLogins(t, c, folder, "127.0.19.20", append([]refusedLogin{blanks}, common...))
+		refuseLogins(t, c, directory, "127.0.19.20", append([]refusedLogin{blanks}, common...))
 	})
 }
 
-// refuseLogins tries the logins through front ends on addr that ask the daemon in folder: a process for each
-// connection by Courier's words, a resident one on the second socket, which tells a refusal from a failure.
-func refuseLogins(t *testing.T, c *authlib.Client, folder, addr string, list []refusedLogin) {
+// refuseLogins tries the logins through front ends on addr that ask the daemon in directory: a process for
+// each connection by Courier's words, a resident one on the second socket, which tells a refusal from a
+// failure.
+func refuseLogins(t *testing.T, c *authlib.Client, directory, addr string, list []refusedLogin) {
 	t.Helper()
 	// The account whose wrong password is tried is there.
 	want(t, c, question{"login", "imap", "fine@example.com", oddPassword}, `home="/h"`)
 	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		p := m.Start(t, harness.ProxyOptions{Addr: addr,
-			Env: harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(folder, "socket")}})
+			Env: harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(directory, "socket")}})
 		refuseEach(t, p, addr, list)
 	})
 }

@@ -40,10 +40,10 @@ func BenchmarkModules(b *testing.B) {
 			})
 		})
 		m.Close()
-		folder := harness.Dir(b)
-		s.write(b, filepath.Join(folder, etc))
-		ours := runDaemon(b, harness.PlainBin(b, "authdaemond"), folder, name, nil)
-		oc := &authlib.Client{Socket: filepath.Join(folder, "socket")}
+		directory := harness.Dir(b)
+		s.write(b, filepath.Join(directory, etc))
+		ours := runDaemon(b, harness.PlainBin(b, "authdaemond"), directory, name, nil)
+		oc := &authlib.Client{Socket: filepath.Join(directory, "socket")}
 		b.Run(name+"/daemon", func(b *testing.B) {
 			load(b, func() []int { return []int{ours.Cmd.Process.Pid} },
 				func() error { _, err := oc.Authenticate(context.Background(), req); return err })

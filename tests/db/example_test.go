@@ -78,8 +78,8 @@ func TestSamples(t *testing.T) {
 func (p *pair) write(t *testing.T, rc string) {
 	t.Helper()
 	p.clock = p.clock.Add(2 * time.Second)
-	for _, folder := range []string{"/etc/courier", p.folder} {
-		path := filepath.Join(folder, p.module+"rc")
+	for _, directory := range []string{"/etc/courier", p.directory} {
+		path := filepath.Join(directory, p.module+"rc")
 		err := os.WriteFile(path, []byte(rc), 0o600)
 		if err == nil {
 			err = os.Chtimes(path, p.clock, p.clock) // Courier's sees a change by the second

@@ -50,11 +50,11 @@ func TestInjection(t *testing.T) {
 	const columns = "SELECT id, crypt, clear, uid, gid, home FROM passwd WHERE "
 	const change = "UPDATE passwd SET clear='$(newpass)' WHERE id='$(local_part)@$(domain)'"
 	for _, d := range databases(t, "127.0.6") {
-		folder := harness.Dir(t)
-		d.base.write(t, filepath.Join(folder, d.module+"rc"))
-		runDaemon(t, harness.PlainBin(t, "authdaemond"), folder, d.module,
+		directory := harness.Dir(t)
+		d.base.write(t, filepath.Join(directory, d.module+"rc"))
+		runDaemon(t, harness.PlainBin(t, "authdaemond"), directory, d.module,
 			nil) // thousands of questions, one after the other
-		c := &authlib.Client{Socket: filepath.Join(folder, "socket")}
+		c := &authlib.Client{Socket: filepath.Join(directory, "socket")}
 		templates := map[string]settings{"generated": {}}
 		sql := func(prefix string, list map[string]string) {
 			for name, where := range list {
@@ -98,7 +98,7 @@ func TestInjection(t *testing.T) {
 		}
 		for name, changes := range templates {
 			t.Run(d.module+"/"+name, func(t *testing.T) {
-				reload(t, d.base.with(changes), folder+"/"+d.module+"rc")
+				reload(t, d.base.with(changes), directory+"/"+d.module+"rc")
 				if name != "bind" && name != "emailmap" && name != "default domain" {
 					if got := ask(c, question{"login", "imap", "clear@example.com", "clear secret"}); !strings.Contains(got,
 						`address="clear@example.com"`) {
@@ -108,7 +108,7 @@ func TestInjection(t *testing.T) {
 				attack(t, c, false)
 			})
 		}
-		reload(t, d.base, folder+"/"+d.module+"rc")
+		reload(t, d.base, directory+"/"+d.module+"rc")
 		for _, a := range accounts(t) {
 			if d.module == "authldap" && (a.login == "both@example.com" || strings.ContainsAny(a.login, "ü日")) {
 				continue // the clear attribute decides; slapd's mail attribute is ASCII

@@ -32,8 +32,8 @@ func TestLoginLowercase(t *testing.T) {
 	folded := pgsqlSettings(pg).with(settings{"PGSQL_LOGIN_FIELD": "lower(id)"})
 
 	socket := func(d database) string {
-		_, _, folder := d.start(t, d.base)
-		return filepath.Join(folder, "socket")
+		_, _, directory := d.start(t, d.base)
+		return filepath.Join(directory, "socket")
 	}
 	for i, c := range []struct {
 		name, socket string

@@ -43,10 +43,10 @@ func databases(t testing.TB, net string) []database {
 // start starts our daemon for the database.
 func (d *database) start(t testing.TB, s settings) (*authlib.Client, *harness.Process, string) {
 	t.Helper()
-	folder := harness.Dir(t)
-	s.write(t, filepath.Join(folder, d.module+"rc"))
-	p := ourDaemon(t, folder, d.module, d.Env)
-	return &authlib.Client{Socket: filepath.Join(folder, "socket")}, p, folder
+	directory := harness.Dir(t)
+	s.write(t, filepath.Join(directory, d.module+"rc"))
+	p := ourDaemon(t, directory, d.module, d.Env)
+	return &authlib.Client{Socket: filepath.Join(directory, "socket")}, p, directory
 }
 
 var login = question{"login", "imap", "bench@example.com", "both secret"}

@@ -21,40 +21,41 @@ type pair struct {
 	module        string
 	courier, ours *authlib.Client
 	daemon        *harness.Process // ours
-	folder        string           // its configuration
+	directory     string           // its configuration
 	clock         time.Time        // of the settings files
 }
 
 // newPair starts both. env are settings of authdaemonrc, such as LDAPTLS_CACERT.
 func newPair(t testing.TB, module string, s settings, env harness.Env) *pair {
 	t.Helper()
-	p := &pair{module: module, folder: harness.Dir(t), clock: time.Now().Add(-time.Hour)}
+	p := &pair{module: module, directory: harness.Dir(t), clock: time.Now().Add(-time.Hour)}
 	p.set(t, s)
 	harness.CourierAuthdaemond(t, module, env)
 	p.courier = &authlib.Client{Socket: harness.CourierAuthSocket}
 	// Without the race detector, under which some hashes take a second. TestOutage and others have it.
-	p.daemon = runDaemon(t, harness.PlainBin(t, "authdaemond"), p.folder, module, env)
-	p.ours = &authlib.Client{Socket: filepath.Join(p.folder, "socket")}
+	p.daemon = runDaemon(t, harness.PlainBin(t, "authdaemond"), p.directory, module, env)
+	p.ours = &authlib.Client{Socket: filepath.Join(p.directory, "socket")}
 	return p
 }
 
 // ourDaemon starts our authdaemond with the configuration in directory, where its socket is, too.
-func ourDaemon(t testing.TB, folder, modules string, env harness.Env) *harness.Process {
+func ourDaemon(t testing.TB, directory, modules string, env harness.Env) *harness.Process {
 	t.Helper()
-	return runDaemon(t, harness.Bin(t, "authdaemond"), folder, modules, env)
+	return runDaemon(t, harness.Bin(t, "authdaemond"), directory, modules, env)
 }
 
-func runDaemon(t testing.TB, program, folder, modules string, env harness.Env) *harness.Process {
+func runDaemon(t testing.TB, program, directory, modules string, env harness.Env) *harness.Process {
 	t.Helper()
-	text := fmt.Sprintf("authmodulelist=%q\ndaemons=5\nauthdaemonvar=%s\n", modules, folder)
+	text := fmt.Sprintf("authmodulelist=%q\ndaemons=5\nauthdaemonvar=%s\n", modules, directory)
 	for name, value := range env {
 		text += fmt.Sprintf("%s=%q\n", name, value)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "authdaemonrc"), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(directory, "authdaemonrc"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := harness.Start(t, exec.Command(program, "-config", folder, "-user", "", "-allow", harness.ResidentUser))
-	socket := filepath.Join(folder, "socket")
+	d := harness.Start(t, exec.Command(program, "-config", directory, "-user", "", "-allow",
+		harness.ResidentUser))
+	socket := filepath.Join(directory, "socket")
 	if !harness.Eventually(func() bool {
 		_, err := (&authlib.Client{Socket: socket}).Lookup(context.Background(),
 			&authlib.LookupRequest{Module: "none", Service: "imap", User: "x"})
@@ -69,8 +70,8 @@ func runDaemon(t testing.TB, program, folder, modules string, env harness.Env) *
 func (p *pair) set(t testing.TB, s settings) {
 	t.Helper()
 	p.clock = p.clock.Add(2 * time.Second)
-	for _, folder := range []string{"/etc/courier", p.folder} {
-		path := s.write(t, filepath.Join(folder, p.module+"rc"))
+	for _, directory := range []string{"/etc/courier", p.directory} {
+		path := s.write(t, filepath.Join(directory, p.module+"rc"))
 		if err := os.Chtimes(path, p.clock, p.clock); err != nil {
 			t.Fatal(err)
 		}

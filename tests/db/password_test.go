@@ -29,8 +29,8 @@ func TestChangePassword(t *testing.T) {
 	t.Parallel()
 	const awkward = `n'ew\ "p%w $(domain) ü*)(`
 	for _, d := range databases(t, "127.0.7") {
-		c, _, folder := d.start(t, d.base)
-		file := folder + "/" + d.module + "rc"
+		c, _, directory := d.start(t, d.base)
+		file := directory + "/" + d.module + "rc"
 		prefix := map[string]string{"authpgsql": "PGSQL_", "authmysql": "MYSQL_"}[d.module]
 		// old and new are tried before and after.
 		expect := func(t *testing.T, user, old, new, want string) {

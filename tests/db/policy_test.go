@@ -42,7 +42,7 @@ func TestPasswordPolicy(t *testing.T) {
 			stopped("locked", "pwdAccountLockedTime: 000001010000Z\n") + stopped("fine", ""),
 	})
 	d := database{"authldap", dir, ldapSettings(dir), nil}
-	c, p, folder := d.start(t, d.base.with(settings{"LDAP_AUTHBIND": "yes", "LDAP_CLEARPW": "",
+	c, p, directory := d.start(t, d.base.with(settings{"LDAP_AUTHBIND": "yes", "LDAP_CLEARPW": "",
 		"LDAP_CRYPTPW": "", "LDAP_INITBIND": "off", "LDAP_BINDDN": "", "LDAP_BINDPW": ""}))
 	for _, test := range []struct {
 		user, password string
@@ -75,20 +75,20 @@ func TestPasswordPolicy(t *testing.T) {
 		if got := change(t, c, name, test.password, "new one"); got != "refused" {
 			t.Errorf("%s: change of password: %s", test.user, got)
 		}
-		cmd := exec.Command(harness.PlainBin(t, "authdaemond"), "-config", folder, "test", name, test.password)
+		cmd := exec.Command(harness.PlainBin(t, "authdaemond"), "-config", directory, "test", name, test.password)
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "Authentication FAILED: "+test.line) {
 			t.Errorf("authdaemond test: %v: %s", err, out)
 		}
 	}
-	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) { toldStopped(t, m, folder) })
+	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) { toldStopped(t, m, directory) })
 }
 
 // toldStopped has the front ends tell clients of accounts that a policy stops.
-func toldStopped(t *testing.T, m *harness.Mode, folder string) {
+func toldStopped(t *testing.T, m *harness.Mode, directory string) {
 	t.Helper()
 	const addr = "127.0.18.10"
-	socket := filepath.Join(folder, "socket")
+	socket := filepath.Join(directory, "socket")
 	p := m.Start(t, harness.ProxyOptions{Addr: addr, Env: harness.Env{"AUTHDAEMON_SOCKET": socket}})
 	imap, pop3 := p.Log("IMAP"), p.Log("POP3")
 	harness.Dialogue(t, addr+":143", "S~ \\* OK .*\n"+
@@ -127,8 +127,8 @@ access to * by dn.exact="cn=blind,dc=example,dc=com" none
 		return d.base.with(settings{"LDAP_BINDDN": "cn=" + name + ",dc=example,dc=com", "LDAP_BINDPW": "read",
 			"LDAP_CLEARPW": ""})
 	}
-	c, p, folder := d.start(t, as("blind"))
-	file := filepath.Join(folder, "authldaprc")
+	c, p, directory := d.start(t, as("blind"))
+	file := filepath.Join(directory, "authldaprc")
 	const down = `ERR: authldap: cannot answer, .*: authldap: search below "dc=example,dc=com": `
 	want(t, c, login, "temporary failure")
 	p.Log.WaitN(t, 1, down+`LDAP Result Code 32 "No Such Object"`)

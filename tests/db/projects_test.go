@@ -54,12 +54,12 @@ func TestProjects(t *testing.T) {
 				file = replaceLine(sample(t, name+"authpgsqlrc"), "PGSQL_CONNECTION",
 					`host=`+addr+` user=postgres dbname=mail password='pg\'secret'`)
 			}
-			folder := harness.Dir(t)
-			if err := os.WriteFile(filepath.Join(folder, test.module+"rc"), []byte(file), 0o600); err != nil {
+			directory := harness.Dir(t)
+			if err := os.WriteFile(filepath.Join(directory, test.module+"rc"), []byte(file), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			p := ourDaemon(t, folder, test.module, nil)
-			c := &authlib.Client{Socket: filepath.Join(folder, "socket")}
+			p := ourDaemon(t, directory, test.module, nil)
+			c := &authlib.Client{Socket: filepath.Join(directory, "socket")}
 			anna := question{"login", "imap", "anna@example.com", "secret"}
 			bert := question{"login", "imap", "Bert@example.com", "secret"}
 			want(t, c, anna, test.anna)
@@ -103,12 +103,12 @@ func TestPasswdFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := harness.Dir(t)
-	if err := os.WriteFile(filepath.Join(folder, "userdb"), out, 0o600); err != nil {
+	directory := harness.Dir(t)
+	if err := os.WriteFile(filepath.Join(directory, "userdb"), out, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ourDaemon(t, folder, "authuserdb", nil)
-	c := &authlib.Client{Socket: filepath.Join(folder, "socket")}
+	ourDaemon(t, directory, "authuserdb", nil)
+	c := &authlib.Client{Socket: filepath.Join(directory, "socket")}
 	for user, part := range map[string]string{
 		"anna@example.com": `uid=5000 gid=5000 home="/srv/mail/anna" address="anna@example.com"`,
 		"bert@example.com": `uid=5001 gid=5001 home="/srv/mail/bert@example.com" address="bert@example.com"`,

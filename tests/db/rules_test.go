@@ -33,10 +33,10 @@ func TestSettingsFile(t *testing.T) {
 	t.Parallel()
 	for _, d := range databases(t, "127.0.21") {
 		t.Run(d.module, func(t *testing.T) {
-			folder := harness.Dir(t)
-			path := filepath.Join(folder, d.module+"rc")
-			p := ourDaemon(t, folder, d.module, nil)
-			c := &authlib.Client{Socket: filepath.Join(folder, "socket")}
+			directory := harness.Dir(t)
+			path := filepath.Join(directory, d.module+"rc")
+			p := ourDaemon(t, directory, d.module, nil)
+			c := &authlib.Client{Socket: filepath.Join(directory, "socket")}
 			want(t, c, login, "temporary failure")
 			want(t, c, login, "temporary failure")
 			p.Log.WaitN(t, 1, d.module+`: .*no such file`)
@@ -90,7 +90,7 @@ func TestMistakesAreTemporary(t *testing.T) {
 			},
 			"authmysql": {"MYSQL_USER_TABLE": "nowhere"}, "authldap": {"LDAP_BINDPW": "wrong"},
 		}
-		c, p, folder := d.start(t, d.base.with(mistakes[d.module]))
+		c, p, directory := d.start(t, d.base.with(mistakes[d.module]))
 		for _, q := range []question{login, {"pre", "imap", "bench@example.com", ""},
 			{"cram-sha256", "pop3", "both@example.com", "other"}} {
 			want(t, c, q, "temporary failure")
@@ -107,7 +107,7 @@ func TestMistakesAreTemporary(t *testing.T) {
 		if len(lines) != max(mistaken[d.module], 1) || strings.Contains(strings.Join(lines, "\n"), "secret") {
 			t.Errorf("%s: log %q", d.module, lines)
 		}
-		reload(t, d.base, filepath.Join(folder, d.module+"rc"))
+		reload(t, d.base, filepath.Join(directory, d.module+"rc"))
 		want(t, c, login, "address=")
 		if n, err := count(t, c); err != nil || n < 20 {
 			t.Errorf("%s: %d accounts, %v", d.module, n, err)
@@ -134,7 +134,7 @@ func TestConnectionsEndedByServer(t *testing.T) {
 		want(t, c, login, "address=")
 	}
 	// MYSQL_PORT and MYSQL_OPT are optional here, and the other spelling of AUXOPTIONS_FIELD counts.
-	c, _, folder := my.start(
+	c, _, directory := my.start(
 		t,
 		my.base.with(
 			settings{
@@ -160,7 +160,7 @@ func TestConnectionsEndedByServer(t *testing.T) {
 		{"MYSQL_SELECT_CLAUSE": "CALL who('$(local_part)', '$(domain)')"}, {"MYSQL_OPT": "32"}, {"MYSQL_SERVER": "",
 			"MYSQL_SOCKET": my.server.Dir + "/s"},
 	} {
-		reload(t, my.base.with(changes), filepath.Join(folder, "authmysqlrc"))
+		reload(t, my.base.with(changes), filepath.Join(directory, "authmysqlrc"))
 		want(t, c, login, "address=")
 		want(t, c, login, "address=")
 	}
@@ -206,7 +206,7 @@ func TestDirectory(t *testing.T) {
 		},
 	)
 	d := database{"authldap", dir, ldapSettings(dir), nil}
-	c, p, folder := d.start(t,
+	c, p, directory := d.start(t,
 		d.base.with(settings{"LDAP_BINDDN": "cn=reader,dc=example,dc=com", "LDAP_BINDPW": "read"}))
 	want(t, c, question{"login", "imap", "twin@example.com", "a"}, "temporary failure")
 	want(t, c, question{"pre", "imap", "twin@example.com", ""}, "temporary failure")
@@ -218,7 +218,7 @@ func TestDirectory(t *testing.T) {
 	if n, err := count(t, c); err != nil || n < 2*many {
 		t.Errorf("%d accounts, %v; want both names of %d", n, err, many)
 	}
-	file := filepath.Join(folder, "authldaprc")
+	file := filepath.Join(directory, "authldaprc")
 	mapped := settings{
 		"LDAP_EMAILMAP": "(&(uid=@user@)(quota=@realm@))", "LDAP_EMAILMAP_ATTRIBUTE": "handle",
 		"LDAP_EMAILMAP_MAIL": "mail",

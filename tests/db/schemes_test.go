@@ -73,28 +73,28 @@ func TestDovecotSchemes(t *testing.T) {
 	}
 	for _, d := range list {
 		t.Run(d.module, func(t *testing.T) {
-			folder := harness.Dir(t)
-			d.base.write(t, filepath.Join(folder, d.module+"rc"))
-			askSchemes(t, plainDaemon(t, folder, d.module), all, secret)
+			directory := harness.Dir(t)
+			d.base.write(t, filepath.Join(directory, d.module+"rc"))
+			askSchemes(t, plainDaemon(t, directory, d.module), all, secret)
 		})
 	}
 	t.Run("authuserdb", func(t *testing.T) {
-		folder, lines := harness.Dir(t), ""
+		directory, lines := harness.Dir(t), ""
 		for _, a := range all {
 			lines += fmt.Sprintf("%s\tuid=5000|gid=5000|home=/h|systempw=%s\n", a.login, a.crypt)
 		}
-		if err := os.WriteFile(filepath.Join(folder, "userdb"), []byte(lines), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, "userdb"), []byte(lines), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		askSchemes(t, plainDaemon(t, folder, "authuserdb"), all, secret)
+		askSchemes(t, plainDaemon(t, directory, "authuserdb"), all, secret)
 	})
 }
 
 // plainDaemon starts our daemon without the race detector, under which some hashes take a second.
-func plainDaemon(t *testing.T, folder, module string) *authlib.Client {
+func plainDaemon(t *testing.T, directory, module string) *authlib.Client {
 	t.Helper()
-	runDaemon(t, harness.PlainBin(t, "authdaemond"), folder, module, nil)
-	return &authlib.Client{Socket: filepath.Join(folder, "socket")}
+	runDaemon(t, harness.PlainBin(t, "authdaemond"), directory, module, nil)
+	return &authlib.Client{Socket: filepath.Join(directory, "socket")}
 }
 
 func askSchemes(t *testing.T, c *authlib.Client, all []account, secret string) {

@@ -58,10 +58,10 @@ func TestSessions(t *testing.T) {
 	dir := directory(t, "127.0.10.3", sessionUsers, harness.LDAPOptions{})
 	for i, d := range []database{{"authpgsql", pg, pgsqlSettings(pg), nil},
 		{"authmysql", my, mysqlSettings(my), nil}, {"authldap", dir, ldapSettings(dir), nil}} {
-		_, _, folder := d.start(t, d.base)
+		_, _, directory := d.start(t, d.base)
 		addr := fmt.Sprintf("127.0.10.%d", 31+i)
 		env := harness.Env{
-			"AUTHDAEMON_SOCKET": filepath.Join(folder, "socket"),
+			"AUTHDAEMON_SOCKET": filepath.Join(directory, "socket"),
 			"IMAP_CAPABILITY":   "IMAP4rev1 AUTH=PLAIN AUTH=CRAM-MD5 AUTH=CRAM-SHA256",
 			"POP3AUTH":          "PLAIN CRAM-MD5 CRAM-SHA256",
 		}

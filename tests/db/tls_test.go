@@ -22,9 +22,9 @@ import (
 )
 
 // authority writes ca.pem, and cert.pem and key.pem for the address, to a new directory that user owns.
-func authority(t testing.TB, addr string) (folder string) {
+func authority(t testing.TB, addr string) (directory string) {
 	t.Helper()
-	folder = harness.Dir(t)
+	directory = harness.Dir(t)
 	sign := func(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
 		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
 		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
@@ -42,7 +42,7 @@ func authority(t testing.TB, addr string) (folder string) {
 	}
 	write := func(name, kind string, der []byte) {
 		text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-		if err := os.WriteFile(filepath.Join(folder, name), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, name), text, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,7 +63,7 @@ func authority(t testing.TB, addr string) (folder string) {
 		t.Fatal(err)
 	}
 	write("key.pem", "PRIVATE KEY", der)
-	return folder
+	return directory
 }
 
 // TestTLS reaches each database over TLS, and does not when its certificate is from somebody else.
@@ -134,7 +134,7 @@ func TestTLS(t *testing.T) {
 		base := mysqlSettings(d)
 		try(t, database{"authmysql", d, base, nil}, map[string]way{
 			"file": {settings: settings{"MYSQL_SSL_CACERT": ca + "/ca.pem", "MYSQL_SSL_CIPHER": "ALL:!DES"}},
-			"folder": {
+			"directory": {
 				settings: settings{"MYSQL_SSL_CAPATH": ca, "MYSQL_SSL_CIPHERS": "ECDHE-ECDSA-AES128-GCM-SHA256"},
 			},
 			"by name": {
@@ -163,7 +163,7 @@ func TestTLS(t *testing.T) {
 			"ldaps": {
 				ldaps, trust,
 			}, "StartTLS": {startTLS, trust}, "never": {startTLS, harness.Env{"LDAPTLS_REQCERT": "never"}},
-			"folder": {ldaps, harness.Env{"LDAPTLS_CACERTDIR": ca}},
+			"directory": {ldaps, harness.Env{"LDAPTLS_CACERTDIR": ca}},
 			"client certificate, bind": {startTLS.with(settings{"LDAP_AUTHBIND": "1", "LDAP_CLEARPW": ""}),
 				harness.Env{
 					"LDAPTLS_CACERT": ca + "/ca.pem", "LDAPTLS_CERT": ca + "/cert.pem", "LDAPTLS_KEY": ca + "/key.pem",

@@ -112,8 +112,8 @@ func TestUnusable(t *testing.T) {
 	t.Parallel()
 	for _, d := range oddDatabases(t, "127.0.15") {
 		t.Run(d.module, func(t *testing.T) {
-			c, p, folder := d.start(t, d.base)
-			askUnusable(t, c, p, d.module, folder)
+			c, p, directory := d.start(t, d.base)
+			askUnusable(t, c, p, d.module, directory)
 			if d.module == "authldap" {
 				want(t, c, question{"login", "imap", "comma@example.com", oddPassword}, "temporary failure")
 				p.Log.WaitN(t, 1, `"comma@example.com" cannot be used: mailhost="x,mailhost=evil": .* comma: `+
@@ -142,7 +142,7 @@ func TestUnusable(t *testing.T) {
 }
 
 // askUnusable asks for the accounts that cannot be used, and has authdaemond test show them.
-func askUnusable(t *testing.T, c *authlib.Client, p *harness.Process, module, folder string) {
+func askUnusable(t *testing.T, c *authlib.Client, p *harness.Process, module, directory string) {
 	t.Helper()
 	for i, u := range unusable {
 		name := oddName(i)
@@ -165,7 +165,7 @@ func askUnusable(t *testing.T, c *authlib.Client, p *harness.Process, module, fo
 		} else if lines := p.Log.Find(name); len(lines) > 0 {
 			t.Errorf("%s is locked; log %q", name, lines)
 		}
-		cmd := exec.Command(harness.PlainBin(t, "authdaemond"), "-config", folder, "test", name, oddPassword)
+		cmd := exec.Command(harness.PlainBin(t, "authdaemond"), "-config", directory, "test", name, oddPassword)
 		out, err := cmd.CombinedOutput()
 		if err == nil || !regexp.MustCompile(`FAILED: .*`+said).Match(out) {
 			t.Errorf("authdaemond test %s: %v: %s, want %s", name, err, out, said)
@@ -174,7 +174,7 @@ func askUnusable(t *testing.T, c *authlib.Client, p *harness.Process, module, fo
 }
 
 // oddUserdb starts our daemon with the same accounts in a userdb.
-func oddUserdb(t *testing.T) (c *authlib.Client, p *harness.Process, folder string) {
+func oddUserdb(t *testing.T) (c *authlib.Client, p *harness.Process, directory string) {
 	t.Helper()
 	const usable = "uid=7|gid=7|systempw={PLAIN}" + oddPassword + "|home="
 	text := "blanks@example.com " + usable + "/h\nfine@example.com\t" + usable + "/h\n" +
@@ -190,19 +190,19 @@ func oddUserdb(t *testing.T) (c *authlib.Client, p *harness.Process, folder stri
 		}
 		text += line + "\n"
 	}
-	folder = harness.Dir(t)
-	if err := os.WriteFile(filepath.Join(folder, "userdb"), []byte(text), 0o600); err != nil {
+	directory = harness.Dir(t)
+	if err := os.WriteFile(filepath.Join(directory, "userdb"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p = ourDaemon(t, folder, "authuserdb", nil)
-	return &authlib.Client{Socket: filepath.Join(folder, "socket")}, p, folder
+	p = ourDaemon(t, directory, "authuserdb", nil)
+	return &authlib.Client{Socket: filepath.Join(directory, "socket")}, p, directory
 }
 
 // TestUnusableUserdb asks for the same accounts in a userdb.
 func TestUnusableUserdb(t *testing.T) {
 	t.Parallel()
-	c, p, folder := oddUserdb(t)
-	askUnusable(t, c, p, "authuserdb", folder)
+	c, p, directory := oddUserdb(t)
+	askUnusable(t, c, p, "authuserdb", directory)
 	want(t, c, question{"login", "imap", "blanks@example.com", oddPassword}, "temporary failure")
 	p.Log.WaitN(t, 1, `WARN: .*"blanks@example.com" cannot be used: a blank, not a TAB, behind the name in `)
 	if got := change(t, c, "blanks@example.com", oddPassword, "new"); got != "temporary failure" {
