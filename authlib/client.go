@@ -47,7 +47,7 @@ type Client struct {
 	// ConnectTimeout (TIMEOUT_SOCK), WriteTimeout (TIMEOUT_WRITE) and ReadTimeout (TIMEOUT_READ) limit the three
 	// steps of a request; 0 = the default.
 	ConnectTimeout, WriteTimeout, ReadTimeout time.Duration
-	// Users may listen on Socket, besides root and this process's own user: whoever does is told every password.
+	// Users may listen on Socket, besides root and this process's own user: they are told every password.
 	Users []string
 	// OneShot, if not nil, returns a connection to a daemon started for one request. It is called when nobody
 	// listens on Socket: no such file, or connection refused. See [Starter].

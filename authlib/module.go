@@ -37,7 +37,7 @@ const (
 	AuthCRAMSHA256 AuthType = "cram-sha256"
 )
 
-// AuthRequest asks whether someone is who he says he is.
+// AuthRequest asks whether a client is who it claims to be.
 type AuthRequest struct {
 	// Service is "imap", "pop3", or what AUTHSERVICE<port> says.
 	Service string

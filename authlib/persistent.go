@@ -18,7 +18,7 @@ import (
 //
 // Lines end in a newline. The greeting comes before any question and names the version of what follows: a
 // client that does not know it asks on the first socket. An answer repeats the number of its question, so
-// that one can never be taken for another's. Whoever breaks these rules is hung up on. ENUMERATE, whose
+// that one can never be taken for another's. A connection that breaks these rules is closed. ENUMERATE, whose
 // answer may have any length, is a request for the first socket.
 const (
 	// persistentSuffix is what the second socket's path has behind the first one's.

@@ -58,7 +58,7 @@ func openers() map[string]func(setup) (authlib.Module, error) {
 	}
 }
 
-// broken stands for a module that cannot serve: whoever would have been asked by it is told to come back
+// broken stands for a module that cannot serve: clients that it would have answered are told to come back
 // later.
 type broken struct {
 	name string

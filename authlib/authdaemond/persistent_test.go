@@ -52,8 +52,8 @@ func say(t *testing.T, c *bufio.ReadWriter, text string, step int) {
 	}
 }
 
-// hear reads a line.
-func hear(c *bufio.ReadWriter) string {
+// readLine reads a line.
+func readLine(c *bufio.ReadWriter) string {
 	line, err := c.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 		return err.Error()
@@ -80,7 +80,7 @@ func TestPersistent(t *testing.T) {
 	a, log := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, do: do})
 	s := start(t, a, nil)
 	c := s.dialPersistent(t)
-	if got := hear(c); got != authlib.Greeting {
+	if got := readLine(c); got != authlib.Greeting {
 		t.Fatalf("greeting: %q", got)
 	}
 	const account = "UID=1\nGID=1\nHOME=/a\nADDRESS=ann\n"
@@ -119,9 +119,9 @@ func TestPersistent(t *testing.T) {
 		frame(1, "PRE . imap ann\n") + frame(2, "PRE . imap ann\n"), strings.Repeat("x", 20000),
 	} {
 		c := s.dialPersistent(t)
-		greeting := hear(c)
+		greeting := readLine(c)
 		say(t, c, send, 1<<20)
-		if rest := hear(c); greeting != authlib.Greeting || rest != "" {
+		if rest := readLine(c); greeting != authlib.Greeting || rest != "" {
 			t.Errorf("%.40q: %q and %q", send, greeting, rest)
 		}
 	}
@@ -137,7 +137,7 @@ func TestPersistentSlow(t *testing.T) {
 	var conns []*bufio.ReadWriter
 	for i := range 10 * slotsPerDaemon {
 		c := s.dialPersistent(t)
-		if got := hear(c); got != authlib.Greeting {
+		if got := readLine(c); got != authlib.Greeting {
 			t.Fatalf("greeting: %q", got)
 		}
 		if i%2 == 0 {
@@ -151,7 +151,7 @@ func TestPersistentSlow(t *testing.T) {
 		}
 	}
 	for i, c := range conns {
-		if got := hear(c); got != "" {
+		if got := readLine(c); got != "" {
 			t.Fatalf("connection %d: %q", i, got)
 		}
 	}
@@ -169,12 +169,12 @@ func TestPersistentLimit(t *testing.T) {
 	a, log := fakeAsker(t, "AUTH_PERSISTENT_CONNECTIONS=2", &fake{name: "a", users: []string{"ann"}})
 	s := start(t, a, nil).keep(1)
 	for range 2 {
-		if got := hear(s.dialPersistent(t)); got != authlib.Greeting {
+		if got := readLine(s.dialPersistent(t)); got != authlib.Greeting {
 			t.Fatalf("greeting: %q", got)
 		}
 	}
 	for range 3 {
-		if got := hear(s.dialPersistent(t)); got != "" {
+		if got := readLine(s.dialPersistent(t)); got != "" {
 			t.Errorf("beyond the limit: %q", got)
 		}
 		if got := s.login("ann", "ann"); got != "/a own=1" {
@@ -192,7 +192,7 @@ func TestPersistentLimit(t *testing.T) {
 func TestPersistentAllowed(t *testing.T) {
 	a, log := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}})
 	s := start(t, a, func(s *server) { s.allowed = &peercred.Set{} }).keep(1)
-	if got := hear(s.dialPersistent(t)); got != "" {
+	if got := readLine(s.dialPersistent(t)); got != "" {
 		t.Errorf("greeted: %q", got)
 	}
 	log.has(t, "ERR: a client is not answered, see -allow: user ")

@@ -204,7 +204,7 @@ func declined(err error) error {
 }
 
 // ChangePassword stores a new password after checking the old one: as the administrator, or as the user
-// himself when LDAP_AUTHBIND is set. The hash keeps its scheme.
+// itself when LDAP_AUTHBIND is set. The hash keeps its scheme.
 func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordRequest) error {
 	d, release, err := m.use()
 	if err != nil {

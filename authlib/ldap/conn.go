@@ -103,7 +103,7 @@ func target(uri string) (network, addr, host string, err error) {
 
 // close ends the connection without waiting for the server.
 func (c *conn) close() {
-	c.net.Close() // first: whoever waits for the server stops
+	c.net.Close() // first: this ends what waits for the server
 	c.ldap.Close()
 }
 

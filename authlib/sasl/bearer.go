@@ -9,7 +9,7 @@ import (
 	"mailproxy/internal/line"
 )
 
-// MaxBearerLine is MaxLine for the mechanisms with tokens, which are as long as whoever issues them likes.
+// MaxBearerLine is MaxLine for the mechanisms with tokens, which are as long as their issuer likes.
 const MaxBearerLine = 64 * 1024
 
 // The mechanisms with tokens (OAuth 2.0): RFC 7628, and what Google and Microsoft had before it.

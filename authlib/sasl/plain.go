@@ -27,8 +27,8 @@ func (p *plain) Next(response []byte) ([]byte, bool, error) {
 	if err := Check(user, password); err != nil {
 		return nil, false, err
 	}
-	// Nobody here may act for somebody else (RFC 4616 section 2: the server decides). To log him in as himself
-	// instead would show one user's mail under another's name.
+	// Nobody here may act for somebody else (RFC 4616 section 2: the server decides). To log the client in
+	// under its own name instead would show one user's mail under another's name.
 	if authzid != "" && authzid != user {
 		return nil, false, fmt.Errorf("%w: authorization identity differs from the user", ErrMalformed)
 	}
@@ -37,7 +37,7 @@ func (p *plain) Next(response []byte) ([]byte, bool, error) {
 }
 
 // PlainResponse returns the client's side of PLAIN: log in as user with password, act for authzid (empty =
-// for himself). It fails with ErrMalformed on what [Check] refuses, in authzid as well.
+// for itself). It fails with ErrMalformed on what [Check] refuses, in authzid as well.
 func PlainResponse(authzid, user, password string) ([]byte, error) {
 	if err := Check(user, password); err != nil {
 		return nil, err

@@ -167,7 +167,7 @@ func keep(old string) string {
 	return "$1$"
 }
 
-// replaceFile replaces a file by the concatenation of parts, keeping owner and mode; whoever reads it sees
+// replaceFile replaces a file by the concatenation of parts, keeping owner and mode; readers see
 // the old or the new one, whole.
 func replaceFile(path string, parts ...[]byte) (err error) {
 	info, err := os.Stat(path)

@@ -92,7 +92,7 @@ func (u *upstream) sendLogin() (response, error) {
 }
 
 // sendPlain says AUTHENTICATE PLAIN, with the user's own name and password or with those of PROXY_MASTER_USER
-// on his behalf, and returns the tagged answer.
+// on its behalf, and returns the tagged answer.
 func (u *upstream) sendPlain() (response, error) {
 	plain, err := sasl.PlainResponse(u.m.Authzid, u.m.User, u.m.Password)
 	if err != nil {

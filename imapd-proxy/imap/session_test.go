@@ -30,7 +30,7 @@ func imapTag(environ []string) string {
 	return ""
 }
 
-// echoMailhost takes bob's password, or his token, and then repeats what it reads.
+// echoMailhost takes bob's password or token, and then repeats what it reads.
 func echoMailhost(conn *net.UnixConn) {
 	in := bufio.NewReader(conn)
 	io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER AUTH=XOAUTH2] ready\r\n")

@@ -47,6 +47,6 @@ func (c *Check) certificates() {
 	case broken && s.TLSRequired:
 		r.fail("settings", "%s_TLS_REQUIRED=1: clients that do not take this certificate cannot log in", protocol)
 	case broken && !all:
-		r.warn("settings", "%s_STARTTLS=YES does not work: whoever logs in does so without TLS", protocol)
+		r.warn("settings", "%s_STARTTLS=YES does not work: clients log in without TLS", protocol)
 	}
 }

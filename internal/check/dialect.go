@@ -62,7 +62,7 @@ func (IMAP) greeting(w *wire) (string, error) {
 		return text, nil
 	case strings.HasPrefix(text, "* PREAUTH"):
 		return text, errors.New(
-			"it greets with PREAUTH: everybody is logged in already, so nobody can log in as himself",
+			"it greets with PREAUTH: everybody is logged in already, so nobody can log in",
 		)
 	}
 	return text, &errNo{text}

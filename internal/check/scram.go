@@ -34,7 +34,8 @@ func (c *Check) scram(account *authlib.Account) {
 			r.warn("auth", "%s is offered, and clients that choose it are refused: %v", name, err)
 		case keys != nil && keys.Iterations != config.SCRAMIterations:
 			r.warn("auth", "the stored keys have %d iterations, names without keys are shown %d: "+
-				"whoever asks can tell which names there are (SCRAM_ITERATIONS)", keys.Iterations, config.SCRAMIterations)
+				"anybody who asks can tell which names there are (SCRAM_ITERATIONS)",
+				keys.Iterations, config.SCRAMIterations)
 		}
 	}
 }

@@ -65,7 +65,7 @@ type Config struct {
 	// is started for one request when nobody does; empty = the program beside ours, if it is there.
 	AuthSocket, AuthProgram string
 	// AuthUsers (AUTHDAEMON_USER) may listen on AuthSocket besides root; empty = the package's user, and
-	// Courier's where the socket is Courier's. Whoever else could would be told passwords.
+	// Courier's where the socket is Courier's. Others that could would be told passwords.
 	AuthUsers []string
 	// AuthDirectory (AUTHDAEMON_CONFIG) is the directory where that program finds authdaemonrc and the
 	// databases' files; empty = its own default.
@@ -139,7 +139,7 @@ type Config struct {
 	Umask int
 
 	// Balancers (HAPROXY_ALLOW, where HAPROXY is on) are who may say in a PROXY header who the client is, and
-	// that it is encrypted; nil = nobody. Whoever can send from these addresses can pretend to be any client.
+	// that it is encrypted; nil = nobody. Those who can send from these addresses can pretend to be any client.
 	Balancers haproxy.Sources
 	// Encrypted (IMAP_TLS, POP3_TLS) says that connections are encrypted from the first byte, by us unless
 	// somebody in front of us does it.
@@ -225,7 +225,7 @@ type TLS struct {
 type MailhostTLS struct {
 	// Mode (PROXY_TLS) is whether they are.
 	Mode Mode
-	// Verify (PROXY_TLS_VERIFYPEER) is VerifyNone when any certificate will do: whoever is in between can
+	// Verify (PROXY_TLS_VERIFYPEER) is VerifyNone when any certificate will do: an attacker in between can
 	// then read passwords. Anything else asks for one of the mailhost's name.
 	Verify Verify
 	// TrustCerts (PROXY_TLS_TRUSTCERTS) is a file or directory of the certificates that may sign it; empty =

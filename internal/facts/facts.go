@@ -41,7 +41,7 @@ type TLS struct {
 }
 
 // Over returns the facts of an encrypted connection without a client's certificate. Protocol says how it is
-// encrypted, in the words of whoever told; what cannot be a fact is replaced by "TLS".
+// encrypted, in the words of the program that told; what cannot be a fact is replaced by "TLS".
 func Over(protocol string) TLS {
 	if protocol == "" || !isValue(protocol) {
 		protocol = unknownProtocol

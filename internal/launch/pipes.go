@@ -16,8 +16,8 @@ type pipes struct {
 	in, out *os.File
 }
 
-// newPipes duplicates both descriptors; the caller keeps his. Their blocking mode changes, as it belongs to
-// the open file and not to the descriptor.
+// newPipes duplicates both descriptors; the caller keeps its own. Their blocking mode changes, as it belongs
+// to the open file and not to the descriptor.
 func newPipes(in, out *os.File) (*pipes, error) {
 	r, err := duplicate(in)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // half-made one; its parent has to exist. Links in the skeleton are copied as links; devices, sockets and
 // pipes are errors.
 //
-// The parent may belong to another account, who may rename and replace in it what he likes while root works
+// The parent may belong to another account, who may rename and replace in it anything while root works
 // there. So no path is used twice: everything is done in a directory that is held open, is root's, and that
 // nobody else can enter.
 func makeHome(home, skeleton string, uid, gid int) (err error) {

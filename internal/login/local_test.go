@@ -94,8 +94,8 @@ func TestReachLocalAsTyped(t *testing.T) {
 	}
 }
 
-// PROXY_LOCAL has places for logins as mailhosts have, but is never left out: whoever has started it again
-// gets in at once, and each login that does not has its line.
+// PROXY_LOCAL has places for logins as mailhosts have, but is never left out: the administrator who has
+// started it again gets in at once, and each login that does not has its line.
 func TestLocalIsNeverDown(t *testing.T) {
 	const here = "127.0.0.5:1143"
 	w := newWorld(t, imap, "IMAP_PROXY=1")

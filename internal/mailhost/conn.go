@@ -71,7 +71,7 @@ func (m *Conn) Send(command []byte) error {
 // the question is none.
 func (m *Conn) Decides() bool { return m.Unverified || m.Token != "" }
 
-// Account is whose login it is, whoever the password belongs to.
+// Account is whose login it is, also with another account's password.
 func (m *Conn) Account() string {
 	if m.Name != "" {
 		return m.Name

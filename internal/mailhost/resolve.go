@@ -12,7 +12,7 @@ import (
 
 // ErrNotAllowed says that PROXY_MAILHOSTS does not let accounts be sent to a server: an account database that
 // somebody has got into must not be able to have passwords, and least of all the master password, sent to a
-// machine of his.
+// machine of their own.
 var ErrNotAllowed = errors.New("PROXY_MAILHOSTS does not allow this mailhost")
 
 // mayBeAllowed says whether it is worth asking for a server's addresses.

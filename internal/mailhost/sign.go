@@ -28,7 +28,8 @@ type AnswerError interface {
 }
 
 // judge finds the sign in what became of a login that took so long. PROXY_LOCAL is never absent: there is no
-// other place to go to, to find that out costs nothing on this machine, and whoever restarts it waits for it.
+// other place to go to, to find that out costs nothing on this machine, and the administrator who restarts it
+// waits for it.
 func (d *Dialer) judge(ctx context.Context, m *Conn, err error, took time.Duration) sign {
 	var at *StepError
 	_, isAnswer := errors.AsType[AnswerError](err)
@@ -38,7 +39,7 @@ func (d *Dialer) judge(ctx context.Context, m *Conn, err error, took time.Durati
 		return answered
 	case !errors.As(err, &at):
 		return unknown
-	case !d.unheard(m, at.Step):
+	case !d.hasNotAnswered(m, at.Step):
 		return answered
 	case !isSilence(err) && at.Step == StepConnect:
 		return unknown // no descriptors, no ports, a firewall of our own
@@ -50,8 +51,8 @@ func (d *Dialer) judge(ctx context.Context, m *Conn, err error, took time.Durati
 	return absent
 }
 
-// unheard says whether a mailhost that fails at this step has not been heard yet.
-func (d *Dialer) unheard(m *Conn, step Step) bool {
+// hasNotAnswered says whether a mailhost that fails at this step has said nothing yet.
+func (d *Dialer) hasNotAnswered(m *Conn, step Step) bool {
 	tlsFirst := d.mode(m.Mode) == config.ModeTLS
 	return step == StepConnect || step == StepGreeting || step == StepTLS && tlsFirst
 }

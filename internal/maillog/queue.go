@@ -8,7 +8,7 @@ import "mailproxy/internal/logqueue"
 func (l *Log) Queue() (queued *Log, close func()) {
 	q := logqueue.New(
 		l.put,
-		func(n int64) { l.Warnf("%d log lines lost: whoever reads the log does not keep up", n) },
+		func(n int64) { l.Warnf("%d log lines lost: the reader of the log does not keep up", n) },
 	)
 	return &Log{write: func(lines []entry) error {
 		for _, line := range lines {

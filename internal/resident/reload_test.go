@@ -253,7 +253,7 @@ func TestReloadDuringReload(t *testing.T) {
 	c := p.mustLogin("ann", false)
 	p.signal(unix.SIGHUP)
 	p.until("a successor", func() bool { return p.children() > 0 })
-	if err := unix.Kill(p.cmd.Process.Pid, unix.SIGHUP); err != nil { // whoever is the service by now
+	if err := unix.Kill(p.cmd.Process.Pid, unix.SIGHUP); err != nil { // the service, whichever process that is
 		t.Fatal(err)
 	}
 	p.until("two new processes", func() bool { return len(p.pids()) >= 3 })

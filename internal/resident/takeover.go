@@ -16,14 +16,14 @@ func (s *service) takeOver(ctx context.Context, in *launch.Inherited) error {
 	defer in.Handoff.Close()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	heard := hear(in.Predecessors[len(in.Predecessors)-1])
+	received := receive(in.Predecessors[len(in.Predecessors)-1])
 	n, err := s.engine.TakeOver(ctx, in.Handoff)
 	if err != nil {
 		return err
 	}
 	s.numbers.Taken.Add(int64(n))
-	if err := learn(s.inherited(), <-heard); err != nil {
-		s.log.Warnf("of before the reload is forgotten: %v", err)
+	if err := learn(s.inherited(), <-received); err != nil {
+		s.log.Warnf("from before the reload is forgotten: %v", err)
 	}
 	s.log.Infof("%d sessions taken over by process %d", n, os.Getpid())
 	return nil

@@ -54,18 +54,18 @@ type told struct {
 	err error
 }
 
-// hear listens to tell. The old process tells before it gives its sessions away, so that there must be
-// somebody who reads meanwhile.
-func hear(c *net.UnixConn) <-chan told {
-	heard := make(chan told, 1)
+// receive reads what tell sends. The old process tells before it gives its sessions away, so that there must
+// be somebody who reads meanwhile.
+func receive(c *net.UnixConn) <-chan told {
+	received := make(chan told, 1)
 	go func() {
-		all, err := hearAll(c)
-		heard <- told{all, err}
+		all, err := receiveAll(c)
+		received <- told{all, err}
 	}()
-	return heard
+	return received
 }
 
-func hearAll(c *net.UnixConn) (map[string][]byte, error) {
+func receiveAll(c *net.UnixConn) (map[string][]byte, error) {
 	all, size := map[string][]byte{}, 0
 	for {
 		m, fds, err := handoff.Receive(c)
@@ -89,10 +89,10 @@ func hearAll(c *net.UnixConn) (map[string][]byte, error) {
 
 // learn takes over what the old process has told, as far as this one has a use for it. The error has what is
 // not understood.
-func learn(all map[string]inherited, heard told) error {
-	errs := []error{heard.err}
+func learn(all map[string]inherited, received told) error {
+	errs := []error{received.err}
 	for name, one := range all {
-		if text, ok := heard.all[name]; ok {
+		if text, ok := received.all[name]; ok {
 			if err := one.UnmarshalBinary(text); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			}

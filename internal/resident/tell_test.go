@@ -39,24 +39,24 @@ func TestTell(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		heard := hear(theirs)
+		received := receive(theirs)
 		text := bytes.Repeat([]byte("0123456\n"), size/8+1)[:size]
 		some := &bytesMemory{text: []byte("some")}
 		if err := tell(t.Context(), ours, names(&bytesMemory{text: text}, "some", some)); err != nil {
 			t.Fatal(err)
 		}
 		got, unknown := &bytesMemory{}, &bytesMemory{}
-		if err := learn(names(got, "new", unknown), <-heard); err != nil || !bytes.Equal(got.text, text) {
+		if err := learn(names(got, "new", unknown), <-received); err != nil || !bytes.Equal(got.text, text) {
 			t.Errorf("%d bytes: %d arrived, %v", size, len(got.text), err)
 		}
 		if len(unknown.text) > 0 {
 			t.Errorf("what nobody has told is %q", unknown.text)
 		}
-		heard = hear(theirs)
+		received = receive(theirs)
 		if err := tell(t.Context(), ours, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := learn(nil, <-heard); err != nil {
+		if err := learn(nil, <-received); err != nil {
 			t.Error(err)
 		}
 		ours.Close()
@@ -92,12 +92,12 @@ func TestHearNonsense(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		heard := hear(theirs)
+		received := receive(theirs)
 		if say != nil {
 			err = handoff.Send(ours, say)
 		}
 		ours.Close()
-		if learned := learn(names(&bytesMemory{}), <-heard); err != nil || learned == nil {
+		if learned := learn(names(&bytesMemory{}), <-received); err != nil || learned == nil {
 			t.Errorf("%s: %v, %v", name, err, learned)
 		}
 		theirs.Close()

@@ -43,7 +43,7 @@ func Connect(ctx context.Context, conn net.Conn, cfg *tls.Config) (*Conn, error)
 	return c, nil
 }
 
-// handshake does without tls.Conn.HandshakeContext, which closes conn at the deadline: whoever has the
+// handshake does without tls.Conn.HandshakeContext, which closes conn at the deadline: the one who has the
 // connection may still want to know its peer.
 func handshake(ctx context.Context, c *Conn, conn net.Conn) error {
 	deadline, _ := ctx.Deadline()

@@ -86,7 +86,7 @@ func loadTicketKeys(path string, now time.Time, warn func(string, ...any)) ([]ti
 	unlock, lockErr := lockTicketFile(path)
 	if lockErr != nil {
 		if err == nil {
-			return keys, nil // old keys still serve; whoever holds the lock renews them
+			return keys, nil // old keys still serve; the holder of the lock renews them
 		}
 		return nil, fmt.Errorf("%s: %w (and not replaced: %w)", path, err, lockErr)
 	}

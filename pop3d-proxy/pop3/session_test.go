@@ -21,7 +21,7 @@ func front() *fronttest.Front {
 	}
 }
 
-// echoMailhost takes bob's password, or his token, and then repeats what it reads.
+// echoMailhost takes bob's password or token, and then repeats what it reads.
 func echoMailhost(conn *net.UnixConn) {
 	in := bufio.NewReader(conn)
 	io.WriteString(conn, "+OK ready\r\n")

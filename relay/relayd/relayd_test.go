@@ -242,7 +242,7 @@ func TestLimitTLS(t *testing.T) {
 	}
 }
 
-// TestSilentCaller: somebody who says nothing, or not at once, keeps nobody waiting, and is heard when he
+// TestSilentCaller: somebody who says nothing, or not at once, keeps nobody waiting, and is served when it
 // does.
 func TestSilentCaller(t *testing.T) {
 	s := startService(t)

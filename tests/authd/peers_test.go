@@ -41,7 +41,7 @@ print(answer.decode())
 	return strings.TrimSpace(string(out))
 }
 
-// TestWhoIsAnswered: at Courier's path whoever is in the group courier, as a supplementary group is enough;
+// TestWhoIsAnswered: at Courier's path everybody in the group courier, as a supplementary group is enough;
 // elsewhere root, the daemon's own user and those of -allow. Others get no answer, however they got to the
 // socket, and are named in the log.
 func TestWhoIsAnswered(t *testing.T) {

@@ -1,6 +1,6 @@
 // Command demo shows what a proxy aggregator does, on one machine and without any rights: two IMAP servers
 // with different mailboxes, an account database with two users, and one proxy address. Both users log in
-// at the proxy, and each finds his own server behind it. The dialogue is written to standard output.
+// at the proxy, and each reaches the right server behind it. The dialogue is written to standard output.
 //
 // It plays the launcher as well: imapd-proxy serves one connection on its standard input, as it does under
 // couriertcpd, tcpserver, xinetd or systemd.
@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, once bool, stdout, stderr io.Writer
 	return 0
 }
 
-// users are the accounts of the demonstration. Each lives on a server of his own.
+// users are the accounts of the demonstration. Each lives on a server of its own.
 func users() []user {
 	return []user{
 		{name: "ann@example.com", password: "ann's secret", folder: "Projects",

@@ -13,7 +13,8 @@ import (
 	"mailproxy/tests/transcript"
 )
 
-// session is what a user does at the proxy, and what must come of it: his own directory and his own message.
+// session is what a user does at the proxy, and what must come of it: the directory and the message of the
+// account.
 const session = `
 S* \* OK .*
 C: a1 LOGIN "${user}" "${password}"

@@ -75,7 +75,7 @@ var logins = map[string]struct{ bad, good string }{
 	},
 }
 
-// TestRealClientBehindHAProxy: whoever connects to HAProxy is the client in every line of the log, for
+// TestRealClientBehindHAProxy: the one who connects to HAProxy is the client in every line of the log, for
 // version 1 and 2 of the protocol; the balancer's health checks are nobody; others need no header.
 func TestRealClientBehindHAProxy(t *testing.T) {
 	there, elsewhere := accounts(1)

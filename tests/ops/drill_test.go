@@ -190,8 +190,8 @@ func oneDatabase(t *testing.T, users int) {
 }
 
 // TestDrill: HAProxy with etc/haproxy/haproxy.cfg as it is, two proxies, one database. A proxy is drained, by
-// what docs/high-availability.md says: nobody notices. A proxy is killed: whoever connects again is served by
-// the other. It comes back: it is used again. Nobody's password is refused.
+// what docs/high-availability.md says: nobody notices. A proxy is killed: those who connect again are served
+// by the other. It comes back: it is used again. Nobody's password is refused.
 func TestDrill(t *testing.T) {
 	const clients = 20
 	there, _ := accounts(clients)

@@ -93,7 +93,7 @@ func (h *host) has(t *testing.T, addr string) bool {
 // TestMovingAddresses: etc/keepalived as it is, on two proxies, one of them with a process for each
 // connection and one resident. Each has its own address; one takes the other's when its front end is gone,
 // and when its cable is pulled, and gives it back. Who connects to either address is served all the time but
-// for the seconds of the move, and is logged with his own address.
+// for the seconds of the move, and is logged with its own address.
 func TestMovingAddresses(t *testing.T) {
 	const first, second = "192.0.2.101", "192.0.2.102"
 	network(t)

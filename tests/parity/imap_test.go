@@ -61,7 +61,7 @@ func imapDifferences() map[string]difference {
 		"no_mechanism": {"a1 NO Login failed.\r\n*" + imapError, "a1" + ourError,
 			"a command in error is answered once, and at once"},
 		"authzid": {"a1 OK LOGIN Ok.", "a1 NO [AUTHENTICATIONFAILED] Login failed.",
-			"RFC 4616: who asks to act for somebody else is not let in as himself"},
+			"RFC 4616: a client that asks to act for another user is not let in under its own name"},
 		"line_break": {"a1 OK LOGIN Ok.", "a1 NO [AUTHENTICATIONFAILED] Login failed.",
 			"a line break in a password; Courier's auth daemon reads its first line alone"},
 		"id": {"a1" + imapError, "* ID (\"name\" \"imapd-proxy\")\r\na1 OK ID completed\r\n",

@@ -90,7 +90,7 @@ type script struct {
 	pair     *testcert.Pair // nil: no TLS at all
 }
 
-// serve plays script s for protocol p (0 IMAP, 1 POP3). Whoever logs in is welcome: the test sees it.
+// serve plays script s for protocol p (0 IMAP, 1 POP3). Every login is welcome: the test sees it.
 func (m *mailhost) serve(s script, p int) func(net.Conn) error {
 	return func(conn net.Conn) error {
 		conn.SetDeadline(time.Now().Add(30 * time.Second))

@@ -20,7 +20,7 @@ import (
 
 // GNU SASL logs in by SCRAM, in both protocols, with and without channel binding, to an account that is here
 // and to one on Dovecot, with keys that it has made itself and that Courier's daemon has in userdb. Sessions
-// go on afterwards, whoever carries them. The bindings that it does not have are another client's.
+// go on afterwards, in each way to carry them. The bindings that it does not have are another client's.
 func TestSCRAM(t *testing.T) { ways(t, testSCRAM) }
 
 func testSCRAM(t *testing.T, p *pki) {
