@@ -9,13 +9,14 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
+	"mailproxy/internal/maillog"
 	"mailproxy/internal/text"
 )
 
 // asker asks the modules in order: success ends it, "not mine" goes on to the next, a failure ends it without
 // an answer. It may be used by many goroutines at once.
 type asker struct {
-	log      *logger
+	log      *maillog.Log
 	settings *settings
 	// setup is what the modules were opened with.
 	setup   setup
@@ -75,7 +76,7 @@ func (a *asker) close(next *asker) {
 			continue
 		}
 		if err := m.Close(); err != nil {
-			a.log.warnf("%s: close: %v", m.Name(), err)
+			a.log.Warnf("%s: close: %v", m.Name(), err)
 		}
 	}
 }
@@ -117,7 +118,7 @@ func (a *asker) withOptions(module string, account *authlib.Account) (*authlib.A
 		return nil, authlib.Unusable(account.Address, "%v", err)
 	}
 	if len(remarks) > 0 && a.complaints.due("options of "+account.Address, a.now()) {
-		a.log.warnf("%s: account %q: %s", module, account.Address, strings.Join(remarks, "; "))
+		a.log.Warnf("%s: account %q: %s", module, account.Address, strings.Join(remarks, "; "))
 	}
 	merged := *account
 	merged.Options = options.Merge(a.settings.defaults)
@@ -138,14 +139,14 @@ func (a *asker) judge(m *served, err error) error {
 		a.debugf("%s: REJECT - try next module", m.Name())
 		if err != authlib.ErrRefused && a.complaints.due(err.Error(), a.now()) {
 			// Refused for a reason that the administrator can do something about, such as a locked account.
-			a.log.infof("%s: %v", m.Name(), err)
+			a.log.Infof("%s: %v", m.Name(), err)
 		}
 	case errors.Is(err, context.Canceled):
 		// The daemon stops: not the module's failure.
 	case errors.Is(err, errHashesBusy):
 		m.success(a.log, m.Name(), a.now)
 		if a.complaints.due("hashes", a.now()) {
-			a.log.warnf("%v: some logins are told to come back later; see AUTH_VERIFY_CACHE", errHashesBusy)
+			a.log.Warnf("%v: some logins are told to come back later; see AUTH_VERIFY_CACHE", errHashesBusy)
 		}
 	default:
 		m.failure(a.log, m.Name(), err, a.now())
@@ -157,22 +158,22 @@ func (a *asker) judge(m *served, err error) error {
 // complain names an account that cannot be used.
 func (a *asker) complain(module string, err *authlib.AccountError) {
 	if a.complaints.due(err.Account, a.now()) {
-		a.log.warnf("%s: %v", module, err)
+		a.log.Warnf("%s: %v", module, err)
 	}
 	a.debugf("%s: TEMPFAIL - no more modules will be tried: %v", module, err)
 }
 
 func (a *asker) debugf(format string, args ...any) {
 	if a.settings.debug > 0 {
-		a.log.debugf(format, args...)
+		a.log.Debugf(format, args...)
 	}
 }
 
 // debugAccount logs an account; the passwords only with DEBUG_LOGIN=2.
 func (a *asker) debugAccount(account *authlib.Account) {
-	a.log.debugf("Authenticated: %s", describe(account))
+	a.log.Debugf("Authenticated: %s", describe(account))
 	if a.settings.debug > 1 {
-		a.log.debugf("Authenticated: clearpasswd=%s, passwd=%s", account.ClearPassword, account.CryptPassword)
+		a.log.Debugf("Authenticated: clearpasswd=%s, passwd=%s", account.ClearPassword, account.CryptPassword)
 	}
 }
 
@@ -183,10 +184,10 @@ func (a *asker) authenticate(
 ) (*authlib.Account, string, error) {
 	if a.settings.debug > 0 {
 		user, _ := req.Login()
-		a.log.debugf("received auth request, service=%s, authtype=%s, user=%s, ip=[%s]",
+		a.log.Debugf("received auth request, service=%s, authtype=%s, user=%s, ip=[%s]",
 			text.Field(req.Service), text.Field(string(req.Type)), text.Field(user), text.Field(req.RemoteIP))
 		if a.settings.debug > 1 && req.Type == authlib.AuthLogin {
-			a.log.debugf("received auth request, passwd=%s", req.Password)
+			a.log.Debugf("received auth request, passwd=%s", req.Password)
 		}
 	}
 	if _, ok := req.Login(); !ok {
@@ -254,7 +255,7 @@ func (a *asker) lookup(ctx context.Context, req *authlib.LookupRequest) (*authli
 func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest) (string, error) {
 	a.debugf("received password change request: %s, service=%s", req.User, req.Service)
 	if len(req.OldPassword) > password.MaxLength || len(req.NewPassword) > password.MaxLength {
-		a.log.infof("password of %q not changed: %v", req.User, password.ErrTooLong)
+		a.log.Infof("password of %q not changed: %v", req.User, password.ErrTooLong)
 		return "", authlib.ErrRefused
 	}
 	if a.cache != nil {
@@ -266,7 +267,7 @@ func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest
 		a.debugf("%s: trying this module", m.Name())
 		err := a.judge(m, m.ChangePassword(ctx, req))
 		if err == nil {
-			a.log.infof(
+			a.log.Infof(
 				"password changed, user=%s, module=%s, ip=[%s]",
 				text.Field(req.User),
 				m.Name(),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"mailproxy/internal/maillog"
 	"testing"
 	"time"
 )
@@ -14,7 +15,7 @@ func TestReuse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &program{directory: t.TempDir(), log: &logger{out: io.Discard}}
+		p := &program{directory: t.TempDir(), log: maillog.NewLog(io.Discard)}
 		su := p.setup(s, false)
 		su.directory = "/nonexistent"
 		return newAsker(s, su, old, time.Now)

@@ -19,7 +19,7 @@ func (p *program) test(ctx context.Context, s *settings, args []string) int {
 	flags.SetOutput(p.stderr)
 	service := flags.String("s", "login", "`service` to ask for")
 	if err := flags.Parse(args); err != nil || flags.NArg() < 1 || flags.NArg() > 3 {
-		p.log.errf("usage: authdaemond test [-s SERVICE] USER [PASSWORD [NEWPASSWORD]]")
+		p.log.Errf("usage: authdaemond test [-s SERVICE] USER [PASSWORD [NEWPASSWORD]]")
 		return exitUsage
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
@@ -94,7 +94,7 @@ func (p *program) enumerate(ctx context.Context, s *settings, args []string) int
 	flags.SetOutput(p.stderr)
 	options := flags.Bool("o", false, "show the options as well")
 	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
-		p.log.errf("usage: authdaemond enumerate [-o]")
+		p.log.Errf("usage: authdaemond enumerate [-o]")
 		return exitUsage
 	}
 	a := newAsker(s, p.setup(s, true), nil, p.now)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/maillog"
 	"mailproxy/tests/testlog"
 )
 
@@ -100,7 +101,7 @@ func fakeAsker(t testing.TB, rc string, fakes ...*fake) (*asker, *lines) {
 	}
 	s.modules = nil
 	log := new(lines)
-	a := newAsker(s, setup{log: &logger{out: log}}, nil, time.Now)
+	a := newAsker(s, setup{log: maillog.NewLog(log)}, nil, time.Now)
 	for _, f := range fakes {
 		a.modules = append(a.modules, &served{f, new(watch)})
 	}

@@ -11,13 +11,14 @@ import (
 
 	"mailproxy/authlib/password"
 	"mailproxy/authlib/verified"
+	"mailproxy/internal/maillog"
 )
 
 // hashes computes slow hashes: as many at once as there are processors, and none twice where
 // AUTH_VERIFY_CACHE remembers what was right. A request gives its slot back before it waits for one, so that
 // requests that need none pass it, however many others there are. It outlives a reload.
 type hashes struct {
-	log *logger
+	log *maillog.Log
 	now func() time.Time
 	// verify is password.Verify.
 	verify     func(hash, clear string) (bool, error)
@@ -33,7 +34,7 @@ type hashes struct {
 var errHashesBusy = errors.New("too many slow password hashes to compute")
 
 // newHashes returns one that remembers nothing yet.
-func newHashes(log *logger, now func() time.Time) *hashes {
+func newHashes(log *maillog.Log, now func() time.Time) *hashes {
 	return &hashes{log: log, now: now, verify: password.Verify,
 		processors: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		computed:   new(metrics.Counter), remembered: new(metrics.Counter)}
@@ -58,11 +59,11 @@ func (h *hashes) remember(ttl time.Duration) {
 	c, err := verified.New(ttl, h.now)
 	switch {
 	case err != nil:
-		h.log.warnf("AUTH_VERIFY_CACHE: no memory can be locked, slow hashes are computed at each login: %v; see "+
+		h.log.Warnf("AUTH_VERIFY_CACHE: no memory can be locked, slow hashes are computed at each login: %v; see "+
 			"LimitMEMLOCK=, ulimit -l", err)
 		return
 	case c.Entries() < verified.MaxEntries:
-		h.log.warnf("AUTH_VERIFY_CACHE: room for %d passwords in the place of %d, as RLIMIT_MEMLOCK is too small; "+
+		h.log.Warnf("AUTH_VERIFY_CACHE: room for %d passwords in the place of %d, as RLIMIT_MEMLOCK is too small; "+
 			"see LimitMEMLOCK=, ulimit -l", c.Entries(), verified.MaxEntries)
 	}
 	h.cache.Store(c)

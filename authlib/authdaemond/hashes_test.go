@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"mailproxy/authlib/password"
+	"mailproxy/internal/maillog"
 	"mailproxy/tests/testlog"
 )
 
@@ -204,7 +204,7 @@ func TestVerifyCache(t *testing.T) {
 }
 
 // logger writes to the log.
-func (l *lines) logger() *logger { return &logger{out: io.Writer(l)} }
+func (l *lines) logger() *maillog.Log { return maillog.NewLog(l) }
 
 // BenchmarkVerifyCache compares logins of 1,000 accounts with {SHA} and with bcrypt, each logging in again
 // and again, on the second socket. bcrypt's cost does not matter, as no hash is computed but the first;

@@ -152,7 +152,7 @@ const courierGroup = "@courier"
 func (s *server) refuse(err error) {
 	s.metrics.denied.Inc()
 	if more, due := s.complaints.Due(time.Now()); due {
-		s.log.errf("a client is not answered, see -allow: %v%s", err, more)
+		s.log.Errf("a client is not answered, see -allow: %v%s", err, more)
 	}
 }
 

@@ -3,40 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/maillog"
 	"mailproxy/internal/text"
 )
-
-// logger writes one line per event with the prefixes that courierlogger turns into syslog levels.
-type logger struct {
-	mu  sync.Mutex
-	out io.Writer
-}
-
-// print writes a line. Control characters become visible.
-func (l *logger) print(level, format string, args ...any) {
-	line := level + ": " + text.Visible(fmt.Sprintf(format, args...)) + "\n"
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, _ = io.WriteString(l.out, line)
-}
-
-// line writes a line that begins with its level; what is one line here may come with the lines of a stack.
-func (l *logger) line(line string) {
-	level, rest, _ := strings.Cut(line, ": ")
-	l.print(level, "%s", strings.ReplaceAll(strings.TrimRight(rest, "\n"), "\n", " | "))
-}
-
-func (l *logger) debugf(format string, args ...any) { l.print("DEBUG", format, args...) }
-func (l *logger) infof(format string, args ...any)  { l.print("INFO", format, args...) }
-func (l *logger) warnf(format string, args ...any)  { l.print("WARN", format, args...) }
-func (l *logger) errf(format string, args ...any)   { l.print("ERR", format, args...) }
 
 // maxReasons is how many reasons of one outage the log has as they come; further ones wait for reasonPause.
 const (
@@ -67,7 +42,7 @@ func reasonOf(err error) string {
 }
 
 // failure is called for each question that a module could not answer.
-func (w *watch) failure(l *logger, module string, err error, now time.Time) {
+func (w *watch) failure(l *maillog.Log, module string, err error, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failed++
@@ -86,12 +61,12 @@ func (w *watch) failure(l *logger, module string, err error, now time.Time) {
 	// Modules with servers report their outages themselves.
 	var logged interface{ Logged() bool }
 	if !errors.As(err, &logged) || !logged.Logged() {
-		l.errf("%s: cannot answer, clients are told to come back later: %v", module, err)
+		l.Errf("%s: cannot answer, clients are told to come back later: %v", module, err)
 	}
 }
 
 // success is called for each question that a module did answer.
-func (w *watch) success(l *logger, module string, now func() time.Time) {
+func (w *watch) success(l *maillog.Log, module string, now func() time.Time) {
 	if !w.down.Load() {
 		return
 	}
@@ -101,7 +76,7 @@ func (w *watch) success(l *logger, module string, now func() time.Time) {
 		return
 	}
 	w.down.Store(false)
-	l.infof(
+	l.Infof(
 		"%s: answers again after %d s, %d requests failed",
 		module,
 		int(now().Sub(w.since)/time.Second),

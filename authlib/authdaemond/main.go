@@ -29,6 +29,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/maillog"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 )
@@ -67,7 +68,8 @@ func main() {
 		getenv: os.Getenv,
 		stdin:  os.Stdin,
 		stdout: os.Stdout,
-		stderr: standardError(os.Stderr, os.Getenv),
+		stderr: os.Stderr,
+		log:    maillog.Open(os.Stderr, "authdaemond", os.Getenv("JOURNAL_STREAM")),
 		reload: reload,
 		now:    time.Now,
 	}
@@ -88,12 +90,14 @@ type program struct {
 	directory string
 	user      *string // nil = not given
 	allow     string
-	log       *logger
+	log       *maillog.Log
 }
 
 // run is the program; it returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
-	p.log = &logger{out: p.stderr}
+	if p.log == nil {
+		p.log = maillog.NewLog(p.stderr)
+	}
 	flags := flag.NewFlagSet("authdaemond", flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
 	flags.StringVar(
@@ -132,11 +136,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 	s, err := readRC(p.directory)
 	if err != nil {
-		p.log.errf("%v", err)
+		p.log.Errf("%v", err)
 		return exitFailure
 	}
 	for _, w := range s.warnings {
-		p.log.warnf("%s", w)
+		p.log.Warnf("%s", w)
 	}
 	switch {
 	case *once && flags.NArg() == 0:
@@ -148,14 +152,14 @@ func (p *program) run(ctx context.Context, args []string) int {
 	case flags.Arg(0) == "enumerate" && !*once:
 		return p.enumerate(ctx, s, flags.Args()[1:])
 	}
-	p.log.errf("wrong usage: %q; see authdaemond -help", flags.Args())
+	p.log.Errf("wrong usage: %q; see authdaemond -help", flags.Args())
 	return exitUsage
 }
 
 // noCore keeps passwords out of core files, and away from debuggers of the same user.
 func (p *program) noCore() {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		p.log.warnf("passwords may end up in core files: %v", err)
+		p.log.Warnf("passwords may end up in core files: %v", err)
 	}
 }
 
@@ -168,14 +172,14 @@ func (p *program) setup(s *settings, oneShot bool) setup {
 func (p *program) once(ctx context.Context, s *settings) int {
 	conn, err := net.FileConn(p.stdin)
 	if err != nil {
-		p.log.errf("standard input: %v", err)
+		p.log.Errf("standard input: %v", err)
 		return exitUsage
 	}
 	defer conn.Close()
 	a := newAsker(s, p.setup(s, true), nil, p.now)
 	defer a.close(nil)
 	if err := serveOnce(ctx, conn, a); err != nil {
-		p.log.debugf("%v", err)
+		p.log.Debugf("%v", err)
 		return exitFailure
 	}
 	return exitOK
@@ -185,31 +189,31 @@ func (p *program) once(ctx context.Context, s *settings) int {
 func (p *program) resident(ctx context.Context, s *settings) int {
 	socks := &sockets{where: filepath.Join(s.directory, "socket")}
 	if err := socks.inherit(); err != nil {
-		p.log.errf("%v", err)
+		p.log.Errf("%v", err)
 		return exitFailure
 	}
 	id, err := p.identity(socks.courier())
 	if err != nil {
-		p.log.errf("-user: %v", err)
+		p.log.Errf("-user: %v", err)
 		return exitFailure
 	}
 	if err := socks.listen(s.directory, id); err != nil {
-		p.log.errf("%v", err)
+		p.log.Errf("%v", err)
 		return exitFailure
 	}
 	defer socks.close()
 	switch err := socks.listenMetrics(s.metrics, id); {
 	case errors.Is(err, errMetricsPlace):
-		p.log.errf("%v", err)
+		p.log.Errf("%v", err)
 		return exitFailure
 	case err != nil:
-		p.log.errf("no metrics: %v", err) // logins matter more
+		p.log.Errf("no metrics: %v", err) // logins matter more
 	}
 	if id != nil {
 		if file := rootOnly(id, p.directory, s.modules); file != "" {
-			p.log.infof("stays root: user %s cannot read %s", id.name, file)
+			p.log.Infof("stays root: user %s cannot read %s", id.name, file)
 		} else if err := id.become(); err != nil {
-			p.log.errf("-user %s: %v", id.name, err)
+			p.log.Errf("-user %s: %v", id.name, err)
 			return exitFailure
 		}
 	}
@@ -222,10 +226,10 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 	// kernel's to run at once, not Go's to run when one of them has had its time.
 	runtime.GOMAXPROCS(cap(srv.hashes.processors) + 1)
 	if srv.allowed, err = socks.allowed(p.allow); err != nil {
-		p.log.errf("%v", err)
+		p.log.Errf("%v", err)
 		return exitUsage
 	}
-	p.log.infof(
+	p.log.Infof(
 		"authdaemond %s: modules=%q, daemons=%d, socket %s",
 		version.Version,
 		s.modules,
@@ -286,7 +290,7 @@ func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 		go func() { failed <- srv.serve(ctx, l, srv.persistent) }()
 	}
 	if err := systemd.Notify("READY=1"); err != nil {
-		p.log.warnf("NOTIFY_SOCKET: %v", err)
+		p.log.Warnf("NOTIFY_SOCKET: %v", err)
 	}
 	status := exitOK
 	for running := true; running; {
@@ -295,7 +299,7 @@ func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 			p.reread(srv)
 		case err := <-failed:
 			if err != nil {
-				p.log.errf("%v", err)
+				p.log.Errf("%v", err)
 				status = exitFailure
 			}
 			running = false
@@ -311,11 +315,11 @@ func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 	drain, cancelDrain := context.WithTimeout(context.Background(), drainTime)
 	defer cancelDrain()
 	if err := srv.drain(drain); err != nil {
-		p.log.warnf("ends with requests unanswered: %v", err)
+		p.log.Warnf("ends with requests unanswered: %v", err)
 		status = exitFailure
 	}
 	srv.hold().close(nil)
-	p.log.infof("authdaemond stopped")
+	p.log.Infof("authdaemond stopped")
 	return status
 }
 
@@ -327,16 +331,16 @@ func (p *program) reread(srv *server) {
 	s, err := readRC(p.directory)
 	srv.reloadFailed.Store(err != nil)
 	if err != nil {
-		p.log.errf("the settings stay as they were: %v", err)
+		p.log.Errf("the settings stay as they were: %v", err)
 		return
 	}
 	for _, w := range s.warnings {
-		p.log.warnf("%s", w)
+		p.log.Warnf("%s", w)
 	}
 	g := srv.hold()
 	a := newAsker(s, p.setup(s, false), g.asker, p.now)
 	g.users.Done()
 	srv.use(a)
 	srv.hashes.remember(s.verifyTTL)
-	p.log.infof("read again: modules=%q, daemons=%d", s.modules, s.daemons)
+	p.log.Infof("read again: modules=%q, daemons=%d", s.modules, s.daemons)
 }

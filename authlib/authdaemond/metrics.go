@@ -110,7 +110,7 @@ func (n *numbers) count(k kind, r result, began time.Time) {
 
 // serveMetrics answers every HTTP request on l with the numbers, until ctx ends.
 func (s *server) serveMetrics(ctx context.Context, l net.Listener) {
-	scrape.Serve(ctx, l, s.writeMetrics, s.log.line)
+	scrape.Serve(ctx, l, s.writeMetrics, s.log.Line)
 }
 
 // writeMetrics writes the numbers, and what is asked for when they are shown.

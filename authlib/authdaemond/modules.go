@@ -13,6 +13,7 @@ import (
 	"mailproxy/authlib/mysql"
 	"mailproxy/authlib/pgsql"
 	"mailproxy/authlib/userdb"
+	"mailproxy/internal/maillog"
 	"mailproxy/internal/spelling"
 )
 
@@ -26,7 +27,7 @@ type setup struct {
 	// daemons.
 	conns   int
 	ldapTLS map[string]string
-	log     *logger
+	log     *maillog.Log
 }
 
 // same tells whether modules opened with the one and the other do the same.
@@ -42,18 +43,18 @@ func openers() map[string]func(setup) (authlib.Module, error) {
 			return userdb.New(userdb.Config{
 				Path:    filepath.Join(s.directory, "userdb"),
 				OneShot: s.oneShot,
-				Log:     func(line string) { s.log.warnf("%s", line) },
+				Log:     func(line string) { s.log.Warnf("%s", line) },
 			}), nil
 		},
 		"authmysql": func(s setup) (authlib.Module, error) {
-			return mysql.New(filepath.Join(s.directory, "authmysqlrc"), s.conns, s.log.warnf), nil
+			return mysql.New(filepath.Join(s.directory, "authmysqlrc"), s.conns, s.log.Warnf), nil
 		},
 		"authpgsql": func(s setup) (authlib.Module, error) {
-			return pgsql.New(filepath.Join(s.directory, "authpgsqlrc"), s.conns, s.log.warnf), nil
+			return pgsql.New(filepath.Join(s.directory, "authpgsqlrc"), s.conns, s.log.Warnf), nil
 		},
 		"authldap": func(s setup) (authlib.Module, error) {
 			env := func(name string) string { return s.ldapTLS[name] }
-			return ldap.New(filepath.Join(s.directory, "authldaprc"), s.conns, env, s.log.warnf), nil
+			return ldap.New(filepath.Join(s.directory, "authldaprc"), s.conns, env, s.log.Warnf), nil
 		},
 	}
 }
@@ -97,17 +98,17 @@ func openModule(name string, s setup) authlib.Module {
 	open, ok := openers()[name]
 	if !ok {
 		err := noModule(name)
-		s.log.errf("%v; logins that come to it fail for the time being", err)
+		s.log.Errf("%v; logins that come to it fail for the time being", err)
 		return &broken{name, startError{err}}
 	}
 	m, err := open(s)
 	if err != nil {
-		s.log.errf("%s: cannot serve, logins that come to it fail for the time being: %v", name, err)
+		s.log.Errf("%s: cannot serve, logins that come to it fail for the time being: %v", name, err)
 		return &broken{name, startError{fmt.Errorf("%s: %w", name, err)}}
 	}
 	if c, ok := m.(interface{ Check() error }); ok && !s.oneShot {
 		if err := c.Check(); err != nil {
-			s.log.warnf("%s: %v", name, err)
+			s.log.Warnf("%s: %v", name, err)
 		}
 	}
 	return m

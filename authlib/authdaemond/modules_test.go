@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/maillog"
 )
 
 // TestMisspelt: no setting of the samples, those that are commented out among them, is taken for a misspelt
@@ -36,7 +37,7 @@ func TestMisspelt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := newAsker(s, setup{directory: dir, conns: 1, log: &logger{out: log}}, nil, time.Now)
+		a := newAsker(s, setup{directory: dir, conns: 1, log: maillog.NewLog(log)}, nil, time.Now)
 		a.close(nil)
 		for line := range strings.Lines(log.String()) {
 			if !strings.Contains(line, "meant?") {
@@ -64,7 +65,7 @@ func TestUnknownModule(t *testing.T) {
 		"authuserb": "authuserb: " + all + ": is authuserdb meant?",
 	} {
 		log := new(lines)
-		m := openModule(name, setup{log: &logger{out: log}})
+		m := openModule(name, setup{log: maillog.NewLog(log)})
 		_, err := m.Lookup(t.Context(), &authlib.LookupRequest{User: "ann"})
 		if err == nil || errors.Is(err, authlib.ErrRefused) || err.Error() != want {
 			t.Errorf("%s: %v, want %s", name, err, want)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/maillog"
 )
 
 // Persistent connections: the second socket's, see package authlib for what is said on them. A connection
@@ -65,7 +66,7 @@ func (s *server) settings() *settings {
 func (s *server) tooMany(most int) {
 	s.metrics.turnedAway.Inc()
 	if more, due := s.crowded.Due(time.Now()); due {
-		s.log.warnf("AUTH_PERSISTENT_CONNECTIONS=%d are open: a client has to use the other socket%s", most, more)
+		s.log.Warnf("AUTH_PERSISTENT_CONNECTIONS=%d are open: a client has to use the other socket%s", most, more)
 	}
 }
 
@@ -74,10 +75,10 @@ type acceptPause struct{ complained time.Time }
 
 // after is called with accept's error: out of descriptors or memory, of which those who are being served will
 // give some back.
-func (p *acceptPause) after(log *logger, err error) {
+func (p *acceptPause) after(log *maillog.Log, err error) {
 	if now := time.Now(); now.Sub(p.complained) > time.Minute {
 		p.complained = now
-		log.errf("accept: %v", err)
+		log.Errf("accept: %v", err)
 	}
 	time.Sleep(20 * time.Millisecond)
 }

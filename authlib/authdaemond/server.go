@@ -11,6 +11,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
 	"mailproxy/internal/guard"
+	"mailproxy/internal/maillog"
 	"mailproxy/internal/peercred"
 )
 
@@ -37,7 +38,7 @@ const (
 
 // server serves the authdaemon protocol on listening sockets.
 type server struct {
-	log *logger
+	log *maillog.Log
 	// allowed are the users and groups that are answered.
 	allowed    *peercred.Set
 	complaints peercred.Complaints
@@ -150,7 +151,7 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener, talk func(conte
 			pause.after(s.log, err)
 			continue
 		}
-		guard.Go(s.log.line, "a connection", func() {
+		guard.Go(s.log.Line, "a connection", func() {
 			defer conn.Close()
 			if raw, err := conn.SyscallConn(); err == nil && s.admit(conn) {
 				talk(ctx, &client{conn: conn, raw: raw, silent: s.silent, write: s.write, buffers: &s.buffers})
@@ -196,7 +197,7 @@ func (s *server) respond(c *client, req authlib.Request,
 
 // ask appends the answer to a request; an error is a temporary failure.
 func (s *server) ask(c *client, req authlib.Request, began time.Time, dst []byte) (out []byte, err error) {
-	defer guard.Recover(s.log.line, "a request", func() { out, err = nil, errFault })
+	defer guard.Recover(s.log.Line, "a request", func() { out, err = nil, errFault })
 	g := s.hold()
 	defer g.users.Done()
 	limit, cancel := context.WithDeadline(context.Background(), began.Add(s.request))
@@ -257,7 +258,7 @@ func (g *generation) enter(ctx context.Context) bool {
 func (g *generation) overloaded() {
 	now, last := g.asker.now(), g.complained.Load()
 	if (last == nil || now.Sub(*last) >= time.Minute) && g.complained.CompareAndSwap(last, &now) {
-		g.log.errf(
+		g.log.Errf(
 			"more than %d requests under way and waiting: the rest is told to come back later; raise daemons, or "+
 				"see what the databases wait for",
 			cap(g.slots)*(1+queuePerSlot),

@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -192,11 +191,7 @@ func Pair() (near Conn, far *os.File, err error) {
 // openLog decides where log lines go. Standard error is the log, unless it is the connection itself, as
 // under xinetd.
 func openLog(req Request, environment config.Raw, taken bool) *maillog.Log {
-	info, err := req.Stderr.Stat()
-	if err != nil {
-		return maillog.NewSyslog(req.Name)
-	}
-	if taken {
+	if _, err := req.Stderr.Stat(); err != nil || taken {
 		return maillog.NewSyslog(req.Name)
 	}
 	// A write to descriptor 2 whose reader is gone would end the process with SIGPIPE; to a copy of it, it
@@ -206,11 +201,7 @@ func openLog(req Request, environment config.Raw, taken bool) *maillog.Log {
 		return maillog.NewSyslog(req.Name)
 	}
 	stderr := os.NewFile(uintptr(fd), "standard error")
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if ok && environment.Get("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
-		return maillog.NewJournalLog(stderr)
-	}
-	return maillog.NewLog(stderr)
+	return maillog.Open(stderr, req.Name, environment.Get("JOURNAL_STREAM"))
 }
 
 // isTaken says whether standard error is the same open socket or pipe as standard input or output, where

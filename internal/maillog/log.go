@@ -46,8 +46,8 @@ func (l Level) String() string {
 }
 
 // Log takes one line a call. Where the lines go was decided when it was made. Control characters, and bytes
-// that are not UTF-8, are written as \ooo, so that no user name can begin a line of its own. A line that can
-// not be written is lost: no session ends because a log is full. Its methods may be called by several
+// that are not UTF-8, are written as \ooo, so that no user name can begin a line of its own. A line that
+// cannot be written is lost: no session ends because a log is full. Its methods may be called by several
 // goroutines.
 type Log struct {
 	mu     sync.Mutex
@@ -153,8 +153,9 @@ func (l *Log) Errf(format string, args ...any) { l.line(Err, format, args) }
 func (l *Log) Critf(format string, args ...any) { l.line(Crit, format, args) }
 
 // Line writes a line that carries its level in front, "INFO: text", as relay.EndLine makes it. A line without
-// a known level is of level INFO.
+// a known level is of level INFO. The lines of a stack become one.
 func (l *Log) Line(line string) {
+	line = strings.ReplaceAll(strings.TrimRight(line, "\n"), "\n", " | ")
 	for _, level := range []Level{Crit, Err, Warn, Notice, Info, Debug} {
 		if text, ok := strings.CutPrefix(line, level.String()+": "); ok {
 			l.visible(level, text)

@@ -16,7 +16,7 @@ const module = "mailproxy/"
 // leaves may be imported by every package, and import leaves only.
 var leaves = []string{
 	"internal/facts", "internal/guard", "internal/haproxy", "internal/hostlist", "internal/identity",
-	"internal/journal", "internal/limits", "internal/line", "internal/logqueue", "internal/metrics",
+	"internal/limits", "internal/line", "internal/logqueue", "internal/maillog", "internal/metrics",
 	"internal/peercred",
 	"internal/shellfile", "internal/smallfile", "internal/spelling", "internal/successor", "internal/systemd",
 	"internal/text", "internal/throttle", "internal/unixsocket", "internal/version",
@@ -44,7 +44,6 @@ var arrows = map[string][]string{
 		"internal/local",
 		"internal/login",
 		"internal/mailhost",
-		"internal/maillog",
 		"internal/tlsconf",
 	},
 	"internal/program": {
@@ -61,7 +60,6 @@ var arrows = map[string][]string{
 		"internal/local",
 		"internal/login",
 		"internal/mailhost",
-		"internal/maillog",
 		"internal/tlsconf",
 		"relay",
 		"relay/admin",
@@ -77,7 +75,6 @@ var arrows = map[string][]string{
 		"internal/local",
 		"internal/login",
 		"internal/mailhost",
-		"internal/maillog",
 		"internal/tlsconf",
 		"relay",
 		"relay/engine",
@@ -89,13 +86,11 @@ var arrows = map[string][]string{
 		"internal/config",
 		"internal/launch",
 		"internal/mailhost",
-		"internal/maillog",
 		"relay",
 	},
-	"internal/mailhost": {"internal/config", "internal/launch", "internal/maillog", "internal/tlsconf"},
+	"internal/mailhost": {"internal/config", "internal/launch", "internal/tlsconf"},
 	"internal/local":    {"internal/launch"},
-	"internal/launch":   {"internal/config", "internal/maillog"},
-	"internal/maillog":  {},
+	"internal/launch":   {"internal/config"},
 	"internal/tlsconf":  {"internal/config"},
 	"internal/config":   {},
 
@@ -135,7 +130,6 @@ var (
 		"internal/launch",
 		"internal/login",
 		"internal/mailhost",
-		"internal/maillog",
 		"internal/tlsconf",
 	}
 	sqlModule = []string{"authlib", "authlib/pool", "authlib/rcfile", "authlib/sqlaccount", "authlib/sqlquery"}
