@@ -27,8 +27,8 @@ func Open(file *os.File, name, journalStream string) *Log {
 	return NewLog(file)
 }
 
-// newMessages returns a log that writes messages of facility mail, RFC 3164 section 4.1 without the host name,
-// as the C library's syslog(3) does.
+// newMessages returns a log that writes messages of facility mail, RFC 3164 section 4.1 without the host
+// name, as the C library's syslog(3) does.
 func newMessages(file *os.File, name string) *Log {
 	const mail = 2 << 3
 	return &Log{write: func(lines []entry) (err error) {

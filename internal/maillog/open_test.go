@@ -34,8 +34,8 @@ func TestOpenSyslog(t *testing.T) {
 		write("what %d", 1)
 		message := make([]byte, 100)
 		n, err := service.Read(message)
-		form := regexp.MustCompile(fmt.Sprintf(`^%s[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d authdaemond\[%d\]: what 1$`,
-			want, os.Getpid()))
+		form := regexp.MustCompile(fmt.Sprintf(
+			`^%s[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d authdaemond\[%d\]: what 1$`, want, os.Getpid()))
 		if got := message[:n]; err != nil || !form.Match(got) {
 			t.Errorf("syslog has %q, %v; want %s", got, err, form)
 		}
