@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/tests/bench/mailhost"
 	"mailproxy/tests/bench/measure"
 )
 
@@ -85,9 +86,9 @@ func run(t testing.TB, out io.Writer, protocol string, n size) {
 	measure.Print(out, protocol+": NOOP round trip through the session", "µs", 1, noops)
 	latency(out, protocol+": the same, all trips, in µs", all, trips)
 
-	for _, way := range []string{"SEND", "TAKE"} {
+	for _, way := range []string{"BULK", "SINK"} {
 		bulk := measure.Alternate(n.turns, names(all), func(i int) float64 { return all[i].bulk(t, way, n.bytes) })
-		title := map[string]string{"SEND": "to the client", "TAKE": "to the mailhost"}[way]
+		title := map[string]string{"BULK": "to the client", "SINK": "to the mailhost"}[way]
 		measure.Print(out, protocol+": processor time per GB "+title, "s", 0.5, bulk)
 	}
 	memory := measure.Alternate(min(n.turns, 3), names(all),
@@ -124,19 +125,23 @@ func (c candidate) bulk(t testing.TB, way string, n int64) float64 {
 	t.Helper()
 	before := c.cpu(t)
 	s := c.login(t)
-	if _, err := fmt.Fprintf(s.conn, "%s %d\r\n", way, n); err != nil {
+	tag := "b "
+	if c.protocol == "POP3" {
+		tag = ""
+	}
+	if _, err := fmt.Fprintf(s.conn, "%s%s %d\r\n", tag, way, n); err != nil {
 		t.Fatal(err)
 	}
-	if way == "SEND" {
-		if _, err := io.CopyN(io.Discard, s.in, n); err != nil {
-			t.Fatal(err)
-		}
+	var err error
+	if way == "BULK" {
+		_, err = io.CopyN(io.Discard, s.in, n)
 	} else {
-		if err := pour(s.conn, n); err != nil {
-			t.Fatal(err)
-		}
-		s.expect(t, "taken")
+		err = mailhost.Send(s.conn, int(n))
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t, map[string]string{"IMAP": "b OK", "POP3": "+OK"}[c.protocol])
 	s.logout(t)
 	return (c.cpu(t) - before).Seconds() / (float64(n) / 1e9)
 }

@@ -10,18 +10,23 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"mailproxy/tests/bench/mailhost"
 	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+func TestMain(m *testing.M) {
+	if mailhost.Started() {
+		os.Exit(mailhost.Run())
+	}
+	os.Exit(harness.Main(m))
+}
 
-const mailhost = "127.0.0.9"
+const mailhostAddr = "127.0.0.9"
 
 // candidate is a proxy that is measured.
 type candidate struct {
@@ -35,9 +40,9 @@ type candidate struct {
 // candidates are Courier's login program, ours, and ours with relayd, all under couriertcpd.
 func candidates(t testing.TB, protocol string) []candidate {
 	t.Helper()
-	harness.Userdb(t, harness.Account{Name: "user", Password: "pw", Options: "mailhost=" + mailhost})
+	harness.Userdb(t, harness.Account{Name: "user", Password: "pw", Options: "mailhost=" + mailhostAddr})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
-	startMailhost(t, protocol)
+	mailhost.Start(t, mailhostAddr)
 	relayd := harness.PlainRelayd(t)
 	name := map[string]string{"IMAP": "imapd-proxy", "POP3": "pop3d-proxy"}[protocol]
 	courier := map[string]string{"IMAP": harness.CourierIMAPLogin, "POP3": harness.CourierPOP3Login}[protocol]
@@ -86,68 +91,6 @@ func (c candidate) cpu(t testing.TB) time.Duration {
 		t.Fatal("a session does not end")
 	}
 	return measure.CPU(t, c.pids...)
-}
-
-// startMailhost is the mailhost of the measurements: it lets everybody in, answers NOOP, and moves bulk data
-// as told by "SEND n" and "TAKE n". A real one would only add noise.
-func startMailhost(t testing.TB, protocol string) {
-	t.Helper()
-	port := map[string]string{"IMAP": ":143", "POP3": ":110"}[protocol]
-	harness.NewFakeMailhost(t, mailhost+port, func(conn net.Conn) error {
-		in := bufio.NewReaderSize(conn, 256<<10)
-		if protocol == "POP3" {
-			io.WriteString(conn, "+OK hello\r\n")
-		} else {
-			io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1] hello\r\n")
-		}
-		for {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				return err
-			}
-			words := strings.Fields(line)
-			switch {
-			case protocol == "POP3" && words[0] != "SEND" && words[0] != "TAKE":
-				_, err = io.WriteString(conn, "+OK\r\n")
-				if words[0] == "QUIT" {
-					return err
-				}
-			case words[0] == "SEND":
-				n, _ := strconv.ParseInt(words[1], 10, 64)
-				err = pour(conn, n)
-			case words[0] == "TAKE":
-				n, _ := strconv.ParseInt(words[1], 10, 64)
-				if _, err = io.CopyN(io.Discard, in, n); err == nil {
-					_, err = io.WriteString(conn, "taken\r\n")
-				}
-			case len(words) > 1 && words[1] == "LOGOUT":
-				_, err = io.WriteString(conn, "* BYE bye\r\n"+words[0]+" OK\r\n")
-				return err
-			default:
-				_, err = io.WriteString(conn, words[0]+" OK\r\n")
-			}
-			if err != nil {
-				return err
-			}
-		}
-	})
-}
-
-var errShort = errors.New("short write")
-
-// pour writes n bytes.
-func pour(w io.Writer, n int64) error {
-	for block := make([]byte, 256<<10); n > 0; {
-		m, err := w.Write(block[:min(n, int64(len(block)))])
-		if err != nil {
-			return err
-		}
-		if m == 0 {
-			return errShort
-		}
-		n -= int64(m)
-	}
-	return nil
 }
 
 // session is a client that has logged in.

@@ -110,7 +110,7 @@ func serveIMAP(conn net.Conn) error {
 		case "CAPABILITY":
 			untagged = "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n"
 		case "BULK":
-			err = send(conn, amount(words))
+			err = Send(conn, amount(words))
 		case "SINK":
 			err = take(in, amount(words))
 		case "LOGOUT":
@@ -124,7 +124,7 @@ func serveIMAP(conn net.Conn) error {
 	return err
 }
 
-// servePOP3 lets everybody in and answers every command with +OK.
+// servePOP3 lets everybody in and answers every command with +OK. It knows BULK and SINK as well.
 func servePOP3(conn net.Conn) error {
 	in := bufio.NewReaderSize(conn, 256)
 	_, err := io.WriteString(conn, "+OK ready\r\n")
@@ -137,10 +137,16 @@ func servePOP3(conn net.Conn) error {
 		if len(words) == 0 {
 			continue
 		}
-		if words[0] == "AUTH" && len(words) == 2 {
-			if _, err = proceed(conn, in); err != nil {
-				break
-			}
+		switch {
+		case words[0] == "AUTH" && len(words) == 2:
+			_, err = proceed(conn, in)
+		case words[0] == "BULK":
+			err = Send(conn, amount(words))
+		case words[0] == "SINK":
+			err = take(in, amount(words))
+		}
+		if err != nil {
+			break
 		}
 		answer := "+OK\r\n"
 		if words[0] == "CAPA" {
@@ -161,7 +167,8 @@ func proceed(conn net.Conn, in *bufio.Reader) (string, error) {
 	return in.ReadString('\n')
 }
 
-func send(w io.Writer, n int) error {
+// Send writes so many bytes.
+func Send(w io.Writer, n int) error {
 	block := bytes.Repeat([]byte("0123456789abcdef"), Piece/16)
 	for n > 0 {
 		written, err := w.Write(block[:min(n, len(block))])
@@ -188,10 +195,11 @@ func take(r io.Reader, n int) error {
 	return nil
 }
 
+// amount is the last word.
 func amount(words []string) int {
-	if len(words) < 3 {
+	if len(words) == 0 {
 		return 0
 	}
-	n, _ := strconv.Atoi(words[2])
+	n, _ := strconv.Atoi(words[len(words)-1])
 	return n
 }

@@ -121,7 +121,7 @@ func BenchmarkIdle(b *testing.B) {
 		s.rest()
 		fresh[s.name] = []float64{s.private(b) / float64(s.idle)}
 		for _, c := range sessions {
-			fmt.Fprintf(c, "x GET 1\r\n")
+			fmt.Fprintf(c, "x BULK %d\r\n", 1<<20)
 			if _, err := io.CopyN(io.Discard, c, 1<<20); err != nil {
 				b.Fatal(err)
 			}
@@ -181,7 +181,7 @@ func (s *side) private(b *testing.B) (sum float64) {
 
 // BenchmarkTransfer is the CPU per GB through TLS towards the client, and from the client.
 func BenchmarkTransfer(b *testing.B) {
-	for _, direction := range []string{"GET", "PUT"} {
+	for _, direction := range []string{"BULK", "SINK"} {
 		b.Run(direction, func(b *testing.B) {
 			sides := world(b, true, false)
 			cpu := map[string][]float64{}
@@ -190,8 +190,8 @@ func BenchmarkTransfer(b *testing.B) {
 				for _, s := range sides {
 					c, in, _ := s.login(b, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
 					before := s.alive(b)
-					fmt.Fprintf(c, "x %s %d\r\n", direction, megabytes)
-					if direction == "GET" {
+					fmt.Fprintf(c, "x %s %d\r\n", direction, megabytes<<20)
+					if direction == "BULK" {
 						if _, err := io.CopyN(io.Discard, in, megabytes<<20); err != nil {
 							b.Fatal(err)
 						}

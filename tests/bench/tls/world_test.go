@@ -28,11 +28,17 @@ import (
 	"time"
 
 	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/bench/mailhost"
 	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
 )
 
-func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+func TestMain(m *testing.M) {
+	if mailhost.Started() {
+		os.Exit(mailhost.Run())
+	}
+	os.Exit(harness.Main(m))
+}
 
 // side is one of the set-ups that are compared.
 type side struct {
@@ -59,7 +65,7 @@ func world(b *testing.B, rsa, cache bool) []*side {
 		testcert.CA(b, "CA").Issue(b, testcert.Spec{Name: "bench.example", RSA: rsa}).PEM(b))
 	harness.Userdb(b, harness.Account{Name: "u", Password: "pw", Options: "mailhost=127.0.0.9"})
 	harness.CourierAuthdaemond(b, "authuserdb", nil)
-	harness.NewFakeMailhost(b, "127.0.0.9:143", mailhost)
+	mailhost.Start(b, "127.0.0.9")
 	start := func(s side, trust string, more harness.Env, program ...string) *side {
 		env := harness.Env{
 			"TLS_CERTFILE": cert, "TLS_TRUSTCERTS": trust, "TLS_VERIFYPEER": "NONE", "TLS_CACHEFILE": "",
@@ -94,42 +100,6 @@ func world(b *testing.B, rsa, cache bool) []*side {
 			slices.Clone(couriertls)...),
 	}
 	return sides
-}
-
-// mailhost says yes to everything. "x GET n" sends n MiB, "x PUT n" takes them.
-func mailhost(c net.Conn) error {
-	fmt.Fprintf(c, "* OK [CAPABILITY IMAP4rev1] hello\r\n")
-	in := bufio.NewReaderSize(c, 256<<10)
-	block := make([]byte, 1<<20)
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return nil
-		}
-		f := strings.Fields(line)
-		n := 0
-		if len(f) == 3 {
-			n, _ = strconv.Atoi(f[2])
-		}
-		switch {
-		case len(f) > 1 && f[1] == "GET":
-			for range n {
-				if _, err := c.Write(block); err != nil {
-					return nil
-				}
-			}
-		case len(f) > 1 && f[1] == "PUT":
-			if _, err := io.CopyN(io.Discard, in, int64(n)<<20); err != nil {
-				return nil
-			}
-			fallthrough
-		default:
-			fmt.Fprintf(c, "%s OK done\r\n", f[0])
-		}
-		if len(f) > 1 && f[1] == "LOGOUT" {
-			return nil
-		}
-	}
 }
 
 // login makes a session. greeting is the time from connecting to the greeting.
