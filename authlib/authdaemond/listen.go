@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/identity"
 	"mailproxy/internal/peercred"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/unixsocket"
@@ -82,14 +83,14 @@ func (s *sockets) add(l *net.UnixListener, path string) {
 // listen makes the socket <directory>/socket, and the one for persistent connections beside it, where systemd
 // has made none. Everybody may connect who may enter the directory: a directory that is made here lets in
 // root and the service's group; -allow says who is answered.
-func (s *sockets) listen(directory string, as *systemUser) error {
+func (s *sockets) listen(directory string, as *identity.User) error {
 	if len(s.clients) > 0 || len(s.persistent) > 0 {
 		return nil
 	}
 	first := filepath.Join(directory, "socket")
 	for _, path := range []string{first, authlib.PersistentSocket(first)} {
 		socket := unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: 0o777,
-			User: as.fileUser(), MakeDir: true}
+			User: fileUser(as), MakeDir: true}
 		l, err := socket.Listen()
 		if err != nil {
 			s.close()
@@ -106,12 +107,12 @@ var errMetricsPlace = errors.New("neither a path nor a loopback address and port
 
 // listenMetrics listens where AUTH_METRICS says: the path of a unix socket, or a loopback address and port.
 // The numbers tell when who logs in: nobody else's business.
-func (s *sockets) listenMetrics(where string, as *systemUser) error {
+func (s *sockets) listenMetrics(where string, as *identity.User) error {
 	if where == "" || s.scraper != nil {
 		return nil
 	}
 	if strings.HasPrefix(where, "/") {
-		socket := unixsocket.Socket{Path: where, Type: unix.SOCK_STREAM, Mode: 0o660, User: as.fileUser()}
+		socket := unixsocket.Socket{Path: where, Type: unix.SOCK_STREAM, Mode: 0o660, User: fileUser(as)}
 		l, err := socket.Listen()
 		if err != nil {
 			return fmt.Errorf("AUTH_METRICS: %w", err)
@@ -166,9 +167,9 @@ func (s *server) admit(c syscall.Conn) bool {
 }
 
 // fileUser is the user as package unixsocket wants it; nil stays nil.
-func (id *systemUser) fileUser() *unixsocket.User {
+func fileUser(id *identity.User) *unixsocket.User {
 	if id == nil || os.Geteuid() != 0 {
 		return nil
 	}
-	return &unixsocket.User{UID: id.uid, GID: id.gid}
+	return &unixsocket.User{UID: int(id.UID), GID: int(id.GID)}
 }

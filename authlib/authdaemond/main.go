@@ -27,8 +27,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"mailproxy/internal/identity"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
@@ -158,7 +157,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 
 // noCore keeps passwords out of core files, and away from debuggers of the same user.
 func (p *program) noCore() {
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+	if err := identity.NoCore(); err != nil {
 		p.log.Warnf("passwords may end up in core files: %v", err)
 	}
 }
@@ -211,9 +210,9 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 	}
 	if id != nil {
 		if file := rootOnly(id, p.directory, s.modules); file != "" {
-			p.log.Infof("stays root: user %s cannot read %s", id.name, file)
-		} else if err := id.become(); err != nil {
-			p.log.Errf("-user %s: %v", id.name, err)
+			p.log.Infof("stays root: user %s cannot read %s", id.Name, file)
+		} else if err := become(id); err != nil {
+			p.log.Errf("-user %s: %v", id.Name, err)
 			return exitFailure
 		}
 	}
@@ -244,7 +243,7 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 
 // identity returns the user to become, or nil to stay what we are. Unless -user names one, it is Courier's
 // where Courier's programs ask, else our own, and the other one where there is no such user.
-func (p *program) identity(courier bool) (id *systemUser, err error) {
+func (p *program) identity(courier bool) (id *identity.User, err error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
@@ -252,16 +251,16 @@ func (p *program) identity(courier bool) (id *systemUser, err error) {
 		if *p.user == "" || *p.user == "root" {
 			return nil, nil
 		}
-		return findUser(*p.user)
+		return identity.Lookup(*p.user)
 	}
 	first, second := ownUser, courierUser
 	if courier {
 		first, second = second, first
 	}
-	if id, err = findUser(first); err == nil {
+	if id, err = identity.Lookup(first); err == nil {
 		return id, nil
 	}
-	if id, serr := findUser(second); serr == nil {
+	if id, serr := identity.Lookup(second); serr == nil {
 		return id, nil
 	}
 	return nil, err

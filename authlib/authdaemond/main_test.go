@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/identity"
 )
 
 // directory makes a configuration directory.
@@ -206,7 +207,7 @@ func TestFirstDirectory(t *testing.T) {
 
 func TestRootOnly(t *testing.T) {
 	dir := directory(t, map[string]string{"authdaemonrc": "", "authmysqlrc": "", "userdb": "", "userdb.dat": ""})
-	id := &systemUser{name: "x", uid: 12345, gid: 12346, groups: []int{12346, 12347}}
+	id := &identity.User{Name: "x", UID: 12345, GID: 12346, Groups: []uint32{12346, 12347}}
 	set := func(name string, mode os.FileMode, uid, gid int) {
 		t.Helper()
 		if err := os.Chown(filepath.Join(dir, name), uid, gid); err != nil {

@@ -4,59 +4,23 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"syscall"
 
 	"mailproxy/internal/identity"
 )
 
-// systemUser is a system user with its groups.
-type systemUser struct {
-	name     string
-	uid, gid int
-	groups   []int
-}
-
-// findUser looks a system user up.
-func findUser(name string) (*systemUser, error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w (names are looked up in /etc/passwd only)", err)
-	}
-	ids, err := u.GroupIds()
-	if err != nil {
-		return nil, err
-	}
-	id := &systemUser{name: name}
-	numbers := make([]int, 0, len(ids)+2)
-	for _, s := range append([]string{u.Uid, u.Gid}, ids...) {
-		n, err := strconv.ParseUint(s, 10, 32)
-		if err != nil {
-			return nil, err
-		}
-		numbers = append(numbers, int(n))
-	}
-	id.uid, id.gid, id.groups = numbers[0], numbers[1], numbers[2:]
-	return id, nil
-}
-
 // become gives up root for good.
-func (id *systemUser) become() error {
-	groups := make([]uint32, len(id.groups))
-	for i, g := range id.groups {
-		groups[i] = uint32(g)
-	}
-	if err := identity.Become(uint32(id.uid), uint32(id.gid), groups); err != nil {
-		return fmt.Errorf("becoming user %s: %w", id.name, err)
+func become(id *identity.User) error {
+	if err := identity.Become(id.UID, id.GID, id.Groups); err != nil {
+		return fmt.Errorf("becoming user %s: %w", id.Name, err)
 	}
 	return nil
 }
 
 // canRead tells whether the user could open a file with these owner, group and mode.
-func (id *systemUser) canRead(info fs.FileInfo) bool {
+func canRead(id *identity.User, info fs.FileInfo) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return false
@@ -66,9 +30,9 @@ func (id *systemUser) canRead(info fs.FileInfo) bool {
 		need = 0o5
 	}
 	switch {
-	case int(s.Uid) == id.uid:
+	case s.Uid == id.UID:
 		need <<= 6
-	case int(s.Gid) == id.gid || slices.Contains(id.groups, int(s.Gid)):
+	case s.Gid == id.GID || slices.Contains(id.Groups, s.Gid):
 		need <<= 3
 	}
 	return uint32(info.Mode().Perm())&need == need
@@ -78,7 +42,7 @@ func (id *systemUser) canRead(info fs.FileInfo) bool {
 // the user could not read again when it changes; "" if there is none. Debian's rc files belong to group
 // courier, and pass. userdb is written by root's tools, root's alone, and new with every change: where that
 // module is used, root it is, as with Courier.
-func rootOnly(id *systemUser, directory string, modules []string) string {
+func rootOnly(id *identity.User, directory string, modules []string) string {
 	files := []string{"authdaemonrc"}
 	for _, m := range modules {
 		switch m {
@@ -91,7 +55,7 @@ func rootOnly(id *systemUser, directory string, modules []string) string {
 	for _, name := range files {
 		path := filepath.Join(directory, name)
 		info, err := os.Stat(path)
-		if err == nil && !id.canRead(info) {
+		if err == nil && !canRead(id, info) {
 			return path
 		}
 	}

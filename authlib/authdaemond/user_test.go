@@ -1,6 +1,7 @@
 package main
 
 import (
+	"mailproxy/internal/identity"
 	"strings"
 	"testing"
 )
@@ -9,7 +10,7 @@ import (
 func TestUnknownUser(t *testing.T) {
 	const name = "no-such-user"
 	dir := directory(t, nil)
-	if _, err := findUser(name); err == nil || !strings.Contains(err.Error(), "/etc/passwd only") {
+	if _, err := identity.Lookup(name); err == nil || !strings.Contains(err.Error(), "/etc/passwd only") {
 		t.Errorf("-user: %v", err)
 	}
 	socks := listening(t, dir)

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/user"
 	"strconv"
 	"strings"
 
@@ -38,20 +37,12 @@ func (c *Check) machine() {
 
 // checkUser says whether a program can become a user.
 func checkUser(name string) error {
-	u, err := user.Lookup(name)
+	id, err := identity.Lookup(name)
 	if err != nil {
 		return err
 	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		return err
-	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		return err
-	}
-	if identity.Check(uint32(uid), uint32(gid), nil) != nil {
-		return fmt.Errorf("it has uid %d and gid %d, which no session may have", uid, gid)
+	if identity.Check(id.UID, id.GID, nil) != nil {
+		return fmt.Errorf("it has uid %d and gid %d, which no session may have", id.UID, id.GID)
 	}
 	return nil
 }

@@ -1,4 +1,5 @@
-// Package identity says which user and group ids a process may become, and whether it has become them.
+// Package identity finds system users, says which user and group ids a process may become and whether it has
+// become them, and takes from a process what could give its rights or its memory away.
 //
 // The ids 0 and 4294967295 are refused: 0 is root, and setresuid(2) and its siblings take 4294967295, which
 // is -1, for "leave it as it is", so that a process which asks for that id stays root and is told that all

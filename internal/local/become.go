@@ -2,10 +2,7 @@ package local
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"os/user"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +12,7 @@ import (
 
 // principal is who a process runs as.
 type principal struct {
-	name     string // "" when it does not matter
-	uid, gid uint32
-	groups   []uint32
+	identity.User
 	// change is false when this process is that user already and may not change.
 	change bool
 }
@@ -28,21 +23,20 @@ func (l *Server) identity() (*principal, error) {
 	id := &principal{change: os.Geteuid() == 0}
 	switch {
 	case l.SystemUser != "":
-		found, err := lookupUser(l.SystemUser)
+		found, err := identity.Lookup(l.SystemUser)
 		if err != nil {
 			return nil, err
 		}
-		found.change = id.change
-		id = found
+		id.User = *found
 	case l.UID == nil || l.GID == nil:
 		return nil, errors.New("the account has neither a system user nor both uid and gid")
 	default:
-		id.uid, id.gid, id.groups = *l.UID, *l.GID, []uint32{*l.GID}
+		id.UID, id.GID, id.Groups = *l.UID, *l.GID, []uint32{*l.GID}
 	}
-	if err := identity.Check(id.uid, id.gid, id.groups); err != nil {
+	if err := identity.Check(id.UID, id.GID, id.Groups); err != nil {
 		return nil, err
 	}
-	if !id.change && (int(id.uid) != os.Geteuid() || int(id.gid) != os.Getegid()) {
+	if !id.change && (int(id.UID) != os.Geteuid() || int(id.GID) != os.Getegid()) {
 		return nil, ErrNotRoot
 	}
 	return id, nil
@@ -52,26 +46,26 @@ func (l *Server) identity() (*principal, error) {
 // must be locked and exec: it alone is left then, so the groups of the others do not matter. What it has
 // become is read back: after an error nothing may be run in this process.
 func (id *principal) become() error {
-	if err := identity.Check(id.uid, id.gid, id.groups); err != nil {
+	if err := identity.Check(id.UID, id.GID, id.Groups); err != nil {
 		return err
 	}
 	if !id.change {
 		return nil
 	}
-	groups := make([]int, len(id.groups))
-	for i, g := range id.groups {
+	groups := make([]int, len(id.Groups))
+	for i, g := range id.Groups {
 		groups[i] = int(g)
 	}
 	if err := unix.Setgroups(groups); err != nil {
 		return os.NewSyscallError("setgroups", err)
 	}
-	if err := unix.Setresgid(int(id.gid), int(id.gid), int(id.gid)); err != nil {
+	if err := unix.Setresgid(int(id.GID), int(id.GID), int(id.GID)); err != nil {
 		return os.NewSyscallError("setresgid", err)
 	}
-	if err := unix.Setresuid(int(id.uid), int(id.uid), int(id.uid)); err != nil {
+	if err := unix.Setresuid(int(id.UID), int(id.UID), int(id.UID)); err != nil {
 		return os.NewSyscallError("setresuid", err)
 	}
-	return identity.Verify(id.uid, id.gid, id.groups)
+	return identity.Verify(id.UID, id.GID, id.Groups)
 }
 
 // leave changes the gid and uid of every thread, for good, and the supplementary groups. Each of the three
@@ -79,41 +73,20 @@ func (id *principal) become() error {
 // up. The runtime ends the process when threads get different answers, so it is enough to read
 // back who one of them is.
 func (id *principal) leave() error {
-	if now, err := unix.Getgroups(); err != nil || len(now) > 0 || len(id.groups) > 0 {
-		groups := make([]int, len(id.groups))
-		for i, g := range id.groups {
+	if now, err := unix.Getgroups(); err != nil || len(now) > 0 || len(id.Groups) > 0 {
+		groups := make([]int, len(id.Groups))
+		for i, g := range id.Groups {
 			groups[i] = int(g)
 		}
 		if err := syscall.Setgroups(groups); err != nil {
 			return os.NewSyscallError("setgroups", err)
 		}
 	}
-	if err := syscall.Setgid(int(id.gid)); err != nil {
+	if err := syscall.Setgid(int(id.GID)); err != nil {
 		return os.NewSyscallError("setgid", err)
 	}
-	if err := syscall.Setuid(int(id.uid)); err != nil {
+	if err := syscall.Setuid(int(id.UID)); err != nil {
 		return os.NewSyscallError("setuid", err)
 	}
-	return identity.Verify(id.uid, id.gid, id.groups)
-}
-
-// lookupUser returns a system user with all groups.
-func lookupUser(name string) (*principal, error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, fmt.Errorf("system user %q: %w", name, err)
-	}
-	ids, err := u.GroupIds()
-	if err != nil {
-		return nil, fmt.Errorf("groups of system user %q: %w", name, err)
-	}
-	numbers := make([]uint32, 0, len(ids)+2)
-	for _, text := range append([]string{u.Uid, u.Gid}, ids...) {
-		n, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("system user %q: %w", name, err)
-		}
-		numbers = append(numbers, uint32(n))
-	}
-	return &principal{uid: numbers[0], gid: numbers[1], groups: numbers[2:]}, nil
+	return identity.Verify(id.UID, id.GID, id.Groups)
 }

@@ -8,9 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/identity"
 	"mailproxy/internal/smallfile"
@@ -38,7 +35,7 @@ func DropRoot(name string) error {
 // DropRootAtStart is DropRoot for a process that opens its files afterwards: it keeps the user's groups, with
 // which it may read keys, but for root's, and programs that it starts gain no rights.
 func DropRootAtStart(name string) error {
-	if err := noNewPrivileges(); err != nil {
+	if err := identity.NoNewPrivileges(); err != nil {
 		return err
 	}
 	if os.Geteuid() != 0 {
@@ -48,7 +45,7 @@ func DropRootAtStart(name string) error {
 	if err != nil {
 		return err
 	}
-	if id.groups, err = groupsOf(id.name); err != nil {
+	if id.Groups, err = groupsOf(id.Name); err != nil {
 		return err
 	}
 	return left(id)
@@ -62,26 +59,13 @@ func left(id *principal) error {
 	return nil
 }
 
-// noNewPrivileges sets the flag for every thread, see PR_SET_NO_NEW_PRIVS(2const).
-func noNewPrivileges() error {
-	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
-	if errno == syscall.ENOTSUP {
-		// The program is linked with cgo, as for the race detector: threads that begin from here on have it.
-		return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-	}
-	if errno != 0 {
-		return os.NewSyscallError("prctl", errno)
-	}
-	return nil
-}
-
 // groupsOf returns the supplementary groups of a user in /etc/group, but for root's.
 func groupsOf(name string) ([]uint32, error) {
-	found, err := lookupUser(name)
+	found, err := identity.Lookup(name)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(found.groups, func(gid uint32) bool { return gid == 0 }), nil
+	return slices.DeleteFunc(found.Groups, func(gid uint32) bool { return gid == 0 }), nil
 }
 
 // sessionUser returns the user that a process of sessions is to become.
@@ -94,11 +78,11 @@ func sessionUser(name string) (*principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := identity.Check(id.uid, id.gid, nil); err != nil {
-		return nil, fmt.Errorf("system user %q has uid %d and gid %d, which no session may have", name, id.uid,
-			id.gid)
+	if err := identity.Check(id.UID, id.GID, nil); err != nil {
+		return nil, fmt.Errorf("system user %q has uid %d and gid %d, which no session may have", name, id.UID,
+			id.GID)
 	}
-	id.name = name
+	id.Name = name
 	return id, nil
 }
 
@@ -129,7 +113,7 @@ func firstUser(file string, names []string) (string, *principal, error) {
 			if err = errors.Join(err, gerr); err != nil {
 				return "", nil, fmt.Errorf("system user %q: %w", name, err)
 			}
-			return name, &principal{uid: uint32(uid), gid: uint32(gid)}, nil
+			return name, &principal{User: identity.User{UID: uint32(uid), GID: uint32(gid)}}, nil
 		}
 	}
 	var errs []error

@@ -2,6 +2,7 @@ package local
 
 import (
 	"fmt"
+	"mailproxy/internal/identity"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,7 @@ func TestFirstUser(t *testing.T) {
 		switch {
 		case c.want == "" && err == nil:
 			t.Errorf("%q: found %s", c.names, name)
-		case c.want != "" && (err != nil || name != c.want || id.uid != c.uid || id.gid != c.gid):
+		case c.want != "" && (err != nil || name != c.want || id.UID != c.uid || id.GID != c.gid):
 			t.Errorf("%q: %s, %+v, %v", c.names, name, id, err)
 		}
 	}
@@ -99,13 +100,13 @@ func TestDropRoot(t *testing.T) {
 func TestDropRootAtStart(t *testing.T) {
 	command := program(t, "drop", "games", "at start")
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Groups: []uint32{0, 4}}}
-	want, err := lookupUser("games")
+	want, err := identity.Lookup("games")
 	must(t, err)
 	groups := "Groups:"
-	for _, g := range want.groups {
+	for _, g := range want.Groups {
 		groups += fmt.Sprint(" ", g)
 	}
-	id := fmt.Sprintf("%d %[1]d %[1]d %[1]d", want.uid)
+	id := fmt.Sprintf("%d %[1]d %[1]d %[1]d", want.UID)
 	out, err := command.Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -118,7 +119,7 @@ func TestDropRootAtStart(t *testing.T) {
 			threads++
 		case line == "NoNewPrivs: 1":
 			flagged++
-		case line == "NoNewPrivs: 0": // of other threads where the test is linked with cgo, see noNewPrivileges
+		case line == "NoNewPrivs: 0": // of other threads where the test is linked with cgo, see identity
 		default:
 			t.Errorf("a thread has %s", line)
 		}

@@ -97,7 +97,7 @@ func TestExecGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ours := strings.Trim(fmt.Sprint(id.groups), "[]")
+		ours := strings.Trim(fmt.Sprint(id.Groups), "[]")
 		if want := strings.TrimSpace(string(out)); ours != want {
 			t.Errorf("%s: groups %s, id says %s", l.SystemUser, ours, want)
 		}

@@ -70,7 +70,7 @@ func (l *Server) prepare() (*principal, error) {
 		return nil, fmt.Errorf("%w: the account has none", ErrHome)
 	}
 	if l.Skeleton != "" {
-		if err := makeHome(l.Home, l.Skeleton, int(id.uid), int(id.gid)); err != nil {
+		if err := makeHome(l.Home, l.Skeleton, int(id.UID), int(id.GID)); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrHome, err)
 		}
 	}

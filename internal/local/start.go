@@ -33,7 +33,7 @@ func Start(stdio, stderr syscall.Conn, l *Server) (*os.Process, error) {
 	attr := &syscall.ProcAttr{Dir: l.Home, Env: l.Environ}
 	if id.change {
 		attr.Sys = &syscall.SysProcAttr{
-			Credential: &syscall.Credential{Uid: id.uid, Gid: id.gid, Groups: id.groups},
+			Credential: &syscall.Credential{Uid: id.UID, Gid: id.GID, Groups: id.Groups},
 		}
 	}
 	pid := 0
@@ -64,7 +64,7 @@ func verified(pid int, id *principal) (*os.Process, error) {
 	if err != nil || !id.change {
 		return process, err
 	}
-	if err = identity.VerifyProcess(pid, id.uid, id.gid, id.groups); err != nil {
+	if err = identity.VerifyProcess(pid, id.UID, id.GID, id.Groups); err != nil {
 		_ = process.Kill()
 		_, _ = process.Wait()
 		return nil, err

@@ -18,6 +18,7 @@ import (
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/identity"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
 	"mailproxy/internal/resident"
@@ -72,7 +73,7 @@ func serveOne(
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	opened, openErr := launch.Open(request)
-	if err := launch.NoCore(); err != nil {
+	if err := identity.NoCore(); err != nil {
 		opened.Log.Warnf("passwords may end up in core files: %v", err)
 	}
 	if usage == nil && len(command.args) != 2 {

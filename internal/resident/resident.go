@@ -21,6 +21,7 @@ import (
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/identity"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
 	"mailproxy/internal/mailhost"
@@ -118,7 +119,7 @@ func start(o Options) (*service, error) {
 	if os.Geteuid() == 0 {
 		return nil, errors.New("a program that serves all connections does not run as root")
 	}
-	if err := launch.NoCore(); err != nil {
+	if err := identity.NoCore(); err != nil {
 		o.Sockets.Log.Warnf("passwords may end up in core files: %v", err)
 	}
 	if err := readable(o.Configs...); err != nil {

@@ -8,7 +8,6 @@ import (
 	"os/user"
 	"runtime"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -119,21 +118,19 @@ func (c *config) allowed(names string) error {
 	return err
 }
 
-// lookup returns the ids of a user who may run the service.
-func lookup(name string) (uid, gid uint32, err error) {
-	u, err := user.Lookup(name)
+// lookup returns a user who may run the service, by name or number.
+func lookup(name string) (*identity.User, error) {
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	id, err := identity.Lookup(name)
+	if err == nil {
+		err = identity.Check(id.UID, id.GID, nil)
+	}
 	if err != nil {
-		if u, err = user.LookupId(name); err != nil {
-			return 0, 0, fmt.Errorf("no user %q", name)
-		}
+		return nil, fmt.Errorf("-user %s: %w", name, err)
 	}
-	uid64, uerr := strconv.ParseUint(u.Uid, 10, 32)
-	gid64, gerr := strconv.ParseUint(u.Gid, 10, 32)
-	uid, gid = uint32(uid64), uint32(gid64)
-	if err := errors.Join(uerr, gerr, identity.Check(uid, gid, nil)); err != nil {
-		return 0, 0, fmt.Errorf("-user %s: %w", name, err)
-	}
-	return uid, gid, nil
+	return id, nil
 }
 
 // capacity is the number of sessions for which there are descriptors, pipes and conversations in progress

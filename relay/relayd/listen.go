@@ -132,8 +132,11 @@ func (c *config) socketUser() (*unixsocket.User, error) {
 	if c.user == "" || os.Getuid() != 0 {
 		return nil, nil
 	}
-	uid, gid, err := lookup(c.user)
-	return &unixsocket.User{UID: int(uid), GID: int(gid)}, err
+	id, err := lookup(c.user)
+	if err != nil {
+		return nil, err
+	}
+	return &unixsocket.User{UID: int(id.UID), GID: int(id.GID)}, nil
 }
 
 // removeFiles removes the files of sockets that were made here.

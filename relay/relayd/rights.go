@@ -3,9 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/identity"
 )
@@ -14,19 +11,16 @@ import (
 // sockets are open.
 func (c *config) dropRights() error {
 	if c.user != "" && os.Getuid() == 0 {
-		uid, gid, err := lookup(c.user)
+		id, err := lookup(c.user)
 		if err != nil {
 			return err
 		}
-		if err := identity.Become(uid, gid, nil); err != nil {
+		if err := identity.Become(id.UID, id.GID, nil); err != nil {
 			return fmt.Errorf("becoming user %s: %w", c.user, err)
 		}
 	}
-	// Every thread, those of the runtime too.
-	_, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
-	if e != 0 && e != syscall.ENOTSUP {
-		return fmt.Errorf("no new privileges: %w", e)
+	if err := identity.NoNewPrivileges(); err != nil {
+		return fmt.Errorf("no new privileges: %w", err)
 	}
-	// Sessions' keys stay out of core files and away from debuggers of the same user.
-	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	return identity.NoCore()
 }
