@@ -3,6 +3,7 @@
 package logqueue
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ const (
 	Gather = 10 * time.Millisecond
 	// atOnce is how many lines are handed to be written at once at most.
 	atOnce = 64
+	// whole is how many bytes a pipe takes without those of another process between them (PIPE_BUF).
+	whole = 4096
 )
 
 // Queue has lines of whatever form written in their order by a goroutine of its own. What finds it full is
@@ -103,4 +106,28 @@ func (q *Queue[T]) writeAll(first T) {
 			lines = append(lines, <-q.lines)
 		}
 	}
+}
+
+// WriteLines writes to w what format appends of each line, in as few Writes as leave every line in one piece:
+// a process and the one that replaces it write to the same pipe, or connection to the journal, for a while.
+func WriteLines[T any](w io.Writer, lines []T, format func(b []byte, line T) []byte) error {
+	var b []byte
+	var first error
+	write := func(p []byte) {
+		if _, err := w.Write(p); first == nil {
+			first = err
+		}
+	}
+	for _, line := range lines {
+		before := len(b)
+		b = format(b, line)
+		if before > 0 && len(b) > whole {
+			write(b[:before])
+			b = append(b[:0], b[before:]...)
+		}
+	}
+	if len(b) > 0 {
+		write(b)
+	}
+	return first
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"mailproxy/internal/logqueue"
 	"mailproxy/internal/text"
 )
 
@@ -99,16 +100,9 @@ func NewJournalLog(w io.Writer) *Log {
 	})
 }
 
-// newWriterLog returns a log that writes to w what format makes of the lines, each call with one Write.
+// newWriterLog returns a log that writes to w what format makes of the lines.
 func newWriterLog(w io.Writer, format func([]byte, entry) []byte) *Log {
-	return &Log{write: func(lines []entry) error {
-		var b []byte
-		for _, line := range lines {
-			b = format(b, line)
-		}
-		_, err := w.Write(b)
-		return err
-	}}
+	return &Log{write: func(lines []entry) error { return logqueue.WriteLines(w, lines, format) }}
 }
 
 // NewSyslog returns a log that goes to the local syslog service, facility mail, under the program's name.

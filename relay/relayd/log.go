@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"mailproxy/internal/logqueue"
 )
@@ -13,7 +12,11 @@ type logger struct{ queue *logqueue.Queue[string] }
 
 func newLogger(w io.Writer) *logger {
 	return &logger{logqueue.New(
-		func(lines []string) { _, _ = io.WriteString(w, strings.Join(lines, "\n")+"\n") },
+		func(lines []string) {
+			_ = logqueue.WriteLines(w, lines, func(b []byte, line string) []byte {
+				return append(append(b, line...), '\n')
+			})
+		},
 		func(n int64) { fmt.Fprintf(w, "WARN: relayd: %d log lines lost\n", n) },
 	)}
 }
