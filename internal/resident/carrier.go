@@ -17,41 +17,87 @@ import (
 type carrier struct {
 	engine *engine.Engine
 
-	gate sync.RWMutex // locked while the sessions are being handed over
-	next *handoff.Peer
+	mu     sync.Mutex
+	open   *sync.Cond // told when one of these two changes
+	closed bool       // the sessions are being handed over
+	taking int        // sessions that are being taken
+	next   *handoff.Peer
+}
+
+func newCarrier(e *engine.Engine) *carrier {
+	c := &carrier{engine: e}
+	c.open = sync.NewCond(&c.mu)
+	return c
 }
 
 // Carry is part of relay.Carrier.
 func (c *carrier) Carry(ctx context.Context, s *relay.Session) error {
-	c.gate.RLock()
-	defer c.gate.RUnlock()
-	if c.next != nil {
-		if err := c.next.Carry(ctx, s); err == nil || errors.Is(err, relay.ErrLimit) {
+	next := c.enter()
+	defer c.leave()
+	if next != nil {
+		if err := next.Carry(ctx, s); err == nil || errors.Is(err, relay.ErrLimit) {
 			return err
 		}
 	}
 	return c.engine.Carry(ctx, s)
 }
 
+// enter waits while the sessions are being handed over, and returns where new ones go.
+func (c *carrier) enter() *handoff.Peer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.closed {
+		c.open.Wait()
+	}
+	c.taking++
+	return c.next
+}
+
+func (c *carrier) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taking--
+	c.open.Broadcast()
+}
+
 // handOver calls f, which hands the sessions over; with its success new ones go to next.
 func (c *carrier) handOver(next *handoff.Peer, f func() error) error {
-	if err := c.lock(restTime); err != nil {
+	if err := c.close(restTime); err != nil {
 		return err
 	}
-	defer c.gate.Unlock()
 	err := f()
-	if err == nil {
-		c.next = next
+	if err != nil {
+		next = nil
+	}
+	c.reopen(next)
+	return err
+}
+
+// close has new sessions wait, and waits for those that are being taken. After an error nobody waits.
+func (c *carrier) close(limit time.Duration) error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	err := atRest("taking a session", limit, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for c.closed && c.taking > 0 {
+			c.open.Wait()
+		}
+	})
+	if err != nil {
+		c.reopen(nil)
 	}
 	return err
 }
 
-// lock has new sessions wait. After an error they do not.
-func (c *carrier) lock(limit time.Duration) error {
-	locked := make(chan struct{})
-	err := atRest("taking a session", limit, func() { c.gate.Lock(); close(locked) })
-	if err != nil {
-		go func() { <-locked; c.gate.Unlock() }()
+// reopen has new sessions go on, to next, if it is not nil.
+func (c *carrier) reopen(next *handoff.Peer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = false
+	if next != nil {
+		c.next = next
 	}
-	return err
+	c.open.Broadcast()
 }

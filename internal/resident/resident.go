@@ -160,7 +160,7 @@ func start(o Options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.carrier = &carrier{engine: s.engine}
+	s.carrier = newCarrier(s.engine)
 	auth := frontend.NewAuth(c, o.Stderr)
 	auth.Keep = authConnections
 	options := frontend.Options{

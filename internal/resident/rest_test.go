@@ -1,6 +1,7 @@
 package resident
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -56,16 +57,47 @@ func TestAtRest(t *testing.T) {
 		})
 	})
 	t.Run("a session", func(t *testing.T) {
-		c := &carrier{}
-		c.gate.RLock() // a session is being taken
-		if err := c.lock(time.Millisecond); err == nil || !strings.Contains(err.Error(), "taking a session") {
-			t.Error(err)
-		}
-		c.gate.RUnlock()
-		err := c.handOver(new(handoff.Peer), func() error { return nil })
-		if err != nil || c.next == nil {
-			t.Error(err)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			c, next := newCarrier(nil), new(handoff.Peer)
+			c.enter() // a session is being taken, for ever
+			handOver := func() error { return c.handOver(next, func() error { return nil }) }
+			late(t, "taking a session", handOver)
+			began := time.Now()
+			if at := c.enter(); at != nil || time.Since(began) != 0 {
+				t.Errorf("another session waited for %v and went to %v", time.Since(began), at)
+			}
+			c.leave()
+			late(t, "taking a session", handOver)
+			c.leave()
+			if err := handOver(); err != nil {
+				t.Error(err)
+			}
+			if at := c.enter(); at != next {
+				t.Error("a session goes to", at)
+			}
+		})
+	})
+	t.Run("sessions wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c, next := newCarrier(nil), new(handoff.Peer)
+			at := make(chan *handoff.Peer, 1)
+			fault := errors.New("a fault")
+			for _, err := range []error{fault, nil} {
+				if got := c.handOver(next, func() error {
+					go func() { defer c.leave(); at <- c.enter() }()
+					synctest.Wait()
+					if len(at) > 0 {
+						t.Error("a session that is neither here nor there")
+					}
+					return err
+				}); got != err {
+					t.Error(got)
+				}
+				if got := <-at; (got == next) != (err == nil) {
+					t.Errorf("after %v it goes to %p", err, got)
+				}
+			}
+		})
 	})
 	t.Run("an administrator", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
