@@ -124,6 +124,38 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// TestShutdownMeanwhile: a session that comes while a loop ends is ended and accounted for as the others.
+func TestShutdownMeanwhile(t *testing.T) {
+	e := newTestEngine(t, Limits{})
+	nc, fc := relaytest.TCP(t, 0)
+	nm, fm := relaytest.TCP(t, 0)
+	carried := make(chan error, 1)
+	for _, l := range e.loops {
+		l.post(func() {
+			l.stopped = true
+			if l == e.loops[1] { // it gets the first session
+				carried <- e.Carry(t.Context(), testSession("ann", nc, nm))
+			}
+		})
+	}
+	if err := <-carried; err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := e.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []relaytest.Conn{fc, fm} {
+		if rest, err := io.ReadAll(c); len(rest) > 0 || err != nil {
+			t.Errorf("%q, %v", rest, err)
+		}
+	}
+	if ends := e.ended(); len(ends) != 1 || !errors.Is(ends[0], relay.ErrStopped) {
+		t.Errorf("%v", ends)
+	}
+}
+
 // TestShutdownDelivers: what was read from one side and not taken by the other is delivered when it is
 // taken in time.
 func TestShutdownDelivers(t *testing.T) {

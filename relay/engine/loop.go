@@ -104,16 +104,29 @@ func (l *loop) run() {
 		l.gone = l.gone[:0]
 		l.calls()
 	}
-	for _, s := range l.slots {
-		if s != nil {
-			l.guard(s, func() { l.end(s, relay.ErrStopped) })
+	for ended := false; !ended; {
+		for _, s := range l.slots {
+			if s != nil {
+				l.guard(s, func() { l.end(s, relay.ErrStopped) })
+			}
+		}
+		if ended = l.close(); !ended {
+			l.calls()
 		}
 	}
 	l.buffers.close()
+}
+
+// close has post fail from now on; false: something was posted before that.
+func (l *loop) close() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.inbox) > 0 {
+		return false
+	}
 	l.ended = true
 	l.poller.close()
+	return true
 }
 
 // setTick has the poller return in time for the sessions that are looked at without an event.
