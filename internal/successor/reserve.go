@@ -28,12 +28,18 @@ const (
 	reservedSpare = 6 * forkFiles
 )
 
-// Fill takes as many descriptors as there are, at most the number reserved.
+// Fill takes as many descriptors as there are, at most the number reserved. Where there are none, pairs that
+// were used are replaced at the expense of the rest: starting a successor that was not ready takes them, and
+// so does the next attempt.
 func (r *Reserve) Fill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.pairs) < reservedPairs {
 		a, b, err := Pair()
+		if isExhausted(err) && len(r.spare) > forkFiles {
+			r.giveUp(1) // it also takes one more for a moment than it has in the end
+			continue
+		}
 		if err != nil {
 			break
 		}
@@ -66,13 +72,14 @@ func (r *Reserve) Start(p *Program) (*os.Process, error) {
 	defer r.mu.Unlock()
 	for {
 		process, err := p.start()
-		exhausted := errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
-		if !exhausted || len(r.spare) == 0 {
+		if !isExhausted(err) || len(r.spare) == 0 {
 			return process, err
 		}
 		r.giveUp(forkFiles)
 	}
 }
+
+func isExhausted(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
 // giveUp closes n of the spare descriptors, or what is left of them.
 func (r *Reserve) giveUp(n int) {

@@ -2,6 +2,7 @@ package successor
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -47,6 +48,11 @@ func startWithoutDescriptors() error {
 	if taken := takeAll(); taken == 0 {
 		return errors.New("there were no descriptors to use up")
 	}
+	for range 3 {
+		if err := startInVain(&r); err != nil {
+			return fmt.Errorf("after a start in vain: %w", err)
+		}
+	}
 	var conns []syscall.Conn
 	for range reservedPairs {
 		ours, theirs, err := r.Pair()
@@ -84,6 +90,26 @@ func startWithoutDescriptors() error {
 	_, err = r.Start(&Program{Path: "/nonexistent"})
 	if !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "/nonexistent") {
 		return errors.New("a program that is not there: " + err.Error())
+	}
+	return nil
+}
+
+// startInVain does what a reload does that fails. The descriptors that the new process was given are closed
+// meanwhile, and others take them.
+func startInVain(r *Reserve) error {
+	defer r.Fill()
+	for range reservedPairs {
+		ours, theirs, err := r.Pair()
+		if err != nil {
+			return err
+		}
+		defer ours.Close()
+		theirs.Close()
+		takeAll()
+	}
+	_, err := r.Start(&Program{Path: "/nonexistent"})
+	if !errors.Is(err, unix.ENOENT) {
+		return err
 	}
 	return nil
 }
