@@ -165,18 +165,17 @@ func TestShutdownDelivers(t *testing.T) {
 	if err := e.Carry(t.Context(), testSession("ann", nc, nm)); err != nil {
 		t.Fatal(err)
 	}
-	_ = fm.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 	block := bytes.Repeat([]byte("x"), 16<<10)
-	for {
-		if _, err := fm.Write(block); errors.Is(err, os.ErrDeadlineExceeded) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
+	wait(t, "the session holds something", func() bool {
+		_ = fm.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		for {
+			if _, err := fm.Write(block); errors.Is(err, os.ErrDeadlineExceeded) {
+				return e.Totals().Waiting == 1
+			} else if err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if e.Totals().Waiting != 1 {
-		t.Fatal("the session holds nothing")
-	}
+	})
 	go e.Shutdown(context.Background())
 	got, err := io.ReadAll(fc)
 	if err != nil || len(got) == 0 {
