@@ -29,7 +29,7 @@ lint:
 
 # "go test" begins with the packages that are named first: of these, which take longest, none is left to run alone at the end.
 LONGEST := $(addprefix ./,tests/tls tests/session tests/db tests/ops tests/faults internal/resident tests/verify \
-	tests/launch tests/resident relay/relayd tests/authd relay/engine)
+	tests/launch tests/resident relay/relayd tests/authd relay/engine tests/eyes tests/moving)
 
 # Results are not taken from go test's cache: the servers on the machine are part of what is tested. tests/ops installs the
 # packages, and compares them with a second build of its own. Tests wait more than they work, for time limits and for servers,

@@ -22,9 +22,14 @@ func TestHalfClose(t *testing.T) {
 		rawWorld(t)
 		cert := harness.NewPKI(t).File(t, "cert.pem", testcert.Spec{Name: "x"})
 		p := m.Start(t, harness.ProxyOptions{Addr: addr, TLS: true, Env: harness.Env{"TLS_CERTFILE": cert}})
-		for _, protocol := range []string{"IMAP", "POP3"} {
-			halfClose(t, p, protocol)
-		}
+		t.Run("both", func(t *testing.T) {
+			for _, protocol := range []string{"IMAP", "POP3"} {
+				t.Run(protocol, func(t *testing.T) {
+					t.Parallel() // slow clients are waited for
+					halfClose(t, p, protocol)
+				})
+			}
+		})
 		p.Idle(t)
 	})
 }
