@@ -12,6 +12,7 @@ import (
 	"mailproxy/internal/maillog"
 	"mailproxy/relay/engine"
 	"mailproxy/relay/handoff"
+	"mailproxy/tests/testlog"
 )
 
 // deaf is a listener that nothing wakes up but its end.
