@@ -12,7 +12,6 @@ import (
 	"mailproxy/internal/maillog"
 	"mailproxy/relay/engine"
 	"mailproxy/relay/handoff"
-	"mailproxy/tests/testlog"
 )
 
 // deaf is a listener that nothing wakes up but its end.
