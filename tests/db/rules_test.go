@@ -72,9 +72,7 @@ func TestSettingsFile(t *testing.T) {
 			p.Log.WaitN(t, 1, `everybody may read this file`)
 			put(strings.ReplaceAll(text, "\n", "\r\n"), 0o640)
 			want(t, c, login, "address=")
-			if got := len(p.Log.Find(`stay in force`)); got != 4 {
-				t.Errorf("%d lines about files that were not used, want 4", got)
-			}
+			p.Log.WaitN(t, 4, `stay in force`)
 		})
 	}
 }
@@ -102,9 +100,9 @@ func TestMistakesAreTemporary(t *testing.T) {
 			t.Errorf("%s: change of password: %s", d.module, got)
 		}
 		// One line for each mistake.
-		lines := p.Log.Find("cannot answer")
 		mistaken := map[string]int{"authpgsql": 2}
-		if len(lines) != max(mistaken[d.module], 1) || strings.Contains(strings.Join(lines, "\n"), "secret") {
+		lines := p.Log.WaitN(t, max(mistaken[d.module], 1), "cannot answer")
+		if strings.Contains(strings.Join(lines, "\n"), "secret") {
 			t.Errorf("%s: log %q", d.module, lines)
 		}
 		reload(t, d.base, filepath.Join(directory, d.module+"rc"))

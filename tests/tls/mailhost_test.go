@@ -269,10 +269,9 @@ func testMailhostRefused(t *testing.T, p *pki) {
 				if f.Connections() == 0 {
 					t.Error("never asked")
 				}
-				lines := log.Find(fmt.Sprintf("user=u%d\\b", i))
-				if len(lines) != 1 ||
-					len(log.Find(fmt.Sprintf("WARN: .*bad%d.example.*%s", i, c.why))) != 1 &&
-						len(log.Find(fmt.Sprintf("WARN: .*bad%d.example.*step=(tls|greeting).*%s", i, c.why))) != 1 {
+				lines := log.WaitN(t, 1, fmt.Sprintf("user=u%d\\b", i))
+				if len(log.Find(fmt.Sprintf("WARN: .*bad%d.example.*%s", i, c.why))) != 1 &&
+					len(log.Find(fmt.Sprintf("WARN: .*bad%d.example.*step=(tls|greeting).*%s", i, c.why))) != 1 {
 					t.Errorf("log: %q, want one line with %q", lines, c.why)
 				}
 				for _, secret := range []string{"sesame0pen", "LOGIN", "PASS", "AUTH", "USER"} {
