@@ -153,7 +153,7 @@ func TestClientsThroughHAProxy(t *testing.T) {
 			t.Errorf("no login at %s", m.ip)
 		}
 		m.ports["imaps"].Log.Wait(t,
-			`^INFO: LOGOUT, ip=\[::ffff:127\.0\.0\.1\d?\], port=\[\d+\], rcvd=\d+, sent=\d+`) // a health check
+			`^DEBUG: LOGOUT, ip=\[::ffff:127\.0\.0\.1\d?\], port=\[\d+\], rcvd=\d+, sent=\d+`) // a health check
 		for name, p := range m.ports {
 			if lines := p.Log.Find(`LOGIN FAILED|TLS FAILED|^(ERR|CRIT|WARN)`); len(lines) > 0 {
 				t.Errorf("%s %s: %q", m.ip, name, lines)
