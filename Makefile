@@ -28,8 +28,8 @@ lint:
 	mandoc -T lint -W warning $$(git ls-files 'man/*.[1-8]')
 
 # "go test" begins with the packages that are named first: of these, which take longest, none is left to run alone at the end.
-LONGEST := $(addprefix ./,tests/tls tests/session tests/db tests/ops tests/faults internal/resident tests/verify \
-	tests/launch tests/resident relay/relayd tests/authd relay/engine tests/eyes tests/moving)
+LONGEST := $(addprefix ./,tests/ops tests/tls tests/session tests/db tests/parity tests/faults tests/verify tests/resident \
+	tests/authd relay/relayd relay/engine tests/relay tests/launch tests/eyes internal/resident tests/moving)
 
 # Results are not taken from go test's cache: the servers on the machine are part of what is tested. tests/ops installs the
 # packages, and compares them with a second build of its own. Tests wait more than they work, for time limits and for servers,

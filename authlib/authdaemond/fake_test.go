@@ -150,11 +150,11 @@ func startIn(t testing.TB, dir string, a *asker, change func(*server)) *started 
 	ctx, cancel := context.WithCancel(context.Background())
 	st := &started{server: s, path: filepath.Join(dir, "socket"), stop: cancel, done: make(chan error, 2)}
 	st.Client = &authlib.Client{Socket: st.path}
-	for l, talk := range map[*net.UnixListener]func(context.Context, *client){
-		socks.clients[0]: s.single, socks.persistent[0]: s.persistent,
+	for l, serve := range map[*net.UnixListener]func(context.Context, *net.UnixListener) error{
+		socks.clients[0]: s.serve, socks.persistent[0]: s.servePersistent,
 	} {
 		go func() {
-			err := s.serve(ctx, l, talk)
+			err := serve(ctx, l)
 			l.Close()
 			st.done <- err
 		}()

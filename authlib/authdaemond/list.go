@@ -8,7 +8,7 @@ import (
 )
 
 // list answers ENUMERATE. An error ends the list without its final dot.
-func (s *server) list(g *generation, c *client) error {
+func (s *server) list(g *generation, c *conn) error {
 	// The list of a large installation takes longer than other answers; the limit of each write ends it for who
 	// goes away.
 	w := &lister{w: c}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -158,8 +157,8 @@ func (s *server) refuse(err error) {
 }
 
 // admit tells whether the client of a connection may ask.
-func (s *server) admit(c syscall.Conn) bool {
-	err := s.allowed.Check(c)
+func (s *server) admit(fd int) bool {
+	err := s.allowed.CheckDescriptor(fd)
 	if err != nil {
 		s.refuse(err)
 	}

@@ -283,10 +283,10 @@ func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 	listeners := slices.Concat(socks.clients, socks.persistent)
 	failed := make(chan error, len(listeners))
 	for _, l := range socks.clients {
-		go func() { failed <- srv.serve(ctx, l, srv.single) }()
+		go func() { failed <- srv.serve(ctx, l) }()
 	}
 	for _, l := range socks.persistent {
-		go func() { failed <- srv.serve(ctx, l, srv.persistent) }()
+		go func() { failed <- srv.servePersistent(ctx, l) }()
 	}
 	if err := systemd.Notify("READY=1"); err != nil {
 		p.log.Warnf("NOTIFY_SOCKET: %v", err)

@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
+	"net"
+	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mailproxy/authlib"
+	"mailproxy/internal/guard"
 	"mailproxy/internal/maillog"
 )
 
@@ -21,39 +25,157 @@ var (
 	errFault = errors.New("panic")
 )
 
-// persistent serves a connection of the second socket: a request after the other.
-func (s *server) persistent(ctx context.Context, c *client) {
+// servePersistent accepts persistent connections until ctx ends, which it then returns nil for.
+func (s *server) servePersistent(ctx context.Context, l *net.UnixListener) error {
+	defer context.AfterFunc(ctx, func() { _ = l.SetDeadline(time.Unix(1, 0)) })()
+	var pause acceptPause
+	for {
+		conn, err := l.AcceptUnix()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil:
+			pause.after(s.log, err)
+			continue
+		}
+		guard.Go(s.log.Line, "a connection", func() { s.persistent(ctx, conn) })
+	}
+}
+
+// persistent serves one persistent connection.
+func (s *server) persistent(ctx context.Context, conn *net.UnixConn) {
+	defer conn.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	admitted := false
+	if err := raw.Control(func(fd uintptr) { admitted = s.admit(int(fd)) }); err != nil || !admitted {
+		return
+	}
 	defer s.connections.Add(-1)
 	if most := s.settings().connections; s.connections.Add(1) > int64(most) {
 		s.tooMany(most)
 		return
 	}
-	_, err := io.WriteString(c, authlib.Greeting)
+	// What the end of ctx interrupts is the wait for a question, never an answer.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	err = s.send(conn, []byte(authlib.Greeting))
 	for err == nil {
-		err = s.question(ctx, c)
+		err = s.question(ctx, conn, raw)
 	}
 	s.debugf("a persistent connection ends: %v", err)
 }
 
-// question serves one question; the error ends the connection. The end of ctx interrupts the wait for it,
-// never an answer.
-func (s *server) question(ctx context.Context, c *client) error {
-	var number uint64
-	var req authlib.Request
-	err := c.receive(ctx, s.settings().idle, func(b []byte) (err error) {
-		number, req, err = authlib.ParseQuestion(b)
-		return err
-	})
+// question serves one question; the error ends the connection.
+func (s *server) question(ctx context.Context, conn *net.UnixConn, raw syscall.RawConn) error {
+	number, req, err := s.receiveQuestion(ctx, conn, raw)
 	if err != nil {
 		return err
 	}
-	return s.respond(c, req, func(buf, answer []byte, err error) []byte {
-		if err != nil {
-			return authlib.AppendTempfail(buf, number)
-		}
-		return authlib.AppendAnswer(buf, number, answer)
-	})
+	began := time.Now()
+	s.underWay.Add(1)
+	defer s.underWay.Add(-1)
+	buf, framed := s.buffers.get(), s.buffers.get()
+	defer s.buffers.put(buf)
+	defer s.buffers.put(framed)
+	out, err := s.respond(req, began, (*buf)[:0])
+	if err != nil {
+		out = authlib.AppendTempfail((*framed)[:0], number)
+	} else {
+		out = authlib.AppendAnswer((*framed)[:0], number, out)
+	}
+	return s.send(conn, out)
 }
+
+// respond appends the answer to a request; an error is a temporary failure.
+func (s *server) respond(req authlib.Request, began time.Time, dst []byte) (out []byte, err error) {
+	defer guard.Recover(s.log.Line, "a request", func() { out, err = nil, errFault })
+	g := s.hold()
+	defer g.users.Done()
+	limit, cancel := context.WithDeadline(context.Background(), began.Add(s.request))
+	defer cancel()
+	limit, leave, ok := s.enter(limit, g)
+	if !ok {
+		return nil, errTurnedAway
+	}
+	defer leave()
+	out, err = g.answer(limit, req, dst)
+	s.metrics.count(kindOf(req), resultOf(out, err), began)
+	return out, err
+}
+
+// receiveQuestion waits for the next question. How long a client may be silent is a setting; once it has
+// begun, it has s.silent for the rest.
+func (s *server) receiveQuestion(ctx context.Context, conn *net.UnixConn, raw syscall.RawConn) (
+	number uint64, req authlib.Request, err error) {
+	if err := conn.SetReadDeadline(time.Now().Add(s.settings().idle)); err != nil {
+		return 0, nil, err
+	}
+	if ctx.Err() != nil { // it may have ended before the deadline was set
+		return 0, nil, ctx.Err()
+	}
+	var buf *[]byte
+	var n int
+	var rerr error
+	err = raw.Read(func(fd uintptr) bool {
+		buf = s.buffers.get()
+		n, rerr = rawRead(int(fd), (*buf)[:cap(*buf)])
+		for rerr == unix.EINTR {
+			n, rerr = rawRead(int(fd), (*buf)[:cap(*buf)])
+		}
+		if rerr == unix.EAGAIN { // no buffer while it waits
+			s.buffers.put(buf)
+			buf = nil
+			return false
+		}
+		return true
+	})
+	if buf != nil {
+		defer func() { s.buffers.put(buf) }()
+	}
+	if err = errors.Join(err, rerr); err != nil {
+		return 0, nil, err
+	}
+	for have := n; ; have += n {
+		if n == 0 {
+			return 0, nil, errClientLeft
+		}
+		number, req, err = authlib.ParseQuestion((*buf)[:have])
+		if !authlib.Incomplete(err) {
+			return number, req, err
+		}
+		if have == n { // the first bytes
+			if err := conn.SetReadDeadline(time.Now().Add(s.silent)); err != nil {
+				return 0, nil, err
+			}
+			if ctx.Err() != nil {
+				return 0, nil, ctx.Err()
+			}
+		}
+		if n, err = conn.Read((*buf)[have:cap(*buf)]); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// send writes to a client, waiting no longer than s.write.
+func (s *server) send(conn *net.UnixConn, b []byte) error {
+	if err := conn.SetWriteDeadline(time.Now().Add(s.write)); err != nil {
+		return err
+	}
+	_, err := conn.Write(b)
+	return err
+}
+
+// errClientLeft is the orderly end of a persistent connection.
+var errClientLeft = errors.New("closed by the client")
 
 // settings are those in use.
 func (s *server) settings() *settings {

@@ -3,10 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
@@ -32,6 +37,8 @@ const (
 	writeTime = 10 * time.Second
 	// drainPause is how often the end of the requests under way is looked for.
 	drainPause = 5 * time.Millisecond
+	// maxIdle is the number of workers that wait for work.
+	maxIdle = 32
 	// maxSilent bounds the clients that are waited for; those beyond are closed.
 	maxSilent = 8192
 )
@@ -48,6 +55,11 @@ type server struct {
 	mu  sync.RWMutex
 	now *generation
 
+	work chan job
+	idle atomic.Int64 // workers that wait for work
+	// drained is closed when no more work will come.
+	drained chan struct{}
+
 	waiting atomic.Int64 // clients that have not sent their request yet
 	// connections counts the persistent ones, crowded what is said of those beyond the limit.
 	connections atomic.Int64
@@ -57,8 +69,14 @@ type server struct {
 	// reloadFailed says that the settings stay as they were because new ones could not be used.
 	reloadFailed atomic.Bool
 	metrics      *numbers
-	buffers      buffers
+	buffers      pool
 	hashes       *hashes
+}
+
+// job is an accepted connection.
+type job struct {
+	ctx context.Context
+	fd  int
 }
 
 // generation is what a reload replaces.
@@ -71,10 +89,10 @@ type generation struct {
 	complained atomic.Pointer[time.Time]
 }
 
-// buffers hands out room for requests and answers.
-type buffers struct{ sync.Pool }
+// pool hands out buffers for requests and answers.
+type pool struct{ sync.Pool }
 
-func (p *buffers) get() *[]byte {
+func (p *pool) get() *[]byte {
 	if b, ok := p.Get().(*[]byte); ok {
 		return b
 	}
@@ -82,7 +100,7 @@ func (p *buffers) get() *[]byte {
 	return &b
 }
 
-func (p *buffers) put(b *[]byte) {
+func (p *pool) put(b *[]byte) {
 	// Passwords do not stay.
 	clear((*b)[:cap(*b)][:min(cap(*b), 1024)])
 	p.Put(b)
@@ -96,6 +114,8 @@ func newServer(a *asker) *server {
 		silent:  silentTime,
 		request: requestTime,
 		write:   writeTime,
+		work:    make(chan job),
+		drained: make(chan struct{}),
 	}
 	s.hashes = newHashes(a.log, a.now)
 	s.metrics = newNumbers(
@@ -132,88 +152,154 @@ func (s *server) hold() *generation {
 	return s.now
 }
 
-// serve accepts connections until ctx ends, which it then returns nil for, and has talk speak to each that
-// may ask. Requests under way go on: see drain.
-func (s *server) serve(ctx context.Context, l *net.UnixListener, talk func(context.Context, *client)) error {
-	defer context.AfterFunc(ctx, func() { _ = l.SetDeadline(time.Unix(1, 0)) })()
+// serve accepts connections until ctx ends, which it then returns nil for. Requests under way go on: see
+// drain.
+func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
+	// The listener itself gives no access to its descriptor's readiness; a file of the same socket does.
+	f, err := l.File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
 	var pause acceptPause
 	for {
-		conn, err := l.AcceptUnix()
+		fd := -1
+		var errno unix.Errno
+		err := raw.Read(func(listener uintptr) bool {
+			var n uintptr
+			n, _, errno = unix.RawSyscall6(
+				unix.SYS_ACCEPT4,
+				listener,
+				0,
+				0,
+				unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC,
+				0,
+				0,
+			)
+			fd = int(n)
+			return errno != unix.EAGAIN
+		})
 		switch {
 		case ctx.Err() != nil:
-			if err == nil {
-				conn.Close()
+			if err == nil && errno == 0 {
+				_ = unix.Close(fd)
 			}
 			return nil
-		case errors.Is(err, net.ErrClosed):
-			return err
 		case err != nil:
-			pause.after(s.log, err)
+			return err
+		case errno == unix.ECONNABORTED || errno == unix.EINTR:
+			continue
+		case errno != 0:
+			pause.after(s.log, errno)
 			continue
 		}
-		guard.Go(s.log.Line, "a connection", func() {
-			defer conn.Close()
-			if raw, err := conn.SyscallConn(); err == nil && s.admit(conn) {
-				talk(ctx, &client{conn: conn, raw: raw, silent: s.silent, write: s.write, buffers: &s.buffers})
-			}
-		})
+		s.hand(ctx, fd)
 	}
 }
 
-// single serves a connection of the first socket: one request. Without an answer the connection is closed: a
-// temporary failure.
-func (s *server) single(ctx context.Context, c *client) {
-	var req authlib.Request
-	err := errTurnedAway
-	if s.waiting.Add(1) <= maxSilent {
-		err = c.receive(ctx, s.silent, func(b []byte) (err error) {
-			req, err = authlib.ParseRequest(b)
-			return err
-		})
+// hand gives a connection to an idle worker, or to a new one. Workers are kept because their stacks have
+// grown already.
+func (s *server) hand(ctx context.Context, fd int) {
+	select {
+	case s.work <- job{ctx, fd}:
+	default:
+		guard.Go(s.log.Line, "a connection", func() { s.worker(job{ctx, fd}) })
 	}
-	s.waiting.Add(-1)
-	if err != nil {
-		s.metrics.silent.Inc()
-		s.debugf("no request: %v", err)
+}
+
+// worker serves connections, one after the other, until enough others are idle. A panic ends it, and the
+// connection that it serves without an answer.
+func (s *server) worker(j job) {
+	for {
+		s.client(j.ctx, j.fd)
+		if s.idle.Add(1) > maxIdle {
+			s.idle.Add(-1)
+			return
+		}
+		select {
+		case j = <-s.work:
+			s.idle.Add(-1)
+		case <-s.drained:
+			return
+		}
+	}
+}
+
+// client serves one connection.
+func (s *server) client(ctx context.Context, fd int) {
+	c := conn{fd: fd, writeTime: s.write}
+	defer c.Close()
+	if !s.admit(fd) {
 		return
 	}
-	s.respond(c, req, func(_, answer []byte, err error) []byte { return answer })
-}
-
-// respond answers a request; frame returns what is written, made of the answer or the error and in a buffer.
-// That of a list is written by the way.
-func (s *server) respond(c *client, req authlib.Request,
-	frame func(buf, answer []byte, err error) []byte) error {
+	req, ok := s.receive(ctx, &c)
+	if !ok {
+		s.metrics.silent.Inc()
+		return
+	}
 	began := time.Now()
 	s.underWay.Add(1)
 	defer s.underWay.Add(-1)
-	buf, framed := s.buffers.get(), s.buffers.get()
-	defer s.buffers.put(buf)
-	defer s.buffers.put(framed)
-	answer, err := s.ask(c, req, began, (*buf)[:0])
-	_, err = c.Write(frame((*framed)[:0], answer, err))
-	return err
-}
-
-// ask appends the answer to a request; an error is a temporary failure.
-func (s *server) ask(c *client, req authlib.Request, began time.Time, dst []byte) (out []byte, err error) {
-	defer guard.Recover(s.log.Line, "a request", func() { out, err = nil, errFault })
 	g := s.hold()
 	defer g.users.Done()
 	limit, cancel := context.WithDeadline(context.Background(), began.Add(s.request))
 	defer cancel()
 	limit, leave, ok := s.enter(limit, g)
 	if !ok {
-		return nil, errTurnedAway
+		return
 	}
 	defer leave()
 	if _, ok := req.(*authlib.EnumerateRequest); ok {
-		err = s.list(g, c)
-	} else {
-		out, err = g.answer(limit, req, dst)
+		err := s.list(g, &c)
+		s.metrics.count(kindEnumerate, resultOf(nil, err), began)
+		return
+	}
+	buf := s.buffers.get()
+	defer s.buffers.put(buf)
+	// Without an answer the connection is closed: a temporary failure.
+	out, err := g.answer(limit, req, (*buf)[:0])
+	if err == nil {
+		_, _ = c.Write(out)
 	}
 	s.metrics.count(kindOf(req), resultOf(out, err), began)
-	return out, err
+}
+
+// receive reads a request. ok is false for clients that get no answer.
+func (s *server) receive(ctx context.Context, c *conn) (req authlib.Request, ok bool) {
+	buf := s.buffers.get()
+	req, done, err := c.peek((*buf)[:cap(*buf)])
+	if !done {
+		// A client that has just connected is about to write: let it.
+		runtime.Gosched()
+		req, done, err = c.peek((*buf)[:cap(*buf)])
+	}
+	var rest []byte
+	if !done {
+		req, rest, done, err = c.receive((*buf)[:0])
+	}
+	if len(rest) > 0 {
+		rest = append([]byte(nil), rest...)
+	}
+	s.buffers.put(buf)
+	if !done {
+		defer s.waiting.Add(-1)
+		if s.waiting.Add(1) > maxSilent || ctx.Err() != nil {
+			return nil, false
+		}
+		file := c.wait()
+		stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
+		req, err = c.await(rest, time.Now().Add(s.silent), &s.buffers)
+		stop()
+	}
+	if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
+		s.debugf("no request: %v", err)
+	}
+	return req, err == nil
 }
 
 // debugf logs with DEBUG_LOGIN.
@@ -268,6 +354,7 @@ func (g *generation) overloaded() {
 
 // drain waits, when serve has returned, for the requests under way, but no longer than ctx.
 func (s *server) drain(ctx context.Context) error {
+	defer close(s.drained)
 	for s.underWay.Load() > 0 {
 		select {
 		case <-time.After(drainPause):

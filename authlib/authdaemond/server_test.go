@@ -67,12 +67,12 @@ func TestModulesInOrder(t *testing.T) {
 		}
 		mu.Unlock()
 	}
-	log.has(t, "ERR: panic in a request") // written when the connection is closed already
+	log.has(t, "ERR: panic in a connection") // written when the connection is closed already
 	text := log.String()
 	for want, times := range map[string]int{
 		"ERR: b: cannot answer, clients are told to come back later: database is down\n": 1,
 		"INFO: b: answers again after 0 s, 2 requests failed\n":                          1,
-		"ERR: panic in a request, which ends: boom | goroutine ":                         1,
+		"ERR: panic in a connection, which ends: boom | goroutine ":                      1,
 	} {
 		if strings.Count(text, want) != times {
 			t.Errorf("log has not %d times %q:\n%s", times, want, text)

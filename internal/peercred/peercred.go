@@ -118,11 +118,12 @@ func (s *Set) Check(conn syscall.Conn) error {
 	if err != nil {
 		return err
 	}
-	cerr := raw.Control(func(fd uintptr) { err = s.check(int(fd)) })
+	cerr := raw.Control(func(fd uintptr) { err = s.CheckDescriptor(int(fd)) })
 	return errors.Join(cerr, err)
 }
 
-func (s *Set) check(fd int) error {
+// CheckDescriptor is Check for a file descriptor.
+func (s *Set) CheckDescriptor(fd int) error {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return os.NewSyscallError("SO_PEERCRED", err)
