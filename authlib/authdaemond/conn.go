@@ -15,8 +15,8 @@ import (
 
 // conn is an accepted connection: a non-blocking descriptor. Most requests are there when the connection is
 // accepted, and their answers fit into the socket's buffer: four system calls in all, and nothing registered
-// with the poller. Only who has to be waited for gets a file that can be waited with. Package net's connections
-// would cost the daemon half as much again, see docs/performance.md.
+// with the poller. Only who has to be waited for gets a file that can be waited with. Package net's
+// connections would cost the daemon half as much again, see docs/performance.md.
 type conn struct {
 	fd   int
 	file *os.File // nil until somebody waits; then it owns fd
