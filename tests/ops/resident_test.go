@@ -46,6 +46,9 @@ func TestResident(t *testing.T) {
 // crowdSize is how many log in at the same time.
 const crowdSize = 20
 
+// switchCost is how many connections a switch between the two ways may cost, see testSwitch.
+const switchCost = 4 * crowdSize
+
 // load are clients that log in to port 143 of the machine without pause.
 func (m *machine) load(t *testing.T) *crowd {
 	t.Helper()
@@ -70,7 +73,7 @@ func (c *crowd) more(t *testing.T, n int64) {
 
 // testSwitch: from a process for each connection to resident, under load. Nobody's session ends and nobody's
 // login is refused. A connection that waits for systemd when the old socket is stopped is closed: each client
-// may lose one, and another one if it is back before the stop is over.
+// may lose one, and others if it is back before the stop is over, which takes its time on a crowded machine.
 func (m *machine) testSwitch(t *testing.T) {
 	var visits []*visit
 	for port := range fronts {
@@ -86,7 +89,7 @@ func (m *machine) testSwitch(t *testing.T) {
 	for _, unit := range fronts {
 		m.running(t, unit+".socket", 0)
 	}
-	m.wantCost(t, c, visits, 2*crowdSize, 0)
+	m.wantCost(t, c, visits, switchCost, 0)
 	for _, v := range visits {
 		v.leave(t)
 	}
@@ -314,12 +317,12 @@ func (m *machine) testBack(t *testing.T) {
 	for unit := range residents {
 		m.running(t, unit, 0)
 	}
-	m.wantCost(t, c, visits, crowdSize, crowdSize)
+	m.wantCost(t, c, visits, switchCost, crowdSize)
 	again := m.load(t)
 	again.more(t, 50)
 	m.do(t, "From one way to the other")
 	again.more(t, 200)
-	m.wantCost(t, again, visits, 2*crowdSize, 0)
+	m.wantCost(t, again, visits, switchCost, 0)
 	for _, v := range visits {
 		v.leave(t)
 	}
