@@ -31,7 +31,7 @@ import (
 
 // Config is what an Engine is made of.
 type Config struct {
-	Loops  int // threads; 0 = 1
+	Loops  int // goroutines that serve; 0 = 1
 	Limits Limits
 	// Log writes one line, without a line end, and must not wait for anybody; nil: no log. It gets the
 	// LOGOUT lines of sessions that have a protocol, and faults.
@@ -182,7 +182,7 @@ func (e *Engine) Wait(ctx context.Context) error {
 }
 
 // Shutdown ends all sessions: nothing is added to their streams, what they hold is delivered, at most for a
-// second and not beyond the end of ctx, both connections of each are closed, and the Engine's threads end.
+// second and not beyond the end of ctx, both connections of each are closed, and the Engine's loops end.
 // Nothing can be carried afterwards.
 func (e *Engine) Shutdown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*stopTime)
