@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -100,6 +102,23 @@ func kill(t *testing.T, relayd *harness.Service) {
 	}
 }
 
+// stop has a process stand still. The signal takes its time on a crowded machine: threads that run go on.
+func stop(t *testing.T, p *os.Process) {
+	t.Helper()
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		t.Error(err)
+	}
+	if !harness.Eventually(func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Pid))
+		return err == nil && !slices.ContainsFunc(threads, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			return err == nil && !strings.Contains(string(stat), ") T ")
+		})
+	}) {
+		t.Error("the process does not stop")
+	}
+}
+
 // relayd is killed. Whose session it has is cut off; everybody else is served, by the front end's own
 // process.
 func TestRelaydKilled(t *testing.T) {
@@ -161,7 +180,7 @@ func TestRelaydKilled(t *testing.T) {
 			harness.Dialogue(t, f.At("IMAP"), "S* \\* OK .*\n"+loggedIn).Conn.Close()
 		}},
 		{"stands still during the login", func(t *testing.T, f *harness.Proxy) {
-			harm.Store(func() { p.mode.Relayd.Cmd.Process.Signal(syscall.SIGSTOP) })
+			harm.Store(func() { stop(t, p.mode.Relayd.Cmd.Process) })
 			r, _ := dialTLS(t, f.At("IMAPS"), anybody)
 			r.MustPlay(t, "S* \\* OK .*\n"+loggedIn) // once the front end has lost its patience
 			kill(t, p.mode.Relayd)
