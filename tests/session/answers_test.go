@@ -289,6 +289,9 @@ func (c told) play(t *testing.T, p *harness.Proxy, user, host string) {
 	if warnings == 1 && !regexp.MustCompile("^"+c.log).MatchString(about[0]) {
 		t.Errorf("log %q, want %q", about[0], c.log)
 	}
+	if c.failed {
+		log.Wait(t, "LOGIN FAILED, user="+user+",")
+	}
 	failed := log.Find("LOGIN FAILED, user=" + user + ",")
 	if len(failed) > 0 != c.failed {
 		t.Errorf("LOGIN FAILED: %q, want one: %v", failed, c.failed)
