@@ -128,10 +128,6 @@ func (s *server) writeMetrics(w io.Writer) {
 		})
 	}
 	up.WritePrometheus(w)
-	reloaded := uint64(1)
-	if s.reloadFailed.Load() {
-		reloaded = 0
-	}
-	metrics.WriteGaugeUint64(w, "authdaemond_last_reload_successful", reloaded)
+	scrape.WriteReload(w, "authdaemond_", s.reloadFailed.Load())
 	scrape.WriteDescriptors(w)
 }

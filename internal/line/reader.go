@@ -119,8 +119,13 @@ func (r *Reader) Pending() bool {
 		conn, ok := r.conn.(interface{ Pending() bool })
 		return ok && conn.Pending()
 	}
+	return HasCome(r.sock)
+}
+
+// HasCome says whether a Read of a socket would return bytes at once.
+func HasCome(socket syscall.RawConn) bool {
 	var n int
-	err := r.sock.Control(func(fd uintptr) {
+	err := socket.Control(func(fd uintptr) {
 		n, _, _ = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	})
 	return err == nil && n > 0

@@ -2,7 +2,8 @@ package login
 
 import (
 	"errors"
-	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"mailproxy/internal/mailhost"
@@ -77,14 +78,15 @@ func (s *Session) tlsVersion() string {
 	if !s.TLS {
 		return "none"
 	}
-	if m := versionInFacts.FindStringSubmatch(s.Peer.TLS.Protocol()); m != nil {
-		return m[1]
+	// In our own words, couriertls's and a balancer's.
+	protocol, _, _ := strings.Cut(s.Peer.TLS.Protocol(), ",")
+	version, isTLS := strings.CutPrefix(protocol, "TLS")
+	version = strings.TrimPrefix(version, "v")
+	if isTLS && slices.Contains([]string{"1.0", "1.1", "1.2", "1.3"}, version) {
+		return version
 	}
 	return "other"
 }
-
-// versionInFacts finds the version in our own words, couriertls's and a balancer's.
-var versionInFacts = regexp.MustCompile(`^TLSv?(1\.[0-3])(?:,|$)`)
 
 // MarkReported says that relayd knows of the login: it has been given the session.
 func (s *Session) MarkReported() { s.attempt.reported = true }

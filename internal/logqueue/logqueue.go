@@ -93,18 +93,18 @@ func (q *Queue[T]) run() {
 // writeAll writes a line and those that are queued.
 func (q *Queue[T]) writeAll(first T) {
 	lines := append(make([]T, 0, atOnce), first)
-	for len(lines) > 0 {
+	for {
 		for len(lines) < atOnce && len(q.lines) > 0 {
 			lines = append(lines, <-q.lines)
+		}
+		if len(lines) == 0 {
+			return
 		}
 		if n := q.lost.Swap(0); n > 0 {
 			q.lose(n)
 		}
 		q.write(lines)
 		lines = lines[:0]
-		if len(q.lines) > 0 {
-			lines = append(lines, <-q.lines)
-		}
 	}
 }
 

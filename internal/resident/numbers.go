@@ -14,6 +14,7 @@ import (
 
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/mailhost"
+	scrape "mailproxy/internal/metrics"
 	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 	"mailproxy/relay/counters"
@@ -132,7 +133,7 @@ func (s *service) metrics(w io.Writer) {
 	totals := s.engine.Totals()
 	n.Write(w, prefix, totals, capacity)
 	counters.WriteRefused(w, prefix, totals.Refused)
-	counters.WriteReload(w, prefix, n.reloadFailed.Load())
+	scrape.WriteReload(w, prefix, n.reloadFailed.Load())
 	counters.WriteGauges(w, prefix, map[string]int{"connections": int(s.entrance.now.Load())})
 	down, busy := s.health.TurnedAway()
 	counters.WriteCounters(w, prefix, map[string]int64{

@@ -45,13 +45,13 @@ func (s *service) reload(ctx context.Context) (*successor.Next, error) {
 	if err := engine.AwaitReady(ctx, n.handoff); err != nil {
 		return fail("is not ready", err)
 	}
-	goOn := func() {
+	resume := func() {
 		s.predecessors.resume()
 		s.accepting.start()
 		s.administration.start()
 	}
 	if err := errors.Join(s.accepting.stop(), s.predecessors.pause(), s.administration.stop()); err != nil {
-		goOn()
+		resume()
 		return fail("gets nothing", err)
 	}
 	sessions := 0
@@ -62,7 +62,7 @@ func (s *service) reload(ctx context.Context) (*successor.Next, error) {
 		return err
 	})
 	if err != nil {
-		goOn()
+		resume()
 		return fail("does not take over", err)
 	}
 	s.predecessors.close()
@@ -76,17 +76,14 @@ func (s *service) startNext() (*next, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	n := &next{handoff: ours}
-	carry, err := func() (carry *net.UnixConn, err error) {
-		n.carry, carry, err = s.reserve.Pair()
-		return carry, err
-	}()
+	carry, theirCarry, err := s.reserve.Pair()
 	if err != nil {
 		ours.Close()
 		return nil, err
 	}
-	defer carry.Close()
-	left := &launch.Inherited{Handoff: theirs, Predecessors: append(s.predecessors.all(), carry)}
+	defer theirCarry.Close()
+	n := &next{handoff: ours, carry: carry}
+	left := &launch.Inherited{Handoff: theirs, Predecessors: append(s.predecessors.all(), theirCarry)}
 	program := successor.Program{Path: s.program, Args: slices.Concat([]string{s.program}, s.args)}
 	program.Environ, program.Conns, err = s.sockets.Leave(s.environ, left)
 	if err == nil {

@@ -44,7 +44,8 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	_ = systemd.Ready(os.Getpid())
 
 	loop := &successor.Loop{
-		Signals: signals, Failed: s.accepting.failed, Replace: s.replace, Ending: cancel, Log: s.log.Line,
+		Signals: signals, Failed: s.accepting.failed, Ending: cancel, Log: s.log.Line,
+		Replace: s.reload, ReloadFailed: &s.numbers.reloadFailed,
 	}
 	if s.sockets.Wait {
 		loop.NoReload = "under inetd's wait: settings are read at the next start, which SIGTERM brings about"
@@ -71,15 +72,6 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	defer stop()
 	s.engine.Shutdown(end)
 	return err
-}
-
-// replace is reload, and remembers that it has failed.
-func (s *service) replace(ctx context.Context) (*successor.Next, error) {
-	next, err := s.reload(ctx)
-	if err != nil {
-		s.numbers.reloadFailed.Store(true)
-	}
-	return next, err
 }
 
 // endWhenDeserted ends a process that an inetd waits for when nobody needs it any more.

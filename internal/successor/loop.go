@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,8 @@ type Loop struct {
 	// Replace starts a process and gives it everything. With an error, as the end of ctx is one, everything goes
 	// on here.
 	Replace func(ctx context.Context) (*Next, error)
+	// ReloadFailed is set when Replace has failed.
+	ReloadFailed *atomic.Bool
 	// NoReload says why SIGHUP has no effect, where that is so.
 	NoReload string
 	// Ending is called first when a signal ends the service, before a reload that is going on gives up.
@@ -102,6 +105,7 @@ func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
 				}
 				return r.next, nil
 			}
+			l.ReloadFailed.Store(true)
 			l.Log(fmt.Sprintf("ERR: %sreload failed, this process goes on with its settings: %v",
 				l.Prefix, r.err))
 			_ = systemd.Notify("READY=1")

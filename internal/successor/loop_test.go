@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ func newReloads(t *testing.T) *reloads {
 	}
 	r.Loop = Loop{
 		Signals: r.signals, Failed: r.failed, Prefix: "x: ", Ending: func() { r.say("ending") }, Log: r.say,
+		ReloadFailed: new(atomic.Bool),
 		Replace: func(ctx context.Context) (*Next, error) {
 			r.began <- struct{}{}
 			select {
@@ -127,6 +129,9 @@ func TestLoop(t *testing.T) {
 			}
 			if (next != nil) != test.replaced || text != test.err || !slices.Equal(r.log, test.log) {
 				t.Errorf("%v, %v, log %q", next, err, r.log)
+			}
+			if got, want := r.ReloadFailed.Load(), slices.Contains(test.log, failed); got != want {
+				t.Errorf("a reload has failed: %v, want %v", got, want)
 			}
 		})
 	}

@@ -63,15 +63,6 @@ func WriteRefused(w io.Writer, prefix string, r engine.Refused) {
 	})
 }
 
-// WriteReload writes whether the last reload was one: the process that one replaces is not asked any more.
-func WriteReload(w io.Writer, prefix string, failed bool) {
-	n := 1
-	if failed {
-		n = 0
-	}
-	WriteGauges(w, prefix, map[string]int{"last_reload_successful": n})
-}
-
 // WriteProcess writes how long the process has run, how much memory its data take, and its file descriptors.
 func WriteProcess(w io.Writer, prefix string, started time.Time) {
 	var mem runtime.MemStats

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 
+	scrape "mailproxy/internal/metrics"
 	"mailproxy/relay/counters"
 )
 
@@ -21,7 +22,7 @@ func (s *service) metrics(w io.Writer) {
 		"reports_malformed_total": c.malformed.Load(),
 	})
 	counters.WriteRefused(w, shared, t.Refused)
-	counters.WriteReload(w, shared, c.restartFailed.Load())
+	scrape.WriteReload(w, shared, c.restartFailed.Load())
 	counters.WriteProcess(w, own, s.started)
 	c.logins.Write(w)
 	c.logins.WriteSessions(w, t.Mailhosts)

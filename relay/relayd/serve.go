@@ -33,13 +33,8 @@ func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Si
 
 	loop := &successor.Loop{
 		Signals: signals, Failed: failed, Log: s.log.line, Prefix: "relayd: ", Ending: in.removeFiles,
-		Replace: func(ctx context.Context) (*successor.Next, error) {
-			next, err := s.restart(ctx, in, getenv)
-			if err != nil {
-				s.counters.restartFailed.Store(true)
-			}
-			return next, err
-		},
+		Replace:      func(ctx context.Context) (*successor.Next, error) { return s.restart(ctx, in, getenv) },
+		ReloadFailed: &s.counters.restartFailed,
 	}
 	next, err := loop.Wait(ctx)
 	in.close()

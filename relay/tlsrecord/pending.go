@@ -3,7 +3,7 @@ package tlsrecord
 import (
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"mailproxy/internal/line"
 )
 
 // Pending says whether something can be read that has come already, as far as that can be told without
@@ -33,9 +33,5 @@ func (c *belowConn) waits() bool {
 	if err != nil {
 		return false
 	}
-	var n int
-	err = raw.Control(func(fd uintptr) {
-		n, _, _ = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	})
-	return err == nil && n > 0
+	return line.HasCome(raw)
 }
