@@ -22,6 +22,7 @@ import (
 	"mailproxy/relay/engine"
 	"mailproxy/relay/relaytest"
 	"mailproxy/tests/testlog"
+	"mailproxy/tests/testprocess"
 )
 
 // TestMain makes this test binary a relayd when it is called so, which a restart does as well.
@@ -327,16 +328,7 @@ func here(t *testing.T, nc, nm, fc, fm relaytest.Conn) {
 func (p *process) freeze() {
 	p.t.Helper()
 	_ = p.cmd.Process.Signal(unix.SIGSTOP)
-	p.until("it stops", func() bool {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.cmd.Process.Pid))
-		for _, path := range threads {
-			text, _ := os.ReadFile(path)
-			if !strings.Contains(string(text), "State:\tT") {
-				return false
-			}
-		}
-		return len(threads) > 0
-	})
+	p.until("it stops", func() bool { return testprocess.Stopped(p.cmd.Process.Pid) })
 }
 
 func (p *process) kill() {

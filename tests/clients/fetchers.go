@@ -34,12 +34,22 @@ func fetchmailQuote(s string) string {
 
 // mbsync copies the INBOX into a maildir.
 func mbsync(t testing.TB, dir string, s Server) (string, error) {
-	host, port, _ := net.SplitHostPort(s.IMAP)
 	mail := filepath.Join(dir, "mail")
 	if err := os.Mkdir(mail, 0o700); err != nil {
 		return "", err
 	}
-	config := configure(t, dir, "mbsyncrc", fmt.Sprintf(`IMAPAccount a
+	config := configure(t, dir, "mbsyncrc", MbsyncConfig(s, mail))
+	if out, err := run(dir, "", "mbsync", "-c", config, "-a"); err != nil {
+		return out, err
+	}
+	return texts(t, mail), nil
+}
+
+// MbsyncConfig is a configuration of mbsync that copies the server's mailboxes into maildirs below a
+// directory.
+func MbsyncConfig(s Server, directory string) string {
+	host, port, _ := net.SplitHostPort(s.IMAP)
+	return fmt.Sprintf(`IMAPAccount a
 Host %s
 Port %s
 User %s
@@ -60,11 +70,7 @@ Near :near:INBOX
 Create Near
 Sync Pull
 SyncState *
-`, host, port, mbsyncQuote(s.User), mbsyncQuote(s.Password), mail, s.mbsyncTLS()))
-	if out, err := run(dir, "", "mbsync", "-c", config, "-a"); err != nil {
-		return out, err
-	}
-	return texts(t, mail), nil
+`, host, port, mbsyncQuote(s.User), mbsyncQuote(s.Password), directory, s.mbsyncTLS())
 }
 
 func mbsyncQuote(s string) string {

@@ -2,13 +2,14 @@ package harness
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"syscall"
 	"testing"
+
+	"mailproxy/tests/testprocess"
 )
 
 // Database is a real database server that a test may kill, freeze and start again.
@@ -74,27 +75,12 @@ func (d *Database) Restart(t testing.TB) {
 func (d *Database) Freeze(t testing.TB) {
 	t.Helper()
 	d.signal(t, syscall.SIGSTOP)
-	if !Eventually(func() bool { return d.stopped(t) }) {
+	stopped := func() bool {
+		return !slices.ContainsFunc(d.procs(t), func(p Proc) bool { return !testprocess.Stopped(p.PID) })
+	}
+	if !Eventually(stopped) {
 		t.Fatal("the server does not stop")
 	}
-}
-
-// stopped tells whether every thread of the server has stopped.
-func (d *Database) stopped(t testing.TB) bool {
-	t.Helper()
-	for _, p := range d.procs(t) {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range threads {
-			text, err := os.ReadFile(path)
-			if _, state, _ := strings.Cut(string(text), ") "); err == nil && !strings.HasPrefix(state, "T") {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // Thaw wakes a frozen server.

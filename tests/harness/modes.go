@@ -50,14 +50,20 @@ func WithRelayd(relayd *Service) *Mode {
 	return m
 }
 
+// begin starts the relayd of a mode that has one.
+func (m *Mode) begin(t testing.TB) {
+	t.Helper()
+	if m.relayd {
+		m.Relayd = Relayd(t)
+	}
+}
+
 // EachMode runs a test once in each mode, one after the other: what a run started has ended when the next one
 // begins.
 func EachMode(t *testing.T, test func(t *testing.T, m *Mode)) {
 	for _, mode := range Modes {
 		t.Run(mode.Name, func(t *testing.T) {
-			if mode.relayd {
-				mode.Relayd = Relayd(t)
-			}
+			mode.begin(t)
 			test(t, &mode)
 		})
 	}
@@ -69,9 +75,7 @@ func EachModeAtOnce(t *testing.T, test func(t *testing.T, n int, m *Mode)) {
 	for n, mode := range Modes {
 		t.Run(mode.Name, func(t *testing.T) {
 			t.Parallel()
-			if mode.relayd {
-				mode.Relayd = Relayd(t)
-			}
+			mode.begin(t)
 			test(t, n, &mode)
 		})
 	}
@@ -83,9 +87,7 @@ func AllModes(t testing.TB) []*Mode {
 	t.Helper()
 	var all []*Mode
 	for _, mode := range Modes {
-		if mode.relayd {
-			mode.Relayd = Relayd(t)
-		}
+		mode.begin(t)
 		all = append(all, &mode)
 	}
 	return all

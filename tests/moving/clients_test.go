@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/tests/clients"
 	"mailproxy/tests/harness"
 )
 
@@ -129,30 +130,8 @@ type fetcher struct {
 
 func newMbsync(t *testing.T, addr, user string) *fetcher {
 	dir := harness.Dir(t)
-	host, port, _ := net.SplitHostPort(addr)
 	config := filepath.Join(dir, "mbsyncrc")
-	write(t, config, fmt.Sprintf(`IMAPAccount a
-Host %s
-Port %s
-User %s
-Pass %s
-SSLType None
-AuthMechs LOGIN
-
-IMAPStore far
-Account a
-
-MaildirStore near
-Path %[5]s/
-Inbox %[5]s/INBOX
-
-Channel c
-Far :far:INBOX
-Near :near:INBOX
-Create Near
-Sync Pull
-SyncState *
-`, host, port, user, secret, dir))
+	write(t, config, clients.MbsyncConfig(clients.Server{IMAP: addr, User: user, Password: secret}, dir))
 	return &fetcher{name: "mbsync", maildir: filepath.Join(dir, "INBOX"),
 		command: []string{"mbsync", "-q", "-c", config, "-a"}}
 }

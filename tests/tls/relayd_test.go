@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -16,6 +14,7 @@ import (
 
 	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testprocess"
 	"mailproxy/tests/transcript"
 )
 
@@ -102,19 +101,13 @@ func kill(t *testing.T, relayd *harness.Service) {
 	}
 }
 
-// stop has a process stand still. The signal takes its time on a crowded machine: threads that run go on.
+// stop has a process stand still.
 func stop(t *testing.T, p *os.Process) {
 	t.Helper()
 	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		t.Error(err)
 	}
-	if !harness.Eventually(func() bool {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Pid))
-		return err == nil && !slices.ContainsFunc(threads, func(path string) bool {
-			stat, err := os.ReadFile(path)
-			return err == nil && !strings.Contains(string(stat), ") T ")
-		})
-	}) {
+	if !harness.Eventually(func() bool { return testprocess.Stopped(p.Pid) }) {
 		t.Error("the process does not stop")
 	}
 }
