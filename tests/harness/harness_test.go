@@ -200,6 +200,7 @@ func TestModes(t *testing.T) {
 }
 
 // When few ports are left, none who asks for any port gets a reserved one, neither to listen nor to connect.
+// Each case has ports of its own: closed connections of the other may hold theirs for a minute.
 func TestReserve(t *testing.T) {
 	const file = "/proc/sys/net/ipv4/ip_local_port_range"
 	before, err := os.ReadFile(file)
@@ -207,35 +208,38 @@ func TestReserve(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.WriteFile(file, before, 0o644) })
-	if err := os.WriteFile(file, []byte("40000 40063"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	reserved := testport.Reserve(t)
 	server, err := net.Listen("tcp", "127.0.0.2:143")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	for name, take := range map[string]func() (net.Addr, io.Closer, error){
-		"listen": func() (net.Addr, io.Closer, error) {
+	for _, c := range []struct {
+		name, ports string
+		take        func() (net.Addr, io.Closer, error)
+	}{
+		{"listen", "40000 40063", func() (net.Addr, io.Closer, error) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				return nil, nil, err
 			}
 			return l.Addr(), l, nil
-		},
-		"connect": func() (net.Addr, io.Closer, error) {
+		}},
+		{"connect", "41000 41063", func() (net.Addr, io.Closer, error) {
 			c, err := net.Dial("tcp", server.Addr().String())
 			if err != nil {
 				return nil, nil, err
 			}
 			return c.LocalAddr(), c, nil
-		},
+		}},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
+			if err := os.WriteFile(file, []byte(c.ports), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			reserved := testport.Reserve(t)
 			taken := 0
 			for {
-				addr, open, err := take()
+				addr, open, err := c.take()
 				if err != nil {
 					break // no port is left
 				}
