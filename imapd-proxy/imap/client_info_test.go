@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/mailhost"
+	"mailproxy/tests/fronttest"
 	"mailproxy/tests/transcript"
 )
 

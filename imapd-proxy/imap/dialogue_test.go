@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"mailproxy/authlib/sasl"
-	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/local"
+	"mailproxy/tests/fronttest"
 	"mailproxy/tests/transcript"
 )
 

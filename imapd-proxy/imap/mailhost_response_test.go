@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/line"
 	"mailproxy/internal/mailhost"
+	"mailproxy/tests/fronttest"
 )
 
 func TestParseResponse(t *testing.T) {

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
+	"mailproxy/tests/fronttest"
 	"mailproxy/tests/transcript"
 )
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/line"
+	"mailproxy/tests/fronttest"
 )
 
 // feed returns a parser for what a client sends all at once before it closes, and the connection it reads

@@ -3,7 +3,7 @@ package imap
 import (
 	"testing"
 
-	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/tests/fronttest"
 )
 
 // mailproxy(5), REFUSALS: what a mailhost may answer to LOGIN and AUTHENTICATE.

@@ -14,9 +14,9 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/haproxy"
 	"mailproxy/internal/launch"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/maillog"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/logintest"
+	"mailproxy/tests/relaytest"
 )
 
 // tcpPair returns the two ends of a TCP connection over loopback.

@@ -13,8 +13,8 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
+	"mailproxy/tests/logintest"
 )
 
 // bobAt is a login of bob at a mailhost.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"mailproxy/internal/login"
-	"mailproxy/internal/login/logintest"
+	"mailproxy/tests/logintest"
 )
 
 // fakeRelayd is a socket that remembers the first message of each caller, without LOGIN_US, and answers a

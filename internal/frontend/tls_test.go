@@ -13,7 +13,7 @@ import (
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 	"mailproxy/internal/tlsconf"
-	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/testcert"
 )
 
 func certFile(t *testing.T) string {

@@ -16,8 +16,8 @@ import (
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
 	"mailproxy/internal/login"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/maillog"
+	"mailproxy/tests/logintest"
 	"mailproxy/tests/testlog"
 )
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/login/logintest"
+	"mailproxy/tests/logintest"
 )
 
 // Where accounts may be sent: by name, by pattern, by network.

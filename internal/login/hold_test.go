@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/tests/clock"
+	"mailproxy/tests/logintest"
 )
 
 // holdWorld is a world where time passes by what is slept, and whose clock is set forward and back every

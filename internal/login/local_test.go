@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
+	"mailproxy/tests/logintest"
 )
 
 // An account that is here is logged in to at PROXY_LOCAL, as itself, where the program has such an address.

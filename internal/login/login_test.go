@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/login/logintest"
+	"mailproxy/tests/logintest"
 )
 
 // Who is refused, who is sent away for now, what the log says, and that every failure is delayed.

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
+	"mailproxy/tests/logintest"
 )
 
 // An account's own name and its own encryption at its mailhost; the log has the account's name.

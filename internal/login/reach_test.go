@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
+	"mailproxy/tests/logintest"
 )
 
 func TestReach(t *testing.T) {

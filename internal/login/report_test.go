@@ -8,9 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mailproxy/internal/facts"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
 	"mailproxy/relay"
+	"mailproxy/tests/logintest"
 )
 
 // fakeReports keeps what it is told, without the time that a login took.

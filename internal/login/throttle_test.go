@@ -13,9 +13,9 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
+	"mailproxy/tests/logintest"
 )
 
 func throttled(t *testing.T, path string, log *bytes.Buffer) *Session {

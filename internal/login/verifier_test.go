@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
+	"mailproxy/tests/logintest"
 )
 
 // byPassword is a mailhost that lets name in with password, and answers everything else with refusal.

@@ -10,9 +10,9 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
+	"mailproxy/tests/logintest"
 	"mailproxy/tests/testlog"
 )
 

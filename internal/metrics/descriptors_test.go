@@ -8,7 +8,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"golang.org/x/sys/unix"
 
-	"mailproxy/internal/metrics/metricstest"
+	"mailproxy/tests/metricstest"
 )
 
 // TestDescriptors: a file that is opened counts, and the limit is the process's.

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/metrics/metricstest"
 	"mailproxy/relay/handoff"
+	"mailproxy/tests/metricstest"
 )
 
 // administered is a front end with an admin socket and metrics.

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"mailproxy/internal/mailhost"
-	"mailproxy/internal/metrics/metricstest"
 	"mailproxy/relay"
+	"mailproxy/tests/metricstest"
 )
 
 // fakeRelayd takes sessions and reports, or does not.

@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 	"mailproxy/tests/testlog"
 	"mailproxy/tests/testport"
 )

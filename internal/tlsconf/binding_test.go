@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/testcert"
 )
 
 // bindings returns those of a server's connection by type.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/testcert"
 )
 
 func TestMailhostCertificate(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/testcert"
 )
 
 // Every way in which the files of a certificate are wrong in the field is named with the file and what to do.

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/testcert"
 )
 
 // remembering is a fixture with a memory, a clock and a log.

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/clock"
+	"mailproxy/tests/testcert"
 )
 
 // A certificate that is renewed in two steps, is damaged or disappears: the last good pair is served, and the

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/testcert"
 )
 
 // pipe is both ends of a TCP connection: TLS writes while the other side is not reading.

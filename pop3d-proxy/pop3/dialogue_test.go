@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"mailproxy/authlib/sasl"
-	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/local"
+	"mailproxy/tests/fronttest"
 	"mailproxy/tests/transcript"
 )
 

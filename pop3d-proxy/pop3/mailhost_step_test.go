@@ -11,7 +11,7 @@ import (
 	"mailproxy/internal/launch"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/tlsconf"
-	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/testcert"
 	"mailproxy/tests/transcript"
 )
 

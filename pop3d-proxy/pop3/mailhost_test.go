@@ -9,11 +9,11 @@ import (
 	"testing"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
+	"mailproxy/tests/fronttest"
 	"mailproxy/tests/transcript"
 )
 

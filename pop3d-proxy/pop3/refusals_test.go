@@ -3,7 +3,7 @@ package pop3
 import (
 	"testing"
 
-	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/tests/fronttest"
 )
 
 // mailproxy(5), REFUSALS: what a mailhost may answer to USER, PASS and AUTH.

@@ -6,8 +6,8 @@ import (
 	"net"
 	"strings"
 
-	"mailproxy/internal/frontend/fronttest"
 	"mailproxy/internal/local"
+	"mailproxy/tests/fronttest"
 )
 
 // front is this program for fronttest.

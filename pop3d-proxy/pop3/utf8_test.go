@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"mailproxy/internal/frontend/fronttest"
+	"mailproxy/tests/fronttest"
 	"mailproxy/tests/transcript"
 )
 

@@ -17,7 +17,7 @@ import (
 	"mailproxy/relay/admin"
 	"mailproxy/relay/engine"
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // desk is a server on a socket, with an engine.

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/metrics/metricstest"
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
+	"mailproxy/tests/metricstest"
 )
 
 // TestMailhostsAreBounded: a million names are no concern.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // faulty is a connection of a session that goroutines carry, with a fault in one method.

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"mailproxy/relay"
-	"mailproxy/relay/relaytest"
 	"mailproxy/relay/tlsrecord"
+	"mailproxy/tests/relaytest"
 )
 
 // endingKinds are the kinds of clients whose session ends in each way.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"mailproxy/relay"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // testEngine is an Engine that notes what it says.

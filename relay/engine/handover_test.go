@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 	"mailproxy/tests/testlog"
 )
 

@@ -13,7 +13,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // answered gives a session to somebody in relayd's place who answers with a packet and descriptors, and

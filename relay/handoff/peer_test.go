@@ -12,7 +12,7 @@ import (
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // follower is a process that has taken over: it takes what comes on one connection.

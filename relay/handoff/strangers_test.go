@@ -16,7 +16,7 @@ import (
 	"mailproxy/internal/peercred"
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // listenAs listens on a new socket as another user, whom the kernel then names to callers.

@@ -16,8 +16,8 @@ import (
 
 	"mailproxy/internal/successor"
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
 	"mailproxy/relay/tlsrecord"
+	"mailproxy/tests/relaytest"
 )
 
 // frozen is a session of a fixture: its message, and the bytes that go with it.

@@ -15,7 +15,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // TestDescriptorsUsedUp: every descriptor of a relayd is taken by callers that say nothing. Its sessions go

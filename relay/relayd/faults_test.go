@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"mailproxy/relay"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // TestStalledPeers: one peer in ten never reads what the other sends without end. Nobody else waits for them.

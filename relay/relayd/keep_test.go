@@ -6,7 +6,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // TestKeptThroughReloads: a program that keeps its connections to relayd hands sessions over before and

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/metrics/metricstest"
 	"mailproxy/relay"
+	"mailproxy/tests/metricstest"
 )
 
 // wantMetrics asks for the metrics, looks for lines, and returns all.

@@ -20,7 +20,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 	"mailproxy/tests/testlog"
 	"mailproxy/tests/testprocess"
 )

@@ -17,7 +17,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 	"mailproxy/tests/testlog"
 )
 

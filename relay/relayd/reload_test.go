@@ -19,7 +19,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // faultVariable makes this test binary a successor with a fault.

@@ -14,8 +14,8 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
-	"mailproxy/relay/relaytest"
 	"mailproxy/relay/tlsrecord"
+	"mailproxy/tests/relaytest"
 )
 
 // TestOpenSSL: OpenSSL's client talks to an echo through a detached connection, with every cipher suite,

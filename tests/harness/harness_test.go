@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 	"mailproxy/tests/testport"
 	"mailproxy/tests/transcript"
 )

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
+	"mailproxy/tests/testcert"
 )
 
 // PKI is a certificate authority of a test's own, with its files in one directory.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os/exec"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -181,13 +180,8 @@ func list(t *testing.T, args ...string) (packages []Package) {
 // ours returns the path inside the module.
 func ours(importPath string) (name string, ok bool) { return strings.CutPrefix(importPath, module) }
 
-// forTests tells whether the package is there for tests only: what is in tests/, and helpers beside the code
-// that are named after the test or the tested ("relaytest", "testcert").
-func forTests(name string) bool {
-	base := path.Base(name)
-	return strings.HasPrefix(name, "tests/") || strings.HasSuffix(base, "test") ||
-		strings.HasPrefix(base, "test")
-}
+// forTests tells whether the package is there for tests only.
+func forTests(name string) bool { return strings.HasPrefix(name, "tests/") }
 
 // wrongArrow says what is wrong with an import of one of this module's packages by another, or nothing.
 func wrongArrow(from, to string) string {
@@ -223,6 +217,9 @@ func TestArrows(t *testing.T) {
 		if _, known := arrows[from]; !known && !slices.Contains(leaves, from) && !forTests(from) {
 			t.Errorf("%s: neither a leaf nor in the table of arrows", from)
 		}
+		if slices.Contains(p.Imports, "testing") && !forTests(from) {
+			t.Errorf("%s imports testing: what helps tests is in tests/", from)
+		}
 		for _, i := range p.Imports {
 			if to, ok := ours(i); ok {
 				if wrong := wrongArrow(from, to); wrong != "" {
@@ -257,12 +254,12 @@ func TestArrowTable(t *testing.T) {
 	}{
 		{"authlib", "relay", true}, {"relay/relayd", "authlib", true}, {"relay", "internal/frontend", true},
 		{"internal/line", "authlib", true}, {"internal/frontend", "tests/testlog", true},
-		{"internal/frontend", "relay/relaytest", true},
+		{"internal/frontendtest", "tests/testlog", true},
 		{"internal/mailhost", "internal/login", true}, {"internal/login", "internal/frontend", true},
 		{"imapd-proxy/imap", "pop3d-proxy/pop3", true},
 		{"internal/new", "authlib", true},
 		{"authlib/authdaemond", "authlib/ldap", false}, {"relay/relayd", "relay/internal/wire", false},
-		{"internal/frontend", "internal/line", false}, {"internal/frontend/fronttest", "tests/testlog", false},
+		{"internal/frontend", "internal/line", false}, {"tests/fronttest", "internal/frontend", false},
 	} {
 		if got := wrongArrow(c.from, c.to); (got != "") != c.wrong {
 			t.Errorf("%s imports %s: %q", c.from, c.to, got)

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // A signal in a relayed session ends the program with status 0: it writes nothing of its own into the

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // haproxy runs HAProxy with a configuration and waits until it listens on addr.

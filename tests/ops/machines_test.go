@@ -9,9 +9,9 @@ import (
 	"syscall"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/clients"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // proxyMachine is a proxy with all four ports.

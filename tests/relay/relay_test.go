@@ -22,8 +22,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }

@@ -6,8 +6,8 @@ import (
 	"net"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 	"mailproxy/tests/transcript"
 )
 

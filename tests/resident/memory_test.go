@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // residentMemory is a process's memory in KiB (VmRSS).

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // A client that ends its side first still gets all that the mailhost has to say. The mailhost's end is the

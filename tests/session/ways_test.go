@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // way is a mailhost as other people's servers present themselves, and how it is logged in to with the

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // Proxied over TLS to Dovecot, with STARTTLS and on the TLS port, name and authority checked; also as the

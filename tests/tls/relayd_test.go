@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 	"mailproxy/tests/testprocess"
 	"mailproxy/tests/transcript"
 )

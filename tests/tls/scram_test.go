@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // GNU SASL logs in by SCRAM, in both protocols, with and without channel binding, to an account that is here

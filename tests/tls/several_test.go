@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // Two certificates at once, ECDSA and RSA: OpenSSL's clients get the one that they can use, over all four

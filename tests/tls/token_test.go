@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"mailproxy/internal/throttle"
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // Dovecot verifies tokens that the test has signed, for both protocols: it lets a good one in, and its reason

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // A client that hangs up while its login is held frees its place, of which there are HOLD_MAX: with TLS or

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // An account's own encryption, port and name at its mailhost, whatever PROXY_TLS says, and what its

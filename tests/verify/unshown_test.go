@@ -14,8 +14,8 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/scram"
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 	"mailproxy/tests/transcript"
 )
 

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/bench/mailhost"
 	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 const (

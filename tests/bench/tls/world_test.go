@@ -27,10 +27,10 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/bench/mailhost"
 	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 func TestMain(m *testing.M) {

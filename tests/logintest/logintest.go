@@ -11,7 +11,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/mailhost"
-	"mailproxy/relay/relaytest"
+	"mailproxy/tests/relaytest"
 )
 
 // Auth is an auth module that answers from a list of accounts with passwords, and records what it was asked.
