@@ -72,10 +72,10 @@ func AppendRefusal(dst []byte, err error) []byte {
 	return append(dst, AnswerFail...)
 }
 
-// ReadAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL, or a kind of it;
+// readAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL, or a kind of it;
 // io.ErrUnexpectedEOF when the connection ended without an answer, which is the daemon's way to say "not
 // now"; [ErrProtocol] for garbage; an [*AccountError] for ids that no account may have; or r's own.
-func ReadAccount(r io.Reader) (*Account, error) {
+func readAccount(r io.Reader) (*Account, error) {
 	buf := make([]byte, 0, 1024)
 	for {
 		n, err := r.Read(buf[len(buf):cap(buf)])
@@ -207,10 +207,10 @@ func AppendListing(dst []byte, a *Account) ([]byte, error) {
 	return append(append(dst, string(a.Options)...), '\n'), nil
 }
 
-// ReadListing reads an enumeration to its end and calls yield for each account, but for those with ids that
+// readListing reads an enumeration to its end and calls yield for each account, but for those with ids that
 // no account may have. It ends with yield's first error, with io.ErrUnexpectedEOF for a list that was cut
 // short, with [ErrProtocol] for garbage, or with r's own error.
-func ReadListing(r io.Reader, yield func(*Account) error) error {
+func readListing(r io.Reader, yield func(*Account) error) error {
 	lines := bufio.NewReaderSize(r, maxAnswer)
 	for {
 		raw, err := lines.ReadSlice('\n')

@@ -104,7 +104,7 @@ func (c *Client) ChangePassword(ctx context.Context, req *PasswordRequest) error
 // Enumerate calls yield for each account of each module and ends with yield's first error. Only Address, UID,
 // GID, Home, Maildir and Options are filled in. ReadTimeout limits each step of the list, not the whole.
 func (c *Client) Enumerate(ctx context.Context, yield func(*Account) error) error {
-	return c.ask(ctx, &EnumerateRequest{}, func(r io.Reader) error { return ReadListing(r, yield) })
+	return c.ask(ctx, &EnumerateRequest{}, func(r io.Reader) error { return readListing(r, yield) })
 }
 
 // account asks for one account.
@@ -115,7 +115,7 @@ func (c *Client) account(ctx context.Context, req Request) (a *Account, err erro
 		}
 	}
 	err = c.ask(ctx, req, func(r io.Reader) error {
-		a, err = ReadAccount(r)
+		a, err = readAccount(r)
 		return err
 	})
 	if err != nil {
@@ -125,12 +125,12 @@ func (c *Client) account(ctx context.Context, req Request) (a *Account, err erro
 }
 
 // requestRoom is room for every AUTH that the daemon takes, with what stands before its body.
-const requestRoom = MaxAuthBody + 512
+const requestRoom = maxAuthBody + 512
 
 // ask sends req and has read take the answer.
 func (c *Client) ask(ctx context.Context, req Request, read func(io.Reader) error) error {
 	// It holds the password, is not to grow, which would leave copies behind, and is overwritten.
-	msg, err := AppendRequest(make([]byte, 0, requestRoom), req)
+	msg, err := appendRequest(make([]byte, 0, requestRoom), req)
 	defer func() { clear(msg[:cap(msg)]) }()
 	if err != nil {
 		return err

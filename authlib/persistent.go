@@ -25,10 +25,10 @@ const (
 	persistentSuffix = ".persistent"
 	// Greeting is the daemon's first line.
 	Greeting = "AUTHDAEMON 1\n"
-	// MaxQuestion is the most bytes of a request in a frame.
-	MaxQuestion = 16 << 10
-	// MaxHeader is the longest line in front of a request or an answer, in bytes.
-	MaxHeader = len("ANSWER 18446744073709551615 65536\n")
+	// maxQuestion is the most bytes of a request in a frame.
+	maxQuestion = 16 << 10
+	// maxHeader is the longest line in front of a request or an answer, in bytes.
+	maxHeader = len("ANSWER 18446744073709551615 65536\n")
 )
 
 // The words that frames begin with.
@@ -47,7 +47,7 @@ func PersistentSocket(socket string) string { return socket + persistentSuffix }
 // IsPersistent tells whether a path is that of a second socket.
 func IsPersistent(path string) bool { return strings.HasSuffix(path, persistentSuffix) }
 
-// appendQuestion appends the frame of a request, which [AppendRequest] has made.
+// appendQuestion appends the frame of a request, which appendRequest has made.
 func appendQuestion(dst []byte, number uint64, request []byte) []byte {
 	return append(appendHeader(dst, wordAsk, number, len(request)), request...)
 }
@@ -77,7 +77,7 @@ func appendHeader(dst []byte, word string, number uint64, length int) []byte {
 // The request does not refer to buf. When buf does not hold all of it yet, [Incomplete] is true of the error;
 // [ErrProtocol] means that no further byte will help.
 func ParseQuestion(buf []byte) (number uint64, req Request, err error) {
-	word, number, payload, err := parseFrame(buf, MaxQuestion)
+	word, number, payload, err := parseFrame(buf, maxQuestion)
 	switch {
 	case err != nil:
 		return 0, nil, err
@@ -143,7 +143,7 @@ func parseFramedAccount(buf []byte, number uint64) (*Account, error) {
 func parseFrame(buf []byte, most int) (word string, number uint64, payload []byte, err error) {
 	line, payload, ok := bytes.Cut(buf, []byte("\n"))
 	switch {
-	case len(line) >= MaxHeader:
+	case len(line) >= maxHeader:
 		return "", 0, nil, ErrProtocol
 	case !ok:
 		return "", 0, nil, errIncomplete

@@ -38,7 +38,7 @@ func TestQuestions(t *testing.T) {
 		"ASK 1 0\n", "ASK 1 16385\n", "ASK 1 99999999999999999999\n", "ANSWER 1 13\n" + pre, "TEMPFAIL 1\n",
 		"ASK 1 12\nPRE . imap a", "ASK 1 26\n" + pre + pre, "ASK 1 10\nENUMERATE\n", "ASK 1 5\nHELLO",
 		"ASK 1 30\nAUTH 19\nimap\nlogin\nann\nann\nxxx", "ASK 1 25\nAUTH 19\nimap\nlogin\nann\nan", pre,
-		strings.Repeat("x", MaxHeader),
+		strings.Repeat("x", maxHeader),
 	} {
 		if number, req, err := ParseQuestion([]byte(frame)); err != ErrProtocol {
 			t.Errorf("%q: %d, %+v, %v", frame, number, req, err)
@@ -70,7 +70,7 @@ func TestFramedAnswers(t *testing.T) {
 		"ANSWER 7 65537\n":                     ErrProtocol,
 		"FAIL\n":                               ErrProtocol,
 		"ASK 7 5\nFAIL\n":                      ErrProtocol,
-		strings.Repeat("7", MaxHeader):         ErrProtocol,
+		strings.Repeat("7", maxHeader):         ErrProtocol,
 	} {
 		readers := []io.Reader{strings.NewReader(text), iotest.DataErrReader(strings.NewReader(text))}
 		if want != ErrProtocol { // what follows an answer is seen only when it comes with it
@@ -93,7 +93,7 @@ func TestFramedAnswers(t *testing.T) {
 	if got := string(AppendAnswer(nil, 1, long)); got != "TEMPFAIL 1\n" {
 		t.Errorf("an answer that is too long: %.40q", got)
 	}
-	if header := string(appendHeader(nil, wordAnswer, 1<<64-1, maxAnswer)); len(header) != MaxHeader {
+	if header := string(appendHeader(nil, wordAnswer, 1<<64-1, maxAnswer)); len(header) != maxHeader {
 		t.Errorf("%q has %d bytes", header, len(header))
 	}
 }
@@ -142,7 +142,7 @@ func FuzzParseFramedAccount(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b, err := ReadAccount(bytes.NewReader(data[bytes.IndexByte(data, '\n')+1:]))
+		b, err := readAccount(bytes.NewReader(data[bytes.IndexByte(data, '\n')+1:]))
 		if err != nil || !reflect.DeepEqual(a, b) {
 			t.Errorf("%q: %+v, on the first socket %+v, %v", data, a, b, err)
 		}

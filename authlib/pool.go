@@ -54,9 +54,9 @@ func (c *Client) askKept(ctx context.Context, req Request) (a *Account, ok bool,
 	if c.pool.isAbsent() {
 		return nil, false, nil
 	}
-	msg, err := AppendRequest(make([]byte, 0, 512), req)
+	msg, err := appendRequest(make([]byte, 0, 512), req)
 	defer func() { clear(msg) }()
-	if err != nil || len(msg) > MaxQuestion {
+	if err != nil || len(msg) > maxQuestion {
 		return nil, err != nil, err
 	}
 	if err := c.pool.enter(ctx, c.connections); err != nil {
@@ -84,7 +84,7 @@ func (c *Client) askKept(ctx context.Context, req Request) (a *Account, ok bool,
 // closed the connection without a byte of an answer.
 func (c *Client) askOn(ctx context.Context, conn *keptConn, msg []byte) (a *Account, err error) {
 	conn.asked++
-	frame := appendQuestion(make([]byte, 0, MaxHeader+len(msg)), conn.asked, msg)
+	frame := appendQuestion(make([]byte, 0, maxHeader+len(msg)), conn.asked, msg)
 	var got bool
 	usable := during(ctx, conn, func() bool {
 		w := &patient{Conn: conn, ctx: ctx, limit: positive(c.WriteTimeout, DefaultWriteTimeout)}

@@ -35,7 +35,7 @@ func listenSecond(t *testing.T, c *Client, greeting string, handle handler) *sec
 		defer conn.Close()
 		s.conns.Add(1)
 		_, _ = io.WriteString(conn, greeting)
-		for buf := make([]byte, 0, MaxQuestion); ; {
+		for buf := make([]byte, 0, maxQuestion); ; {
 			n, err := conn.Read(buf[len(buf):cap(buf)])
 			if err != nil {
 				return

@@ -41,7 +41,7 @@ var goodRequests = []struct {
 
 func TestRequests(t *testing.T) {
 	for _, test := range goodRequests {
-		wire, err := AppendRequest(nil, test.req)
+		wire, err := appendRequest(nil, test.req)
 		if string(wire) != test.wire || err != nil {
 			t.Errorf("AppendRequest(%+v) = %q, %v", test.req, wire, err)
 		}
@@ -63,7 +63,7 @@ func TestRequests(t *testing.T) {
 }
 
 func TestReadRequestOdd(t *testing.T) {
-	long := strings.Repeat("x", MaxAuthBody-len("imap\nlogin\n\n"))
+	long := strings.Repeat("x", maxAuthBody-len("imap\nlogin\n\n"))
 	for wire, want := range map[string]Request{
 		// Facts that nobody knows, in any number; the last newline of an AUTH body may be missing.
 		"FOO=bar\nTCPREMOTEIP=1.2.3.4\nX=\nPRE . imap a\n": &LookupRequest{Service: "imap", User: "a",
@@ -80,8 +80,8 @@ func TestReadRequestOdd(t *testing.T) {
 		"AUTH 25\nimap\ncram-md5\nPA==\nYQ1h\nx": &AuthRequest{Service: "imap", Type: AuthCRAMMD5},
 		"AUTH 8191\nimap\nlogin\n\n" + long: &AuthRequest{Service: "imap", Type: AuthLogin,
 			Password: long},
-		"PRE . imap " + strings.Repeat("x", MaxLine-11) +
-			"\n": &LookupRequest{Service: "imap", User: strings.Repeat("x", MaxLine-11)},
+		"PRE . imap " + strings.Repeat("x", maxLine-11) +
+			"\n": &LookupRequest{Service: "imap", User: strings.Repeat("x", maxLine-11)},
 	} {
 		if got, err := ReadRequest(strings.NewReader(wire), nil); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("ReadRequest(%.60q) = %+v, %v", wire, got, err)
@@ -93,7 +93,7 @@ func TestReadRequestOdd(t *testing.T) {
 		"AUTH 8192\n", "AUTH 99999999999999999999\n", "AUTH 5\nimap\n", "AUTH 11\nimap\nlogin\n", "ENUMERATE x\n", "enumerate\n", "=x\n", "A B=c\n",
 		"PASSWD imap\ta\tb\n", "PASSWD imap\ta\tb\tc\td\n", "PASSWD imap\ta\x01\tb\tc\n", "PRE . imap a\rb\n", "AUTH 14\nimap\nlogin\na\x00\nb",
 		"TCPREMOTEIP=\x01\nENUMERATE\n",
-		strings.Repeat("x", MaxLine+1), "PRE . imap " + strings.Repeat("x", MaxLine-10) +
+		strings.Repeat("x", maxLine+1), "PRE . imap " + strings.Repeat("x", maxLine-10) +
 			"\n", strings.Repeat("A=b\n", MaxRequest),
 	} {
 		if got, err := ReadRequest(strings.NewReader(wire), nil); err != ErrProtocol {
@@ -114,24 +114,24 @@ func TestAppendRequestRefuses(t *testing.T) {
 		&AuthRequest{Service: "imap", Type: AuthLogin, User: "a", Password: "c\x00"},
 		&AuthRequest{Service: "im\tap", Type: AuthLogin, User: "a", Password: "c"},
 		&AuthRequest{Service: "imap", Type: AuthLogin, User: "a", Password: "c", RemoteIP: "1\n2"},
-		&AuthRequest{Service: "imap", Type: AuthLogin, User: "a", Password: strings.Repeat("x", MaxAuthBody-13)},
+		&AuthRequest{Service: "imap", Type: AuthLogin, User: "a", Password: strings.Repeat("x", maxAuthBody-13)},
 		&AuthRequest{Service: "imap", Type: AuthCRAMMD5, Response: []byte("a\x1fb 00")},
 		&AuthRequest{Service: "imap", Type: "foo"},
 		&LookupRequest{Service: "imap", User: "a\rb"},
 		&LookupRequest{Service: "imap", User: ""},
 		&LookupRequest{Service: "im ap", User: "a"},
-		&LookupRequest{Service: "imap", User: strings.Repeat("x", MaxLine-10)},
+		&LookupRequest{Service: "imap", User: strings.Repeat("x", maxLine-10)},
 		&PasswordRequest{Service: "imap", User: "a", OldPassword: "b\tc", NewPassword: "d"},
-		&PasswordRequest{Service: "imap", User: "a", OldPassword: "b", NewPassword: strings.Repeat("x", MaxLine)},
+		&PasswordRequest{Service: "imap", User: "a", OldPassword: "b", NewPassword: strings.Repeat("x", maxLine)},
 		&EnumerateRequest{RemoteIP: "\n"},
 	} {
-		if wire, err := AppendRequest(nil, req); !errors.Is(err, ErrRefused) || len(wire) != 0 {
+		if wire, err := appendRequest(nil, req); !errors.Is(err, ErrRefused) || len(wire) != 0 {
 			t.Errorf("AppendRequest(%+v) = %.40q, %v", req, wire, err)
 		}
 	}
 	// Every byte below 0x20, and no other.
 	for c := range 256 {
-		_, err := AppendRequest(nil, &LookupRequest{Service: "imap", User: "a" + string([]byte{byte(c)})})
+		_, err := appendRequest(nil, &LookupRequest{Service: "imap", User: "a" + string([]byte{byte(c)})})
 		if (err != nil) != (c < 0x20) {
 			t.Errorf("byte %#x: %v", c, err)
 		}
@@ -151,7 +151,7 @@ func TestAccounts(t *testing.T) {
 	} {
 		for _, r := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text)),
 			iotest.DataErrReader(strings.NewReader(text))} {
-			if got, err := ReadAccount(r); err != nil || !reflect.DeepEqual(got, want) {
+			if got, err := readAccount(r); err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("ReadAccount(%q) = %+v, %v", text, got, err)
 			}
 		}
@@ -161,12 +161,12 @@ func TestAccounts(t *testing.T) {
 		"HELLO\n.\n": ErrProtocol, "HOME=\x01\n.\n": ErrProtocol,
 		"* BYE\r\n": ErrProtocol, strings.Repeat("A=b\n", maxAnswer): ErrProtocol,
 	} {
-		if got, err := ReadAccount(strings.NewReader(text)); err != want {
+		if got, err := readAccount(strings.NewReader(text)); err != want {
 			t.Errorf("ReadAccount(%.40q) = %+v, %v; want %v", text, got, err, want)
 		}
 	}
 	// A value that ends like the answer does is not its end.
-	if got, err := ReadAccount(iotest.OneByteReader(strings.NewReader("HOME=/FAIL\nQUOTA=FAIL\n.\n"))); err != nil || got.Home != "/FAIL" {
+	if got, err := readAccount(iotest.OneByteReader(strings.NewReader("HOME=/FAIL\nQUOTA=FAIL\n.\n"))); err != nil || got.Home != "/FAIL" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := AppendAccount(nil, &Account{ClearPassword: "geheim\n"}); err == nil ||
@@ -179,7 +179,7 @@ func TestListings(t *testing.T) {
 	text := "# authuserdb\n\nann@x\t1\t2\t/h\tMaildir\ta=b\nbob\t3\t4\t/b\t\t\n# authldap\n\nold\t5\t6\t/o\t\n.\n"
 	var names []string
 	var wire []byte
-	err := ReadListing(iotest.OneByteReader(strings.NewReader(text)), func(a *Account) (err error) {
+	err := readListing(iotest.OneByteReader(strings.NewReader(text)), func(a *Account) (err error) {
 		names = append(names, a.Address+":"+strconv.Itoa(int(*a.UID)))
 		wire, err = AppendListing(wire, a)
 		return err
@@ -195,7 +195,7 @@ func TestListings(t *testing.T) {
 		"\t1\t2\t/h\t\n": ErrProtocol, "a\t1\t2\t/\x01\t\n": ErrProtocol, strings.Repeat("x",
 			maxAnswer+1): ErrProtocol,
 	} {
-		if err := ReadListing(strings.NewReader(text), func(*Account) error { return nil }); err != want {
+		if err := readListing(strings.NewReader(text), func(*Account) error { return nil }); err != want {
 			t.Errorf("ReadListing(%.40q): %v, want %v", text, err, want)
 		}
 	}
@@ -222,7 +222,7 @@ func FuzzParseRequest(f *testing.F) {
 			return
 		}
 		// What was read can be written, and reads the same.
-		wire, err := AppendRequest(nil, req)
+		wire, err := appendRequest(nil, req)
 		if errors.Is(err, ErrRefused) {
 			return // an unknown authtype, an empty CRAM response
 		}
@@ -261,17 +261,17 @@ func TestRefusals(t *testing.T) {
 		if wire != test.wire {
 			t.Errorf("AppendRefusal(%v) = %q", test.err, wire)
 		}
-		_, err := ReadAccount(iotest.OneByteReader(strings.NewReader(wire)))
+		_, err := readAccount(iotest.OneByteReader(strings.NewReader(wire)))
 		for _, kind := range []error{ErrRefused, ErrExpired, ErrLocked} {
 			if errors.Is(err, kind) != errors.Is(test.err, kind) {
 				t.Errorf("%q: %v is %v: %v", wire, err, kind, errors.Is(err, kind))
 			}
 		}
 	}
-	if _, err := ReadAccount(strings.NewReader("REFUSED=SOMETHING NEW\nFAIL\n")); err != ErrRefused {
+	if _, err := readAccount(strings.NewReader("REFUSED=SOMETHING NEW\nFAIL\n")); err != ErrRefused {
 		t.Errorf("a reason that is not known: %v", err)
 	}
-	if _, err := ReadAccount(strings.NewReader("REFUSED=EXPIRED\n")); err != io.ErrUnexpectedEOF {
+	if _, err := readAccount(strings.NewReader("REFUSED=EXPIRED\n")); err != io.ErrUnexpectedEOF {
 		t.Errorf("a reason without an answer: %v", err)
 	}
 }
@@ -282,8 +282,8 @@ func FuzzReadAccount(f *testing.F) {
 	f.Add([]byte("REFUSED=EXPIRED\nFAIL\n"))
 	f.Add([]byte("PASSWD2=FAIL\n.\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := ReadAccount(bytes.NewReader(data))
-		b, err2 := ReadAccount(iotest.OneByteReader(bytes.NewReader(data)))
+		a, err := readAccount(bytes.NewReader(data))
+		b, err2 := readAccount(iotest.OneByteReader(bytes.NewReader(data)))
 		if err == nil && (err2 != nil || !reflect.DeepEqual(a, b)) {
 			t.Errorf("at once %+v, byte by byte %+v, %v", a, b, err2)
 		}
@@ -294,7 +294,7 @@ func FuzzReadAccount(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := ReadAccount(bytes.NewReader(wire)); err != nil || !reflect.DeepEqual(a, again) {
+		if again, err := readAccount(bytes.NewReader(wire)); err != nil || !reflect.DeepEqual(a, again) {
 			t.Errorf("%+v -> %q -> %+v, %v", a, wire, again, err)
 		}
 	})
@@ -303,7 +303,7 @@ func FuzzReadAccount(f *testing.F) {
 func FuzzReadListing(f *testing.F) {
 	f.Add([]byte("# authuserdb\n\na\t1\t2\t/h\tm\to=1\n.\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = ReadListing(bytes.NewReader(data), func(a *Account) error {
+		_ = readListing(bytes.NewReader(data), func(a *Account) error {
 			wire, err := AppendListing(nil, a)
 			if err != nil {
 				return nil // a name that cannot be listed, such as "."

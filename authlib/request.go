@@ -12,10 +12,10 @@ import (
 
 // Sizes of the authdaemon protocol, as Courier's daemon has them.
 const (
-	// MaxAuthBody is the largest <n> of "AUTH <n>", in bytes.
-	MaxAuthBody = 8191
-	// MaxLine is the longest request line without its newline, in bytes.
-	MaxLine = 8190
+	// maxAuthBody is the largest <n> of "AUTH <n>", in bytes.
+	maxAuthBody = 8191
+	// maxLine is the longest request line without its newline, in bytes.
+	maxLine = 8190
 	// MaxRequest is the longest request that [ReadRequest] takes, facts about the client included, in bytes.
 	MaxRequest = 4 * 8192
 )
@@ -64,10 +64,10 @@ func HasControl(s string) bool {
 	return false
 }
 
-// AppendRequest appends the request as it goes over the wire. The error wraps [ErrRefused] when a value
+// appendRequest appends the request as it goes over the wire. The error wraps [ErrRefused] when a value
 // cannot be carried: control characters, a blank in a PRE service, or more than the daemon takes. No account
 // is named so.
-func AppendRequest(dst []byte, req Request) ([]byte, error) {
+func appendRequest(dst []byte, req Request) ([]byte, error) {
 	switch r := req.(type) {
 	case *AuthRequest:
 		return appendAuth(dst, r)
@@ -129,7 +129,7 @@ func appendLine(dst []byte, parts ...string) ([]byte, error) {
 	for _, part := range parts {
 		dst = append(dst, part...)
 	}
-	if len(dst)-start > MaxLine {
+	if len(dst)-start > maxLine {
 		return dst[:start], refused("request too long")
 	}
 	return append(dst, '\n'), nil
@@ -158,7 +158,7 @@ func appendAuth(dst []byte, r *AuthRequest) ([]byte, error) {
 		return dst, refused("unknown kind of authentication")
 	}
 	n := len(r.Service) + len(r.Type) + len(first) + len(second) + 4
-	if n > MaxAuthBody {
+	if n > maxAuthBody {
 		return dst, refused("request too long")
 	}
 	dst = appendFresh(appendFacts(dst, r.RemoteIP), r.Fresh)
@@ -232,7 +232,7 @@ func parseRequest(buf []byte) (req Request, rest []byte, err error) {
 	remoteIP, isFresh := "", false
 	for {
 		i := bytes.IndexByte(buf, '\n')
-		if i > MaxLine || i < 0 && len(buf) > MaxLine {
+		if i > maxLine || i < 0 && len(buf) > maxLine {
 			return nil, nil, ErrProtocol
 		}
 		if i < 0 {
@@ -278,12 +278,12 @@ func parseRequest(buf []byte) (req Request, rest []byte, err error) {
 func parseAuth(length, buf []byte, remoteIP string) (req Request, rest []byte, err error) {
 	n := 0
 	for _, c := range length {
-		if c < '0' || c > '9' || n > MaxAuthBody {
+		if c < '0' || c > '9' || n > maxAuthBody {
 			return nil, nil, ErrProtocol
 		}
 		n = n*10 + int(c-'0')
 	}
-	if len(length) == 0 || n > MaxAuthBody {
+	if len(length) == 0 || n > maxAuthBody {
 		return nil, nil, ErrProtocol
 	}
 	if len(buf) < n {

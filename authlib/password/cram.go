@@ -15,8 +15,8 @@ import (
 	"mailproxy/authlib"
 )
 
-// ErrSecret says that a stored CRAM secret is not hex of two hash states of its mechanism.
-var ErrSecret = errors.New("damaged CRAM secret")
+// errSecret says that a stored CRAM secret is not hex of two hash states of its mechanism.
+var errSecret = errors.New("damaged CRAM secret")
 
 // mechanism is what the HMAC of a CRAM mechanism needs. A state is the hash's inner state after one block,
 // big or little endian words as the hash prints them.
@@ -72,7 +72,7 @@ func VerifyCRAM(clear string, t authlib.AuthType, challenge, response []byte) bo
 }
 
 // VerifyCRAMSecret is VerifyCRAM for a stored secret in place of the password: hex of the hash states after
-// the outer key block, then after the inner one, as [CRAMSecret] makes it. The error is [ErrSecret].
+// the outer key block, then after the inner one, as [CRAMSecret] makes it.
 func VerifyCRAMSecret(secret string, t authlib.AuthType, challenge, response []byte) (bool, error) {
 	m, ok := mechanismOf(t)
 	if !ok {
@@ -80,7 +80,7 @@ func VerifyCRAMSecret(secret string, t authlib.AuthType, challenge, response []b
 	}
 	states, err := hex.DecodeString(secret)
 	if err != nil || len(states) != 2*m.size {
-		return false, ErrSecret
+		return false, errSecret
 	}
 	outer, err := m.restore(states[:m.size])
 	if err != nil {
@@ -134,7 +134,7 @@ func (m mechanism) restore(state []byte) (hash.Hash, error) {
 	raw = append(raw, make([]byte, h.BlockSize())...)
 	raw = binary.BigEndian.AppendUint64(raw, uint64(h.BlockSize()))
 	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(raw); err != nil {
-		return nil, ErrSecret
+		return nil, errSecret
 	}
 	return h, nil
 }

@@ -26,17 +26,17 @@ var ErrTooLong = fmt.Errorf("a password of more than %d bytes", MaxLength)
 
 // UnknownSchemeError says that a stored hash cannot be used: nobody's password matches it.
 type UnknownSchemeError struct {
-	// Scheme is the hash's kind, such as "{FOO}" or "$9$"; never any of the hash itself.
-	Scheme string
-	// Damaged: the scheme is known, but the hash is not one of it.
-	Damaged bool
+	// scheme is the hash's kind, such as "{FOO}" or "$9$"; never any of the hash itself.
+	scheme string
+	// damaged: the scheme is known, but the hash is not one of it.
+	damaged bool
 }
 
 func (e *UnknownSchemeError) Error() string {
-	if e.Damaged {
-		return "damaged password hash of scheme " + e.Scheme
+	if e.damaged {
+		return "damaged password hash of scheme " + e.scheme
 	}
-	return "unknown password scheme " + e.Scheme
+	return "unknown password scheme " + e.scheme
 }
 
 // Verify tells whether clear is the password of the stored hash, in time that does not depend on where they
@@ -52,7 +52,7 @@ func Verify(hash, clear string) (bool, error) {
 	}
 	match, ok := f.verify(f.stored, clear)
 	if !ok {
-		return false, &UnknownSchemeError{Scheme: strings.ToUpper(f.name), Damaged: true}
+		return false, &UnknownSchemeError{scheme: strings.ToUpper(f.name), damaged: true}
 	}
 	return match, nil
 }
@@ -120,7 +120,7 @@ func Hash(like, clear string) (string, error) {
 	}
 	f, err := find(like)
 	var unknown *UnknownSchemeError
-	if errors.As(err, &unknown) && unknown.Damaged && f.hash != nil {
+	if errors.As(err, &unknown) && unknown.damaged && f.hash != nil {
 		err = nil // the scheme alone
 	}
 	if err != nil {

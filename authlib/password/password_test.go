@@ -280,7 +280,7 @@ func TestCRAM(t *testing.T) {
 				}
 			}
 		}
-		if _, err := VerifyCRAMSecret("00"+secret, kind, challenge, nil); err != ErrSecret {
+		if _, err := VerifyCRAMSecret("00"+secret, kind, challenge, nil); err != errSecret {
 			t.Errorf("a damaged secret gave %v", err)
 		}
 	}

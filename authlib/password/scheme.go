@@ -64,7 +64,7 @@ func find(hash string) (f found, err error) {
 	}
 	end := strings.IndexByte(hash, '}')
 	if end < 0 {
-		return f, &UnknownSchemeError{Scheme: "{ without }"}
+		return f, &UnknownSchemeError{scheme: "{ without }"}
 	}
 	f.before = hash[:end+1]
 	text := hash[end+1:]
@@ -73,7 +73,7 @@ func find(hash string) (f found, err error) {
 	switch encoding {
 	case "", "hex", "b64", "base64":
 	default:
-		return f, &UnknownSchemeError{Scheme: printable(f.before)}
+		return f, &UnknownSchemeError{scheme: printable(f.before)}
 	}
 	if s, ok := named()[name]; ok && s.bytes {
 		f.scheme = s
@@ -82,7 +82,7 @@ func find(hash string) (f found, err error) {
 	if encoding != "" {
 		raw, ok := decode(text, encoding == "hex")
 		if !ok {
-			return f, &UnknownSchemeError{Scheme: printable(f.before), Damaged: true}
+			return f, &UnknownSchemeError{scheme: printable(f.before), damaged: true}
 		}
 		text, f.encode = raw, encoder(encoding == "hex")
 	}
@@ -95,7 +95,7 @@ func find(hash string) (f found, err error) {
 	}
 	s, ok := named()[name]
 	if !ok {
-		return f, &UnknownSchemeError{Scheme: printable(f.before)}
+		return f, &UnknownSchemeError{scheme: printable(f.before)}
 	}
 	f.scheme, f.stored = s, text
 	return f, nil
@@ -122,7 +122,7 @@ func (f found) decode(text, encoding string) (found, error) {
 	f.stored = raw
 	if !ok || f.size > 0 && len(raw) != f.size {
 		f.stored = ""
-		return f, &UnknownSchemeError{Scheme: strings.ToUpper(f.name), Damaged: true}
+		return f, &UnknownSchemeError{scheme: strings.ToUpper(f.name), damaged: true}
 	}
 	return f, nil
 }
@@ -141,16 +141,16 @@ func (f found) crypt(text string) (found, error) {
 		// The name only: what follows the second dollar is the hash.
 		name, _, ok := strings.Cut(text[1:], "$")
 		if !ok {
-			return f, &UnknownSchemeError{Scheme: "$ without a second $"}
+			return f, &UnknownSchemeError{scheme: "$ without a second $"}
 		}
-		return f, &UnknownSchemeError{Scheme: printable("$" + name + "$")}
+		return f, &UnknownSchemeError{scheme: printable("$" + name + "$")}
 	case isDES(text), text == "" && strings.EqualFold(f.before, "{des-crypt}"):
 		f.scheme = scheme{name: "DES", verify: verifyDES, hash: hashDES}
 		return f, nil
 	case text == "":
-		return f, &UnknownSchemeError{Scheme: "(empty)"}
+		return f, &UnknownSchemeError{scheme: "(empty)"}
 	}
-	return f, &UnknownSchemeError{Scheme: "(none)"}
+	return f, &UnknownSchemeError{scheme: "(none)"}
 }
 
 // decode decodes hexadecimal digits of either case, or base64 with or without its padding.

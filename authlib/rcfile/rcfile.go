@@ -16,8 +16,8 @@ import (
 // marker begins the line that tells a whole file from one that was cut short or missed an upgrade.
 const marker = "##NAME: MARKER:"
 
-// ErrNoMarker says that the end marker is missing.
-var ErrNoMarker = errors.New(
+// errNoMarker says that the end marker is missing.
+var errNoMarker = errors.New(
 	`no line begins with "` + marker + `": the file is cut short or was not upgraded`,
 )
 
@@ -130,7 +130,7 @@ func Parse(text string) (*Settings, error) {
 		}
 	}
 	if !marked {
-		return nil, ErrNoMarker
+		return nil, errNoMarker
 	}
 	return s, nil
 }

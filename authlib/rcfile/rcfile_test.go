@@ -43,7 +43,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, text := range []string{"", "A 1\n", " ##NAME: MARKER:0\n", "#NAME: MARKER:0\n",
 		"##name: marker:0\n"} {
-		if _, err := Parse(text); !errors.Is(err, ErrNoMarker) {
+		if _, err := Parse(text); !errors.Is(err, errNoMarker) {
 			t.Errorf("Parse(%q) = %v, want ErrNoMarker", text, err)
 		}
 	}

@@ -27,8 +27,8 @@ func HasToken(mechanism string) bool {
 	return strings.EqualFold(mechanism, oauthBearer) || strings.EqualFold(mechanism, xoauth2)
 }
 
-// Limit is the longest line of an exchange without its end, in bytes.
-func Limit(mechanism string) int {
+// limit is the longest line of an exchange without its end, in bytes.
+func limit(mechanism string) int {
 	if HasToken(mechanism) {
 		return MaxBearerLine
 	}

@@ -76,11 +76,11 @@ func TestBearerOffered(t *testing.T) {
 			}
 		}
 		if !Known(mechanism, withTokens()) || !HasToken(strings.ToLower(mechanism)) ||
-			Limit(mechanism) != MaxBearerLine {
+			limit(mechanism) != MaxBearerLine {
 			t.Errorf("%s is not known", mechanism)
 		}
 	}
-	if HasToken("PLAIN") || Limit("PLAIN") != MaxLine {
+	if HasToken("PLAIN") || limit("PLAIN") != MaxLine {
 		t.Error("PLAIN has a token")
 	}
 }

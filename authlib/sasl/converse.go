@@ -9,7 +9,7 @@ import (
 )
 
 // MaxLine bounds a line of an exchange without its end, in bytes: the longest name and password as PLAIN in
-// base64, and room to spare. See Limit for the mechanisms that have another one.
+// base64, and room to spare. See limit for the mechanisms that have another one.
 const MaxLine = 12 * 1024
 
 // ErrAborted says that the client has ended the exchange, by "*" or by a line that is too long or not base64
@@ -48,7 +48,7 @@ func Converse(c Client, mechanism, initial string, o Options) (*Credentials, err
 			return &credentials, nil
 		}
 		if err = c.Challenge(base64.StdEncoding.EncodeToString(challenge)); err == nil {
-			response, err = readResponse(c, Limit(mechanism))
+			response, err = readResponse(c, limit(mechanism))
 		}
 	}
 	return nil, err

@@ -32,7 +32,7 @@ func newCRAM(mechanism string, opts Options) (Exchange, error) {
 	default:
 		c.authType, c.digestLen = authlib.AuthCRAMSHA256, 64
 	}
-	random := opts.Random
+	random := opts.random
 	if random == nil {
 		random = kernelRandom{}
 	}

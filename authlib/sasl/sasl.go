@@ -42,8 +42,8 @@ var (
 type Options struct {
 	// Hostname stands in CRAM challenges.
 	Hostname string
-	// Random yields the unguessable part of CRAM challenges; nil = the kernel.
-	Random io.Reader
+	// random yields the unguessable part of CRAM challenges; nil = the kernel.
+	random io.Reader
 	// External is the user that the connection itself has authenticated (a client certificate); empty = EXTERNAL
 	// is an unknown mechanism.
 	External string
@@ -128,7 +128,7 @@ func mechanisms() map[string]func(name string, o Options) (Exchange, error) {
 
 // Known says whether New has a mechanism.
 func Known(mechanism string, o Options) bool {
-	o.Random = zeros{}
+	o.random = zeros{}
 	_, err := New(mechanism, o)
 	return err == nil
 }

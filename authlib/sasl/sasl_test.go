@@ -112,7 +112,7 @@ func TestExchanges(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			random := bytes.NewReader([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
-			x, err := New(c.mechanism, Options{Hostname: "mail.example.com", Random: random,
+			x, err := New(c.mechanism, Options{Hostname: "mail.example.com", random: random,
 				External: "cert@example.com"})
 			if err != nil {
 				t.Fatal(err)
@@ -153,7 +153,7 @@ func TestUnknownMechanism(t *testing.T) {
 }
 
 func TestNoRandomNoChallenge(t *testing.T) {
-	if _, err := New("CRAM-MD5", Options{Random: strings.NewReader("short")}); !errors.Is(err,
+	if _, err := New("CRAM-MD5", Options{random: strings.NewReader("short")}); !errors.Is(err,
 		io.ErrUnexpectedEOF) {
 		t.Errorf("got %v", err)
 	}

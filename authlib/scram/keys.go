@@ -24,20 +24,20 @@ import (
 // Iterations of PBKDF2: those of new keys, and the most that stored ones may ask for.
 const (
 	DefaultIterations = 10_000
-	MaxIterations     = 10_000_000
+	maxIterations     = 10_000_000
 )
 
 // saltSize is that of new keys in bytes, the size that Dovecot and PostgreSQL write as well.
 const saltSize = 16
 
-// ErrDamaged says that stored keys are not of the form that they should have.
-var ErrDamaged = errors.New("damaged SCRAM keys")
+// errDamaged says that stored keys are not of the form that they should have.
+var errDamaged = errors.New("damaged SCRAM keys")
 
 // Hash is the hash function that a mechanism is named after.
 type Hash struct {
 	// Name is the mechanism's, SCRAM-SHA-256 for example, and with braces around it the scheme's.
 	Name string
-	New  func() hash.Hash
+	new  func() hash.Hash
 	// Size is that of a digest, and of each key, in bytes.
 	Size int
 }
@@ -56,32 +56,32 @@ type Keys struct {
 	Stored, Server []byte
 }
 
-// Parse reads keys without the scheme in front. The error is ErrDamaged.
+// Parse reads keys without the scheme in front.
 func (h Hash) Parse(text string) (Keys, error) {
 	field := strings.Split(text, ",")
 	if len(field) != 4 {
-		return Keys{}, ErrDamaged
+		return Keys{}, errDamaged
 	}
 	n, err := strconv.Atoi(field[0])
-	if err != nil || n < 1 || n > MaxIterations {
-		return Keys{}, ErrDamaged
+	if err != nil || n < 1 || n > maxIterations {
+		return Keys{}, errDamaged
 	}
 	var raw [3][]byte
 	for i, f := range field[1:] {
 		raw[i], err = base64.RawStdEncoding.DecodeString(strings.TrimRight(f, "="))
 		if err != nil {
-			return Keys{}, ErrDamaged
+			return Keys{}, errDamaged
 		}
 	}
 	k := Keys{Iterations: n, Salt: raw[0], Stored: raw[1], Server: raw[2]}
 	if len(k.Salt) == 0 || len(k.Stored) != h.Size || len(k.Server) != h.Size {
-		return Keys{}, ErrDamaged
+		return Keys{}, errDamaged
 	}
 	return k, nil
 }
 
 // Find reads keys from a stored hash, "{SCRAM-SHA-256}..." in whatever case. ok is false when it is none of
-// this hash; the error is ErrDamaged.
+// this hash.
 func (h Hash) Find(stored string) (k Keys, ok bool, err error) {
 	scheme := len(h.Name) + len("{}")
 	if len(stored) < scheme || !strings.EqualFold(stored[:scheme], "{"+h.Name+"}") {
@@ -110,15 +110,15 @@ func (h Hash) Make(clear string, iterations int) (Keys, error) {
 // do, so that a password in another Unicode form is the same one; what cannot be prepared, Latin-1
 // for example, counts as it is.
 func (h Hash) Derive(clear string, salt []byte, iterations int) (Keys, error) {
-	return h.derive(Prepare(clear), salt, iterations)
+	return h.derive(prepare(clear), salt, iterations)
 }
 
 func (h Hash) derive(clear string, salt []byte, iterations int) (Keys, error) {
-	salted, err := pbkdf2.Key(h.New, clear, salt, iterations, h.Size)
+	salted, err := pbkdf2.Key(h.new, clear, salt, iterations, h.Size)
 	if err != nil {
 		return Keys{}, err
 	}
-	stored := h.New()
+	stored := h.new()
 	stored.Write(h.mac(salted, "Client Key"))
 	return Keys{
 		Salt: salt, Iterations: iterations, Stored: stored.Sum(nil), Server: h.mac(salted, "Server Key"),
@@ -126,7 +126,7 @@ func (h Hash) derive(clear string, salt []byte, iterations int) (Keys, error) {
 }
 
 func (h Hash) mac(key []byte, text string) []byte {
-	m := hmac.New(h.New, key)
+	m := hmac.New(h.new, key)
 	m.Write([]byte(text))
 	return m.Sum(nil)
 }
@@ -139,7 +139,7 @@ func (h Hash) Verify(k Keys, clear string) (bool, error) {
 		return false, err
 	}
 	match := hmac.Equal(made.Stored, k.Stored)
-	if prepared := Prepare(clear); !match && prepared != clear {
+	if prepared := prepare(clear); !match && prepared != clear {
 		if made, err = h.derive(prepared, k.Salt, k.Iterations); err != nil {
 			return false, err
 		}

@@ -69,12 +69,12 @@ func TestDamaged(t *testing.T) {
 		with(0, ""), with(0, "0"), with(0, "-1"), with(0, "10000001"), with(0, "4096 "),
 		with(1, ""), with(1, "!"), with(2, ""), with(2, field[1]), with(3, ""), with(3, field[1]), dovecot1,
 	} {
-		if k, err := SHA256().Parse(text); !errors.Is(err, ErrDamaged) {
+		if k, err := SHA256().Parse(text); !errors.Is(err, errDamaged) {
 			t.Errorf("%q: %v, %v", text, k, err)
 		}
 	}
 	for stored, want := range map[string]error{
-		"{SCRAM-SHA-256}" + field[0]: ErrDamaged,
+		"{SCRAM-SHA-256}" + field[0]: errDamaged,
 		"{SCRAM-SHA-1}" + dovecot1:   nil, "{SHA}x": nil, "": nil, "{SCRAM": nil,
 	} {
 		if _, ok, err := SHA256().Find(stored); ok != (want != nil) || !errors.Is(err, want) {
@@ -89,7 +89,7 @@ func TestPrepare(t *testing.T) {
 		"pw": "pw", "": "", "I\u00adX": "IX", "\u2168": "IX", "a\u00a0b": "a b",
 		"\xe4": "\xe4", "a\x07": "a\x07", "\u00ad": "\u00ad",
 	} {
-		if got := Prepare(in); got != want {
+		if got := prepare(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
@@ -104,7 +104,7 @@ func FuzzParse(f *testing.F) {
 		for _, h := range []Hash{SHA1(), SHA256()} {
 			k, err := h.Parse(text)
 			if err != nil {
-				if !errors.Is(err, ErrDamaged) {
+				if !errors.Is(err, errDamaged) {
 					t.Fatal(err)
 				}
 				continue

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Prepare is SASLprep (RFC 4013), and the identity for what it does not allow. ASCII is returned as it is.
+// prepare is SASLprep (RFC 4013), and the identity for what it does not allow. ASCII is returned as it is.
 //
 // It differs from the RFC in one thing: the RFC knows the characters of Unicode 3.2 and allows no others in
 // stored passwords; here those that came later are allowed and normalized like the rest. Verify tries both
@@ -16,7 +16,7 @@ import (
 //
 // The libraries for this build their tables when a program starts, which a process for each connection pays
 // for at every login, whatever mechanism it uses.
-func Prepare(password string) string {
+func prepare(password string) string {
 	if isASCII(password) || !utf8.ValidString(password) {
 		return password
 	}

@@ -30,7 +30,7 @@ func TestSASLprepExamples(t *testing.T) {
 		{"nothing", "", ""},
 		{"younger than Unicode 3.2", "\u2168\U0001F600", "IX\U0001F600"},
 	} {
-		if got := Prepare(c.password); got != c.prepared {
+		if got := prepare(c.password); got != c.prepared {
 			t.Errorf("%s: %+q becomes %+q, want %+q", c.what, c.password, got, c.prepared)
 		}
 	}
@@ -56,7 +56,7 @@ func TestPrepareLikeTheTables(t *testing.T) {
 			if err != nil || want == "" {
 				want = password
 			}
-			if got := Prepare(password); got != want {
+			if got := prepare(password); got != want {
 				t.Errorf("%+q becomes %+q, with the RFC's tables %+q", password, got, want)
 			}
 		}

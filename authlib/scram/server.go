@@ -11,8 +11,8 @@ import (
 )
 
 var (
-	// ErrMalformed says that a client's message is not what RFC 5802 section 7 asks for.
-	ErrMalformed = errors.New("malformed SCRAM message")
+	// errMalformed says that a client's message is not what RFC 5802 section 7 asks for.
+	errMalformed = errors.New("malformed SCRAM message")
 	// ErrProof says that the client does not know the password.
 	ErrProof = errors.New("wrong SCRAM proof")
 	// ErrBinding says that the client sees another TLS connection than the server.
@@ -37,11 +37,11 @@ type ClientFirst struct {
 	header, bare, nonce string
 }
 
-// ParseClientFirst reads the client's first message. The error is ErrMalformed.
+// ParseClientFirst reads the client's first message.
 func ParseClientFirst(message string) (*ClientFirst, error) {
 	field := strings.SplitN(message, ",", 3)
 	if len(field) < 3 {
-		return nil, ErrMalformed
+		return nil, errMalformed
 	}
 	m := &ClientFirst{header: field[0] + "," + field[1] + ",", bare: field[2]}
 	kind, binds := strings.CutPrefix(field[0], "p=")
@@ -51,26 +51,26 @@ func ParseClientFirst(message string) (*ClientFirst, error) {
 	case field[0] == "n" || field[0] == "y":
 		m.Flag = field[0][0]
 	default:
-		return nil, ErrMalformed
+		return nil, errMalformed
 	}
 	name, ok := strings.CutPrefix(field[1], "a=")
 	if !ok && field[1] != "" {
-		return nil, ErrMalformed
+		return nil, errMalformed
 	}
 	if m.AuthzID, ok = decodeName(name); !ok {
-		return nil, ErrMalformed
+		return nil, errMalformed
 	}
 	// Extensions may follow the nonce; "m=" in place of the name is one that this server would have to know.
 	field = strings.Split(m.bare, ",")
 	name, ok = strings.CutPrefix(field[0], "n=")
 	if !ok || len(field) < 2 {
-		return nil, ErrMalformed
+		return nil, errMalformed
 	}
 	if m.User, ok = decodeName(name); !ok {
-		return nil, ErrMalformed
+		return nil, errMalformed
 	}
 	if m.nonce, ok = strings.CutPrefix(field[1], "r="); !ok || !printable(m.nonce) {
-		return nil, ErrMalformed
+		return nil, errMalformed
 	}
 	return m, nil
 }
@@ -106,21 +106,21 @@ func (h Hash) Begin(m *ClientFirst, nonce string, keys Keys) (s *Server, message
 }
 
 // Finish verifies the client's final message, and answers it with the server's own proof. binding is the data
-// of the channel binding that the client has chosen. The error is ErrMalformed, ErrBinding or ErrProof.
+// of the channel binding that the client has chosen. ErrBinding and ErrProof are among the errors.
 func (s *Server) Finish(message string, binding []byte, keys Keys) (string, error) {
 	last := strings.LastIndexByte(message, ',')
 	if last < 0 {
-		return "", ErrMalformed
+		return "", errMalformed
 	}
 	without := message[:last]
 	field := strings.Split(without, ",")
 	if len(field) < 2 { // more are extensions, which the proof covers
-		return "", ErrMalformed
+		return "", errMalformed
 	}
 	channel, ok := decode(field[0], "c=")
 	proof, found := decode(message[last+1:], "p=")
 	if !ok || !found || !strings.HasPrefix(field[1], "r=") {
-		return "", ErrMalformed
+		return "", errMalformed
 	}
 	want := []byte(s.client.header)
 	if s.client.Flag == Binds {
@@ -130,12 +130,12 @@ func (s *Server) Finish(message string, binding []byte, keys Keys) (string, erro
 	case !hmac.Equal(channel, want):
 		return "", ErrBinding
 	case field[1] != "r="+s.nonce, len(proof) != s.hash.Size:
-		return "", ErrMalformed
+		return "", errMalformed
 	}
 	all := s.client.bare + "," + s.said + "," + without
 	clientKey := make([]byte, s.hash.Size)
 	subtle.XORBytes(clientKey, proof, s.hash.mac(keys.Stored, all))
-	stored := s.hash.New()
+	stored := s.hash.new()
 	stored.Write(clientKey)
 	clear(clientKey) // with it one could log in
 	if !hmac.Equal(stored.Sum(nil), keys.Stored) {

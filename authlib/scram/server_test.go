@@ -61,19 +61,19 @@ func TestServer(t *testing.T) {
 		// Each part of the final message counts.
 		for change, want := range map[string]error{
 			"c=biws\x00c=eSws":    ErrBinding, // "y,,"
-			"c=biws\x00c=bi\nws":  ErrMalformed,
-			"r=\x00r=x":           ErrMalformed,
+			"c=biws\x00c=bi\nws":  errMalformed,
+			"r=\x00r=x":           errMalformed,
 			",p=\x00,x=y,p=":      ErrProof, // an extension that the proof does not cover
-			",p=\x00,p=AAAA":      ErrMalformed,
-			"=" + "\x00":          ErrMalformed,
-			"r=fyko\x00r=Fyko":    ErrMalformed,
-			"r=rOpr\x00r=rOpR":    ErrMalformed,
+			",p=\x00,p=AAAA":      errMalformed,
+			"=" + "\x00":          errMalformed,
+			"r=fyko\x00r=Fyko":    errMalformed,
+			"r=rOpr\x00r=rOpR":    errMalformed,
 			"p=v0X8\x00p=v0X9":    ErrProof,
 			"p=dHzb\x00p=dHzc":    ErrProof,
-			",r=\x00,x=y,r=":      ErrMalformed,
-			"c=biws,\x00":         ErrMalformed,
-			e.final + "\x00":      ErrMalformed,
-			e.final + "\x00c=,p=": ErrMalformed,
+			",r=\x00,x=y,r=":      errMalformed,
+			"c=biws,\x00":         errMalformed,
+			e.final + "\x00":      errMalformed,
+			e.final + "\x00c=,p=": errMalformed,
 		} {
 			old, changed, _ := strings.Cut(change, "\x00")
 			final := strings.Replace(e.final, old, changed, 1)
@@ -121,7 +121,7 @@ func TestParseClientFirst(t *testing.T) {
 	} {
 		m, err := ParseClientFirst(c.message)
 		switch {
-		case c.want == nil && (m != nil || !errors.Is(err, ErrMalformed)):
+		case c.want == nil && (m != nil || !errors.Is(err, errMalformed)):
 			t.Errorf("%q: %+v, %v", c.message, m, err)
 		case c.want != nil && (err != nil || *m != *c.want):
 			t.Errorf("%q: %+v, %v, want %+v", c.message, m, err, c.want)
@@ -177,7 +177,7 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first, final string) {
 		m, err := ParseClientFirst(first)
 		if err != nil {
-			if !errors.Is(err, ErrMalformed) {
+			if !errors.Is(err, errMalformed) {
 				t.Fatal(err)
 			}
 			return
@@ -190,7 +190,7 @@ func FuzzServer(f *testing.F) {
 			t.Fatalf("%q is answered with %q", first, said)
 		}
 		_, err = s.Finish(final, []byte("data"), k)
-		if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrBinding) && !errors.Is(err, ErrProof) {
+		if !errors.Is(err, errMalformed) && !errors.Is(err, ErrBinding) && !errors.Is(err, ErrProof) {
 			t.Fatalf("%q, %q: %v", first, final, err)
 		}
 	})

@@ -210,8 +210,8 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 		like = "{SSHA}"
 	}
 	v := g.queries.values(req.User, req.Service)
-	v.NewPass = req.NewPassword
-	v.NewPassCrypt, err = password.Hash(like, req.NewPassword)
+	v.newPass = req.NewPassword
+	v.newPassCrypt, err = password.Hash(like, req.NewPassword)
 	switch {
 	case errors.Is(err, password.ErrTooLong):
 		return fmt.Errorf("%w: %w", authlib.ErrRefused, err)
@@ -244,7 +244,7 @@ func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) err
 	limit := time.AfterFunc(queryTimeout, func() { cancel(context.DeadlineExceeded) })
 	defer limit.Stop()
 	rows := 0
-	err = g.query(ctx, g.queries.enumerate, &Values{Service: "enumerate"}, func(columns []string) (bool, error) {
+	err = g.query(ctx, g.queries.enumerate, &Values{service: "enumerate"}, func(columns []string) (bool, error) {
 		if rows++; rows%1000 == 0 {
 			limit.Reset(queryTimeout)
 		}

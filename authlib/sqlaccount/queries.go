@@ -62,8 +62,8 @@ func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
 		find := func(maildir string) *Template {
 			columns := []string{login, quoteEmpty(crypt), quoteEmpty(clear), uid, gid, home, maildir,
 				get("QUOTA_FIELD", "''"), get("NAME_FIELD", "''"), options}
-			return Raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + login + " = ").
-				User().Raw(" AND (" + where + ")")
+			return raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + login + " = ").
+				user().Raw(" AND (" + where + ")")
 		}
 		q.standard = find(maildir)
 		if delivery := get("DEFAULTDELIVERY", ""); delivery != "" {
@@ -74,22 +74,22 @@ func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
 		q.enumerate = Text(text)
 	} else if table != "" {
 		columns := []string{login, uid, gid, home, maildir, options}
-		q.enumerate = Raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + where)
+		q.enumerate = raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + where)
 	}
 	if text := get("CHPASS_CLAUSE", ""); text != "" {
 		q.change = Text(text)
 	} else if table != "" && (crypt != "" || clear != "") {
-		q.change = Raw("UPDATE " + table + " SET ")
+		q.change = raw("UPDATE " + table + " SET ")
 		if crypt != "" {
-			q.change.Raw(crypt + " = ").NewPassCrypt()
+			q.change.Raw(crypt + " = ").newPassCrypt()
 		}
 		if crypt != "" && clear != "" {
 			q.change.Raw(", ")
 		}
 		if clear != "" {
-			q.change.Raw(clear + " = ").NewPass()
+			q.change.Raw(clear + " = ").newPass()
 		}
-		q.change.Raw(" WHERE " + login + " = ").User().Raw(" AND (" + where + ")")
+		q.change.Raw(" WHERE " + login + " = ").user().Raw(" AND (" + where + ")")
 	}
 	return q, q.check()
 }
@@ -134,7 +134,7 @@ func (q *queries) find(service string) *Template {
 // values cuts a login into its parts: the domain begins at the first @, and the default one stands in when
 // there is none.
 func (q *queries) values(user, service string) Values {
-	v := Values{User: user, Service: service}
+	v := Values{User: user, service: service}
 	var given bool
 	if v.LocalPart, v.Domain, given = strings.Cut(user, "@"); !given {
 		v.Domain = q.domain

@@ -16,11 +16,11 @@ import (
 
 // Values are what the placeholders stand for in one request.
 type Values struct {
-	LocalPart, Domain, Service string
-	// User is the whole login, for the queries that are generated from field names.
+	LocalPart, Domain, service string
+	// user is the whole login, for the queries that are generated from field names.
 	User string
-	// NewPass and NewPassCrypt are a new password and its hash.
-	NewPass, NewPassCrypt string
+	// newPass and newPassCrypt are a new password and its hash.
+	newPass, newPassCrypt string
 }
 
 // field names one of the Values.
@@ -59,13 +59,13 @@ func (v *Values) get(f field) string {
 	case domain:
 		return v.Domain
 	case service:
-		return v.Service
+		return v.service
 	case user:
 		return v.User
 	case newPass:
-		return v.NewPass
+		return v.newPass
 	case newPassCrypt:
-		return v.NewPassCrypt
+		return v.newPassCrypt
 	}
 	return ""
 }
@@ -84,19 +84,19 @@ type piece struct {
 // Text makes a template of SQL with placeholders.
 func Text(sql string) *Template { return &Template{pieces: []piece{{raw: sql}}, text: true} }
 
-// Raw starts a template of SQL that is taken as it is.
-func Raw(sql string) *Template { return new(Template).Raw(sql) }
+// raw starts a template of SQL that is taken as it is.
+func raw(sql string) *Template { return new(Template).Raw(sql) }
 
-// Raw appends SQL that is taken as it is.
+// raw appends SQL that is taken as it is.
 func (t *Template) Raw(sql string) *Template {
 	t.pieces = append(t.pieces, piece{raw: sql})
 	return t
 }
 
-// User, NewPass and NewPassCrypt append one of the values.
-func (t *Template) User() *Template         { return t.param(user) }
-func (t *Template) NewPass() *Template      { return t.param(newPass) }
-func (t *Template) NewPassCrypt() *Template { return t.param(newPassCrypt) }
+// user, newPass and newPassCrypt append one of the values.
+func (t *Template) user() *Template         { return t.param(user) }
+func (t *Template) newPass() *Template      { return t.param(newPass) }
+func (t *Template) newPassCrypt() *Template { return t.param(newPassCrypt) }
 
 func (t *Template) param(f field) *Template {
 	t.pieces = append(t.pieces, piece{param: f})

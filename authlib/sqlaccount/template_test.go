@@ -30,7 +30,7 @@ func show(t *Template, d Dialect, v *Values) string {
 
 func TestCompile(t *testing.T) {
 	sjis := Dialect{MySQL: true, Backslash: true, Multibyte: Multibyte("sjis")}
-	v := &Values{LocalPart: `a'b\`, Domain: "d", Service: "imap", User: "u", NewPass: "n", NewPassCrypt: "c"}
+	v := &Values{LocalPart: `a'b\`, Domain: "d", service: "imap", User: "u", newPass: "n", newPassCrypt: "c"}
 	for _, test := range []struct {
 		d         Dialect
 		sql, want string
@@ -102,7 +102,7 @@ func TestCompile(t *testing.T) {
 
 func TestGenerated(t *testing.T) {
 	v := &Values{User: "u'x"}
-	tmpl := Raw("SELECT '$(domain)' WHERE id = ").User().Raw(" AND (a='b')")
+	tmpl := raw("SELECT '$(domain)' WHERE id = ").user().Raw(" AND (a='b')")
 	if got, want := show(tmpl, pg(), v), "SELECT '$(domain)' WHERE id = $1 AND (a='b') | u'x"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

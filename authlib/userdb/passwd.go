@@ -215,15 +215,15 @@ func (m *Module) rebuild(ctx context.Context) {
 		return
 	}
 	args := []string{}
-	if m.config.Path != DefaultPath {
+	if m.config.Path != defaultPath {
 		args = append(args, "-f", m.config.Path)
 	}
-	cmd := exec.CommandContext(ctx, m.config.MakeUserDB, args...)
+	cmd := exec.CommandContext(ctx, m.config.makeUserDB, args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		line, _, _ := strings.Cut(string(out), "\n")
 		m.config.Log(
-			fmt.Sprintf("userdb: %s: %v: %.200q: the text file is read from now on", m.config.MakeUserDB, err, line),
+			fmt.Sprintf("userdb: %s: %v: %.200q: the text file is read from now on", m.config.makeUserDB, err, line),
 		)
 	}
 }

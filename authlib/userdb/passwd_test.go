@@ -97,7 +97,7 @@ func TestChangePassword(t *testing.T) {
 func TestChangePasswordDat(t *testing.T) {
 	var lines []string
 	m, path := install(t, true,
-		Config{MakeUserDB: "/usr/sbin/makeuserdb", Log: func(l string) { lines = append(lines, l) }})
+		Config{makeUserDB: "/usr/sbin/makeuserdb", Log: func(l string) { lines = append(lines, l) }})
 	if err := change(m, "imap", "sha", "secret", "new"); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestChangePasswordDat(t *testing.T) {
 		t.Errorf("makeuserdb did not run: %T, %q", m.source, lines)
 	}
 	// Without makeuserdb the text counts, because it is younger.
-	m.config.MakeUserDB = "/nonexistent/makeuserdb"
+	m.config.makeUserDB = "/nonexistent/makeuserdb"
 	if err := change(m, "imap", "sha", "new", "newer"); err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,8 @@ import (
 	"mailproxy/authlib/password"
 )
 
-// DefaultPath is where Courier's tools keep the text.
-const DefaultPath = "/etc/courier/userdb"
+// defaultPath is where Courier's tools keep the text.
+const defaultPath = "/etc/courier/userdb"
 
 // How long nobody looks whether the files changed: quietTime after a look at a directory of text files, which
 // costs a stat of every file, and after files that cannot be read; busyTime after a look at files, which
@@ -32,17 +32,17 @@ const (
 
 // Config says where the database is.
 type Config struct {
-	// Path of the text file or directory; empty = [DefaultPath]. The .dat files are Path.dat and Pathshadow.dat.
+	// Path of the text file or directory; empty = defaultPath. The .dat files are Path.dat and Pathshadow.dat.
 	Path string
 	// OneShot: the process answers one question. Text is then searched, not kept in memory.
 	OneShot bool
-	// MakeUserDB is the program that makes .dat files, run after a change of a password when they are in use;
+	// makeUserDB is the program that makes .dat files, run after a change of a password when they are in use;
 	// empty = "makeuserdb" in /usr/sbin.
-	MakeUserDB string
+	makeUserDB string
 	// Log gets one line, without newline, about what is wrong but does not stop service; nil = nowhere.
 	Log func(line string)
-	// Now is the clock; nil = time.Now.
-	Now func() time.Time
+	// now is the clock; nil = time.Now.
+	now func() time.Time
 }
 
 // Module is a userdb as an authlib.Module. It sees a change of its files within 20 ms, that of a directory
@@ -70,18 +70,18 @@ var _ authlib.Module = (*Module)(nil)
 // question.
 func New(c Config) *Module {
 	if c.Path == "" {
-		c.Path = DefaultPath
+		c.Path = defaultPath
 	}
-	if c.MakeUserDB == "" {
-		c.MakeUserDB = "/usr/sbin/makeuserdb"
+	if c.makeUserDB == "" {
+		c.makeUserDB = "/usr/sbin/makeuserdb"
 	}
 	if c.Log == nil {
 		c.Log = func(string) {}
 	}
-	if c.Now == nil {
-		c.Now = time.Now
+	if c.now == nil {
+		c.now = time.Now
 	}
-	return &Module{config: c, born: c.Now(), readers: new(sync.WaitGroup)}
+	return &Module{config: c, born: c.now(), readers: new(sync.WaitGroup)}
 }
 
 // Name returns "authuserdb".
@@ -228,7 +228,7 @@ func (m *Module) find(name string) (record, error) {
 // open returns the database as it is now, which stays open until release. src is nil if there are no files:
 // then there are no accounts, which Courier's module does not take for a failure either.
 func (m *Module) open() (src source, release func(), err error) {
-	now := m.config.Now()
+	now := m.config.now()
 	m.mu.RLock()
 	if m.source != nil && m.fresh(now) {
 		defer m.mu.RUnlock()

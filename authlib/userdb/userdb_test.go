@@ -258,7 +258,7 @@ func TestFiles(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(time.Now().UnixNano())
 	tick := func() time.Time { return time.Unix(0, clock.Add(int64(busyTime))) }
-	m, path := install(t, false, Config{Now: tick})
+	m, path := install(t, false, Config{now: tick})
 	write := func(name, text string, mode os.FileMode) {
 		t.Helper()
 		if err := os.WriteFile(name, []byte(text), mode); err != nil {
@@ -339,7 +339,7 @@ func TestFiles(t *testing.T) {
 func TestAge(t *testing.T) {
 	hours := 0
 	m, path := install(t, true,
-		Config{Now: func() time.Time { hours++; return time.Now().Add(time.Duration(hours) * time.Hour) }})
+		Config{now: func() time.Time { hours++; return time.Now().Add(time.Duration(hours) * time.Hour) }})
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -23,20 +23,20 @@ const (
 
 // noAnswer reports that the auth module has not answered, with the database's own words where authdaemond can
 // say them, and the command that shows more.
-func (c *Check) noAnswer(ctx context.Context, user string, err error) {
-	r := c.Report
+func (c *check) noAnswer(ctx context.Context, user string, err error) {
+	r := c.report
 	r.fail("auth", "%v", err)
 	words := []string{"authdaemond"}
-	if directory := c.Server.Config.AuthDirectory; directory != "" {
+	if directory := c.server.Config.AuthDirectory; directory != "" {
 		words = append(words, "-config", directory)
 	}
-	words = append(words, "test", "-s", c.Server.Protocol.Service)
+	words = append(words, "test", "-s", c.server.Protocol.Service)
 	if strings.HasPrefix(user, "-") {
 		words = append(words, "--")
 	}
 	words = append(words, user)
 	// The module's answer says no more than that there is none. It is asked by hand only where it is there.
-	if program := c.Server.AuthProgram(); program != "" && errors.Is(err, io.ErrUnexpectedEOF) {
+	if program := c.server.AuthProgram(); program != "" && errors.Is(err, io.ErrUnexpectedEOF) {
 		for _, line := range ownWords(ctx, program, words[1:]) {
 			r.fail("auth", "authdaemond says: %s", line)
 		}
@@ -97,14 +97,14 @@ func shortened(lines []string) []string {
 }
 
 // hash says whether the account's stored hash is one that any password can match. It never shows the hash.
-func (c *Check) hash(account *authlib.Account) {
+func (c *check) hash(account *authlib.Account) {
 	hash := account.CryptPassword
 	if hash == "" {
 		return
 	}
-	say := c.Report.fail
+	say := c.report.fail
 	if account.ClearPassword != "" {
-		say = c.Report.warn // which of the two decides is the database's business
+		say = c.report.warn // which of the two decides is the database's business
 	}
 	if password.Locked(hash) {
 		say("auth", "the stored hash is locked (it begins with ! or *, or is empty): no password matches it")
@@ -117,8 +117,8 @@ func (c *Check) hash(account *authlib.Account) {
 }
 
 // disabled says which of the account's options refuse its logins.
-func (c *Check) disabled(account *authlib.Account) {
-	r, s := c.Report, c.Server
+func (c *check) disabled(account *authlib.Account) {
+	r, s := c.report, c.server
 	never, insecure := "disable"+s.Protocol.Service, "disableinsecure"+s.Protocol.Service
 	switch on, err := account.Options.Switch(never); {
 	case err != nil:

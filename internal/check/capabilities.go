@@ -22,8 +22,8 @@ type enumerator interface {
 // capabilities asks each mailhost of all accounts once what it can do, and says which list is true of all of
 // them. With PROXY_MASTER_USER that is the list after a login; else the one before it, which many servers
 // keep short.
-func (c *Check) capabilities(ctx context.Context) {
-	r := c.Report
+func (c *check) capabilities(ctx context.Context) {
+	r := c.report
 	hosts, err := c.allHosts(ctx)
 	if err != nil {
 		r.fail("auth", "list of accounts: %v", err)
@@ -36,7 +36,7 @@ func (c *Check) capabilities(ctx context.Context) {
 			r.fail("mailhost", "%s: %v", host, err)
 			continue
 		}
-		if c.Server.Config.MasterUser == "" { // else it is the list after the login, without mechanisms
+		if c.server.Config.MasterUser == "" { // else it is the list after the login, without mechanisms
 			c.compareTokens(host, list, encrypted)
 		}
 		lists[host] = slices.DeleteFunc(list, beforeLogin)
@@ -57,7 +57,7 @@ func (c *Check) capabilities(ctx context.Context) {
 			r.warn("capability", "%s has what others do not: %s", host, strings.Join(more, " "))
 		}
 	}
-	if c.Server.Config.MasterUser == "" {
+	if c.server.Config.MasterUser == "" {
 		r.info("capability", "these are the lists before the login, which may be short: "+
 			"PROXY_MASTER_USER makes it those after it")
 	}
@@ -65,8 +65,8 @@ func (c *Check) capabilities(ctx context.Context) {
 }
 
 // line is what the settings are to say when list is true of all mailhosts.
-func (c *Check) line(list []string) string {
-	if c.Server.Protocol.Name == "POP3" {
+func (c *check) line(list []string) string {
+	if c.server.Protocol.Name == "POP3" {
 		utf8 := "NO"
 		if slices.ContainsFunc(list, func(w string) bool { return w == "UTF8" || strings.HasPrefix(w, "UTF8 ") }) {
 			utf8 = "YES"
@@ -82,7 +82,7 @@ func (c *Check) line(list []string) string {
 		words = append(words, w)
 	}
 	// How clients log in is this program's own.
-	for w := range strings.FieldsSeq(c.Server.Config.IMAP.Capability) {
+	for w := range strings.FieldsSeq(c.server.Config.IMAP.Capability) {
 		if upper := strings.ToUpper(w); strings.HasPrefix(upper, "AUTH=") || upper == "SASL-IR" {
 			words = append(words, w)
 		}
@@ -97,8 +97,8 @@ type place struct {
 }
 
 // allHosts are the mailhosts of all accounts, by the text of the option, without this host.
-func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
-	auth, ok := c.Server.Auth.(enumerator)
+func (c *check) allHosts(ctx context.Context) (map[string]place, error) {
+	auth, ok := c.server.Auth.(enumerator)
 	if !ok {
 		return nil, errors.New("the auth module has none")
 	}
@@ -107,10 +107,10 @@ func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
 		option, _ := a.Options.Get("mailhost")
 		hosts, err := mailhost.ParseMailhosts(option)
 		if err != nil {
-			c.Report.warn("place", "account %q: %v", a.Address, err)
+			c.report.warn("place", "account %q: %v", a.Address, err)
 		}
 		for _, host := range hosts {
-			if here, err := c.Server.Login.IsHere(host, ""); err != nil || here {
+			if here, err := c.server.Login.IsHere(host, ""); err != nil || here {
 				continue
 			}
 			if p, known := places[host.String()]; !known || !c.canAsk(p.account) {
@@ -124,18 +124,18 @@ func (c *Check) allHosts(ctx context.Context) (map[string]place, error) {
 
 // canAsk says whether an account's options let its mailhost be asked, on its behalf where there is a master
 // user.
-func (c *Check) canAsk(account *authlib.Account) bool {
-	own, err := c.Server.Login.AccountOptions(account)
-	return err == nil && (c.Server.Config.MasterUser == "" || own.Verifier != config.VerifierMailhost)
+func (c *check) canAsk(account *authlib.Account) bool {
+	own, err := c.server.Login.AccountOptions(account)
+	return err == nil && (c.server.Config.MasterUser == "" || own.Verifier != config.VerifierMailhost)
 }
 
 // askHost returns the list of the first address that answers, and whether the connection was encrypted.
-func (c *Check) askHost(ctx context.Context, p place) (list []string, encrypted bool, err error) {
-	own, err := c.Server.Login.AccountOptions(p.account)
+func (c *check) askHost(ctx context.Context, p place) (list []string, encrypted bool, err error) {
+	own, err := c.server.Login.AccountOptions(p.account)
 	if err != nil {
 		return nil, false, err
 	}
-	addrs, err := c.Server.Login.Mailhosts.Resolve(ctx, p.host, own.TLS)
+	addrs, err := c.server.Login.Mailhosts.Resolve(ctx, p.host, own.TLS)
 	if err != nil {
 		return nil, false, err
 	}
@@ -145,12 +145,12 @@ func (c *Check) askHost(ctx context.Context, p place) (list []string, encrypted 
 			Host:   p.host.Name,
 			Addr:   addr.String(),
 			Mode:   own.TLS,
-			Config: c.Server.Config,
-			Log:    c.Server.Log,
+			Config: c.server.Config,
+			Log:    c.server.Log,
 		}
 		ctx, cancel := context.WithTimeout(ctx, visitTime)
 		defer cancel()
-		if err = c.Server.Login.Mailhosts.Connect(ctx, m, addr); err != nil {
+		if err = c.server.Login.Mailhosts.Connect(ctx, m, addr); err != nil {
 			continue
 		}
 		list, err = c.ask(ctx, m, p.account)
@@ -164,11 +164,11 @@ func (c *Check) askHost(ctx context.Context, p place) (list []string, encrypted 
 }
 
 // ask gets the list over a fresh connection.
-func (c *Check) ask(ctx context.Context, m *mailhost.Conn, account *authlib.Account) ([]string, error) {
+func (c *check) ask(ctx context.Context, m *mailhost.Conn, account *authlib.Account) ([]string, error) {
 	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
 	w := newWire(m.Conn)
-	if c.Server.Config.MasterUser != "" {
-		if err := c.Server.Login.LogInAsMaster(ctx, m, account); err != nil {
+	if c.server.Config.MasterUser != "" {
+		if err := c.server.Login.LogInAsMaster(ctx, m, account); err != nil {
 			return nil, err
 		}
 		w = newWire(m.Conn)

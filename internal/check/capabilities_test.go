@@ -77,15 +77,15 @@ func TestAllCapabilities(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			check := &Check{Report: &Report{Out: &out}, Server: s, Dialect: c.d}
+			check := &check{report: &report{out: &out}, server: s, Dialect: c.d}
 			check.capabilities(t.Context())
 			for _, want := range c.want {
 				if strings.Count(out.String(), want) != 1 {
 					t.Errorf("got\n%swant once %q", out.String(), want)
 				}
 			}
-			if check.Report.Failed() != c.failed {
-				t.Errorf("failed: %v\n%s", check.Report.Failed(), out.String())
+			if check.report.Failed() != c.failed {
+				t.Errorf("failed: %v\n%s", check.report.Failed(), out.String())
 			}
 		})
 	}

@@ -3,8 +3,8 @@ package check
 import "mailproxy/internal/tlsconf"
 
 // certificates looks at what TLS with clients and with mailhosts needs.
-func (c *Check) certificates() {
-	r, s, protocol := c.Report, c.Server.Config, c.Server.Protocol.Name
+func (c *check) certificates() {
+	r, s, protocol := c.report, c.server.Config, c.server.Protocol.Name
 	if s.Proxy { // an account may have mailhosttls where PROXY_TLS=NO
 		if _, err := tlsconf.NewClient(s.Mailhost, "mailhost"); err != nil {
 			r.fail("settings", "%v", err)
@@ -31,7 +31,7 @@ func (c *Check) certificates() {
 	}
 	all := s.TLSRequired || s.Encrypted
 	broken := false
-	for _, f := range tlsconf.Inspect(tlsconf.Options{TLS: s.TLS}, c.Servers...) {
+	for _, f := range tlsconf.Inspect(tlsconf.Options{TLS: s.TLS}, c.servers...) {
 		switch {
 		case f.Grade == tlsconf.Fine:
 			r.ok("certificate", "%s", f.Text)

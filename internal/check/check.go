@@ -21,8 +21,8 @@ const (
 	Failed  Level = "fail"
 )
 
-// Step is one line of the report.
-type Step struct {
+// step is one line of the report.
+type step struct {
 	Level Level `json:"level"`
 	// Topic is what was looked at: "settings", "auth", "mailhost", ...
 	Topic string `json:"topic"`
@@ -30,40 +30,40 @@ type Step struct {
 	Text string `json:"text"`
 }
 
-// Report prints steps as they come.
-type Report struct {
-	Out io.Writer
-	// JSON writes one JSON object a line instead of text.
-	JSON bool
-	// Color marks the levels for a terminal.
-	Color bool
+// report prints steps as they come.
+type report struct {
+	out io.Writer
+	// json writes one JSON object a line instead of text.
+	json bool
+	// color marks the levels for a terminal.
+	color bool
 
 	failed bool
 }
 
 // Failed says whether any step has failed.
-func (r *Report) Failed() bool { return r.failed }
+func (r *report) Failed() bool { return r.failed }
 
-func (r *Report) ok(topic, format string, args ...any)   { r.add(OK, topic, format, args) }
-func (r *Report) info(topic, format string, args ...any) { r.add(Info, topic, format, args) }
-func (r *Report) warn(topic, format string, args ...any) { r.add(Warning, topic, format, args) }
-func (r *Report) fail(topic, format string, args ...any) { r.add(Failed, topic, format, args) }
+func (r *report) ok(topic, format string, args ...any)   { r.add(OK, topic, format, args) }
+func (r *report) info(topic, format string, args ...any) { r.add(Info, topic, format, args) }
+func (r *report) warn(topic, format string, args ...any) { r.add(Warning, topic, format, args) }
+func (r *report) fail(topic, format string, args ...any) { r.add(Failed, topic, format, args) }
 
-func (r *Report) add(level Level, topic, format string, args []any) {
+func (r *report) add(level Level, topic, format string, args []any) {
 	r.failed = r.failed || level == Failed
-	step := Step{level, topic, text.Visible(fmt.Sprintf(format, args...))}
-	if r.JSON {
+	step := step{level, topic, text.Visible(fmt.Sprintf(format, args...))}
+	if r.json {
 		b, err := json.Marshal(step)
 		if err == nil {
-			fmt.Fprintf(r.Out, "%s\n", b)
+			fmt.Fprintf(r.out, "%s\n", b)
 		}
 		return
 	}
 	word := fmt.Sprintf("%-4s", level)
-	if r.Color {
+	if r.color {
 		word = colors[level] + word + "\x1b[0m"
 	}
-	fmt.Fprintf(r.Out, "%s  %-12s %s\n", word, step.Topic, step.Text)
+	fmt.Fprintf(r.out, "%s  %-12s %s\n", word, step.Topic, step.Text)
 }
 
 var colors = map[Level]string{OK: "\x1b[32m", Info: "\x1b[36m", Warning: "\x1b[33m", Failed: "\x1b[31m"}

@@ -58,40 +58,40 @@ func Command(
 		}
 		return 100
 	}
-	report := &Report{Out: stdout, JSON: *asJSON, Color: !*asJSON && IsTerminal(stdout)}
-	c := &Check{
-		Report: report, Program: p.Name, Dialect: d, User: flags.Arg(0), Sources: configs, Servers: servers,
-		All:      *all,
-		Password: AskPassword(stdin, stderr),
+	report := &report{out: stdout, json: *asJSON, color: !*asJSON && isTerminal(stdout)}
+	c := &check{
+		report: report, program: p.Name, Dialect: d, user: flags.Arg(0), sources: configs, servers: servers,
+		all:      *all,
+		password: askPassword(stdin, stderr),
 	}
 	loaded, err := config.Load(configs, environ, config.Protocol(p.Protocol.Name))
 	if err != nil {
-		c.SettingsError = err
-		return c.Run(ctx)
+		c.settingsError = err
+		return c.run(ctx)
 	}
-	c.Raw = loaded.Raw()
+	c.raw = loaded.Raw()
 	if len(configs) == 0 {
-		c.Sources = []string{"the environment (-config FILE reads the files that the start script reads)"}
+		c.sources = []string{"the environment (-config FILE reads the files that the start script reads)"}
 	}
 	// Warnings of the steps themselves are part of the report.
 	log := maillog.NewLog(logLines{report})
 	server, err := p.Inspect(loaded, log)
 	if err != nil {
-		c.SettingsError = err
-		return c.Run(ctx)
+		c.settingsError = err
+		return c.run(ctx)
 	}
 	silent, err := p.Inspect(loaded, maillog.NewSilentLog())
 	if err != nil {
-		c.SettingsError = err
-		return c.Run(ctx)
+		c.settingsError = err
+		return c.run(ctx)
 	}
-	c.Server = server
+	c.server = server
 	c.Advertised = func(tls bool) []string { return p.Protocol.Capabilities(silent.Inspect(tls)) }
-	return c.Run(ctx)
+	return c.run(ctx)
 }
 
 // logLines makes steps of log lines.
-type logLines struct{ report *Report }
+type logLines struct{ report *report }
 
 func (l logLines) Write(line []byte) (int, error) {
 	level, text, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ": ")

@@ -305,7 +305,7 @@ func TestNearest(t *testing.T) {
 
 func TestVisible(t *testing.T) {
 	var b bytes.Buffer
-	r := &Report{Out: &b}
+	r := &report{out: &b}
 	r.ok("greeting", "%s", "* OK \x1b[2Jgone\u009b")
 	if got := b.String(); strings.ContainsAny(got, "\x1b\u009b") {
 		t.Errorf("control characters reach the terminal: %q", got)

@@ -13,8 +13,8 @@ import (
 )
 
 // machine looks at what the settings name on this machine: users and files.
-func (c *Check) machine() {
-	r, s := c.Report, c.Server.Config
+func (c *check) machine() {
+	r, s := c.report, c.server.Config
 	if s.ThrottleFile != "" {
 		if err := throttle.Inspect(s.ThrottleFile); err != nil {
 			r.warn("settings", "THROTTLE_FILE: %v; logins are not slowed down and MAXUNAUTHPERIP does not count", err)
@@ -49,9 +49,9 @@ func checkUser(name string) error {
 
 // comesBack says whether an address is this machine's, and the port one at which this program is to be
 // expected.
-func (c *Check) comesBack(addr netip.AddrPort) bool {
+func (c *check) comesBack(addr netip.AddrPort) bool {
 	port := strconv.Itoa(int(addr.Port()))
-	p := c.Server.Protocol
+	p := c.server.Protocol
 	if port != p.Port && port != p.TLSPort {
 		return false
 	}
@@ -60,7 +60,7 @@ func (c *Check) comesBack(addr netip.AddrPort) bool {
 	}
 	own, err := net.InterfaceAddrs()
 	if err != nil {
-		c.Report.warn("mailhost", "the addresses of this machine: %v", err)
+		c.report.warn("mailhost", "the addresses of this machine: %v", err)
 	}
 	for _, a := range own {
 		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr() == addr.Addr().WithZone("") {
@@ -71,13 +71,13 @@ func (c *Check) comesBack(addr netip.AddrPort) bool {
 }
 
 // loop says what to do about a mailhost that is this machine under another name. Sure: it greets as we do.
-func (c *Check) loop(host string, addr netip.AddrPort, sure bool) {
+func (c *check) loop(host string, addr netip.AddrPort, sure bool) {
 	name := strings.TrimSuffix(host, ".")
 	if sure {
 		c.unusable("mailhost", "%s (%s) is this proxy itself, and the login would come back here: "+
 			"PROXY_HOSTNAME=%s makes accounts with this mailhost local ones", host, addr, name)
 		return
 	}
-	c.Report.warn("mailhost", "%s (%s) is this machine: if it is this proxy that listens there, "+
+	c.report.warn("mailhost", "%s (%s) is this machine: if it is this proxy that listens there, "+
 		"PROXY_HOSTNAME=%s makes accounts with this mailhost local ones", host, addr, name)
 }

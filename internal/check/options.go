@@ -9,8 +9,8 @@ import (
 )
 
 // options says what the account's options change of its logins. ok is false when no login can succeed.
-func (c *Check) options(account *authlib.Account) (o login.AccountOptions, ok bool) {
-	r, s := c.Report, c.Server
+func (c *check) options(account *authlib.Account) (o login.AccountOptions, ok bool) {
+	r, s := c.report, c.server
 	o, err := s.Login.AccountOptions(account)
 	if err != nil {
 		r.fail("auth", "%v: such logins fail for the time being", err)

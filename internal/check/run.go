@@ -14,48 +14,48 @@ import (
 	"mailproxy/internal/mailhost"
 )
 
-// Check is one inspection.
-type Check struct {
-	Report *Report
-	// Server is made from the settings as one that serves connections.
-	Server *frontend.Server
-	// Raw is the settings as they were read.
-	Raw config.Raw
-	// Sources names where the settings came from: files, or the environment.
-	Sources []string
-	// SettingsError is what was wrong with the settings, when something was.
-	SettingsError error
+// check is one inspection.
+type check struct {
+	report *report
+	// server is made from the settings as one that serves connections.
+	server *frontend.Server
+	// raw is the settings as they were read.
+	raw config.Raw
+	// sources names where the settings came from: files, or the environment.
+	sources []string
+	// settingsError is what was wrong with the settings, when something was.
+	settingsError error
 	// Dialect speaks to the mailhost.
 	Dialect Dialect
 	// Advertised is the capability list that clients are shown before they log in, without and with TLS.
 	Advertised func(tls bool) []string
-	// Program is the front end's name, as it is in its greeting.
-	Program string
-	// Servers are the names that clients connect to; a certificate must be good for each.
-	Servers []string
-	// User is the account to follow; empty = only settings and the auth module.
-	User string
-	// All asks for the capabilities of all mailhosts instead of following an account.
-	All bool
+	// program is the front end's name, as it is in its greeting.
+	program string
+	// servers are the names that clients connect to; a certificate must be good for each.
+	servers []string
+	// user is the account to follow; empty = only settings and the auth module.
+	user string
+	// all asks for the capabilities of all mailhosts instead of following an account.
+	all bool
 	// several: the account has more than one server, or its server more than one address. usable is how many of
 	// them have been of use.
 	several bool
 	usable  int
 	// own is what the account's options say.
 	own login.AccountOptions
-	// Password asks for the account's password; "" = do not log in.
-	Password func() (string, error)
+	// password asks for the account's password; "" = do not log in.
+	password func() (string, error)
 }
 
 // auth modules, in the order in which they are asked who answers.
 var modules = []string{"authuserdb", "authldap", "authmysql", "authpgsql"}
 
-// Run makes the inspection and returns the exit status: 0 when every step went well, 1 when one failed.
-func (c *Check) Run(ctx context.Context) int {
+// run makes the inspection and returns the exit status: 0 when every step went well, 1 when one failed.
+func (c *check) run(ctx context.Context) int {
 	c.settings()
-	if c.SettingsError == nil && c.All {
+	if c.settingsError == nil && c.all {
 		c.capabilities(ctx)
-	} else if c.SettingsError == nil {
+	} else if c.settingsError == nil {
 		if account := c.account(ctx); account != nil {
 			var ok bool
 			if c.own, ok = c.options(account); ok {
@@ -63,16 +63,16 @@ func (c *Check) Run(ctx context.Context) int {
 			}
 		}
 	}
-	if c.Report.Failed() {
+	if c.report.Failed() {
 		return 1
 	}
 	return 0
 }
 
 // account asks the auth module as a login would, but without a password.
-func (c *Check) account(ctx context.Context) *authlib.Account {
-	s, r := c.Server, c.Report
-	if c.User == "" {
+func (c *check) account(ctx context.Context) *authlib.Account {
+	s, r := c.server, c.report
+	if c.user == "" {
 		// Nobody has an empty name: any answer at all says that the module works.
 		req := &authlib.LookupRequest{Service: s.Protocol.Service, User: "check", Fresh: true}
 		_, err := s.Auth.Lookup(ctx, req)
@@ -83,7 +83,7 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 		}
 		return nil
 	}
-	name := s.Login.LoginName(c.User)
+	name := s.Login.LoginName(c.user)
 	// What has just been changed in the database counts, not what the daemon remembers.
 	req := &authlib.LookupRequest{Service: s.Protocol.Service, User: name, Fresh: true}
 	began := time.Now()
@@ -113,9 +113,9 @@ func (c *Check) account(ctx context.Context) *authlib.Account {
 }
 
 // stored says what can be done with the password that the database has.
-func (c *Check) stored(account *authlib.Account) {
-	if account.ClearPassword == "" && c.Server.Config.MasterUser == "" {
-		c.Report.info("auth",
+func (c *check) stored(account *authlib.Account) {
+	if account.ClearPassword == "" && c.server.Config.MasterUser == "" {
+		c.report.info("auth",
 			"the clear password is not stored: CRAM logins cannot be proxied unless PROXY_MASTER_USER is set")
 	}
 	c.hash(account)
@@ -123,11 +123,11 @@ func (c *Check) stored(account *authlib.Account) {
 }
 
 // module finds out which database answered.
-func (c *Check) module(ctx context.Context, req *authlib.LookupRequest) string {
+func (c *check) module(ctx context.Context, req *authlib.LookupRequest) string {
 	for _, name := range modules {
 		one := *req
 		one.Module = name
-		if _, err := c.Server.Auth.Lookup(ctx, &one); err == nil {
+		if _, err := c.server.Auth.Lookup(ctx, &one); err == nil {
 			return name
 		}
 	}
@@ -135,8 +135,8 @@ func (c *Check) module(ctx context.Context, req *authlib.LookupRequest) string {
 }
 
 // places follows the account to its servers.
-func (c *Check) places(ctx context.Context, account *authlib.Account) {
-	s, r := c.Server, c.Report
+func (c *check) places(ctx context.Context, account *authlib.Account) {
+	s, r := c.server, c.report
 	option, _ := account.Options.Get("mailhost")
 	switch {
 	case !s.Config.Proxy:
@@ -175,12 +175,12 @@ func (c *Check) places(ctx context.Context, account *authlib.Account) {
 
 // unusable says that one server, or one of its addresses, is of no use, which is a failure where it is the
 // only one: a login tries the next.
-func (c *Check) unusable(topic, format string, args ...any) {
+func (c *check) unusable(topic, format string, args ...any) {
 	if c.several {
-		c.Report.warn(topic, format, args...)
+		c.report.warn(topic, format, args...)
 		return
 	}
-	c.Report.fail(topic, format, args...)
+	c.report.fail(topic, format, args...)
 }
 
 func local(s *frontend.Server) string {
@@ -191,8 +191,8 @@ func local(s *frontend.Server) string {
 }
 
 // there connects to every address of a mailhost.
-func (c *Check) there(ctx context.Context, host mailhost.Host, account *authlib.Account) {
-	addrs, err := c.Server.Login.Mailhosts.Resolve(ctx, host, c.own.TLS)
+func (c *check) there(ctx context.Context, host mailhost.Host, account *authlib.Account) {
+	addrs, err := c.server.Login.Mailhosts.Resolve(ctx, host, c.own.TLS)
 	if err != nil {
 		c.unusable("mailhost", "%s: %v", host, err)
 		return
@@ -202,9 +202,9 @@ func (c *Check) there(ctx context.Context, host mailhost.Host, account *authlib.
 	for _, a := range addrs {
 		texts = append(texts, a.String())
 	}
-	c.Report.ok("mailhost", "%s has the address %s", host, strings.Join(texts, ", "))
+	c.report.ok("mailhost", "%s has the address %s", host, strings.Join(texts, ", "))
 	for _, addr := range addrs {
-		m := &mailhost.Conn{Host: host.Name, Addr: addr.String(), Mode: c.own.TLS, Config: c.Server.Config}
+		m := &mailhost.Conn{Host: host.Name, Addr: addr.String(), Mode: c.own.TLS, Config: c.server.Config}
 		back := c.comesBack(addr)
 		if back {
 			c.loop(host.Name, addr, false)
@@ -217,7 +217,7 @@ func (c *Check) there(ctx context.Context, host mailhost.Host, account *authlib.
 
 // compare compares a mailhost's list with the one that a client sees which can log in, and says what the
 // client would miss. Where clients see another list under TLS than without, both are compared.
-func (c *Check) compare(when string, offered []string) {
+func (c *check) compare(when string, offered []string) {
 	clear, secure := c.advertised(false), c.advertised(true)
 	strange := func(w string) bool {
 		return beforeLogin(w) ||
@@ -225,7 +225,7 @@ func (c *Check) compare(when string, offered []string) {
 	}
 	clear, secure = slices.DeleteFunc(clear, strange), slices.DeleteFunc(secure, strange)
 	switch {
-	case slices.Equal(clear, secure), c.Server.Config.TLSRequired:
+	case slices.Equal(clear, secure), c.server.Config.TLSRequired:
 		c.compareWith(when, secure, offered, strange)
 	default:
 		c.compareWith(when, clear, offered, strange)
@@ -234,7 +234,7 @@ func (c *Check) compare(when string, offered []string) {
 }
 
 // advertised is the list that clients are shown.
-func (c *Check) advertised(tls bool) []string {
+func (c *check) advertised(tls bool) []string {
 	var list []string
 	for _, capability := range c.Advertised(tls) {
 		list = append(list, strings.ToUpper(capability))
@@ -242,11 +242,11 @@ func (c *Check) advertised(tls bool) []string {
 	return sorted(list)
 }
 
-func (c *Check) compareWith(when string, advertised, offered []string, strange func(string) bool) {
+func (c *check) compareWith(when string, advertised, offered []string, strange func(string) bool) {
 	lost := missing(advertised, offered)
 	more := slices.DeleteFunc(missing(offered, advertised), strange)
 	if len(lost) > 0 {
-		c.Report.warn(
+		c.report.warn(
 			"capability",
 			"we advertise what the mailhost does not do %s: %s",
 			when,
@@ -254,7 +254,7 @@ func (c *Check) compareWith(when string, advertised, offered []string, strange f
 		)
 	}
 	if len(more) > 0 {
-		c.Report.info(
+		c.report.info(
 			"capability",
 			"the mailhost does more %s than we advertise: %s",
 			when,
@@ -262,6 +262,6 @@ func (c *Check) compareWith(when string, advertised, offered []string, strange f
 		)
 	}
 	if len(lost) == 0 && len(more) == 0 {
-		c.Report.ok("capability", "the same list %s as ours", when)
+		c.report.ok("capability", "the same list %s as ours", when)
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // offered are the SCRAM mechanisms that the settings name, on whatever connection, without -PLUS: what an
 // account needs is the same.
-func (c *Check) offered() []string {
+func (c *check) offered() []string {
 	words := c.listed()
 	var names []string
 	for _, h := range []scram.Hash{scram.SHA256(), scram.SHA1()} {
@@ -25,8 +25,8 @@ func (c *Check) offered() []string {
 }
 
 // scram says whether the account can log in by the SCRAM mechanisms that clients are offered.
-func (c *Check) scram(account *authlib.Account) {
-	r, config := c.Report, c.Server.Config
+func (c *check) scram(account *authlib.Account) {
+	r, config := c.report, c.server.Config
 	for _, name := range c.offered() {
 		keys, err := sasl.Keys(name, account)
 		switch {
@@ -41,11 +41,11 @@ func (c *Check) scram(account *authlib.Account) {
 }
 
 // scramSecret says whether there is what the salts of names without keys are made with.
-func (c *Check) scramSecret() {
+func (c *check) scramSecret() {
 	if len(c.offered()) == 0 {
 		return
 	}
-	if _, err := c.Server.Login.SCRAMSecret(); err != nil {
-		c.Report.fail("settings", "%v: %s fails for everybody", err, strings.Join(c.offered(), " and "))
+	if _, err := c.server.Login.SCRAMSecret(); err != nil {
+		c.report.fail("settings", "%v: %s fails for everybody", err, strings.Join(c.offered(), " and "))
 	}
 }

@@ -12,25 +12,25 @@ import (
 )
 
 // settings reports what is odd about the settings themselves.
-func (c *Check) settings() {
-	r := c.Report
-	if c.SettingsError != nil {
-		for _, text := range strings.Split(c.SettingsError.Error(), "\n") {
+func (c *check) settings() {
+	r := c.report
+	if c.settingsError != nil {
+		for _, text := range strings.Split(c.settingsError.Error(), "\n") {
 			r.fail("settings", "%s", text)
 		}
 		return
 	}
-	r.ok("settings", "%d settings from %s", c.count(), strings.Join(c.Sources, ", "))
-	for _, name := range slices.Sorted(maps.Keys(c.Raw)) {
+	r.ok("settings", "%d settings from %s", c.count(), strings.Join(c.sources, ", "))
+	for _, name := range slices.Sorted(maps.Keys(c.raw)) {
 		c.setting(name)
 	}
 	c.dangers()
 }
 
 // count is how many of the settings that are read are set.
-func (c *Check) count() (n int) {
+func (c *check) count() (n int) {
 	for _, setting := range config.All() {
-		if _, ok := c.Raw.Lookup(setting.Name); ok && isRead(setting) {
+		if _, ok := c.raw.Lookup(setting.Name); ok && isRead(setting) {
 			n++
 		}
 	}
@@ -42,29 +42,29 @@ func isRead(s config.Setting) bool { return s.Status == config.Used || s.Status 
 
 // setting looks at one name. The environment is full of names that are none of ours, so only those that
 // nearly are one, and those that Courier has and we do not, are worth a word.
-func (c *Check) setting(name string) {
+func (c *check) setting(name string) {
 	if s, known := config.Find(name); known {
-		if s.Status == config.Ignored && c.Raw.Get(name) != "" {
-			c.Report.info("settings", "%s is ignored: %s", name, s.Why)
+		if s.Status == config.Ignored && c.raw.Get(name) != "" {
+			c.report.info("settings", "%s is ignored: %s", name, s.Why)
 		}
 		return
 	}
 	if near := nearest(name); near != "" {
-		c.Report.warn("settings", "%s is not a setting: is %s meant?", name, near)
+		c.report.warn("settings", "%s is not a setting: is %s meant?", name, near)
 	}
 }
 
 // dangers warns about what is allowed but unwise.
-func (c *Check) dangers() {
-	r, s := c.Report, c.Server.Config
-	if level := c.Raw.Get("DEBUG_LOGIN"); authlib.Atoi(level) > 1 {
+func (c *check) dangers() {
+	r, s := c.report, c.server.Config
+	if level := c.raw.Get("DEBUG_LOGIN"); authlib.Atoi(level) > 1 {
 		r.warn("settings", "DEBUG_LOGIN=%s: Courier's auth daemon writes passwords to its log", level)
 	}
 	if err := s.PerConnection(); err != nil {
 		r.warn("settings", "%v: only a resident program can start", err)
 	}
 	c.certificates()
-	if s.Balancers != nil && c.Raw.Get("HAPROXY_ALLOW") == "" {
+	if s.Balancers != nil && c.raw.Get("HAPROXY_ALLOW") == "" {
 		r.info("settings", "HAPROXY=1 without HAPROXY_ALLOW: only this machine's own balancer is believed")
 	}
 	c.secret("PROXY_MASTER_PASSWORD_FILE", s.MasterFile)
@@ -83,16 +83,16 @@ func (c *Check) dangers() {
 }
 
 // secret looks at the file of a setting that nobody but its owner should read.
-func (c *Check) secret(name, path string) {
+func (c *check) secret(name, path string) {
 	if path == "" {
 		return
 	}
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
-		c.Report.fail("settings", "%s: %v", name, err)
+		c.report.fail("settings", "%s: %v", name, err)
 	case st.Mode().Perm()&0o004 != 0:
-		c.Report.warn("settings", "%s=%s can be read by everybody: chmod 600 %s", name, path, path)
+		c.report.warn("settings", "%s=%s can be read by everybody: chmod 600 %s", name, path, path)
 	}
 }
 

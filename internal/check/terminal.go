@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// IsTerminal says whether a file is a terminal.
-func IsTerminal(f *os.File) bool {
+// isTerminal says whether a file is a terminal.
+func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
 }
 
-// AskPassword reads a password from the terminal without showing it. Without a terminal it reads nothing:
+// askPassword reads a password from the terminal without showing it. Without a terminal it reads nothing:
 // a password must come from a person's hands, or from a pipe that was made for it.
-func AskPassword(in *os.File, prompt io.Writer) func() (string, error) {
+func askPassword(in *os.File, prompt io.Writer) func() (string, error) {
 	asked, password := false, ""
 	var err error
 	return func() (string, error) {

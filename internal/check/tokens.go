@@ -7,14 +7,14 @@ import (
 
 // listed are the words of the settings that say which mechanisms clients are offered, on whatever connection,
 // in upper case.
-func (c *Check) listed() []string {
-	config := c.Server.Config
+func (c *check) listed() []string {
+	config := c.server.Config
 	return strings.Fields(strings.ToUpper(config.IMAP.Capability + " " + config.IMAP.CapabilityTLS + " " +
 		config.POP3.Auth + " " + config.POP3.AuthTLS))
 }
 
 // tokens are the mechanisms in which clients show tokens that the settings name.
-func (c *Check) tokens() []string {
+func (c *check) tokens() []string {
 	listed := c.listed()
 	return slices.DeleteFunc([]string{"OAUTHBEARER", "XOAUTH2"}, func(name string) bool {
 		return !slices.Contains(listed, name) && !slices.Contains(listed, "AUTH="+name)
@@ -23,7 +23,7 @@ func (c *Check) tokens() []string {
 
 // compareTokens says which of these a mailhost does not offer, whose list before the login this is: clients
 // that choose it are refused.
-func (c *Check) compareTokens(where string, list []string, encrypted bool) {
+func (c *check) compareTokens(where string, list []string, encrypted bool) {
 	for _, name := range c.tokens() {
 		if offersMechanism(list, name) {
 			continue
@@ -33,7 +33,7 @@ func (c *Check) compareTokens(where string, list []string, encrypted bool) {
 			when = " before STARTTLS (PROXY_TLS=STARTTLS, or the account's option mailhosttls=STARTTLS, encrypts " +
 				"the connection)"
 		}
-		c.Report.warn("capability", "%s is offered, but not by %s%s: clients that choose it are refused",
+		c.report.warn("capability", "%s is offered, but not by %s%s: clients that choose it are refused",
 			name, where, when)
 	}
 }

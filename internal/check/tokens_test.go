@@ -30,7 +30,7 @@ func TestAllMailhostsTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	check := &Check{Report: &Report{Out: &out}, Server: s, Dialect: IMAP{}}
+	check := &check{report: &report{out: &out}, server: s, Dialect: IMAP{}}
 	check.capabilities(t.Context())
 	want := "warn  capability   XOAUTH2 is offered, but not by " + without +
 		": clients that choose it are refused\n"

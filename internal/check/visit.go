@@ -23,13 +23,13 @@ const visitTime = 30 * time.Second
 
 // visit goes to one address as far as a login goes, and says whether it is of use: the login's next address
 // is tried where it is not. maybeUs: it may be this program that listens there.
-func (c *Check) visit(
+func (c *check) visit(
 	ctx context.Context, m *mailhost.Conn, addr netip.AddrPort, account *authlib.Account, maybeUs bool,
 ) bool {
-	r := c.Report
+	r := c.report
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
-	if err := c.Server.Login.Mailhosts.Connect(ctx, m, addr); err != nil {
+	if err := c.server.Login.Mailhosts.Connect(ctx, m, addr); err != nil {
 		c.unusable("connect", "%s: %v", addr, err)
 		return false
 	}
@@ -43,7 +43,7 @@ func (c *Check) visit(
 		return false
 	}
 	r.ok("greeting", "%s", greeting)
-	if maybeUs && strings.HasSuffix(greeting, " "+c.Program+" ready.") {
+	if maybeUs && strings.HasSuffix(greeting, " "+c.program+" ready.") {
 		c.loop(m.Host, addr, true)
 		return false
 	}
@@ -67,7 +67,7 @@ func (c *Check) visit(
 	return true
 }
 
-func (c *Check) startTLS(ctx context.Context, m *mailhost.Conn, w *wire) (*wire, error) {
+func (c *check) startTLS(ctx context.Context, m *mailhost.Conn, w *wire) (*wire, error) {
 	if err := c.Dialect.startTLS(w); err != nil {
 		return nil, err
 	}
@@ -79,24 +79,24 @@ func (c *Check) startTLS(ctx context.Context, m *mailhost.Conn, w *wire) (*wire,
 }
 
 // tellTLS says how well the way to the mailhost is protected.
-func (c *Check) tellTLS(m *mailhost.Conn) {
+func (c *check) tellTLS(m *mailhost.Conn) {
 	facts, encrypted := tlsFacts(m.Conn)
 	switch {
-	case encrypted && c.Server.Config.Mailhost.Verify == config.VerifyNone:
-		c.Report.warn(
+	case encrypted && c.server.Config.Mailhost.Verify == config.VerifyNone:
+		c.report.warn(
 			"tls",
 			"%s, but the certificate is not verified (PROXY_TLS_VERIFYPEER=NONE): anybody in between can read passwords",
 			facts,
 		)
 	case encrypted:
-		c.Report.ok("tls", "%s, the certificate is good for %s", facts, m.Host)
+		c.report.ok("tls", "%s, the certificate is good for %s", facts, m.Host)
 	case loopback(m.Addr):
-		c.Report.info("tls", "clear text to the mailhost, which is on this machine")
-	case c.own.TLS != c.Server.Config.Mailhost.Mode:
-		c.Report.warn("tls",
+		c.report.info("tls", "clear text to the mailhost, which is on this machine")
+	case c.own.TLS != c.server.Config.Mailhost.Mode:
+		c.report.warn("tls",
 			"passwords go to the mailhost in clear text; mailhosttls=STARTTLS or YES encrypts them")
 	default:
-		c.Report.warn("tls", "passwords go to the mailhost in clear text; PROXY_TLS=STARTTLS or YES encrypts them")
+		c.report.warn("tls", "passwords go to the mailhost in clear text; PROXY_TLS=STARTTLS or YES encrypts them")
 	}
 }
 
@@ -106,15 +106,15 @@ func loopback(addr string) bool {
 }
 
 // login logs in when there is a password, and compares what the mailhost can do then.
-func (c *Check) login(
+func (c *check) login(
 	ctx context.Context,
 	w *wire,
 	addr netip.AddrPort,
 	account *authlib.Account,
 	before []string,
 ) {
-	r := c.Report
-	password, err := c.Password()
+	r := c.report
+	password, err := c.password()
 	if err != nil {
 		r.fail("login", "read the password: %v", err)
 		return
@@ -153,10 +153,10 @@ func (c *Check) login(
 }
 
 // verify asks the auth module about the password, and returns the account's address.
-func (c *Check) verify(ctx context.Context, password string) (address string, ok bool) {
-	r, s := c.Report, c.Server
+func (c *check) verify(ctx context.Context, password string) (address string, ok bool) {
+	r, s := c.report, c.server
 	proven, err := s.Auth.Authenticate(ctx, &authlib.AuthRequest{
-		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.Login.LoginName(c.User), Password: password,
+		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.Login.LoginName(c.user), Password: password,
 		Fresh: true,
 	})
 	switch {
@@ -172,8 +172,8 @@ func (c *Check) verify(ctx context.Context, password string) (address string, ok
 }
 
 // here looks at what the local server will need.
-func (c *Check) here(account *authlib.Account) {
-	r := c.Report
+func (c *check) here(account *authlib.Account) {
+	r := c.report
 	if names := c.tokens(); len(names) > 0 {
 		r.info("local", "tokens (%s) are refused for an account that is here", strings.Join(names, ", "))
 	}
@@ -191,12 +191,12 @@ func (c *Check) here(account *authlib.Account) {
 		return
 	}
 	if err := isDir(account.Home); err != nil {
-		if c.Server.Config.Skeleton != "" && errors.Is(err, os.ErrNotExist) {
+		if c.server.Config.Skeleton != "" && errors.Is(err, os.ErrNotExist) {
 			r.info(
 				"local",
 				"home %s does not exist yet; it is made from AUTH_MKHOMEDIR_SKEL=%s",
 				account.Home,
-				c.Server.Config.Skeleton,
+				c.server.Config.Skeleton,
 			)
 		} else {
 			r.fail("local", "home: %v", err)
@@ -205,8 +205,8 @@ func (c *Check) here(account *authlib.Account) {
 	}
 	r.ok("local", "home %s is there", account.Home)
 	maildir := account.Maildir
-	if maildir == "" && len(c.Server.Args) > 1 {
-		maildir = c.Server.Args[1]
+	if maildir == "" && len(c.server.Args) > 1 {
+		maildir = c.server.Args[1]
 	}
 	if maildir == "" {
 		return

@@ -30,8 +30,8 @@ const (
 
 // Config is the settings of one front end. It is made once, by Load, and never changed afterwards.
 type Config struct {
-	// Protocol is whose settings these are: IMAP_PROXY or POP3_PROXY is Proxy.
-	Protocol Protocol
+	// protocol is whose settings these are: IMAP_PROXY or POP3_PROXY is Proxy.
+	protocol Protocol
 
 	// LoginTimeout (LOGIN_TIMEOUT, 60 s) is the time a client has from connecting to having logged in.
 	LoginTimeout time.Duration
@@ -162,8 +162,8 @@ type Config struct {
 	utf8Set bool // IMAP_UTF8, POP3_UTF8
 }
 
-// Environ is the environment and the files in one, as an environment for another program, sorted by name.
-func (c *Config) Environ() []string { return c.raw.Environ() }
+// environ is the environment and the files in one, as an environment for another program, sorted by name.
+func (c *Config) Environ() []string { return c.raw.environ() }
 
 // Texts is the same by name. The caller may change it.
 func (c *Config) Texts() map[string]string { return c.raw.Texts() }

@@ -58,7 +58,7 @@ func number(name, def string, least, most int, to func(*Config) *int) Setting {
 }
 
 func seconds(name, def string, least int, to func(*Config) *time.Duration) Setting {
-	return Setting{Name: name, Kind: Seconds, Default: def, Unit: "s", set: func(c *Config, text string) error {
+	return Setting{Name: name, Kind: Seconds, Default: def, unit: "s", set: func(c *Config, text string) error {
 		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
 		if err != nil || n < uint64(least) || n > maxSeconds {
 			return fmt.Errorf("must be a number of seconds from %d to %d", least, maxSeconds)
@@ -122,7 +122,7 @@ func users(name, def string, to func(*Config) *[]string) Setting {
 func choice[T ~string](name string, def T, to func(*Config) *T, values ...T) Setting {
 	s := Setting{Name: name, Kind: Choice, Default: string(def)}
 	for _, v := range values {
-		s.Values = append(s.Values, string(v))
+		s.values = append(s.values, string(v))
 	}
 	s.set = func(c *Config, text string) error {
 		v, err := parseChoice(text, values...)

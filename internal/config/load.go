@@ -41,7 +41,7 @@ func New(raw Raw, p Protocol) (*Config, error) {
 
 // parse reads each setting of the table by itself.
 func parse(raw Raw, p Protocol) (c *Config, errs []error) {
-	c = &Config{Protocol: p, Umask: -1, AuthServices: map[string]string{}, raw: raw}
+	c = &Config{protocol: p, Umask: -1, AuthServices: map[string]string{}, raw: raw}
 	table := append(parsed(), authServices(raw)...)
 	isOurs := func(s *Setting) bool { return s.set != nil && (s.For == "" || s.For == p) }
 	// All defaults come first: some fields have two names.
@@ -67,7 +67,7 @@ func parse(raw Raw, p Protocol) (c *Config, errs []error) {
 			err = s.set(c, value.Text)
 		}
 		if err != nil {
-			err = fmt.Errorf("%s: %s=%s: %w", value.Source(), s.Name, shown(value.Text), err)
+			err = fmt.Errorf("%s: %s=%s: %w", value.source(), s.Name, shown(value.Text), err)
 			bad = append(bad, badValue{value, err})
 		}
 	}
@@ -90,7 +90,7 @@ type badValue struct {
 func (c *Config) finish() (errs []error) {
 	needs := func(name, other string) {
 		setting, _, _ := strings.Cut(name, "=")
-		errs = append(errs, fmt.Errorf("%s: %s needs %s", c.raw[setting].Source(), name, other))
+		errs = append(errs, fmt.Errorf("%s: %s needs %s", c.raw[setting].source(), name, other))
 	}
 	if c.MasterUser != "" && c.MasterFile == "" {
 		needs("PROXY_MASTER_USER", "PROXY_MASTER_PASSWORD_FILE")
@@ -99,11 +99,11 @@ func (c *Config) finish() (errs []error) {
 		needs("PROXY_MASTER_PASSWORD_FILE", "PROXY_MASTER_USER")
 	}
 	if c.Verifier == VerifierMailhost && !c.Proxy {
-		needs("PROXY_VERIFY=MAILHOST", string(c.Protocol)+"_PROXY=1: nobody could log in here")
+		needs("PROXY_VERIFY=MAILHOST", string(c.protocol)+"_PROXY=1: nobody could log in here")
 	}
 	if c.Verifier == VerifierMailhost && c.MasterUser != "" {
 		errs = append(errs, fmt.Errorf("%s: PROXY_VERIFY=MAILHOST and PROXY_MASTER_USER exclude each other: "+
-			"the master user would be logged in with any password", c.raw["PROXY_VERIFY"].Source()))
+			"the master user would be logged in with any password", c.raw["PROXY_VERIFY"].source()))
 	}
 	if !c.utf8Set {
 		c.UTF8 = !c.Proxy
@@ -125,10 +125,10 @@ func (c *Config) PerConnection() error {
 	switch {
 	case c.MaxUnauthPerIP > 0 && c.ThrottleFile == "":
 		return fmt.Errorf("%s: MAXUNAUTHPERIP needs THROTTLE_FILE, where the front ends count together",
-			limit.Source())
+			limit.source())
 	case c.MaxUnauthPerIP > throttle.MaxConnections:
 		return fmt.Errorf("%s: MAXUNAUTHPERIP=%q: must be a number from 0 to %d, which is what fits into "+
-			"THROTTLE_FILE", limit.Source(), limit.Text, throttle.MaxConnections)
+			"THROTTLE_FILE", limit.source(), limit.Text, throttle.MaxConnections)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ var same = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmp.AllowUnexported(
 // defaults is what the manual page says counts when nothing is set.
 func defaults(p Protocol) Config {
 	return Config{
-		Protocol: p, LoginTimeout: time.Minute, MaxCommands: 100,
+		protocol: p, LoginTimeout: time.Minute, MaxCommands: 100,
 		MaxHeld: 200, FailDelay: 5 * time.Second, FailDelayMax: 30 * time.Second,
 		AuthSocket: authlib.DefaultSocket, AuthConnect: authlib.DefaultConnectTimeout,
 		AuthWrite: authlib.DefaultWriteTimeout, AuthRead: authlib.DefaultReadTimeout,

@@ -17,8 +17,8 @@ type Value struct {
 	Line int
 }
 
-// Source names the place for an administrator: "FILE:LINE" or "environment".
-func (v Value) Source() string {
+// source names the place for an administrator: "FILE:LINE" or "environment".
+func (v Value) source() string {
 	if v.File == "" {
 		return "environment"
 	}
@@ -62,8 +62,8 @@ func (r Raw) Texts() map[string]string {
 	return texts
 }
 
-// Environ returns the settings as an environment for another program, sorted by name.
-func (r Raw) Environ() []string {
+// environ returns the settings as an environment for another program, sorted by name.
+func (r Raw) environ() []string {
 	environ := make([]string, 0, len(r))
 	for name, value := range r {
 		environ = append(environ, name+"="+value.Text)

@@ -19,7 +19,7 @@ func TestEnvironment(t *testing.T) {
 		t.Error("B is set")
 	}
 	want := []string{"A=1", "EMPTY=", "EQ=a=b"}
-	if got := raw.Environ(); !slices.Equal(got, want) {
+	if got := raw.environ(); !slices.Equal(got, want) {
 		t.Errorf("Environ = %q, want %q", got, want)
 	}
 }
@@ -28,7 +28,7 @@ func TestSource(t *testing.T) {
 	for want, v := range map[string]Value{
 		"environment": {Text: "x"}, "/etc/x:7": {Text: "x", File: "/etc/x", Line: 7},
 	} {
-		if got := v.Source(); got != want {
+		if got := v.source(); got != want {
 			t.Errorf("%+v: %q, want %q", v, got, want)
 		}
 	}

@@ -36,9 +36,9 @@ func TestSamples(t *testing.T) {
 			s, ok := Find(name)
 			switch {
 			case !ok || s.Status != Used || s.For != "" && s.For != p:
-				t.Errorf("%s: %s is not a setting of %s", raw[name].Source(), name, p)
+				t.Errorf("%s: %s is not a setting of %s", raw[name].source(), name, p)
 			case slices.Contains(different, name) == (raw.Get(name) == s.Default):
-				t.Errorf("%s: %s=%q, the default is %q", raw[name].Source(), name, raw.Get(name), s.Default)
+				t.Errorf("%s: %s=%q, the default is %q", raw[name].source(), name, raw.Get(name), s.Default)
 			}
 		}
 		var text strings.Builder

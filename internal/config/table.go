@@ -27,10 +27,10 @@ type Setting struct {
 	// Default is what counts when the setting is not set, as it would be written; empty = nothing, or see the
 	// manual page.
 	Default string
-	// Unit is of numbers: "s", "KiB".
-	Unit string
-	// Values are what a Choice may be.
-	Values []string
+	// unit is of numbers: "s", "KiB".
+	unit string
+	// values are what a Choice may be.
+	values []string
 	// For is the front end that reads it; empty = both.
 	For    Protocol
 	Status Status
@@ -200,7 +200,7 @@ func places() []Setting {
 			func(c *Config) *string { return &c.RelaySocket }).even(),
 		users("RELAY_USER", "mailproxy", func(c *Config) *[]string { return &c.RelaydUsers }),
 		text("AUTH_MKHOMEDIR_SKEL", "", func(c *Config) *string { return &c.Skeleton }),
-		{Name: "LOCAL_ULIMIT_V", Kind: Number, Default: "unlimited", Unit: "KiB", set: setAddressSpace},
+		{Name: "LOCAL_ULIMIT_V", Kind: Number, Default: "unlimited", unit: "KiB", set: setAddressSpace},
 		octal("IMAP_UMASK", func(c *Config) *int { return &c.Umask }).only(IMAP),
 		octal("POP3_UMASK", func(c *Config) *int { return &c.Umask }).only(POP3),
 	}

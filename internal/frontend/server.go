@@ -56,7 +56,7 @@ type Options struct {
 	// Health gives out the places among the logins at mailhosts, see mailhost.Dialer. All servers of a process
 	// have the same one; nil = there is always a place.
 	Health *mailhost.Health
-	// System is the world around; nil = RealSystem.
+	// System is the world around; nil = realSystem.
 	System *System
 }
 
@@ -96,7 +96,7 @@ func New(o Options) (*Server, error) {
 		o.TLS = FileTLS{Settings: o.Config.TLS}
 	}
 	if o.System == nil {
-		o.System = RealSystem()
+		o.System = realSystem()
 	}
 	if o.Reports == nil && o.Relayd != nil {
 		o.Reports = o.Relayd
@@ -104,7 +104,7 @@ func New(o Options) (*Server, error) {
 	system := o.System
 	mailhosts := &mailhost.Dialer{
 		Config: o.Config, Port: o.Protocol.Port, TLSPort: o.Protocol.TLSPort, Health: o.Health,
-		Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) { return system.Resolve(ctx, host) },
+		Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) { return system.resolve(ctx, host) },
 		Dial:   func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) { return system.Dial(ctx, addr) },
 	}
 	service := &login.Service{

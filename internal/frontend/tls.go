@@ -21,15 +21,15 @@ type TLS interface {
 	// does.
 	Check(o tlsconf.Options) error
 	// Handshake makes the handshake on conn, at most until the deadline of ctx. An error that is a
-	// *SetupError is about the installation, any other about the client.
+	// *setupError is about the installation, any other about the client.
 	Handshake(ctx context.Context, conn net.Conn, o tlsconf.Options) (*tlsconf.Conn, error)
 }
 
-// SetupError says that no handshake can be made with any client.
-type SetupError struct{ error }
+// setupError says that no handshake can be made with any client.
+type setupError struct{ error }
 
 // Unwrap returns the cause.
-func (e *SetupError) Unwrap() error { return e.error }
+func (e *setupError) Unwrap() error { return e.error }
 
 // FileTLS reads the files of TLS_CERTFILE and the others for each connection, or by way of a memory.
 type FileTLS struct {
@@ -48,7 +48,7 @@ func (f FileTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Options
 	o.TLS, o.Memory = f.Settings, f.Memory
 	server, err := tlsconf.NewServer(o)
 	if err != nil {
-		return nil, &SetupError{err}
+		return nil, &setupError{err}
 	}
 	return server.Handshake(ctx, conn)
 }
@@ -137,7 +137,7 @@ func isOurs(err error) bool {
 	if certificate, ok := errors.AsType[*tlsconf.CertificateError](err); ok {
 		return !certificate.Again
 	}
-	_, ok := errors.AsType[*SetupError](err)
+	_, ok := errors.AsType[*setupError](err)
 	return ok
 }
 

@@ -74,11 +74,11 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 		Mailhosts: logintest.NewMailhosts(t), auth: logintest.NewAuth(), client: client, log: &testlog.Log{},
 	}
 	protocol.Login = w.LogIn
-	system := RealSystem()
+	system := realSystem()
 	// What is slept counts from when the credentials came, microseconds ago.
 	system.Sleep = func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d.Round(time.Second)) }
 	system.Hostname = func() (string, error) { return "Proxy.example.com", nil }
-	system.Resolve, system.Dial = w.Resolve, w.Dial
+	system.resolve, system.Dial = w.Resolve, w.Dial
 	peer := launch.Peer{
 		RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port,
 		TLS: facts.Take(c.Texts()),

@@ -21,8 +21,8 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// ErrNoHeader reports that the connection does not begin with a PROXY header.
-var ErrNoHeader = errors.New("the connection does not begin with a PROXY protocol header")
+// errNoHeader reports that the connection does not begin with a PROXY header.
+var errNoHeader = errors.New("the connection does not begin with a PROXY protocol header")
 
 // ErrNothing reports that the connection ended before its first byte: a look whether somebody listens, or a
 // client behind a balancer that sends no header and that gave up waiting for the greeting.
@@ -54,7 +54,7 @@ type reader interface {
 	ReadFull(p []byte) error
 }
 
-// Read takes a PROXY header off r. It returns ErrNoHeader when something else begins there, and ErrNothing
+// Read takes a PROXY header off r. It returns errNoHeader when something else begins there, and ErrNothing
 // when nothing does; the bytes looked at are then lost, so the connection has to be closed. The caller sets
 // the deadline.
 func Read(r reader) (*Header, error) {
@@ -98,7 +98,7 @@ func readRaw(r reader) ([]byte, error) {
 		return nil, noHeader(err)
 	}
 	if buf[0] != proxyproto.SIGV1[0] && buf[0] != proxyproto.SIGV2[0] {
-		return nil, ErrNoHeader
+		return nil, errNoHeader
 	}
 	// The shortest version 1 header, "PROXY UNKNOWN" CRLF, is longer than the signature of version 2.
 	if err := r.ReadFull(buf[1:]); err != nil {
@@ -131,12 +131,12 @@ func readRaw(r reader) ([]byte, error) {
 		}
 		return buf, nil
 	}
-	return nil, ErrNoHeader
+	return nil, errNoHeader
 }
 
 func noHeader(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return ErrNoHeader
+		return errNoHeader
 	}
 	return fmt.Errorf("read PROXY header: %w", err)
 }

@@ -82,11 +82,11 @@ func TestReadRefuses(t *testing.T) {
 		want error // nil = any
 	}{
 		"nothing":             {"", ErrNothing},
-		"a client":            {"a LOGIN joe pw\r\n", ErrNoHeader},
-		"begins like v1":      {"PROXYX TCP4 a b\r\n", ErrNoHeader},
-		"begins like v2":      {"\r\n\r\n\x00\r\nQUITX\r\n", ErrNoHeader},
-		"v1 cut short":        {"PROXY TCP4 192.0.2.7", ErrNoHeader},
-		"v2 cut short":        {v2(1, 0x11, v4...)[:20], ErrNoHeader},
+		"a client":            {"a LOGIN joe pw\r\n", errNoHeader},
+		"begins like v1":      {"PROXYX TCP4 a b\r\n", errNoHeader},
+		"begins like v2":      {"\r\n\r\n\x00\r\nQUITX\r\n", errNoHeader},
+		"v1 cut short":        {"PROXY TCP4 192.0.2.7", errNoHeader},
+		"v2 cut short":        {v2(1, 0x11, v4...)[:20], errNoHeader},
 		"v1 too long":         {"PROXY UNKNOWN " + strings.Repeat("x", 200) + "\r\n", nil},
 		"v1 address":          {"PROXY TCP4 example 192.0.2.1 4711 143\r\n", nil},
 		"v1 port":             {"PROXY TCP4 192.0.2.7 192.0.2.1 65536 143\r\n", nil},

@@ -18,16 +18,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// None is the id that no user and no group has.
-const None = ^uint32(0)
+// none is the id that no user and no group has.
+const none = ^uint32(0)
 
 var (
 	// ErrRoot says that a uid or gid is 0.
 	ErrRoot = errors.New("the account belongs to root")
-	// ErrNone says that a uid or gid is 4294967295.
-	ErrNone = errors.New("uid or gid 4294967295 is nobody's")
-	// ErrNotBecome says that a process is not who it was to become.
-	ErrNotBecome = errors.New("the change of user had no full effect")
+	// errNone says that a uid or gid is 4294967295.
+	errNone = errors.New("uid or gid 4294967295 is nobody's")
+	// errNotBecome says that a process is not who it was to become.
+	errNotBecome = errors.New("the change of user had no full effect")
 )
 
 // Check says whether a process may become the user. Its supplementary groups may include 0, where an
@@ -36,8 +36,8 @@ func Check(uid, gid uint32, groups []uint32) error {
 	switch {
 	case uid == 0 || gid == 0:
 		return ErrRoot
-	case uid == None || gid == None || slices.Contains(groups, None):
-		return ErrNone
+	case uid == none || gid == none || slices.Contains(groups, none):
+		return errNone
 	}
 	return nil
 }
@@ -117,11 +117,11 @@ func compare(uids, gids, now []int, uid, gid uint32, groups []uint32) error {
 	}{"uid": {uids, uid}, "gid": {gids, gid}} {
 		for _, id := range ids.are {
 			if id != int(ids.want) {
-				return fmt.Errorf("%w: %s %d is still %d", ErrNotBecome, what, ids.want, id)
+				return fmt.Errorf("%w: %s %d is still %d", errNotBecome, what, ids.want, id)
 			}
 		}
 		if len(ids.are) == 0 {
-			return fmt.Errorf("%w: no %s", ErrNotBecome, what)
+			return fmt.Errorf("%w: no %s", errNotBecome, what)
 		}
 	}
 	want := make([]int, len(groups))
@@ -129,7 +129,7 @@ func compare(uids, gids, now []int, uid, gid uint32, groups []uint32) error {
 		want[i] = int(g)
 	}
 	if !slices.Equal(set(now), set(want)) {
-		return fmt.Errorf("%w: groups are %v instead of %v", ErrNotBecome, now, want)
+		return fmt.Errorf("%w: groups are %v instead of %v", errNotBecome, now, want)
 	}
 	return nil
 }

@@ -20,13 +20,13 @@ func TestCheck(t *testing.T) {
 		want     error
 	}{
 		{1, 1, nil, nil},
-		{None - 1, None - 1, []uint32{0, 5}, nil},
+		{none - 1, none - 1, []uint32{0, 5}, nil},
 		{0, 1, nil, ErrRoot},
 		{1, 0, nil, ErrRoot},
-		{0, None, nil, ErrRoot},
-		{None, 1, nil, ErrNone},
-		{1, None, nil, ErrNone},
-		{1, 1, []uint32{1, None}, ErrNone},
+		{0, none, nil, ErrRoot},
+		{none, 1, nil, errNone},
+		{1, none, nil, errNone},
+		{1, 1, []uint32{1, none}, errNone},
 	} {
 		if err := Check(test.uid, test.gid, test.groups); !errors.Is(err, test.want) ||
 			(err == nil) != (test.want == nil) {
@@ -54,9 +54,9 @@ func TestVerify(t *testing.T) {
 		}
 		for _, err := range []error{
 			verify(uid+1, gid, groups), verify(uid, gid+1, groups), verify(uid, gid,
-				append(groups, 4321)), verify(None, gid, groups),
+				append(groups, 4321)), verify(none, gid, groups),
 		} {
-			if !errors.Is(err, ErrNotBecome) {
+			if !errors.Is(err, errNotBecome) {
 				t.Errorf("%s: another identity: %v", name, err)
 			}
 		}
@@ -73,7 +73,7 @@ func TestCompare(t *testing.T) {
 		"a group short": compare(good, good, nil, 7, 7, []uint32{7}),
 		"nothing":       compare(nil, nil, nil, 7, 7, nil),
 	} {
-		if !errors.Is(err, ErrNotBecome) {
+		if !errors.Is(err, errNotBecome) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -94,7 +94,7 @@ func TestVerifyProcess(t *testing.T) {
 	if err := VerifyProcess(command.Process.Pid, 1234, 4321, []uint32{99, 4321}); err != nil {
 		t.Error(err)
 	}
-	if err := VerifyProcess(command.Process.Pid, 1234, 4321, []uint32{4321}); !errors.Is(err, ErrNotBecome) {
+	if err := VerifyProcess(command.Process.Pid, 1234, 4321, []uint32{4321}); !errors.Is(err, errNotBecome) {
 		t.Errorf("a group too many: %v", err)
 	}
 }
@@ -144,7 +144,7 @@ func TestBecome(t *testing.T) {
 		t.Errorf("%d threads, which proves nothing", threads)
 	}
 	for _, err := range []error{
-		Become(None, 4321, nil), Become(1234, None, nil), Become(0, 1, nil), Become(1, 1, []uint32{None}),
+		Become(none, 4321, nil), Become(1234, none, nil), Become(0, 1, nil), Become(1, 1, []uint32{none}),
 	} {
 		if err == nil {
 			t.Error("no error")

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Every is how often a limit may write to the log.
-const Every = time.Minute
+// every is how often a limit may write to the log.
+const every = time.Minute
 
 // Refusals has the log told of refusals at a limit: of the first at once, of those after it once a minute,
 // until a minute has none.
@@ -42,7 +42,7 @@ func (r *Refusals) flush() {
 	}
 	r.tell(r.n, r.last)
 	r.n, r.last = 0, ""
-	time.AfterFunc(Every, func() {
+	time.AfterFunc(every, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.flush()

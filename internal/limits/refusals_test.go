@@ -28,18 +28,18 @@ func TestRefusals(t *testing.T) {
 			r.Refused("b")
 		}
 		expect(1)
-		time.Sleep(Every - time.Second)
+		time.Sleep(every - time.Second)
 		r.Refused("c")
 		expect(1)
 		time.Sleep(time.Second)
 		expect(1, 501)
-		time.Sleep(10 * Every)
+		time.Sleep(10 * every)
 		expect(1, 501)
 		if last != "c" {
 			t.Errorf("the last was %q", last)
 		}
 		r.Refused("d")
 		expect(1, 501, 1)
-		time.Sleep(2 * Every) // nothing is left running
+		time.Sleep(2 * every) // nothing is left running
 	})
 }

@@ -18,5 +18,5 @@ func (Process) Exec(conn launch.Conn, l *Server) error { return Exec(conn, l) }
 
 // Start is Start of this package.
 func (p Process) Start(stdio syscall.Conn, l *Server) (*os.Process, error) {
-	return Start(stdio, p.Stderr, l)
+	return start(stdio, p.Stderr, l)
 }

@@ -98,7 +98,7 @@ func startProgram(args []string) int {
 		return 2
 	}
 	before := ignoredSignals()
-	process, err := Start(l.Conn.(syscall.Conn), os.Stderr, server(args))
+	process, err := start(l.Conn.(syscall.Conn), os.Stderr, server(args))
 	if err != nil {
 		l.Log.Errf("%v", err)
 		return 3

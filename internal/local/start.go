@@ -11,12 +11,12 @@ import (
 	"mailproxy/internal/launch"
 )
 
-// Start is Exec in a child process, with stdio as its standard input and output: for a process that has to
+// start is Exec in a child process, with stdio as its standard input and output: for a process that has to
 // stay, because it does the session's TLS. stdio is the caller's to close. The child's working directory
 // and rights are as with Exec: a child whose change of user fails does not exec, which is the error here;
 // and StartProcess returns only after the exec, so that what /proc says of the child then is what the
 // program runs as. A child that is somebody else is killed. (A set-user-ID program is one.)
-func Start(stdio, stderr syscall.Conn, l *Server) (*os.Process, error) {
+func start(stdio, stderr syscall.Conn, l *Server) (*os.Process, error) {
 	id, err := l.prepare()
 	if err != nil {
 		return nil, err

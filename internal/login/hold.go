@@ -25,7 +25,7 @@ const (
 func (s *Session) hold(ctx context.Context, c *Credentials, who admitted) (admitted, error) {
 	address := who.account.Address
 	stillHeld := &DeniedError{Code: s.service.Protocol.Codes.InUse}
-	if who.options.Verifier == config.VerifierMailhost || c.Token != "" {
+	if who.options.Verifier == config.VerifierMailhost || c.token != "" {
 		// It does not wait for what the auth module remembers from before the release either.
 		if held, err := s.isHeld(ctx); err == nil && !held {
 			return s.readmit(ctx, c, address)
@@ -72,7 +72,7 @@ func (s *Session) readmit(ctx context.Context, c *Credentials, address string) (
 }
 
 // wait waits until the account under way is no longer held, and says whether that was before end. The error
-// is ErrGone or ErrEnd.
+// is errGone or ErrEnd.
 func (s *Session) wait(ctx context.Context, end time.Time) (released bool, err error) {
 	logged := false
 	for {
@@ -85,7 +85,7 @@ func (s *Session) wait(ctx context.Context, end time.Time) (released bool, err e
 		case ctx.Err() != nil:
 			return false, ErrEnd
 		case s.Gone != nil && s.Gone():
-			return false, ErrGone
+			return false, errGone
 		}
 		held, err := s.isHeld(ctx)
 		switch {

@@ -80,7 +80,7 @@ func TestHold(t *testing.T) {
 			nil, &DeniedError{Code: "CONTACTADMIN"}, []string{ask, look, ask}, "", time.Second,
 			[]string{held, "INFO: LOGIN DISABLED, user=bob, " + from + ", protocol=IMAP, option=disableimap"}},
 		{"the client hangs up", nil, "", release(2, func(w *world) { w.Gone = func() bool { return true } }), nil,
-			ErrGone, []string{ask, look}, "", 2 * time.Second, []string{held}},
+			errGone, []string{ask, look}, "", 2 * time.Second, []string{held}},
 		{"a wrong password", nil, "", nil, password("bob", "x"), ErrRefused,
 			[]string{"login imap bob x  ::ffff:192.0.2.7", look}, "", 0,
 			[]string{"INFO: LOGIN FAILED, user=bob, " + from}},
@@ -98,7 +98,7 @@ func TestHold(t *testing.T) {
 			[]string{"login imap bob x  ::ffff:192.0.2.7", look, look}, "", 0,
 			[]string{still("the login is not verified here, so it does not wait")}},
 		{"a token", nil, "", nil,
-			&Credentials{Mechanism: "OAUTHBEARER", SASL: true, User: "bob", Token: "x"}, inUse,
+			&Credentials{Mechanism: "OAUTHBEARER", sasl: true, User: "bob", token: "x"}, inUse,
 			[]string{look, look}, "", 0, []string{still("the login is not verified here, so it does not wait")}},
 		{"not held", nil, "mailhost=old,hold=0", nil, nil, nil, []string{ask}, "127.0.0.2:143", 0, nil},
 		{"too long", nil, "mailhost=old,hold=51", nil, nil, ErrTemporary, []string{ask}, "", 0, []string{
@@ -138,7 +138,7 @@ func TestHold(t *testing.T) {
 func TestHoldRemembered(t *testing.T) {
 	for name, c := range map[string]*Credentials{
 		"the mailhost verifies": password("bob", "x"),
-		"a token":               {Mechanism: "OAUTHBEARER", SASL: true, User: "bob", Token: "x"},
+		"a token":               {Mechanism: "OAUTHBEARER", sasl: true, User: "bob", token: "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := holdWorld(t, nil)

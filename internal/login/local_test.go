@@ -17,7 +17,7 @@ import (
 // An account that is here is logged in to at PROXY_LOCAL, as itself, where the program has such an address.
 func TestReachLocal(t *testing.T) {
 	const here = "127.0.0.5:1143"
-	external := &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob"}
+	external := &Credentials{Mechanism: "EXTERNAL", sasl: true, external: true, User: "bob"}
 	inUse := Answer{Code: "INUSE", Text: "a1 NO"}
 	full := logintest.Says(&RejectedError{Step: mailhost.StepLogin, Answer: inUse})
 	for _, test := range []struct {

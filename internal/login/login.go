@@ -13,7 +13,7 @@ import (
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its
 // mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary, a *DeniedError,
-// ErrGone or ErrEnd, by then logged and, but for the last two, delayed to a multiple of Config.FailDelay
+// errGone or ErrEnd, by then logged and, but for the last two, delayed to a multiple of Config.FailDelay
 // after the call. The delay does not end when the client hangs up: who guesses passwords would otherwise have
 // the next connection at once.
 func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
@@ -23,7 +23,7 @@ func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outco
 		s.reportLogin(err)
 	}
 	switch {
-	case errors.Is(err, ErrGone):
+	case errors.Is(err, errGone):
 		return nil, err
 	case err != nil:
 		return nil, s.Refuse(ctx, err)
@@ -159,7 +159,7 @@ func (s *Session) place(
 		return nil, err
 	}
 	m, err := s.reach(ctx, hosts, c, account, o, tag)
-	if err == nil && m == nil && c.Token != "" {
+	if err == nil && m == nil && c.token != "" {
 		return nil, s.tokenHere(c, account)
 	}
 	if err == nil && m == nil && s.service.Local.IsValid() && o.Verifier != config.VerifierMailhost {

@@ -21,8 +21,8 @@ var (
 	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again
 	// later.
 	ErrTemporary = errors.New("temporary failure")
-	// ErrGone: the client has closed the connection while its login was held.
-	ErrGone = errors.New("client has gone")
+	// errGone: the client has closed the connection while its login was held.
+	errGone = errors.New("client has gone")
 	// ErrEnd: the session's time is over or the program was told to stop.
 	ErrEnd = errors.New("session ends")
 )
@@ -33,7 +33,7 @@ var (
 type DeniedError struct {
 	// Code is the protocol's response code; empty = none.
 	Code string
-	// Alert is what the client is to show its user, on one line; mostly empty.
+	// alert is what the client is to show its user, on one line; mostly empty.
 	Alert string
 	// Challenge is a mailhost's, in base64, which the client is to see before the refusal: why its token is
 	// refused (RFC 7628 section 3.2.2). Mostly empty.

@@ -88,8 +88,8 @@ func (s *Session) template(
 		Log:     s.Log,
 	}
 	m.Name, m.Mode = account.Address, o.TLS
-	if c.Token != "" { // whose name the token holds
-		m.User, m.Mechanism, m.Token = account.Address, c.Mechanism, c.Token
+	if c.token != "" { // whose name the token holds
+		m.User, m.Mechanism, m.Token = account.Address, c.Mechanism, c.token
 		return m, nil
 	}
 	m.User, m.Password = account.Address, account.ClearPassword
@@ -197,14 +197,14 @@ func (s *Session) judge(ctx context.Context, m *mailhost.Conn, err error) error 
 		}
 	}
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
-		verdict := s.service.Protocol.Codes.Judge(rejected.Answer, by(m))
+		verdict := s.service.Protocol.Codes.judge(rejected.Answer, by(m))
 		s.logRejected(m, rejected, verdict)
 		switch {
 		case verdict.Failed:
 			return ErrRefused
 		case verdict.Next:
 			return temporary(err)
-		case verdict.Alert:
+		case verdict.alert:
 			return &DeniedError{Code: verdict.Code, Alert: text.Visible(text.Shorten(m.Redact(rejected.Answer.Human)))}
 		}
 		return &DeniedError{Code: verdict.Code}

@@ -193,7 +193,7 @@ func TestReachNoPassword(t *testing.T) {
 	} {
 		w := newWorld(t, imap, append(test.settings, "IMAP_PROXY=1")...)
 		w.auth.Add("bob", "mailhost=127.0.1.1").ClearPassword = test.password
-		_, err := w.Login(t.Context(), &Credentials{Mechanism: "EXTERNAL", SASL: true, External: true, User: "bob"},
+		_, err := w.Login(t.Context(), &Credentials{Mechanism: "EXTERNAL", sasl: true, external: true, User: "bob"},
 			"a1")
 		if !sameError(err, test.want) || len(w.Dialed) != 0 {
 			t.Errorf("%v: %v, dialed %v", test.settings, err, w.Dialed)

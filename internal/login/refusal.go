@@ -61,8 +61,8 @@ type Verdict struct {
 	Failed bool
 	// Code is the response code that the client is told.
 	Code string
-	// Alert says that the client is shown the mailhost's words as well, as an alert.
-	Alert bool
+	// alert says that the client is shown the mailhost's words as well, as an alert.
+	alert bool
 	// Next says that another mailhost of the account is worth a try.
 	Next  bool
 	Level Level
@@ -138,7 +138,7 @@ func table() []rule {
 		{No, []string{"UNAVAILABLE", "SYS/TEMP"}, nil, unavailable,
 			Verdict{Next: true, Why: "the mailhost has trouble of its own"}},
 		{No, []string{"ALERT"}, nil, unavailable,
-			Verdict{Alert: true, Why: "the mailhost refuses with a message for the user"}},
+			Verdict{alert: true, Why: "the mailhost refuses with a message for the user"}},
 		{No, []string{"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "NOPERM", "AUTH", ""}, byMaster,
 			unavailable, Verdict{
 				Level: Err,
@@ -154,9 +154,9 @@ func table() []rule {
 	}
 }
 
-// Judge looks an answer up. by says how the login was made.
-func (c Codes) Judge(a Answer, by By) Verdict {
-	code := c.Normal(a.Code)
+// judge looks an answer up. by says how the login was made.
+func (c Codes) judge(a Answer, by By) Verdict {
+	code := c.normal(a.Code)
 	for _, r := range table() {
 		if r.kind != a.Kind || r.by != nil && !slices.Contains(r.by, by) ||
 			r.codes != nil && !slices.Contains(r.codes, code) {
@@ -178,9 +178,9 @@ func (c Codes) Judge(a Answer, by By) Verdict {
 	return Verdict{Code: c.Unavailable} // not reached: the last rules take every code
 }
 
-// Normal returns a response code in upper case and without its arguments. Of a hierarchical code
+// normal returns a response code in upper case and without its arguments. Of a hierarchical code
 // (SYS/TEMP/DISK) it is the part that everybody knows.
-func (c Codes) Normal(code string) string {
+func (c Codes) normal(code string) string {
 	code, _, _ = strings.Cut(strings.ToUpper(code), " ")
 	if !c.hierarchical {
 		return code

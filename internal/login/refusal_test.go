@@ -44,8 +44,8 @@ func TestJudge(t *testing.T) {
 		{imap, Answer{Code: "REFERRAL imap://ann@elsewhere/"}, ByAccount,
 			Verdict{Code: "CONTACTADMIN", Why: account}},
 		{imap, Answer{Code: "X-UNHEARD-OF"}, ByAccount, Verdict{Code: "CONTACTADMIN", Why: account}},
-		{imap, Answer{Code: "ALERT"}, ByAccount, Verdict{Code: "UNAVAILABLE", Alert: true, Why: alert}},
-		{imap, Answer{Code: "ALERT"}, ByMaster, Verdict{Code: "UNAVAILABLE", Alert: true, Why: alert}},
+		{imap, Answer{Code: "ALERT"}, ByAccount, Verdict{Code: "UNAVAILABLE", alert: true, Why: alert}},
+		{imap, Answer{Code: "ALERT"}, ByMaster, Verdict{Code: "UNAVAILABLE", alert: true, Why: alert}},
 		{imap, Answer{}, ByMaster, Verdict{Code: "UNAVAILABLE", Level: Err, Why: rights}},
 		{imap, Answer{Code: "AUTHENTICATIONFAILED"}, ByMaster,
 			Verdict{Code: "UNAVAILABLE", Level: Err, Why: rights}},
@@ -75,7 +75,7 @@ func TestJudge(t *testing.T) {
 			Verdict{Failed: true, Code: "AUTHENTICATIONFAILED", Level: Info, Why: wrong}},
 		{imap, Answer{Kind: Nonsense}, ByClient, Verdict{Code: "UNAVAILABLE", Next: true}},
 		{imap, Answer{Code: "UNAVAILABLE"}, ByClient, Verdict{Code: "UNAVAILABLE", Next: true, Why: trouble}},
-		{imap, Answer{Code: "ALERT"}, ByClient, Verdict{Code: "UNAVAILABLE", Alert: true, Why: alert}},
+		{imap, Answer{Code: "ALERT"}, ByClient, Verdict{Code: "UNAVAILABLE", alert: true, Why: alert}},
 		{imap, Answer{Code: "EXPIRED"}, ByClient, Verdict{Code: "EXPIRED", Why: account}},
 		{imap, Answer{Code: "AUTHORIZATIONFAILED"}, ByClient,
 			Verdict{Code: "AUTHORIZATIONFAILED", Why: account}},
@@ -86,7 +86,7 @@ func TestJudge(t *testing.T) {
 		{pop3, Answer{Code: "SYS/PERM"}, ByClient, Verdict{Code: "SYS/PERM", Why: account}},
 		{pop3, Answer{Code: "IN-USE"}, ByClient, Verdict{Code: "IN-USE", Why: later}},
 	} {
-		if got := c.codes.Judge(c.answer, c.by); got != c.want {
+		if got := c.codes.judge(c.answer, c.by); got != c.want {
 			t.Errorf("%+v, by %v:\ngot  %+v\nwant %+v", c.answer, c.by, got, c.want)
 		}
 	}

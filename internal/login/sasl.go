@@ -31,10 +31,10 @@ func (s *Session) Exchange(
 	// What a mechanism has against the client's words is told by Login, as after a wrong password: counted,
 	// logged and delayed, so that guessing is no cheaper this way.
 	return &Credentials{
-		Mechanism: c.Mechanism, SASL: true, Type: c.Type, TooLong: errors.Is(c.Err, sasl.ErrTooLong),
+		Mechanism: c.Mechanism, sasl: true, Type: c.Type, TooLong: errors.Is(c.Err, sasl.ErrTooLong),
 		User: c.User, Password: c.Password,
-		Challenge: c.Challenge, Response: c.Response, External: c.External, Token: c.Token,
-		Account: c.Account, Err: c.Err,
+		challenge: c.Challenge, response: c.Response, external: c.External, token: c.Token,
+		account: c.Account, Err: c.Err,
 	}, nil
 }
 

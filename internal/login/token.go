@@ -54,7 +54,7 @@ func (c Codes) refusesToken(a Answer) bool {
 	if a.Kind != No {
 		return false
 	}
-	switch c.Normal(a.Code) {
+	switch c.normal(a.Code) {
 	case "", "AUTH", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED":
 		return true
 	}

@@ -62,7 +62,7 @@ func TestToken(t *testing.T) {
 			}
 			for range 3 {
 				o, err := w.Login(t.Context(), &Credentials{
-					Mechanism: "OAUTHBEARER", SASL: true, User: c.user, Token: token, Err: c.reason}, "a")
+					Mechanism: "OAUTHBEARER", sasl: true, User: c.user, token: token, Err: c.reason}, "a")
 				denied, _ := errors.AsType[*DeniedError](err)
 				switch {
 				case c.code == "" && !c.temporary:

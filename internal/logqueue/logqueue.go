@@ -14,10 +14,10 @@ const (
 	Lines = 8192
 	// CloseTime is for the reader of the log to take what is queued at the end.
 	CloseTime = time.Second
-	// Gather is for how long after a write the next lines are gathered, to be written at once: under load a
+	// gather is for how long after a write the next lines are gathered, to be written at once: under load a
 	// write for each line, and waking whoever reads it, is a tenth of a login's work. The first line after a
 	// pause is not delayed.
-	Gather = 10 * time.Millisecond
+	gather = 10 * time.Millisecond
 	// atOnce is how many lines are handed to be written at once at most.
 	atOnce = 64
 	// whole is how many bytes a pipe takes without those of another process between them (PIPE_BUF).
@@ -73,7 +73,7 @@ func (q *Queue[T]) run() {
 	for {
 		select {
 		case first := <-q.lines:
-			if wait := Gather - time.Since(written); wait > 0 {
+			if wait := gather - time.Since(written); wait > 0 {
 				select {
 				case <-time.After(wait):
 				case <-q.stop:

@@ -53,10 +53,10 @@ func (l *Attempt) Failed(err error) {
 	l.leave()
 }
 
-// Abandoned says that the login ended without telling anything about the mailhost: the program is told to
+// abandoned says that the login ended without telling anything about the mailhost: the program is told to
 // stop, or has no descriptors left. A login that was to try a mailhost that is down leaves that to the next
 // one.
-func (l *Attempt) Abandoned() {
+func (l *Attempt) abandoned() {
 	if l == nil {
 		return
 	}

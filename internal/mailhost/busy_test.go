@@ -76,7 +76,7 @@ func TestOneLoginTriesAMailhost(t *testing.T) {
 		if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
 			t.Fatalf("beside the one that tries: %v", err)
 		}
-		trial.Abandoned()
+		trial.abandoned()
 		enter(t, h, here).Failed(errRefused)
 		if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
 			t.Fatalf("after the trial has failed: %v", err)

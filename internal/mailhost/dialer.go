@@ -43,7 +43,7 @@ func (d *Dialer) LogIn(ctx context.Context, m *Conn, addr netip.AddrPort, login 
 	if err != nil {
 		return &StepError{StepConnect, err}
 	}
-	end := attempt.Abandoned // after a panic
+	end := attempt.abandoned // after a panic
 	defer func() { end() }()
 	err = d.logIn(ctx, m, addr, login)
 	switch d.judge(ctx, m, err, attempt.took()) {

@@ -94,7 +94,7 @@ func NewHealth(logins int, retry time.Duration, now func() time.Time, events Eve
 }
 
 // Enter waits for a place among the logins at addr, which is one of host's. The caller calls Answered, Failed
-// or Abandoned on the result exactly once. Errors: ErrDown, ErrBusy, or the cause of ctx's end where that is
+// or abandoned on the result exactly once. Errors: ErrDown, ErrBusy, or the cause of ctx's end where that is
 // no time limit.
 func (h *Health) Enter(ctx context.Context, host string, addr netip.AddrPort) (*Attempt, error) {
 	if h == nil {

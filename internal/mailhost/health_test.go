@@ -147,7 +147,7 @@ func TestHealthGivesUpWaiting(t *testing.T) {
 		if !errors.Is(err, ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("waited too long: %v", err)
 		}
-		first.Abandoned()
+		first.abandoned()
 		enter(t, h, here).Answered()
 		if states := h.States(); len(states) != 0 {
 			t.Errorf("states %v", states)
@@ -188,7 +188,7 @@ func TestNoHealth(t *testing.T) {
 	}
 	l.Failed(errRefused)
 	l.Answered()
-	l.Abandoned()
+	l.abandoned()
 	if states := h.States(); states != nil {
 		t.Errorf("states %v", states)
 	}

@@ -92,9 +92,9 @@ func NewLog(w io.Writer) *Log {
 	})
 }
 
-// NewJournalLog returns a log for standard error that systemd's journal reads: the level as "<6>", no prefix
+// newJournalLog returns a log for standard error that systemd's journal reads: the level as "<6>", no prefix
 // besides.
-func NewJournalLog(w io.Writer) *Log {
+func newJournalLog(w io.Writer) *Log {
 	return newWriterLog(w, func(b []byte, line entry) []byte {
 		return fmt.Appendf(b, "<%d>%s\n", line.level, line.text)
 	})

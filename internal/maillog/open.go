@@ -21,7 +21,7 @@ func Open(file *os.File, name, journalStream string) *Log {
 	if info, err := file.Stat(); err == nil {
 		st, ok := info.Sys().(*syscall.Stat_t)
 		if ok && journalStream == fmt.Sprintf("%d:%d", st.Dev, st.Ino) {
-			return NewJournalLog(file)
+			return newJournalLog(file)
 		}
 	}
 	return NewLog(file)

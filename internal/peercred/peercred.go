@@ -27,7 +27,7 @@ type Set struct {
 	names      string
 }
 
-// Names splits a list of users and @groups, separated by commas or blanks.
+// names splits a list of users and @groups, separated by commas or blanks.
 func Names(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
 }
@@ -98,8 +98,8 @@ func number(text string) (uint32, error) {
 // Refused is the error of somebody who may not be at the other end.
 type Refused struct {
 	PID      int32
-	UID, GID uint32
-	Names    string // who may
+	UID, gid uint32
+	names    string // who may
 }
 
 func (r *Refused) Error() string {
@@ -108,7 +108,7 @@ func (r *Refused) Error() string {
 		name = " (" + u.Username + ")"
 	}
 	return fmt.Sprintf("user %d%s, group %d, process %d is not one of those who may be there: %s",
-		r.UID, name, r.GID, r.PID, r.Names)
+		r.UID, name, r.gid, r.PID, r.names)
 }
 
 // Check returns nil when the process at the other end of a connected unix socket belongs to the set, by its
@@ -142,7 +142,7 @@ func (s *Set) CheckDescriptor(fd int) error {
 			}
 		}
 	}
-	return &Refused{PID: cred.Pid, UID: cred.Uid, GID: cred.Gid, Names: s.names}
+	return &Refused{PID: cred.Pid, UID: cred.Uid, gid: cred.Gid, names: s.names}
 }
 
 // peerGroups returns the supplementary groups of the process at the other end. Most have a few; the kernel
@@ -178,6 +178,6 @@ func Listener(conn syscall.Conn, names ...string) error {
 			return nil
 		}
 	}
-	refused.Names = strings.Join(append([]string{"root"}, names...), ", ")
+	refused.names = strings.Join(append([]string{"root"}, names...), ", ")
 	return refused
 }

@@ -40,22 +40,22 @@ func Visible(s string) string {
 
 func hidden(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
 
-// MaxField bounds a value in a log line, in bytes before it is escaped.
-const MaxField = 300
+// maxField bounds a value in a log line, in bytes before it is escaped.
+const maxField = 300
 
 // Field makes a value safe inside a line of "name=value, name=value": it is Visible, its commas are written
-// as \054, and it is cut at MaxField bytes. With its commas left in, a user name such as "x, ip=[192.0.2.1]"
+// as \054, and it is cut at maxField bytes. With its commas left in, a user name such as "x, ip=[192.0.2.1]"
 // would have fail2ban ban an address of the client's choice.
 func Field(value string) string {
 	return strings.ReplaceAll(Visible(Shorten(value)), ",", `\054`)
 }
 
-// Shorten cuts s at MaxField bytes, not within a character, and marks the cut by "...".
+// Shorten cuts s at maxField bytes, not within a character, and marks the cut by "...".
 func Shorten(s string) string {
-	if len(s) <= MaxField {
+	if len(s) <= maxField {
 		return s
 	}
-	return strings.ToValidUTF8(s[:MaxField], "") + "..."
+	return strings.ToValidUTF8(s[:maxField], "") + "..."
 }
 
 // Plain says whether s has no control character below U+0020 and no DEL: what a password may hold, which may

@@ -32,9 +32,9 @@ func TestField(t *testing.T) {
 		"ann@example.com":                   "ann@example.com",
 		"x, ip=[1.2.3.4], mailhost=evil":    `x\054 ip=[1.2.3.4]\054 mailhost=evil`,
 		"a\r\nINFO: LOGIN FAILED":           `a\015\012INFO: LOGIN FAILED`,
-		strings.Repeat("n", MaxField):       strings.Repeat("n", MaxField),
-		strings.Repeat("n", MaxField+1):     strings.Repeat("n", MaxField) + "...",
-		strings.Repeat("\u00e9", MaxField):  strings.Repeat("\u00e9", MaxField/2) + "...",
+		strings.Repeat("n", maxField):       strings.Repeat("n", maxField),
+		strings.Repeat("n", maxField+1):     strings.Repeat("n", maxField) + "...",
+		strings.Repeat("\u00e9", maxField):  strings.Repeat("\u00e9", maxField/2) + "...",
 		strings.Repeat("n", 299) + "\u00e9": strings.Repeat("n", 299) + "...",
 	} {
 		if got := Field(in); got != want {
@@ -73,7 +73,7 @@ func FuzzField(f *testing.F) {
 			t.Errorf("Visible(%q) = %q", s, seen)
 		}
 		if !utf8.ValidString(field) || !PlainName(field) || strings.Contains(field, ",") ||
-			len(field) > 4*MaxField+3 {
+			len(field) > 4*maxField+3 {
 			t.Errorf("Field(%q) = %q", s, field)
 		}
 	})

@@ -36,12 +36,12 @@ const anyAddress = 0
 // more counts one more failure.
 func (e *entry) more(now time.Time) {
 	e.count = min(e.count, maxCount) + 1
-	e.expires = now.Add(Window).Unix()
+	e.expires = now.Add(window).Unix()
 }
 
 // isValid says whether an entry still counts, and is one that a front end can have written.
 func (e *entry) isValid(now time.Time) bool {
-	longest := Window
+	longest := window
 	if e.kind == kindConnection {
 		longest = maxLifetime
 	}

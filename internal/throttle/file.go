@@ -37,8 +37,8 @@ const (
 // stopped it.
 const lockWait = 100 * time.Millisecond
 
-// ErrBusy says that somebody else has held a lock for too long. The table is as it was.
-var ErrBusy = errors.New("locked by another process")
+// errBusy says that somebody else has held a lock for too long. The table is as it was.
+var errBusy = errors.New("locked by another process")
 
 var errNoTable = errors.New("it is no throttle table: remove it, or name another file")
 
@@ -207,7 +207,7 @@ func (t *Table) locked(start, length int64, fn func() error) error {
 			return os.NewSyscallError("fcntl", err)
 		}
 		if time.Now().After(end) {
-			return ErrBusy
+			return errBusy
 		}
 		time.Sleep(pause/2 + mathrand.N(pause)) // not all at the same time again
 	}

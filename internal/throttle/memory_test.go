@@ -11,7 +11,7 @@ import (
 	"mailproxy/tests/clock"
 )
 
-// The memory counts as the file does: addresses, a /48's share, names, and what is over after Window.
+// The memory counts as the file does: addresses, a /48's share, names, and what is over after the window.
 func TestMemoryCountsAsTheFile(t *testing.T) {
 	table, memory := newTable(t), NewMemory(fixed)
 	step := func(i int) (addr netip.Addr, name string, at time.Time) {
@@ -61,7 +61,7 @@ func TestMemoryHandedOver(t *testing.T) {
 	if n, err := next.FailedName("Ann", now); n != 4 || err != nil {
 		t.Errorf("name: %d, %v, want 4", n, err)
 	}
-	if n, _ := next.Failed(addr, now.Add(Window)); n != 1 {
+	if n, _ := next.Failed(addr, now.Add(window)); n != 1 {
 		t.Errorf("after the window: %d", n)
 	}
 }
@@ -157,7 +157,7 @@ func TestMemoryClockSteps(t *testing.T) {
 		m.Failed(addr, c.Now())
 		m.FailedName("ann", c.Now())
 		c.Set(step)
-		c.Pass(Window - time.Minute)
+		c.Pass(window - time.Minute)
 		data, err := m.MarshalBinary()
 		if err != nil {
 			t.Fatal(err)
@@ -175,7 +175,7 @@ func TestMemoryClockSteps(t *testing.T) {
 			}
 		}
 		c.Set(-step)
-		c.Pass(Window + time.Minute)
+		c.Pass(window + time.Minute)
 		for who, m := range map[string]*Memory{"this process": m, "the next one": next} {
 			if n, _ := m.Failed(addr, c.Now()); n != 1 {
 				t.Errorf("%s, %s: %d failures after the window", name, who, n)

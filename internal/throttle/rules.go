@@ -19,7 +19,7 @@ type rules struct {
 }
 
 // Failed counts one more failed login of addr and returns what Delay makes a delay of: how many there were
-// within Window, this one included; or an eighth of those of its /48, where that is more.
+// within the window, this one included; or an eighth of those of its /48, where that is more.
 func (r *rules) Failed(addr netip.Addr, now time.Time) (int, error) {
 	who, n := r.whose(addr), uint32(0)
 	err := r.buckets.change(tableFailures, who.network, now, func(b *bucket) {
@@ -45,7 +45,7 @@ func (r *rules) Failed(addr netip.Addr, now time.Time) (int, error) {
 }
 
 // FailedName counts one more failed login under an account name, from anywhere, and returns how many there
-// were within Window. Upper and lower case are one name.
+// were within the window. Upper and lower case are one name.
 func (r *rules) FailedName(name string, now time.Time) (int, error) {
 	id, n := r.hash(domainName, []byte(strings.ToLower(name))), uint32(0)
 	err := r.buckets.change(tableNames, id, now, func(b *bucket) {

@@ -24,8 +24,8 @@ import (
 // MaxConnections is the highest limit that Enter can enforce.
 const MaxConnections = perBucket / 2
 
-// Window is how long a failed login counts.
-const Window = 15 * time.Minute
+// window is how long a failed login counts.
+const window = 15 * time.Minute
 
 const (
 	// networkShare is how many failures of a /48 weigh as much as one of an address.
@@ -106,8 +106,8 @@ func (t *Table) Enter(
 	return entered, leave, err
 }
 
-// Delay is what a client waits after its n-th failed login within Window: n times base, but no more than the
-// highest multiple of base within limit, and at least base.
+// Delay is what a client waits after its n-th failed login within the window: n times base, but no more than
+// the highest multiple of base within limit, and at least base.
 func Delay(n int, base, limit time.Duration) time.Duration {
 	if base <= 0 {
 		return 0

@@ -62,10 +62,10 @@ func TestFailedCountsAcrossTables(t *testing.T) {
 	if n := failures(t, b, "192.0.2.8", now); n != 0 {
 		t.Errorf("a neighbour has %d failures", n)
 	}
-	if n := failures(t, b, "192.0.2.7", now.Add(Window-time.Second)); n != 3 {
+	if n := failures(t, b, "192.0.2.7", now.Add(window-time.Second)); n != 3 {
 		t.Errorf("%d failures just before the window ends, want 3", n)
 	}
-	if n, _ := b.Failed(addr, now.Add(Window)); n != 1 {
+	if n, _ := b.Failed(addr, now.Add(window)); n != 1 {
 		t.Errorf("%d failures after the window, want 1", n)
 	}
 }
@@ -178,7 +178,7 @@ func TestFailedName(t *testing.T) {
 	if n, _ := table.FailedName("bob@example.com", now); n != 1 {
 		t.Errorf("another name: %d", n)
 	}
-	if n, _ := table.FailedName("ann@example.com", now.Add(Window)); n != 1 {
+	if n, _ := table.FailedName("ann@example.com", now.Add(window)); n != 1 {
 		t.Errorf("after the window: %d", n)
 	}
 }
@@ -295,7 +295,7 @@ func TestConcurrent(t *testing.T) {
 // patient tries again where a dozen that want the same lock at once have kept it from one for too long.
 func patient(try func() error) error {
 	for {
-		if err := try(); !errors.Is(err, ErrBusy) {
+		if err := try(); !errors.Is(err, errBusy) {
 			return err
 		}
 	}
@@ -340,7 +340,7 @@ func TestLockHeld(t *testing.T) {
 	} {
 		start := time.Now()
 		err := use()
-		if took := time.Since(start); err == nil || !strings.Contains(err.Error(), ErrBusy.Error()) ||
+		if took := time.Since(start); err == nil || !strings.Contains(err.Error(), errBusy.Error()) ||
 			took < lockWait || took > 50*lockWait {
 			t.Errorf("%s: %v after %v", name, err, took)
 		}

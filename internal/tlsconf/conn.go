@@ -9,9 +9,9 @@ import (
 	"mailproxy/relay/tlsrecord"
 )
 
-// ErrTruncated is what reading a Conn returns when the peer's stream ends without the close_notify alert,
+// errTruncated is what reading a Conn returns when the peer's stream ends without the close_notify alert,
 // so that it may have been cut (RFC 8446 section 6.1). It is an io.ErrUnexpectedEOF to errors.Is.
-var ErrTruncated = tlsrecord.ErrTruncated
+var errTruncated = tlsrecord.ErrTruncated
 
 // Conn is a TLS connection after its handshake: a tlsrecord.Conn, which the relay can carry on without
 // crypto/tls.

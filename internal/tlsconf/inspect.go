@@ -269,15 +269,15 @@ func (t *pemText) form() error {
 // advice says what to do about an error of pemText.pair.
 func advice(f files, err error) string {
 	switch {
-	case errors.Is(err, ErrEncrypted):
+	case errors.Is(err, errEncrypted):
 		return fmt.Sprintf(": openssl pkey -in %[1]s -out %[1]s.new writes it without", f.key)
-	case errors.Is(err, ErrNoKey) && f.cert == f.key:
+	case errors.Is(err, errNoKey) && f.cert == f.key:
 		return ": TLS_PRIVATE_KEYFILE names the file of the key, where TLS_CERTFILE does not hold it"
-	case errors.Is(err, ErrNoKey), errors.Is(err, ErrNoCert):
+	case errors.Is(err, errNoKey), errors.Is(err, errNoCert):
 		return ": TLS_CERTFILE must hold the certificate, followed by its chain, TLS_PRIVATE_KEYFILE the key"
-	case err == ErrMismatch && f.cert == f.key:
+	case err == errMismatch && f.cert == f.key:
 		return ": the file must hold the two of one pair"
-	case err == ErrMismatch:
+	case err == errMismatch:
 		return ": TLS_CERTFILE and TLS_PRIVATE_KEYFILE must name the two of one pair"
 	}
 	return ""

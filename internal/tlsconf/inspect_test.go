@@ -19,7 +19,7 @@ func TestInspect(t *testing.T) {
 	other := ca.Issue(t, testcert.Spec{Name: "other.example.com"})
 	long := ca.Issue(t, testcert.Spec{Name: "mail.example.com", Age: -15 * 24 * time.Hour})
 	nameless := ca.Issue(t, testcert.Spec{Name: "a b", Age: -15 * 24 * time.Hour})
-	mismatch := ErrMismatch.Error()
+	mismatch := errMismatch.Error()
 	const encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"
 	for _, c := range []struct {
 		name      string

@@ -154,9 +154,9 @@ func keyOf(cert *x509.Certificate, keys []*pem.Block) (crypto.Signer, error) {
 		}
 	}
 	if encrypted {
-		return nil, ErrEncrypted
+		return nil, errEncrypted
 	}
-	return nil, fmt.Errorf("%w, nor does any other in the file", ErrMismatch)
+	return nil, fmt.Errorf("%w, nor does any other in the file", errMismatch)
 }
 
 // inOrder sorts candidates by what they cost to sign with: ECDSA, Ed25519, RSA. Those that have expired come

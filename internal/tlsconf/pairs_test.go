@@ -125,10 +125,10 @@ func TestOneOfSeveralBroken(t *testing.T) {
 		err  string // part of the one ERR line
 	}{
 		{"gone", nil, rsa.PEM(t), "RSA a.example", "open DIR/C: no such file"},
-		{"nonsense", []byte("x"), rsa.PEM(t), "RSA a.example", "DIR/C: " + ErrNoCert.Error()},
-		{"wrong key", mismatched, rsa.PEM(t), "RSA a.example", "DIR/C: " + ErrMismatch.Error()},
+		{"nonsense", []byte("x"), rsa.PEM(t), "RSA a.example", "DIR/C: " + errNoCert.Error()},
+		{"wrong key", mismatched, rsa.PEM(t), "RSA a.example", "DIR/C: " + errMismatch.Error()},
 		{"pass phrase", slices.Concat(ec.CertPEM(), encrypted), rsa.PEM(t), "RSA a.example",
-			"DIR/C: " + ErrEncrypted.Error()},
+			"DIR/C: " + errEncrypted.Error()},
 		{"wrong key in a file of both", nil, slices.Concat(mismatched, rsa.PEM(t)), "RSA a.example",
 			"DIR/D: certificate 1, for a.example"},
 		{"pass phrase in a file of both", nil, slices.Concat(ec.CertPEM(), encrypted, rsa.PEM(t)), "RSA a.example",

@@ -13,10 +13,10 @@ import (
 
 // What may be wrong with a file.
 var (
-	ErrNoCert    = errors.New("no CERTIFICATE in PEM form")
-	ErrNoKey     = errors.New("no PRIVATE KEY in PEM form")
-	ErrEncrypted = errors.New("the private key is protected by a pass phrase")
-	ErrMismatch  = errors.New("the private key does not belong to the certificate")
+	errNoCert    = errors.New("no CERTIFICATE in PEM form")
+	errNoKey     = errors.New("no PRIVATE KEY in PEM form")
+	errEncrypted = errors.New("the private key is protected by a pass phrase")
+	errMismatch  = errors.New("the private key does not belong to the certificate")
 )
 
 // pemText is what a pair of files holds.
@@ -30,7 +30,7 @@ type pemText struct {
 func (t *pemText) check() error {
 	leaf := pemBlock(t.cert, isCertificate)
 	if leaf == nil {
-		return ErrNoCert
+		return errNoCert
 	}
 	if _, err := x509.ParseCertificate(leaf.Bytes); err != nil {
 		return fmt.Errorf("certificate: %w", err)
@@ -38,9 +38,9 @@ func (t *pemText) check() error {
 	keys := pemBlocks(t.key, isKey)
 	switch {
 	case len(keys) == 0:
-		return ErrNoKey
+		return errNoKey
 	case len(keys) == 1 && isEncrypted(keys[0]):
-		return ErrEncrypted
+		return errEncrypted
 	}
 	return nil
 }
@@ -86,9 +86,9 @@ func (t *pemText) pair() (*tls.Certificate, error) {
 	}
 	if n := t.owner(); n > 1 {
 		return nil, fmt.Errorf("%w: certificate %d of the file is the key's and has to be the first one",
-			ErrMismatch, n)
+			errMismatch, n)
 	} else if n == 0 {
-		return nil, ErrMismatch
+		return nil, errMismatch
 	}
 	return nil, err
 }

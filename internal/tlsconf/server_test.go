@@ -141,20 +141,20 @@ func TestCheck(t *testing.T) {
 	}{
 		{"one file", rsa.PEM(t), nil, ""},
 		{"two files", ec.CertPEM(), ec.KeyPEM(t), ""},
-		{"no key", rsa.CertPEM(), nil, ErrNoKey.Error()},
-		{"no cert", rsa.KeyPEM(t), nil, ErrNoCert.Error()},
-		{"empty", nil, nil, ErrNoCert.Error()},
-		{"wrong RSA key", rsa.CertPEM(), otherRSA.KeyPEM(t), ErrMismatch.Error()},
-		{"wrong EC key", ec.CertPEM(), other.KeyPEM(t), ErrMismatch.Error()},
-		{"RSA key for EC", ec.CertPEM(), rsa.KeyPEM(t), ErrMismatch.Error()},
-		{"EC key for RSA", rsa.CertPEM(), ec.KeyPEM(t), ErrMismatch.Error()},
+		{"no key", rsa.CertPEM(), nil, errNoKey.Error()},
+		{"no cert", rsa.KeyPEM(t), nil, errNoCert.Error()},
+		{"empty", nil, nil, errNoCert.Error()},
+		{"wrong RSA key", rsa.CertPEM(), otherRSA.KeyPEM(t), errMismatch.Error()},
+		{"wrong EC key", ec.CertPEM(), other.KeyPEM(t), errMismatch.Error()},
+		{"RSA key for EC", ec.CertPEM(), rsa.KeyPEM(t), errMismatch.Error()},
+		{"EC key for RSA", rsa.CertPEM(), ec.KeyPEM(t), errMismatch.Error()},
 		{"chain first", append(ca.CertPEM(), ec.CertPEM()...), ec.KeyPEM(t),
 			"certificate 2 of the file is the key's and has to be the first one"},
 		{"cut certificate", append([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"),
 			rsa.KeyPEM(t)...), nil, "certificate: "},
 		{"cut key", append(rsa.CertPEM(), "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"...), nil,
 			"tls: failed to parse private key"},
-		{"pass phrase", append(rsa.CertPEM(), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"...), nil, ErrEncrypted.Error()},
+		{"pass phrase", append(rsa.CertPEM(), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"...), nil, errEncrypted.Error()},
 	} {
 		o := Options{TLS: config.TLS{CertFile: testcert.Write(t, filepath.Join(t.TempDir(), "c"), c.cert)}}
 		if c.key != nil {
@@ -290,7 +290,7 @@ func TestResumption(t *testing.T) {
 		if r := shake(t, f.opts, cfg); r.err != nil || !r.client.ConnectionState().DidResume {
 			t.Errorf("version %x: not resumed by the next process (%v) %s", max, r.err, r.warned)
 		}
-		os.Remove(f.opts.TLS.CacheFile + TicketSuffix)
+		os.Remove(f.opts.TLS.CacheFile + ticketSuffix)
 		if r := shake(t, f.opts, cfg); r.err != nil || r.client.ConnectionState().DidResume {
 			t.Errorf("version %x: resumed with lost keys (%v)", max, r.err)
 		}
@@ -323,14 +323,14 @@ func TestTruncation(t *testing.T) {
 	if err := read(func(r result) { r.client.CloseWrite(); r.raw.Close() }); err != nil {
 		t.Errorf("close_notify and close: %v", err)
 	}
-	if err := read(func(r result) { r.raw.(*net.TCPConn).CloseWrite() }); !errors.Is(err, ErrTruncated) {
+	if err := read(func(r result) { r.raw.(*net.TCPConn).CloseWrite() }); !errors.Is(err, errTruncated) {
 		t.Errorf("cut between records: %v", err)
 	}
 	if err := read(func(r result) {
 		r.raw.Write([]byte{23, 3,
 			3})
 		r.raw.(*net.TCPConn).CloseWrite()
-	}); !errors.Is(err, ErrTruncated) {
+	}); !errors.Is(err, errTruncated) {
 		t.Errorf("cut within a record: %v", err)
 	}
 }

@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// TicketSuffix follows TLS_CACHEFILE in the name of the ticket key file. TLS_CACHEFILE itself is a cache in
+	// ticketSuffix follows TLS_CACHEFILE in the name of the ticket key file. TLS_CACHEFILE itself is a cache in
 	// couriertls's own form, which couriertls may go on using beside us.
-	TicketSuffix = ".keys"
+	ticketSuffix = ".keys"
 
 	ticketRotation = 12 * time.Hour // age at which a new key encrypts tickets
 	ticketKeep     = 3              // keys in the file: tickets stay good for 24 to 36 hours
@@ -44,7 +44,7 @@ func (o *Options) tickets(cfg *tls.Config) {
 		cfg.SessionTicketsDisabled = true
 		return
 	}
-	keys, err := loadTicketKeys(cache+TicketSuffix, o.now(), o.warn)
+	keys, err := loadTicketKeys(cache+ticketSuffix, o.now(), o.warn)
 	if err != nil {
 		o.warn("no TLS session resumption: %v", err)
 		cfg.SessionTicketsDisabled = true

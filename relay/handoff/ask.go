@@ -28,8 +28,8 @@ const MaxAnswer = 64 << 20
 // ErrClosed says that the other end has hung up without an answer.
 var ErrClosed = errors.New("it closed the connection: may this user ask it?")
 
-// ErrTooLong says that an answer is longer than MaxAnswer.
-var ErrTooLong = errors.New("the answer is too long")
+// errTooLong says that an answer is longer than MaxAnswer.
+var errTooLong = errors.New("the answer is too long")
 
 // Ask puts a question to the program that listens on socket, which root, this process's user or one of users
 // must have started, and copies the answer to w, until the end of ctx.
@@ -74,7 +74,7 @@ func exchangeText(c *net.UnixConn, m *Message, w io.Writer) error {
 			return fmt.Errorf("the answer is %s %s", text.Field(a.Verb), text.Field(a.Fields["REASON"]))
 		}
 		if n += len(a.Body); n > MaxAnswer {
-			return ErrTooLong
+			return errTooLong
 		}
 		if _, err := w.Write(a.Body); err != nil {
 			return err

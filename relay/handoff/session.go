@@ -20,8 +20,8 @@ import (
 // Version is that of the CARRY message. A front end and a relayd of different versions do not share sessions.
 const Version = "1"
 
-// ErrVersion reports a CARRY message of another version.
-var ErrVersion = errors.New("another version of the hand-over")
+// errVersion reports a CARRY message of another version.
+var errVersion = errors.New("another version of the hand-over")
 
 // The legs of a session.
 const (
@@ -147,7 +147,7 @@ func seconds(d time.Duration) string {
 // ParseSession reads a CARRY message. What it returns shares the message's body.
 func ParseSession(m *Message) (*Session, error) {
 	if m.Verb != "CARRY" || m.Fields["VERSION"] != Version {
-		return nil, fmt.Errorf("%w: %s %q instead of CARRY %q", ErrVersion, m.Verb, m.Fields["VERSION"], Version)
+		return nil, fmt.Errorf("%w: %s %q instead of CARRY %q", errVersion, m.Verb, m.Fields["VERSION"], Version)
 	}
 	info, err := ParseInfo(m.Fields)
 	if err != nil {

@@ -123,7 +123,7 @@ func TestParseSessionRefuses(t *testing.T) {
 	}
 	m := good.Message()
 	m.Verb = "TAKE"
-	if _, err := ParseSession(m); !errors.Is(err, ErrVersion) {
+	if _, err := ParseSession(m); !errors.Is(err, errVersion) {
 		t.Error(err)
 	}
 }

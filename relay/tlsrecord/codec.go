@@ -15,10 +15,10 @@ const (
 )
 
 const (
-	// MaxPlain is the longest plaintext of one record (RFC 8446 section 5.1).
-	MaxPlain = 16 << 10
+	// maxPlain is the longest plaintext of one record (RFC 8446 section 5.1).
+	maxPlain = 16 << 10
 	// MaxRecord is the longest record, header included (RFC 5246 allows more expansion than RFC 8446).
-	MaxRecord = headerLen + MaxPlain + 2048
+	MaxRecord = headerLen + maxPlain + 2048
 
 	headerLen  = 5
 	overhead   = headerLen + 8 + 16 + 1
@@ -32,7 +32,7 @@ const (
 )
 
 // SealedLen is an upper bound of the length of n bytes when sealed.
-func SealedLen(n int) int { return n + (n/MaxPlain+3)*overhead }
+func SealedLen(n int) int { return n + (n/maxPlain+3)*overhead }
 
 // half is one direction. What is derived from secret is made when it is needed and dropped by Rest.
 type half struct {
@@ -202,7 +202,7 @@ func (c *Codec) open(rec []byte) (kind byte, plain []byte, err error) {
 		}
 		kind, plain = plain[n-1], plain[:n-1]
 	}
-	if len(plain) > MaxPlain {
+	if len(plain) > maxPlain {
 		return 0, nil, bad(tlsRecordOverflow, "too long")
 	}
 	return kind, plain, nil

@@ -37,7 +37,7 @@ var suites = [][2]uint16{
 func TestSealOpen(t *testing.T) {
 	for _, v := range suites {
 		a, b := twins(v[0], v[1])
-		for _, n := range []int{1, 100, MaxPlain, MaxPlain + 1, 3 * MaxPlain} {
+		for _, n := range []int{1, 100, maxPlain, maxPlain + 1, 3 * maxPlain} {
 			data := bytes.Repeat([]byte{byte(n)}, n)
 			raw, err := a.Seal(nil, data)
 			if err != nil || len(raw) > SealedLen(n) {

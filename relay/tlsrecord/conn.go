@@ -29,7 +29,7 @@ type Detacher interface {
 // stream below, too.
 type Conn struct {
 	*tls.Conn
-	tap   *Tap
+	tap   *tap
 	below *belowConn
 
 	mu       sync.Mutex
@@ -55,8 +55,8 @@ func Client(conn net.Conn, cfg *tls.Config) *Conn {
 
 func newConn(conn net.Conn, cfg *tls.Config, client bool) *Conn {
 	c := &Conn{below: &belowConn{Conn: conn}}
-	c.tap = NewTap(c.below, client)
-	c.tap.Configure(cfg)
+	c.tap = newTap(c.below, client)
+	c.tap.configure(cfg)
 	return c
 }
 
@@ -68,7 +68,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	if err := c.Conn.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	c.tap.Established(c.Conn)
+	c.tap.established(c.Conn)
 	return nil
 }
 
@@ -95,7 +95,7 @@ func (c *Conn) restore(p []byte) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.detached && !c.released {
-		c.tap.Restore()
+		c.tap.restore()
 		c.detached = false
 	}
 	n = copy(p, c.unread)

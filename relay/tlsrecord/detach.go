@@ -16,8 +16,8 @@ type Detached struct {
 	Ended bool   // close_notify has been received
 }
 
-// Established is called once, right after a successful handshake and before anything is read or written.
-func (t *Tap) Established(c *tls.Conn) {
+// established is called once, right after a successful handshake and before anything is read or written.
+func (t *tap) established(c *tls.Conn) {
 	if t.settled || t.free {
 		return
 	}
@@ -40,7 +40,7 @@ func (t *Tap) Established(c *tls.Conn) {
 
 // ticketsSent tells how many of the handshake's records were sealed with the key for application data:
 // session tickets, which a server may send before or after it has seen the client's Finished.
-func (t *Tap) ticketsSent(cs *tls.ConnectionState) uint64 {
+func (t *tap) ticketsSent(cs *tls.ConnectionState) uint64 {
 	c, err := t.codec(cs)
 	if err != nil {
 		return 0
@@ -56,7 +56,7 @@ func (t *Tap) ticketsSent(cs *tls.ConnectionState) uint64 {
 }
 
 // codec makes a Codec of what was heard.
-func (t *Tap) codec(cs *tls.ConnectionState) (*Codec, error) {
+func (t *tap) codec(cs *tls.ConnectionState) (*Codec, error) {
 	s, err := find(cs.Version, cs.CipherSuite)
 	if err != nil {
 		return nil, err
@@ -65,11 +65,11 @@ func (t *Tap) codec(cs *tls.ConnectionState) (*Codec, error) {
 	if cs.Version == tls.VersionTLS12 {
 		master := t.secrets["CLIENT_RANDOM"]
 		if len(master) != 48 || len(t.random) != 32 || len(t.server) != 32 {
-			return nil, fmt.Errorf("%w: master secret unknown", ErrUnfit)
+			return nil, fmt.Errorf("%w: master secret unknown", errUnfit)
 		}
 		client, server = keyBlock12(&s, master, t.random, t.server)
 	} else if n := s.hash().Size(); len(client) != n || len(server) != n {
-		return nil, fmt.Errorf("%w: traffic secrets unknown", ErrUnfit)
+		return nil, fmt.Errorf("%w: traffic secrets unknown", errUnfit)
 	}
 	in, out := client, server
 	if t.client {
@@ -81,8 +81,8 @@ func (t *Tap) codec(cs *tls.ConnectionState) (*Codec, error) {
 	return c, nil
 }
 
-// CanDetach reports whether Detach would succeed on a sound connection: nil, or ErrUnfit with the reason.
-func (t *Tap) CanDetach(c *tls.Conn) error {
+// CanDetach reports whether Detach would succeed on a sound connection: nil, or errUnfit with the reason.
+func (t *tap) CanDetach(c *tls.Conn) error {
 	if t.taken != nil {
 		return nil
 	}
@@ -90,9 +90,9 @@ func (t *Tap) CanDetach(c *tls.Conn) error {
 	return err
 }
 
-func (t *Tap) ready(c *tls.Conn) (*Codec, error) {
+func (t *tap) ready(c *tls.Conn) (*Codec, error) {
 	if !t.settled || t.free {
-		return nil, ErrUnfit
+		return nil, errUnfit
 	}
 	cs := c.ConnectionState()
 	codec, err := t.codec(&cs)
@@ -102,10 +102,10 @@ func (t *Tap) ready(c *tls.Conn) (*Codec, error) {
 	return codec, t.check(codec)
 }
 
-// Detach returns what another party needs to go on with c, which stands on this Tap. From then on c must
-// not be used, unless Restore is called before anybody has used the state. After ErrUnfit c goes on as if
+// Detach returns what another party needs to go on with c, which stands on this tap. From then on c must
+// not be used, unless restore is called before anybody has used the state. After errUnfit c goes on as if
 // nothing had happened. Called again, it returns the same state.
-func (t *Tap) Detach(c *tls.Conn) (*Detached, error) {
+func (t *tap) Detach(c *tls.Conn) (*Detached, error) {
 	if t.taken != nil {
 		return t.taken, nil
 	}
@@ -119,7 +119,7 @@ func (t *Tap) Detach(c *tls.Conn) (*Detached, error) {
 		d.Raw = bytes.Clone(t.rec)
 	}
 	t.cut = true
-	for buf := make([]byte, MaxPlain); ; {
+	for buf := make([]byte, maxPlain); ; {
 		n, err := c.Read(buf)
 		d.Plain = append(d.Plain, buf[:n]...)
 		switch {
@@ -136,17 +136,17 @@ func (t *Tap) Detach(c *tls.Conn) (*Detached, error) {
 	}
 }
 
-// Restore gives the connection back to crypto/tls after a Detach that came to nothing. Detached.Plain,
+// restore gives the connection back to crypto/tls after a Detach that came to nothing. Detached.Plain,
 // which crypto/tls takes for read, is the caller's to deliver.
-func (t *Tap) Restore() { t.cut, t.taken = false, nil }
+func (t *tap) restore() { t.cut, t.taken = false, nil }
 
 // check opens the last record that crypto/tls has read once more: keys and counters are right, and the peer
 // has not changed its key.
-func (t *Tap) check(codec *Codec) error {
+func (t *tap) check(codec *Codec) error {
 	if t.need == 0 || len(t.rec) < t.need {
 		// A record has begun, the last whole one is gone. With nothing read so far there is nothing to check.
 		if t.inSeq > 0 && (codec.version == tls.VersionTLS13 || t.inSeq > 1) {
-			return fmt.Errorf("%w: in the middle of a record", ErrUnfit)
+			return fmt.Errorf("%w: in the middle of a record", errUnfit)
 		}
 		return nil
 	}
@@ -155,7 +155,7 @@ func (t *Tap) check(codec *Codec) error {
 	kind, plain, err := probe.open(bytes.Clone(t.rec))
 	ticket := kind == typeHandshake && len(plain) > 0 && plain[0] == 4
 	if err != nil || kind != typeData && kind != typeAlert && !ticket {
-		return fmt.Errorf("%w: keys have changed", ErrUnfit)
+		return fmt.Errorf("%w: keys have changed", errUnfit)
 	}
 	return nil
 }

@@ -12,9 +12,9 @@ import (
 func TestDetachInTheMiddle(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		near, far := streams(t)
-		tap := NewTap(near, false)
+		tap := newTap(near, false)
 		cfg := &tls.Config{Certificates: []tls.Certificate{testCertificate(t)}, MaxVersion: version}
-		tap.Configure(cfg)
+		tap.configure(cfg)
 		s := tls.Server(tap, cfg)
 		c := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
 		done := make(chan error, 1)
@@ -22,7 +22,7 @@ func TestDetachInTheMiddle(t *testing.T) {
 		if err := errors.Join(s.Handshake(), <-done); err != nil {
 			t.Fatal(err)
 		}
-		tap.Established(s)
+		tap.established(s)
 		_, _ = io.WriteString(c, "a LOGIN ann x\r\nb SELECT INBOX\r\n")
 		line := make([]byte, 15)
 		if _, err := io.ReadFull(s, line); err != nil {

@@ -1,7 +1,7 @@
 // Package tlsrecord carries on a TLS connection after its handshake, at the price of a few hundred bytes
 // while it idles.
 //
-// crypto/tls makes the handshake; a Tap under it notes the traffic secrets and counts the records. Detach
+// crypto/tls makes the handshake; a tap under it notes the traffic secrets and counts the records. Detach
 // then takes the connection away from crypto/tls, and a Codec opens and seals its records from there on
 // (TLS 1.3: RFC 8446 section 5, TLS 1.2: RFC 5246 section 6 with the AEAD suites of RFC 5288 and RFC 7905).
 // What cannot be carried on that way (CBC suites, TLS 1.1 and older, a key update before Detach) stays with
@@ -26,8 +26,8 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// ErrUnfit reports a connection that only crypto/tls can carry on.
-var ErrUnfit = errors.New("TLS connection cannot be detached")
+// errUnfit reports a connection that only crypto/tls can carry on.
+var errUnfit = errors.New("TLS connection cannot be detached")
 
 // suite is what the record layer needs to know of a cipher suite.
 type suite struct {
@@ -37,7 +37,7 @@ type suite struct {
 	hash   func() hash.Hash
 }
 
-// find returns the suite for a version, ErrUnfit for one that is no AEAD.
+// find returns the suite for a version, errUnfit for one that is no AEAD.
 func find(version, id uint16) (s suite, err error) {
 	gcmIV := 12
 	if version == tls.VersionTLS12 {
@@ -56,10 +56,10 @@ func find(version, id uint16) (s suite, err error) {
 		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256:
 		s = suite{keyLen: 32, ivLen: 12, chacha: true, hash: sha256.New}
 	default:
-		return s, fmt.Errorf("%w: cipher suite %s", ErrUnfit, tls.CipherSuiteName(id))
+		return s, fmt.Errorf("%w: cipher suite %s", errUnfit, tls.CipherSuiteName(id))
 	}
 	if version != tls.VersionTLS12 && version != tls.VersionTLS13 {
-		return s, fmt.Errorf("%w: version %#x", ErrUnfit, version)
+		return s, fmt.Errorf("%w: version %#x", errUnfit, version)
 	}
 	return s, nil
 }

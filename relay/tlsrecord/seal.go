@@ -14,7 +14,7 @@ func (c *Codec) Seal(dst, p []byte) ([]byte, error) {
 		}
 	}
 	for len(p) > 0 {
-		n := min(len(p), MaxPlain)
+		n := min(len(p), maxPlain)
 		if dst, err = c.seal(dst, typeData, p[:n]); err != nil {
 			return dst, err
 		}

@@ -11,10 +11,10 @@ import (
 	"os"
 )
 
-// Tap stands between crypto/tls and the connection. It lets crypto/tls read no further than the end of a
+// tap stands between crypto/tls and the connection. It lets crypto/tls read no further than the end of a
 // record, so that what follows is still in the connection after Detach; counts records; and is the
 // KeyLogWriter that hears the secrets, which never leave this process but by Codec.Marshal.
-type Tap struct {
+type tap struct {
 	net.Conn
 	client bool // our side made the connection
 
@@ -28,20 +28,20 @@ type Tap struct {
 	in12    bool     // TLS 1.2: the peer's ChangeCipherSpec was read
 	early   [][]byte // records written in the handshake
 	outSeq  uint64
-	settled bool // Established was called
+	settled bool // established was called
 	cut     bool // reads are over
 	free    bool // detaching is out of the question: pass everything
 	taken   *Detached
 }
 
-// NewTap returns a Tap on conn for tls.Server or, with client, tls.Client.
-func NewTap(conn net.Conn, client bool) *Tap {
-	return &Tap{Conn: conn, client: client, secrets: make(map[string][]byte)}
+// newTap returns a tap on conn for tls.Server or, with client, tls.Client.
+func newTap(conn net.Conn, client bool) *tap {
+	return &tap{Conn: conn, client: client, secrets: make(map[string][]byte)}
 }
 
-// Configure makes cfg, which serves this one connection, tell its secrets to the Tap. A key log that was
+// configure makes cfg, which serves this one connection, tell its secrets to the tap. A key log that was
 // asked for by somebody else still gets them.
-func (t *Tap) Configure(cfg *tls.Config) {
+func (t *tap) configure(cfg *tls.Config) {
 	w := io.Writer((*keyLog)(t))
 	if cfg.KeyLogWriter != nil {
 		w = io.MultiWriter(w, cfg.KeyLogWriter)
@@ -49,7 +49,7 @@ func (t *Tap) Configure(cfg *tls.Config) {
 	cfg.KeyLogWriter = w
 }
 
-type keyLog Tap
+type keyLog tap
 
 // Write takes one line: label, client random, secret, the last two in hexadecimal.
 func (k *keyLog) Write(line []byte) (int, error) {
@@ -70,7 +70,7 @@ func (k *keyLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// errCut is what crypto/tls reads when the Tap is cut: temporary, so that it forgets it again.
+// errCut is what crypto/tls reads when the tap is cut: temporary, so that it forgets it again.
 type errCut struct{}
 
 func (errCut) Error() string   { return "detached" }
@@ -79,7 +79,7 @@ func (errCut) Temporary() bool { return true }
 func (errCut) Unwrap() error   { return os.ErrDeadlineExceeded }
 
 // Read reads no further than the end of the record's header or of the record.
-func (t *Tap) Read(p []byte) (int, error) {
+func (t *tap) Read(p []byte) (int, error) {
 	switch {
 	case t.cut:
 		return 0, errCut{}
@@ -105,7 +105,7 @@ func (t *Tap) Read(p []byte) (int, error) {
 }
 
 // got counts a record that was read.
-func (t *Tap) got() {
+func (t *tap) got() {
 	if t.settled || t.in12 {
 		t.inSeq++
 	}
@@ -118,7 +118,7 @@ func (t *Tap) got() {
 }
 
 // Write expects whole records, which is what crypto/tls writes.
-func (t *Tap) Write(p []byte) (int, error) {
+func (t *tap) Write(p []byte) (int, error) {
 	if t.taken != nil { // tls.Conn.Close would send an alert into what others carry on
 		return 0, net.ErrClosed
 	}
@@ -150,7 +150,7 @@ func serverRandom(rec []byte) []byte {
 }
 
 // CloseWrite ends the stream below TLS.
-func (t *Tap) CloseWrite() error {
+func (t *tap) CloseWrite() error {
 	if c, ok := t.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
@@ -158,9 +158,9 @@ func (t *Tap) CloseWrite() error {
 }
 
 // NetConn returns the connection below.
-func (t *Tap) NetConn() net.Conn { return t.Conn }
+func (t *tap) NetConn() net.Conn { return t.Conn }
 
-// release gives up: crypto/tls keeps the connection, and the Tap stands aside.
-func (t *Tap) release() {
+// release gives up: crypto/tls keeps the connection, and the tap stands aside.
+func (t *tap) release() {
 	t.free, t.cut, t.rec, t.early, t.secrets = true, false, nil, nil, nil
 }
