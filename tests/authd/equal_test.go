@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sort"
 	"strings"
 	"testing"
@@ -18,11 +17,8 @@ import (
 // accounts.
 func accounts(t testing.TB) string {
 	t.Helper()
-	text, err := os.ReadFile(harness.Root(t) + "/authlib/userdb/testdata/userdb")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	text := harness.ReadFile(t, harness.Root(t)+"/authlib/userdb/testdata/userdb")
+	return text
 }
 
 // both runs ask with Courier's daemon and with ours on the same files and returns what it found.

@@ -86,9 +86,7 @@ func TestStopWhileWaiting(t *testing.T) {
 	defer mute.Close()
 	text := "##NAME: MARKER:0\nLDAP_URI ldap://127.0.20.2\nLDAP_BASEDN dc=example\nLDAP_TIMEOUT 60\nLDAP_CLEARPW x\nLDAP_INITBIND 1\nLDAP_BINDDN cn=x\n"
 	harness.Authdaemonrc(t, "authldap", nil)
-	if err := os.WriteFile("/etc/courier/authldaprc", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, "/etc/courier/authldaprc", text, 0o600)
 	harness.Run(t, "", "chown", "root:courier", "/etc/courier/authldaprc")
 	harness.Run(t, "", "chmod", "640", "/etc/courier/authldaprc")
 	p := daemon(t, harness.Bin(t, "authdaemond"))

@@ -51,9 +51,7 @@ func TestOneShot(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	hang := filepath.Join(harness.Dir(t), "hang")
-	if err := os.WriteFile(hang, []byte("#!/bin/sh\nexec sleep 60\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, hang, "#!/bin/sh\nexec sleep 60\n", 0o755)
 	client.OneShot = (&authlib.Starter{Program: hang}).Start
 	start := time.Now()
 	if _, err := client.Lookup(ctx, &authlib.LookupRequest{Service: "imap", User: "ann"}); err == nil ||
@@ -221,11 +219,8 @@ func TestSystemd(t *testing.T) {
 // root keeps it root.
 func TestRights(t *testing.T) {
 	uid := func(p *harness.Process) string {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, rest, _ := strings.Cut(string(text), "\nUid:\t")
+		text := harness.ReadFile(t, fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
+		_, rest, _ := strings.Cut(text, "\nUid:\t")
 		line, _, _ := strings.Cut(rest, "\n")
 		return line
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -64,9 +63,7 @@ func TestEqualBytes(t *testing.T) {
 		courier := harness.CourierAuthdaemondText(t, rc)
 		theirs := ask()
 		courier.Stop()
-		if err := os.WriteFile("/etc/courier/authdaemonrc", []byte(rc), 0o660); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, "/etc/courier/authdaemonrc", rc, 0o660)
 		own := daemon(t, harness.Bin(t, "authdaemond"))
 		for i, ours := range ask() {
 			if theirs[i] != ours {

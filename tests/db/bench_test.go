@@ -122,11 +122,8 @@ func cpu(b *testing.B, pids []int) time.Duration {
 			sum += time.Duration(r.Utime.Nano() + r.Stime.Nano())
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if err != nil {
-			b.Fatal(err)
-		}
-		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		text := harness.ReadFile(b, "/proc/"+strconv.Itoa(pid)+"/stat")
+		fields := strings.Fields(string(text[strings.LastIndexByte(text, ')')+1:]))
 		for _, f := range fields[11:13] {
 			ticks, err := strconv.ParseInt(f, 10, 64)
 			if err != nil {

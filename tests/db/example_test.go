@@ -15,16 +15,13 @@ import (
 // sample reads a file of etc/ with some of its settings changed, as an administrator would.
 func sample(t *testing.T, name string, pairs ...string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(harness.Root(t), "etc", name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := harness.Source(t, "etc/"+name)
 	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(string(text), pairs[i]) {
+		if !strings.Contains(text, pairs[i]) {
 			t.Fatalf("%s does not contain %q", name, pairs[i])
 		}
 	}
-	return strings.NewReplacer(pairs...).Replace(string(text))
+	return strings.NewReplacer(pairs...).Replace(text)
 }
 
 // TestSamples runs both daemons with the files of etc/ and the examples that they name.

@@ -55,9 +55,7 @@ func (s settings) text() string {
 func (s settings) write(t testing.TB, path string) string {
 	t.Helper()
 	tmp := path + ".new"
-	if err := os.WriteFile(tmp, []byte(s.text()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, tmp, s.text(), 0o600)
 	if err := os.Rename(tmp, path); err != nil {
 		t.Fatal(err)
 	}

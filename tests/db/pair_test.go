@@ -50,9 +50,7 @@ func runDaemon(t testing.TB, program, directory, modules string, env harness.Env
 	for name, value := range env {
 		text += fmt.Sprintf("%s=%q\n", name, value)
 	}
-	if err := os.WriteFile(filepath.Join(directory, "authdaemonrc"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, filepath.Join(directory, "authdaemonrc"), text, 0o600)
 	d := harness.Start(t, exec.Command(program, "-config", directory, "-user", "", "-allow",
 		harness.ResidentUser))
 	socket := filepath.Join(directory, "socket")

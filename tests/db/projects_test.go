@@ -1,7 +1,6 @@
 package db
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -55,9 +54,7 @@ func TestProjects(t *testing.T) {
 					`host=`+addr+` user=postgres dbname=mail password='pg\'secret'`)
 			}
 			directory := harness.Dir(t)
-			if err := os.WriteFile(filepath.Join(directory, test.module+"rc"), []byte(file), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			harness.WriteFile(t, filepath.Join(directory, test.module+"rc"), file, 0o600)
 			p := ourDaemon(t, directory, test.module, nil)
 			c := &authlib.Client{Socket: filepath.Join(directory, "socket")}
 			anna := question{"login", "imap", "anna@example.com", "secret"}
@@ -104,9 +101,7 @@ func TestPasswdFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	directory := harness.Dir(t)
-	if err := os.WriteFile(filepath.Join(directory, "userdb"), out, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, filepath.Join(directory, "userdb"), out, 0o600)
 	ourDaemon(t, directory, "authuserdb", nil)
 	c := &authlib.Client{Socket: filepath.Join(directory, "socket")}
 	for user, part := range map[string]string{
@@ -121,9 +116,7 @@ func TestPasswdFile(t *testing.T) {
 	// Dovecot takes the same passwords from the same file; "nologin" only counts where somebody logs in.
 	dovecot := harness.Dovecot(t, harness.DovecotOptions{Addr: "127.0.17.9"})
 	users := []byte(sample(t, "examples/dovecot/users"))
-	if err := os.WriteFile(filepath.Join(dovecot.Dir, "users"), users, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, filepath.Join(dovecot.Dir, "users"), users, 0o644)
 	config := filepath.Join(dovecot.Dir, "dovecot.conf")
 	for _, user := range []string{"anna@example.com", "bert@example.com"} {
 		out, err := exec.Command("doveadm", "-c", config, "auth", "test", user, "secret").CombinedOutput()

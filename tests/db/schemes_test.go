@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/base64"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -83,9 +82,7 @@ func TestDovecotSchemes(t *testing.T) {
 		for _, a := range all {
 			lines += fmt.Sprintf("%s\tuid=5000|gid=5000|home=/h|systempw=%s\n", a.login, a.crypt)
 		}
-		if err := os.WriteFile(filepath.Join(directory, "userdb"), []byte(lines), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, filepath.Join(directory, "userdb"), lines, 0o600)
 		askSchemes(t, plainDaemon(t, directory, "authuserdb"), all, secret)
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,9 +41,7 @@ func authority(t testing.TB, addr string) (directory string) {
 	}
 	write := func(name, kind string, der []byte) {
 		text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-		if err := os.WriteFile(filepath.Join(directory, name), text, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, filepath.Join(directory, name), text, 0o644)
 	}
 	caKey, key := newKey(), newKey()
 	ca := &x509.Certificate{

@@ -2,7 +2,6 @@ package db
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -191,9 +190,7 @@ func oddUserdb(t *testing.T) (c *authlib.Client, p *harness.Process, directory s
 		text += line + "\n"
 	}
 	directory = harness.Dir(t)
-	if err := os.WriteFile(filepath.Join(directory, "userdb"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, filepath.Join(directory, "userdb"), text, 0o600)
 	p = ourDaemon(t, directory, "authuserdb", nil)
 	return &authlib.Client{Socket: filepath.Join(directory, "socket")}, p, directory
 }

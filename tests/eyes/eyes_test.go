@@ -163,9 +163,10 @@ func (w *world) neglect() {
 
 // spoil brings settings that no program can use, and reloads.
 func (w *world) spoil() {
-	write(w.t, w.imap.settings, "PROXY_TLS=perhaps\n")
-	write(w.t, w.options, "RELAYD_OPTIONS=-nonsense\n")
-	write(w.t, filepath.Join(w.authd.Config, "authdaemonrc"), "authmodulelist=\"authnonsense\"\ndaemons=none\n")
+	harness.WriteFile(w.t, w.imap.settings, "PROXY_TLS=perhaps\n", 0o644)
+	harness.WriteFile(w.t, w.options, "RELAYD_OPTIONS=-nonsense\n", 0o644)
+	harness.WriteFile(w.t, filepath.Join(w.authd.Config, "authdaemonrc"),
+		"authmodulelist=\"authnonsense\"\ndaemons=none\n", 0o644)
 	for _, p := range []*harness.Process{w.imap.Process, w.relayd.Process, w.authd.Process} {
 		w.signal(p, syscall.SIGHUP)
 	}
@@ -174,17 +175,14 @@ func (w *world) spoil() {
 // dashboard asks every question of etc/grafana.
 func (p *prometheus) dashboard(t *testing.T) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/grafana/mailproxy.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := harness.Source(t, "etc/grafana/mailproxy.json")
 	var board struct {
 		Panels []struct {
 			Title   string
 			Targets []struct{ Expr string }
 		}
 	}
-	if err := json.Unmarshal(text, &board); err != nil {
+	if err := json.Unmarshal([]byte(text), &board); err != nil {
 		t.Fatal(err)
 	}
 	n := 0

@@ -3,7 +3,6 @@ package eyes
 import (
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,9 +66,7 @@ func (p *prometheus) draw(t *testing.T, begin []float64) {
 			continue
 		}
 		path := filepath.Join(harness.Root(t), "docs", "operating-"+d.file+".svg")
-		if err := os.WriteFile(path, []byte(plot.SVG()), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, path, plot.SVG(), 0o644)
 	}
 }
 

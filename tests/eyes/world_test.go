@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/textproto"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -53,7 +52,7 @@ func newWorld(t *testing.T) *world {
 	starting.Go(w.startMailhosts)
 	w.startAuthdaemond()
 	w.options = filepath.Join(harness.Dir(t), "relayd")
-	write(t, w.options, "RELAYD_OPTIONS='-maxperuser 30'\n")
+	harness.WriteFile(t, w.options, "RELAYD_OPTIONS='-maxperuser 30'\n", 0o644)
 	w.relayd = harness.Relayd(t, "-options", w.options, "-metrics", "127.0.0.1:9144")
 	w.certificate(60)
 	w.imap = w.start("imapd-proxy", "IMAP", "127.0.0.1:9145", imapAt, "tls:"+imapsAt)
@@ -100,7 +99,7 @@ func (w *world) startAuthdaemond() {
 		insert into passwd values `+fmt.Sprintf("('ann', '%[1]s', '%[2]s'), ('bob', '%[1]s', '%[2]s'), "+
 		"('odd', '%[1]s', '%[2]s'), ('spare', '%[1]s', '%[3]s'), ('slow', '%[1]s', '%[4]s')",
 		password, mainHost, spareHost, slowHost))
-	write(w.t, "/etc/courier/authpgsqlrc", `##VERSION: 1
+	harness.WriteFile(w.t, "/etc/courier/authpgsqlrc", `##VERSION: 1
 PGSQL_CONNECTION	host=127.0.0.9 user=postgres dbname=mail password='pg\'secret'
 PGSQL_USER_TABLE	passwd
 PGSQL_CLEAR_PWFIELD	clear
@@ -109,10 +108,7 @@ PGSQL_GID_FIELD	4000
 PGSQL_HOME_FIELD	'/nonexistent'
 PGSQL_AUXOPTIONS_FIELD	'mailhost=' || host
 ##NAME: MARKER:0
-`)
-	if err := os.Chmod("/etc/courier/authpgsqlrc", 0o600); err != nil {
-		w.t.Fatal(err)
-	}
+`, 0o600)
 	w.authd = harness.Authdaemond(w.t, "authpgsql",
 		harness.Env{"AUTH_METRICS": "127.0.0.1:9143", "AUTH_PERSISTENT_CONNECTIONS": "64"})
 }
@@ -132,7 +128,7 @@ type frontEnd struct {
 func (w *world) start(program, protocol, metrics string, at ...string) *frontEnd {
 	w.t.Helper()
 	f := &frontEnd{settings: filepath.Join(harness.Dir(w.t), protocol)}
-	write(w.t, f.settings, fmt.Sprintf(`%s_PROXY=1
+	harness.WriteFile(w.t, f.settings, fmt.Sprintf(`%s_PROXY=1
 RELAY_SOCKET=%q
 AUTHDAEMON_SOCKET=%q
 TLS_CERTFILE=%q
@@ -140,7 +136,7 @@ IMAP_CAPABILITY="IMAP4rev1 AUTH=PLAIN"
 LOGIN_FAIL_DELAY=0
 MAXUNAUTH=200
 MAXUNAUTHPERIP=40
-`, protocol, w.relayd.Socket, w.authd.Socket, filepath.Join(w.pki.Dir, "proxy.pem")))
+`, protocol, w.relayd.Socket, w.authd.Socket, filepath.Join(w.pki.Dir, "proxy.pem")), 0o644)
 	args := []string{"-user", harness.ResidentUser, "-config", f.settings, "-metrics", metrics}
 	for _, addr := range at {
 		args = append(args, "-listen", addr)
@@ -171,13 +167,6 @@ func (w *world) signal(p *harness.Process, s syscall.Signal) {
 	w.t.Helper()
 	if err := syscall.Kill(pid(p), s); err != nil {
 		w.t.Fatal(err)
-	}
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -148,9 +148,7 @@ func (f authFault) run(t *testing.T, m *harness.Mode, p protocol, addr string) {
 	for name, value := range f.env {
 		if value == "HANG" {
 			value = filepath.Join(dir, "hang")
-			if err := os.WriteFile(value, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			harness.WriteFile(t, value, "#!/bin/sh\nexec sleep 1000\n", 0o755)
 		}
 		env[name] = value
 	}

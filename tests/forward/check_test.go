@@ -23,9 +23,7 @@ func TestCheckCapabilities(t *testing.T) {
 	dir := harness.Dir(t)
 	for _, password := range []string{"right", "wrong"} {
 		text := map[string]string{"right": "master's secret\n", "wrong": "not it\n"}[password]
-		if err := os.WriteFile(filepath.Join(dir, password), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, filepath.Join(dir, password), text, 0o600)
 	}
 	for _, c := range []struct {
 		protocol, password string

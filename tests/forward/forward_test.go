@@ -115,9 +115,7 @@ func TestMaster(t *testing.T) {
 		MasterUsers: []harness.Account{{Name: "proxy", Password: "master's secret"}},
 	})
 	secret := filepath.Join(harness.Dir(t), "secret")
-	if err := os.WriteFile(secret, []byte("master's secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, secret, "master's secret\n", 0o600)
 	harness.Readable(t, secret)
 	cram := map[string]func(map[string]string) (string, error){
 		"answer": func(vars map[string]string) (string, error) {

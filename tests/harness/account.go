@@ -67,9 +67,7 @@ func UserdbText(t testing.TB, text string) {
 	t.Helper()
 	Root(t)
 	const path = "/etc/courier/userdb"
-	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	WriteFile(t, path+".new", text, 0o600)
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
@@ -122,9 +120,7 @@ func Maildir(t testing.TB, dir string, id int, messages ...string) {
 	}
 	for i, text := range messages {
 		path := filepath.Join(dir, "cur", fmt.Sprintf("%d.M1P1.test:2,S", 1700000000+i))
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		WriteFile(t, path, text, 0o600)
 		if err := os.Chown(path, id, id); err != nil {
 			t.Fatal(err)
 		}

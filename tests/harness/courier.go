@@ -56,9 +56,7 @@ func CourierAuthdaemond(t testing.TB, modules string, settings Env) *Process {
 func CourierAuthdaemondText(t testing.TB, rc string) *Process {
 	t.Helper()
 	Root(t)
-	if err := os.WriteFile("/etc/courier/authdaemonrc", []byte(rc), 0o660); err != nil {
-		t.Fatal(err)
-	}
+	WriteFile(t, "/etc/courier/authdaemonrc", rc, 0o660)
 	return startCourierAuthdaemond(t)
 }
 
@@ -92,9 +90,7 @@ func writeAuthdaemonrc(t testing.TB, path, modules string, settings Env) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		fmt.Fprintf(&text, "%s=%q\n", name, all[name])
 	}
-	if err := os.WriteFile(path, []byte(text.String()), 0o660); err != nil {
-		t.Fatal(err)
-	}
+	WriteFile(t, path, text.String(), 0o660)
 }
 
 // accepts reports whether somebody listens on the unix socket. The connection is closed without a word.

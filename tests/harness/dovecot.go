@@ -63,9 +63,7 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 func (s *DovecotServer) write(t testing.TB, name, text string) {
 	t.Helper()
 	// Dovecot's auth process drops root, so the files are readable by all; nobody else is on the island.
-	if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	WriteFile(t, filepath.Join(s.Dir, name), text, 0o644)
 }
 
 func (s *DovecotServer) config(o DovecotOptions) string {

@@ -203,11 +203,8 @@ func TestModes(t *testing.T) {
 // Each case has ports of its own: closed connections of the other may hold theirs for a minute.
 func TestReserve(t *testing.T) {
 	const file = "/proc/sys/net/ipv4/ip_local_port_range"
-	before, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.WriteFile(file, before, 0o644) })
+	before := harness.ReadFile(t, file)
+	t.Cleanup(func() { _ = os.WriteFile(file, []byte(before), 0o644) })
 	server, err := net.Listen("tcp", "127.0.0.2:143")
 	if err != nil {
 		t.Fatal(err)
@@ -233,9 +230,7 @@ func TestReserve(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if err := os.WriteFile(file, []byte(c.ports), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			harness.WriteFile(t, file, c.ports, 0o644)
 			reserved := testport.Reserve(t)
 			taken := 0
 			for {

@@ -108,9 +108,7 @@ func XinetdConf(t testing.TB, path, conf string, addrs ...string) *Process {
 	t.Helper()
 	log := filepath.Join(filepath.Dir(path), "xinetd.log")
 	for name, text := range map[string]string{path: conf, log: ""} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		WriteFile(t, name, text, 0o600)
 	}
 	p := Start(
 		t,

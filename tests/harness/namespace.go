@@ -62,9 +62,7 @@ const (
 func Hosts(t testing.TB, lines ...string) {
 	t.Helper()
 	Root(t)
-	if err := os.WriteFile(hostsFile, []byte(basicHosts+strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	WriteFile(t, hostsFile, basicHosts+strings.Join(lines, "\n")+"\n", 0o644)
 }
 
 // limitFiles gives the servers the soft limit on descriptors of a real machine. Some close every possible

@@ -34,9 +34,7 @@ func OpenLDAP(t testing.TB, o LDAPOptions) *Database {
 	d := &Database{Addr: o.Addr, Dir: Dir(t)}
 	write := func(name, text string) string {
 		path := filepath.Join(d.Dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		WriteFile(t, path, text, 0o644)
 		return path
 	}
 	var conf strings.Builder

@@ -1,8 +1,6 @@
 package harness
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"testing"
 )
@@ -13,11 +11,7 @@ type Page string
 // ReadPage reads a page of docs/.
 func ReadPage(t testing.TB, name string) Page {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(Root(t), "docs", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Page(text)
+	return Page(Source(t, "docs/"+name))
 }
 
 // Block is the code block whose first line says so: "sh hold". There is to be one of them.

@@ -33,9 +33,7 @@ func Postgres(t testing.TB, addr string, settings ...string) *Database {
 		return cmd
 	}
 	data, pw := filepath.Join(d.Dir, "data"), filepath.Join(d.Dir, "pw")
-	if err := os.WriteFile(pw, []byte(PostgresPassword+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	WriteFile(t, pw, PostgresPassword+"\n", 0o644)
 	if err := os.Chown(d.Dir, uid, gid); err != nil {
 		t.Fatal(err)
 	}

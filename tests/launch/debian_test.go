@@ -25,7 +25,7 @@ func TestDebianCourier(t *testing.T) {
 	if len(steps) != 3 {
 		t.Fatalf("%d recipes in README.md", len(steps))
 	}
-	original := read(t, harness.CourierIMAPLogin)
+	original := harness.ReadFile(t, harness.CourierIMAPLogin)
 	t.Cleanup(func() {
 		for _, script := range []string{"/usr/sbin/imapd", "/usr/sbin/imapd-ssl", "/usr/sbin/pop3d",
 			"/usr/sbin/pop3d-ssl"} {
@@ -34,18 +34,19 @@ func TestDebianCourier(t *testing.T) {
 	})
 	recipe(t, etc, steps[0])
 	recipe(t, etc, steps[1])
-	if text := read(t, "/etc/systemd/system/courier-imap.service.d/mailproxy.conf"); text != "[Service]\nTimerSlackNSec=1ms\n" {
-		t.Errorf("the drop-in is %q", text)
+	dropIn := harness.ReadFile(t, "/etc/systemd/system/courier-imap.service.d/mailproxy.conf")
+	if dropIn != "[Service]\nTimerSlackNSec=1ms\n" {
+		t.Errorf("the drop-in is %q", dropIn)
 	}
 	for _, s := range sides {
 		path := "/etc/courier/" + s.config
-		text := read(t, path)
+		text := harness.ReadFile(t, path)
 		text = regexp.MustCompile(`(?m)^ADDRESS=.*$`).ReplaceAllString(text, "ADDRESS="+proxy)
 		text = regexp.MustCompile(`(?m)^`+s.proxySetting+`=.*$`).ReplaceAllString(text, s.proxySetting+"=1")
-		write(t, path, text+"LOGIN_FAIL_DELAY=0\n")
+		harness.WriteFile(t, path, text+"LOGIN_FAIL_DELAY=0\n", 0o644)
 	}
 	// Debian's limit is in force for IMAP, so that the test proves something.
-	if !regexp.MustCompile(`(?m)^IMAP_ULIMITD=131072$`).MatchString(read(t, "/etc/courier/imapd")) {
+	if !regexp.MustCompile(`(?m)^IMAP_ULIMITD=131072$`).MatchString(harness.ReadFile(t, "/etc/courier/imapd")) {
 		t.Fatal("/etc/courier/imapd sets no IMAP_ULIMITD=131072")
 	}
 	for _, s := range sides {
@@ -61,7 +62,8 @@ func TestDebianCourier(t *testing.T) {
 		t.Run(s.name+" over couriertls", func(t *testing.T) {
 			log := harness.Syslog(t)
 			path := "/etc/courier/" + s.config + "-ssl"
-			write(t, path, read(t, path)+"SSLADDRESS="+proxy+"\nTLS_CERTFILE=/etc/mailproxy/"+s.config+".pem\n")
+			more := "SSLADDRESS=" + proxy + "\nTLS_CERTFILE=/etc/mailproxy/" + s.config + ".pem\n"
+			harness.WriteFile(t, path, harness.ReadFile(t, path)+more, 0o644)
 			// couriertls reads it as courier
 			if err := os.Chmod("/etc/mailproxy/"+s.config+".pem", 0o644); err != nil {
 				t.Fatal(err)
@@ -72,7 +74,7 @@ func TestDebianCourier(t *testing.T) {
 		})
 	}
 	recipe(t, etc, steps[2])
-	if read(t, harness.CourierIMAPLogin) != original {
+	if harness.ReadFile(t, harness.CourierIMAPLogin) != original {
 		t.Error("Courier's imaplogin is not back")
 	}
 	out, err := exec.Command("dpkg-divert", "--list", "/usr/lib/courier/*").Output()
@@ -96,7 +98,7 @@ S~ a1 OK .*
 			continue
 		}
 		found++
-		limits := read(t, "/proc/"+strconv.Itoa(p.PID)+"/limits")
+		limits := harness.ReadFile(t, "/proc/"+strconv.Itoa(p.PID)+"/limits")
 		if !regexp.MustCompile(`Max address space +134217728 +134217728 `).MatchString(limits) {
 			t.Errorf("limits of imapd:\n%s", limits)
 		}
@@ -128,7 +130,7 @@ func start(t *testing.T, script, addr string) {
 func softLimits(t *testing.T) (env []string) {
 	t.Helper()
 	effective := regexp.MustCompile(`(?m)^CapEff:\s*([0-9a-f]+)$`).
-		FindStringSubmatch(read(t, "/proc/self/status"))
+		FindStringSubmatch(harness.ReadFile(t, "/proc/self/status"))
 	bits, err := strconv.ParseUint(effective[1], 16, 64)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +152,7 @@ func softLimits(t *testing.T) (env []string) {
 // shellBlocks returns the shell commands of a document, block by block.
 func shellBlocks(t *testing.T, path string) (blocks []string) {
 	t.Helper()
-	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(read(t, path), -1) {
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(harness.ReadFile(t, path), -1) {
 		blocks = append(blocks, m[1])
 	}
 	return blocks
@@ -183,7 +185,7 @@ func TestWrapperNotRoot(t *testing.T) {
 	script := `ulimit -v 131072; IMAP_ULIMITD=131072 setpriv --reuid=nobody --clear-groups sh ` + filepath.Join(
 		harness.Dir(t), "imaplogin")
 	copied := filepath.Join(strings.Fields(script)[len(strings.Fields(script))-1])
-	write(t, copied, read(t, wrapper))
+	harness.WriteFile(t, copied, harness.ReadFile(t, wrapper), 0o644)
 	command := exec.Command("/bin/sh", "-c", script)
 	var stderr strings.Builder
 	command.Stderr = &stderr

@@ -61,7 +61,7 @@ func TestXinetdSyslog(t *testing.T) {
 // An authdaemond that a front end starts for one request has no other place for its words either.
 func TestXinetdAuthdaemond(t *testing.T) {
 	folder := harness.Dir(t)
-	write(t, filepath.Join(folder, "authdaemonrc"), "authmodulelist=\"authpgsql\"\n")
+	harness.WriteFile(t, filepath.Join(folder, "authdaemonrc"), "authmodulelist=\"authpgsql\"\n", 0o644)
 	for _, s := range sides {
 		t.Run(s.name, func(t *testing.T) {
 			log := harness.Syslog(t)
@@ -130,7 +130,7 @@ func TestArguments(t *testing.T) {
 // Broken settings and files stop a session with their name in the log and a temporary failure for the client.
 func TestBadSettings(t *testing.T) {
 	broken := filepath.Join(harness.Dir(t), "imapd")
-	write(t, broken, "# comment\nIMAP_CAPABILITY=IMAP4rev1 IDLE\n")
+	harness.WriteFile(t, broken, "# comment\nIMAP_CAPABILITY=IMAP4rev1 IDLE\n", 0o644)
 	for _, test := range []struct {
 		env  harness.Env
 		args []string

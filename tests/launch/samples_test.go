@@ -29,14 +29,12 @@ func install(t *testing.T) (etc string) {
 	for _, s := range sides {
 		harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.program), "/usr/sbin/"+s.program)
 		for _, name := range []string{s.config, s.config + "-ssl"} {
-			write(t, "/etc/mailproxy/"+name, read(t, filepath.Join(etc, name))+"LOGIN_FAIL_DELAY=0\n")
+			harness.WriteFile(t, "/etc/mailproxy/"+name, harness.Source(t, "etc/"+name)+"LOGIN_FAIL_DELAY=0\n", 0o644)
 		}
 		harness.Run(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
 			"-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", "/tmp/key.pem", "-out", "/tmp/cert.pem")
-		write(t, "/etc/mailproxy/"+s.config+".pem", read(t, "/tmp/cert.pem")+read(t, "/tmp/key.pem"))
-		if err := os.Chmod("/etc/mailproxy/"+s.config+".pem", 0o600); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, "/etc/mailproxy/"+s.config+".pem",
+			harness.ReadFile(t, "/tmp/cert.pem")+harness.ReadFile(t, "/tmp/key.pem"), 0o600)
 	}
 	return etc
 }
@@ -48,7 +46,7 @@ func TestXinetdSamples(t *testing.T) {
 	for _, s := range sides {
 		t.Run(s.name, func(t *testing.T) {
 			log := harness.Syslog(t)
-			conf := "defaults\n{\n}\n" + read(t, filepath.Join(etc, "xinetd.d", s.program))
+			conf := "defaults\n{\n}\n" + harness.ReadFile(t, filepath.Join(etc, "xinetd.d", s.program))
 			// The Courier mailhost has these ports on an address of its own.
 			conf = strings.ReplaceAll(conf, "\twait  ", "\tbind            = "+proxy+"\n\twait  ")
 			harness.XinetdConf(t, filepath.Join(harness.Dir(t), "xinetd.conf"), conf, s.addr(proxy),
@@ -71,8 +69,8 @@ func TestSystemdSamples(t *testing.T) {
 			name string
 			port int
 		}{{s.program, s.port}, {s.program + "-ssl", s.tlsPort()}} {
-			socket := read(t, filepath.Join(etc, "systemd", unit.name+".socket"))
-			service := read(t, filepath.Join(etc, "systemd", unit.name+"@.service"))
+			socket := harness.ReadFile(t, filepath.Join(etc, "systemd", unit.name+".socket"))
+			service := harness.ReadFile(t, filepath.Join(etc, "systemd", unit.name+"@.service"))
 			if got := unitSetting(socket, "ListenStream"); !slices.Equal(got, []string{fmt.Sprint(unit.port)}) {
 				t.Errorf("%s listens on %q", unit.name, got)
 			}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -64,10 +63,7 @@ func TestSecrets(t *testing.T) {
 		})
 	}
 	spy := filepath.Join(harness.Dir(t), "spy")
-	write(t, spy, "#!/bin/sh\necho \"spy: $*\" >&2\nenv >&2\n")
-	if err := os.Chmod(spy, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, spy, "#!/bin/sh\necho \"spy: $*\" >&2\nenv >&2\n", 0o755)
 	for _, s := range sides {
 		program := append(s.arguments(t)[:1], spy, "Maildir")
 		p := harness.Tcpserver(t,
@@ -99,10 +95,7 @@ func TestSecrets(t *testing.T) {
 // left open.
 func TestOneShotDescriptors(t *testing.T) {
 	spy := filepath.Join(harness.Dir(t), "spy")
-	write(t, spy, "#!/bin/sh\nexec ls -m /proc/self/fd >&2\n")
-	if err := os.Chmod(spy, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, spy, "#!/bin/sh\nexec ls -m /proc/self/fd >&2\n", 0o755)
 	for _, s := range sides {
 		program := append([]string{"/bin/sh", "-c", `exec 7</etc/passwd; exec "$@"`, "sh"}, s.arguments(t)...)
 		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Program: program,

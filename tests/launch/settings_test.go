@@ -16,7 +16,8 @@ import (
 func TestEveryBadSettingIsNamed(t *testing.T) {
 	for _, s := range sides {
 		file := filepath.Join(harness.Dir(t), s.config)
-		write(t, file, "LOGIN_TIMEOUT=60\nHAPROXY=perhaps\n\nexport PORT\n"+s.name+"_TLS_REQUIRED=always\n")
+		harness.WriteFile(t, file,
+			"LOGIN_TIMEOUT=60\nHAPROXY=perhaps\n\nexport PORT\n"+s.name+"_TLS_REQUIRED=always\n", 0o644)
 		command := exec.Command(harness.Bin(t, s.program), "-config", file, "/bin/false", "Maildir")
 		command.Env = []string{s.name + "_PROXY=maybe", "GORACE=" + os.Getenv("GORACE")}
 		var out, log bytes.Buffer

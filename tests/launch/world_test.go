@@ -165,22 +165,6 @@ func overlay(t *testing.T, folders ...string) {
 	}
 }
 
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func play(t *testing.T, r *transcript.Runner, text string) {
 	t.Helper()
 	scripts, err := transcript.Parse("script", strings.NewReader(text))

@@ -131,7 +131,8 @@ type fetcher struct {
 func newMbsync(t *testing.T, addr, user string) *fetcher {
 	dir := harness.Dir(t)
 	config := filepath.Join(dir, "mbsyncrc")
-	write(t, config, clients.MbsyncConfig(clients.Server{IMAP: addr, User: user, Password: secret}, dir))
+	harness.WriteFile(t, config,
+		clients.MbsyncConfig(clients.Server{IMAP: addr, User: user, Password: secret}, dir), 0o600)
 	return &fetcher{name: "mbsync", maildir: filepath.Join(dir, "INBOX"),
 		command: []string{"mbsync", "-q", "-c", config, "-a"}}
 }
@@ -145,16 +146,10 @@ func newMpop(t *testing.T, addr, user string) *fetcher {
 			t.Fatal(err)
 		}
 	}
-	write(t, config, fmt.Sprintf("account a\nhost %s\nport %s\nuser %s\npassword %s\nauth user\ntls off\n"+
-		"keep on\nuidls_file %s/uidls\ndelivery maildir %s\n", host, port, user, secret, dir, maildir))
+	harness.WriteFile(t, config, fmt.Sprintf("account a\nhost %s\nport %s\nuser %s\npassword %s\nauth user\n"+
+		"tls off\nkeep on\nuidls_file %s/uidls\ndelivery maildir %s\n",
+		host, port, user, secret, dir, maildir), 0o600)
 	return &fetcher{name: "mpop", maildir: maildir, command: []string{"mpop", "-q", "-C", config, "a"}}
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // What a program shows of a refusal, and of one that means later.

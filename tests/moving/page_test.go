@@ -105,8 +105,6 @@ func (v *move) install(t *testing.T, p *harness.Proxy, socket string) {
 		"imapd-proxy": "env IMAP_PROXY=1 AUTHDAEMON_SOCKET=" + socket + " " + harness.PlainBin(t, "imapd-proxy"),
 	} {
 		text := "#!/bin/sh\nexec " + command + ` "$@"` + "\n"
-		if err := os.WriteFile(filepath.Join(v.commands, name), []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, filepath.Join(v.commands, name), text, 0o755)
 	}
 }

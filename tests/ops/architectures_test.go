@@ -111,12 +111,9 @@ func describeDeb(t *testing.T, file string) string {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		content, err := os.ReadFile(filepath.Join(control, entry.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		content := harness.ReadFile(t, filepath.Join(control, entry.Name()))
 		text += entry.Name() + ":\n"
-		for line := range strings.Lines(string(content)) {
+		for line := range strings.Lines(content) {
 			program := entry.Name() == "md5sums" && strings.Contains(line, " usr/lib/mailproxy/")
 			if !program && !strings.HasPrefix(line, "Architecture:") && !strings.HasPrefix(line, "Installed-Size:") {
 				text += line

@@ -25,9 +25,7 @@ func haproxy(t *testing.T, config, addr string, env ...string) *harness.Process 
 func haproxyAs(t *testing.T, name, config, addr string, env ...string) *harness.Process {
 	t.Helper()
 	path := filepath.Join(harness.Dir(t), "haproxy.cfg")
-	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, path, config, 0o644)
 	cmd := exec.Command("/usr/sbin/haproxy", "-db", "-L", name, "-f", path)
 	cmd.Env = append(os.Environ(), env...)
 	p := harness.Start(t, cmd)
@@ -119,18 +117,7 @@ func TestTLSEndsAtHAProxy(t *testing.T) {
 	harness.Run(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
 		"-nodes",
 		"-subj", "/CN=balancer", "-days", "2", "-keyout", pem+".key", "-out", pem)
-	key, err := os.ReadFile(pem + ".key")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := os.OpenFile(pem, os.O_APPEND|os.O_WRONLY, 0)
-	if err == nil {
-		_, err = cert.Write(key)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert.Close()
+	harness.WriteFile(t, pem, harness.ReadFile(t, pem)+harness.ReadFile(t, pem+".key"), 0o600)
 	listen := balancer + ":993"
 	proxy := front(t, "imap", "127.0.2.1", harness.Env{"IMAP_TLS_REQUIRED": "1", "LOGIN_FAIL_DELAY": "1"})
 	haproxy(t, fmt.Sprintf(one, listen+" ssl crt "+pem, balancer, "127.0.2.1:143", "send-proxy-v2-ssl"), listen)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -158,11 +157,8 @@ const (
 func oneDatabase(t *testing.T, users int) {
 	t.Helper()
 	db := harness.Postgres(t, "127.0.5.9")
-	example, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/examples/pgsql.sql"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db.SQL(t, string(example))
+	example := harness.Source(t, "etc/examples/pgsql.sql")
+	db.SQL(t, example)
 	for i := range users {
 		db.SQL(
 			t,
@@ -175,11 +171,8 @@ func oneDatabase(t *testing.T, users int) {
 			),
 		)
 	}
-	text, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/authpgsqlrc"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rc := strings.ReplaceAll(string(text), "host=/run/postgresql", "host=127.0.5.9")
+	text := harness.Source(t, "etc/authpgsqlrc")
+	rc := strings.ReplaceAll(text, "host=/run/postgresql", "host=127.0.5.9")
 	rc = strings.ReplaceAll(rc, "#PGSQL_CLEAR_PWFIELD", "PGSQL_CLEAR_PWFIELD")
 	if !strings.Contains(rc, "\nPGSQL_CLEAR_PWFIELD") {
 		rc += "PGSQL_CLEAR_PWFIELD\tclear\n"
@@ -220,12 +213,9 @@ func TestDrill(t *testing.T) {
 			},
 		)
 	}
-	config, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/haproxy/haproxy.cfg"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := harness.Source(t, "etc/haproxy/haproxy.cfg")
 	socket := filepath.Join(harness.Dir(t), "admin.sock")
-	haproxy(t, string(config), balancer+":143", "HAPROXY_SOCKET="+socket, unlimited)
+	haproxy(t, config, balancer+":143", "HAPROXY_SOCKET="+socket, unlimited)
 	play(t, balancer+":110", logins["pop3"].good)
 
 	const loggedIn = `LOGIN, user=`

@@ -154,9 +154,7 @@ func check(t *testing.T, lines func() map[string][]string, failures int) {
 	}
 	for form, log := range forms {
 		path := filepath.Join(harness.Dir(t), "mail.log")
-		if err := os.WriteFile(path, []byte(strings.Join(log, "\n")+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, path, strings.Join(log, "\n")+"\n", 0o644)
 		filter := "courier-auth"
 		if form == "journal" {
 			filter = "courier-auth[logtype=journal]"
@@ -229,9 +227,7 @@ func underXinetd(t *testing.T, ip string, env harness.Env) func() map[string][]s
 		for name, value := range l.listen.Env {
 			fmt.Fprintf(&text, "%s=%q\n", name, value)
 		}
-		if err := os.WriteFile(config, []byte(text.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, config, text.String(), 0o644)
 		program := append([]string{l.listen.Program[0], "-config", config}, l.listen.Program[1:]...)
 		harness.Xinetd(t, harness.Listen{Addr: ip, Port: l.listen.Port, Program: program})
 	}
@@ -246,18 +242,13 @@ func underSystemd(t *testing.T, ip string, env harness.Env) func() map[string][]
 	for _, l := range listeners(t, ip, env) {
 		unit := map[string]string{"imapd": "imapd-proxy@", "imapd-ssl": "imapd-proxy-ssl@", "pop3d": "pop3d-proxy@",
 			"pop3d-ssl": "pop3d-proxy-ssl@"}[l.name]
-		text, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/systemd", unit+".service"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		identifier := regexp.MustCompile(`(?m)^SyslogIdentifier=(.*)$`).FindSubmatch(text)
-		if identifier == nil || !strings.Contains(string(text), "\nSyslogFacility=mail\n") {
+		text := harness.Source(t, "etc/systemd/"+unit+".service")
+		identifier := regexp.MustCompile(`(?m)^SyslogIdentifier=(.*)$`).FindStringSubmatch(text)
+		if identifier == nil || !strings.Contains(text, "\nSyslogFacility=mail\n") {
 			t.Fatalf("%s: no identifier, or not of facility mail", unit)
 		}
 		journal := filepath.Join(harness.Dir(t), "journal")
-		if err := os.WriteFile(journal, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, journal, "", 0o644)
 		info, err := os.Stat(journal)
 		if err != nil {
 			t.Fatal(err)
@@ -266,16 +257,13 @@ func underSystemd(t *testing.T, ip string, env harness.Env) func() map[string][]
 		l.listen.Env["JOURNAL_STREAM"] = fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 		l.listen.Program = append([]string{"/bin/sh", "-c", `exec "$@" 2>>` + journal, "sh"}, l.listen.Program...)
 		harness.SystemdAccept(t, l.listen, true)
-		journals[string(identifier[1])] = journal
+		journals[identifier[1]] = journal
 	}
 	return func() map[string][]string {
 		forms := map[string][]string{}
 		for identifier, path := range journals {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for line := range strings.Lines(string(text)) {
+			text := harness.ReadFile(t, path)
+			for line := range strings.Lines(text) {
 				level, message, ok := strings.Cut(strings.TrimSpace(line), ">")
 				if !ok || len(level) != 2 {
 					t.Fatalf("%s: no level in %q", identifier, line)

@@ -15,12 +15,9 @@ import (
 // recipes returns the sh blocks of a document by the heading they are under.
 func recipes(t *testing.T, name string) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(harness.Root(t), name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := harness.Source(t, name)
 	blocks := map[string]string{}
-	for _, section := range strings.Split(string(text), "\n## ")[1:] {
+	for _, section := range strings.Split(text, "\n## ")[1:] {
 		title, body, _ := strings.Cut(section, "\n")
 		for _, m := range regexp.MustCompile("(?s)\n```sh\n(.*?)```").FindAllStringSubmatch(body, -1) {
 			blocks[title] += m[1]

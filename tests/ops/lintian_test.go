@@ -1,9 +1,7 @@
 package ops
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,12 +11,9 @@ import (
 // TestLintian: Debian's checker of packages finds no error and no warning but those that the package says why
 // it has; none of the exceptions is without need.
 func TestLintian(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(harness.Root(t), "packaging/lintian-overrides"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := harness.Source(t, "packaging/lintian-overrides")
 	exceptions, explained := 0, false
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		comment := strings.HasPrefix(line, "# ")
 		if !comment && !explained {
 			t.Errorf("an exception without a reason: %s", line)

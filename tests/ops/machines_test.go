@@ -119,12 +119,9 @@ func TestClientsThroughHAProxy(t *testing.T) {
 	t.Cleanup(func() { harness.Hosts(t) })
 	machines, trust := startMachines(t, harness.Env{"HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8"}, "127.0.5.1",
 		"127.0.5.2")
-	config, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/haproxy/haproxy.cfg"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := harness.Source(t, "etc/haproxy/haproxy.cfg")
 	socket := filepath.Join(harness.Dir(t), "admin.sock")
-	haproxy(t, string(config), balancer+":995", "HAPROXY_SOCKET="+socket, unlimited)
+	haproxy(t, config, balancer+":995", "HAPROXY_SOCKET="+socket, unlimited)
 	backends := []string{"imap", "imaps", "pop3", "pop3s"}
 	all := func(server, want string) {
 		t.Helper()

@@ -112,11 +112,8 @@ func (m *machine) path(name string) string { return filepath.Join(m.root, name) 
 
 func (m *machine) read(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(m.path(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	text := harness.ReadFile(t, m.path(name))
+	return text
 }
 
 // add appends to a file and keeps owner and mode.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -56,15 +55,12 @@ func (p residentProxy) find(pattern string) (lines []string) {
 // the address that connections have on this machine.
 func balancerSettings(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(harness.Root(t), "docs/high-availability.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := regexp.MustCompile("(?s)\n```\n(HAPROXY=1\n.*?)```").FindSubmatch(text)
-	if block == nil || !strings.Contains(string(block[1]), `"192.0.2.10 192.0.2.11"`) {
+	text := harness.Source(t, "docs/high-availability.md")
+	block := regexp.MustCompile("(?s)\n```\n(HAPROXY=1\n.*?)```").FindStringSubmatch(text)
+	if block == nil || !strings.Contains(block[1], `"192.0.2.10 192.0.2.11"`) {
 		t.Fatal("docs/high-availability.md does not say what a proxy behind a balancer needs")
 	}
-	return strings.ReplaceAll(string(block[1]), "192.0.2.10 192.0.2.11", "127.0.0.1")
+	return strings.ReplaceAll(block[1], "192.0.2.10 192.0.2.11", "127.0.0.1")
 }
 
 // tlsSession logs in and out over TLS from the client's address. The certificate must be the proxies'.
@@ -118,12 +114,9 @@ func TestResidentBehindHAProxy(t *testing.T) {
 		"\nAUTHDAEMON_SOCKET="+harness.CourierAuthSocket+"\nMAXUNAUTH=1000\nMAXUNAUTHPERIP="+
 		fmt.Sprint(clients)+"\n", 0o644)
 	proxy1, proxy2 := startResident(t, "127.0.6.1", settings), startResident(t, "127.0.6.2", settings)
-	config, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/haproxy/haproxy.cfg"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := harness.Source(t, "etc/haproxy/haproxy.cfg")
 	socket := filepath.Join(dir, "admin.sock")
-	haproxy(t, string(config), balancer+":143", "HAPROXY_SOCKET="+socket, unlimited)
+	haproxy(t, config, balancer+":143", "HAPROXY_SOCKET="+socket, unlimited)
 	eventually := func(what string, condition func() bool) {
 		t.Helper()
 		if !harness.Eventually(condition) {

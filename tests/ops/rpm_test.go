@@ -102,11 +102,8 @@ func nextRPM(t *testing.T) string {
 	dist := buildAgain(t, func(dir string) {
 		for _, name := range []string{"imapd", "pop3d"} {
 			path := filepath.Join(dir, "etc", name)
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, path, string(text)+"# of version 999\n", 0o600)
+			text := harness.ReadFile(t, path)
+			write(t, path, text+"# of version 999\n", 0o600)
 		}
 	}, "FORMATS=rpm", "PACKAGE_VERSION=999.0.0")
 	found, err := filepath.Glob(filepath.Join(dist, "*.rpm"))
@@ -166,11 +163,8 @@ func TestRPMContents(t *testing.T) {
 	if len(configs) < 10 {
 		t.Errorf("configuration: %q", configs)
 	}
-	text, err := os.ReadFile(filepath.Join(harness.Root(t), "LICENSE"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, _ := strings.Cut(string(text), "\n")
+	text := harness.Source(t, "LICENSE")
+	first, _, _ := strings.Cut(text, "\n")
 	if got := harness.Run(t, "", "rpm", "-qp", "--qf", "%{LICENSE}", file); got != first {
 		t.Errorf("the licence is %q in the rpm, %q in LICENSE", got, first)
 	}

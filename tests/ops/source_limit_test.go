@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -49,10 +48,7 @@ func TestSourceLimit(t *testing.T) {
 	env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8"}
 	harness.IMAPUnderCourier(t, "127.0.5.1", harness.Bin(t, "imapd-proxy"), env)
 	harness.POP3UnderCourier(t, "127.0.5.1", harness.Bin(t, "pop3d-proxy"), env)
-	config, err := os.ReadFile(filepath.Join(harness.Root(t), "etc/haproxy/haproxy.cfg"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := harness.Source(t, "etc/haproxy/haproxy.cfg")
 	t.Cleanup(func() { harness.Hosts(t) })
 	dir := harness.Dir(t)
 	start := func(name, ip string) (socket string, p *harness.Process) {
@@ -60,7 +56,7 @@ func TestSourceLimit(t *testing.T) {
 		harness.Hosts(t, ip+" mail.example.com", "127.0.5.1 proxy1.example.com", "127.0.5.2 proxy2.example.com",
 			balancer+" balancer1.example.com", second+" balancer2.example.com")
 		socket = filepath.Join(dir, name)
-		p = haproxyAs(t, name, string(config), ip+":143",
+		p = haproxyAs(t, name, config, ip+":143",
 			"HAPROXY_SOCKET="+socket, fmt.Sprint("HAPROXY_SOURCE_LIMIT=", limit))
 		for _, server := range []string{"imap/proxy1", "pop3/proxy1"} {
 			if !harness.Eventually(func() bool { return state(t, socket, server, status) == "UP" }) {

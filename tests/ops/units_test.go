@@ -31,11 +31,8 @@ func stage(t *testing.T) string {
 	}
 	for link, program := range map[string]string{"imapd-proxy": "imapd-proxy", "pop3d-proxy": "pop3d-proxy",
 		"mailproxy-authdaemond": "authdaemond", "mailproxy-relayd": "relayd"} {
-		text, err := os.ReadFile(harness.PlainBin(t, program))
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(root, "usr/sbin", link), string(text), 0o755)
+		text := harness.ReadFile(t, harness.PlainBin(t, program))
+		write(t, filepath.Join(root, "usr/sbin", link), text, 0o755)
 	}
 	// What the units name besides.
 	for _, unit := range []string{"multi-user", "sockets", "basic", "sysinit", "shutdown", "network-online",

@@ -2,7 +2,6 @@ package ops
 
 import (
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -130,14 +129,11 @@ func (m *machine) becomeOld(t *testing.T) {
 		t.Fatal(units, err)
 	}
 	for _, unit := range units {
-		text, err := os.ReadFile(unit)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := harness.ReadFile(t, unit)
 		old := strings.NewReplacer("User=mailproxy-auth", "User=mailproxy", "SocketGroup=mailproxy-keys",
 			"SocketGroup=mailproxy", " -allow @mailproxy-keys", "", "-metrics\n", "\n", "FileDescriptorName=socket\n", "",
 			"ListenStream=/run/mailproxy/authdaemon/socket.persistent\n", "")
-		write(t, unit, old.Replace(string(text)), 0o644)
+		write(t, unit, old.Replace(text), 0o644)
 	}
 	m.run(t, "sh", "-e", "-c", `
 cd /etc/mailproxy

@@ -60,26 +60,23 @@ func steppingPrograms(t *testing.T) string {
 	t.Helper()
 	dir := harness.Dir(t)
 	source := filepath.Join(strings.TrimSpace(harness.Run(t, "", "go", "env", "GOROOT")), "src", "time")
-	text, err := os.ReadFile(filepath.Join(source, "time.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := harness.ReadFile(t, filepath.Join(source, "time.go"))
 	const now = "\tsec, nsec, mono := runtimeNow()\n\tif mono == 0 {\n"
-	if strings.Count(string(text), now) != 1 {
+	if strings.Count(text, now) != 1 {
 		t.Fatal("time.Now is another one than this test knows")
 	}
 	stepping := strings.Replace(now, "\tif", "\tsec += stepped()\n\tif", 1)
-	changed := strings.Replace(string(text), now, stepping, 1)
+	changed := strings.Replace(text, now, stepping, 1)
 	replace := map[string]string{}
 	for name, text := range map[string]string{"time.go": changed, "step.go": stepSource} {
 		replace[filepath.Join(source, name)] = filepath.Join(dir, name)
-		write(t, filepath.Join(dir, name), text)
+		harness.WriteFile(t, filepath.Join(dir, name), text, 0o644)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "overlay.json"), string(overlay))
+	harness.WriteFile(t, filepath.Join(dir, "overlay.json"), string(overlay), 0o644)
 	cmd := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", dir+"/",
 		"./imapd-proxy", "./relay/relayd")
 	cmd.Dir, cmd.Env = harness.Root(t), append(os.Environ(), "CGO_ENABLED=0")
@@ -87,13 +84,6 @@ func steppingPrograms(t *testing.T) string {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return dir
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestVolumeClockSteps: the clock is set forward and back under sessions, connections that have not logged in

@@ -14,11 +14,8 @@ import (
 // residentMemory is a process's memory in KiB (VmRSS).
 func residentMemory(t *testing.T, pid string) int {
 	t.Helper()
-	status, err := os.ReadFile("/proc/" + pid + "/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(status), "\nVmRSS:")
+	status := harness.ReadFile(t, "/proc/"+pid+"/status")
+	_, rest, _ := strings.Cut(status, "\nVmRSS:")
 	value, _, _ := strings.Cut(rest, " kB")
 	n, err := strconv.Atoi(strings.TrimSpace(value))
 	if err != nil {

@@ -1,7 +1,6 @@
 package resident
 
 import (
-	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
@@ -31,14 +30,8 @@ func start(t *testing.T, user string, settings ...string) *harness.Process {
 func TestStartNamesUnreadableFile(t *testing.T) {
 	harness.Site{}.Start(t)
 	groups(t, "mailproxy-keys:x:4711:")
-	dir := harness.Dir(t)
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "master")
-	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := filepath.Join(harness.Dir(t), "master")
+	harness.WriteFile(t, file, "secret\n", 0o600)
 	settings := []string{"PROXY_MASTER_USER=m", "PROXY_MASTER_PASSWORD_FILE=" + file}
 	p := start(t, "courier", settings...)
 	if status := p.Wait(t); status != 1 {
@@ -60,14 +53,8 @@ func TestStartNamesUnreadableFile(t *testing.T) {
 // groups adds lines to the group file, for this test's own world.
 func groups(t *testing.T, lines string) {
 	t.Helper()
-	text, err := os.ReadFile("/etc/group")
-	if err != nil {
-		t.Fatal(err)
-	}
 	file := filepath.Join(harness.Dir(t), "group")
-	if err := os.WriteFile(file, append(text, lines+"\n"...), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, file, harness.ReadFile(t, "/etc/group")+lines+"\n", 0o644)
 	if err := unix.Mount(file, "/etc/group", "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -106,12 +93,9 @@ func TestRunsAsOrdinaryUser(t *testing.T) {
 		t.Fatalf("%d threads, %v", len(tasks), err)
 	}
 	for _, task := range tasks {
-		text, err := os.ReadFile(task)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := harness.ReadFile(t, task)
 		fields := map[string][]string{}
-		for line := range strings.Lines(string(text)) {
+		for line := range strings.Lines(text) {
 			name, value, _ := strings.Cut(line, ":")
 			fields[name] = strings.Fields(value)
 		}

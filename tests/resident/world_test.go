@@ -94,9 +94,7 @@ func newFrontEnd(t *testing.T, s side, relayd *harness.Service) *frontEnd {
 
 func (f *frontEnd) configure(t *testing.T, text string) {
 	t.Helper()
-	if err := os.WriteFile(f.settings, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, f.settings, text, 0o644)
 }
 
 // arguments are those of the program, with its name.

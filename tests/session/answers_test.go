@@ -3,7 +3,6 @@ package session
 import (
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -227,9 +226,7 @@ func TestAnswers(t *testing.T) {
 	harness.Userdb(t, accounts...)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	secret := filepath.Join(harness.Dir(t), "master")
-	if err := os.WriteFile(secret, []byte("master pw\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, secret, "master pw\n", 0o600)
 	harness.Readable(t, secret)
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
 		proxies := map[string]*harness.Proxy{}

@@ -44,10 +44,8 @@ func bulkWorld(t *testing.T, p *pki, work func(net.Conn) error, local string) *h
 		return work(c)
 	})
 	server := filepath.Join(p.Dir, "local-server")
-	if err := os.WriteFile(server, []byte("#!/bin/sh\npython3 -c 'import os; os.set_blocking(0, True)'\nprintf '%s OK here\\r\\n' \"$IMAPLOGINTAG\"\n"+local+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	os.Chmod(p.Dir, 0o755)
+	harness.WriteFile(t, server, "#!/bin/sh\npython3 -c 'import os; os.set_blocking(0, True)'\n"+
+		"printf '%s OK here\\r\\n' \"$IMAPLOGINTAG\"\n"+local+"\n", 0o755)
 	return p.mode.Start(t, harness.ProxyOptions{Addr: "127.0.1.1", Protocols: []string{"IMAP"}, TLS: true,
 		LocalServer: server, Shipped: true, Env: p.env(harness.Env{"PROXY_TLS": "YES",
 			"PROXY_TLS_TRUSTCERTS": p.Trust})})

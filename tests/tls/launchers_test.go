@@ -30,11 +30,8 @@ func accountHere(t *testing.T, p *pki, script string) (server string) {
 	if script == "" {
 		return harness.CourierIMAPD
 	}
-	os.Chmod(p.Dir, 0o755)
 	server = filepath.Join(p.Dir, "local-server")
-	if err := os.WriteFile(server, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, server, "#!/bin/sh\n"+script+"\n", 0o755)
 	return server
 }
 

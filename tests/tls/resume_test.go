@@ -97,11 +97,8 @@ func testNoResumption(t *testing.T, p *pki) {
 
 func keyLines(t *testing.T, path string) []string {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return regexp.MustCompile(`(?m)^[0-9]+ [0-9a-f]{64}$`).FindAllString(string(text), -1)
+	text := harness.ReadFile(t, path)
+	return regexp.MustCompile(`(?m)^[0-9]+ [0-9a-f]{64}$`).FindAllString(text, -1)
 }
 
 // age makes the keys of a file older.
@@ -117,7 +114,5 @@ func age(t *testing.T, path string, seconds int64) {
 		text += fmt.Sprintf("%d %s\n", made-seconds, key)
 	}
 	text += fmt.Sprintf("sum %x\n", sha256.Sum256([]byte(text)))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, path, text, 0o600)
 }

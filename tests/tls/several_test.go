@@ -2,7 +2,6 @@ package tls
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -109,9 +108,7 @@ func testOneOfTwoBreaks(t *testing.T, p *pki) {
 			if broken == mismatch {
 				content = append(p.CA.Issue(t, testcert.Spec{Name: "proxy.example"}).CertPEM(), p.CA.KeyPEM(t)...)
 			}
-			if err := os.WriteFile(ec, content, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			harness.WriteFile(t, ec, content, 0o600)
 			f.Reread(t, port)
 			if out := connect("-tls1_3"); !strings.Contains(out, rsaKey) {
 				t.Errorf("%s, %s: not the other one:\n%s", port, broken, out)

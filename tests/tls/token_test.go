@@ -169,9 +169,7 @@ func verifiesTokens(t *testing.T, key []byte) string {
 			"username_attribute = sub\n",
 	} {
 		// Dovecot's auth process drops root.
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		harness.WriteFile(t, name, text, 0o644)
 	}
 	return "auth_mechanisms = plain oauthbearer xoauth2\n" +
 		// Each refusal would delay the next login from the proxy.

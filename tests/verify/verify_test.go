@@ -122,11 +122,8 @@ func TestVerify(t *testing.T) {
 func withoutHash(t *testing.T, name, options string) {
 	t.Helper()
 	const path = "/etc/courier/userdb"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	harness.UserdbText(t, string(text)+name+"\tuid=8|gid=8|home=/nonexistent|options="+options+"\n")
+	text := harness.ReadFile(t, path)
+	harness.UserdbText(t, text+name+"\tuid=8|gid=8|home=/nonexistent|options="+options+"\n")
 	harness.Run(t, "", "/usr/sbin/makeuserdb")
 }
 

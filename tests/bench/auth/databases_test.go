@@ -58,9 +58,7 @@ func rcfile(b *testing.B, module string, lines ...string) {
 	b.Helper()
 	text := "##NAME: MARKER:0\n" + strings.Join(lines, "\n") + "\n"
 	path := "/etc/courier/" + module + "rc"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		b.Fatal(err)
-	}
+	harness.WriteFile(b, path, text, 0o600)
 	harness.Run(b, "", "chown", "root:courier", path)
 	harness.Run(b, "", "chmod", "640", path)
 }

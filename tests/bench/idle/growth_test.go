@@ -1,7 +1,6 @@
 package idle
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -35,9 +34,7 @@ func BenchmarkGrowth(b *testing.B) {
 // document writes a file of the documentation.
 func document(b *testing.B, name, text string) {
 	b.Helper()
-	if err := os.WriteFile(filepath.Join(harness.Root(b), "docs", name), []byte(text), 0o644); err != nil {
-		b.Fatal(err)
-	}
+	harness.WriteFile(b, filepath.Join(harness.Root(b), "docs", name), text, 0o644)
 }
 
 // draw plots MiB against N, both on logarithmic scales: a straight line of slope one is a constant price for

@@ -2,7 +2,6 @@ package idle
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"mailproxy/tests/bench/measure"
+	"mailproxy/tests/harness"
 )
 
 const (
@@ -125,11 +125,7 @@ func drawRates(curves map[string]rates) string {
 }
 
 func printRates(b *testing.B, ns []int, curves map[string]rates) {
-	load, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		b.Fatal(err)
-	}
-	average, _, _ := strings.Cut(string(load), " ")
+	average, _, _ := strings.Cut(harness.ReadFile(b, "/proc/loadavg"), " ")
 	fmt.Printf("\n### Logins beside open sessions\n\n%d clients, medians of %d turns of %v; load average %s "+
 		"at the end.\n\n", rateClients, rateTurns, rateTime, average)
 	row := func(name, format string, values []float64) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
 )
@@ -94,37 +95,21 @@ func tcpd(b *testing.B, g *measure.Group, encrypted bool, env harness.Env, progr
 	return fmt.Sprintf("%s:%d", addr, port)
 }
 
-// certificate makes one for all: RSA, as most servers have, certificate and key in one file that the service
+// certificate makes one for all: RSA, as most servers have, certificate and key in one file that all service
 // users may read.
 func certificate(b *testing.B) string {
 	b.Helper()
-	path := filepath.Join(harness.Dir(b), "cert.pem")
-	harness.Run(b, "", "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-		"/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", path+".key", "-out", path+".crt")
-	crt, err := os.ReadFile(path + ".crt")
-	if err != nil {
+	path := harness.NewPKI(b).File(b, "cert.pem", testcert.Spec{Name: "localhost", RSA: true})
+	if err := os.Chmod(path, 0o644); err != nil {
 		b.Fatal(err)
 	}
-	key, err := os.ReadFile(path + ".key")
-	if err != nil {
-		b.Fatal(err)
-	}
-	for name, text := range map[string][]byte{path: append(crt, key...), path + ".crt": crt, path +
-		".key": key} {
-		if err := os.WriteFile(name, text, 0o644); err != nil {
-			b.Fatal(err)
-		}
-	}
-	_ = os.Chmod(filepath.Dir(path), 0o755)
 	return path
 }
 
 func write(b *testing.B, text string) string {
 	b.Helper()
 	path := filepath.Join(harness.Dir(b), "conf")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		b.Fatal(err)
-	}
+	harness.WriteFile(b, path, text, 0o644)
 	return path
 }
 
@@ -149,7 +134,7 @@ func startDovecot(b *testing.B, g *measure.Group, encrypted bool) string {
 	ssl, cert := "no", ""
 	if encrypted {
 		c := certificate(b)
-		ssl, cert = "yes", fmt.Sprintf("ssl_cert = <%s.crt\nssl_key = <%s.key\n", c, c)
+		ssl, cert = "yes", fmt.Sprintf("ssl_cert = <%[1]s\nssl_key = <%[1]s\n", c)
 	}
 	conf := write(b, fmt.Sprintf(`base_dir = %[1]s/base
 state_dir = %[1]s/state
@@ -187,7 +172,6 @@ service anvil {
   client_limit = 19000
 }
 `, dir, ssl, cert))
-	_ = os.Chmod(dir, 0o755)
 	addr := "127.0.1.3:143"
 	launch(b, g, addr, exec.Command("/usr/sbin/dovecot", "-F", "-c", conf))
 	if encrypted {
@@ -213,7 +197,7 @@ func startNginx(b *testing.B, g *measure.Group, encrypted bool) string {
 	port, cert := 143, ""
 	if encrypted {
 		c := certificate(b)
-		port, cert = 993, fmt.Sprintf("ssl_certificate %s.crt; ssl_certificate_key %s.key;", c, c)
+		port, cert = 993, fmt.Sprintf("ssl_certificate %[1]s; ssl_certificate_key %[1]s;", c)
 	}
 	ssl := map[bool]string{true: " ssl"}[encrypted]
 	conf := write(b, fmt.Sprintf(`load_module /usr/lib/nginx/modules/ngx_mail_module.so;
@@ -229,7 +213,6 @@ mail {
   server { listen 127.0.1.4:%[3]d%[4]s; protocol imap; %[5]s }
 }
 `, dir, l.Addr(), port, ssl, cert))
-	_ = os.Chmod(dir, 0o755)
 	return launch(b, g, fmt.Sprintf("127.0.1.4:%d", port),
 		exec.Command("/usr/sbin/nginx", "-p", dir, "-e", dir+"/error.log", "-c", conf))
 }
@@ -243,7 +226,7 @@ func startPerdition(b *testing.B, g *measure.Group, encrypted bool) string {
 		c := certificate(b)
 		addr, port, protocol = "127.0.1.5:993", "993", "IMAP4S"
 		ssl = []string{
-			"--ssl_mode", "ssl_listen", "--ssl_cert_file", c + ".crt", "--ssl_key_file", c + ".key",
+			"--ssl_mode", "ssl_listen", "--ssl_cert_file", c, "--ssl_key_file", c,
 			"--ssl_no_cn_verify",
 		}
 	}

@@ -184,10 +184,7 @@ func goals(out io.Writer, k kind, names map[string]figures) {
 // loadAverage is that of the last minute.
 func loadAverage(t testing.TB) string {
 	t.Helper()
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, _ := strings.Cut(string(text), " ")
+	text := harness.ReadFile(t, "/proc/loadavg")
+	first, _, _ := strings.Cut(text, " ")
 	return cmp.Or(first, "unknown")
 }

@@ -2,7 +2,6 @@ package logins
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -262,8 +261,6 @@ service pop3-login {
 func write(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	harness.WriteFile(t, path, text, 0o644)
 	return path
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -83,9 +82,7 @@ func BenchmarkResumedLogin(b *testing.B) {
 		b.Run("TLS"+version, func(b *testing.B) {
 			sides := world(b, true, true)
 			script := filepath.Join(harness.Dir(b), "resumer.py")
-			if err := os.WriteFile(script, []byte(resumer), 0o600); err != nil {
-				b.Fatal(err)
-			}
+			harness.WriteFile(b, script, resumer, 0o600)
 			cpu, share := map[string][]float64{}, map[string][]float64{}
 			for range rounds {
 				for _, s := range sides {

@@ -60,7 +60,6 @@ const bundle = "/etc/ssl/certs/ca-certificates.crt"
 func world(b *testing.B, rsa, cache bool) []*side {
 	b.Helper()
 	dir := harness.Dir(b)
-	os.Chmod(dir, 0o755)
 	cert := testcert.Write(b, filepath.Join(dir, "cert.pem"),
 		testcert.CA(b, "CA").Issue(b, testcert.Spec{Name: "bench.example", RSA: rsa}).PEM(b))
 	harness.Userdb(b, harness.Account{Name: "u", Password: "pw", Options: "mailhost=127.0.0.9"})
