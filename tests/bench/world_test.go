@@ -103,10 +103,7 @@ type session struct {
 // dial connects and reads the greeting.
 func (c candidate) dial(t testing.TB) *session {
 	t.Helper()
-	conn, err := net.Dial("tcp", c.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := harness.Connect(t, c.addr)
 	conn.SetDeadline(time.Now().Add(5 * time.Minute))
 	s := &session{c: c, conn: conn, in: bufio.NewReaderSize(conn, 256<<10)}
 	s.expect(t, "")

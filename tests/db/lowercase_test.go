@@ -2,10 +2,8 @@ package db
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"mailproxy/tests/harness"
 	"mailproxy/tests/transcript"
@@ -50,16 +48,11 @@ func TestLoginLowercase(t *testing.T) {
 			harness.IMAPUnderCourier(t, addr, harness.Bin(t, "imapd-proxy"), harness.Env{
 				"AUTHDAEMON_SOCKET": c.socket, "IMAP_PROXY": "1", "LOGIN_LOWERCASE": lower, "LOGIN_FAIL_DELAY": "0",
 			})
-			conn, err := net.Dial("tcp", addr+":143")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { conn.Close() })
 			answer := "S~ a NO \\[AUTHENTICATIONFAILED\\].*"
 			if want {
 				answer = "S* a OK .*"
 			}
-			r := &transcript.Runner{Conn: conn, Timeout: 10 * time.Second}
+			r := harness.Dial(t, addr+":143")
 			for _, s := range transcript.MustParse(t, "S* \\* OK .*\nC: a LOGIN Ann@EXAMPLE.com secret\n"+answer) {
 				if err := r.Play(s); err != nil {
 					t.Errorf("%s, LOGIN_LOWERCASE=%s: %v", c.name, lower, err)

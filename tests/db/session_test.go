@@ -88,11 +88,7 @@ type lines struct {
 
 func dialLines(t testing.TB, addr string) *lines {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
+	c := harness.Connect(t, addr)
 	if err := c.SetDeadline(time.Now().Add(harness.Patience)); err != nil {
 		t.Fatal(err)
 	}

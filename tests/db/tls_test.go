@@ -1,66 +1,25 @@
 package db
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // authority writes ca.pem, and cert.pem and key.pem for the address, to a new directory that user owns.
 func authority(t testing.TB, addr string) (directory string) {
 	t.Helper()
-	directory = harness.Dir(t)
-	sign := func(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
-	}
-	newKey := func() *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
-	}
-	write := func(name, kind string, der []byte) {
-		text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-		harness.WriteFile(t, filepath.Join(directory, name), text, 0o644)
-	}
-	caKey, key := newKey(), newKey()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	write("ca.pem", "CERTIFICATE", sign(ca, ca, caKey, caKey))
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"},
-		IPAddresses: []net.IP{net.ParseIP(addr)}, DNSNames: []string{"localhost"},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	write("cert.pem", "CERTIFICATE", sign(cert, ca, key, caKey))
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write("key.pem", "PRIVATE KEY", der)
-	return directory
+	pki := harness.NewPKI(t)
+	pair := pki.CA.Issue(t, testcert.Spec{Name: "server", Names: []string{addr, "localhost"}})
+	harness.WriteFile(t, filepath.Join(pki.Dir, "cert.pem"), pair.CertPEM(), 0o644)
+	harness.WriteFile(t, filepath.Join(pki.Dir, "key.pem"), pair.KeyPEM(t), 0o644)
+	return pki.Dir
 }
 
 // TestTLS reaches each database over TLS, and does not when its certificate is from somebody else.

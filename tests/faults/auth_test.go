@@ -191,7 +191,7 @@ func (f authFault) local(t *testing.T, m *harness.Mode, p protocol, log *harness
 		log.WaitN(t, 0, "LOGIN FAILED")
 		return
 	}
-	conn := dial(t, addr+p.port)
+	conn := harness.Connect(t, addr+p.port)
 	conn.SetDeadline(time.Now().Add(soon))
 	login := "a LOGIN u pw\r\n"
 	if p.name == "POP3" {

@@ -170,7 +170,7 @@ func TestClientStays(t *testing.T) {
 				over := strings.TrimSuffix(p.works, echo)
 				harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, over+"S: bye"))
 				front := p.front(t, m, control, harness.Env{"AUTHDAEMON_SOCKET": socket})
-				conn := dial(t, control+p.port)
+				conn := harness.Connect(t, control+p.port)
 				conn.SetDeadline(time.Now().Add(soon))
 				login := map[string]string{"IMAP": "a LOGIN u pw\r\n", "POP3": "USER u\r\nPASS pw\r\n"}[p.name]
 				io.WriteString(conn, login)

@@ -49,7 +49,7 @@ func vanish(t *testing.T, m *harness.Mode, p protocol, enter, who string) {
 	})
 	front := p.front(t, m, control, nil)
 	ended := len(front.Ends(p.name).Find("LOGOUT, user=u"))
-	conn := dial(t, control+p.port)
+	conn := harness.Connect(t, control+p.port)
 	r := &transcript.Runner{Conn: conn, Timeout: soon}
 	login := map[string]string{"IMAP": "C: a LOGIN u pw", "POP3": "C: USER u\nS~ \\+OK.*\nC: PASS pw"}[p.name]
 	r.MustPlay(t, p.greeting+"\n"+login+"\n"+p.answer[loggedIn]+"\nC: ping")

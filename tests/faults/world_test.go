@@ -4,7 +4,6 @@ package faults
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -91,7 +90,7 @@ func (p protocol) front(t *testing.T, m *harness.Mode, addr string, more harness
 // then gives another name, of an account whose mailhost works, if there is one.
 func (p protocol) attempt(t *testing.T, addr, user string, want outcome, then string) {
 	t.Helper()
-	r := &transcript.Runner{Conn: dial(t, addr+p.port), Timeout: soon}
+	r := &transcript.Runner{Conn: harness.Connect(t, addr+p.port), Timeout: soon}
 	login := func(user string) string {
 		return strings.NewReplacer("USER USER", "USER "+user, "USER", user, "PASS PASS", "PASS pw", "PASS", "pw").
 			Replace(p.login)
@@ -109,16 +108,6 @@ func (p protocol) attempt(t *testing.T, addr, user string, want outcome, then st
 	if then != "" {
 		r.MustPlay(t, login(then)+"\n"+p.answer[loggedIn]+"\n"+joined)
 	}
-}
-
-func dial(t *testing.T, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn.(*net.TCPConn)
 }
 
 // warnings returns the lines about this user, or all, that are above INFO.

@@ -7,7 +7,6 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,11 +41,7 @@ func start(t *testing.T, m *harness.Mode, protocol, ip string, env harness.Env) 
 // play plays a dialogue from the client's own address.
 func play(t *testing.T, addr, text string, funcs map[string]func(map[string]string) (string, error)) {
 	t.Helper()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}, Timeout: harness.Patience}
-	conn, err := dialer.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := harness.ConnectFrom(t, client, addr)
 	defer conn.Close()
 	r := &transcript.Runner{Conn: conn, Funcs: funcs}
 	r.MustPlay(t, text)

@@ -90,23 +90,3 @@ func Scripted(t testing.TB, dribble time.Duration, text string) func(net.Conn) e
 		return nil
 	}
 }
-
-// Dial connects to "ip:port" and returns a client that plays dialogues there; it is closed at the end of
-// the test.
-func Dial(t testing.TB, addr string) *transcript.Runner {
-	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, Patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &transcript.Runner{Conn: conn}
-}
-
-// Dialogue connects to "ip:port" and plays the client's side of a dialogue.
-func Dialogue(t testing.TB, addr, text string) *transcript.Runner {
-	t.Helper()
-	r := Dial(t, addr)
-	r.MustPlay(t, text)
-	return r
-}

@@ -70,12 +70,9 @@ func TestSecrets(t *testing.T) {
 			harness.Listen{Addr: proxy, Port: s.port, Env: s.env("DEBUG_LOGIN=2"), Program: program})
 		here := map[string]string{"IMAP": "a1 LOGIN here " + quoted, "POP3": "USER here\r\nPASS " + secret}[s.name]
 		for _, saying := range append(sayings[s.name], here) {
-			conn, err := net.Dial("tcp", s.addr(proxy))
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := harness.Connect(t, s.addr(proxy))
 			io.WriteString(conn, saying+"\r\n")
-			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			if err := conn.CloseWrite(); err != nil {
 				t.Error(err)
 			}
 			io.ReadAll(conn)
@@ -100,10 +97,7 @@ func TestOneShotDescriptors(t *testing.T) {
 		program := append([]string{"/bin/sh", "-c", `exec 7</etc/passwd; exec "$@"`, "sh"}, s.arguments(t)...)
 		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Program: program,
 			Env: s.env("AUTHDAEMON_SOCKET=/nonexistent/socket", "AUTHDAEMON_PROGRAM="+spy)})
-		conn, err := net.Dial("tcp", s.addr(proxy))
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := harness.Connect(t, s.addr(proxy))
 		io.WriteString(conn, map[string]string{"IMAP": "a LOGIN x y\r\n", "POP3": "USER x\r\nPASS y\r\n"}[s.name])
 		// 3 is the directory that ls reads.
 		p.Log.Wait(t, `^0, 1, 2, 3$`)

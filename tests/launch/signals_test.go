@@ -68,11 +68,7 @@ func begin(t *testing.T, s side, env ...string) (net.Conn, *os.File, *exec.Cmd, 
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	conn, err := net.Dial("tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
+	conn := harness.Connect(t, listener.Addr().String())
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	accepted, err := listener.Accept()
 	if err != nil {

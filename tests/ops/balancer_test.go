@@ -2,7 +2,6 @@ package ops
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -158,13 +157,9 @@ func TestBareChecks(t *testing.T) {
 	} {
 		for _, reset := range []bool{true, false} {
 			for range checks {
-				dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(balancer)}, Timeout: 5 * time.Second}
-				conn, err := dialer.Dial("tcp", ip+":143")
-				if err != nil {
-					t.Fatal(err)
-				}
+				conn := harness.ConnectFrom(t, balancer, ip+":143")
 				if reset {
-					if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+					if err := conn.SetLinger(0); err != nil {
 						t.Fatal(err)
 					}
 				}

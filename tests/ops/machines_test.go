@@ -2,7 +2,6 @@ package ops
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,27 +23,14 @@ type proxyMachine struct {
 // returns them with the file of the authority. Each name in more is a setting for all of them.
 func startMachines(t *testing.T, more harness.Env, ips ...string) (machines []proxyMachine, trust string) {
 	t.Helper()
-	dir := harness.Dir(t)
-	ca := testcert.CA(t, "Test CA")
-	trust = testcert.Write(t, filepath.Join(dir, "ca.pem"), ca.CertPEM())
-	if err := os.Chmod(trust, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	pair := testcert.Write(t, filepath.Join(dir, "mail.pem"),
-		ca.Issue(t, testcert.Spec{Name: "mail.example.com", Names: []string{"mail.example.com"}}).PEM(t))
+	pki := harness.NewPKI(t)
+	pair := pki.File(t, "mail.pem", testcert.Spec{Name: "mail.example.com"})
 	for _, ip := range ips {
 		env := harness.Env{
 			"IMAP_PROXY": "1", "POP3_PROXY": "1", "LOGIN_FAIL_DELAY": "1", "TLS_CERTFILE": pair,
 			"TLS_CACHEFILE": "", "IMAP_STARTTLS": "YES", "POP3_STARTTLS": "YES",
-		}
-		for name, value := range more {
-			env[name] = value
-		}
-		over := harness.Env{}
-		for name, value := range env {
-			over[name] = value
-		}
-		over["IMAP_TLS"], over["POP3_TLS"], over["IMAP_STARTTLS"], over["POP3_STARTTLS"] = "1", "1", "NO", "NO"
+		}.With(more)
+		over := harness.OverTLS(env)
 		imapd, pop3d := harness.Bin(t, "imapd-proxy"), harness.Bin(t, "pop3d-proxy")
 		machines = append(machines, proxyMachine{ip, map[string]*harness.Process{
 			"imap": harness.IMAPUnderCourier(t, ip, imapd, env),
@@ -55,7 +41,7 @@ func startMachines(t *testing.T, more harness.Env, ips ...string) (machines []pr
 				Program: []string{pop3d, harness.CourierPOP3D, "Maildir"}}),
 		}})
 	}
-	return machines, trust
+	return machines, pki.Trust
 }
 
 // logins counts the logins that a proxy has logged.

@@ -102,20 +102,17 @@ func TestResidentBehindHAProxy(t *testing.T) {
 		"127.0.6.2 proxy2.example.com",
 		balancer+" balancer1.example.com", "127.0.0.11 balancer2.example.com")
 	t.Cleanup(func() { harness.Hosts(t) })
-	dir := harness.Dir(t)
-	ca := testcert.CA(t, "Test CA")
+	pki := harness.NewPKI(t)
 	trust := x509.NewCertPool()
-	trust.AppendCertsFromPEM(ca.CertPEM())
-	pair := testcert.Write(t, filepath.Join(dir, "mail.pem"),
-		ca.Issue(t, testcert.Spec{Name: "mail.example.com", Names: []string{"mail.example.com"}}).PEM(t))
-	harness.Readable(t, pair)
-	settings := filepath.Join(dir, "settings")
+	trust.AddCert(pki.CA.Cert)
+	pair := pki.File(t, "mail.pem", testcert.Spec{Name: "mail.example.com"})
+	settings := filepath.Join(pki.Dir, "settings")
 	write(t, settings, balancerSettings(t)+"IMAP_PROXY=1\nPOP3_PROXY=1\nRELAY_SOCKET=\nTLS_CERTFILE="+pair+
 		"\nAUTHDAEMON_SOCKET="+harness.CourierAuthSocket+"\nMAXUNAUTH=1000\nMAXUNAUTHPERIP="+
 		fmt.Sprint(clients)+"\n", 0o644)
 	proxy1, proxy2 := startResident(t, "127.0.6.1", settings), startResident(t, "127.0.6.2", settings)
 	config := harness.Source(t, "etc/haproxy/haproxy.cfg")
-	socket := filepath.Join(dir, "admin.sock")
+	socket := filepath.Join(pki.Dir, "admin.sock")
 	haproxy(t, config, balancer+":143", "HAPROXY_SOCKET="+socket, unlimited)
 	eventually := func(what string, condition func() bool) {
 		t.Helper()

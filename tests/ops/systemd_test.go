@@ -2,14 +2,12 @@ package ops
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"mailproxy/tests/harness"
-	"mailproxy/tests/transcript"
 )
 
 // fronts are the front ends' units, each the name of a socket and of a template, by port.
@@ -161,12 +159,7 @@ for name, what in {
 // testRights: units take from the programs what they say, and leave what they need.
 func (m *machine) testRights(t *testing.T) {
 	// A connection before its login.
-	conn, err := net.Dial("tcp", inside+":143")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	(&transcript.Runner{Conn: conn}).MustPlay(t, "S* \\* OK .*\n")
+	early := harness.Dialogue(t, inside+":143", "S* \\* OK .*\n")
 	unit := strings.Fields(m.run(t, "systemctl", "list-units", "--no-legend", "--plain", "imapd-proxy@*"))[0]
 	joe := m.visit(t, "110", "joe")
 	server := strings.Fields(m.run(t, "pgrep", "-f", "courierpop3d"))[0]
@@ -195,7 +188,7 @@ func (m *machine) testRights(t *testing.T) {
 	}
 	ann.leave(t)
 	joe.leave(t)
-	conn.Close()
+	early.Conn.Close()
 
 	m.run(t, "mknod", "/dev/probe", "c", "1", "11") // the kernel's log
 	write(t, m.path("/usr/local/lib/probe.py"), probe, 0o644)
@@ -346,13 +339,8 @@ func (m *machine) testAuthdaemond(t *testing.T) {
 // testJournal: lines have the level, the facility and the name that they should, and the text has none of
 // them; systemd has nothing to complain of.
 func (m *machine) testJournal(t *testing.T) {
-	conn, err := net.Dial("tcp", inside+":143")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	(&transcript.Runner{Conn: conn}).MustPlay(t, "S* \\* OK .*\nC: a LOGIN ann@example.com wrong\nS~ a NO .*\n")
-	conn.Close()
+	const refused = "S* \\* OK .*\nC: a LOGIN ann@example.com wrong\nS~ a NO .*\n"
+	harness.Dialogue(t, inside+":143", refused).Conn.Close()
 	m.run(t, "journalctl", "--sync")
 	for name, want := range map[string]string{
 		"imapd":       `^LOGIN, user=ann@example\.com, ip=\[::ffff:192\.0\.2\.1\], port=\[\d+\], protocol=IMAP$`,

@@ -1,14 +1,12 @@
 package ops
 
 import (
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"mailproxy/tests/harness"
-	"mailproxy/tests/transcript"
 )
 
 // asOldUser begins a command of the user that all services were.
@@ -100,13 +98,8 @@ while True:
 	}) {
 		t.Fatalf("there is no listener:\n%s", thief.Log)
 	}
-	conn, err := net.Dial("tcp", inside+":143")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	const dialogue = "S* \\* OK .*\nC: a LOGIN ann@example.com secret\nS* a NO \\[UNAVAILABLE\\].*\n"
-	(&transcript.Runner{Conn: conn}).MustPlay(t, dialogue)
+	harness.Dialogue(t, inside+":143", dialogue)
 	m.waitJournal(t, "line about the listener", func(e entry) bool {
 		stranger := strings.Contains(e.Message, "(mailproxy)") && strings.Contains(e.Message, "AUTHDAEMON_USER")
 		return stranger && e.Priority == "3"

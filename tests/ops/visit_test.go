@@ -4,8 +4,8 @@ import (
 	"crypto/tls"
 	"net"
 	"testing"
-	"time"
 
+	"mailproxy/tests/harness"
 	"mailproxy/tests/transcript"
 )
 
@@ -19,11 +19,7 @@ type visit struct {
 // connect connects to a port of the machine.
 func (m *machine) connect(t *testing.T, port string) *visit {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", inside+":"+port, 30*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
+	var conn net.Conn = harness.Connect(t, inside+":"+port)
 	if port == "993" || port == "995" {
 		conn = overTLS(conn)
 	}

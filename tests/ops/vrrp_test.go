@@ -145,11 +145,7 @@ func TestMovingAddresses(t *testing.T) {
 	launchers[0] = hosts[0].resident(t)
 	where("proxy1 is back", first, hosts[0])
 
-	old, err := net.Dial("tcp", second+":143")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer old.Close()
+	old := harness.Connect(t, second+":143")
 	ip(t, "link set "+hosts[1].cable+" down")
 	where("proxy2 is cut off", second, hosts[0])
 	// Its connections end as soon as their clients say something.

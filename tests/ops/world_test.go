@@ -30,14 +30,7 @@ func dial(addr string) (net.Conn, error) {
 // play plays a dialogue as a client from that address.
 func play(t *testing.T, addr, text string) *transcript.Runner {
 	t.Helper()
-	conn, err := dial(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	r := &transcript.Runner{Conn: conn}
-	r.MustPlay(t, text)
-	return r
+	return transcript.Play(t, harness.ConnectFrom(t, client, addr), text)
 }
 
 // accounts are at the mailhost; their name is their password.

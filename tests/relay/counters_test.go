@@ -2,7 +2,6 @@ package relay
 
 import (
 	"bufio"
-	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -63,11 +62,7 @@ func TestCounters(t *testing.T) {
 	say("limited", "secret", "NO [UNAVAILABLE]").Close()
 	first.ok("LOGOUT")
 
-	p, err := net.Dial("tcp", proxy+":110")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
+	p := harness.Connect(t, proxy+":110")
 	_ = p.SetDeadline(time.Now().Add(20 * time.Second))
 	r := bufio.NewReader(p)
 	for _, line := range []string{"", "USER ann", "PASS wrong", "USER down", "PASS secret", "USER ann",

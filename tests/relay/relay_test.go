@@ -71,16 +71,11 @@ type client struct {
 func connect(t *testing.T, encrypted bool) *client {
 	t.Helper()
 	var c net.Conn
-	var err error
 	if encrypted {
-		c, err = tls.Dial("tcp", proxy2+":993", &tls.Config{InsecureSkipVerify: true})
+		c = tls.Client(harness.Connect(t, proxy2+":993"), &tls.Config{InsecureSkipVerify: true})
 	} else {
-		c, err = net.Dial("tcp", proxy+":143")
+		c = harness.Connect(t, proxy+":143")
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(harness.Patience))
 	x := &client{t, c, bufio.NewReader(c)}
 	if line, err := x.r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "* OK") {
@@ -259,11 +254,7 @@ func TestLimit(t *testing.T) {
 	if got, err := d.say("LOGIN ann secret"); err != nil || !strings.HasPrefix(got, "a NO [UNAVAILABLE]") {
 		t.Errorf("the second session: %q, %v", got, err)
 	}
-	p, err := net.Dial("tcp", proxy+":110")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
+	p := harness.Connect(t, proxy+":110")
 	_ = p.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = io.WriteString(p, "USER ann\r\nPASS secret\r\nQUIT\r\n")
 	if got, err := io.ReadAll(p); err != nil || !strings.Contains(string(got), "-ERR [SYS/TEMP]") {

@@ -3,7 +3,6 @@ package resident
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"testing"
 
 	"mailproxy/tests/harness"
@@ -12,18 +11,6 @@ import (
 )
 
 const limitsAddr = "127.0.1.2"
-
-// dialFrom connects from a loopback address.
-func dialFrom(t *testing.T, from, to string) *transcript.Runner {
-	t.Helper()
-	dialer := net.Dialer{Timeout: harness.Patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	conn, err := dialer.Dial("tcp", to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &transcript.Runner{Conn: conn}
-}
 
 var turnedAway = map[string]string{
 	"IMAP": "S: * BYE [UNAVAILABLE] Temporary problem, please try again later\nS-",
@@ -72,12 +59,12 @@ func TestMaxUnauthPerIP(t *testing.T) {
 	p := harness.Resident().Start(t, harness.ProxyOptions{Addr: limitsAddr, Env: env})
 	for _, protocol := range []string{"IMAP", "POP3"} {
 		for range 2 {
-			dialFrom(t, "127.0.9.1", p.At(protocol)).MustPlay(t, greeting[protocol])
+			transcript.Play(t, harness.ConnectFrom(t, "127.0.9.1", p.At(protocol)), greeting[protocol])
 		}
 		for range 20 {
-			dialFrom(t, "127.0.9.1", p.At(protocol)).MustPlay(t, turnedAway[protocol])
+			transcript.Play(t, harness.ConnectFrom(t, "127.0.9.1", p.At(protocol)), turnedAway[protocol])
 		}
-		dialFrom(t, "127.0.9.2", p.At(protocol)).MustPlay(t, greeting[protocol])
+		transcript.Play(t, harness.ConnectFrom(t, "127.0.9.2", p.At(protocol)), greeting[protocol])
 		p.Log(protocol).WaitN(t, 1, "MAXUNAUTHPERIP=2: 1 connections turned away, the last of ip=.*127.0.9.1")
 	}
 }
@@ -108,7 +95,7 @@ func TestMaxSessions(t *testing.T) {
 				if name == boxes[1].Name {
 					password = boxes[1].Password
 				}
-				dialFrom(t, from, p.At("IMAP")).MustPlay(t, fmt.Sprintf(
+				transcript.Play(t, harness.ConnectFrom(t, from, p.At("IMAP")), fmt.Sprintf(
 					"S~ \\* OK .*\nC: a LOGIN %s %s\nS* %s", name, harness.Quoted(password), answer))
 			}
 			login(boxes[0].Name, "127.0.9.1", "a OK .*")

@@ -1,7 +1,6 @@
 package resident
 
 import (
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -29,11 +28,7 @@ func residentMemory(t *testing.T, pid string) int {
 func connectSilent(t *testing.T, p *harness.Process, n int, at string, greeted bool) {
 	t.Helper()
 	for range n {
-		conn, err := net.Dial("tcp", at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
+		conn := harness.Connect(t, at)
 		if !greeted {
 			continue
 		}

@@ -50,13 +50,9 @@ func (c oneByteReads) Read(p []byte) (int, error) { return c.TCPConn.Read(p[:min
 // enter logs in as the user of the raw mailhost and returns the connection, with nothing of the session read.
 func enter(t *testing.T, p *harness.Proxy, protocol string) *net.TCPConn {
 	t.Helper()
-	conn, err := net.Dial("tcp", p.At(protocol))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
+	conn := harness.Connect(t, p.At(protocol))
 	logIn(t, conn, protocol)
-	return conn.(*net.TCPConn)
+	return conn
 }
 
 // logIn logs raw in.

@@ -3,7 +3,6 @@ package tls
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -240,12 +239,7 @@ func lacks(t *testing.T, r *transcript.Runner, words ...string) {
 // refused expects that TLS does not come about: in TLS 1.3 the client learns of it with its first read.
 func refused(t *testing.T, addr string, cfg *tls.Config) {
 	t.Helper()
-	raw, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
-	conn := tls.Client(raw, cfg)
+	conn := tls.Client(harness.Connect(t, addr), cfg)
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	buf := make([]byte, 100)
 	if n, err := conn.Read(buf); err == nil {

@@ -144,13 +144,9 @@ func dialTLS(t testing.TB, addr string, cfg *tls.Config) (*transcript.Runner, *t
 
 func dialTCP(t testing.TB, addr string) *net.TCPConn {
 	t.Helper()
-	raw, err := net.DialTimeout("tcp", addr, 30*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { raw.Close() })
+	raw := harness.Connect(t, addr)
 	raw.SetDeadline(time.Now().Add(60 * time.Second))
-	return raw.(*net.TCPConn)
+	return raw
 }
 
 // upgrade plays the command that begins TLS on a clear connection, then makes the handshake.

@@ -95,11 +95,7 @@ type client struct {
 // ask logs in and does not wait for the answer.
 func ask(t *testing.T, p *harness.Proxy, port string) *client {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", p.At(port), harness.Patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
+	var conn net.Conn = harness.Connect(t, p.At(port))
 	_ = conn.SetDeadline(time.Now().Add(2 * harness.Patience))
 	if strings.HasSuffix(port, "S") {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
@@ -110,7 +106,8 @@ func ask(t *testing.T, p *harness.Proxy, port string) *client {
 		commands = []string{"USER ann", "PASS secret"}
 	}
 	for _, command := range commands {
-		if _, err = r.ReadString('\n'); err == nil {
+		_, err := r.ReadString('\n')
+		if err == nil {
 			_, err = io.WriteString(conn, command+"\r\n")
 		}
 		if err != nil {

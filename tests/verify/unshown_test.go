@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"os/exec"
 	"strings"
 	"testing"
@@ -90,10 +89,7 @@ func TestNotShown(t *testing.T) {
 			} {
 				t.Run(port+"/"+c.name, func(t *testing.T) {
 					before := len(p.Log(port).Find(c.log))
-					raw, err := net.DialTimeout("tcp", p.At(port), harness.Patience)
-					if err != nil {
-						t.Fatal(err)
-					}
+					raw := harness.Connect(t, p.At(port))
 					defer raw.Close()
 					_ = raw.SetDeadline(time.Now().Add(harness.Patience))
 					r := &transcript.Runner{Conn: tls.Client(raw, config), Funcs: proofs(t)}

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"mailproxy/internal/tlsconf/testcert"
 	"mailproxy/tests/bench/measure"
 	"mailproxy/tests/harness"
+	"mailproxy/tests/testcert"
 )
 
 // setup is one proxy to measure: start runs it in g and returns the address for plain IMAP or, encrypted, for

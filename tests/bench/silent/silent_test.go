@@ -76,7 +76,7 @@ func silence(t testing.TB, n int) (end func()) {
 	t.Helper()
 	conns := make([]net.Conn, n)
 	for i := range conns {
-		conns[i] = dial(t)
+		conns[i] = harness.Connect(t, at)
 		if _, err := conns[i].Read(make([]byte, 512)); err != nil {
 			t.Fatal(err)
 		}
@@ -144,15 +144,6 @@ func login() (time.Duration, error) {
 			return 0, fmt.Errorf("login: %q", line)
 		}
 	}
-}
-
-func dial(t testing.TB) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
 }
 
 // mailhost takes every login.
