@@ -20,7 +20,7 @@ const (
 	// section 3.3) - and for AUTHENTICATE with a token.
 	maxLongLine = sasl.MaxBearerLine
 	maxTag      = 255
-	// maxSkip bounds a non-synchronising literal that comes with a command in error and is thrown away.
+	// maxSkip bounds the non-synchronising literals that come with a command in error and are thrown away.
 	maxSkip = 1 << 20
 )
 
@@ -224,7 +224,7 @@ func (p *parser) separated() error {
 // lines behind them. It returns errors of the connection, and errFlood.
 func (p *parser) discard() error {
 	for budget := int64(maxSkip); p.more >= 0; {
-		if budget -= p.more; budget < 0 {
+		if budget -= max(p.more, maxLiteral); budget < 0 { // many short ones have an end, too
 			return errFlood
 		}
 		for left := p.more; left > 0; {

@@ -75,6 +75,8 @@ func TestLoginArguments(t *testing.T) {
 			"next"},
 		{"literal huge", "a1 LOGIN {99999999999999999999999}\r\nnext", "a1", "", "", errTooLong, 0, "next"},
 		{"literal huge, unasked", "a1 LOGIN {18446744073709551619+}\r\nabc", "a1", "", "", errFlood, 0, "abc"},
+		{"literals without end, unasked", "a1 X" + strings.Repeat("{0+}\r\n", 200) + "abc", "a1", "", "", errFlood, 0,
+			strings.Repeat("{0+}\r\n", 71) + "abc"},
 		{"literal without size", "a1 LOGIN {}\r\nnext", "a1", "", "", errSyntax, 0, "next"},
 		{"literal of plus", "a1 LOGIN {+}\r\nnext", "a1", "", "", errSyntax, 0, "next"},
 		{"literal negative", "a1 LOGIN {-1}\r\nnext", "a1", "", "", errSyntax, 0, "next"},
