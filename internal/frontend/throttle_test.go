@@ -1,9 +1,14 @@
 package frontend
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"mailproxy/authlib"
+	"mailproxy/internal/login"
+	"mailproxy/relay"
 )
 
 // A process that gives up root has closed the table by then.
@@ -34,6 +39,49 @@ func TestThrottleClosedBeforeDropRoot(t *testing.T) {
 		t.Error("a session that has logged in still counts")
 	}
 }
+
+// A client that logs in, and whose session nobody takes, has not logged in: its connection counts again.
+func TestRefusedSessionCounts(t *testing.T) {
+	settings := []string{
+		"THROTTLE_FILE=" + filepath.Join(t.TempDir(), "throttle"), "MAXUNAUTHPERIP=1", "LOGIN_FAIL_DELAY=1",
+	}
+	for _, test := range []struct {
+		name string
+		end  func(w *world) error
+	}{
+		{"limit of sessions", func(w *world) error {
+			server, conn := tcpPair(t)
+			t.Cleanup(func() { server.Close() })
+			w.server.Engine = func() (relay.Carrier, error) { return full{}, nil }
+			return w.Relay(t.Context(), bobAt(conn), "a1 OK\r\n")
+		}},
+		{"no local accounts", func(w *world) error {
+			w.server.Local = nil
+			return w.ExecLocal(&login.Outcome{Account: &authlib.Account{Address: "bob"}}, "a1")
+		}},
+	} {
+		w := newWorld(t, imap, settings...)
+		w.auth.Add("bob", "")
+		if !w.Enter() {
+			t.Fatalf("%s: no room for the first connection", test.name)
+		}
+		if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := test.end(w); err == nil {
+			t.Fatalf("%s: somebody has taken the session", test.name)
+		}
+		if newWorld(t, imap, settings...).Enter() {
+			t.Errorf("%s: a connection that has not logged in does not count", test.name)
+		}
+		w.CloseThrottle()
+	}
+}
+
+// full is a relay.Carrier with as many sessions as it may have.
+type full struct{}
+
+func (full) Carry(context.Context, *relay.Session) error { return relay.ErrLimit }
 
 // isOpen says whether this process has a file open.
 func isOpen(t *testing.T, path string) bool {

@@ -12,8 +12,6 @@ import (
 // given, is one address; a /48, which one customer may be given too, has networkShare times as many. The
 // memory grows with the connections that there are.
 type Clients struct {
-	max int // of one address
-
 	mu sync.Mutex
 	of map[netip.Prefix]int
 }
@@ -21,17 +19,17 @@ type Clients struct {
 // networkShare is how many times the limit of an address an IPv6 /48 has, as in package throttle.
 const networkShare = 4
 
-// NewClients returns a Clients that allows each address at most max connections.
-func NewClients(max int) *Clients { return &Clients{max: max, of: map[netip.Prefix]int{}} }
+// NewClients returns a Clients that has counted nothing.
+func NewClients() *Clients { return &Clients{of: map[netip.Prefix]int{}} }
 
-// Enter counts one more connection of addr, unless its address or network has as many as it may. Leave takes
-// it off again; calls after the first do nothing.
-func (c *Clients) Enter(addr netip.Addr) (leave func(), ok bool) {
+// Enter counts one more connection of addr, unless its address has max of them, or its network as many as it
+// may then. Leave takes it off again; calls after the first do nothing.
+func (c *Clients) Enter(addr netip.Addr, max int) (leave func(), ok bool) {
 	address, network := prefixes(addr)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	shared := network != address
-	if c.of[address] >= c.max || shared && c.of[network] >= networkShare*c.max {
+	if c.of[address] >= max || shared && c.of[network] >= networkShare*max {
 		return func() {}, false
 	}
 	c.of[address]++

@@ -20,17 +20,17 @@ func TestClients(t *testing.T) {
 		{"zone", "fe80::1%eth0", "fe80::1%eth1", true},
 		{"another /64", "2001:db8:1:2::1", "2001:db8:1:3::1", false},
 	} {
-		c := NewClients(1)
-		leave, ok := c.Enter(netip.MustParseAddr(test.first))
+		c := NewClients()
+		leave, ok := c.Enter(netip.MustParseAddr(test.first), 1)
 		if !ok {
 			t.Fatalf("%s: the first was refused", test.name)
 		}
-		if _, ok := c.Enter(netip.MustParseAddr(test.second)); ok == test.refused {
+		if _, ok := c.Enter(netip.MustParseAddr(test.second), 1); ok == test.refused {
 			t.Errorf("%s: entered %v", test.name, ok)
 		}
 		leave()
 		leave()
-		if _, ok := c.Enter(netip.MustParseAddr(test.second)); !ok && test.refused {
+		if _, ok := c.Enter(netip.MustParseAddr(test.second), 1); !ok && test.refused {
 			t.Errorf("%s: refused after the first has left", test.name)
 		}
 	}
@@ -38,18 +38,23 @@ func TestClients(t *testing.T) {
 
 // A /48 has four times as many connections as an address, and nothing is remembered of those that have left.
 func TestClientsNetwork(t *testing.T) {
-	c := NewClients(3)
+	c := NewClients()
 	var leaves []func()
 	for i := range 50 {
-		if leave, ok := c.Enter(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i))); ok {
+		if leave, ok := c.Enter(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)), 3); ok {
 			leaves = append(leaves, leave)
 		}
 	}
 	if len(leaves) != 3*networkShare {
 		t.Errorf("%d connections of a /48, want %d", len(leaves), 3*networkShare)
 	}
-	if _, ok := c.Enter(netip.MustParseAddr("2001:db8:2::1")); !ok {
+	if _, ok := c.Enter(netip.MustParseAddr("2001:db8:2::1"), 3); !ok {
 		t.Error("another /48 was refused")
+	}
+	if leave, ok := c.Enter(netip.MustParseAddr("2001:db8:1::1"), 1<<24); !ok {
+		t.Error("one beyond the limit, where there is none, was refused")
+	} else {
+		leaves = append(leaves, leave)
 	}
 	for _, leave := range leaves {
 		leave()
@@ -60,13 +65,13 @@ func TestClientsNetwork(t *testing.T) {
 }
 
 func TestClientsConcurrent(t *testing.T) {
-	c := NewClients(4)
+	c := NewClients()
 	addr := netip.MustParseAddr("192.0.2.7")
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
 			for range 1000 {
-				if leave, ok := c.Enter(addr); ok {
+				if leave, ok := c.Enter(addr, 4); ok {
 					leave()
 				}
 			}

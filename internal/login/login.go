@@ -39,8 +39,9 @@ func (s *Session) limited(ctx context.Context) (context.Context, context.CancelF
 }
 
 // Refuse returns err, for what goes wrong after Login, as late as Login would have; ErrEnd when the session
-// ends by then.
+// ends by then. The connection counts again among those that have not logged in.
 func (s *Session) Refuse(ctx context.Context, err error) error {
+	s.comeBack()
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	return s.failed(ctx, err)

@@ -37,6 +37,7 @@ type Session struct {
 	throttleFile *throttle.Table // opened when first needed
 	noThrottle   bool            // it cannot be used, which is logged
 	leave        func() error    // undoes Enter; nil when there is nothing to undo
+	left         bool            // it was undone
 
 	attempt  attempt       // the login under way
 	commands int           // that the client has said

@@ -14,23 +14,30 @@ func (s *Session) Enter() bool {
 	if s.Config.MaxUnauthPerIP == 0 || s.HealthCheck {
 		return true
 	}
+	entered := s.enter(s.Config.MaxUnauthPerIP)
+	if !entered {
+		s.logTooMany()
+	}
+	return entered
+}
+
+// enter counts this connection unless there are limit of them, and says whether there is room for it.
+func (s *Session) enter(limit int) bool {
 	memory, addr := s.memory()
 	if memory == nil {
 		return true
 	}
 	// The entry of a process that is killed must not outlive the process by much.
 	lifetime := s.Config.LoginTimeout + maxHold + 10*time.Second
-	entered, leave, err := memory.Enter(addr, s.Config.MaxUnauthPerIP, lifetime, s.service.System.Now())
+	entered, leave, err := memory.Enter(addr, limit, lifetime, s.service.System.Now())
 	if err != nil {
 		s.logThrottle(err)
 		return true
 	}
-	if !entered {
-		s.logTooMany()
-		return false
+	if entered {
+		s.leave = leave
 	}
-	s.leave = leave
-	return true
+	return entered
 }
 
 // Leave says that this connection no longer counts: it has logged in, or it ends.
@@ -41,7 +48,17 @@ func (s *Session) Leave() {
 	if err := s.leave(); err != nil {
 		s.logThrottle(err)
 	}
-	s.leave = nil
+	s.leave, s.left = nil, true
+}
+
+// comeBack counts a connection again whose login has led nowhere, be it one more than there may be: a client
+// that is over a limit of sessions could otherwise have any number of connections that do not count.
+func (s *Session) comeBack() {
+	const any = 1 << 24 // more than a process can have
+	if s.left {
+		s.left = false
+		_ = s.enter(any)
+	}
 }
 
 // failDelay counts a refused login, for its address and for the name that it was under, and returns how long

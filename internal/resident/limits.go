@@ -97,7 +97,7 @@ func (e *entrance) turnAway(conn launch.Conn, tls bool) {
 // limitAddresses has failed logins and the connections of an address counted in this process.
 func (s *service) limitAddresses(o *frontend.Options, c *config.Config) {
 	limit := c.MaxUnauthPerIP
-	o.Throttle = addresses{s.failures, limits.NewClients(limit)}
+	o.Throttle = addresses{s.failures, limits.NewClients()}
 	refusals := limits.NewRefusals(func(n int, last string) {
 		s.log.Warnf("MAXUNAUTHPERIP=%d: %d connections turned away, the last of ip=[%s]", limit, n, last)
 	})
@@ -111,8 +111,10 @@ type addresses struct {
 }
 
 // Enter is part of frontend.Throttle. A connection counts until it leaves.
-func (a addresses) Enter(addr netip.Addr, _ int, _ time.Duration, _ time.Time) (bool, func() error, error) {
-	leave, ok := a.clients.Enter(addr)
+func (a addresses) Enter(
+	addr netip.Addr, limit int, _ time.Duration, _ time.Time,
+) (bool, func() error, error) {
+	leave, ok := a.clients.Enter(addr, limit)
 	return ok, func() error { leave(); return nil }, nil
 }
 
