@@ -63,13 +63,29 @@ func isGone(err error) bool {
 		pgconn.SafeToRetry(err)
 }
 
-// classify tells a value that no row can have from a query that does not work.
-func classify(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case strings.HasPrefix(code(err), "22"): // data exception: not a number, not in this character set
-		return fmt.Errorf("%w: %w", sqlaccount.ErrValue, err)
+// plain are the characters of names that mean nothing in any number, date or pattern.
+const plain = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz@._-"
+
+// ofValue makes a [sqlaccount.ErrValue] of the errors that one of the parameters has caused: it is no number,
+// not in this character set, no pattern. The same errors come of rows and queries that are broken, which is
+// nobody's wrong password: there the server's words do not hold the value, and the value is an ordinary name.
+func ofValue(err error, params []any) error {
+	var server *pgconn.PgError
+	if !errors.As(err, &server) || !strings.HasPrefix(server.Code, "22") { // data exception
+		return err
+	}
+	for _, p := range params {
+		if text := p.(string); strings.Trim(text, plain) != "" || strings.Contains(server.Message, text) {
+			return fmt.Errorf("%w: %w", sqlaccount.ErrValue, err)
+		}
+	}
+	return err
+}
+
+// shown is an error as the log is to have it.
+func shown(err error) error {
+	if err == nil || errors.Is(err, sqlaccount.ErrValue) {
+		return err
 	}
 	return oneLine{err}
 }

@@ -129,7 +129,7 @@ func (b *backend) run(
 		err = read(rows)
 		rows.Close()
 	}
-	return err
+	return ofValue(err, params)
 }
 
 // mode tells how to send a statement.
@@ -169,7 +169,7 @@ func (b *backend) do(
 		b.pool.Reset() // the others are probably dead, too
 		err = once()
 	}
-	return classify(err)
+	return shown(err)
 }
 
 // Query implements sqlaccount.Backend.

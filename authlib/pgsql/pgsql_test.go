@@ -98,12 +98,39 @@ func TestAgain(t *testing.T) {
 		if (err == nil) != again {
 			t.Errorf("%s: %v", code, err)
 		}
-		if errors.Is(err, sqlaccount.ErrValue) != (code[:2] == "22") {
+		if errors.Is(err, sqlaccount.ErrValue) { // the server does not say so
 			t.Errorf("%s: %v", code, err)
 		}
 	}
 	if _, err := ask(b, "select '$(domain)'"); !errors.Is(err, sqlaccount.ErrValue) {
 		t.Errorf("a value with NUL: %v", err)
+	}
+}
+
+// TestOfValue: which errors are a client's, whose login then fails, and which are the administrator's. The
+// server's words are PostgreSQL 15's.
+func TestOfValue(t *testing.T) {
+	for _, test := range []struct {
+		name, code, message string
+		isValue             bool
+	}{
+		{"joe", "22P02", `invalid input syntax for type integer: "joe"`, true},
+		{"99999999999999", "22003", `value "99999999999999" is out of range for type integer`, true},
+		{"", "22P02", `invalid input syntax for type integer: ""`, true},
+		{"j\xff", "22021", `invalid byte sequence for encoding "UTF8": 0xff`, true},
+		{"\u20ac", "22P05", `character with byte sequence 0xe2 0x82 0xac in encoding "UTF8" has no equivalent`,
+			true},
+		{"((", "2201B", "invalid regular expression: parentheses () not balanced", true},
+		// Of a row, or of the query.
+		{"joe", "22P02", `invalid input syntax for type integer: "x"`, false},
+		{"joe@example.com", "22012", "division by zero", false},
+		{"joe", "22P05", `character with byte sequence 0xe2 0x82 0xac in encoding "UTF8" has no equivalent`, false},
+		{"joe", "42703", `column "joe" does not exist`, false},
+	} {
+		err := ofValue(&pgconn.PgError{Code: test.code, Message: test.message}, []any{test.name})
+		if errors.Is(err, sqlaccount.ErrValue) != test.isValue {
+			t.Errorf("%q: %v", test.name, err)
+		}
 	}
 }
 
