@@ -180,8 +180,10 @@ func refused(name string, err error) error {
 	switch {
 	case goldap.IsErrorWithCode(err, goldap.LDAPResultInvalidCredentials):
 		return authlib.ErrRefused
-	case goldap.IsErrorAnyOf(err, goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultConstraintViolation):
-		// 389 Directory Server and others: an account that is inactive, or has had too many wrong passwords.
+	case goldap.IsErrorAnyOf(err, goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultConstraintViolation,
+		goldap.LDAPResultInsufficientAccessRights, goldap.LDAPResultInvalidDNSyntax):
+		// 389 Directory Server and others: an account that is inactive, or has had too many wrong passwords; one
+		// that may not bind. No password was looked at.
 		return fmt.Errorf("%w: account %q: %w", authlib.ErrLocked, name, err)
 	}
 	return fmt.Errorf("%w: account %q: %w", authlib.ErrRefused, name, err)

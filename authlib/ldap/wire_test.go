@@ -221,6 +221,9 @@ func TestRefused(t *testing.T) {
 			`account locked or disabled: account "ann": the account is locked: `},
 		{goldap.LDAPResultUnwillingToPerform, "account inactivated",
 			`account locked or disabled: account "ann": LDAP Result Code 53 `},
+		{goldap.LDAPResultInsufficientAccessRights, "no access",
+			`account locked or disabled: account "ann": LDAP Result Code 50 `},
+		{goldap.LDAPResultInvalidDNSyntax, "", `account locked or disabled: account "ann": LDAP Result Code 34 `},
 		{goldap.LDAPResultOther, "", ""}, {goldap.LDAPResultUnavailable, "", ""},
 	} {
 		err := refused("ann", goldap.NewError(test.code, errors.New(test.text)))
