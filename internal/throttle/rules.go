@@ -7,6 +7,9 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // rules are how failures are counted, wherever the buckets are.
@@ -45,9 +48,9 @@ func (r *rules) Failed(addr netip.Addr, now time.Time) (int, error) {
 }
 
 // FailedName counts one more failed login under an account name, from anywhere, and returns how many there
-// were within the window. Upper and lower case are one name.
+// were within the window. Spellings of a name are one name, see spelling.
 func (r *rules) FailedName(name string, now time.Time) (int, error) {
-	id, n := r.hash(domainName, []byte(strings.ToLower(name))), uint32(0)
+	id, n := r.hash(domainName, []byte(spelling(name))), uint32(0)
 	err := r.buckets.change(tableNames, id, now, func(b *bucket) {
 		e := b.find(kindName, id, 0)
 		if e == nil {
@@ -57,6 +60,18 @@ func (r *rules) FailedName(name string, now time.Time) (int, error) {
 		n = e.count
 	})
 	return int(n), err
+}
+
+// spelling is a name without what many databases do not look at when they compare: upper and lower case,
+// blanks, accents, compatible forms of letters. Two accounts that are one here share a count, which only
+// slows guessing.
+func spelling(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Mn, unicode.Cf, unicode.White_Space) {
+			return -1
+		}
+		return unicode.ToLower(unicode.ToUpper(r))
+	}, norm.NFKD.String(name))
 }
 
 // owner is who an entry belongs to.

@@ -175,11 +175,33 @@ func TestFailedName(t *testing.T) {
 			t.Errorf("%s: %d, %v, want %d", name, n, err, want+1)
 		}
 	}
-	if n, _ := table.FailedName("bob@example.com", now); n != 1 {
-		t.Errorf("another name: %d", n)
+	for _, name := range []string{"bob@example.com", "anna@example.com", "a-nn@example.com"} {
+		if n, _ := table.FailedName(name, now); n != 1 {
+			t.Errorf("another name, %s: %d", name, n)
+		}
 	}
 	if n, _ := table.FailedName("ann@example.com", now.Add(window)); n != 1 {
 		t.Errorf("after the window: %d", n)
+	}
+}
+
+// Names that a database may take for the same one count together: who guesses from many addresses must not
+// have a count of its own for each spelling.
+func TestFailedNameSpellings(t *testing.T) {
+	for _, spellings := range [][]string{
+		// MySQL ignores blanks at the end, LDAP those at both ends; full width letters, accents.
+		{"ann@example.com", "ann@example.com ", " ann@example.com  ", "\uff41nn@example.com",
+			"\u00e1nn@example.com",
+			"a\u0301nn@example.com", "an\u200dn@example.com", "ANN@example.com"},
+		{"stra\u00dfe\u03c3", "STRA\u00dfE\u03a3", "stra\u00dfe\u03c2"},
+		{"jo\xe9", "JO\xe9"},
+	} {
+		table := newTable(t)
+		for want, name := range spellings {
+			if n, err := table.FailedName(name, now); n != want+1 || err != nil {
+				t.Errorf("%+q: %d, %v, want %d", name, n, err, want+1)
+			}
+		}
 	}
 }
 
