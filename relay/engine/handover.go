@@ -239,9 +239,13 @@ func (l *loop) callWithin(limit time.Duration, f func()) bool {
 }
 
 // movable reports whether another process can go on with a session: not with one that is about to be reset
-// or stopped.
+// or stopped, nor with one of which a direction has failed, which the other process would not know: it would
+// tell of an orderly end.
 func (s *session) movable() bool {
-	return s.closing == nil || !s.closing.reset && !errors.Is(s.closing.err, relay.ErrStopped)
+	if s.closing != nil {
+		return !s.closing.reset && !errors.Is(s.closing.err, relay.ErrStopped)
+	}
+	return s.flows[client].err == nil && s.flows[mailhost].err == nil
 }
 
 // freeze has a session stand still, with nothing in a pipe.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/relay/handoff"
+	"mailproxy/relay/tlsrecord"
 	"mailproxy/tests/relaytest"
 	"mailproxy/tests/testlog"
 )
@@ -405,6 +406,26 @@ func TestHalfClosedKeepsItsLimit(t *testing.T) {
 	}
 	if took := time.Since(begun); took < 1800*time.Millisecond || took > 5*time.Second {
 		t.Errorf("with a limit of 2 s it has ended after %v", took)
+	}
+}
+
+// TestBrokenStays: a session whose client has broken the TLS protocol behind what the mailhost has not taken
+// yet stays: a successor would tell the mailhost of an orderly end.
+func TestBrokenStays(t *testing.T) {
+	old, next := newTestEngine(t, Limits{}), newTestEngine(t, Limits{})
+	nc, fc := relaytest.TLSKinds()[0].Make(t)
+	nm, fm := relaytest.TLSKinds()[0].Make(t)
+	if err := old.Carry(context.Background(), testSession("ann", nc, nm)); err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, fc, fm)
+	old.each(func(_ *loop, s *session) {
+		s.flows[client].eof, s.flows[client].err = true, tlsrecord.ErrRecord
+	})
+	handOver(t, old, next, 0)
+	_ = fc.Close()
+	if _, err := io.ReadAll(fm); err == nil {
+		t.Error("the mailhost is told of an orderly end")
 	}
 }
 
