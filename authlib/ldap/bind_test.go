@@ -31,11 +31,7 @@ func TestBindEachTime(t *testing.T) {
 		}
 	})
 	d.authBind = true
-	var err error
-	d.binds, err = newConnections(1, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
-	if err != nil {
-		t.Fatal(err)
-	}
+	d.binds = newConnections(1, 1, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
 	t.Cleanup(d.binds.Close)
 	ctx := password.WithVerifier(t.Context(), func(context.Context, string, string) (bool, error) {
 		t.Error("the verifier was asked")

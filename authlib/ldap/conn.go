@@ -11,25 +11,25 @@ import (
 	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
-	"github.com/jackc/puddle/v2"
 
 	"mailproxy/authlib"
 )
 
-// conn is one connection: a question, then its answer, by one goroutine at a time.
+// conn is one connection. Operations other than binds may be under way on it at once.
 type conn struct {
 	ldap *goldap.Conn
-	// net is what ldap reads and writes. Its deadline ends an operation, answers included: when it passes, ldap
-	// closes.
-	net   net.Conn
+	// net is what ldap reads and writes.
+	net net.Conn
+	// limit is how long an operation may take.
 	limit time.Duration
-	// used: a request has had it before. begun: the request under way cannot be repeated.
-	used, begun bool
-	deadline    time.Time
 }
 
-// lostError says that a connection is of no more use, though the question may be repeated on another.
-type lostError struct{ error }
+// lostError says that a connection is of no more use. The operation may be repeated on another, unless its
+// time is over.
+type lostError struct {
+	error
+	late bool
+}
 
 func (e *lostError) Unwrap() error { return e.error }
 
@@ -66,7 +66,7 @@ func dial(
 	c := &conn{ldap: goldap.NewConn(n, ldaps), net: n, limit: limit}
 	c.ldap.Start()
 	if startTLS && !ldaps {
-		if err := errors.Join(c.begin(ctx), c.ldap.StartTLS(cfg)); err != nil {
+		if err := c.within(ctx, func() error { return c.ldap.StartTLS(cfg) }); err != nil {
 			c.close()
 			return nil, fmt.Errorf("StartTLS: %w", err)
 		}
@@ -107,30 +107,29 @@ func (c *conn) close() {
 	c.ldap.Close()
 }
 
-// begin sets the time by which the next operation must be over.
-func (c *conn) begin(ctx context.Context) error {
-	c.deadline = time.Now().Add(c.limit)
-	if end, ok := ctx.Deadline(); ok && end.Before(c.deadline) {
-		c.deadline = end
+// within runs an operation. The library cannot be told to end one: when its time is over, so is the
+// connection. The error is a [*lostError] when the connection cannot be used any more.
+func (c *conn) within(ctx context.Context, operation func() error) error {
+	end := time.Now().Add(c.limit)
+	if earlier, ok := ctx.Deadline(); ok && earlier.Before(end) {
+		end = earlier
 	}
-	return c.net.SetDeadline(c.deadline)
-}
-
-// judge makes lostErrors of those after which the connection cannot be used.
-func (c *conn) judge(err error) error {
+	timer := time.AfterFunc(time.Until(end), c.close)
+	defer timer.Stop()
+	err := operation()
 	var answer *goldap.Error
 	switch {
 	case err == nil:
 		return nil
-	case !time.Now().Before(c.deadline):
-		return &lostError{fmt.Errorf("no answer in time: %w", err)}
+	case !time.Now().Before(end):
+		return &lostError{fmt.Errorf("no answer in time: %w", err), true}
 	case !errors.As(err, &answer), c.ldap.IsClosing(), answer.ResultCode >= goldap.ErrorNetwork:
-		return &lostError{err}
+		return &lostError{err, false}
 	}
 	switch answer.ResultCode {
 	case goldap.LDAPResultOperationsError, // Active Directory: a bind that is gone
 		goldap.LDAPResultUnavailable, goldap.LDAPResultBusy:
-		return &lostError{err}
+		return &lostError{err, false}
 	}
 	return err
 }
@@ -138,16 +137,17 @@ func (c *conn) judge(err error) error {
 // bind logs in with a name and a password; both empty = as nobody. The error is a [*policyError] where the
 // server says that a policy is the reason.
 func (c *conn) bind(ctx context.Context, dn, password string) error {
-	if err := c.begin(ctx); err != nil {
-		return &lostError{err}
-	}
 	r := &goldap.SimpleBindRequest{Username: dn, Password: password, AllowEmptyPassword: true}
 	if dn != "" {
 		// Without it OpenLDAP does not tell an expired password from a wrong one.
 		r.Controls = []goldap.Control{goldap.NewControlBeheraPasswordPolicy()}
 	}
-	result, err := c.ldap.SimpleBind(r)
-	if err = c.judge(err); err == nil || result == nil {
+	var result *goldap.SimpleBindResult
+	err := c.within(ctx, func() (err error) {
+		result, err = c.ldap.SimpleBind(r)
+		return err
+	})
+	if err == nil || result == nil {
 		return err
 	}
 	control := goldap.FindControl(result.Controls, goldap.ControlTypeBeheraPasswordPolicy)
@@ -186,79 +186,18 @@ func (e *policyError) Unwrap() error { return e.err }
 
 // change replaces all values of some attributes of an entry.
 func (c *conn) change(ctx context.Context, dn string, attributes map[string]string) error {
-	if err := c.begin(ctx); err != nil {
-		return &lostError{err}
-	}
 	r := goldap.NewModifyRequest(dn, nil)
 	for name, value := range attributes {
 		r.Replace(name, []string{value})
 	}
-	return c.judge(c.ldap.Modify(r))
+	return c.within(ctx, func() error { return c.ldap.Modify(r) })
 }
 
 // search returns what was found, even with some errors.
-func (c *conn) search(ctx context.Context, r *goldap.SearchRequest) (*goldap.SearchResult, error) {
-	if err := c.begin(ctx); err != nil {
-		return nil, &lostError{err}
-	}
-	result, err := c.ldap.Search(r)
-	return result, c.judge(err)
-}
-
-// connections are at most so many, the one used last is used first.
-type connections struct{ *puddle.Pool[*conn] }
-
-// newConnections returns at most size connections made by dial.
-func newConnections(size int, dial func(context.Context) (*conn, error)) (connections, error) {
-	p, err := puddle.NewPool(
-		&puddle.Config[*conn]{Constructor: dial, Destructor: (*conn).close, MaxSize: int32(max(size, 1))},
-	)
-	return connections{p}, err
-}
-
-// do calls use with a connection. When the server has ended one that has been used before, it has probably
-// been restarted: use is called once more, with a fresh one.
-func (p connections) do(ctx context.Context, use func(*conn) error) error {
-	for again := true; ; again = false {
-		r, err := p.acquire(ctx)
-		if err != nil {
-			return err
-		}
-		c := r.Value()
-		again = again && c.used
-		c.used, c.begun = true, false
-		err = use(c)
-		var lost *lostError
-		if !errors.As(err, &lost) {
-			if c.net.SetDeadline(time.Time{}) != nil {
-				r.Destroy()
-			} else {
-				r.Release()
-			}
-			return err
-		}
-		again = again && !c.begun && time.Now().Before(c.deadline)
-		r.Destroy()
-		p.Reset() // the others are probably dead, too
-		if !again {
-			return err
-		}
-	}
-}
-
-// acquire waits for a connection that its server has not closed.
-func (p connections) acquire(ctx context.Context) (*puddle.Resource[*conn], error) {
-	for {
-		r, err := p.Acquire(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				err = fmt.Errorf("no connection of %d free in time: %w", p.Stat().MaxResources(), err)
-			}
-			return nil, err
-		}
-		if !r.Value().ldap.IsClosing() {
-			return r, nil
-		}
-		r.Destroy()
-	}
+func (c *conn) search(ctx context.Context, r *goldap.SearchRequest) (result *goldap.SearchResult, err error) {
+	err = c.within(ctx, func() error {
+		result, err = c.ldap.Search(r)
+		return err
+	})
+	return result, err
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
@@ -30,11 +29,11 @@ type Module struct {
 type directory struct {
 	*settings
 	// searches are connections bound as the settings say, binds those on which users prove their passwords.
-	searches, binds connections
+	searches, binds *connections
 }
 
-// New returns the module authldap, configured by file, with at most conns connections for searches and as
-// many for binds. It does not fail: a file that cannot be used is logged by logf, one line each, and requests
+// New returns the module authldap, configured by file, with at most conns connections for searches, as many for
+// binds, and one for each list of all accounts. It does not fail: a file that cannot be used is logged by logf, one line each, and requests
 // fail until it can. env returns the LDAPTLS_ settings, which are authdaemonrc's.
 func New(
 	file string,
@@ -50,18 +49,11 @@ func New(
 			return nil, err
 		}
 		d := &directory{settings: c}
-		d.searches, err = newConnections(
-			conns,
-			func(ctx context.Context) (*conn, error) { return d.connect(ctx, c.initBind) },
-		)
-		if err != nil {
-			return nil, err
-		}
-		d.binds, err = newConnections(
-			conns,
-			func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) },
-		)
-		return d, err
+		d.searches = newConnections(conns, sharing,
+			func(ctx context.Context) (*conn, error) { return d.connect(ctx, c.initBind) })
+		d.binds = newConnections(conns, 1,
+			func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
+		return d, nil
 	}, func(d *directory) {
 		go d.searches.Close()
 		go d.binds.Close()
@@ -78,7 +70,8 @@ func (m *Module) Close() error {
 	return nil
 }
 
-// connect tries the servers in turn, each for as long as LDAP_TIMEOUT.
+// connect tries the servers in turn, each for as long as LDAP_TIMEOUT. With bind the connection is bound as
+// LDAP_BINDDN.
 func (d *directory) connect(ctx context.Context, bind bool) (*conn, error) {
 	var texts []string
 	for _, uri := range d.uris {
@@ -90,7 +83,7 @@ func (d *directory) connect(ctx context.Context, bind bool) (*conn, error) {
 			}
 		}
 		if err == nil {
-			return c, c.net.SetDeadline(time.Time{})
+			return c, nil
 		}
 		texts = append(texts, fmt.Sprintf("%s: %v", uri, err))
 	}

@@ -64,35 +64,37 @@ func (d *directory) one(ctx context.Context, q *query) (*goldap.Entry, error) {
 }
 
 // each passes all entries on that match the filter, page by page (RFC 2696), and ends with yield's first
-// error.
+// error. It has a connection of its own: servers keep the place of one list only for each.
 func (d *directory) each(
 	ctx context.Context,
 	filter string,
 	attributes []string,
 	yield func(*goldap.Entry) error,
 ) error {
+	c, err := d.connect(ctx, d.initBind)
+	if err != nil {
+		return err
+	}
+	defer c.close()
 	paging := goldap.NewControlPaging(pageSize)
-	return d.searches.do(ctx, func(c *conn) error {
-		for {
-			r := goldap.NewSearchRequest(d.base, goldap.ScopeWholeSubtree, d.deref, 0, 0, false, filter, attributes,
-				[]goldap.Control{paging})
-			result, err := c.search(ctx, r)
-			if err != nil {
-				return fmt.Errorf("search below %q: %w", d.base, err)
-			}
-			for _, e := range result.Entries {
-				if err := yield(e); err != nil {
-					return err
-				}
-			}
-			next, ok := goldap.FindControl(result.Controls, goldap.ControlTypePaging).(*goldap.ControlPaging)
-			if !ok || len(next.Cookie) == 0 {
-				return nil
-			}
-			paging.SetCookie(next.Cookie)
-			c.begun = true // what was passed on cannot be passed on again
+	for {
+		r := goldap.NewSearchRequest(d.base, goldap.ScopeWholeSubtree, d.deref, 0, 0, false, filter, attributes,
+			[]goldap.Control{paging})
+		result, err := c.search(ctx, r)
+		if err != nil {
+			return fmt.Errorf("search below %q: %w", d.base, err)
 		}
-	})
+		for _, e := range result.Entries {
+			if err := yield(e); err != nil {
+				return err
+			}
+		}
+		next, ok := goldap.FindControl(result.Controls, goldap.ControlTypePaging).(*goldap.ControlPaging)
+		if !ok || len(next.Cookie) == 0 {
+			return nil
+		}
+		paging.SetCookie(next.Cookie)
+	}
 }
 
 // first returns an attribute's first value, "" when there is none. Names are compared without regard to case.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -85,11 +83,8 @@ func server(t testing.TB, conns int, talk func(net.Conn)) *directory {
 	d := &directory{settings: &settings{uris: []string{"ldap://" + l.Addr().String()}, base: "b",
 		tls:     &tls.Config{},
 		timeout: 300 * time.Millisecond}}
-	d.searches, err = newConnections(conns,
+	d.searches = newConnections(conns, sharing,
 		func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(d.searches.Close)
 	return d
 }
@@ -187,16 +182,10 @@ func TestOne(t *testing.T) {
 			if twice := len(asked) == 2; twice != test.again {
 				t.Errorf("asked %d times", len(asked))
 			}
-			kept := int32(0)
-			if test.kept {
-				kept = 1
-			}
-			// Connections are closed in the background.
-			for end := time.Now().Add(10 * time.Second); d.searches.Stat().TotalResources() != kept; {
-				if time.Now().After(end) {
-					t.Fatalf("%d connections are kept", d.searches.Stat().TotalResources())
-				}
-				runtime.Gosched()
+			last := <-d.searches.places[0]
+			d.searches.places[0] <- last
+			if kept := !last.conn.ldap.IsClosing(); kept != test.kept {
+				t.Errorf("connection kept: %v", kept)
 			}
 		})
 	}
@@ -234,33 +223,6 @@ func TestRefused(t *testing.T) {
 	}
 	if err := refused("ann", nil); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestSilentServer: a server that answers nothing costs each request its time limit, and no connection more
-// than there may be.
-func TestSilentServer(t *testing.T) {
-	d := server(t, 2, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	start := time.Now()
-	done := make(chan error, 8)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*d.timeout)
-	defer cancel()
-	for range cap(done) {
-		go func() {
-			_, err := d.one(ctx, &query{base: "b", filter: "(mail=a)"})
-			done <- err
-		}()
-	}
-	for range cap(done) {
-		if err := <-done; err == nil {
-			t.Error("an answer of a silent server")
-		}
-		if n := d.searches.Stat().TotalResources(); n > 2 {
-			t.Errorf("%d connections", n)
-		}
-	}
-	if took := time.Since(start); took > 10*d.timeout {
-		t.Errorf("it took %v", took)
 	}
 }
 

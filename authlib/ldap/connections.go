@@ -1,0 +1,107 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// sharing is how many searches are under way on one connection at once: as many as authdaemond has requests
+// for each of its connections. That they need not wait for each other saves a quarter of the daemon's CPU time,
+// see docs/performance.md.
+const sharing = 8
+
+// connections are at most so many, each for a number of requests at once.
+type connections struct {
+	dial   func(context.Context) (*conn, error)
+	places []place
+	// free has each place as often as one more request may use it.
+	free chan place
+}
+
+// place is where one of the connections is kept: the latest attempt to connect, taken out while another is made.
+type place chan attempt
+
+// attempt is what came of connecting.
+type attempt struct {
+	conn *conn // nil when there is none
+	err  error // why not, nil when nobody has tried
+	at   time.Time
+}
+
+// newConnections returns at most size connections made by dial, each for so many requests at once.
+func newConnections(size, each int, dial func(context.Context) (*conn, error)) *connections {
+	size = max(size, 1)
+	p := &connections{dial: dial, places: make([]place, size), free: make(chan place, size*each)}
+	for i := range p.places {
+		p.places[i] = make(place, 1)
+		p.places[i] <- attempt{}
+	}
+	for i := range cap(p.free) {
+		p.free <- p.places[i%size]
+	}
+	return p
+}
+
+// Close closes the connections. It must come after the last request.
+func (p *connections) Close() {
+	for _, pl := range p.places {
+		if a := <-pl; a.conn != nil {
+			a.conn.close()
+		}
+	}
+}
+
+// do calls use with a connection. When that is lost and had been made before, the server has probably been
+// restarted: use is called once more, with a fresh one.
+func (p *connections) do(ctx context.Context, use func(*conn) error) error {
+	began := time.Now()
+	var pl place
+	select {
+	case pl = <-p.free:
+		defer func() { p.free <- pl }()
+	case <-ctx.Done():
+		return fmt.Errorf("no connection of %d free in time: %w", len(p.places), ctx.Err())
+	}
+	for {
+		a := pl.connect(ctx, began, p.dial)
+		if a.err != nil {
+			return a.err
+		}
+		err := use(a.conn)
+		var lost *lostError
+		if !errors.As(err, &lost) {
+			return err
+		}
+		a.conn.close()
+		if lost.late || a.at.After(began) {
+			return err
+		}
+	}
+}
+
+// connect returns the place's connection, or makes one. Of requests that wait while it cannot be made all get
+// the same error: a server that does not answer costs them its time limit once.
+func (pl place) connect(
+	ctx context.Context,
+	began time.Time,
+	dial func(context.Context) (*conn, error),
+) attempt {
+	var a attempt
+	select {
+	case a = <-pl:
+		defer func() { pl <- a }()
+	case <-ctx.Done():
+		return attempt{err: fmt.Errorf("no connection in time: %w", ctx.Err())}
+	}
+	if a.conn != nil && !a.conn.ldap.IsClosing() || a.err != nil && a.at.After(began) {
+		return a
+	}
+	c, err := dial(ctx)
+	a = attempt{c, err, time.Now()}
+	if ctx.Err() != nil {
+		a.at = time.Time{} // that this request's time is over says nothing about the server
+	}
+	return a
+}
