@@ -90,8 +90,10 @@ func TestReadRequestOdd(t *testing.T) {
 	for _, wire := range []string{
 		"HELLO\n", "\n", "PRE\n", "PRE x\n", "PRE  imap a\n", "PRE . imap\n",
 		"AUTH\n", "AUTH \n", "AUTH x\n", "AUTH -1\n", "AUTH 1x\n",
-		"AUTH 8192\n", "AUTH 99999999999999999999\n", "AUTH 5\nimap\n", "AUTH 11\nimap\nlogin\n", "ENUMERATE x\n", "enumerate\n", "=x\n", "A B=c\n",
-		"PASSWD imap\ta\tb\n", "PASSWD imap\ta\tb\tc\td\n", "PASSWD imap\ta\x01\tb\tc\n", "PRE . imap a\rb\n", "AUTH 14\nimap\nlogin\na\x00\nb",
+		"AUTH 8192\n", "AUTH 99999999999999999999\n", "AUTH 5\nimap\n", "AUTH 11\nimap\nlogin\n", "ENUMERATE x\n",
+		"enumerate\n", "=x\n", "A B=c\n",
+		"PASSWD imap\ta\tb\n", "PASSWD imap\ta\tb\tc\td\n", "PASSWD imap\ta\x01\tb\tc\n", "PRE . imap a\rb\n",
+		"AUTH 14\nimap\nlogin\na\x00\nb",
 		"TCPREMOTEIP=\x01\nENUMERATE\n",
 		strings.Repeat("x", maxLine+1), "PRE . imap " + strings.Repeat("x", maxLine-10) +
 			"\n", strings.Repeat("A=b\n", MaxRequest),
@@ -142,7 +144,8 @@ func TestAccounts(t *testing.T) {
 	full := &Account{SystemUser: "ann", UID: id(1000), GID: id(1001), Home: "/home/ann", Address: "ann@x",
 		FullName: "Ann Ä", Maildir: "M d", Quota: "1S",
 		CryptPassword: "$1$", ClearPassword: "pw=.", Options: "a=b,c"}
-	wire := "USERNAME=ann\nUID=1000\nGID=1001\nHOME=/home/ann\nADDRESS=ann@x\nNAME=Ann Ä\nMAILDIR=M d\nQUOTA=1S\nPASSWD=$1$\nPASSWD2=pw=.\nOPTIONS=a=b,c\n.\n"
+	wire := "USERNAME=ann\nUID=1000\nGID=1001\nHOME=/home/ann\nADDRESS=ann@x\nNAME=Ann Ä\nMAILDIR=M d\n" +
+		"QUOTA=1S\nPASSWD=$1$\nPASSWD2=pw=.\nOPTIONS=a=b,c\n.\n"
 	if got, err := AppendAccount(nil, full); string(got) != wire || err != nil {
 		t.Errorf("AppendAccount = %q, %v", got, err)
 	}
@@ -157,7 +160,8 @@ func TestAccounts(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]error{
-		"FAIL\n": ErrRefused, "HOME=/h\nFAIL\n": ErrRefused, "": io.ErrUnexpectedEOF, "FAIL": io.ErrUnexpectedEOF, "HOME=/h\n": io.ErrUnexpectedEOF,
+		"FAIL\n": ErrRefused, "HOME=/h\nFAIL\n": ErrRefused, "": io.ErrUnexpectedEOF, "FAIL": io.ErrUnexpectedEOF,
+		"HOME=/h\n":  io.ErrUnexpectedEOF,
 		"HELLO\n.\n": ErrProtocol, "HOME=\x01\n.\n": ErrProtocol,
 		"* BYE\r\n": ErrProtocol, strings.Repeat("A=b\n", maxAnswer): ErrProtocol,
 	} {
@@ -166,7 +170,8 @@ func TestAccounts(t *testing.T) {
 		}
 	}
 	// A value that ends like the answer does is not its end.
-	if got, err := readAccount(iotest.OneByteReader(strings.NewReader("HOME=/FAIL\nQUOTA=FAIL\n.\n"))); err != nil || got.Home != "/FAIL" {
+	got, err := readAccount(iotest.OneByteReader(strings.NewReader("HOME=/FAIL\nQUOTA=FAIL\n.\n")))
+	if err != nil || got.Home != "/FAIL" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := AppendAccount(nil, &Account{ClearPassword: "geheim\n"}); err == nil ||
@@ -176,7 +181,8 @@ func TestAccounts(t *testing.T) {
 }
 
 func TestListings(t *testing.T) {
-	text := "# authuserdb\n\nann@x\t1\t2\t/h\tMaildir\ta=b\nbob\t3\t4\t/b\t\t\n# authldap\n\nold\t5\t6\t/o\t\n.\n"
+	text := "# authuserdb\n\nann@x\t1\t2\t/h\tMaildir\ta=b\nbob\t3\t4\t/b\t\t\n# authldap\n\n" +
+		"old\t5\t6\t/o\t\n.\n"
 	var names []string
 	var wire []byte
 	err := readListing(iotest.OneByteReader(strings.NewReader(text)), func(a *Account) (err error) {
@@ -191,7 +197,8 @@ func TestListings(t *testing.T) {
 		t.Errorf("AppendListing: %q", wire)
 	}
 	for text, want := range map[string]error{
-		"a\tx\t2\t/h\t\n.\n": nil, "": io.ErrUnexpectedEOF, "# x\n\n": io.ErrUnexpectedEOF, "a\t1\t2\t/h\t\n": io.ErrUnexpectedEOF, "FAIL\n": ErrRefused, "hello\n": ErrProtocol,
+		"a\tx\t2\t/h\t\n.\n": nil, "": io.ErrUnexpectedEOF, "# x\n\n": io.ErrUnexpectedEOF,
+		"a\t1\t2\t/h\t\n": io.ErrUnexpectedEOF, "FAIL\n": ErrRefused, "hello\n": ErrProtocol,
 		"\t1\t2\t/h\t\n": ErrProtocol, "a\t1\t2\t/\x01\t\n": ErrProtocol, strings.Repeat("x",
 			maxAnswer+1): ErrProtocol,
 	} {

@@ -74,7 +74,8 @@ func report(a *authlib.Account, module string) string {
 	mailhost, _ := a.Options.Get("mailhost")
 	return fmt.Sprintf(
 		"Authentication succeeded.\n\n     Authenticated: %s  %s\n    Home Directory: %s\n           Maildir: %s\n"+
-			"             Quota: %s\nEncrypted Password: %s\nCleartext Password: %s\n           Options: %s\n          Mailhost: %s\n            Module: %s\n",
+			"             Quota: %s\nEncrypted Password: %s\nCleartext Password: %s\n           Options: %s\n"+
+			"          Mailhost: %s\n            Module: %s\n",
 		a.Address,
 		who,
 		text(a.Home),

@@ -27,7 +27,8 @@ func directory(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-const testUserdb = "ann\tuid=1000|gid=1001|home=/home/ann|mail=M|quota=1S|options=mailhost=m1:144|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n" +
+const testUserdb = "ann\tuid=1000|gid=1001|home=/home/ann|mail=M|quota=1S|options=mailhost=m1:144|" +
+	"systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n" +
 	"root\tuid=0|gid=0|home=/root\n" +
 	"odd\tuid=1000|gid=1001|home=/home/odd|systempw={FOO}geheim\n"
 
@@ -47,8 +48,10 @@ func TestCommands(t *testing.T) {
 	broken := directory(t, map[string]string{"authdaemonrc": "daemons=x\n"})
 	empty := directory(t, nil)
 	const noModule = "ERR: authfoo: no such module, there are authldap, authmysql, authpgsql, authuserdb; "
-	succeeded := "Authentication succeeded.\n\n     Authenticated: ann  (uid 1000, gid 1001)\n    Home Directory: /home/ann\n           Maildir: M\n" +
-		"             Quota: 1S\nEncrypted Password: {SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nCleartext Password: secret\n" +
+	succeeded := "Authentication succeeded.\n\n     Authenticated: ann  (uid 1000, gid 1001)\n" +
+		"    Home Directory: /home/ann\n           Maildir: M\n" +
+		"             Quota: 1S\nEncrypted Password: {SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n" +
+		"Cleartext Password: secret\n" +
 		"           Options: mailhost=m1:144,d=1\n          Mailhost: m1:144\n            Module: authuserdb\n"
 	for _, test := range []struct {
 		args           string
@@ -83,7 +86,9 @@ func TestCommands(t *testing.T) {
 			noModule + "logins that come to it fail for the time being\n"},
 		{"-config " + bad + " test nobody", 111, "",
 			"FAILED: temporary failure: authfoo: authfoo: no such module, there are authldap, "},
-		{"-config " + bad + " enumerate", 111, "ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n", "the list is not complete: authfoo"},
+		{"-config " + bad + " enumerate", 111,
+			"ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n",
+			"the list is not complete: authfoo"},
 		{"-config " + broken + " test ann", 111, "", `authdaemonrc:1: daemons: "x" is not a number`},
 		{"-config " + empty + " test ann", 1, "", "no such file, no accounts"},
 		{"frobnicate", 100, "", "wrong usage"},
@@ -166,9 +171,11 @@ func TestOnce(t *testing.T) {
 func TestDebugLogin(t *testing.T) {
 	for level, want := range []string{
 		"",
-		"DEBUG: received auth request, service=imap, authtype=login, user=a\\012nn, ip=[1.2.3.4]\nDEBUG: a: trying this module\nDEBUG: a: REJECT - try next module\n" +
+		"DEBUG: received auth request, service=imap, authtype=login, user=a\\012nn, ip=[1.2.3.4]\n" +
+			"DEBUG: a: trying this module\nDEBUG: a: REJECT - try next module\n" +
 			"DEBUG: FAIL, all modules rejected\n",
-		"DEBUG: received auth request, service=imap, authtype=login, user=a\\012nn, ip=[1.2.3.4]\nDEBUG: received auth request, passwd=geheim\n" +
+		"DEBUG: received auth request, service=imap, authtype=login, user=a\\012nn, ip=[1.2.3.4]\n" +
+			"DEBUG: received auth request, passwd=geheim\n" +
 			"DEBUG: a: trying this module\nDEBUG: a: REJECT - try next module\nDEBUG: FAIL, all modules rejected\n",
 	} {
 		a, log := fakeAsker(t, "DEBUG_LOGIN="+string(rune('0'+level)), &fake{name: "a", users: []string{"ann"}})

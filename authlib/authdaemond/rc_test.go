@@ -123,7 +123,8 @@ func TestSampleRC(t *testing.T) {
 	}
 	for _, name := range []string{
 		"authmodulelist", "daemons", "authdaemonvar", "DEBUG_LOGIN", "DEFAULTOPTIONS", "AUTH_CACHE_TTL",
-		"AUTH_METRICS", "AUTH_VERIFY_CACHE", "AUTH_PERSISTENT_CONNECTIONS", "AUTH_PERSISTENT_TIMEOUT", "#LDAPTLS_CACERT",
+		"AUTH_METRICS", "AUTH_VERIFY_CACHE", "AUTH_PERSISTENT_CONNECTIONS", "AUTH_PERSISTENT_TIMEOUT",
+		"#LDAPTLS_CACERT",
 	} {
 		if !strings.Contains(string(text), "\n"+name+"=") {
 			t.Errorf("etc/authdaemonrc does not show %s", name)

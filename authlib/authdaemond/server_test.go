@@ -104,7 +104,8 @@ func TestModulesInOrder(t *testing.T) {
 		return nil
 	})
 	// c's user "down" is no trouble: c is not b.
-	if want := "annown=1,more=2 annown=1,more=2 bobown=1,more=2 catown=1,more=2 downown=1,more=2"; strings.Join(names, " ") != want || err != nil {
+	want := "annown=1,more=2 annown=1,more=2 bobown=1,more=2 catown=1,more=2 downown=1,more=2"
+	if strings.Join(names, " ") != want || err != nil {
 		t.Errorf("%s, %v", names, err)
 	}
 }
@@ -123,7 +124,8 @@ func TestUnusableAccount(t *testing.T) {
 	var passed atomic.Int64
 	a.now = func() time.Time { return began.Add(time.Duration(passed.Load())) }
 	s := start(t, a, nil)
-	const line = `WARN: a: account "bad" cannot be used: uid="5001x": not a decimal number from 1 to 4294967294` + "\n"
+	const line = `WARN: a: account "bad" cannot be used: uid="5001x": not a decimal number ` +
+		"from 1 to 4294967294\n"
 	for minute := 1; minute <= 2; minute++ {
 		for range 3 {
 			for user, want := range map[string]string{"bad": "temporary", "ann": "/a own=1"} {

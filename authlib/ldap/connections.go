@@ -8,8 +8,8 @@ import (
 )
 
 // sharing is how many searches are under way on one connection at once: as many as authdaemond has requests
-// for each of its connections. That they need not wait for each other saves a quarter of the daemon's CPU time,
-// see docs/performance.md.
+// for each of its connections. That they need not wait for each other saves a quarter of the daemon's CPU
+// time, see docs/performance.md.
 const sharing = 8
 
 // connections are at most so many, each for a number of requests at once.
@@ -20,7 +20,8 @@ type connections struct {
 	free chan place
 }
 
-// place is where one of the connections is kept: the latest attempt to connect, taken out while another is made.
+// place is where one of the connections is kept: the latest attempt to connect, taken out while another is
+// made.
 type place chan attempt
 
 // attempt is what came of connecting.

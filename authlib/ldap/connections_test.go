@@ -33,8 +33,8 @@ func askAll(d *directory, n int) <-chan error {
 	return done
 }
 
-// TestShared: as many searches as a connection is shared by are under way on it at once, and each gets its own
-// answer in whatever order they come.
+// TestShared: as many searches as a connection is shared by are under way on it at once, and each gets its
+// own answer in whatever order they come.
 func TestShared(t *testing.T) {
 	d := server(t, 1, func(c net.Conn) {
 		var ids []int64
@@ -91,7 +91,8 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
-// TestNeighbour: a search whose time is over ends the connection. Those that share it are repeated on another.
+// TestNeighbour: a search whose time is over ends the connection. Those that share it are repeated on
+// another.
 func TestNeighbour(t *testing.T) {
 	var connected atomic.Int64
 	d := server(t, 1, func(c net.Conn) {

@@ -32,9 +32,10 @@ type directory struct {
 	searches, binds *connections
 }
 
-// New returns the module authldap, configured by file, with at most conns connections for searches, as many for
-// binds, and one for each list of all accounts. It does not fail: a file that cannot be used is logged by logf, one line each, and requests
-// fail until it can. env returns the LDAPTLS_ settings, which are authdaemonrc's.
+// New returns the module authldap, configured by file, with at most conns connections for searches, as many
+// for binds, and one for each list of all accounts. It does not fail: a file that cannot be used is logged by
+// logf, one line each, and requests fail until it can. env returns the LDAPTLS_ settings, which are
+// authdaemonrc's.
 func New(
 	file string,
 	conns int,

@@ -205,7 +205,8 @@ func TestRefused(t *testing.T) {
 			"no such account, or wrong password"},
 		{goldap.LDAPResultInvalidCredentials,
 			"80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 532, v2580",
-			`password or account expired: account "ann": the password has expired: LDAP Result Code 49 "Invalid Credentials": 8009`},
+			`password or account expired: account "ann": the password has expired: ` +
+				`LDAP Result Code 49 "Invalid Credentials": 8009`},
 		{goldap.LDAPResultInvalidCredentials, "AcceptSecurityContext error, data 775, v2580",
 			`account locked or disabled: account "ann": the account is locked: `},
 		{goldap.LDAPResultUnwillingToPerform, "account inactivated",
@@ -260,8 +261,10 @@ func FuzzMessages(f *testing.F) {
 
 func TestTarget(t *testing.T) {
 	for uri, want := range map[string]string{
-		"ldap://h": "tcp h:389 h", "ldap://h/": "tcp h:389 h", "ldaps://h:1/": "tcp h:1 h", "ldap://[::1]:2": "tcp [::1]:2 ::1",
-		"ldapi://%2Frun%2Fx": "unix /run/x localhost", "ldapi:///": "unix /run/slapd/ldapi localhost", "ldap:///": "tcp localhost:389 localhost",
+		"ldap://h": "tcp h:389 h", "ldap://h/": "tcp h:389 h", "ldaps://h:1/": "tcp h:1 h",
+		"ldap://[::1]:2":     "tcp [::1]:2 ::1",
+		"ldapi://%2Frun%2Fx": "unix /run/x localhost", "ldapi:///": "unix /run/slapd/ldapi localhost",
+		"ldap:///": "tcp localhost:389 localhost",
 		"http://h": "error", "h": "error",
 	} {
 		network, addr, host, err := target(uri)

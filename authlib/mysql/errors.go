@@ -14,7 +14,8 @@ import (
 )
 
 // printable are the characters of ASCII that need no second thought in any character set.
-const printable = " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"
+const printable = " !\"#$%&'()*+,-./0123456789:;<=>?@" +
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"
 
 // Error numbers of the server, from its reference manual.
 const (

@@ -101,14 +101,16 @@ var vectors = []struct{ hash, clear string }{
 	{"{sha}5en6G6MezRroT3XKqkdPOmY/BfQ", "secret"},          // without padding
 	// doveadm pw -s SCHEME
 	{`{BLF-CRYPT}$2y$05$Ui1jXYCp0Lp3pYTMM0o9bu0z9aqsg75Zaqb6hzwampUbGTUdql/W2`, `pässwörd`},
-	{`{SHA512-CRYPT}$6$2U1xeM6wstXue5TZ$sLeilgV5Zagon9HOOum1iKnq4Ul.P91kP5kNf7i8vd6oEa6Gvm.eOt.Yc0wknKN14HRPPyxTynyc5dhuWKg0x.`, `pässwörd`},
+	{`{SHA512-CRYPT}$6$2U1xeM6wstXue5TZ$sLeilgV5Zagon9HOOum1iKnq4Ul.P91kP5kNf7i8vd6oEa6Gvm.eOt.Yc0wknKN14HRPP` +
+		`yxTynyc5dhuWKg0x.`, `pässwörd`},
 	{`{SHA256-CRYPT}$5$biV3njhrExKvnL8b$VAXRx6hgVws7HMhBFv2yj.emVcB4RPXjWmcnw7VFsTD`, `pässwörd`},
 	{`{md5-crypt}$1$Q0CzwqIO$D5MoBKuetAbojkksRT8DL0`, `pässwörd`},
 	{`{DES-CRYPT}IyJ1hXQ3F4DrU`, `pässwörd`},
 	{`{CRYPT}$2y$05$7VzqO2/siRnGkEU9V9.CHuO0hnPMQ6hccECOjPnk/vj4tlNTHV1Vq`, `pässwörd`},
 	{`{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$+sAL7zvBiOwC+ZYoI4aZmw$e5y/1hc29fZ/phn0fDvN/Hf4Ly/ILqO6TxyOsGLkmaE`,
 		`pässwörd`},
-	{`{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$IV88o+bvGiC3lbTUGrJqNQ$IZc2fDnCHprz9LdYdnLh8dKxnUvVOOd8WDnyRSMiP/8`, `pässwörd`},
+	{`{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$IV88o+bvGiC3lbTUGrJqNQ$IZc2fDnCHprz9LdYdnLh8dKxnUvVOOd8WDnyRSM` +
+		`iP/8`, `pässwörd`},
 	{`{PBKDF2}$1$CnTcOCLrlmzlRnnM$5000$cca6f1e106fb1df0103d3c3bcf0b5a7de10c2913`, `pässwörd`},
 	{`{PLAIN}pässwörd`, `pässwörd`},
 	{`{Clear}pässwörd`, `pässwörd`},
@@ -120,7 +122,8 @@ var vectors = []struct{ hash, clear string }{
 	{`{SHA1}9Rfd8dMqES/xrVXGbRsSyzjn6Pc=`, `pässwörd`},
 	{`{SCRAM-SHA-1}4096,f78kT4wJ9OX8HXGedx/RAQ==,uJuZ0QM+q48A33A+/n0oD1sFgNA=,d96HUZsiDmsRS/7Tmfy8CfD5NJ8=`,
 		`pässwörd`},
-	{`{SCRAM-SHA-256}4096,KcyCXySG0RFnuXF5XgZoyw==,hYcuzjzEA2U2SDq674R1Y5412XZAuCEXxmJWJHzvJ7Y=,/Q7OpA7Uc3LW5ESMcK86iN6I5TZ+NltAhn/xKeSrx4Y=`, `pässwörd`},
+	{`{SCRAM-SHA-256}4096,KcyCXySG0RFnuXF5XgZoyw==,hYcuzjzEA2U2SDq674R1Y5412XZAuCEXxmJWJHzvJ7Y=,/Q7OpA7Uc3LW5` +
+		`ESMcK86iN6I5TZ+NltAhn/xKeSrx4Y=`, `pässwörd`},
 	{`{SSHA256.HEX}5f9d9a62880ab73a2fe6842af91716cb7f6dddaef9b3056b25d9f74d7e01d87861753bd1`, `pässwörd`},
 	{`{SHA512.B64}csf+G9M7eFdGqclPm4DSWRzTjzwTyKpD91N/MqKoxfm10c7ha2nwIS4OOalNg/V7zzomuud2AHzrsB8NYxEnPg==`,
 		`pässwörd`},
@@ -130,7 +133,8 @@ var vectors = []struct{ hash, clear string }{
 	{`{CRYPT.B64}JDJ5JDA1JEN5UktEU3Qwb0FVMnBpVDdZZ3NJQk9Jako4ZVpncnFqZE9aYnJlZ3F0V3FHdGlsd3I2WXo2`, `pässwörd`},
 	{`{PLAIN-MD5.B64}EoQeS6XjfS+/x4RYxnFK3g==`, `pässwörd`},
 	{`{SMD5.HEX}c006a2422a14be00a876d04fe4f07f5eff04b097`, `pässwörd`},
-	{`{PBKDF2.HEX}243124365249462f476d2f3765754474656c6f24353030302466396530363337383237633130633739373366353235636532303435313433353434613335316533`, `pässwörd`},
+	{`{PBKDF2.HEX}243124365249462f476d2f3765754474656c6f24353030302466396530363337383237633130633739373366353` +
+		`235636532303435313433353434613335316533`, `pässwörd`},
 	{`$7$C6..../....SodiumChloride$KnaT/KYqe0Wkw8JJxj5dtK/JH3wZT3jEZzX4iCRKXQ0`, `secret`}, // crypt(3)
 }
 
@@ -190,7 +194,8 @@ func TestVerifyUnknown(t *testing.T) {
 		"$7$Z6..../....SodiumChloride$" + strings.Repeat("a", 43): "damaged password hash of scheme $7$",
 		"$7$C.........." + strings.Repeat("a", 43):                "damaged password hash of scheme $7$",
 		"{DIGEST-MD5}secrethash":                                  "unknown password scheme {DIGEST-MD5}",
-		long:                                                      "unknown password scheme {AAAAAAAAAAAAAAAAAAA...",
+
+		long: "unknown password scheme {AAAAAAAAAAAAAAAAAAA...",
 	} {
 		ok, err := Verify(hash, "x")
 		var unknown *UnknownSchemeError
@@ -206,7 +211,8 @@ func TestVerifyUnknown(t *testing.T) {
 func TestHash(t *testing.T) {
 	likes := []string{"{MD5}", "{MD5RAW}", "{SHA}", "{SHA256}", "{SHA512}", "{SSHA}", "{ssha256}", "{SSHA512}",
 		"$1$", cheap["$2a$"], "$2b$",
-		cheap["$2y$"], "$5$", "$6$", "$y$", "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$AAAAAAA", "{CRYPT}$6$", "H6kMHNu/vsBNI", "{crypt}$1$OmZMhZv7$x"}
+		cheap["$2y$"], "$5$", "$6$", "$y$", "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$AAAAAAA", "{CRYPT}$6$",
+		"H6kMHNu/vsBNI", "{crypt}$1$OmZMhZv7$x"}
 	for _, like := range likes {
 		hash, err := Hash(like, "n€w")
 		if err != nil {
@@ -244,9 +250,10 @@ func TestHash(t *testing.T) {
 
 // The secrets were printed by userdbpw -hmac-md5, -hmac-sha1 and -hmac-sha256 for "secret".
 var secrets = map[authlib.AuthType]string{
-	authlib.AuthCRAMMD5:    "cd3ba7deaad6e5ca23448ba42e379747a9e0f7f1fbc00c8a81bbaac395731b56",
-	authlib.AuthCRAMSHA1:   "091e0f4c6cb5277ee2beb639a60d0831b5c8adcdaee172433df3e96ba4f00fb1b6a490c3929d2034",
-	authlib.AuthCRAMSHA256: "5a84072aab37d22275b139adf7a92564c7f674be98e77d991f6f689d29e0524572804f31b042016804d3dea2f4e991a21b1c8906be161594b202fb74afc8ceb3",
+	authlib.AuthCRAMMD5:  "cd3ba7deaad6e5ca23448ba42e379747a9e0f7f1fbc00c8a81bbaac395731b56",
+	authlib.AuthCRAMSHA1: "091e0f4c6cb5277ee2beb639a60d0831b5c8adcdaee172433df3e96ba4f00fb1b6a490c3929d2034",
+	authlib.AuthCRAMSHA256: "5a84072aab37d22275b139adf7a92564c7f674be98e77d991f6f689d29e0524572804f31b0420168" +
+		"04d3dea2f4e991a21b1c8906be161594b202fb74afc8ceb3",
 }
 
 func TestCRAM(t *testing.T) {

@@ -40,8 +40,8 @@ var (
 
 // cryptNames are the names in braces for crypt(3), each with the prefix that a new hash gets.
 var cryptNames = map[string]string{
-	"{crypt}": "", "{des-crypt}": "", "{md5-crypt}": "$1$", "{blf-crypt}": "$2y$", "{sha256-crypt}": "$5$", "{sha512-crypt}": "$6$",
-	"{argon2i}": "$argon2i$", "{argon2id}": "$argon2id$",
+	"{crypt}": "", "{des-crypt}": "", "{md5-crypt}": "$1$", "{blf-crypt}": "$2y$", "{sha256-crypt}": "$5$",
+	"{sha512-crypt}": "$6$", "{argon2i}": "$argon2i$", "{argon2id}": "$argon2id$",
 }
 
 // found is a stored hash taken apart.

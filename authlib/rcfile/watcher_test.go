@@ -66,7 +66,8 @@ func testWatcher(t *testing.T) {
 	write("A 2\n"+end, 0o600)
 	step("2", "", "")
 	write("A 3\n", 0o600)
-	step("2", "", `FILE: no line begins with "##NAME: MARKER:": the file is cut short or was not upgraded; the settings read before stay in force`)
+	step("2", "", `FILE: no line begins with "##NAME: MARKER:": the file is cut short or was not upgraded; `+
+		`the settings read before stay in force`)
 	write("B 3\n"+end, 0o600)
 	step("2", "", "FILE: A is not set; the settings read before stay in force")
 	if err := os.Remove(path); err != nil {

@@ -164,7 +164,8 @@ func TestDomain(t *testing.T) {
 	m := module(t, db, "DEFAULT_DOMAIN default.org")
 	for user, want := range map[string]string{"ann": "Ann@default.org 5/6",
 		"ann@default.org": "Ann@default.org 5/6",
-		"bob@":            "Bob@ 5/6", "alias@x": "alias@x 5/6", "ANN@X": "ann@x 5/6", "bob": "refused", "ann@other": "refused"} {
+		"bob@":            "Bob@ 5/6", "alias@x": "alias@x 5/6", "ANN@X": "ann@x 5/6", "bob": "refused",
+		"ann@other": "refused"} {
 		if got := login(m, user, "secret"); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s, want %s", user, got, want)
 		}

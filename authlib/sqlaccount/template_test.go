@@ -131,10 +131,12 @@ func TestValuesThatCannotBeWritten(t *testing.T) {
 // themselves.
 func FuzzCompile(f *testing.F) {
 	for _, sql := range []string{
-		"x='$(local_part)'", `E'\'$(domain)'`, "$q$ $(domain) $q$", "`$(domain)`", `"$(local_part)"`, "_gbk'$(domain)'", "-- $(domain)\n",
+		"x='$(local_part)'", `E'\'$(domain)'`, "$q$ $(domain) $q$", "`$(domain)`", `"$(local_part)"`,
+		"_gbk'$(domain)'", "-- $(domain)\n",
 		"/* $(domain) */", "$(domain)", "\x83\\'$(domain)'", "U&'$(domain)'", "'$(domain)",
 	} {
-		for _, value := range []string{"a", "' or 1=1 -- ", `\' or 1=1`, "$q$; drop", "*/", "`; x", `"`, "\x83", "$(domain)"} {
+		for _, value := range []string{"a", "' or 1=1 -- ", `\' or 1=1`, "$q$; drop", "*/", "`; x", `"`, "\x83",
+			"$(domain)"} {
 			for kind := range 6 {
 				f.Add(sql, value, kind)
 			}
@@ -142,7 +144,8 @@ func FuzzCompile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sql, value string, kind int) {
 		d := []Dialect{
-			{}, {Backslash: true}, {MySQL: true, Backslash: true}, {MySQL: true}, {MySQL: true, ANSIQuotes: true, Backslash: true},
+			{}, {Backslash: true}, {MySQL: true, Backslash: true}, {MySQL: true},
+			{MySQL: true, ANSIQuotes: true, Backslash: true},
 			{MySQL: true, Backslash: true, Multibyte: Multibyte("gbk")},
 		}[uint(kind)%6]
 		q, err := Text(sql).Compile(d)

@@ -146,7 +146,8 @@ func TestChangePasswordDirectory(t *testing.T) {
 
 func TestKeep(t *testing.T) {
 	for old, want := range map[string]string{
-		"$6$x$y": "$6$x$y", "{SHA512-CRYPT}$6$x$y": "{SHA512-CRYPT}$6$x$y", "{blf-crypt}$2y$05$x": "{blf-crypt}$2y$05$x", "{PLAIN}x": "{PLAIN}x",
+		"$6$x$y": "$6$x$y", "{SHA512-CRYPT}$6$x$y": "{SHA512-CRYPT}$6$x$y",
+		"{blf-crypt}$2y$05$x": "{blf-crypt}$2y$05$x", "{PLAIN}x": "{PLAIN}x",
 		"{pbkdf2.hex}00": "{pbkdf2.hex}00", "{ARGON2ID}$argon2id$x": "{ARGON2ID}$argon2id$x",
 		"H6kMHNu/vsBNI": "$1$", "{SHA}x": "$1$", "$1$a$b": "$1$", "{MD5}x": "$1$", "": "$1$",
 	} {

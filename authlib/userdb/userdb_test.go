@@ -161,7 +161,8 @@ func TestHostileIDs(t *testing.T) {
 
 // TestBlankForTab: the account is there, and the log says what is wrong with its line.
 func TestBlankForTab(t *testing.T) {
-	const text = "ann uid=5|gid=5|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nbob     uid=5|gid=5|home=/h\n" +
+	const text = "ann uid=5|gid=5|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n" +
+		"bob     uid=5|gid=5|home=/h\n" +
 		"with blank\tuid=5|gid=5|home=/h|systempw={SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nno account\n"
 	path := filepath.Join(t.TempDir(), "userdb")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -170,7 +171,8 @@ func TestBlankForTab(t *testing.T) {
 	for _, oneShot := range []bool{false, true} {
 		m := New(Config{Path: path, OneShot: oneShot})
 		for user, want := range map[string]string{
-			"ann": `error account "ann" cannot be used: a blank, not a TAB, behind the name in userdb`, "bob": `error account "bob" cannot be used: a blank`,
+			"ann":  `error account "ann" cannot be used: a blank, not a TAB, behind the name in userdb`,
+			"bob":  `error account "bob" cannot be used: a blank`,
 			"with": "refused", "no": "refused", "with blank": "5/5 /h with blank",
 		} {
 			if got := login(m, "imap", user, "secret"); !strings.HasPrefix(got, want) {

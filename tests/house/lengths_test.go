@@ -18,7 +18,6 @@ const (
 // longLines is how many longer lines a part of the tree may still have. Only smaller numbers may be written
 // here; a part without a number has none.
 var longLines = map[string]int{
-	"authlib":     40,
 	"imapd-proxy": 29,
 	"internal":    37,
 	"pop3d-proxy": 16,
