@@ -6,7 +6,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"mailproxy/authlib"
 )
@@ -48,14 +47,17 @@ func newHashes(t *testing.T) map[string]string {
 func TestLongPasswords(t *testing.T) {
 	for scheme, hash := range newHashes(t) {
 		long := strings.Repeat("x", MaxLength+1)
-		start := time.Now()
-		for range 1000 {
-			if ok, err := Verify(hash, long); ok || err != nil {
-				t.Fatalf("%s: Verify: %v, %v", scheme, ok, err)
-			}
+		f, err := find(hash)
+		if err != nil {
+			t.Fatalf("%s: %v", scheme, err)
 		}
-		if took := time.Since(start); took > 200*time.Millisecond {
-			t.Errorf("%s: 1,000 refusals took %v: the hash was computed", scheme, took)
+		right, err := f.hash(f.stored, long)
+		if err != nil {
+			t.Fatalf("%s: %v", scheme, err)
+		}
+		// It is the hash of that password, which Verify would find out if it computed it.
+		if ok, err := Verify(f.before+f.encode(right), long); ok || err != nil {
+			t.Errorf("%s: Verify: %v, %v", scheme, ok, err)
 		}
 		if err := Check(t.Context(), "ann", hash, long); err != authlib.ErrRefused {
 			t.Errorf("%s: Check: %v", scheme, err)
