@@ -33,7 +33,7 @@ func (s *started) dialPersistent(t *testing.T) *bufio.ReadWriter {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(testlog.Patience))
 	return bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriterSize(c, 0))
 }
 
@@ -132,25 +132,35 @@ func TestPersistent(t *testing.T) {
 
 // TestPersistentSlow: neither who is silent nor who sends half a question holds a slot; they are let go.
 func TestPersistentSlow(t *testing.T) {
-	a, _ := fakeAsker(t, "daemons=1\nAUTH_PERSISTENT_TIMEOUT=1", &fake{name: "a", users: []string{"ann"}})
-	s := start(t, a, func(s *server) { s.silent = time.Second }).keep(1)
-	var conns []*bufio.ReadWriter
-	for i := range 10 * slotsPerDaemon {
-		c := s.dialPersistent(t)
-		if got := readLine(c); got != authlib.Greeting {
-			t.Fatalf("greeting: %q", got)
+	many := func(s *started) (conns []*bufio.ReadWriter) {
+		for i := range 10 * slotsPerDaemon {
+			c := s.dialPersistent(t)
+			if got := readLine(c); got != authlib.Greeting {
+				t.Fatalf("greeting: %q", got)
+			}
+			if i%2 == 0 {
+				say(t, c, "ASK 1 100\nAUTH 90\nimap\n", 1<<20)
+			}
+			conns = append(conns, c)
 		}
-		if i%2 == 0 {
-			say(t, c, "ASK 1 100\nAUTH 90\nimap\n", 1<<20)
-		}
-		conns = append(conns, c)
+		return conns
 	}
+	// If a login waited for one of them, the client would give up before this daemon lets it go.
+	patient, _ := fakeAsker(t, "daemons=1", &fake{name: "a", users: []string{"ann"}})
+	s := start(t, patient, func(s *server) { s.silent = time.Hour }).keep(1)
+	many(s)
 	for range 20 {
 		if got := s.login("ann", "ann"); got != "/a own=1" {
 			t.Fatal(got)
 		}
 	}
-	for i, c := range conns {
+	s.Client.Close()
+	a, _ := fakeAsker(t, "daemons=1\nAUTH_PERSISTENT_TIMEOUT=1", &fake{name: "a", users: []string{"ann"}})
+	s = start(t, a, func(s *server) { s.silent = time.Second }).keep(1)
+	if got := s.login("ann", "ann"); got != "/a own=1" {
+		t.Fatal(got)
+	}
+	for i, c := range many(s) {
 		if got := readLine(c); got != "" {
 			t.Fatalf("connection %d: %q", i, got)
 		}

@@ -112,7 +112,7 @@ func TestNeighbour(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := askAll(d, sharing-1)
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if _, err := d.one(ctx, question); err == nil {
 		t.Error("an answer where there is none")
