@@ -98,17 +98,17 @@ func TestQuestions(t *testing.T) {
 	d.serve()
 	ann := d.carry("ann", "::ffff:192.0.2.7")
 	d.carry("b\x1bb", "2001:db8::7")
-	who, err := d.ask(&handoff.Message{Verb: handoff.Who}, 10*time.Second)
+	who, err := d.ask(&handoff.Message{Verb: handoff.Who}, time.Minute)
 	want := "ann\t[::ffff:192.0.2.7]:1\t\tmail1\t2001-09-09T01:46:40Z\t0\t0\n"
 	if err != nil || !strings.Contains(who, want) || !strings.Contains(who, "b\\033b\t") {
 		t.Errorf("who: %q, %v", who, err)
 	}
-	stats, err := d.ask(&handoff.Message{Verb: handoff.Stats}, 10*time.Second)
+	stats, err := d.ask(&handoff.Message{Verb: handoff.Stats}, time.Minute)
 	if err != nil || len(stats) != 400_000 {
 		t.Errorf("stats: %d bytes, %v", len(stats), err)
 	}
 	kick := &handoff.Message{Verb: handoff.Kick, Fields: map[string]string{"WHOM": "192.0.2.7"}}
-	if n, err := d.ask(kick, 10*time.Second); n != "1\n" || err != nil {
+	if n, err := d.ask(kick, time.Minute); n != "1\n" || err != nil {
 		t.Errorf("kick: %q, %v", n, err)
 	}
 	_ = ann.SetReadDeadline(time.Now().Add(30 * time.Second))
@@ -116,7 +116,7 @@ func TestQuestions(t *testing.T) {
 		t.Errorf("a kicked client reads %v", err)
 	}
 	for _, verb := range []string{"CARRY", "REPORT", "NONE"} {
-		if _, err := d.ask(&handoff.Message{Verb: verb}, 10*time.Second); err == nil ||
+		if _, err := d.ask(&handoff.Message{Verb: verb}, time.Minute); err == nil ||
 			!strings.Contains(err.Error(), "unknown request") {
 			t.Errorf("%s: %v", verb, err)
 		}
@@ -134,7 +134,7 @@ func TestStopAndGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer silent.Close()
-		if _, err := d.ask(&handoff.Message{Verb: handoff.Who}, 10*time.Second); err != nil {
+		if _, err := d.ask(&handoff.Message{Verb: handoff.Who}, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		stop()
@@ -144,7 +144,7 @@ func TestStopAndGoOn(t *testing.T) {
 		t.Errorf("a server that is stopped: %v", err)
 	}
 	d.serve()
-	if _, err := d.ask(&handoff.Message{Verb: handoff.Who}, 10*time.Second); err != nil {
+	if _, err := d.ask(&handoff.Message{Verb: handoff.Who}, time.Minute); err != nil {
 		t.Error(err)
 	}
 }
@@ -154,7 +154,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	d := newDesk(t, &peercred.Set{})
 	d.serve()
 	for range 3 {
-		if out, err := d.ask(&handoff.Message{Verb: handoff.Who}, 10*time.Second); !errors.Is(err,
+		if out, err := d.ask(&handoff.Message{Verb: handoff.Who}, time.Minute); !errors.Is(err,
 			handoff.ErrClosed) || out != "" {
 			t.Errorf("%q, %v", out, err)
 		}

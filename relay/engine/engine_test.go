@@ -15,6 +15,7 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/tests/relaytest"
+	"mailproxy/tests/testlog"
 )
 
 // testEngine is an Engine that notes what it says.
@@ -305,7 +306,7 @@ func exchange(t testing.TB, a, b relaytest.Conn) {
 	t.Helper()
 	go func() { _, _ = io.WriteString(a, "exchange") }()
 	buf := make([]byte, 8)
-	_ = b.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = b.SetReadDeadline(time.Now().Add(testlog.Patience))
 	if n, err := io.ReadFull(b, buf); err != nil || string(buf) != "exchange" {
 		t.Fatalf("%q %v", buf[:n], err)
 	}
@@ -313,10 +314,8 @@ func exchange(t testing.TB, a, b relaytest.Conn) {
 
 func wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
-		}
+	if !testlog.Eventually(ok) {
+		t.Fatalf("waited in vain: %s", what)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
 	"mailproxy/tests/relaytest"
+	"mailproxy/tests/testlog"
 )
 
 // peer is a relayd that takes what it is given and closes it.
@@ -97,11 +98,9 @@ func (p *peer) count() (accepted, open int) {
 
 func (p *peer) until(what string, ok func() bool) {
 	p.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			accepted, open := p.count()
-			p.t.Fatalf("waited in vain: %s; %d connections accepted, %d open", what, accepted, open)
-		}
+	if !testlog.Eventually(ok) {
+		accepted, open := p.count()
+		p.t.Fatalf("waited in vain: %s; %d connections accepted, %d open", what, accepted, open)
 	}
 }
 

@@ -77,7 +77,7 @@ func TestAdoptLastRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer theirs.Close()
-	_ = theirs.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = theirs.SetDeadline(time.Now().Add(time.Minute))
 	var near, clients, mailhosts []relaytest.Conn
 	for range sessions {
 		nc, fc := relaytest.TCP(t, 0)
@@ -135,8 +135,8 @@ func TestAdoptLastRelease(t *testing.T) {
 	}
 	for i, x := range sessions {
 		fc, fm := clients[i], mailhosts[i]
-		_ = fc.SetDeadline(time.Now().Add(20 * time.Second))
-		_ = fm.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = fc.SetDeadline(time.Now().Add(time.Minute))
+		_ = fm.SetDeadline(time.Now().Add(time.Minute))
 		if state, ok := x.m.Fields["TLS1"]; ok {
 			c := &relaytest.CodecConn{Conn: fm.(*net.TCPConn)}
 			peerOf(t, state, c)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/tests/testlog"
 )
 
 // TestNotifyBeforeTheEnd: after a restart systemd hears of the new main process from the old one. What the
@@ -39,7 +41,7 @@ func TestNotifyBeforeTheEnd(t *testing.T) {
 		_ = unix.Kill(pids[1], unix.SIGKILL)
 		_, _ = unix.Wait4(pids[1], nil, 0, nil)
 	})
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(testlog.Patience))
 	told := map[int]string{}
 	for len(told) < 2 || !strings.Contains(told[pids[0]], "\nMAINPID="+fmt.Sprint(pids[1])) {
 		text, oob := make([]byte, 1024), make([]byte, 1024)

@@ -113,10 +113,8 @@ func (p *process) pids() []int {
 
 func (p *process) until(what string, ok func() bool) {
 	p.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			p.t.Fatalf("waited in vain: %s\n%s", what, p.log)
-		}
+	if !testlog.Eventually(ok) {
+		p.t.Fatalf("waited in vain: %s\n%s", what, p.log)
 	}
 }
 
@@ -192,10 +190,10 @@ func TestRestart(t *testing.T) {
 	if n := strings.Count(p.log.String(), fmt.Sprintf("rcvd=%d, sent=%d", 6<<20, 6<<20)); n != 20 {
 		t.Errorf("%d of 20 sessions have the right numbers of bytes", n)
 	}
-	out, _, _ := ask(p.socket, "who")
-	if strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "idle\t") {
-		t.Errorf("who: %s", out)
-	}
+	p.until("only the idle session is left", func() bool {
+		out, _, _ := ask(p.socket, "who")
+		return strings.Count(out, "\n") == 1 && strings.HasPrefix(out, "idle\t")
+	})
 	select {
 	case <-p.exited:
 	case <-time.After(30 * time.Second):
@@ -340,7 +338,7 @@ func exchange(t *testing.T, a, b relaytest.Conn) {
 	t.Helper()
 	go func() { _, _ = io.WriteString(a, "exchange") }()
 	buf := make([]byte, 8)
-	_ = b.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = b.SetReadDeadline(time.Now().Add(testlog.Patience))
 	if n, err := io.ReadFull(b, buf); err != nil || string(buf) != "exchange" {
 		t.Fatalf("%q %v", buf[:n], err)
 	}

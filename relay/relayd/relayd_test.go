@@ -429,10 +429,12 @@ func TestAdministration(t *testing.T) {
 	if out, _, _ := ask(s.socket, "kick", "192.0.2.7"); out != "1\n" {
 		t.Errorf("kick by address: %q", out)
 	}
-	out, _, _ = ask(s.socket, "stats")
 	for _, line := range []string{"mailproxy_relayd_sessions 0\n", "mailproxy_relayd_sessions_taken_total 3\n",
 		"mailproxy_relayd_sessions_broken_total 3\n"} {
-		if !strings.Contains(out, line) {
+		if !testlog.Eventually(func() bool {
+			out, _, _ = ask(s.socket, "stats")
+			return strings.Contains(out, line)
+		}) {
 			t.Errorf("no %q in stats:\n%s", line, out)
 		}
 	}
@@ -489,11 +491,8 @@ func ask(socket string, args ...string) (string, int, error) {
 
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			t.Fatal("it does not happen")
-		}
-		time.Sleep(5 * time.Millisecond)
+	if !testlog.Eventually(ok) {
+		t.Fatal("it does not happen")
 	}
 }
 

@@ -164,7 +164,6 @@ func TestStopDuringReload(t *testing.T) {
 			exchange(t, fc, fm)
 			signals <- unix.SIGHUP
 			<-time.After(200 * time.Millisecond) // somewhere in the reload
-			begun := time.Now()
 			signals <- unix.SIGTERM
 			select {
 			case err := <-done:
@@ -173,9 +172,6 @@ func TestStopDuringReload(t *testing.T) {
 				}
 			case <-time.After(30 * time.Second):
 				t.Fatal("the service does not end")
-			}
-			if took := time.Since(begun); took > 20*time.Second {
-				t.Errorf("it took %v", took)
 			}
 			if rest, err := io.ReadAll(fc); len(rest) > 0 || err != nil {
 				t.Errorf("the client sees %q, %v", rest, err)
