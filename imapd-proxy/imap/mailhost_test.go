@@ -26,7 +26,7 @@ func testMailhost(t testing.TB, settings ...string) (*mailhost.Conn, launch.Conn
 		t.Fatal(err)
 	}
 	ours, theirs := fronttest.Socketpair(t)
-	ours.SetDeadline(time.Now().Add(20 * time.Second))
+	ours.SetDeadline(time.Now().Add(time.Minute))
 	return &mailhost.Conn{
 		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:143", Tag: "a1", User: "ann@example.com", Password: "sec ret",
 		Client: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "2001:db8::1",

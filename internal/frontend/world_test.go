@@ -75,8 +75,10 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	}
 	protocol.Login = w.LogIn
 	system := realSystem()
-	// What is slept counts from when the credentials came, microseconds ago.
-	system.Sleep = func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d.Round(time.Second)) }
+	// What is slept counts from when the credentials came, a moment ago.
+	system.Sleep = func(_ context.Context, d time.Duration) {
+		w.slept = append(w.slept, (d + time.Second - 1).Truncate(time.Second))
+	}
 	system.Hostname = func() (string, error) { return "Proxy.example.com", nil }
 	system.resolve, system.Dial = w.Resolve, w.Dial
 	peer := launch.Peer{

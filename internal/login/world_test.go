@@ -47,7 +47,9 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	w := &world{Mailhosts: logintest.NewMailhosts(t), auth: logintest.NewAuth(), log: &testlog.Log{}}
 	protocol.Login = w.LogIn
 	system := RealSystem()
-	// What is slept counts from when the credentials came, microseconds ago.
+	// What is slept counts from when the credentials came: the time stands still.
+	now := time.Now()
+	system.Now = func() time.Time { return now }
 	system.Sleep = func(_ context.Context, d time.Duration) { w.slept = append(w.slept, d.Round(time.Second)) }
 	system.Hostname = func() (string, error) { return "Proxy.example.com", nil }
 	service := &Service{

@@ -54,7 +54,7 @@ type Options struct {
 
 // Session is one client's session.
 type Session struct {
-	Conn   *net.UnixConn // the client's end; it works for 20 seconds
+	Conn   *net.UnixConn // the client's end; it works for a minute
 	Stop   context.CancelFunc
 	Log    *testlog.Log
 	served chan int
@@ -109,7 +109,7 @@ func (s *Session) Wait(t testing.TB) int {
 	select {
 	case status := <-s.served:
 		return status
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the session does not end")
 		return 0
 	}

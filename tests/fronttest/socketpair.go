@@ -10,7 +10,7 @@ import (
 )
 
 // Socketpair returns the two ends of a stream socket: real sockets, as net.Pipe has no buffer and cannot
-// be peeked at. Both work for 20 seconds and are closed with the test.
+// be peeked at. Both work for a minute and are closed with the test.
 func Socketpair(t testing.TB) (ours, theirs *net.UnixConn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -26,7 +26,7 @@ func Socketpair(t testing.TB) (ours, theirs *net.UnixConn) {
 			t.Fatal(err)
 		}
 		conns[i] = c.(*net.UnixConn)
-		conns[i].SetDeadline(time.Now().Add(20 * time.Second))
+		conns[i].SetDeadline(time.Now().Add(time.Minute))
 		t.Cleanup(func() { c.Close() })
 	}
 	return conns[0], conns[1]

@@ -11,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,8 @@ func cram(h func() hash.Hash) func(map[string]string) (string, error) {
 // Where is what every line of a session's log says about the client.
 const Where = "ip=[" + clientIP + "], port=[4711]"
 
+var seconds = regexp.MustCompile(`\btime=\d+`)
+
 // LogCase is a dialogue and the log that it leaves.
 type LogCase struct {
 	Name, Text string
@@ -78,8 +81,9 @@ func (f *Front) Logs(t *testing.T, cases []LogCase) {
 				t.Errorf("status %d, want %d", status, c.Status)
 			}
 			want := strings.Join(append([]string{"DEBUG: Connection, " + Where}, c.Log...), "\n") + "\n"
-			if s.Log.String() != want {
-				t.Errorf("log\n%swant\n%s", s.Log, want)
+			// A busy machine may take a second where nothing is waited for.
+			if log := seconds.ReplaceAllString(s.Log.String(), "time=0"); log != want {
+				t.Errorf("log\n%swant\n%s", log, want)
 			}
 		})
 	}
