@@ -14,6 +14,7 @@ import (
 
 	"mailproxy/relay/handoff"
 	"mailproxy/tests/metricstest"
+	"mailproxy/tests/testlog"
 )
 
 // administered is a front end with an admin socket and metrics.
@@ -32,7 +33,7 @@ func startAdministered(t *testing.T, protocol string) administered {
 
 func (a administered) ask(verb, whom string) string {
 	a.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	m := &handoff.Message{Verb: verb}
 	if whom != "" {
@@ -52,7 +53,7 @@ func (a administered) scrape() string {
 		return (&net.Dialer{}).DialContext(ctx, "unix", a.metrics)
 	}
 	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
-		Timeout: 20 * time.Second}
+		Timeout: time.Minute}
 	answer, err := client.Get("http://metrics/")
 	if err != nil {
 		a.t.Fatal(err)
@@ -65,10 +66,12 @@ func (a administered) scrape() string {
 	return string(text)
 }
 
-func (a administered) want(text string, lines ...string) {
+// want waits for lines in what numbers returns: a client hears of its login a moment before it is counted.
+func (a administered) want(numbers func() string, lines ...string) {
 	a.t.Helper()
 	for _, line := range lines {
-		if !strings.Contains("\n"+text, "\n"+line) {
+		text := ""
+		if !testlog.Eventually(func() bool { text = "\n" + numbers(); return strings.Contains(text, "\n"+line) }) {
 			a.t.Errorf("no %s in\n%s", line, text)
 		}
 	}
@@ -84,9 +87,9 @@ func TestAdministration(t *testing.T) {
 			if strings.Count(who, "\n") != 2 || !strings.Contains(who, "ann\t[::ffff:127.0.0.1]:") {
 				t.Errorf("who: %q", who)
 			}
-			text := a.scrape()
-			metricstest.Lint(t, text)
-			a.want(text, "mailproxy_sessions 2\n", "mailproxy_sessions_taken_total 2\n", "mailproxy_connections 0\n",
+			metricstest.Lint(t, a.scrape())
+			a.want(a.scrape, "mailproxy_sessions 2\n", "mailproxy_sessions_taken_total 2\n",
+				"mailproxy_connections 0\n",
 				`mailproxy_logins_total{protocol="`+protocol+`",result="ok",mailhost="127.0.0.1"} 2`,
 				`mailproxy_tls_handshakes_total{version="1.3",resumed="false"} 1`,
 				`mailproxy_certificate_expiry_timestamp_seconds{file="`,
@@ -97,9 +100,8 @@ func TestAdministration(t *testing.T) {
 				if who := a.ask(handoff.Who, ""); strings.Count(who, "\n") != 2 {
 					t.Errorf("who: %q", who)
 				}
-				text := a.scrape()
-				metricstest.Lint(t, text)
-				a.want(text, "mailproxy_sessions 2\n", "mailproxy_sessions_taken_total 2\n")
+				metricstest.Lint(t, a.scrape())
+				a.want(a.scrape, "mailproxy_sessions 2\n", "mailproxy_sessions_taken_total 2\n")
 			}
 			if n := a.ask(handoff.Kick, "bob"); n != "1\n" {
 				t.Errorf("kick: %q", n)
@@ -111,7 +113,8 @@ func TestAdministration(t *testing.T) {
 			if n := a.ask(handoff.Kick, "127.0.0.1"); n != "1\n" {
 				t.Errorf("kick by address: %q", n)
 			}
-			a.want(a.ask(handoff.Stats, ""), "mailproxy_sessions 0\n", "mailproxy_sessions_broken_total 2\n")
+			a.want(func() string { return a.ask(handoff.Stats, "") }, "mailproxy_sessions 0\n",
+				"mailproxy_sessions_broken_total 2\n")
 		})
 	}
 }

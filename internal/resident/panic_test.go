@@ -96,7 +96,7 @@ func serving(
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
 		return conn
 	}, log, s
 }

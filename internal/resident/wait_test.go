@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,10 +78,16 @@ func (i *inetd) start() *exec.Cmd {
 func TestIdle(t *testing.T) {
 	i := newInetd(newWorld(t), "-idle", "300ms")
 	for range 2 {
+		// It is never idle until the session begins.
+		before, err := net.Dial("tcp", i.p.plain)
+		if err != nil {
+			t.Fatal(err)
+		}
 		cmd := i.start()
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		c := i.p.mustLogin("ann", false)
+		before.Close()
 		if err := cmd.Process.Signal(unix.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +104,7 @@ func TestIdle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(testlog.Patience):
 			t.Fatal("it does not end")
 		}
 	}
@@ -109,7 +116,7 @@ func TestIdleRace(t *testing.T) {
 	i := newInetd(newWorld(t), "-idle", idle.String())
 	ends := make(chan error)
 	done := make(chan struct{})
-	starts := 0
+	var starts atomic.Int64
 	go func() {
 		defer close(ends)
 		for {
@@ -119,14 +126,16 @@ func TestIdleRace(t *testing.T) {
 				return
 			default:
 			}
-			starts++
+			starts.Add(1)
 			if err != nil {
 				ends <- err
 				return
 			}
 		}
 	}()
-	for n := range 60 {
+	end, wait := time.Now().Add(testlog.Patience), idle
+	for n := 0; n < 60 || starts.Load() < 6 && time.Now().Before(end); n++ {
+		before := starts.Load()
 		c, err := i.p.connect(false)
 		if err == nil {
 			_, err = io.WriteString(c, "a LOGOUT\r\n")
@@ -138,11 +147,15 @@ func TestIdleRace(t *testing.T) {
 		if err != nil {
 			t.Fatalf("client %d: %v", n, err)
 		}
-		// This is no waiting for a condition: it is the moment that the test is about.
+		// This is no waiting for a condition: it is the moment that the test is about. A client that came too
+		// late, to a process that had ended, makes the next one come earlier, and the other way round.
+		if wait += 500 * time.Microsecond; starts.Load() > before {
+			wait -= time.Millisecond
+		}
 		select {
 		case err := <-ends:
 			t.Fatal(err)
-		case <-time.After(idle + time.Duration(n%40-20)*100*time.Microsecond):
+		case <-time.After(wait):
 		}
 	}
 	close(done)
@@ -152,8 +165,8 @@ func TestIdleRace(t *testing.T) {
 	}
 	c.Close()
 	<-ends
-	t.Logf("%d starts", starts)
-	if starts < 6 {
+	t.Logf("%d starts", starts.Load())
+	if starts.Load() < 6 {
 		t.Error("the moment was hardly ever met")
 	}
 }
@@ -179,14 +192,25 @@ func TestDescriptorsUsedUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.until("no descriptor is left", func() bool {
-		c, err := net.Dial("tcp", p.plain)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return strings.Contains(p.log.String(), "too many open files; connections wait")
-	})
+	// No more than it takes, as the new process has those that wait, and no more descriptors.
+	usedUp := func() bool { return strings.Contains(p.log.String(), "too many open files; connections wait") }
+	for !usedUp() {
+		greeted := make(chan struct{})
+		go func() {
+			defer close(greeted)
+			if c, err := p.connect(false); err == nil {
+				t.Cleanup(func() { c.Close() })
+			}
+		}()
+		p.until("no descriptor is left", func() bool {
+			select {
+			case <-greeted:
+				return true
+			default:
+				return usedUp()
+			}
+		})
+	}
 	plain.mustEcho()
 	over.mustEcho()
 	p.reload()
