@@ -39,7 +39,7 @@ func echoProgram() int {
 	l.Log.Infof("opened")
 	fmt.Println("this must not reach the client")
 	fmt.Fprintf(l.Conn, "%s\n", l.Peer.RemoteIP)
-	if err := l.Conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := l.Conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		l.Log.Errf("deadline: %v", err)
 	}
 	line, err := bufio.NewReader(l.Conn).ReadString('\n')
@@ -74,7 +74,7 @@ func socketPair(t *testing.T) (net.Conn, *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	t.Cleanup(func() { conn.Close(); theirs.Close() })
 	return conn, theirs
 }
@@ -100,7 +100,7 @@ func tcpPair(t *testing.T) (net.Conn, *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	t.Cleanup(func() { conn.Close(); file.Close() })
 	return conn, file
 }

@@ -52,7 +52,7 @@ func launched(t *testing.T) (net.Conn, *os.File) {
 	t.Helper()
 	conn, file, err := launch.Pair()
 	must(t, err)
-	must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 	t.Cleanup(func() { conn.Close(); file.Close() })
 	return conn, file
 }

@@ -65,7 +65,7 @@ func serve(t *testing.T, wrap func(net.Listener) net.Listener, write func(io.Wri
 
 func (s *served) get(t *testing.T, method string) string {
 	t.Helper()
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	r, err := http.NewRequest(method, "http://"+s.addr+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,6 +55,7 @@ func startWithoutDescriptors() error {
 		}
 	}
 	var conns []syscall.Conn
+	var kept []*net.UnixConn // else the garbage collector would close them
 	for range reservedPairs {
 		ours, theirs, err := r.Pair()
 		if err != nil {
@@ -65,8 +67,9 @@ func startWithoutDescriptors() error {
 		if err := connected(ours, theirs); err != nil {
 			return err
 		}
-		conns = append(conns, theirs)
+		conns, kept = append(conns, theirs), append(kept, ours)
 	}
+	defer runtime.KeepAlive(kept)
 	if _, _, err := r.Pair(); !errors.Is(err, unix.EMFILE) {
 		return errors.New("a pair that was not in the reserve")
 	}

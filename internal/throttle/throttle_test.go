@@ -16,14 +16,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/tests/testlog"
 )
 
 var now = time.Unix(1_800_000_000, 0)
 
 func openTable(t testing.TB, path string) *Table {
 	t.Helper()
-	table, err := Open(path)
-	if err != nil {
+	var table *Table
+	if err := patient(func() (err error) { table, err = Open(path); return err }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { table.Close() })
@@ -363,7 +365,7 @@ func TestLockHeld(t *testing.T) {
 		start := time.Now()
 		err := use()
 		if took := time.Since(start); err == nil || !strings.Contains(err.Error(), errBusy.Error()) ||
-			took < lockWait || took > 50*lockWait {
+			took < lockWait || took > testlog.Patience {
 			t.Errorf("%s: %v after %v", name, err, took)
 		}
 	}
