@@ -57,7 +57,7 @@ func startAuthdaemond(ctx context.Context, bin, folder string, out *output) (*da
 		cmd.Wait()
 		close(d.done)
 	}()
-	for range 500 {
+	for range 3000 {
 		if conn, err := net.Dial("unix", d.socket); err == nil {
 			conn.Close()
 			return d, nil

@@ -111,7 +111,7 @@ func demo(ctx context.Context, bin, listen string, once bool, out *output) (err 
 			return fmt.Errorf("%s did not get to %s: %w", u.name, u.mailhost, err)
 		}
 	}
-	if err := proxy.wait(5 * time.Second); err != nil {
+	if err := proxy.wait(30 * time.Second); err != nil {
 		return err
 	}
 	out.section("Both users reached their own server through one address")

@@ -40,7 +40,7 @@ func show(ctx context.Context, addr string, u user, out *output) error {
 	if err != nil {
 		return err
 	}
-	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", addr)
+	conn, err := (&net.Dialer{Timeout: 30 * time.Second}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func show(ctx context.Context, addr string, u user, out *output) error {
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	r := &transcript.Runner{
 		Conn:    conn,
-		Timeout: 10 * time.Second,
+		Timeout: time.Minute,
 		Vars:    map[string]string{"user": u.name, "password": u.password},
 	}
 	err = r.Play(script[0])

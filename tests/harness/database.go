@@ -57,11 +57,17 @@ func (d *Database) launch(t testing.TB) {
 	d.ready(t, "answer", d.up)
 }
 
-// Kill ends the server as a power failure would, with kill -9, and waits for its end.
+// Kill ends the server as a power failure would, with kill -9, and waits for its end. A process of PostgreSQL
+// that was not there yet when the others were listed ends by itself.
 func (d *Database) Kill(t testing.TB) {
 	t.Helper()
+	all := d.procs(t)
 	d.signal(t, syscall.SIGKILL)
 	<-d.done
+	alive := func(p Proc) bool { return syscall.Kill(p.PID, 0) == nil }
+	if !Eventually(func() bool { return !slices.ContainsFunc(all, alive) }) {
+		t.Fatal("the server's processes do not end")
+	}
 }
 
 // Restart starts the server again with its data after Kill or Stop.

@@ -40,12 +40,16 @@ func Deaf(t testing.TB, addr string) (stop func()) {
 		}
 	}
 	t.Cleanup(stop)
+	// The queue has room for one. On a busy machine it may take long to get in.
+	limit := Patience
 	for range 8 {
-		conn, err := net.DialTimeout("tcp", addr, 200*time.Millisecond)
-		if err != nil {
+		conn, err := net.DialTimeout("tcp", addr, limit)
+		if err != nil && queue == nil {
+			t.Fatal(err)
+		} else if err != nil {
 			return stop
 		}
-		queue = append(queue, conn)
+		queue, limit = append(queue, conn), 200*time.Millisecond
 	}
 	t.Fatal("the kernel lets everybody in")
 	return nil

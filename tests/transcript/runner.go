@@ -13,7 +13,7 @@ import (
 )
 
 // DefaultTimeout is how long a Runner waits for each expected line unless told otherwise.
-const DefaultTimeout = 20 * time.Second
+const DefaultTimeout = time.Minute
 
 // Runner plays scripts on one connection. It keeps what it has read too much, so several scripts can be
 // played one after the other. It is not for use by several goroutines.

@@ -138,7 +138,7 @@ func TestDifferences(t *testing.T) {
 			a, b := pair(t)
 			io.WriteString(b, c.sent)
 			b.Close()
-			r := &Runner{Conn: a, Timeout: time.Second}
+			r := &Runner{Conn: a, Timeout: time.Minute}
 			err := r.Play(MustParse(t, c.script)[0])
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q in it", err, c.want)
