@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -204,5 +205,11 @@ func (l *lines) has(t testing.TB, text string) {
 	t.Helper()
 	if !testlog.Eventually(func() bool { return strings.Contains(l.String(), text) }) {
 		t.Errorf("not in the log: %q; log:\n%s", text, l)
+	}
+}
+
+// raise makes n the value of most, unless that is greater already.
+func raise(most *atomic.Int64, n int64) {
+	for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 	}
 }

@@ -309,12 +309,6 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// raise makes n the value of most, unless that is greater already.
-func raise(most *atomic.Int64, n int64) {
-	for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-	}
-}
-
 // TestRequestTime: a module that does not come back is given up before the client gives up.
 func TestRequestTime(t *testing.T) {
 	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"},
