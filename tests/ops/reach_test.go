@@ -16,7 +16,7 @@ def read(path):
     with open(path) as f: f.read(1)
 def ask(kind, path, question):
     s = socket.socket(socket.AF_UNIX, kind)
-    s.settimeout(5)
+    s.settimeout(60)
     s.connect(path)
     s.send(question)
     if not s.recv(4096): raise OSError("no answer")

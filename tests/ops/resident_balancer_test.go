@@ -74,7 +74,7 @@ func tlsSession(t *testing.T, addr, protocol string, trust *x509.CertPool) error
 	_ = conn.SetDeadline(time.Now().Add(harness.Patience))
 	over := tls.Client(conn, &tls.Config{RootCAs: trust, ServerName: "mail.example.com"})
 	if protocol == "imap" {
-		return session(over, "user0", "user0")
+		return session(over, "user0", "user0", 2*harness.Patience)
 	}
 	r := bufio.NewReader(over)
 	for _, say := range []string{"", "USER user0\r\n", "PASS user0\r\n", "QUIT\r\n"} {

@@ -58,7 +58,7 @@ func (m *machine) load(t *testing.T) *crowd {
 			return err
 		}
 		defer conn.Close()
-		return session(conn, "ann@example.com", "secret")
+		return session(conn, "ann@example.com", "secret", 2*harness.Patience)
 	})
 }
 

@@ -21,7 +21,7 @@ const unlimited = "HAPROXY_SOURCE_LIMIT=1000000"
 // closed.
 func greeted(t *testing.T, from, addr string) bool {
 	t.Helper()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: harness.Patience}
 	conn, err := dialer.Dial("tcp", addr)
 	if errors.Is(err, syscall.ECONNRESET) {
 		return false
@@ -30,7 +30,7 @@ func greeted(t *testing.T, from, addr string) bool {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * harness.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"testing"
-	"time"
 
 	"mailproxy/tests/harness"
 	"mailproxy/tests/transcript"
@@ -23,7 +22,7 @@ const (
 
 // dial connects from the client's own address.
 func dial(addr string) (net.Conn, error) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}, Timeout: 5 * time.Second}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}, Timeout: harness.Patience}
 	return dialer.Dial("tcp", addr)
 }
 
