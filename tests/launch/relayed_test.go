@@ -70,6 +70,9 @@ func (s side) signalRelayed(t *testing.T, encrypted bool, signal syscall.Signal,
 		t.Fatal(err)
 	}
 	poured := <-stuck
+	if _, err := in.Peek(1); err != nil { // the program has begun to pass it on
+		t.Fatal(err)
+	}
 	if err := command.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -69,12 +70,17 @@ func begin(t *testing.T, s side, env ...string) (net.Conn, *os.File, *exec.Cmd, 
 	}
 	defer listener.Close()
 	conn := harness.Connect(t, listener.Addr().String())
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	accepted, err := listener.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer accepted.Close()
+	// Small buffers: what is on its way when a program is told to end has to arrive within a second.
+	if err := errors.Join(conn.(*net.TCPConn).SetReadBuffer(32<<10),
+		accepted.(*net.TCPConn).SetWriteBuffer(32<<10)); err != nil {
+		t.Fatal(err)
+	}
 	file, err := accepted.(*net.TCPConn).File()
 	if err != nil {
 		t.Fatal(err)
