@@ -88,6 +88,14 @@ func halfClose(t *testing.T, p *harness.Proxy, protocol string) {
 // halfCloseClient is the client's side: it tells the mailhost who ends first.
 func halfCloseClient(conn halfCloser, first string, size int64) (s sums, err error) {
 	if first == "mailhost" {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			err = tcp.SetReadBuffer(slowBuffer)
+		} else {
+			err = conn.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(slowBuffer)
+		}
+		if err != nil {
+			return s, err
+		}
 		io.WriteString(conn, "M")
 		go chatter(conn)
 		_, s.got, err = receive(slowly{conn})
@@ -133,6 +141,10 @@ func chatter(conn net.Conn) {
 		}
 	}
 }
+
+// slowBuffer bounds what the client's kernel has taken when the mailhost ends: that is to be read within a
+// second.
+const slowBuffer = 32 << 10
 
 // slowly reads 10 MiB in more than a second.
 type slowly struct{ net.Conn }
