@@ -87,6 +87,7 @@ func newFrontEnd(t *testing.T, s side, relayd *harness.Service) *frontEnd {
 		socket = relayd.Socket
 	}
 	f.env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", s.name + "_PROXY=1", "RELAY_SOCKET=" + socket,
+		"LOGIN_TIMEOUT=600",
 		"GORACE=" + os.Getenv("GORACE")}
 	f.configure(t, s.name+"_CAPABILITY=\"IMAP4rev1 IDLE X-FIRST\"\n")
 	return f
@@ -136,4 +137,5 @@ func (f *frontEnd) reload(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Log.WaitN(t, n+1, `^INFO: \d+ sessions passed on to process`)
+	f.Log.WaitN(t, n+1, takenOver.String()) // another process's line, which may come later
 }
