@@ -123,7 +123,7 @@ func sumOf(h hash.Hash, r io.Reader) ([]byte, int64, error) {
 // what was sent and of the n bytes read.
 func bothWays(t *testing.T, c *tls.Conn) (up, received []byte, n int64, err error) {
 	t.Helper()
-	c.SetDeadline(time.Now().Add(3 * time.Minute))
+	c.SetDeadline(time.Now().Add(10 * time.Minute))
 	sent := make(chan []byte, 1)
 	go func() {
 		sum, err := stream(c, volume, 1)

@@ -51,7 +51,7 @@ func testClients(t *testing.T, p *pki, start starter, ways ...clients.TLS) {
 // stays until the server ends the session.
 func openssl(t testing.TB, args []string, commands ...string) string {
 	t.Helper()
-	cmd := exec.Command("/usr/bin/timeout", append([]string{"-k", "1", "20", "openssl", "s_client"}, args...)...)
+	cmd := exec.Command("/usr/bin/timeout", append([]string{"-k", "1", "60", "openssl", "s_client"}, args...)...)
 	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
 	out, _ := cmd.CombinedOutput() // a failed verification is also seen in the text
 	return string(out)

@@ -179,6 +179,6 @@ func pipes(t *testing.T, cmd *exec.Cmd) net.Conn {
 	a, b := net.Pipe()
 	go func() { io.Copy(in, b); in.Close() }()
 	go func() { io.Copy(b, out); b.Close() }()
-	a.SetDeadline(time.Now().Add(30 * time.Second))
+	a.SetDeadline(time.Now().Add(time.Minute))
 	return a
 }

@@ -235,7 +235,7 @@ func testMailhostRefused(t *testing.T, p *pki) {
 	proxies := map[string]*harness.Proxy{}
 	fronts := map[string]string{"STARTTLS": "127.0.2.1", "YES": "127.0.2.2"}
 	for mode, addr := range fronts {
-		env := p.env(harness.Env{"PROXY_TLS": mode, "PROXY_TLS_TRUSTCERTS": p.Trust, "PROXY_LOGIN_TIMEOUT": "3"})
+		env := p.env(harness.Env{"PROXY_TLS": mode, "PROXY_TLS_TRUSTCERTS": p.Trust, "PROXY_LOGIN_TIMEOUT": "6"})
 		proxies[mode] = p.mode.Start(t, harness.ProxyOptions{Addr: addr, Env: env})
 	}
 	for i, c := range cases {

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"mailproxy/tests/harness"
 	"mailproxy/tests/testcert"
@@ -90,7 +89,7 @@ func gsasl(t *testing.T, stdin io.Reader, out io.Writer, mechanism, user, passwo
 	if !strings.HasSuffix(mechanism, "-PLUS") {
 		args = append(args, "--no-cb")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*harness.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "gsasl", args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, out, out
