@@ -190,7 +190,7 @@ func pgsqlSettings(d *harness.Database) settings {
 func ldapSettings(d *harness.Database) settings {
 	return settings{
 		"LDAP_URI": "ldap://" + d.Addr, "LDAP_PROTOCOL_VERSION": "3",
-		"LDAP_BASEDN": harness.LDAPSuffix, "LDAP_TIMEOUT": "5",
+		"LDAP_BASEDN": harness.LDAPSuffix, "LDAP_TIMEOUT": "15",
 		"LDAP_BINDDN": harness.LDAPAdmin, "LDAP_BINDPW": harness.LDAPPassword,
 		"LDAP_INITBIND": "1", "LDAP_MAIL": "mail", "LDAP_HOMEDIR": "homeDirectory",
 		"LDAP_MAILDIR": "mailbox", "LDAP_FULLNAME": "cn", "LDAP_CLEARPW": "clearPassword",

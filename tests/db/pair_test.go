@@ -88,7 +88,7 @@ func (q question) String() string { return fmt.Sprintf("%s %s %q %q", q.how, q.s
 
 // ask returns the answer in one line.
 func ask(c *authlib.Client, q question) string {
-	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*harness.Patience)
 	defer cancel()
 	return harness.ShowAnswer(answer(ctx, c, q))
 }

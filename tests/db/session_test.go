@@ -89,7 +89,7 @@ type lines struct {
 func dialLines(t testing.TB, addr string) *lines {
 	t.Helper()
 	c := harness.Connect(t, addr)
-	if err := c.SetDeadline(time.Now().Add(harness.Patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(2 * harness.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	return &lines{t, c, bufio.NewReader(c)}

@@ -73,7 +73,7 @@ func TestTLS(t *testing.T) {
 			"verify-full": with("sslmode=verify-full sslrootcert=" + ca + "/ca.pem"), "default": with(""),
 			"client certificate": with("sslmode=require sslcert=" + ca + "/cert.pem sslkey=" + ca + "/key.pem"),
 			"several hosts, libpq's own parameters": with(
-				"sslmode=require connect_timeout=2 keepalives=1 gssencmode=prefer hostaddr=127.0.8.1"),
+				"sslmode=require connect_timeout=30 keepalives=1 gssencmode=prefer hostaddr=127.0.8.1"),
 			"second host": {
 				settings: settings{
 					"PGSQL_CONNECTION": strings.Replace(base["PGSQL_CONNECTION"], "host=", "host=127.0.8.98,", 1),
