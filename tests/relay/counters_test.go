@@ -63,7 +63,7 @@ func TestCounters(t *testing.T) {
 	first.ok("LOGOUT")
 
 	p := harness.Connect(t, proxy+":110")
-	_ = p.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = p.SetDeadline(time.Now().Add(2 * harness.Patience))
 	r := bufio.NewReader(p)
 	for _, line := range []string{"", "USER ann", "PASS wrong", "USER down", "PASS secret", "USER ann",
 		"PASS secret", "QUIT"} {

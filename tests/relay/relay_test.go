@@ -235,8 +235,8 @@ func TestKilled(t *testing.T) {
 		if got := c.ok("FETCH 1 BODY[]"); !strings.Contains(got, fetched) {
 			t.Error("the message is not the same")
 		}
-		if n := count(t, "imapd-proxy"); n != 1 {
-			t.Errorf("%d front ends", n)
+		if !harness.Eventually(func() bool { return count(t, "imapd-proxy") == 1 }) {
+			t.Errorf("%d front ends", count(t, "imapd-proxy"))
 		}
 		c.ok("LOGOUT")
 		if !harness.Eventually(func() bool { return count(t, "imapd-proxy") == 0 }) {
@@ -255,7 +255,7 @@ func TestLimit(t *testing.T) {
 		t.Errorf("the second session: %q, %v", got, err)
 	}
 	p := harness.Connect(t, proxy+":110")
-	_ = p.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = p.SetDeadline(time.Now().Add(2 * harness.Patience))
 	_, _ = io.WriteString(p, "USER ann\r\nPASS secret\r\nQUIT\r\n")
 	if got, err := io.ReadAll(p); err != nil || !strings.Contains(string(got), "-ERR [SYS/TEMP]") {
 		t.Errorf("POP3: %q, %v", got, err)

@@ -176,7 +176,7 @@ func guess(t *testing.T, p *harness.Proxy, i int, protocol, name string, want ou
 		return
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(harness.Patience))
+	_ = conn.SetDeadline(time.Now().Add(4 * harness.Patience)) // there are many at once
 	r := bufio.NewReader(conn)
 	user := fmt.Sprintf("ann%d", i)
 	commands, begins := []string{"a LOGIN " + user + " wrong"}, []string{"a OK ", "a NO "}
