@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"mailproxy/internal/login"
-	"mailproxy/internal/login/logintest"
 	"mailproxy/tests/logintest"
 	"mailproxy/tests/testlog"
 )

@@ -19,9 +19,9 @@ const (
 // here; a part without a number has none.
 var longLines = map[string]int{
 	"imapd-proxy": 29,
-	"internal":    37,
+	"internal":    39,
 	"pop3d-proxy": 16,
-	"tests":       87,
+	"tests":       86,
 }
 
 // goFiles calls visit for each Go file with its path below the root.

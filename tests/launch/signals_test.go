@@ -77,7 +77,7 @@ func begin(t *testing.T, s side, env ...string) (net.Conn, *os.File, *exec.Cmd, 
 	}
 	defer accepted.Close()
 	// Small buffers: what is on its way when a program is told to end has to arrive within a second.
-	if err := errors.Join(conn.(*net.TCPConn).SetReadBuffer(32<<10),
+	if err := errors.Join(conn.SetReadBuffer(32<<10),
 		accepted.(*net.TCPConn).SetWriteBuffer(32<<10)); err != nil {
 		t.Fatal(err)
 	}
