@@ -12,8 +12,8 @@ func TestOptions(t *testing.T) {
 	if _, ok := o.Get("mail"); ok {
 		t.Error("a prefix of a key was taken for the key")
 	}
-	if got, want := o.Merge("disableimap=0,group=x,,y=2"),
-		Options("mailhost=a:1,disableimap=1,shared,group=x,y=2"); got != want {
+	want := Options("mailhost=a:1,disableimap=1,shared,group=x,y=2")
+	if got := o.Merge("disableimap=0,group=x,,y=2"); got != want {
 		t.Errorf("Merge = %q, want %q", got, want)
 	}
 	if got := Options("").Merge("a=1"); got != "a=1" {

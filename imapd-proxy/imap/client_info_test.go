@@ -94,13 +94,15 @@ func TestForwardedFields(t *testing.T) {
 			S: I2 OK
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "left out", setting: forward, change: func(m *mailhost.Conn) { client(m); m.LeaveOut = true }, server: `
+		{name: "left out", setting: forward, change: func(m *mailhost.Conn) { client(m); m.LeaveOut = true },
+			server: `
 			S: * OK [CAPABILITY IMAP4rev1 ID] ready
 			C~ I1 ID \(` + own + `\)
 			S: I1 OK
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "hangs up on ours", setting: forward, change: func(m *mailhost.Conn) { client(m); m.LeaveOut = true }, server: `
+		{name: "hangs up on ours", setting: forward,
+			change: func(m *mailhost.Conn) { client(m); m.LeaveOut = true }, server: `
 			S: * OK [CAPABILITY IMAP4rev1 ID] ready
 			C~ I1 ID .*`, step: "forward", cause: "PROXY_FORWARD_CLIENT=ID"},
 		{name: "not asked for", change: client, server: `

@@ -21,7 +21,8 @@ func settings(file string) map[string]string {
 		return map[string]string{
 			"IMAP_CAPABILITY": "IMAP4rev1 IDLE", "IMAP_CAPABILITY_TLS": "NOT THIS",
 			"IMAP_ACL": "1", "IMAP_KEYWORDS": "1",
-			"IMAP_UTF8": "yes", "IMAP_ID_FIELDS": "3", "OUTBOX": ".Out", "IMAP_MOVE_EXPUNGE_TO_TRASH": "1", "SMAP_CAPABILITY": "SMAP1",
+			"IMAP_UTF8": "yes", "IMAP_ID_FIELDS": "3", "OUTBOX": ".Out", "IMAP_MOVE_EXPUNGE_TO_TRASH": "1",
+			"SMAP_CAPABILITY": "SMAP1",
 		}
 	case "scram":
 		return map[string]string{"IMAP_CAPABILITY": scramCapability}
@@ -34,8 +35,9 @@ func settings(file string) map[string]string {
 		}
 	case "under-tls":
 		return map[string]string{
-			"IMAP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann", "IMAP_TLS_REQUIRED": "1",
-			"IMAP_CAPABILITY": "NOT-THIS", "IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN starttls imap4REV1 " +
+			"IMAP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann",
+			"IMAP_TLS_REQUIRED": "1",
+			"IMAP_CAPABILITY":   "NOT-THIS", "IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN starttls imap4REV1 " +
 				"LOGINDISABLED AUTH=GSSAPI auth=plain", "IMAP_STARTTLS": "YES",
 		}
 	}
@@ -87,7 +89,9 @@ func TestLog(t *testing.T) {
 // What a client says about itself by ID is logged, and cannot pass for fields of the line.
 func TestLogID(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{Settings: map[string]string{"IMAP_ID_FIELDS": ""}})
-	transcript.Play(t, s.Conn, "S* .*\nC: a ID (\"name\" \"x, ip=[192.0.2.1]\" \"os\" NIL)\nS: * ID (\"name\" \"imapd-proxy\")\nS* a OK .*\nC-\nS-")
+	transcript.Play(t, s.Conn,
+		"S* .*\nC: a ID (\"name\" \"x, ip=[192.0.2.1]\" \"os\" NIL)\nS: * ID (\"name\" \"imapd-proxy\")\n"+
+			"S* a OK .*\nC-\nS-")
 	s.Wait(t)
 	const want = `INFO: ID, ip=[::ffff:192.0.2.7], port=[4711], name=x\054 ip\075\133192.0.2.1\135, os=NIL`
 	if !strings.Contains(s.Log.String(), want+"\n") {
@@ -127,7 +131,8 @@ func TestHalfChanged(t *testing.T) {
 
 func TestTimeIsUp(t *testing.T) {
 	for name, said := range map[string]string{
-		"silent": "", "in a line": "a LOGIN an", "in a literal": "a LOGIN {5+}\r\nan", "in SASL": "a AUTHENTICATE PLAIN\r\n", "busy": "",
+		"silent": "", "in a line": "a LOGIN an", "in a literal": "a LOGIN {5+}\r\nan",
+		"in SASL": "a AUTHENTICATE PLAIN\r\n", "busy": "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -70,7 +70,8 @@ func TestWhatIsTheClients(t *testing.T) {
 			S: * BYE not really
 			S= "* 3 EXISTS\n"
 			S: a1 OK [ALERT] maintenance at noon`,
-			reply: "* OK [ALERT] quota is nearly used up\r\n* 3 EXISTS\n* OK [ALERT] maintenance at noon\r\na1 OK connected to proxy server.\r\n"},
+			reply: "* OK [ALERT] quota is nearly used up\r\n* 3 EXISTS\n* OK [ALERT] maintenance at noon\r\n" +
+				"a1 OK connected to proxy server.\r\n"},
 		{name: "too much of it", server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
@@ -152,8 +153,9 @@ func TestWhatIsTheClients(t *testing.T) {
 			S:  y
 			S: C1 OK done
 			S: * 3 EXISTS`,
-			reply: "* 1 EXISTS\r\n* 2 EXISTS\n* OK [ALERT] hi\r\n* X {9}\r\nC1 OK x\r\n y\r\na1 OK [CAPABILITY IMAP4rev1 Z] connected to proxy server.\r\n",
-			rest:  "* 3 EXISTS\r\n"},
+			reply: "* 1 EXISTS\r\n* 2 EXISTS\n* OK [ALERT] hi\r\n* X {9}\r\nC1 OK x\r\n y\r\n" +
+				"a1 OK [CAPABILITY IMAP4rev1 Z] connected to proxy server.\r\n",
+			rest: "* 3 EXISTS\r\n"},
 		{name: "foreign 2, without end", setting: foreign2, server: `
 			S: * OK [CAPABILITY before] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"

@@ -118,7 +118,8 @@ func TestWaysToLogIn(t *testing.T) {
 			C: a1 AUTHENTICATE PLAIN
 			S: a1 OK come in`,
 			step: "login", cause: "come in"},
-		{name: "master login, control character", change: func(m *mailhost.Conn) { master(m); m.Password = "a\tb" }, server: `
+		{name: "master login, control character", change: func(m *mailhost.Conn) { master(m); m.Password = "a\tb" },
+			server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready`,
 			step: "login", cause: "malformed"},
 		{name: "forwarded client", setting: forward, server: `
@@ -146,7 +147,8 @@ func TestWaysToLogIn(t *testing.T) {
 			S: I1 NO Error in IMAP command received by server.
 			C: a1 LOGIN "ann@example.com" "sec ret"
 			S: a1 OK fine`},
-		{name: "forwarded client and hops", setting: forward, change: func(m *mailhost.Conn) { m.Hops = 4 }, server: `
+		{name: "forwarded client and hops", setting: forward, change: func(m *mailhost.Conn) { m.Hops = 4 },
+			server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C~ I1 ID .* "x-connected-port" "143" "x-proxy-ttl" "4"\)
 			S: I1 OK fine

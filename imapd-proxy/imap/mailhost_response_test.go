@@ -57,7 +57,8 @@ func TestCapabilitiesOfResponse(t *testing.T) {
 // capability list taken from it can be put into a response code of ours.
 func FuzzResponses(f *testing.F) {
 	for _, seed := range []string{
-		"* OK [CAPABILITY IMAP4rev1 LITERAL+] ready\r\n", "* PREAUTH\n", "* X {3}\r\nabc)\r\na1 OK\r\n", "+ \r\n", "\r\n\n",
+		"* OK [CAPABILITY IMAP4rev1 LITERAL+] ready\r\n", "* PREAUTH\n", "* X {3}\r\nabc)\r\na1 OK\r\n", "+ \r\n",
+		"\r\n\n",
 		"* OK text {5}\r\na1 NO [UNAVAILABLE] x\r\n", "* X {99999999999}\r\n", "* CAPABILITY ]\r\n",
 	} {
 		f.Add([]byte(seed))

@@ -28,7 +28,8 @@ func testMailhost(t testing.TB, settings ...string) (*mailhost.Conn, launch.Conn
 	ours, theirs := fronttest.Socketpair(t)
 	ours.SetDeadline(time.Now().Add(time.Minute))
 	return &mailhost.Conn{
-		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:143", Tag: "a1", User: "ann@example.com", Password: "sec ret",
+		Conn: ours, Host: "mail.example", Addr: "192.0.2.1:143", Tag: "a1", User: "ann@example.com",
+		Password: "sec ret",
 		Client: launch.Peer{RemoteIP: "::ffff:192.0.2.7", RemotePort: "4711", LocalIP: "2001:db8::1",
 			LocalPort: "143"},
 		Config: c, Log: maillog.NewSilentLog(),
@@ -122,7 +123,8 @@ func TestLoginAtMailhost(t *testing.T) {
 			S: whatever
 			S: a2 OK not ours
 			S: a1 OK fine`,
-			reply: "* OK still thinking {5}\r\n* NO [ALERT] disk is nearly full\r\n* LIST () \"/\" {7}\r\na1 NO x\r\na1 OK connected to proxy server.\r\n"},
+			reply: "* OK still thinking {5}\r\n* NO [ALERT] disk is nearly full\r\n* LIST () \"/\" {7}\r\n" +
+				"a1 NO x\r\na1 OK connected to proxy server.\r\n"},
 		{name: "one megabyte untagged", server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" "sec ret"
@@ -162,7 +164,9 @@ func TestLoginAtMailhost(t *testing.T) {
 			C: änn {2+}
 			C: ö
 			S: a1 OK fine`},
-		{name: "literals, LITERAL-", change: func(m *mailhost.Conn) { m.User, m.Password = "änn", strings.Repeat("ö", 2049) }, server: `
+		{name: "literals, LITERAL-", change: func(m *mailhost.Conn) {
+			m.User, m.Password = "änn", strings.Repeat("ö", 2049)
+		}, server: `
 			S: * OK [CAPABILITY IMAP4rev1 LITERAL-] ready
 			C: a1 LOGIN {4+}
 			C: änn {4098}
@@ -386,8 +390,10 @@ func FuzzMailhost(f *testing.F) {
 	for _, seed := range []string{
 		"* OK ready\r\na1 OK in\r\nmore", "* OK\r\n+ \r\n+ \r\na1 OK\r\n", "* OK [CAPABILITY LOGINDISABLED " +
 			"AUTH=PLAIN SASL-IR]\r\na1 OK\r\n",
-		"* OK\r\n* CAPABILITY X\r\na1 OK\r\na1 OK\r\n", "* OK [CAPABILITY LITERAL+]\r\n* X {3}\r\nabc\r\na1 NO [INUSE] sec ret\r\n",
-		"* PREAUTH\r\na1 OK\r\n", "* OK\r\n* BYE sec ret\r\n", "* OK\r\na1 OK\r\n* CAPABILITY Y\r\nC1 OK\r\n* 1 EXISTS\r\n",
+		"* OK\r\n* CAPABILITY X\r\na1 OK\r\na1 OK\r\n",
+		"* OK [CAPABILITY LITERAL+]\r\n* X {3}\r\nabc\r\na1 NO [INUSE] sec ret\r\n",
+		"* PREAUTH\r\na1 OK\r\n", "* OK\r\n* BYE sec ret\r\n",
+		"* OK\r\na1 OK\r\n* CAPABILITY Y\r\nC1 OK\r\n* 1 EXISTS\r\n",
 	} {
 		for kind := range uint8(9) {
 			f.Add([]byte(seed), kind)

@@ -294,8 +294,9 @@ func TestUsage(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	for name, want := range map[string]string{
-		"PROXY_TLS_VERIFYPER": "PROXY_TLS_VERIFYPEER", "IMAP_PROXI": "IMAP_PROXY", "PROXY_HOTSNAME": "PROXY_HOSTNAME",
-		"HOME": "", "PATH": "", "LANGUAGE": "", "OUTBOXES": "", "DEFDOMIAN": "DEFDOMAIN",
+		"PROXY_TLS_VERIFYPER": "PROXY_TLS_VERIFYPEER", "IMAP_PROXI": "IMAP_PROXY",
+		"PROXY_HOTSNAME": "PROXY_HOSTNAME",
+		"HOME":           "", "PATH": "", "LANGUAGE": "", "OUTBOXES": "", "DEFDOMIAN": "DEFDOMAIN",
 	} {
 		if got := nearest(name); got != want {
 			t.Errorf("nearest(%s) = %q, want %q", name, got, want)

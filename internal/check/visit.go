@@ -85,7 +85,8 @@ func (c *check) tellTLS(m *mailhost.Conn) {
 	case encrypted && c.server.Config.Mailhost.Verify == config.VerifyNone:
 		c.report.warn(
 			"tls",
-			"%s, but the certificate is not verified (PROXY_TLS_VERIFYPEER=NONE): anybody in between can read passwords",
+			"%s, but the certificate is not verified (PROXY_TLS_VERIFYPEER=NONE): "+
+				"anybody in between can read passwords",
 			facts,
 		)
 	case encrypted:

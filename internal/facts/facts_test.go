@@ -74,7 +74,8 @@ func TestValue(t *testing.T) {
 
 func TestTake(t *testing.T) {
 	settings := map[string]string{
-		"TLS_CONNECTED_PROTOCOL": "TLS1.3,256bits,X", "TLS_SUBJECT_CN": "joe", "TLS_SUBJECT_O": "a\nb", "TLS_SUBJECT_": "x",
+		"TLS_CONNECTED_PROTOCOL": "TLS1.3,256bits,X", "TLS_SUBJECT_CN": "joe", "TLS_SUBJECT_O": "a\nb",
+		"TLS_SUBJECT_": "x",
 		"TLS_EXTERNAL": "cn", "TLS_CERTFILE": "z",
 	}
 	facts := Take(settings)

@@ -26,8 +26,10 @@ func TestExecLocal(t *testing.T) {
 		t.Errorf("%v, %+v", err, l)
 	}
 	want := []string{
-		"A=1", "AUTHENTICATED=bob", "AUTH_MKHOMEDIR_SKEL=/skel", "IMAPLOGINTAG=a1", "IMAP_TLS=0", "IMAP_UMASK=027", "LOCAL_ULIMIT_V=1000",
-		"OPTIONS=a=b,c=d", "PROTOCOL=IMAP", "TCPLOCALIP=::ffff:192.0.2.1", "TCPLOCALPORT=143", "TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=5000", "UTF8=1",
+		"A=1", "AUTHENTICATED=bob", "AUTH_MKHOMEDIR_SKEL=/skel", "IMAPLOGINTAG=a1", "IMAP_TLS=0", "IMAP_UMASK=027",
+		"LOCAL_ULIMIT_V=1000",
+		"OPTIONS=a=b,c=d", "PROTOCOL=IMAP", "TCPLOCALIP=::ffff:192.0.2.1", "TCPLOCALPORT=143",
+		"TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=5000", "UTF8=1",
 	}
 	if !slices.Equal(l.Environ, want) {
 		t.Errorf("environment\ngot  %q\nwant %q", l.Environ, want)
@@ -51,7 +53,8 @@ func TestExecLocalPOP3(t *testing.T) {
 	}
 	l := w.execed
 	want := []string{
-		"AUTHENTICATED=bob", "OPTIONS=", "POP3_STARTTLS=NO", "POP3_TLS=1", "POP3_TLS_REQUIRED=0", "TCPLOCALIP=::ffff:192.0.2.1",
+		"AUTHENTICATED=bob", "OPTIONS=", "POP3_STARTTLS=NO", "POP3_TLS=1", "POP3_TLS_REQUIRED=0",
+		"TCPLOCALIP=::ffff:192.0.2.1",
 		"TCPLOCALPORT=110", "TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=5000", "UTF8=0",
 	}
 	if !slices.Equal(l.Environ, want) || !slices.Equal(l.Args, []string{"Mail"}) || l.SystemUser != "system" ||

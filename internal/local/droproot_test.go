@@ -13,7 +13,8 @@ import (
 
 func TestFirstUser(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "passwd")
-	text := "root:x:0:0:root:/root:/bin/sh\ncourier2:x:9:9::/:/bin/false\nshort:x\ncourier:x:104:111::/var/lib/courier:/bin/false\n" +
+	text := "root:x:0:0:root:/root:/bin/sh\ncourier2:x:9:9::/:/bin/false\nshort:x\n" +
+		"courier:x:104:111::/var/lib/courier:/bin/false\n" +
 		"bad:x:many:1::/:/bin/false\nnobody:x:65534:65534::/:/bin/false"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -84,7 +85,8 @@ func TestDropRoot(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"root": `system user "root" has uid 0 and gid 0, which no session may have`, "no-such-user": `system user "no-such-user": user: unknown user no-such-user`,
+		"root":         `system user "root" has uid 0 and gid 0, which no session may have`,
+		"no-such-user": `system user "no-such-user": user: unknown user no-such-user`,
 	} {
 		if out, err := program(t, "drop", name).Output(); err == nil || strings.TrimSpace(string(out)) != want {
 			t.Errorf("%s: %v, %q; want %q", name, err, out, want)

@@ -50,7 +50,8 @@ func wantReport(ids, home string, flags string, as string) []string {
 	flag := "flags:\t" + flags
 	return []string{
 		"args=one two", ids, "pwd=" + home, "nofile=77 as=" + as + " umask=0027",
-		"SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "slack=1000000", flag, flag, "0, 1, 2", "env=ONLY=this ", "read=pipelined",
+		"SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "slack=1000000", flag, flag, "0, 1, 2",
+		"env=ONLY=this ", "read=pipelined",
 	}
 }
 
@@ -172,7 +173,8 @@ func passwdFileOf(t *testing.T) string {
 	name := filepath.Join(t.TempDir(), "passwd")
 	must(t, os.WriteFile(name,
 		[]byte("root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nuid-root:x:0:100::/:/bin/false\n"+
-			"gid-root:x:100:0::/:/bin/false\nuid-none:x:4294967295:100::/:/bin/false\ngid-none:x:100:4294967295::/:/bin/false\n"), 0o644))
+			"gid-root:x:100:0::/:/bin/false\nuid-none:x:4294967295:100::/:/bin/false\n"+
+			"gid-none:x:100:4294967295::/:/bin/false\n"), 0o644))
 	return name
 }
 

@@ -176,9 +176,10 @@ func become(t *testing.T, name string, args ...string) (answer []string, log str
 	t.Helper()
 	conn, file := launched(t)
 	var stderr strings.Builder
-	command := exec.Command("/bin/dash", append([]string{"-c", `trap '' PIPE HUP TSTP; ulimit -Sn 77; echo 1000000 >/proc/$$/timerslack_ns
+	command := exec.Command("/bin/dash",
+		append([]string{"-c", `trap '' PIPE HUP TSTP; ulimit -Sn 77; echo 1000000 >/proc/$$/timerslack_ns
 exec "$0" "$@"`,
-		"/proc/" + strconv.Itoa(os.Getpid()) + "/exe"}, args...)...)
+			"/proc/" + strconv.Itoa(os.Getpid()) + "/exe"}, args...)...)
 	command.Env = []string{"LOCAL_TEST_PROGRAM=" + name, "GORACE=" + os.Getenv("GORACE")}
 	command.Stdin, command.Stdout, command.Stderr = file, file, &stderr
 	if err := command.Start(); err != nil {

@@ -35,7 +35,8 @@ func TestMailhostAllowed(t *testing.T) {
 		w.auth.Add("bob", "mailhost="+test.mailhost)
 		w.Peer.LocalIP = "198.51.100.9" // not a mailhost's
 		w.Hosts = map[string][]string{
-			"anywhere": {"192.0.2.1"}, "ANYWHERE.": {"192.0.2.1"}, "a.example.com": {"192.0.2.2"}, "both": {"192.0.2.1", "192.0.2.5"},
+			"anywhere": {"192.0.2.1"}, "ANYWHERE.": {"192.0.2.1"}, "a.example.com": {"192.0.2.2"},
+			"both":      {"192.0.2.1", "192.0.2.5"},
 			"elsewhere": {"198.51.100.1"},
 		}
 		for _, addr := range []string{"192.0.2.1:143", "192.0.2.2:143", "192.0.2.3:1143", "192.0.2.5:143"} {

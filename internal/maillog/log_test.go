@@ -30,7 +30,8 @@ func TestLog(t *testing.T) {
 	every(NewLog(&courier))
 	every(newJournalLog(&journal))
 	every(NewSilentLog())
-	wantCourier := "DEBUG: a 1\n|INFO: b\n|NOTICE: c\n|WARN: d\\012e\n|ERR: f\\001\\177\\200\n|CRIT: g h\n|NOTICE: i\n|INFO: j: k\n"
+	wantCourier := "DEBUG: a 1\n|INFO: b\n|NOTICE: c\n|WARN: d\\012e\n|ERR: f\\001\\177\\200\n|CRIT: g h\n" +
+		"|NOTICE: i\n|INFO: j: k\n"
 	if got := strings.Join(courier.got, "|"); got != wantCourier {
 		t.Errorf("got  %q\nwant %q", got, wantCourier)
 	}

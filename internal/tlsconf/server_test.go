@@ -154,7 +154,9 @@ func TestCheck(t *testing.T) {
 			rsa.KeyPEM(t)...), nil, "certificate: "},
 		{"cut key", append(rsa.CertPEM(), "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"...), nil,
 			"tls: failed to parse private key"},
-		{"pass phrase", append(rsa.CertPEM(), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"...), nil, errEncrypted.Error()},
+		{"pass phrase", append(rsa.CertPEM(),
+			"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"...), nil,
+			errEncrypted.Error()},
 	} {
 		o := Options{TLS: config.TLS{CertFile: testcert.Write(t, filepath.Join(t.TempDir(), "c"), c.cert)}}
 		if c.key != nil {

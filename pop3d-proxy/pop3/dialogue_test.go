@@ -17,7 +17,8 @@ import (
 // underTLS is what couriertls puts into the environment.
 var underTLS = map[string]string{
 	"POP3_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "TLS_SUBJECT_EMAILADDRESS": "ann",
-	"POP3AUTH": "LOGIN", "POP3AUTH_TLS": "plain gssapi PLAIN external", "POP3_TLS_REQUIRED": "1", "POP3_STARTTLS": "YES",
+	"POP3AUTH": "LOGIN", "POP3AUTH_TLS": "plain gssapi PLAIN external", "POP3_TLS_REQUIRED": "1",
+	"POP3_STARTTLS": "YES",
 }
 
 func TestTranscripts(t *testing.T) {
@@ -70,7 +71,9 @@ func TestMailhostTalksAtOnce(t *testing.T) {
 		conn.CloseWrite()
 		io.Copy(io.Discard, conn)
 	}})
-	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nC: PASS geheim\nS* .*\nS: +OK Connected to proxy server.\nS: +OK unasked\nS= \"more\"\nS-\nC-")
+	transcript.Play(t, s.Conn,
+		"S* .*\nC: USER bob\nC: PASS geheim\nS* .*\nS: +OK Connected to proxy server.\nS: +OK unasked\n"+
+			"S= \"more\"\nS-\nC-")
 	if status := s.Wait(t); status != 0 {
 		t.Errorf("status %d\n%s", status, s.Log)
 	}
@@ -234,8 +237,10 @@ func FuzzParseLine(f *testing.F) {
 // session ends with the client's last word, and no line break of the client's is in the log.
 func FuzzSession(f *testing.F) {
 	for _, seed := range []string{
-		"CAPA\r\nLANG\r\nUTF8\r\nQUIT\r\n", "USER zoe\r\nPASS x\r\nAUTH\r\n", "AUTH PLAIN\r\n*\r\n", "AUTH LOGIN\r\n\r\n\r\n",
-		"AUTH PLAIN =\r\n", "AUTH CRAM-MD5\r\nYSBi\r\n", "USER a\rb\nPASS \x00\n", "STLS\r\nUSER carl\r\nPASS \xff\r\n",
+		"CAPA\r\nLANG\r\nUTF8\r\nQUIT\r\n", "USER zoe\r\nPASS x\r\nAUTH\r\n", "AUTH PLAIN\r\n*\r\n",
+		"AUTH LOGIN\r\n\r\n\r\n",
+		"AUTH PLAIN =\r\n", "AUTH CRAM-MD5\r\nYSBi\r\n", "USER a\rb\nPASS \x00\n",
+		"STLS\r\nUSER carl\r\nPASS \xff\r\n",
 		"AUTH EXTERNAL\r\n\r\n", "PASS\tx\r\n \t \r\n", "AUTH LOGIN YQ==\r\nYg==\r\nQUIT", "LANG x\r\nlang *\n",
 	} {
 		f.Add([]byte(seed))

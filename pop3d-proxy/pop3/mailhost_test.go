@@ -85,7 +85,8 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			C: UTF8
 			S-`},
-		{name: "hung up on utf8 before", change: func(m *mailhost.Conn) { m.UTF8, m.LeaveOut = true, true }, server: `
+		{name: "hung up on utf8 before", change: func(m *mailhost.Conn) { m.UTF8, m.LeaveOut = true, true },
+			server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK
@@ -130,7 +131,8 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C: AUTH PLAIN AGFubkBleGFtcGxlLmNvbQBzZWMgcmV0
 			S: +OK User successfully logged on.`},
-		{name: "Dovecot without plain logins wants TLS", step: mailhost.StepUser, cause: "PROXY_TLS=STARTTLS", server: `
+		{name: "Dovecot without plain logins wants TLS", step: mailhost.StepUser, cause: "PROXY_TLS=STARTTLS",
+			server: `
 			S: +OK Dovecot ready.
 			C: USER ann@example.com
 			S: -ERR [AUTH] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.
@@ -148,7 +150,8 @@ func TestMailhost(t *testing.T) {
 			S: +OK
 			S: SASL GSSAPI
 			S: .`},
-		{name: "neither, under TLS", change: encrypted, step: mailhost.StepUser, cause: "neither USER nor AUTH PLAIN", server: `
+		{name: "neither, under TLS", change: encrypted, step: mailhost.StepUser,
+			cause: "neither USER nor AUTH PLAIN", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: -ERR no
@@ -232,7 +235,10 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C: AUTH PLAIN YW5uAG1hc3RlcgBzZWMgcmV0
 			S: +OK`},
-		{name: "master, initial response ignored", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" }, server: `
+		{name: "master, initial response ignored", change: func(m *mailhost.Conn) {
+			m.User, m.Authzid = "master",
+				"ann"
+		}, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -242,7 +248,10 @@ func TestMailhost(t *testing.T) {
 			S= "+ \r\n"
 			C: YW5uAG1hc3RlcgBzZWMgcmV0
 			S: +OK`},
-		{name: "master, long", change: func(m *mailhost.Conn) { m.User, m.Authzid, m.Password = "master", long, "x" }, server: `
+		{name: "master, long", change: func(m *mailhost.Conn) {
+			m.User, m.Authzid, m.Password = "master", long,
+				"x"
+		}, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -264,7 +273,8 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C: AUTH PLAIN
 			S: +OK`},
-		{name: "master, asked twice", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" }, step: mailhost.StepLogin, server: `
+		{name: "master, asked twice", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" },
+			step: mailhost.StepLogin, server: `
 			S: +OK
 			C: CAPA
 			S: +OK
@@ -283,7 +293,10 @@ func TestMailhost(t *testing.T) {
 			S: .
 			C~ AUTH PLAIN .*
 			S: -ERR no`},
-		{name: "master, no list: the password waits", change: func(m *mailhost.Conn) { m.User, m.Authzid = "master", "ann" }, server: `
+		{name: "master, no list: the password waits", change: func(m *mailhost.Conn) {
+			m.User, m.Authzid = "master",
+				"ann"
+		}, server: `
 			S: +OK
 			C: CAPA
 			S: -ERR
@@ -305,7 +318,8 @@ func TestMailhost(t *testing.T) {
 				"a\x00b"
 		},
 			step: mailhost.StepLogin, server: "S: +OK\nC: CAPA\nS: -ERR"},
-		{name: "xclient", change: func(m *mailhost.Conn) { m.Config.Forward, m.Hops = config.ForwardXCLIENT, 4 }, server: `
+		{name: "xclient", change: func(m *mailhost.Conn) { m.Config.Forward, m.Hops = config.ForwardXCLIENT, 4 },
+			server: `
 			S: +OK
 			C: XCLIENT ADDR=192.0.2.7 PORT=4711 TTL=4
 			S: +OK Updated
@@ -488,7 +502,8 @@ func TestMailhostPasswordNotShown(t *testing.T) {
 func FuzzMailhost(f *testing.F) {
 	for _, seed := range []string{
 		"+OK\r\n+OK\r\n+OK\r\n", "+OK hi\n+ok\n+OK 1 2\nmore\x00", "-ERR [SYS/TEMP] x\r\n", "+OK\r\n-ERR [AUTH\r\n",
-		"+OK\r\n+OK\r\n-ERR []\r\n", "+OK\r\n+OK\r\n-ERR [IN-USE]", "\r\n\r\n", "* OK\r\n", "+OK\r\r\n+OK\r\n+OK\r\n+OK\r\n",
+		"+OK\r\n+OK\r\n-ERR []\r\n", "+OK\r\n+OK\r\n-ERR [IN-USE]", "\r\n\r\n", "* OK\r\n",
+		"+OK\r\r\n+OK\r\n+OK\r\n+OK\r\n",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -25,7 +25,9 @@ func TestHangsUpOnUTF8(t *testing.T) {
 			}
 			second(conn)
 		}})
-	transcript.Play(t, s.Conn, "S* .*\nC: UTF8\nS* .*\nC: USER bob\nC: PASS geheim\nS* .*\nS: +OK Connected to proxy server.\nC: STAT\nS: +OK 0 0\nC-\nS-")
+	transcript.Play(t, s.Conn,
+		"S* .*\nC: UTF8\nS* .*\nC: USER bob\nC: PASS geheim\nS* .*\nS: +OK Connected to proxy server.\nC: STAT\n"+
+			"S: +OK 0 0\nC-\nS-")
 	if status := s.Wait(t); status != 0 || visits.Load() != 2 {
 		t.Errorf("status %d, %d visits\n%s", status, visits.Load(), s.Log)
 	}
