@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
-	"mailproxy/internal/maillog"
 )
 
 // Persistent connections: the second socket's, see package authlib for what is said on them. A connection
@@ -28,7 +28,7 @@ var (
 // servePersistent accepts persistent connections until ctx ends, which it then returns nil for.
 func (s *server) servePersistent(ctx context.Context, l *net.UnixListener) error {
 	defer context.AfterFunc(ctx, func() { _ = l.SetDeadline(time.Unix(1, 0)) })()
-	var pause acceptPause
+	var failures accept.Failures
 	for {
 		conn, err := l.AcceptUnix()
 		switch {
@@ -37,15 +37,17 @@ func (s *server) servePersistent(ctx context.Context, l *net.UnixListener) error
 				conn.Close()
 			}
 			return nil
-		case errors.Is(err, net.ErrClosed):
+		case err != nil && !failures.Retry(ctx, err, s.notAccepted):
 			return err
 		case err != nil:
-			pause.after(s.log, err)
 			continue
 		}
 		guard.Go(s.log.Line, "a connection", func() { s.persistent(ctx, conn) })
 	}
 }
+
+// notAccepted reports that no connection can be accepted.
+func (s *server) notAccepted(err error) { s.log.Errf("accept: %v", err) }
 
 // persistent serves one persistent connection.
 func (s *server) persistent(ctx context.Context, conn *net.UnixConn) {
@@ -190,17 +192,4 @@ func (s *server) tooMany(most int) {
 	if more, due := s.crowded.Due(time.Now()); due {
 		s.log.Warnf("AUTH_PERSISTENT_CONNECTIONS=%d are open: a client has to use the other socket%s", most, more)
 	}
-}
-
-// acceptPause waits when accept(2) fails, and says so once a minute.
-type acceptPause struct{ complained time.Time }
-
-// after is called with accept's error: out of descriptors or memory, of which those who are being served will
-// give some back.
-func (p *acceptPause) after(log *maillog.Log, err error) {
-	if now := time.Now(); now.Sub(p.complained) > time.Minute {
-		p.complained = now
-		log.Errf("accept: %v", err)
-	}
-	time.Sleep(20 * time.Millisecond)
 }

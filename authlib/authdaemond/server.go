@@ -15,6 +15,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
+	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/peercred"
@@ -166,7 +167,7 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
-	var pause acceptPause
+	var failures accept.Failures
 	for {
 		fd := -1
 		var errno unix.Errno
@@ -195,7 +196,9 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 		case errno == unix.ECONNABORTED || errno == unix.EINTR:
 			continue
 		case errno != 0:
-			pause.after(s.log, errno)
+			if !failures.Retry(ctx, errno, s.notAccepted) && ctx.Err() == nil {
+				return errno
+			}
 			continue
 		}
 		s.hand(ctx, fd)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"mailproxy/internal/accept"
 )
 
 const (
@@ -23,9 +25,6 @@ const (
 	scrapeTime = 5 * time.Second
 	// maxScrapes are served at a time; others wait in the listener's queue.
 	maxScrapes = 4
-	// acceptPause follows an accept that failed, complaintPause a line about it.
-	acceptPause    = 50 * time.Millisecond
-	complaintPause = time.Minute
 )
 
 // Serve answers every GET on l with what write writes, until ctx ends or its owner closes l, and closes l.
@@ -74,10 +73,10 @@ func (f writerFunc) Write(b []byte) (int, error) {
 // patient is a listener that has few connections at a time and goes on after errors.
 type patient struct {
 	net.Listener
-	ctx        context.Context
-	log        func(line string)
-	slots      chan struct{} // an element for each connection
-	complained time.Time
+	ctx      context.Context
+	log      func(line string)
+	slots    chan struct{} // an element for each connection
+	failures accept.Failures
 }
 
 func newPatient(ctx context.Context, l net.Listener, log func(line string)) *patient {
@@ -97,17 +96,9 @@ func (p *patient) Accept() (net.Conn, error) {
 		switch {
 		case err == nil:
 			return &limited{Conn: c, release: sync.OnceFunc(func() { <-p.slots })}, nil
-		case p.ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+		case !p.failures.Retry(p.ctx, err, func(err error) { p.log(fmt.Sprintf("ERR: metrics: %v", err)) }):
 			<-p.slots
 			return nil, net.ErrClosed
-		}
-		if now := time.Now(); now.Sub(p.complained) >= complaintPause {
-			p.complained = now
-			p.log(fmt.Sprintf("ERR: metrics: %v", err))
-		}
-		select {
-		case <-time.After(acceptPause):
-		case <-p.ctx.Done():
 		}
 	}
 }

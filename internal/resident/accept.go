@@ -2,24 +2,15 @@ package resident
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"os"
 	"sync"
 	"time"
 
+	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/maillog"
 )
-
-// acceptPause is the pause after accept(2) has failed for want of descriptors or memory: some may be free
-// soon. Connections wait in the kernel's queue meanwhile.
-const acceptPause = 100 * time.Millisecond
-
-// complainEvery is how often a socket at which accept(2) keeps failing is worth a log line.
-const complainEvery = time.Minute
 
 // acceptor accepts the connections to the listening sockets. It can be stopped, so that connections wait in
 // the kernel's queue, and started again.
@@ -92,21 +83,14 @@ func setDeadline(l *launch.Listener, t time.Time) {
 
 // accept serves the connections to one socket, each in a goroutine.
 func (a *acceptor) accept(ctx context.Context, l *launch.Listener) {
-	var complained time.Time
+	var failures accept.Failures
 	for {
 		conn, err := l.Accept()
-		switch {
-		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
-			return
-		default:
-			if now := time.Now(); now.Sub(complained) >= complainEvery {
-				complained = now
+		if err != nil {
+			if !failures.Retry(ctx, err, func(err error) {
 				a.log.Errf("accept at %s: %v; connections wait", l.Addr(), err)
-			}
-			select {
-			case <-time.After(acceptPause):
-			case <-ctx.Done():
+			}) {
+				return
 			}
 			continue
 		}

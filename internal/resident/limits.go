@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"mailproxy/internal/config"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/launch"
@@ -16,23 +14,6 @@ import (
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/throttle"
 )
-
-// capacity returns for how many connections before the login, at most wanted, and for how many sessions there
-// are file descriptors. A login needs up to three: the client's, the auth daemon's and the mailhost's; those
-// that only wait for their client one. A session needs two.
-func capacity(wanted int) (logins, sessions int) {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<30 {
-		return wanted, 0
-	}
-	return shareDescriptors(int(l.Cur), wanted)
-}
-
-func shareDescriptors(all, wanted int) (logins, sessions int) {
-	spare := min(256, all/4)
-	logins = min(wanted, (all-spare)/2)
-	return logins, max(1, (all-spare-logins)/2)
-}
 
 // entrance bounds how many connections there are that have not logged in (MAXUNAUTH).
 type entrance struct {

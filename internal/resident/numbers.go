@@ -13,6 +13,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"mailproxy/internal/frontend"
+	"mailproxy/internal/limits"
 	"mailproxy/internal/mailhost"
 	scrape "mailproxy/internal/metrics"
 	"mailproxy/internal/tlsconf"
@@ -129,7 +130,7 @@ func (t countedTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Opti
 // metrics writes the state in Prometheus' text format.
 func (s *service) metrics(w io.Writer) {
 	n := s.numbers
-	_, capacity := capacity(int(s.entrance.max))
+	_, capacity := limits.Capacity(int(s.entrance.max))
 	totals := s.engine.Totals()
 	n.Write(w, prefix, totals, capacity)
 	counters.WriteRefused(w, prefix, totals.Refused)

@@ -23,6 +23,7 @@ import (
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/identity"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/limits"
 	"mailproxy/internal/local"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
@@ -143,7 +144,7 @@ func start(o Options) (*service, error) {
 	if s.program, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	logins, sessions := capacity(c.Limits.Unauth)
+	logins, sessions := limits.Capacity(c.Limits.Unauth)
 	if logins < c.Limits.Unauth {
 		s.log.Warnf("MAXUNAUTH=%d: there are file descriptors for %d (LimitNOFILE=, ulimit -n)",
 			c.Limits.Unauth, logins)

@@ -2,23 +2,21 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"time"
 
+	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
 	"mailproxy/internal/peercred"
 	"mailproxy/relay/handoff"
 )
 
 const (
-	maxCallers  = 16                     // at once; others wait in the listen queue
-	callerTime  = 10 * time.Second       // for a caller to ask and to take the answer
-	stopTime    = time.Second            // for an answer that is under way at the end
-	acceptPause = 100 * time.Millisecond // when descriptors or memory are used up: some may be free soon
+	maxCallers = 16               // at once; others wait in the listen queue
+	callerTime = 10 * time.Second // for a caller to ask and to take the answer
+	stopTime   = time.Second      // for an answer that is under way at the end
 )
 
 // Server answers questions on a socket that has no other use.
@@ -48,6 +46,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) {
 	slots := make(chan struct{}, maxCallers)
 	var running sync.WaitGroup
 	defer running.Wait()
+	var failures accept.Failures
 	for {
 		select {
 		case slots <- struct{}{}:
@@ -66,13 +65,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) {
 			continue
 		}
 		<-slots
-		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
-			return
-		}
-		s.complain("accept", err)
-		select {
-		case <-time.After(acceptPause):
-		case <-ctx.Done():
+		if !failures.Retry(ctx, err, func(err error) { s.complain("accept", err) }) {
 			return
 		}
 	}

@@ -10,42 +10,25 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
 	"mailproxy/relay/admin"
 	"mailproxy/relay/handoff"
 )
 
 const (
-	maxConversations = 512                    // callers served at once; the others wait in the listen queue
-	silence          = 60 * time.Second       // for a caller that says nothing
-	acceptPause      = 100 * time.Millisecond // when descriptors or memory are used up: some may be free soon
+	maxConversations = 512              // callers served at once; the others wait in the listen queue
+	silence          = 60 * time.Second // for a caller that says nothing
 )
-
-// exhausted reports whether a connection could not be accepted for want of descriptors or memory, which
-// passes.
-func exhausted(err error) bool {
-	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.ECONNABORTED} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
 
 // accept serves the callers of a listener until it is closed or ctx ends.
 func (s *service) accept(ctx context.Context, l *net.UnixListener) error {
-	outage := false
-	for ctx.Err() == nil {
-		if !s.conversations.enter(ctx) {
-			return nil
-		}
+	var failures accept.Failures
+	for s.conversations.enter(ctx) {
 		c, err := l.AcceptUnix()
 		if err == nil {
-			outage = false
 			s.conversations.begin()
-			guard.Go(s.log.line, "a conversation", func() {
+			guard.Go(s.log.Line, "a conversation", func() {
 				defer s.conversations.leave()
 				defer c.Close()
 				s.converse(ctx, c)
@@ -54,28 +37,16 @@ func (s *service) accept(ctx context.Context, l *net.UnixListener) error {
 		}
 		<-s.conversations.slots
 		switch {
+		case failures.Retry(ctx, err, func(err error) { s.log.Warnf("relayd: accept: %v", err) }):
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			s.conversations.awaitResume(ctx)
-		case exhausted(err):
-			if !outage {
-				s.log.line(fmt.Sprintf("WARN: relayd: accept: %v", err))
-			}
-			outage = true
-			sleep(ctx, acceptPause)
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), ctx.Err() != nil:
 			return nil
 		default:
 			return fmt.Errorf("accept: %w", err)
 		}
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 // converse serves one caller: a front end with a session, or with many one after the other; a report; a
@@ -122,7 +93,7 @@ func (s *service) allowed(c syscall.Conn) bool {
 	}
 	s.counters.denied.Add(1)
 	if more, due := s.complaints.Due(time.Now()); due {
-		s.log.line(fmt.Sprintf("ERR: relayd: a caller may not use this socket, see -allow: %v%s", err, more))
+		s.log.Errf("relayd: a caller may not use this socket, see -allow: %v%s", err, more)
 	}
 	return false
 }
@@ -159,12 +130,6 @@ func (v *conversations) begin() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.going++
-}
-
-func (v *conversations) count() int {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.going
 }
 
 func (v *conversations) leave() {

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"mailproxy/internal/identity"
 	"mailproxy/internal/peercred"
 	"mailproxy/relay"
@@ -131,15 +129,4 @@ func lookup(name string) (*identity.User, error) {
 		return nil, fmt.Errorf("-user %s: %w", name, err)
 	}
 	return id, nil
-}
-
-// capacity is the number of sessions for which there are descriptors, pipes and conversations in progress
-// set aside.
-func capacity() int {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<30 {
-		return 0
-	}
-	spare := min(256, l.Cur/4)
-	return int(l.Cur-spare) / 2
 }

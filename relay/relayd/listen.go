@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/maillog"
 	"mailproxy/internal/metrics"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/unixsocket"
@@ -89,7 +90,7 @@ func (in *inherited) takeAs(name string, f *os.File) error {
 }
 
 // listen opens what was not inherited.
-func (in *inherited) listen(c *config, log *logger) error {
+func (in *inherited) listen(c *config, log *maillog.Log) error {
 	if in.socket == nil {
 		// Everybody may connect: callers are known by their user.
 		user, err := c.socketUser()
@@ -115,7 +116,7 @@ func (in *inherited) listen(c *config, log *logger) error {
 	l, remove, err := metrics.Listen(c.metrics, user)
 	switch {
 	case err != nil && strings.HasPrefix(c.metrics, "unix:"): // sessions matter more
-		log.line(fmt.Sprintf("ERR: relayd: no metrics: %v", err))
+		log.Errf("relayd: no metrics: %v", err)
 	case err != nil:
 		return fmt.Errorf("-metrics: %w", err)
 	default:

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/maillog"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 	"mailproxy/relay"
@@ -79,11 +80,11 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, stderr i
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	defer signal.Stop(signals)
-	log := newLogger(stderr)
-	defer log.close()
+	log, closeLog := maillog.NewLog(stderr).Queue()
+	defer closeLog()
 	for _, option := range c.old {
-		log.line(fmt.Sprintf("WARN: relayd: option %s no longer has a meaning and is ignored: "+
-			"front ends make the TLS handshakes", option))
+		log.Warnf("relayd: option %s no longer has a meaning and is ignored: "+
+			"front ends make the TLS handshakes", option)
 	}
 	var err error
 	if c.program, err = os.Executable(); err != nil {

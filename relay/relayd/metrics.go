@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 
+	"mailproxy/internal/limits"
 	scrape "mailproxy/internal/metrics"
 	"mailproxy/relay/counters"
 )
@@ -13,8 +14,9 @@ func (s *service) metrics(w io.Writer) {
 	const own, shared = "mailproxy_relayd_", "mailproxy_"
 	t := s.engine.Totals()
 	c := &s.counters
-	c.Write(w, own, t, capacity())
-	c.Write(w, shared, t, capacity())
+	_, capacity := limits.Capacity(0)
+	c.Write(w, own, t, capacity)
+	c.Write(w, shared, t, capacity)
 	counters.WriteCounters(w, own, map[string]int64{
 		"refused_total":           c.refused.Load(),
 		"full_total":              c.full.Load(),

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/maillog"
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
 	"mailproxy/tests/relaytest"
@@ -30,6 +31,13 @@ type testService struct {
 	in     *inherited
 }
 
+// conversing is the number of conversations that are going on.
+func conversing(s *service) int {
+	s.conversations.mu.Lock()
+	defer s.conversations.mu.Unlock()
+	return s.conversations.going
+}
+
 func startService(t testing.TB, args ...string) *testService { return startChanged(t, nil, args...) }
 
 // startChanged is startService with a service that is changed before it serves.
@@ -41,7 +49,7 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 		t.Fatal(err)
 	}
 	out := &testlog.Log{}
-	log := newLogger(out)
+	log, closeLog := maillog.NewLog(out).Queue()
 	in, err := conf.inherit(noVariables)
 	if err == nil {
 		err = in.listen(conf, log)
@@ -60,10 +68,10 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 	done := make(chan error, 1)
 	go func() {
 		err := s.serve(ctx, in, make(chan os.Signal), noVariables)
-		for s.conversations.count() > 0 {
+		for conversing(s) > 0 {
 			time.Sleep(time.Millisecond)
 		}
-		log.close()
+		closeLog()
 		done <- err
 	}()
 	stop := sync.OnceFunc(func() {
@@ -258,7 +266,7 @@ func TestSilentCaller(t *testing.T) {
 	if _, _, err := s.hand(t, info("ann")); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return s.conversations.count() == 20 })
+	waitFor(t, func() bool { return conversing(s.service) == 20 })
 	for _, c := range silent {
 		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 		if err := handoff.Send(c, &handoff.Message{Verb: "CARRY"}); err != nil {
@@ -300,7 +308,7 @@ func TestNotAcknowledged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return s.conversations.count() == 0 && s.engine.Totals().Counted == 0 })
+	waitFor(t, func() bool { return conversing(s.service) == 0 && s.engine.Totals().Counted == 0 })
 	expectText(t, nc, "from the client")
 	expectText(t, nm, "from the mailhost")
 	if taken := s.counters.Taken.Load(); taken != 0 {

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/maillog"
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
 	"mailproxy/tests/relaytest"
@@ -143,7 +144,7 @@ func TestStopDuringReload(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			log := newLogger(io.Discard)
+			log := maillog.NewSilentLog()
 			in := &inherited{}
 			if err := in.listen(conf, log); err != nil {
 				t.Fatal(err)
@@ -187,7 +188,7 @@ func TestReloadDuringReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := newLogger(io.Discard)
+	log := maillog.NewSilentLog()
 	in := &inherited{}
 	if err := in.listen(conf, log); err != nil {
 		t.Fatal(err)

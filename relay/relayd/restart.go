@@ -60,7 +60,7 @@ func (s *service) takeOver(ctx context.Context, c *net.UnixConn) error {
 		return err
 	}
 	s.counters.Taken.Add(int64(n))
-	s.log.line(fmt.Sprintf("INFO: relayd: %d sessions taken over by process %d", n, os.Getpid()))
+	s.log.Infof("relayd: %d sessions taken over by process %d", n, os.Getpid())
 	return nil
 }
 

@@ -26,13 +26,13 @@ func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Si
 		}
 	}()
 	if in.metrics != nil {
-		go metrics.Serve(ctx, in.metrics, s.metrics, s.log.line)
+		go metrics.Serve(ctx, in.metrics, s.metrics, s.log.Line)
 	}
 	_ = systemd.Ready(os.Getpid())
 	go s.tidy(ctx)
 
 	loop := &successor.Loop{
-		Signals: signals, Failed: failed, Log: s.log.line, Prefix: "relayd: ", Ending: in.removeFiles,
+		Signals: signals, Failed: failed, Log: s.log.Line, Prefix: "relayd: ", Ending: in.removeFiles,
 		Replace:      func(ctx context.Context) (*successor.Next, error) { return s.restart(ctx, in, getenv) },
 		ReloadFailed: &s.counters.restartFailed,
 	}

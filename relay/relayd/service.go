@@ -2,11 +2,12 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
 
+	"mailproxy/internal/limits"
+	"mailproxy/internal/maillog"
 	"mailproxy/internal/peercred"
 	"mailproxy/internal/successor"
 	"mailproxy/relay"
@@ -18,7 +19,7 @@ import (
 // service is one relayd: the engine, and the socket that front ends come to.
 type service struct {
 	conf          *config
-	log           *logger
+	log           *maillog.Log
 	engine        *engine.Engine
 	counters      numbers
 	conversations conversations
@@ -36,15 +37,16 @@ type numbers struct {
 	logins                *counters.Logins
 }
 
-func newService(c *config, log *logger) (*service, error) {
+func newService(c *config, log *maillog.Log) (*service, error) {
 	s := &service{conf: c, log: log, started: time.Now()}
 	s.counters.logins = counters.NewLogins()
 	s.conversations.init(maxConversations)
 	s.reserve.Fill()
 	var err error
-	s.engine, err = engine.New(engine.Config{Loops: c.loops, Log: s.log.line, Ended: s.ended,
+	_, capacity := limits.Capacity(0)
+	s.engine, err = engine.New(engine.Config{Loops: c.loops, Log: s.log.Line, Ended: s.ended,
 		Limits: engine.Limits{Sessions: c.max, PerAddress: c.maxPerIP, PerUser: c.maxPerUser,
-			Capacity: capacity()}})
+			Capacity: capacity}})
 	return s, err
 }
 
@@ -64,8 +66,8 @@ func (s *service) carry(c *net.UnixConn, m *handoff.Message, fds []int) error {
 	case errors.Is(err, relay.ErrLimit):
 		s.countSession(m, relay.LoginLimit)
 		s.counters.refused.Add(1)
-		s.log.line(fmt.Sprintf("WARN: relayd: session refused, user=%s, ip=[%s], port=[%s]: %s",
-			info.User, info.RemoteIP, info.RemotePort, handoff.Reason(err)))
+		s.log.Warnf("relayd: session refused, user=%s, ip=[%s], port=[%s]: %s",
+			info.User, info.RemoteIP, info.RemotePort, handoff.Reason(err))
 	case errors.Is(err, relay.ErrUnavailable):
 		s.counters.full.Add(1)
 	}

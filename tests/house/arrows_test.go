@@ -14,7 +14,8 @@ const module = "mailproxy/"
 
 // leaves may be imported by every package, and import leaves only.
 var leaves = []string{
-	"internal/facts", "internal/guard", "internal/haproxy", "internal/hostlist", "internal/identity",
+	"internal/accept", "internal/facts", "internal/guard", "internal/haproxy",
+	"internal/hostlist", "internal/identity",
 	"internal/limits", "internal/line", "internal/logqueue", "internal/maillog", "internal/metrics",
 	"internal/peercred",
 	"internal/shellfile", "internal/smallfile", "internal/spelling", "internal/successor", "internal/systemd",
