@@ -60,19 +60,6 @@ func (c *carrier) leave() {
 	c.open.Broadcast()
 }
 
-// handOver calls f, which hands the sessions over; with its success new ones go to next.
-func (c *carrier) handOver(next *handoff.Peer, f func() error) error {
-	if err := c.close(restTime); err != nil {
-		return err
-	}
-	err := f()
-	if err != nil {
-		next = nil
-	}
-	c.reopen(next)
-	return err
-}
-
 // close has new sessions wait, and waits for those that are being taken. After an error nobody waits.
 func (c *carrier) close(limit time.Duration) error {
 	c.mu.Lock()

@@ -3,15 +3,12 @@ package resident
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"slices"
-	"sync"
 
 	"mailproxy/internal/launch"
 	"mailproxy/internal/successor"
-	"mailproxy/relay/engine"
 	"mailproxy/relay/handoff"
 )
 
@@ -33,40 +30,28 @@ func (s *service) reload(ctx context.Context) (*successor.Next, error) {
 		return nil, err
 	}
 	defer n.handoff.Close()
-	kill := sync.OnceFunc(func() {
-		_ = n.Kill()
-		go func() { _, _ = n.Wait() }()
-	})
-	fail := func(what string, err error) (*successor.Next, error) {
-		kill()
-		n.carry.Close()
-		return nil, fmt.Errorf("the new process %s: %w", what, err)
-	}
-	if err := engine.AwaitReady(ctx, n.handoff); err != nil {
-		return fail("is not ready", err)
-	}
-	resume := func() {
-		s.predecessors.resume()
-		s.accepting.start()
-		s.administration.start()
-	}
-	if err := errors.Join(s.accepting.stop(), s.predecessors.pause(), s.administration.stop()); err != nil {
-		resume()
-		return fail("gets nothing", err)
-	}
-	sessions := 0
-	err = s.carrier.handOver(handoff.NewPeer(n.carry), func() (err error) {
-		if err = tell(ctx, n.carry, s.inherited()); err == nil {
-			sessions, err = s.engine.HandOver(ctx, n.handoff, kill)
+	next, err := s.engine.PassOn(ctx, n.Process, n.handoff, func() (resume func(), err error) {
+		err = errors.Join(s.accepting.stop(), s.predecessors.pause(), s.administration.stop())
+		if err == nil {
+			err = s.carrier.close(restTime)
 		}
-		return err
+		if err == nil {
+			err = tell(ctx, n.carry, s.inherited())
+		}
+		return func() {
+			s.carrier.reopen(nil)
+			s.predecessors.resume()
+			s.accepting.start()
+			s.administration.start()
+		}, err
 	})
 	if err != nil {
-		resume()
-		return fail("does not take over", err)
+		n.carry.Close()
+		return nil, err
 	}
+	s.carrier.reopen(handoff.NewPeer(n.carry))
 	s.predecessors.close()
-	return &successor.Next{Process: n.Process, Sessions: sessions}, nil
+	return next, nil
 }
 
 // startNext starts the process.

@@ -25,6 +25,20 @@ func (d *deaf) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
+// handOver calls f, which stands for handing the sessions over to next.
+func handOver(c *carrier, next *handoff.Peer, f func() error) error {
+	err := c.close(restTime)
+	if err == nil {
+		err = f()
+	}
+	if err != nil {
+		c.reopen(nil)
+		return err
+	}
+	c.reopen(next)
+	return nil
+}
+
 // TestAtRest: a part of the service that does not come to rest does not keep a reload for ever: its name is
 // in the error, and it can go on afterwards.
 func TestAtRest(t *testing.T) {
@@ -60,16 +74,16 @@ func TestAtRest(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, next := newCarrier(nil), new(handoff.Peer)
 			c.enter() // a session is being taken, for ever
-			handOver := func() error { return c.handOver(next, func() error { return nil }) }
-			late(t, "taking a session", handOver)
+			move := func() error { return handOver(c, next, func() error { return nil }) }
+			late(t, "taking a session", move)
 			began := time.Now()
 			if at := c.enter(); at != nil || time.Since(began) != 0 {
 				t.Errorf("another session waited for %v and went to %v", time.Since(began), at)
 			}
 			c.leave()
-			late(t, "taking a session", handOver)
+			late(t, "taking a session", move)
 			c.leave()
-			if err := handOver(); err != nil {
+			if err := move(); err != nil {
 				t.Error(err)
 			}
 			if at := c.enter(); at != next {
@@ -83,7 +97,7 @@ func TestAtRest(t *testing.T) {
 			at := make(chan *handoff.Peer, 1)
 			fault := errors.New("a fault")
 			for _, err := range []error{fault, nil} {
-				if got := c.handOver(next, func() error {
+				if got := handOver(c, next, func() error {
 					go func() { defer c.leave(); at <- c.enter() }()
 					synctest.Wait()
 					if len(at) > 0 {

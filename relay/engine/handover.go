@@ -7,12 +7,14 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/guard"
+	"mailproxy/internal/successor"
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
 )
@@ -40,9 +42,36 @@ const (
 
 var errLoopStuck = errors.New("an event loop does not answer")
 
-// AwaitReady waits until the process at the other end of c is ready to take sessions over. Sessions are
+// PassOn gives all sessions to the process at the other end of c, which was started to replace this one. They
+// are served here until it is ready; then pause has everything else stand still that must not change
+// meanwhile. When anything fails the process is ended, everything goes on here, and resume, which is never
+// nil, ends the pause. The end of ctx is such a failure.
+func (e *Engine) PassOn(ctx context.Context, process *os.Process, c *net.UnixConn,
+	pause func() (resume func(), err error)) (*successor.Next, error) {
+	kill := sync.OnceFunc(func() {
+		_ = process.Kill()
+		go func() { _, _ = process.Wait() }()
+	})
+	if err := awaitReady(ctx, c); err != nil {
+		kill()
+		return nil, fmt.Errorf("the new process is not ready: %w", err)
+	}
+	sessions := 0
+	resume, err := pause()
+	if err == nil {
+		sessions, err = e.handOver(ctx, c, kill)
+	}
+	if err != nil {
+		resume()
+		kill()
+		return nil, fmt.Errorf("the new process does not take over: %w", err)
+	}
+	return &successor.Next{Process: process, Sessions: sessions}, nil
+}
+
+// awaitReady waits until the process at the other end of c is ready to take sessions over. Sessions are
 // served meanwhile.
-func AwaitReady(ctx context.Context, c *net.UnixConn) error {
+func awaitReady(ctx context.Context, c *net.UnixConn) error {
 	defer within(ctx, c, readyTime)()
 	m, err := expect(c, "READY")
 	if err != nil {
@@ -54,11 +83,11 @@ func AwaitReady(ctx context.Context, c *net.UnixConn) error {
 	return nil
 }
 
-// HandOver gives all sessions to the process at the other end of c, which AwaitReady has found ready, and
+// handOver gives all sessions to the process at the other end of c, which awaitReady has found ready, and
 // returns how many there were. Sessions that cost goroutines, and those that only wait for an alert to be
 // delivered, stay. After an error every session goes on here where it was; kill has ended the other process
 // then.
-func (e *Engine) HandOver(ctx context.Context, c *net.UnixConn, kill func()) (n int, err error) {
+func (e *Engine) handOver(ctx context.Context, c *net.UnixConn, kill func()) (n int, err error) {
 	end := within(ctx, c, moveTime)
 	frozen, err := e.freeze(freezeTime)
 	if err == nil {

@@ -211,10 +211,10 @@ func handOver(t testing.TB, old, next *testEngine, want int) {
 		}
 		done <- err
 	}()
-	err := AwaitReady(context.Background(), a)
+	err := awaitReady(context.Background(), a)
 	n := 0
 	if err == nil {
-		n, err = old.HandOver(context.Background(), a, func() { t.Error("the new process is killed") })
+		n, err = old.handOver(context.Background(), a, func() { t.Error("the new process is killed") })
 	}
 	if err = errors.Join(err, <-done); err != nil || n != want {
 		t.Fatalf("%d of %d sessions, %v", n, want, err)
@@ -240,10 +240,10 @@ func TestHandOverFaults(t *testing.T) {
 		go relayMessages(c, b, func(*handoff.Message) bool { return left.Load() < 0 })
 		done := make(chan error, 1)
 		go func() { _, err := next.TakeOver(context.Background(), d); done <- err }()
-		err := AwaitReady(context.Background(), a)
+		err := awaitReady(context.Background(), a)
 		killed := false
 		if err == nil {
-			_, err = e.HandOver(context.Background(), a, func() { killed = true; a.CloseWrite() })
+			_, err = e.handOver(context.Background(), a, func() { killed = true; a.CloseWrite() })
 		}
 		terr := <-done
 		if err == nil { // everything has arrived
@@ -280,7 +280,7 @@ func TestHandOverPanic(t *testing.T) {
 	}
 	change(func(s *session) string { names[s] = s.names; return "damaged" })
 	a, b := packetPair(t)
-	if _, err := e.HandOver(t.Context(), a, func() { b.Close() }); !errors.Is(err, errPanic) {
+	if _, err := e.handOver(t.Context(), a, func() { b.Close() }); !errors.Is(err, errPanic) {
 		t.Errorf("%v", err)
 	}
 	change(func(s *session) string { return names[s] })
@@ -299,7 +299,7 @@ func TestHandOverInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	begun := time.Now()
-	if _, err := e.HandOver(ctx, a, func() { b.Close() }); err == nil {
+	if _, err := e.handOver(ctx, a, func() { b.Close() }); err == nil {
 		t.Error("somebody has taken the sessions")
 	}
 	if took := time.Since(begun); took > testlog.Patience {
@@ -391,10 +391,10 @@ func TestHalfClosedKeepsItsLimit(t *testing.T) {
 		a, b := packetPair(t)
 		done := make(chan struct{})
 		go func() { defer close(done); _, _ = next.TakeOver(context.Background(), b) }()
-		if err := AwaitReady(context.Background(), a); err != nil {
+		if err := awaitReady(context.Background(), a); err != nil {
 			t.Fatal(err)
 		}
-		n, err := e.HandOver(context.Background(), a, func() {})
+		n, err := e.handOver(context.Background(), a, func() {})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,19 +2,16 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/successor"
-	"mailproxy/relay/engine"
 )
 
 // pauseTime is how long hand-overs in progress may take before a restart goes on without them: their
@@ -33,21 +30,9 @@ func (s *service) restart(ctx context.Context, in *inherited, getenv func(string
 		return nil, err
 	}
 	defer c.Close()
-	kill := sync.OnceFunc(func() {
-		_ = child.Kill()
-		go func() { _, _ = child.Wait() }()
+	return s.engine.PassOn(ctx, child, c, func() (func(), error) {
+		return s.conversations.pause(ctx, in.socket, pauseTime), nil
 	})
-	if err := engine.AwaitReady(ctx, c); err != nil {
-		kill()
-		return nil, fmt.Errorf("the new process is not ready: %w", err)
-	}
-	resume := s.conversations.pause(ctx, in.socket, pauseTime)
-	n, err := s.engine.HandOver(ctx, c, kill)
-	if err != nil {
-		resume()
-		return nil, fmt.Errorf("the new process does not take over: %w", err)
-	}
-	return &successor.Next{Process: child, Sessions: n}, nil
 }
 
 // takeOver is the new process's side. A signal ends it: then the old process goes on.
