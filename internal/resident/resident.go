@@ -162,22 +162,7 @@ func start(o Options) (*service, error) {
 		return nil, err
 	}
 	s.carrier = newCarrier(s.engine)
-	auth := frontend.NewAuth(c, o.Stderr)
-	auth.Keep = authConnections
-	options := frontend.Options{
-		Protocol: o.Program.Protocol, Log: s.log,
-		Auth:   auth,
-		Engine: func() (relay.Carrier, error) { return counted{s.carrier, s.numbers}, nil },
-		TLS:    countedTLS{newHandshakes(c, s.certificates, loops), s.numbers.set},
-	}
-	s.limitAddresses(&options, c)
-	options.TooMany = s.numbers.refused(options.TooMany)
-	s.health = newHealth(c, s.log)
-	options.Health = s.health
-	relayd := frontend.NewRelayd(c)
-	relayd.Keep = relaydConnections
-	options.Relayd = handOvers{relayd, s.numbers.set}
-	options.Reports = reports{relayd, s.numbers.logins}
+	options := s.options(o, c, loops)
 	if s.server, err = newServer(options, c); err == nil {
 		s.overTLS, err = newServer(options, c.OverTLS())
 	}
@@ -192,6 +177,26 @@ func start(o Options) (*service, error) {
 	s.predecessors.taken = func() { s.numbers.Taken.Add(1) }
 	s.accepting = newAcceptor(s.log, s.sockets, s.conns)
 	return s, nil
+}
+
+// options are those of the front ends, whose connections all share what the service has.
+func (s *service) options(o Options, c *config.Config, loops int) frontend.Options {
+	auth, relayd := frontend.NewAuth(c, o.Stderr), frontend.NewRelayd(c)
+	auth.Keep, relayd.Keep = authConnections, relaydConnections
+	s.health = newHealth(c, s.log)
+	options := frontend.Options{
+		Protocol: o.Program.Protocol,
+		Log:      s.log,
+		Auth:     auth,
+		Engine:   func() (relay.Carrier, error) { return counted{s.carrier, s.numbers}, nil },
+		TLS:      countedTLS{newHandshakes(c, s.certificates, loops), s.numbers.set},
+		Health:   s.health,
+		Relayd:   handOvers{relayd, s.numbers.set},
+		Reports:  reports{relayd, s.numbers.logins},
+	}
+	s.limitAddresses(&options, c)
+	options.TooMany = s.numbers.refused(options.TooMany)
+	return options
 }
 
 // Connections that are kept: to relayd for hand-overs, to authdaemond for questions.

@@ -48,20 +48,24 @@ func movedPackets() [][2]string {
 	}
 }
 
+// streamPair returns the descriptors of two connected sockets.
+func streamPair(t testing.TB) [2]int {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeAll(fds[0], fds[1]) })
+	return fds
+}
+
 // FuzzMoved: a session that is read from another process is written and read as the same, and holds no more
 // than came with it.
 func FuzzMoved(f *testing.F) {
 	for _, x := range movedPackets() {
 		f.Add([]byte(x[0]), []byte(x[1]))
 	}
-	var fds [2]int
-	a, b, err := handoff.Socketpair(unix.SOCK_STREAM)
-	if err != nil {
-		f.Fatal(err)
-	}
-	defer a.Close()
-	defer b.Close()
-	fds[0], fds[1] = int(a.Fd()), int(b.Fd())
+	fds := streamPair(f)
 	now := time.Unix(1795000100, 0)
 	f.Fuzz(func(t *testing.T, packet, held []byte) {
 		m, err := handoff.Decode(packet)
@@ -195,13 +199,7 @@ func TestHeldBounds(t *testing.T) {
 // TestDurationClockSteps: how long a session has lasted is the time that has passed, however the clock is set
 // meanwhile, also in the next process.
 func TestDurationClockSteps(t *testing.T) {
-	a, b, err := handoff.Socketpair(unix.SOCK_STREAM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	defer b.Close()
-	fds := [2]int{int(a.Fd()), int(b.Fd())}
+	fds := streamPair(t)
 	for name, step := range clock.Steps() {
 		var c clock.Clock
 		begun := c.Now()

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/successor"
 	"mailproxy/relay/handoff"
 	"mailproxy/relay/tlsrecord"
 	"mailproxy/tests/relaytest"
@@ -24,22 +24,12 @@ import (
 // packetPair returns the two ends of the conversation between a process and its successor.
 func packetPair(t testing.TB) (a, b *net.UnixConn) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	a, b, err := successor.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ends [2]*net.UnixConn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "handover")
-		c, err := net.FileConn(f)
-		f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ends[i] = c.(*net.UnixConn)
-		t.Cleanup(func() { c.Close() })
-	}
-	return ends[0], ends[1]
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
 }
 
 // scene is sessions of every kind, as their peers see them.

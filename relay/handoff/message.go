@@ -11,11 +11,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"sort"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -100,13 +97,4 @@ func isName(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// Socketpair returns two connected ends, SEQPACKET or STREAM.
-func Socketpair(kind int) (a, b *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	return os.NewFile(uintptr(fds[0]), "socketpair"), os.NewFile(uintptr(fds[1]), "socketpair"), nil
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"maps"
-	"net"
-	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -64,11 +62,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func TestSendReceive(t *testing.T) {
-	a, b, err := Socketpair(unix.SOCK_SEQPACKET)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, cb := conn(t, a), conn(t, b)
+	ca, cb := socketPair(t)
 	sent := &Message{Verb: "SESSION", Fields: map[string]string{"USER": "ann"}, Body: []byte("x\n\n")}
 	if err := Send(ca, sent, 0, 1); err != nil {
 		t.Fatal(err)
@@ -86,15 +80,4 @@ func TestSendReceive(t *testing.T) {
 	if _, _, err := Receive(cb); err == nil || errors.Is(err, ErrSyntax) {
 		t.Errorf("after the other end closed: %v", err)
 	}
-}
-
-func conn(t testing.TB, f *os.File) *net.UnixConn {
-	t.Helper()
-	c, err := net.FileConn(f)
-	f.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c.(*net.UnixConn)
 }

@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"mailproxy/internal/successor"
 	"mailproxy/relay"
 	"mailproxy/relay/tlsrecord"
 )
@@ -189,9 +188,10 @@ func FuzzReceive(f *testing.F) {
 
 func socketPair(t testing.TB) (a, b *net.UnixConn) {
 	t.Helper()
-	fa, fb, err := Socketpair(unix.SOCK_SEQPACKET)
+	a, b, err := successor.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn(t, fa), conn(t, fb)
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
 }
