@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-
 	"mailproxy/internal/successor"
 	"mailproxy/relay/handoff"
 	"mailproxy/relay/tlsrecord"
