@@ -236,7 +236,7 @@ func failed(ctx context.Context, socket, step string, err error) error {
 	}
 	switch {
 	case err == io.ErrUnexpectedEOF:
-		err = fmt.Errorf("closed without an answer (temporary failure): %w", err)
+		err = fmt.Errorf("closed without an answer (temporary failure, its log says why): %w", err)
 	case errors.Is(err, ErrProtocol):
 		err = fmt.Errorf("answer: %w", err)
 	}

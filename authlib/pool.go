@@ -106,7 +106,7 @@ func (c *Client) askOn(ctx context.Context, conn *keptConn, msg []byte) (a *Acco
 	case err == nil || errors.Is(err, ErrRefused):
 		return a, err
 	case !got && ctx.Err() == nil && hungUp(err):
-		return nil, c.keptFailed(ctx, "read", fmt.Errorf("%w (temporary failure)", errHungUp))
+		return nil, c.keptFailed(ctx, "read", fmt.Errorf("%w (temporary failure, its log says why)", errHungUp))
 	}
 	return nil, c.keptFailed(ctx, "read", err)
 }

@@ -138,7 +138,7 @@ func TestKeptFaults(t *testing.T) {
 			return proceed
 		}
 	}
-	const cut = "closed without an answer (temporary failure): unexpected EOF"
+	const cut = "closed without an answer (temporary failure, its log says why): unexpected EOF"
 	const garbage = "answer: not an authdaemon message"
 	for name, test := range map[string]struct {
 		second    func(net.Conn, uint64) bool // nil = closes when the first is answered
@@ -186,7 +186,8 @@ func TestKeptFaults(t *testing.T) {
 	c.Keep = 4
 	s := listenSecond(t, c, Greeting, func(net.Conn, uint64, string) bool { return false })
 	got := ask(t.Context(), c, "ann")
-	if !strings.HasSuffix(got, "closed without an answer (temporary failure)") || s.questions.Load() != 1 {
+	const hungUp = "closed without an answer (temporary failure, its log says why)"
+	if !strings.HasSuffix(got, hungUp) || s.questions.Load() != 1 {
 		t.Errorf("%s, %d questions", got, s.questions.Load())
 	}
 }

@@ -33,6 +33,12 @@ import (
 	"mailproxy/internal/version"
 )
 
+const usage = `usage: authdaemond [-config DIRECTORY] [-user NAME] [-allow NAME,@GROUP,...]
+       authdaemond -once [-config DIRECTORY]
+       authdaemond [-config DIRECTORY] test [-s SERVICE] USER [PASSWORD [NEWPASSWORD]]
+       authdaemond [-config DIRECTORY] enumerate [-o]
+`
+
 // Exit statuses.
 const (
 	exitOK      = 0
@@ -99,6 +105,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 	flags := flag.NewFlagSet("authdaemond", flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
+	flags.Usage = func() {
+		fmt.Fprint(p.stderr, usage)
+		flags.PrintDefaults()
+	}
 	flags.StringVar(
 		&p.directory,
 		"config",

@@ -91,8 +91,10 @@ func TestCommands(t *testing.T) {
 			"the list is not complete: authfoo"},
 		{"-config " + broken + " test ann", 111, "", `authdaemonrc:1: daemons: "x" is not a number`},
 		{"-config " + empty + " test ann", 1, "", "no such file, no accounts"},
+		{"-config " + empty + " test ann", 1, "", "/authdaemonrc is not there: every setting has its default"},
 		{"frobnicate", 100, "", "wrong usage"},
 		{"-nonsense", 100, "", "flag provided but not defined"},
+		{"-nonsense", 100, "", " test [-s SERVICE] USER "},
 		{"-once test x", 100, "", "wrong usage"},
 	} {
 		status, stdout, stderr := call(t, strings.Fields(test.args)...)

@@ -66,12 +66,16 @@ type settings struct {
 	warnings []string
 }
 
-// readRC reads authdaemonrc in a directory. A file that is not there stands for the defaults.
+// readRC reads authdaemonrc in a directory. A file that is not there stands for the defaults, with a warning.
 func readRC(directory string) (*settings, error) {
 	path := filepath.Join(directory, "authdaemonrc")
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return parseRC(path, "")
+		s, err := parseRC(path, "")
+		if err == nil {
+			s.warnings = append(s.warnings, path+" is not there: every setting has its default")
+		}
+		return s, err
 	}
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -26,7 +27,8 @@ const (
 func (c *check) noAnswer(ctx context.Context, user string, err error) {
 	r := c.report
 	r.fail("auth", "%v", err)
-	words := []string{"authdaemond"}
+	program := c.server.AuthProgram()
+	words := []string{cmp.Or(program, "authdaemond")}
 	if directory := c.server.Config.AuthDirectory; directory != "" {
 		words = append(words, "-config", directory)
 	}
@@ -36,7 +38,7 @@ func (c *check) noAnswer(ctx context.Context, user string, err error) {
 	}
 	words = append(words, user)
 	// The module's answer says no more than that there is none. It is asked by hand only where it is there.
-	if program := c.server.AuthProgram(); program != "" && errors.Is(err, io.ErrUnexpectedEOF) {
+	if program != "" && errors.Is(err, io.ErrUnexpectedEOF) {
 		for _, line := range ownWords(ctx, program, words[1:]) {
 			r.fail("auth", "authdaemond says: %s", line)
 		}

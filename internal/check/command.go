@@ -60,7 +60,7 @@ func Command(
 	}
 	report := &report{out: stdout, json: *asJSON, color: !*asJSON && isTerminal(stdout)}
 	c := &check{
-		report: report, program: p.Name, Dialect: d, user: flags.Arg(0), sources: configs, servers: servers,
+		report: report, program: p.Name, Dialect: d, user: flags.Arg(0), files: configs, servers: servers,
 		all:      *all,
 		password: askPassword(stdin, stderr),
 	}
@@ -70,9 +70,6 @@ func Command(
 		return c.run(ctx)
 	}
 	c.raw = loaded.Raw()
-	if len(configs) == 0 {
-		c.sources = []string{"the environment (-config FILE reads the files that the start script reads)"}
-	}
 	// Warnings of the steps themselves are part of the report.
 	log := maillog.NewLog(logLines{report})
 	server, err := p.Inspect(loaded, log)

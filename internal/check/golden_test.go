@@ -146,6 +146,15 @@ func normalise(text, host, dir string) string {
 	return regexp.MustCompile(`[\w/.-]*auth\.socket`).ReplaceAllString(text, "SOCKET")
 }
 
+// TestNoSettings: who names no file is told how, as the program hardly ever runs with nothing but defaults.
+func TestNoSettings(t *testing.T) {
+	const want = "warn  settings     no -config FILE and no setting in the environment: "
+	if _, got := runCommand(t, program(POP3{}), POP3{}, nil, nil, ""); !strings.HasPrefix(got, want) ||
+		!strings.Contains(got, " -config /etc/mailproxy/pop3d -config /etc/mailproxy/pop3d-ssl\n") {
+		t.Errorf("%s", got)
+	}
+}
+
 // program is a front end as far as check needs one.
 func program(d Dialect) *frontend.Program {
 	if _, ok := d.(POP3); ok {

@@ -21,8 +21,8 @@ type check struct {
 	server *frontend.Server
 	// raw is the settings as they were read.
 	raw config.Raw
-	// sources names where the settings came from: files, or the environment.
-	sources []string
+	// files are the files of -config.
+	files []string
 	// settingsError is what was wrong with the settings, when something was.
 	settingsError error
 	// Dialect speaks to the mailhost.

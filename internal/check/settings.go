@@ -20,7 +20,19 @@ func (c *check) settings() {
 		}
 		return
 	}
-	r.ok("settings", "%d settings from %s", c.count(), strings.Join(c.sources, ", "))
+	switch n := c.count(); {
+	case len(c.files) > 0:
+		r.ok("settings", "%d settings from %s", n, strings.Join(c.files, ", "))
+	case n > 0:
+		r.ok("settings", "%d settings from the environment (-config FILE reads the files that the start script "+
+			"reads)", n)
+	default:
+		r.warn("settings", "no -config FILE and no setting in the environment: what follows is about the "+
+			"defaults; the "+
+			"unit or start script names the files, such as -config /etc/mailproxy/%[1]s -config "+
+			"/etc/mailproxy/%[1]s-ssl",
+			strings.TrimSuffix(c.program, "-proxy"))
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.raw)) {
 		c.setting(name)
 	}

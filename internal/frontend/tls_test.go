@@ -87,7 +87,7 @@ func TestStartTLSNotOffered(t *testing.T) {
 			t.Error("offered without a certificate")
 		}
 	}
-	w.wantLog(t, "ERR: STLS is not offered: open /nonexistent/cert.pem: no such file or directory")
+	w.wantLog(t, "ERR: STLS is not offered: TLS_CERTFILE: open /nonexistent/cert.pem: no such file or directory")
 	// Not asked for: nothing is read, nothing is said.
 	w = newWorld(t, imap, "TLS_CERTFILE=/nonexistent/cert.pem")
 	if w.OffersStartTLS() {
@@ -106,7 +106,7 @@ func TestStartTLSNotOfferedAgain(t *testing.T) {
 			t.Error("offered without a certificate")
 		}
 	}
-	w.wantLog(t, "ERR: STARTTLS is not offered: open /nonexistent/cert.pem: no such file or directory")
+	w.wantLog(t, "ERR: STARTTLS is not offered: TLS_CERTFILE: open /nonexistent/cert.pem: no such file or directory")
 }
 
 // A key that is not the certificate's is the installation's fault, and is said as such.

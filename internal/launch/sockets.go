@@ -45,7 +45,7 @@ var nameTLS = []string{"imaps", "pop3s", "tls"}
 const prefixTLS = "tls:"
 
 // Listen returns the listening sockets that a program was started with: those of systemd (Accept=no), that of
-// an inetd (wait), and those at addrs, which are what -listen names: "IP:PORT", ":PORT" or "tls:..." of
+// an inetd (wait), and those at addrs, which are what -listen names: "IP:PORT", "PORT" or "tls:..." of
 // either. A process that takes another one's place has that one's sockets and no other. Listen returns nil
 // when there are none: the launcher has passed a connection, see Open. With an error the Sockets have the
 // Log.
@@ -133,11 +133,14 @@ func (s *Sockets) take(f *os.File, tls bool) error {
 
 // open listens at an address.
 func (s *Sockets) open(ctx context.Context, addr string) error {
-	addr, tls := strings.CutPrefix(addr, prefixTLS)
+	where, tls := strings.CutPrefix(addr, prefixTLS)
+	if _, err := strconv.ParseUint(where, 10, 16); err == nil {
+		where = ":" + where
+	}
 	// Clients that are gone are found by PROXY_KEEPALIVE once they have a session, and have LOGIN_TIMEOUT
 	// before.
 	config := net.ListenConfig{KeepAlive: -1}
-	l, err := config.Listen(ctx, "tcp", addr)
+	l, err := config.Listen(ctx, "tcp", where)
 	if err != nil {
 		return fmt.Errorf("-listen %s: %w", addr, err)
 	}

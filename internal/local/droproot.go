@@ -27,7 +27,7 @@ func DropRoot(name string) error {
 	}
 	id, err := sessionUser(name)
 	if err != nil {
-		return err
+		return fmt.Errorf("PROXY_USER: %w", err)
 	}
 	return left(id)
 }

@@ -85,8 +85,8 @@ func TestDropRoot(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"root":         `system user "root" has uid 0 and gid 0, which no session may have`,
-		"no-such-user": `system user "no-such-user": user: unknown user no-such-user`,
+		"root":         `PROXY_USER: system user "root" has uid 0 and gid 0, which no session may have`,
+		"no-such-user": `PROXY_USER: system user "no-such-user": user: unknown user no-such-user`,
 	} {
 		if out, err := program(t, "drop", name).Output(); err == nil || strings.TrimSpace(string(out)) != want {
 			t.Errorf("%s: %v, %q; want %q", name, err, out, want)

@@ -51,11 +51,13 @@ func Run(
 	}
 	switch {
 	case usage != nil:
-		sockets.Log.Critf("usage: %s [-config FILE]... [-user NAME] [-listen [tls:]IP:PORT]... "+
+		sockets.Log.Critf("usage: %s [-config FILE]... [-user NAME] [-listen [tls:][IP:]PORT]... "+
 			"[-admin PATH] [-metrics unix:PATH|HOST:PORT] [-linger DURATION] [-idle DURATION]: %v", p.Name, usage)
 		return 1
 	case err != nil:
-		sockets.Log.Critf("%v", err)
+		for text := range strings.SplitSeq(err.Error(), "\n") {
+			sockets.Log.Critf("%s", text)
+		}
 		return 1
 	}
 	return resident.Run(ctx, resident.Options{
@@ -81,7 +83,8 @@ func serveOne(
 	}
 	switch {
 	case usage != nil:
-		opened.Log.Errf("usage: %s [-config FILE]... SERVER MAILDIR: %v", p.Name, usage)
+		opened.Log.Errf("usage: %s [-config FILE]... SERVER MAILDIR, with a connection from a launcher; "+
+			"or with -listen, or as \"%[1]s check\", see %[1]s(8): %[2]v", p.Name, usage)
 		return giveUp(opened, p.WrongArguments)
 	case openErr != nil:
 		opened.Log.Critf("%v", openErr)
@@ -141,7 +144,7 @@ func parse(name string, args []string) (command, error) {
 	flags.SetOutput(io.Discard)
 	flags.BoolVar(&c.version, "version", false, "print the version and exit")
 	flags.Func("config", "read settings from `FILE`; may be repeated", appendTo(&c.configs))
-	flags.Func("listen", "serve all connections to `[tls:]IP:PORT`; may be repeated", appendTo(&c.listen))
+	flags.Func("listen", "serve all connections to `[tls:][IP:]PORT`; may be repeated", appendTo(&c.listen))
 	flags.StringVar(&c.user, "user", "", "become user `NAME` once the sockets are open (resident only)")
 	flags.StringVar(&c.admin, "admin", "", "answer administrators on the unix socket `PATH` (resident only)")
 	flags.StringVar(&c.metrics, "metrics", "", "serve Prometheus on `unix:PATH|HOST:PORT` (resident only)")

@@ -115,7 +115,7 @@ type service struct {
 // sockets is opened.
 func start(o Options) (*service, error) {
 	if err := local.DropRootAtStart(o.user()); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("-user, or PROXY_USER of the environment: %w", err)
 	}
 	if os.Geteuid() == 0 {
 		return nil, errors.New("a program that serves all connections does not run as root")

@@ -28,17 +28,17 @@ func (f files) String() string {
 	return f.cert + ", " + f.key
 }
 
-// read reads both files.
+// read reads both files. An error names the setting.
 func (f files) read() (pemText, error) {
 	text := pemText{files: f}
 	cert, mode, err := smallfile.Read(f.cert, maxCert)
 	if err != nil {
-		return text, err
+		return text, fmt.Errorf("TLS_CERTFILE: %w", err)
 	}
 	text.cert, text.key = cert, cert
 	if f.key != f.cert {
 		if text.key, mode, err = smallfile.Read(f.key, maxCert); err != nil {
-			return text, err
+			return text, fmt.Errorf("TLS_PRIVATE_KEYFILE: %w", err)
 		}
 	}
 	if mode&everybody != 0 {

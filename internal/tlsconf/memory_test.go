@@ -53,7 +53,7 @@ func TestMemory(t *testing.T) {
 		{"still without", func() {}, "old", false, ""},
 		{"half written", write(cert, renewed.CertPEM()[:100]), "old", false,
 			"ERR: " + cert + ", " + key + ": " + errNoCert.Error()},
-		{"gone", func() { os.Remove(cert) }, "old", false, "ERR: open " + cert},
+		{"gone", func() { os.Remove(cert) }, "old", false, "ERR: TLS_CERTFILE: open " + cert},
 		{"back, without its key", write(cert, renewed.CertPEM()), "old", false, "is still served"},
 		{"with its key", write(key, renewed.KeyPEM(t)), "new", false, ""},
 		{"without it once more", write(key, old.KeyPEM(t)), "new", false, "still served"},

@@ -42,8 +42,8 @@ type problem struct {
 
 // Error names the file.
 func (p problem) Error() string {
-	if path, ok := errors.AsType[*fs.PathError](p.err); ok {
-		return path.Error()
+	if _, ok := errors.AsType[*fs.PathError](p.err); ok {
+		return p.err.Error()
 	}
 	return p.files.String() + ": " + p.err.Error()
 }

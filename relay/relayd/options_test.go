@@ -22,6 +22,8 @@ func TestOptions(t *testing.T) {
 		"RELAYD_OPTIONS=\"-max five\"\n": -1, "RELAYD_OPTIONS=\"-max 5": -1,
 		"RELAYD_OPTIONS=-max 5 who": -1, "RELAYD_OPTIONS=\"": -1,
 		"RELAYD_OPTIONS=-options=/x": -1,
+		// Lines that are not understood, and a name that nearly is the setting's.
+		"RELAYD_OPTIONS -max 5": -1, "-max 5": -1, "RELAYD_OPTION=\"-max 5\"": -1, "RELAYD_OPTIONS =\"-max 5\"": -1,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

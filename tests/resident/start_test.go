@@ -126,9 +126,10 @@ func TestRunsAsOrdinaryUser(t *testing.T) {
 
 // Root's rights are never kept.
 func TestNeverRoot(t *testing.T) {
+	const from = "CRIT: -user, or PROXY_USER of the environment: system user "
 	for user, want := range map[string]string{
-		"root":         `CRIT: system user "root" has uid 0 and gid 0, which no session may have`,
-		"no-such-user": `CRIT: system user "no-such-user": user: unknown user no-such-user`,
+		"root":         from + `"root" has uid 0 and gid 0, which no session may have`,
+		"no-such-user": from + `"no-such-user": user: unknown user no-such-user`,
 	} {
 		p := start(t, user)
 		if status := p.Wait(t); status != 1 || len(p.Log.Find("^"+want+"$")) != 1 {
