@@ -74,9 +74,10 @@ PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
 LIBDIR      = $(PREFIX)/lib/mailproxy
 UNITDIR     = $(PREFIX)/lib/systemd/system
+DOCDIR      = $(PREFIX)/share/doc/mailproxy
 CONFIGS     = imapd imapd-ssl pop3d pop3d-ssl relayd authdaemonrc authmysqlrc authpgsqlrc authldaprc userdb
 
-## install: install programs, manuals, units and samples below DESTDIR and PREFIX
+## install: install programs, manuals, documents, units and samples below DESTDIR and PREFIX
 install: build
 	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/mailproxy
 	install -m 0755 $(addprefix $(BIN)/,$(notdir $(PROGRAMS))) $(DESTDIR)$(LIBDIR)
@@ -94,9 +95,11 @@ install: build
 			> $(DESTDIR)$(UNITDIR)/$$(basename $$unit) && chmod 0644 $(DESTDIR)$(UNITDIR)/$$(basename $$unit) || exit 1; done
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d etc/sysusers.d/mailproxy.conf
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d etc/tmpfiles.d/mailproxy.conf
-	install -d $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples
-	cp -R etc/examples/. etc/xinetd.d etc/courier etc/haproxy etc/keepalived etc/prometheus etc/grafana $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples/
-	chmod -R u=rwX,go=rX $(DESTDIR)$(PREFIX)/share/doc/mailproxy/examples
+	install -d $(DESTDIR)$(DOCDIR)/examples
+	cp -R README.md SECURITY.md docs $(DESTDIR)$(DOCDIR)/
+	cp -R etc/examples/. etc/xinetd.d etc/courier etc/haproxy etc/keepalived etc/prometheus etc/grafana \
+		$(DESTDIR)$(DOCDIR)/examples/
+	chmod -R u=rwX,go=rX $(DESTDIR)$(DOCDIR)
 	for file in $(CONFIGS); do target=$(DESTDIR)$(SYSCONFDIR)/mailproxy/$$file; \
 		test -e $$target || install -m 0600 etc/$$file $$target || exit 1; done
 

@@ -53,6 +53,7 @@ func (v *move) text(t *testing.T, mark string) string {
 		"mail1.example", v.from.Addr, `mail1\.example`, regexp.QuoteMeta(v.from.Addr),
 		"mail2.example", v.to.Addr,
 		"/etc/mailproxy/userdb", "/etc/courier/userdb",
+		" -config /etc/mailproxy/imapd -config /etc/mailproxy/imapd-ssl", "", // the settings are in the environment
 		"sleep 60", fmt.Sprintf("sleep %d", loginTimeout),
 		"hold=50", fmt.Sprintf("hold=%d", v.hold),
 	}
