@@ -33,7 +33,8 @@ func TestLogLines(t *testing.T) {
 			}
 			explained++
 			for _, part := range values.Split(line, -1) {
-				if part = strings.Trim(part, " ,:=\""); len(part) > 4 && !bytes.Contains(source, []byte(part)) {
+				part = strings.Trim(part, " ,:=\"")
+				if len(part) > 4 && !bytes.Contains(source, []byte(part)) {
 					t.Errorf("docs/operating.md explains %q, and no program writes %q", line, part)
 				}
 			}

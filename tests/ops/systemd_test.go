@@ -81,6 +81,7 @@ func TestSystemd(t *testing.T) {
 	t.Run("relayd", m.testRelayd)
 	t.Run("authdaemond", m.testAuthdaemond)
 	t.Run("journal", m.testJournal)
+	t.Run("Courier", m.testCourierAuthdaemon)
 	t.Run("package", m.testPackage)
 }
 

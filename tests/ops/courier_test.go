@@ -1,0 +1,28 @@
+package ops
+
+import (
+	"strings"
+	"testing"
+)
+
+// testCourierAuthdaemon: authdaemond in the place of Courier's, as etc/courier/README.md says, answers
+// Courier's programs.
+func (m *machine) testCourierAuthdaemon(t *testing.T) {
+	const service = "courier-authdaemon.service"
+	m.run(t, "sh", "-e", "-c", `sed -i 's/^authmodulelist=.*/authmodulelist="authuserdb"/' /etc/courier/authdaemonrc
+printf 'kim\tuid=1000|gid=1000|home=/nonexistent|systempw=%s\n' "$(openssl passwd -6 secret)" >/etc/courier/userdb
+chmod 600 /etc/courier/userdb
+rm -f /etc/courier/userdb*.dat
+cd /usr/share/doc/mailproxy/examples/courier
+`+recipes(t, "etc/courier/README.md")["Our authdaemond in the place of Courier's"])
+	if exe := strings.TrimSpace(m.run(t, "readlink", "/proc/"+m.mainPID(t, service)+"/exe")); exe !=
+		"/usr/lib/mailproxy/authdaemond" {
+		t.Errorf("%s runs %s", service, exe)
+	}
+	if out := m.run(t, "/usr/sbin/authtest", "kim", "secret"); !strings.Contains(out, "Authenticated: kim") {
+		t.Errorf("Courier's authtest: %s", out)
+	}
+	m.run(t, "rm", "/etc/systemd/system/"+service)
+	m.run(t, "systemctl", "stop", service)
+	m.run(t, "systemctl", "daemon-reload")
+}
