@@ -22,8 +22,8 @@ func TestLogLines(t *testing.T) {
 		t.Fatal("docs/operating.md has no section about lines of the log, or nothing behind it")
 	}
 	source := programs(t)
-	values := regexp.MustCompile(
-		`\b(MODULE|SETTING|FILE|LINE|VALUE|USER|HOST|ADDRESS|PATH|HOME|SERVER|REASON|MECHANISM|N)\b|\.\.\.|^[A-Z]+: `)
+	values := regexp.MustCompile(`\b(MODULE|SETTING|FILE|LINE|VALUE|USER|HOST|ADDRESS|PATH|HOME|SERVER|REASON|` +
+		`MECHANISM|N)\b|\.\.\.|^[A-Z]+: `)
 	explained := 0
 	for _, item := range strings.Split(section, "\n- ")[1:] {
 		lines, _, _ := strings.Cut(strings.Join(strings.Fields(item), " "), "`: ")

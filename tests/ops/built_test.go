@@ -15,8 +15,8 @@ import (
 
 // packaged are the files that packages are made of.
 var packaged = regexp.MustCompile(
-	`^(imapd-proxy|pop3d-proxy|authlib|relay|internal|etc|man|packaging)/|` +
-		`^(go\.mod|go\.sum|Makefile|LICENSE|CHANGELOG\.md)$`)
+	`^(imapd-proxy|pop3d-proxy|authlib|relay|internal|etc|man|docs|packaging)/|` +
+		`^(go\.mod|go\.sum|Makefile|LICENSE|(CHANGELOG|README|SECURITY)\.md)$`)
 
 // builtPackage returns the package of a format, deb or rpm, that "make packages" has built for this machine,
 // which must be younger than what it is built of.

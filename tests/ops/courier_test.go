@@ -9,14 +9,16 @@ import (
 // Courier's programs.
 func (m *machine) testCourierAuthdaemon(t *testing.T) {
 	const service = "courier-authdaemon.service"
-	m.run(t, "sh", "-e", "-c", `sed -i 's/^authmodulelist=.*/authmodulelist="authuserdb"/' /etc/courier/authdaemonrc
-printf 'kim\tuid=1000|gid=1000|home=/nonexistent|systempw=%s\n' "$(openssl passwd -6 secret)" >/etc/courier/userdb
+	m.run(t, "sh", "-e", "-c", `cd /etc/courier
+sed -i 's/^authmodulelist=.*/authmodulelist="authuserdb"/' authdaemonrc
+hash=$(openssl passwd -6 secret)
+printf 'kim\tuid=1000|gid=1000|home=/nonexistent|systempw=%s\n' "$hash" >/etc/courier/userdb
 chmod 600 /etc/courier/userdb
 rm -f /etc/courier/userdb*.dat
 cd /usr/share/doc/mailproxy/examples/courier
 `+recipes(t, "etc/courier/README.md")["Our authdaemond in the place of Courier's"])
-	if exe := strings.TrimSpace(m.run(t, "readlink", "/proc/"+m.mainPID(t, service)+"/exe")); exe !=
-		"/usr/lib/mailproxy/authdaemond" {
+	exe := strings.TrimSpace(m.run(t, "readlink", "/proc/"+m.mainPID(t, service)+"/exe"))
+	if exe != "/usr/lib/mailproxy/authdaemond" {
 		t.Errorf("%s runs %s", service, exe)
 	}
 	if out := m.run(t, "/usr/sbin/authtest", "kim", "secret"); !strings.Contains(out, "Authenticated: kim") {
