@@ -79,8 +79,14 @@ func (u *upstream) sendLogin() (response, error) {
 			if err == nil && u.m.Unverified && r.status == "OK" { // it has not seen what it is to verify
 				err = errors.New("login accepted before the password was sent")
 			}
-			if err != nil || r.tag != "+" {
-				return r, err
+			if err != nil {
+				return response{}, err
+			}
+			if r.status == "OK" {
+				return r, nil
+			}
+			if r.tag != "+" {
+				return u.unseen(r, "LOGIN with a literal")
 			}
 		}
 		text += arg
@@ -109,19 +115,26 @@ func (u *upstream) sendPlain() (response, error) {
 	if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN" + crlf); err != nil {
 		return response{}, err
 	}
-	switch r, err := u.until(u.m.Tag, true); {
-	case err != nil:
+	r, err := u.until(u.m.Tag, true)
+	if err != nil {
 		return response{}, err
-	case r.tag == "+":
-	case r.status == "NO" && r.code != "" && !strings.EqualFold(r.code, "AUTHENTICATIONFAILED"):
-		return r, nil
-	default: // it has not seen the password and cannot have refused it
-		return response{}, fmt.Errorf("mailhost does not take AUTHENTICATE PLAIN: %q", u.brief(r.text))
+	}
+	if r.tag != "+" {
+		return u.unseen(r, "AUTHENTICATE PLAIN")
 	}
 	if err := u.send(encoded + crlf); err != nil {
 		return response{}, err
 	}
 	return u.tagged(u.m.Tag)
+}
+
+// unseen judges the tagged answer to a command of which the mailhost has not seen the password: it cannot
+// have refused that, and only a reason of another kind is an answer.
+func (u *upstream) unseen(r response, command string) (response, error) {
+	if r.status == "NO" && r.code != "" && !strings.EqualFold(r.code, "AUTHENTICATIONFAILED") {
+		return r, nil
+	}
+	return response{}, fmt.Errorf("mailhost does not take %s: %q", command, u.brief(r.text))
 }
 
 // canQuote says whether a string can be sent as a quoted string: short, printable ASCII. The rest goes as a

@@ -176,8 +176,20 @@ func TestLoginAtMailhost(t *testing.T) {
 		{name: "literal rejected", change: func(m *mailhost.Conn) { m.User = "änn" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}
-			S: a1 NO no such user`,
-			rejected: true, step: "login", cause: "no such user"},
+			S: a1 NO [AUTHENTICATIONFAILED] no literals here`,
+			step: "login", cause: "does not take LOGIN with a literal"},
+		{name: "password's literal rejected", change: func(m *mailhost.Conn) {
+			m.Password = "gr\xfc\xdfe"
+		}, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			C: a1 LOGIN "ann@example.com" {5}
+			S: a1 NO what?`,
+			step: "login", cause: "does not take LOGIN with a literal"},
+		{name: "literal rejected, with a reason", change: func(m *mailhost.Conn) { m.User = "änn" }, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			C: a1 LOGIN {4}
+			S: a1 NO [UNAVAILABLE] not now`,
+			rejected: true, step: "login", cause: "not now"},
 		{name: "literal answered with OK", change: func(m *mailhost.Conn) { m.User = "änn" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}
