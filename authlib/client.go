@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,14 +51,15 @@ type Client struct {
 	// Users may listen on Socket, besides root and this process's own user: they are told every password.
 	Users []string
 	// OneShot, if not nil, returns a connection to a daemon started for one request. It is called when nobody
-	// listens on Socket: no such file, or connection refused. See [Starter].
+	// listens on Socket: no such file, or connection refused. At most 16 are connected at once. See [Starter].
 	OneShot func(ctx context.Context) (net.Conn, error)
 	// Keep is how many connections to the daemon's second socket, see [PersistentSocket], are kept for the next
 	// questions of Authenticate and Lookup; 0 = the second socket is not used. Where there is none, Socket is
 	// asked.
 	Keep int
 
-	pool pool
+	pool    pool
+	started startedPlaces
 	// connections is how many connections to the second socket there are at once; 0 = maxConnections. Each
 	// question has one of its own until it is answered; further ones wait.
 	connections int
@@ -157,29 +159,96 @@ func (c *Client) ask(ctx context.Context, req Request, read func(io.Reader) erro
 
 // connect reaches the daemon, or starts one.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
-	conn, err := c.dial(ctx, c.socket())
-	if err == nil {
-		if err := c.checkListener(conn); err != nil {
-			conn.Close()
-			return nil, c.failed(ctx, "who listens", err)
-		}
-		return conn, nil
+	conn, err := c.reach(ctx)
+	if err == nil || !nobody(err) {
+		return conn, err
 	}
-	if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ECONNREFUSED) {
+	if c.OneShot == nil {
+		return nil, noProgram(err)
+	}
+	waited, busy := c.started.enter(ctx)
+	if busy != nil {
+		return nil, c.failed(ctx, "waiting for a program to end", busy)
+	}
+	if waited { // the daemon may be back
+		if conn, err = c.reach(ctx); err == nil || !nobody(err) {
+			c.started.leave()
+			return conn, err
+		}
+	}
+	conn, failed := c.OneShot(ctx)
+	switch {
+	case failed == nil:
+		return &started{Conn: conn, leave: c.started.leave}, nil
+	case errors.Is(failed, ErrNoProgram):
+		err = noProgram(err)
+	default:
+		err = fmt.Errorf("nobody listens on %s, and starting authdaemond failed: %w", c.socket(), failed)
+	}
+	c.started.leave()
+	return nil, err
+}
+
+// reach reaches the daemon.
+func (c *Client) reach(ctx context.Context) (net.Conn, error) {
+	conn, err := c.dial(ctx, c.socket())
+	if err != nil {
 		return nil, c.failed(ctx, "connect", err)
 	}
-	notThere := err
-	err = ErrNoProgram
-	if c.OneShot != nil {
-		conn, err = c.OneShot(ctx)
-	}
-	switch {
-	case errors.Is(err, ErrNoProgram):
-		return nil, fmt.Errorf("%w (is authdaemond running?)", c.failed(ctx, "connect", notThere))
-	case err != nil:
-		return nil, fmt.Errorf("nobody listens on %s, and starting authdaemond failed: %w", c.socket(), err)
+	if err := c.checkListener(conn); err != nil {
+		conn.Close()
+		return nil, c.failed(ctx, "who listens", err)
 	}
 	return conn, nil
+}
+
+// nobody tells whether reach failed because nobody listens.
+func nobody(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// noProgram is what reach's error becomes where there is no daemon to start.
+func noProgram(err error) error { return fmt.Errorf("%w (is authdaemond running?)", err) }
+
+// maxStarted is how many daemons started for one request a [Client] has at once; further requests wait. Each
+// is a process with a connection to the database.
+const maxStarted = 16
+
+// startedPlaces has a token for each daemon started.
+type startedPlaces struct {
+	once   sync.Once
+	places chan struct{}
+}
+
+// enter takes a place and tells whether it had to wait for it.
+func (p *startedPlaces) enter(ctx context.Context) (waited bool, err error) {
+	p.once.Do(func() { p.places = make(chan struct{}, maxStarted) })
+	select {
+	case p.places <- struct{}{}:
+		return false, nil
+	default:
+	}
+	select {
+	case p.places <- struct{}{}:
+		return true, nil
+	case <-ctx.Done():
+		return true, ctx.Err()
+	}
+}
+
+func (p *startedPlaces) leave() { <-p.places }
+
+// started is a connection to a daemon started, which gives its place back.
+type started struct {
+	net.Conn
+	leave func()
+	once  sync.Once
+}
+
+// Close closes the connection, which ends the daemon.
+func (s *started) Close() error {
+	defer s.once.Do(s.leave)
+	return s.Conn.Close()
 }
 
 // dial connects to a socket.

@@ -8,7 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -197,6 +201,87 @@ func TestClientNobodyListens(t *testing.T) {
 	if _, err := c.Authenticate(context.Background(), ann); err == nil {
 		t.Error("no error")
 	}
+}
+
+// However many questions come at once while nobody listens, few programs are started at once; the other
+// questions wait, as long as they may, and a daemon that is back by then is asked.
+func TestClientStartsFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running atomic.Int32
+		var back atomic.Bool
+		daemon := func() net.Conn {
+			ours, theirs := net.Pipe()
+			go func() {
+				defer theirs.Close()
+				if _, err := ReadRequest(theirs, nil); err == nil {
+					time.Sleep(time.Second)
+					_, _ = io.WriteString(theirs, "ADDRESS=ann\n.\n")
+				}
+			}()
+			return ours
+		}
+		c := &Client{Socket: "/nonexistent/socket", ReadTimeout: time.Minute}
+		c.dialer = func(context.Context, string, time.Duration) (net.Conn, error) {
+			if back.Load() {
+				return nil, syscall.EACCES // a daemon of which this test knows by the error
+			}
+			return nil, syscall.ENOENT
+		}
+		c.OneShot = func(context.Context) (net.Conn, error) {
+			if n := running.Add(1); n > maxStarted {
+				t.Errorf("%d programs at once", n)
+			}
+			return &counted{daemon(), &running}, nil
+		}
+		var wg sync.WaitGroup
+		var answered, impatient, asked atomic.Int32
+		for i := range 5 * maxStarted {
+			wg.Go(func() {
+				ctx := t.Context()
+				if i%5 == 0 {
+					var cancel func()
+					ctx, cancel = context.WithTimeout(ctx, 1500*time.Millisecond)
+					defer cancel()
+				}
+				switch _, err := c.Authenticate(ctx, ann); {
+				case err == nil:
+					answered.Add(1)
+				case errors.Is(err, syscall.EACCES):
+					asked.Add(1)
+				case errors.Is(err, context.DeadlineExceeded):
+					impatient.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(2500 * time.Millisecond)
+		back.Store(true)
+		wg.Wait()
+		if answered.Load() > 3*maxStarted || asked.Load() == 0 || running.Load() != 0 {
+			t.Errorf("%d answered, %d asked the daemon, %d gave up, %d left",
+				answered.Load(), asked.Load(), impatient.Load(), running.Load())
+		}
+		// Each has given its place back.
+		c.OneShot = func(context.Context) (net.Conn, error) { return nil, io.ErrNoProgress }
+		back.Store(false)
+		for range 2 * maxStarted {
+			if _, err := c.Authenticate(t.Context(), ann); !errors.Is(err, io.ErrNoProgress) {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// counted is a connection that is counted until it is closed.
+type counted struct {
+	net.Conn
+	running *atomic.Int32
+}
+
+func (c *counted) Close() error {
+	c.running.Add(-1)
+	return c.Conn.Close()
 }
 
 func TestStarter(t *testing.T) {

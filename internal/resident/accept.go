@@ -90,6 +90,9 @@ func (a *acceptor) accept(ctx context.Context, l *launch.Listener) {
 			if !failures.Retry(ctx, err, func(err error) {
 				a.log.Errf("accept at %s: %v; connections wait", l.Addr(), err)
 			}) {
+				if errors.Is(err, unix.EINVAL) {
+					a.failed <- fmt.Errorf("%s: does not listen any more: %w", l.Addr(), err)
+				}
 				return
 			}
 			continue
