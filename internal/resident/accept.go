@@ -2,9 +2,12 @@ package resident
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
