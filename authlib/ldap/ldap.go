@@ -4,7 +4,6 @@
 package ldap
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -107,13 +106,9 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 		return nil, err
 	}
 	defer release()
-	user := req.User
-	if req.Type != authlib.AuthLogin {
-		i := bytes.LastIndexByte(req.Response, ' ')
-		if i < 0 || d.authBind {
-			return nil, authlib.ErrRefused
-		}
-		user = string(req.Response[:i])
+	user, ok := req.Login()
+	if !ok || req.Type != authlib.AuthLogin && d.authBind {
+		return nil, authlib.ErrRefused
 	}
 	a, e, err := d.find(ctx, user, req.Service)
 	if err != nil {

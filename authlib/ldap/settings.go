@@ -1,13 +1,11 @@
 package ldap
 
 import (
+	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"os/user"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -80,53 +78,58 @@ func newSettings(
 		emailmapAttr: s.Default("LDAP_EMAILMAP_ATTRIBUTE", "handle"),
 	}
 	c.emailmapMail = s.Default("LDAP_EMAILMAP_MAIL", c.mail)
-	var errs [3]error
-	c.startTLS, errs[0] = s.Switch("LDAP_TLS")
-	c.initBind, errs[1] = s.Switch("LDAP_INITBIND")
-	c.authBind, errs[2] = s.Switch("LDAP_AUTHBIND")
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := c.connection(s, warnf); err != nil {
 		return nil, err
 	}
-	switch {
-	case len(c.uris) == 0:
-		return nil, errors.New("LDAP_URI is not set")
-	case c.base == "":
-		return nil, errors.New("LDAP_BASEDN is not set")
-	case c.initBind && c.bindDN == "":
-		return nil, errors.New("LDAP_INITBIND is set, but LDAP_BINDDN is not")
-	}
-	for _, uri := range c.uris {
-		if _, _, _, err := target(uri); err != nil {
-			return nil, fmt.Errorf("LDAP_URI: %w", err)
-		}
-	}
-	version, err := s.Number("LDAP_PROTOCOL_VERSION")
-	if err != nil {
-		return nil, err
-	}
-	if version != 0 && version != 3 {
-		warnf("LDAP_PROTOCOL_VERSION %d: ignored, version 3 is spoken", version)
-	}
-	seconds, err := s.Number("LDAP_TIMEOUT")
-	if err != nil {
-		return nil, err
-	}
-	if seconds == 0 {
-		seconds = defaultTimeout
-	}
-	c.timeout = time.Duration(seconds) * time.Second
 	deref := s.Default("LDAP_DEREF", "never")
 	var known bool
 	derefs := map[string]int{"never": 0, "searching": 1, "finding": 2, "always": 3}
 	if c.deref, known = derefs[strings.ToLower(deref)]; !known {
 		return nil, fmt.Errorf("LDAP_DEREF: %q is none of never, searching, finding, always", deref)
 	}
-	if err := c.filters(s); err != nil {
+	if err := cmp.Or(c.filters(s), c.ids(s), c.auxOptions(s)); err != nil {
 		return nil, err
 	}
-	if err := c.ids(s); err != nil {
-		return nil, err
+	c.attributes = c.wanted()
+	var err error
+	c.tls, err = tlsConfig(env, warnf)
+	return c, err
+}
+
+// connection reads how to reach the servers, and how to log in there, and checks what newSettings has read.
+func (c *settings) connection(s *rcfile.Settings, warnf func(format string, args ...any)) error {
+	var errs [5]error
+	var version, seconds int
+	c.startTLS, errs[0] = s.Switch("LDAP_TLS")
+	c.initBind, errs[1] = s.Switch("LDAP_INITBIND")
+	c.authBind, errs[2] = s.Switch("LDAP_AUTHBIND")
+	version, errs[3] = s.Number("LDAP_PROTOCOL_VERSION")
+	seconds, errs[4] = s.Number("LDAP_TIMEOUT")
+	if err := cmp.Or(errs[:]...); err != nil {
+		return err
 	}
+	c.timeout = time.Duration(cmp.Or(seconds, defaultTimeout)) * time.Second
+	if version != 0 && version != 3 {
+		warnf("LDAP_PROTOCOL_VERSION %d: ignored, version 3 is spoken", version)
+	}
+	switch {
+	case len(c.uris) == 0:
+		return errors.New("LDAP_URI is not set")
+	case c.base == "":
+		return errors.New("LDAP_BASEDN is not set")
+	case c.initBind && c.bindDN == "":
+		return errors.New("LDAP_INITBIND is set, but LDAP_BINDDN is not")
+	}
+	for _, uri := range c.uris {
+		if _, _, _, err := target(uri); err != nil {
+			return fmt.Errorf("LDAP_URI: %w", err)
+		}
+	}
+	return nil
+}
+
+// auxOptions reads which attributes are options of an account.
+func (c *settings) auxOptions(s *rcfile.Settings) error {
 	for pair := range strings.SplitSeq(s.Get("LDAP_AUXOPTIONS"), ",") {
 		attribute, option, ok := strings.Cut(pair, "=")
 		attribute, option = strings.TrimSpace(attribute), strings.TrimSpace(option)
@@ -134,12 +137,10 @@ func newSettings(
 		case ok && attribute != "" && option != "":
 			c.options = append(c.options, [2]string{attribute, option})
 		case strings.TrimSpace(pair) != "":
-			return nil, fmt.Errorf("LDAP_AUXOPTIONS: %q is not ATTRIBUTE=OPTION", pair)
+			return fmt.Errorf("LDAP_AUXOPTIONS: %q is not ATTRIBUTE=OPTION", pair)
 		}
 	}
-	c.attributes = c.wanted()
-	c.tls, err = tlsConfig(env, warnf)
-	return c, err
+	return nil
 }
 
 func (c *settings) filters(s *rcfile.Settings) error {
@@ -227,37 +228,16 @@ func tlsConfig(env func(name string) string, warnf func(format string, args ...a
 	default:
 		return nil, fmt.Errorf("LDAPTLS_REQCERT: %q is none of never, allow, try, demand, hard", want)
 	}
-	var files []string
-	if file := env("LDAPTLS_CACERT"); file != "" {
-		files = append(files, file)
-	}
-	if directory := env("LDAPTLS_CACERTDIR"); directory != "" {
-		more, err := filepath.Glob(filepath.Join(directory, "*"))
-		if err != nil {
-			return nil, fmt.Errorf("LDAPTLS_CACERTDIR: %w", err)
-		}
-		files = append(files, more...)
-	}
-	if len(files) > 0 {
-		cfg.RootCAs = x509.NewCertPool()
-		found := false
-		for _, file := range files {
-			pem, err := os.ReadFile(file)
-			if err != nil && file == env("LDAPTLS_CACERT") {
-				return nil, fmt.Errorf("LDAPTLS_CACERT: %w", err)
-			}
-			found = cfg.RootCAs.AppendCertsFromPEM(pem) || found
-		}
-		if !found {
-			return nil, errors.New("LDAPTLS_CACERT, LDAPTLS_CACERTDIR: no certificate in them")
-		}
+	var err error
+	cfg.RootCAs, err = rcfile.Authorities(
+		rcfile.Setting{Name: "LDAPTLS_CACERT", Value: env("LDAPTLS_CACERT")},
+		rcfile.Setting{Name: "LDAPTLS_CACERTDIR", Value: env("LDAPTLS_CACERTDIR")},
+	)
+	if err != nil {
+		return nil, err
 	}
 	if cert := env("LDAPTLS_CERT"); cert != "" {
-		key := env("LDAPTLS_KEY")
-		if key == "" {
-			key = cert
-		}
-		pair, err := tls.LoadX509KeyPair(cert, key)
+		pair, err := tls.LoadX509KeyPair(cert, cmp.Or(env("LDAPTLS_KEY"), cert))
 		if err != nil {
 			return nil, fmt.Errorf("LDAPTLS_CERT: %w", err)
 		}

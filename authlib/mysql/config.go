@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -92,34 +90,12 @@ func tlsConfig(
 	server string,
 	warnf func(format string, args ...any),
 ) (*tls.Config, error) {
-	file, directory := s.Get("MYSQL_SSL_CACERT"), s.Get("MYSQL_SSL_CAPATH")
-	if file == "" && directory == "" {
-		return nil, nil
-	}
-	roots := x509.NewCertPool()
-	files := []string{}
-	if file != "" {
-		files = append(files, file)
-	}
-	if directory != "" {
-		more, err := filepath.Glob(filepath.Join(directory, "*"))
-		if err != nil {
-			return nil, fmt.Errorf("MYSQL_SSL_CAPATH: %w", err)
-		}
-		files = append(files, more...)
-	}
-	found := false
-	for _, name := range files {
-		pem, err := os.ReadFile(name)
-		switch {
-		case err == nil:
-			found = roots.AppendCertsFromPEM(pem) || found
-		case name == file:
-			return nil, fmt.Errorf("MYSQL_SSL_CACERT: %w", err)
-		}
-	}
-	if !found {
-		return nil, errors.New("MYSQL_SSL_CACERT, MYSQL_SSL_CAPATH: no certificate in them")
+	roots, err := rcfile.Authorities(
+		rcfile.Setting{Name: "MYSQL_SSL_CACERT", Value: s.Get("MYSQL_SSL_CACERT")},
+		rcfile.Setting{Name: "MYSQL_SSL_CAPATH", Value: s.Get("MYSQL_SSL_CAPATH")},
+	)
+	if roots == nil {
+		return nil, err
 	}
 	cfg := &tls.Config{ServerName: server, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {

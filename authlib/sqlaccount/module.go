@@ -4,7 +4,6 @@
 package sqlaccount
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -93,13 +92,9 @@ func (m *Module) Close() error {
 
 // Authenticate checks a clear password, or a CRAM response against the stored clear password.
 func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, error) {
-	user := req.User
-	if req.Type != authlib.AuthLogin {
-		i := bytes.LastIndexByte(req.Response, ' ')
-		if i < 0 {
-			return nil, authlib.ErrRefused
-		}
-		user = string(req.Response[:i])
+	user, ok := req.Login()
+	if !ok {
+		return nil, authlib.ErrRefused
 	}
 	a, err := m.find(ctx, user, req.Service)
 	if err != nil {
