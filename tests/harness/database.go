@@ -57,15 +57,16 @@ func (d *Database) launch(t testing.TB) {
 	d.ready(t, "answer", d.up)
 }
 
-// Kill ends the server as a power failure would, with kill -9, and waits for its end. A process of PostgreSQL
-// that was not there yet when the others were listed ends by itself.
+// Kill ends the server as a power failure would, with kill -9, and waits for its end and that of all its
+// processes: PostgreSQL does not start again as long as one of them has the shared memory.
 func (d *Database) Kill(t testing.TB) {
 	t.Helper()
-	all := d.procs(t)
+	d.Freeze(t) // so that no process is started that is not in the list
+	procs := d.procs(t)
 	d.signal(t, syscall.SIGKILL)
 	<-d.done
-	alive := func(p Proc) bool { return syscall.Kill(p.PID, 0) == nil }
-	if !Eventually(func() bool { return !slices.ContainsFunc(all, alive) }) {
+	gone := func(p Proc) bool { return syscall.Kill(p.PID, 0) == syscall.ESRCH }
+	if !Eventually(func() bool { return !slices.ContainsFunc(procs, func(p Proc) bool { return !gone(p) }) }) {
 		t.Fatal("the server's processes do not end")
 	}
 }
@@ -80,8 +81,8 @@ func (d *Database) Restart(t testing.TB) {
 // answers. Thaw ends it.
 func (d *Database) Freeze(t testing.TB) {
 	t.Helper()
-	d.signal(t, syscall.SIGSTOP)
 	stopped := func() bool {
+		d.signal(t, syscall.SIGSTOP) // again and again: a process may have been started meanwhile
 		return !slices.ContainsFunc(d.procs(t), func(p Proc) bool { return !testprocess.Stopped(p.PID) })
 	}
 	if !Eventually(stopped) {
