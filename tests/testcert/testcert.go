@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -54,12 +55,16 @@ func (p *Pair) Authority(t testing.TB, name string) *Pair {
 	return issue(t, p, Spec{Name: name}, true)
 }
 
+// rsaKey is one key for all certificates of a test's process: to find one takes a second with the race
+// detector.
+var rsaKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 func issue(t testing.TB, ca *Pair, s Spec, isCA bool) *Pair {
 	t.Helper()
 	var key crypto.Signer
 	var err error
 	if s.RSA {
-		key, err = rsa.GenerateKey(rand.Reader, 2048)
+		key, err = rsaKey()
 	} else {
 		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}
