@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -68,29 +69,29 @@ func TestMakeHomeRace(t *testing.T) {
 	// What an attacker has prepared: a file of root's under the name that a file of the skeleton gets.
 	must(t, os.Mkdir(filepath.Join(target, "home"), 0o755))
 	must(t, os.WriteFile(filepath.Join(target, "home", "25"), nil, 0o600))
-	stop, stopped := make(chan bool), make(chan int)
+	stop, stopped := make(chan bool), make(chan bool)
+	var swaps atomic.Int64
 	go func() {
-		swaps := 0
+		defer close(stopped)
 		for {
 			select {
 			case <-stop:
-				stopped <- swaps
 				return
 			default:
 			}
 			found, _ := filepath.Glob(filepath.Join(parent, ".h*.new-*"))
 			for _, work := range found {
 				if os.Rename(work, work+"-away") == nil && os.Symlink(target, work) == nil {
-					swaps++
+					swaps.Add(1)
 				}
 			}
 		}
 	}()
-	for i := range 200 {
+	for i := 0; i < 200 && swaps.Load() < 30; i++ {
 		_ = makeHome(filepath.Join(parent, "h"+strconv.Itoa(i)), skeleton, 1234, 4321)
 	}
 	close(stop)
-	if <-stopped == 0 {
+	if <-stopped; swaps.Load() == 0 {
 		t.Fatal("nothing was swapped, which proves nothing")
 	}
 	err := filepath.WalkDir(target, func(path string, _ os.DirEntry, err error) error {

@@ -97,7 +97,7 @@ func TestMemoryBounded(t *testing.T) {
 	for range 5 {
 		m.Failed(victim, now)
 	}
-	for i := range 200_000 {
+	for i := range 2 * buckets * perBucket {
 		m.Failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Second))
 	}
 	data, err := m.MarshalBinary()

@@ -57,7 +57,7 @@ type outcomes struct {
 	slowest             atomic.Int64 // of the failed ones, in ns
 }
 
-// load keeps n clients asking until stop is called.
+// loadDaemon keeps n clients asking until stop is called.
 func loadDaemon(c *authlib.Client, n int) (o *outcomes, stop func()) {
 	o = &outcomes{}
 	done := make(chan struct{})
@@ -80,8 +80,8 @@ func loadDaemon(c *authlib.Client, n int) (o *outcomes, stop func()) {
 				default:
 					o.failed.Add(1)
 					o.slowest.Store(max(o.slowest.Load(), int64(time.Since(start))))
-					time.Sleep(5 * time.Millisecond) // as a client does that is told to come later
 				}
+				time.Sleep(5 * time.Millisecond) // the load is to be there, not to take the processors
 			}
 		})
 	}
