@@ -28,20 +28,30 @@ lint:
 	mandoc -T lint -W warning $$(git ls-files 'man/*.[1-8]')
 
 # "go test" begins with the packages that are named first: of these, which take longest, none is left to run alone at the end.
-LONGEST := $(addprefix ./,tests/ops tests/tls tests/session tests/db tests/parity tests/faults tests/verify tests/resident \
-	tests/authd relay/relayd relay/engine tests/relay tests/launch tests/eyes internal/resident tests/moving)
+LONGEST := $(addprefix ./,tests/ops tests/db tests/tls tests/parity tests/session tests/faults tests/verify tests/resident)
+LONGEST_RACE := $(addprefix ./,relay/relayd relay/engine internal/resident)
 
-# Results are not taken from go test's cache: the servers on the machine are part of what is tested. tests/ops installs the
-# packages, and compares them with a second build of its own. Tests wait more than they work, for time limits and for servers,
-# so more of them run at a time than there are processors. A program with the race detector waits a second at its end unless
-# GORACE says otherwise.
+# Results are not taken from go test's cache: the servers on the machine are part of what is tested. Tests wait more than
+# they work, for time limits and for servers, so more of them run at a time than there are processors.
+TEST := $(GO) test -vet=off -count=1 -timeout=15m -p 4 -parallel 12
+
+# Packages that the race detector has nothing to look for in, and that it makes ten times as slow: hashes, reading bytes one
+# at a time, system calls. What calls them from many goroutines is tested with it.
+SEQUENTIAL := authlib/password authlib/scram internal/line internal/local
+
+# The unit tests have the race detector. The tests in tests/ have not, but the programs that they start and that serve many
+# sessions have (MAILPROXY_TEST_RACE; tests/harness). tests/ops installs the packages, and compares them with a second build
+# of its own. A program with the race detector waits a second at its end unless GORACE says otherwise.
 #
-## test: install what the tests need (as root), then run all of them with the race detector
+## test: install what the tests need (as root), then run all of them, with the race detector where there can be races
+test: export GORACE := atexit_sleep_ms=20
+test: export MAILPROXY_TEST_RACE := 1
 test:
 	tests/install.sh
 	$(MAKE) packages ARCHITECTURES=$$($(GO) env GOARCH)
 	$(GO) vet ./...
-	GORACE=atexit_sleep_ms=20 $(GO) test -race -vet=off -count=1 -timeout=15m -p 4 -parallel 12 $(LONGEST) ./...
+	$(TEST) -race $(LONGEST_RACE) $$($(GO) list ./... | grep -v /tests/ | grep -vxF $(addprefix -e mailproxy/,$(SEQUENTIAL)))
+	$(TEST) $(LONGEST) $(addprefix ./,$(SEQUENTIAL)) ./tests/...
 
 # The tests named TestVolume, with gigabytes and thousands of sessions where "make test" has little data (the build tag soak).
 #

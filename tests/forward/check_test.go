@@ -40,7 +40,7 @@ func TestCheckCapabilities(t *testing.T) {
 	} {
 		t.Run(c.protocol+" "+c.password, func(t *testing.T) {
 			logins := len(dovecot.Log.Find(c.protocol + "-login: Info: Login: user=<ann>"))
-			cmd := exec.Command(harness.Bin(t, c.protocol+"d-proxy"), "check", "--capabilities")
+			cmd := exec.Command(harness.PlainBin(t, c.protocol+"d-proxy"), "check", "--capabilities")
 			cmd.Env = []string{strings.ToUpper(c.protocol) + "_PROXY=1", "GORACE=" + os.Getenv("GORACE")}
 			if c.password != "" {
 				cmd.Env = append(cmd.Env, "PROXY_MASTER_USER=proxy", "PROXY_MAILHOSTS=127.0.0.0/8",

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -17,11 +18,18 @@ var programFolders = []string{
 	"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd", "relay/mailproxyctl",
 }
 
+// raceVar in the environment asks for programs with the race detector although the test is built without it,
+// as "make test" does: the programs are what races are looked for in, and the tests only drive them.
+const raceVar = "MAILPROXY_TEST_RACE"
+
+// racePrograms reports whether Bin's programs have the race detector.
+func racePrograms() bool { return raceEnabled || os.Getenv(raceVar) != "" }
+
 // Bin returns the path of one of the project's programs: "imapd-proxy", "pop3d-proxy", "authdaemond",
-// "relayd" or "mailproxyctl". It is built with the race detector when the test is.
+// "relayd" or "mailproxyctl". It has the race detector when the test has, or when raceVar asks for it.
 func Bin(t testing.TB, name string) string {
 	t.Helper()
-	if raceEnabled {
+	if racePrograms() {
 		return program(t, "race", name)
 	}
 	return program(t, "plain", name)
@@ -35,19 +43,22 @@ func PlainBin(t testing.TB, name string) string {
 
 func program(t testing.TB, kind, name string) string {
 	t.Helper()
-	root := Root(t)
+	Root(t)
 	path := filepath.Join(os.Getenv(dirVar), "bin", kind, name)
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("program %s was not built: %v", name, err)
 	}
-	dependOnSources(t, root)
+	if err := dependOnSources(); err != nil {
+		t.Fatal(err)
+	}
 	return path
 }
 
 // dependOnSources opens the project's source files, so that "go test" does not take a result from its
-// cache after the programs have changed.
-func dependOnSources(t testing.TB, root string) {
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+// cache after the programs have changed. It notes once what a run of the tests has opened.
+var dependOnSources = sync.OnceValue(func() error {
+	root := os.Getenv(rootVar)
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -63,10 +74,7 @@ func dependOnSources(t testing.TB, root string) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+})
 
 // buildPrograms builds the programs into a cache that the packages of one "go test ./..." share ("go
 // build" leaves alone what is up to date) and links them into bin, where no later build touches them.
@@ -77,7 +85,7 @@ func buildPrograms(root, bin string) error {
 	}
 	cache = filepath.Join(cache, "mailproxy-test", strings.ReplaceAll(root, "/", "_"))
 	kinds := []string{"plain"}
-	if raceEnabled {
+	if racePrograms() {
 		kinds = append(kinds, "race")
 	}
 	for _, kind := range kinds {

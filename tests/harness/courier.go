@@ -38,7 +38,7 @@ func (e Env) list() []string {
 // for a second at its end.
 func baseEnv() []string {
 	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	if raceEnabled {
+	if racePrograms() {
 		env = append(env, "GORACE="+raceOptions)
 	}
 	return env

@@ -61,7 +61,7 @@ func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
 	})
 	couriertcpd(t, TCPD{
 		Addr: o.Addr, Port: localPort + ports[protocol], Config: front.config, Env: here,
-		Program: []string{bin(t, front.program), local, "Maildir"},
+		Program: []string{PlainBin(t, front.program), local, "Maildir"},
 	}, log, &withoutConnections{to: log})
 }
 

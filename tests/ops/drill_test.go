@@ -199,7 +199,7 @@ func TestDrill(t *testing.T) {
 		env := harness.Env{"AUTHDAEMON_SOCKET": auth.Socket, "HAPROXY_ALLOW": "127.0.0.0/8"}
 		ip := fmt.Sprintf("127.0.5.%d", n)
 		env["IMAP_PROXY"], env["HAPROXY"] = "1", "1"
-		return harness.IMAPUnderCourier(t, ip, harness.Bin(t, "imapd-proxy"), env)
+		return harness.IMAPUnderCourier(t, ip, harness.PlainBin(t, "imapd-proxy"), env)
 	}
 	auth1, auth2 := harness.Authdaemond(t, "authpgsql", nil), harness.Authdaemond(t, "authpgsql", nil)
 	proxy1, proxy2 := start(1, auth1), start(2, auth2)
@@ -207,7 +207,7 @@ func TestDrill(t *testing.T) {
 		harness.POP3UnderCourier(
 			t,
 			ip,
-			harness.Bin(t, "pop3d-proxy"),
+			harness.PlainBin(t, "pop3d-proxy"),
 			harness.Env{
 				"AUTHDAEMON_SOCKET": auth1.Socket, "POP3_PROXY": "1", "HAPROXY": "1",
 				"HAPROXY_ALLOW": "127.0.0.0/8",

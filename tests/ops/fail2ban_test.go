@@ -60,9 +60,9 @@ func listeners(t *testing.T, ip string, env harness.Env) []listener {
 	var all []listener
 	for i, name := range []string{"imapd", "imapd-ssl", "pop3d", "pop3d-ssl"} {
 		l := listener{name, name[:4], harness.Listen{Addr: ip, Port: 2000 + i, Env: harness.Env{}}}
-		program := []string{harness.Bin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir"}
+		program := []string{harness.PlainBin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir"}
 		if l.protocol == "pop3" {
-			program = []string{harness.Bin(t, "pop3d-proxy"), harness.CourierPOP3D, "Maildir"}
+			program = []string{harness.PlainBin(t, "pop3d-proxy"), harness.CourierPOP3D, "Maildir"}
 		}
 		l.listen.Program = program
 		l.listen.Env = harness.Env{

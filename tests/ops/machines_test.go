@@ -31,7 +31,7 @@ func startMachines(t *testing.T, more harness.Env, ips ...string) (machines []pr
 			"TLS_CACHEFILE": "", "IMAP_STARTTLS": "YES", "POP3_STARTTLS": "YES",
 		}.With(more)
 		over := harness.OverTLS(env)
-		imapd, pop3d := harness.Bin(t, "imapd-proxy"), harness.Bin(t, "pop3d-proxy")
+		imapd, pop3d := harness.PlainBin(t, "imapd-proxy"), harness.PlainBin(t, "pop3d-proxy")
 		machines = append(machines, proxyMachine{ip, map[string]*harness.Process{
 			"imap": harness.IMAPUnderCourier(t, ip, imapd, env),
 			"pop3": harness.POP3UnderCourier(t, ip, pop3d, env),

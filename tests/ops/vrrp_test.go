@@ -72,14 +72,14 @@ func (h *host) launcher(t *testing.T) *harness.Process {
 	t.Helper()
 	return h.start(t, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "IMAP_PROXY=1",
 		"AUTHDAEMON_SOCKET="+harness.CourierAuthSocket, "tcpserver", "-HRl0", "0", "143",
-		harness.Bin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir")
+		harness.PlainBin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir")
 }
 
 // resident serves IMAP on all addresses of the machine in one process.
 func (h *host) resident(t *testing.T) *harness.Process {
 	t.Helper()
 	return h.start(t, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "IMAP_PROXY=1", "MAXUNAUTH=1000",
-		"RELAY_SOCKET=", "AUTHDAEMON_SOCKET="+harness.CourierAuthSocket, harness.Bin(t, "imapd-proxy"),
+		"RELAY_SOCKET=", "AUTHDAEMON_SOCKET="+harness.CourierAuthSocket, harness.PlainBin(t, "imapd-proxy"),
 		"-user", harness.ResidentUser, "-listen", "0.0.0.0:143")
 }
 

@@ -187,7 +187,7 @@ func testIMAP(t *testing.T, m *harness.Mode) {
 // Started with the wrong arguments.
 func TestIMAPArguments(t *testing.T) {
 	for addr, program := range map[string]string{"127.0.60.1": harness.CourierIMAPLogin,
-		"127.0.60.2": harness.Bin(t, "imapd-proxy")} {
+		"127.0.60.2": harness.PlainBin(t, "imapd-proxy")} {
 		name := program[strings.LastIndexByte(program, '/')+1:]
 		harness.Couriertcpd(t,
 			harness.TCPD{Addr: addr, Port: 143, Config: "imapd", Program: []string{program, harness.CourierIMAPD}})

@@ -168,7 +168,7 @@ func pop3Lines(t *testing.T, m *harness.Mode) {
 // Started with the wrong arguments.
 func TestPOP3Arguments(t *testing.T) {
 	for name, program := range map[string]string{"courier": harness.CourierPOP3Login,
-		"ours": harness.Bin(t, "pop3d-proxy")} {
+		"ours": harness.PlainBin(t, "pop3d-proxy")} {
 		addr := map[string]string{"courier": "127.0.31.1", "ours": "127.0.31.2"}[name]
 		text := map[string]string{
 			"courier": "S: -ERR pop3login requires exactly two arguments.\nS-",

@@ -14,7 +14,7 @@ import (
 // counters asks relayd for the lines about logins, without the times.
 func counters(t *testing.T, relayd *harness.Service) (lines []string) {
 	t.Helper()
-	text := harness.Run(t, "", harness.Bin(t, "relayd"), "-socket", relayd.Socket, "stats")
+	text := harness.Run(t, "", harness.PlainBin(t, "relayd"), "-socket", relayd.Socket, "stats")
 	return regexp.MustCompile(`(?m)^mailproxy_(logins_total|mailhost_failures_total|login_seconds_count).*$`).
 		FindAllString(text, -1)
 }

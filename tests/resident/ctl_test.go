@@ -38,7 +38,7 @@ func TestControl(t *testing.T) {
 		"-socket", "imapd-proxy=" + imapSocket, "-socket", "pop3d-proxy=" + pop3Socket}
 	ctl := func(args ...string) string {
 		t.Helper()
-		cmd := exec.Command(harness.Bin(t, "mailproxyctl"), append(options, args...)...)
+		cmd := exec.Command(harness.PlainBin(t, "mailproxyctl"), append(options, args...)...)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		out, err := cmd.Output()

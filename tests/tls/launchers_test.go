@@ -97,7 +97,7 @@ func TestLaunchers(t *testing.T) {
 func testLaunchers(t *testing.T, p *pki) {
 	syslog := harness.Syslog(t)
 	server := accountHere(t, p, "printf '%s OK here\\r\\n' \"$IMAPLOGINTAG\"\nenv\necho end")
-	program := []string{harness.Bin(t, "imapd-proxy"), server, "Maildir"}
+	program := []string{harness.PlainBin(t, "imapd-proxy"), server, "Maildir"}
 	plain := p.env(harness.Env{"LISTEN_FDNAMES": "connection", "IMAP_PROXY": "1"})
 	if p.mode.Relayd != nil {
 		plain["RELAY_SOCKET"] = p.mode.Relayd.Socket
@@ -150,7 +150,7 @@ func testLaunchers(t *testing.T, p *pki) {
 	syslog.Wait(t, "imapd\\[[0-9]+\\]: .*TLS FAILED, ip=") // xinetd
 
 	// Pipes: relayd can do nothing with them.
-	cmd := exec.Command(harness.Bin(t, "imapd-proxy"), server, "Maildir")
+	cmd := exec.Command(harness.PlainBin(t, "imapd-proxy"), server, "Maildir")
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "TCPREMOTEIP=192.0.2.7", "TCPREMOTEPORT=7", "TCPLOCALPORT=143",
 		"GORACE=" + os.Getenv("GORACE")}
 	for name, value := range plain {

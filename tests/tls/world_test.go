@@ -93,9 +93,9 @@ func underCouriertls(t testing.TB, p *pki, addr string, env harness.Env) *harnes
 	wrap := []string{"/usr/bin/couriertls", "-server", "-tcpd"}
 	env = harness.OverTLS(harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1"}.With(env))
 	harness.Couriertcpd(t, harness.TCPD{Addr: addr, Port: 993, Config: "imapd", Env: env,
-		Program: append(wrap[:3:3], harness.Bin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir")})
+		Program: append(wrap[:3:3], harness.PlainBin(t, "imapd-proxy"), harness.CourierIMAPD, "Maildir")})
 	harness.Couriertcpd(t, harness.TCPD{Addr: addr, Port: 995, Config: "pop3d", Env: env,
-		Program: append(wrap[:3:3], harness.Bin(t, "pop3d-proxy"), harness.CourierPOP3D, "Maildir")})
+		Program: append(wrap[:3:3], harness.PlainBin(t, "pop3d-proxy"), harness.CourierPOP3D, "Maildir")})
 	return f
 }
 
