@@ -4,6 +4,7 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X mailproxy/internal/version.Version=$(VERSION)
 BIN      ?= bin
+VET      := CGO_ENABLED=0 $(GO) vet -trimpath
 PROGRAMS := imapd-proxy pop3d-proxy authlib/authdaemond relay/relayd relay/mailproxyctl
 
 .PHONY: help build lint test soak bench pictures demo install packages deb release clean
@@ -19,11 +20,14 @@ build:
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./,$(PROGRAMS))
 
+# Everything without the race detector is compiled as the programs are, so that each package is compiled once. staticcheck
+# gets that by the environment.
+#
 ## lint: gofmt, vet, staticcheck, and mandoc for the manual pages
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out"; exit 1; }
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(VET) ./...
+	CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath" $(GO) tool staticcheck ./...
 	@command -v mandoc >/dev/null || tests/install.sh
 	mandoc -T lint -W warning $$(git ls-files 'man/*.[1-8]')
 
@@ -33,7 +37,7 @@ LONGEST_RACE := $(addprefix ./,relay/relayd relay/engine internal/resident)
 
 # Results are not taken from go test's cache: the servers on the machine are part of what is tested. Tests wait more than
 # they work, for time limits and for servers, so more of them run at a time than there are processors.
-TEST := $(GO) test -vet=off -count=1 -timeout=15m -p 4 -parallel 12
+TEST := $(GO) test -trimpath -vet=off -count=1 -timeout=15m -p 4 -parallel 12
 
 # Packages that the race detector has nothing to look for in, and that it makes ten times as slow: hashes, reading bytes one
 # at a time, system calls. What calls them from many goroutines is tested with it.
@@ -49,16 +53,16 @@ test: export MAILPROXY_TEST_RACE := 1
 test:
 	tests/install.sh
 	$(MAKE) packages ARCHITECTURES=$$($(GO) env GOARCH)
-	$(GO) vet ./...
-	$(TEST) -race $(LONGEST_RACE) $$($(GO) list ./... | grep -v /tests/ | grep -vxF $(addprefix -e mailproxy/,$(SEQUENTIAL)))
-	$(TEST) $(LONGEST) $(addprefix ./,$(SEQUENTIAL)) ./tests/...
+	$(VET) ./...
+	CGO_ENABLED=1 $(TEST) -race $(LONGEST_RACE) $$($(GO) list ./... | grep -v /tests/ | grep -vxF $(addprefix -e mailproxy/,$(SEQUENTIAL)))
+	CGO_ENABLED=0 $(TEST) $(LONGEST) $(addprefix ./,$(SEQUENTIAL)) ./tests/...
 
 # The tests named TestVolume, with gigabytes and thousands of sessions where "make test" has little data (the build tag soak).
 #
 ## soak: run the tests of bulk data and of many sessions with all the data they are for, which takes long
 soak:
 	tests/install.sh
-	$(GO) vet -tags soak ./tests/...
+	$(VET) -tags soak ./tests/...
 	$(GO) test -tags soak -count=1 -timeout=60m -p 1 -run '^TestVolume' ./tests/...
 
 ## bench: measure against Courier and other servers; docs/performance.md says what

@@ -14,7 +14,8 @@ import (
 func build(t *testing.T) (bin string) {
 	t.Helper()
 	bin = t.TempDir()
-	cmd := exec.Command("go", "build", "-o", bin+"/", "mailproxy/imapd-proxy", "mailproxy/authlib/authdaemond")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin+"/", "mailproxy/imapd-proxy",
+		"mailproxy/authlib/authdaemond")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}

@@ -44,7 +44,7 @@ func hash(t *testing.T, like, clear string) string {
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "authdaemond")
-	if out, err := exec.Command("go", "build", "-o", path, "mailproxy/authlib/authdaemond").
+	if out, err := exec.Command("go", "build", "-trimpath", "-o", path, "mailproxy/authlib/authdaemond").
 		CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
