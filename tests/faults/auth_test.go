@@ -25,6 +25,7 @@ type authFault struct {
 	want   outcome
 	log    string // the one warning; empty: none
 	failed bool   // a line LOGIN FAILED, which fail2ban counts
+	hangs  bool   // only the front end's limits end it
 }
 
 // answer reads the request and writes text.
@@ -54,7 +55,7 @@ var authFaults = []authFault{
 	},
 	{
 		name: "a program that hangs", env: harness.Env{"AUTHDAEMON_PROGRAM": "HANG"}, want: temporary,
-		log: "authentication error",
+		log: "authentication error", hangs: true,
 	},
 	{
 		name: "a program that talks nonsense", env: harness.Env{"AUTHDAEMON_PROGRAM": "/bin/echo"},
@@ -69,12 +70,12 @@ var authFaults = []authFault{
 		name: "closes in the answer", fake: answer("UID=8\nGID=8\nHOME=/tmp\n", nil), want: temporary,
 		log: "authentication error",
 	},
-	{name: "hangs at once", fake: hang, want: temporary, log: "authentication error"},
+	{name: "hangs at once", fake: hang, want: temporary, log: "authentication error", hangs: true},
 	{
 		name: "hangs in the answer", fake: answer("UID=8\nGID=8\n", hang), want: temporary,
-		log: "authentication error",
+		log: "authentication error", hangs: true,
 	},
-	{name: "does not accept", deaf: true, want: temporary, log: "authentication error"},
+	{name: "does not accept", deaf: true, want: temporary, log: "authentication error", hangs: true},
 	{
 		name: "garbage", fake: answer("\x00\xff\n\n<html>\n.\n", nil), want: temporary,
 		log: "authentication error",
@@ -145,6 +146,9 @@ func TestAuthFaults(t *testing.T) {
 func (f authFault) run(t *testing.T, m *harness.Mode, p protocol, addr string) {
 	dir := harness.Dir(t)
 	env := harness.Env{"AUTHDAEMON_SOCKET": filepath.Join(dir, "socket")}
+	if f.hangs {
+		env = hangingAuth.With(env)
+	}
 	for name, value := range f.env {
 		if value == "HANG" {
 			value = filepath.Join(dir, "hang")

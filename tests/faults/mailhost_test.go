@@ -206,6 +206,9 @@ func (f fault) serve(t *testing.T, p protocol) func(net.Conn) error {
 	}
 }
 
+// hurried is where front ends listen that give up a mailhost that hangs.
+const hurried = "127.0.0.4"
+
 // Each fault: the right answer in time, a session that goes on, one connection, one log line.
 func TestMailhostFaults(t *testing.T) {
 	var accounts []harness.Account
@@ -225,15 +228,19 @@ func TestMailhostFaults(t *testing.T) {
 		var fronts []*harness.Proxy
 		t.Run("all", func(t *testing.T) {
 			for _, p := range protocols {
-				front := p.front(t, m, control, nil)
-				fronts = append(fronts, front)
+				patient, impatient := p.front(t, m, control, nil), p.front(t, m, hurried, hangingMailhost)
+				fronts = append(fronts, patient, impatient)
 				for i, f := range faults {
 					if f.script(p) == "" {
 						continue
 					}
+					front, at := patient, control
+					if f.then != nil { // it may hang
+						front, at = impatient, hurried
+					}
 					t.Run(p.name+"/"+f.name, func(t *testing.T) {
 						t.Parallel()
-						f.run(t, p, front.Log(p.name), address(i)+p.port, fmt.Sprintf("user%d", i))
+						f.run(t, p, at, front.Log(p.name), address(i)+p.port, fmt.Sprintf("user%d", i))
 					})
 				}
 			}
@@ -244,10 +251,10 @@ func TestMailhostFaults(t *testing.T) {
 	})
 }
 
-func (f fault) run(t *testing.T, p protocol, log *harness.Log, addr, user string) {
+func (f fault) run(t *testing.T, p protocol, at string, log *harness.Log, addr, user string) {
 	fake := harness.NewFakeMailhost(t, addr, f.serve(t, p))
 	want := f.want
-	p.attempt(t, control, user, want, "good")
+	p.attempt(t, at, user, want, "good")
 	if n := fake.Connections(); n != 1 {
 		t.Errorf("%d connections to the mailhost", n)
 	}

@@ -75,8 +75,7 @@ func TestServers(t *testing.T) {
 	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		for _, p := range protocols {
 			t.Run(p.name, func(t *testing.T) {
-				// Two servers that wait for their limit, and the login limit for both must not be in the way.
-				front := p.front(t, m, control, harness.Env{"PROXY_CONNECT_TIMEOUT": "1"})
+				front := p.front(t, m, control, harness.Env{"PROXY_CONNECT_TIMEOUT": "4"})
 				harness.Deaf(t, "127.0.9.2"+p.port)
 				harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
 				no := map[string]string{

@@ -18,8 +18,6 @@ const (
 	notTaking = 10              // of each protocol: they read nothing of a last answer that is long
 	lastLong  = 512 << 10       // bytes of that answer
 	halfClose = 5 * time.Second // PROXY_HALFCLOSE_TIMEOUT
-	// busy is what a busy machine may take to end 200 processes and to count them, besides the limit.
-	busy = 3 * time.Second
 )
 
 // Clients that log out and do not close their connections leave no process and no session after
@@ -33,9 +31,8 @@ func TestManyClientsStay(t *testing.T) {
 	}
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
 		// The programs as they are shipped: so many with the race detector would take gigabytes.
-		front := m.Start(t, harness.ProxyOptions{Addr: control, Shipped: true, Env: limits.With(harness.Env{
+		front := m.Start(t, harness.ProxyOptions{Addr: control, Shipped: true, Env: unlimited.With(harness.Env{
 			"AUTHDAEMON_SOCKET": socket, "PROXY_HALFCLOSE_TIMEOUT": fmt.Sprint(int(halfClose.Seconds())),
-			"PROXY_LOGIN_TIMEOUT": "20", "PROXY_CONNECT_TIMEOUT": "20",
 		})})
 		clients := make([]staysOn, staying)
 		for i := range clients {
@@ -43,14 +40,10 @@ func TestManyClientsStay(t *testing.T) {
 		}
 		everybody(t, clients, func(c *staysOn) error { return c.login(t) })
 		everybody(t, clients, (*staysOn).logout)
-		begun := time.Now()
 		front.Idle(t)
 		none := func() bool { return m.Relayd.Metric(t, "relayd_sessions") == 0 }
 		if m.Relayd != nil && !harness.Eventually(none) {
 			t.Errorf("relayd has %d sessions", m.Relayd.Metric(t, "relayd_sessions"))
-		}
-		if took := time.Since(begun); took > halfClose+time.Second+busy {
-			t.Errorf("the last one is gone after %v", took)
 		}
 		for _, p := range protocols {
 			front.Ends(p.name).WaitN(t, staying/2, `^INFO: LOGOUT, user=u, .*, protocol=`+p.name)

@@ -15,19 +15,23 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// The limits that the front ends get here, so that the tests are quick, and the time within which an answer
-// must come: well above the limits, since the machine may be busy, and well below the defaults.
 const (
-	limit   = 2 * time.Second
-	soon    = 20 * time.Second
+	soon    = time.Minute // an answer must come within
 	control = "127.0.0.1" // where the front ends listen
 	good    = "127.0.0.8" // a mailhost that works
 )
 
-var limits = harness.Env{
-	"PROXY_CONNECT_TIMEOUT": "2", "PROXY_LOGIN_TIMEOUT": "2",
-	"TIMEOUT_SOCK": "2", "TIMEOUT_WRITE": "2", "TIMEOUT_READ": "2",
-}
+// The limits that the front ends get here. A busy machine may take its time where nothing hangs; only those
+// that are to give somebody up do so sooner, so that the tests are quick.
+var (
+	unlimited = harness.Env{
+		"PROXY_CONNECT_TIMEOUT": "50", "PROXY_LOGIN_TIMEOUT": "50", "LOGIN_TIMEOUT": "600",
+		"TIMEOUT_SOCK": "50", "TIMEOUT_WRITE": "50", "TIMEOUT_READ": "50",
+	}
+	hangingAuth = harness.Env{"TIMEOUT_SOCK": "4", "TIMEOUT_WRITE": "4", "TIMEOUT_READ": "4"}
+	// Here the client tries another account afterwards.
+	hangingMailhost = harness.Env{"PROXY_CONNECT_TIMEOUT": "12", "PROXY_LOGIN_TIMEOUT": "12"}
+)
 
 // outcome is what the client of a faulty login is told.
 type outcome int
@@ -80,10 +84,10 @@ const (
 	joined = "C: ping\nS: pong\nC-\nS-"
 )
 
-// front starts the protocol's front end with the limits and more settings.
+// front starts the protocol's front end, unlimited, with more settings.
 func (p protocol) front(t *testing.T, m *harness.Mode, addr string, more harness.Env) *harness.Proxy {
 	t.Helper()
-	return m.Start(t, harness.ProxyOptions{Addr: addr, Protocols: []string{p.name}, Env: limits.With(more)})
+	return m.Start(t, harness.ProxyOptions{Addr: addr, Protocols: []string{p.name}, Env: unlimited.With(more)})
 }
 
 // attempt logs in and expects the outcome. A session that was not logged in must still be usable: the client
@@ -95,11 +99,7 @@ func (p protocol) attempt(t *testing.T, addr, user string, want outcome, then st
 		return strings.NewReplacer("USER USER", "USER "+user, "USER", user, "PASS PASS", "PASS pw", "PASS", "pw").
 			Replace(p.login)
 	}
-	start := time.Now()
 	r.MustPlay(t, p.greeting+"\n"+login(user)+"\n"+p.answer[want])
-	if took := time.Since(start); took > soon {
-		t.Errorf("the answer took %v", took)
-	}
 	if want == loggedIn {
 		r.MustPlay(t, joined)
 		return
