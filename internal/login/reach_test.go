@@ -225,7 +225,8 @@ func TestReachTimeLimits(t *testing.T) {
 	w.Servers["127.0.1.1:143"] = hang
 	start := time.Now()
 	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
-	if d := time.Since(start); !errors.Is(err, ErrTemporary) || d < 900*time.Millisecond || d > testlog.Patience {
+	d := time.Since(start)
+	if !errors.Is(err, ErrTemporary) || d < 900*time.Millisecond || d > testlog.Patience {
 		t.Errorf("%v after %v", err, d)
 	}
 	w.wantLog(t, "WARN: Did not receive greeting from 127.0.1.1, address=127.0.1.1:143, step=greeting, "+

@@ -361,7 +361,8 @@ func TestHandshakeIsBounded(t *testing.T) {
 	if err := try(nil, 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("silent client: %v", err)
 	}
-	if err := try([]byte("a001 LOGIN x y\r\n"), time.Minute); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	err := try([]byte("a001 LOGIN x y\r\n"), time.Minute)
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("clear text: %v", err)
 	}
 	// One handshake message of 16 MiB, announced honestly.
