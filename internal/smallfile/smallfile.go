@@ -2,6 +2,7 @@
 package smallfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -29,12 +30,14 @@ func Read(path string, limit int64) ([]byte, fs.FileMode, error) {
 	case !info.Mode().IsRegular():
 		return nil, 0, &fs.PathError{Op: "read", Path: path, Err: ErrNotRegular}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	var data bytes.Buffer
+	data.Grow(int(min(info.Size(), limit)) + bytes.MinRead) // one read, and another that finds the end
+	_, err = data.ReadFrom(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:
 		return nil, 0, err
-	case int64(len(data)) > limit:
+	case int64(data.Len()) > limit:
 		return nil, 0, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than %d bytes", limit)}
 	}
-	return data, info.Mode().Perm(), nil
+	return data.Bytes(), info.Mode().Perm(), nil
 }

@@ -103,7 +103,7 @@ func FuzzPEM(f *testing.F) {
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		text := pemText{cert: data, key: data}
-		cerr := text.check()
+		_, _, _, cerr := text.check()
 		if _, err := tls.X509KeyPair(data, data); err == nil && cerr != nil {
 			t.Errorf("the check refuses what loads: %v", cerr)
 		}

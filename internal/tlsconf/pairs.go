@@ -67,19 +67,15 @@ func oneError(bad []problem) error {
 // first one, and its chain. Where there are more keys, the first certificate needs its own among them, and so
 // does each of the others that is no authority.
 func (t *pemText) candidates() (found []candidate, bad []problem) {
-	if err := t.check(); err != nil {
+	leaf, blocks, keys, err := t.check()
+	if err != nil {
 		return nil, []problem{{t.files, err}}
 	}
-	keys := pemBlocks(t.key, isKey)
 	if len(keys) == 1 {
-		leaf, err := x509.ParseCertificate(pemBlock(t.cert, isCertificate).Bytes)
-		if err != nil {
-			return nil, []problem{{t.files, fmt.Errorf("certificate: %w", err)}}
-		}
 		return []candidate{{t.files, leaf, t.pair}}, nil
 	}
 	var certs []*x509.Certificate
-	for n, block := range pemBlocks(t.cert, isCertificate) {
+	for n, block := range blocks {
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			bad = append(bad, problem{t.files, fmt.Errorf("certificate %d: %w", n+1, err)})

@@ -26,23 +26,33 @@ type pemText struct {
 	open      string // name of the key's file when everybody may read it
 }
 
-// check looks for a certificate that parses and for a private key that can be used.
-func (t *pemText) check() error {
-	leaf := pemBlock(t.cert, isCertificate)
-	if leaf == nil {
-		return errNoCert
+// check looks for a certificate that parses and for a private key that can be used. It returns the first
+// certificate and, still encoded, all of them and the private keys.
+func (t *pemText) check() (leaf *x509.Certificate, certs, keys []*pem.Block, err error) {
+	certs, keys = t.blocks()
+	if len(certs) == 0 {
+		return nil, nil, nil, errNoCert
 	}
-	if _, err := x509.ParseCertificate(leaf.Bytes); err != nil {
-		return fmt.Errorf("certificate: %w", err)
-	}
-	keys := pemBlocks(t.key, isKey)
+	leaf, err = x509.ParseCertificate(certs[0].Bytes)
 	switch {
+	case err != nil:
+		err = fmt.Errorf("certificate: %w", err)
 	case len(keys) == 0:
-		return errNoKey
+		err = errNoKey
 	case len(keys) == 1 && isEncrypted(keys[0]):
-		return errEncrypted
+		err = errEncrypted
 	}
-	return nil
+	return leaf, certs, keys, err
+}
+
+// blocks returns the certificates of the one file and the private keys of the other. Where both are the same
+// it is decoded once: each plaintext connection of a process of its own waits for that.
+func (t *pemText) blocks() (certs, keys []*pem.Block) {
+	certs, keys = pemBlocks(t.cert)
+	if t.files.key != t.files.cert {
+		_, keys = pemBlocks(t.key)
+	}
+	return certs, keys
 }
 
 // isEncrypted: PKCS #8 says in the block's name that a key is encrypted (RFC 7468 section 11), the older
@@ -51,35 +61,21 @@ func isEncrypted(key *pem.Block) bool {
 	return key.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(key.Headers["Proc-Type"], "ENCRYPTED")
 }
 
-func isCertificate(kind string) bool { return kind == "CERTIFICATE" }
-
-func isKey(kind string) bool { return strings.HasSuffix(kind, "PRIVATE KEY") }
-
-// pemBlocks returns the PEM blocks of a wanted kind.
-func pemBlocks(text []byte, wanted func(kind string) bool) (blocks []*pem.Block) {
+// pemBlocks returns the certificates and the private keys of a text.
+func pemBlocks(text []byte) (certs, keys []*pem.Block) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if wanted(block.Type) {
-			blocks = append(blocks, block)
+		switch {
+		case block.Type == "CERTIFICATE":
+			certs = append(certs, block)
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			keys = append(keys, block)
 		}
 	}
-	return blocks
+	return certs, keys
 }
 
-// pemBlock returns the first of them.
-func pemBlock(text []byte, wanted func(kind string) bool) *pem.Block {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if wanted(block.Type) {
-			return block
-		}
-	}
-	return nil
-}
-
-// pair puts the first certificate, its chain and the first key together.
+// pair puts the first certificate, its chain and the first key together. check has found them.
 func (t *pemText) pair() (*tls.Certificate, error) {
-	if err := t.check(); err != nil {
-		return nil, err
-	}
 	pair, err := tls.X509KeyPair(t.cert, t.key)
 	if err == nil {
 		return &pair, nil
@@ -96,11 +92,12 @@ func (t *pemText) pair() (*tls.Certificate, error) {
 // owner is the number of the certificate that the private key belongs to, beginning with 1; 0 = of none, -1 =
 // the key is none.
 func (t *pemText) owner() int {
-	key, err := parseKey(pemBlock(t.key, isKey).Bytes)
+	certs, keys := t.blocks()
+	key, err := parseKey(keys[0].Bytes)
 	if err != nil {
 		return -1
 	}
-	for n, block := range pemBlocks(t.cert, isCertificate) {
+	for n, block := range certs {
 		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && belongs(key, cert) {
 			return n + 1
 		}
