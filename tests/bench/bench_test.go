@@ -58,7 +58,7 @@ func run(t testing.TB, out io.Writer, protocol string, n size) {
 		}
 		return ms(all[i].cpu(t)-before) / float64(n.logins)
 	})
-	measure.Print(out, protocol+": processor time per proxied login and logout", "ms", 0.9, cpu)
+	measure.Print(out, protocol+": processor time per proxied login and logout", "ms", 1.55, cpu)
 
 	greeting := measure.Alternate(n.turns, names(all), func(i int) float64 {
 		var values []float64

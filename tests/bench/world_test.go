@@ -37,13 +37,15 @@ type candidate struct {
 	launcher int   // couriertcpd
 }
 
-// candidates are Courier's login program, ours, and ours with relayd, all under couriertcpd.
+// candidates are Courier's login program, ours, and ours with relayd, all under couriertcpd and with the timer
+// slack that our units and recipes set.
 func candidates(t testing.TB, protocol string) []candidate {
 	t.Helper()
 	harness.Userdb(t, harness.Account{Name: "user", Password: "pw", Options: "mailhost=" + mailhostAddr})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	mailhost.Start(t, mailhostAddr)
-	relayd := harness.PlainRelayd(t)
+	var relayd *harness.Service
+	measure.WithTimerSlack(t, func() { relayd = harness.PlainRelayd(t) })
 	name := map[string]string{"IMAP": "imapd-proxy", "POP3": "pop3d-proxy"}[protocol]
 	courier := map[string]string{"IMAP": harness.CourierIMAPLogin, "POP3": harness.CourierPOP3Login}[protocol]
 	start := map[string]func(testing.TB, string, string, harness.Env) *harness.Process{
@@ -63,7 +65,8 @@ func candidates(t testing.TB, protocol string) []candidate {
 			env[k] = v
 		}
 		addr := fmt.Sprintf("127.0.1.%d", i+1)
-		p := start(t, addr, c.program, env)
+		var p *harness.Process
+		measure.WithTimerSlack(t, func() { p = start(t, addr, c.program, env) })
 		one := candidate{
 			name: c.name, addr: addr + map[string]string{"IMAP": ":143", "POP3": ":110"}[protocol],
 			protocol: protocol, launcher: p.Cmd.Process.Pid, pids: []int{p.Cmd.Process.Pid},

@@ -1,5 +1,5 @@
-// Package tls measures encrypted sessions against Courier's own programs under the same couriertcpd, in the
-// same run and alternating:
+// Package tls measures encrypted sessions against Courier's own programs under the same couriertcpd, with the
+// timer slack that our units and recipes set, in the same run and alternating:
 //
 //	go test -run '^$' -bench . -benchtime 1x -v ./tests/bench/tls
 //
@@ -74,14 +74,17 @@ func world(b *testing.B, rsa, cache bool) []*side {
 			env["TLS_CACHEFILE"], env["TLS_CACHESIZE"] = filepath.Join(dir, "cache."+s.addr), "524288"
 		}
 		maps.Copy(env, more)
-		s.front = harness.Couriertcpd(b, harness.TCPD{Addr: s.addr, Port: 993, Config: "imapd", Env: env,
-			Program: append(program, harness.CourierIMAPD, "Maildir")})
+		measure.WithTimerSlack(b, func() {
+			s.front = harness.Couriertcpd(b, harness.TCPD{Addr: s.addr, Port: 993, Config: "imapd", Env: env,
+				Program: append(program, harness.CourierIMAPD, "Maildir")})
+		})
 		return &s
 	}
 	own := []string{"imapd-proxy"}
 	couriers := []string{"couriertls", "imaplogin"}
 	couriertls := []string{"/usr/bin/couriertls", "-server", "-tcpd", "-user=courier", harness.CourierIMAPLogin}
-	relayd := harness.PlainRelayd(b)
+	var relayd *harness.Service
+	measure.WithTimerSlack(b, func() { relayd = harness.PlainRelayd(b) })
 	sides := []*side{
 		start(side{name: "ours", addr: "127.0.1.1", comms: own, idle: idle}, bundle, nil,
 			harness.PlainBin(b, "imapd-proxy")),
