@@ -19,9 +19,9 @@ const (
 // here; a part without a number has none.
 var longLines = map[string]int{
 	"imapd-proxy": 11,
-	"internal":    13,
+	"internal":    12,
 	"pop3d-proxy": 2,
-	"tests":       86,
+	"tests":       87,
 }
 
 // goFiles calls visit for each Go file with its path below the root.
