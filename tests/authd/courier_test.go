@@ -71,9 +71,9 @@ func TestCourierLogins(t *testing.T) {
 	)
 	harness.Authdaemonrc(t, "authuserdb", nil)
 	p := daemon(t, harness.Bin(t, "authdaemond"))
-	harness.IMAPUnderCourier(t, "127.0.40.1", harness.CourierIMAPLogin,
+	harness.IMAP.UnderCourier(t, "127.0.40.1", harness.CourierIMAPLogin,
 		harness.Env{"IMAP_CAPABILITY": "IMAP4rev1 AUTH=PLAIN", "IMAP_PROXY": "0"})
-	harness.POP3UnderCourier(t, "127.0.40.1", harness.CourierPOP3Login,
+	harness.POP3.UnderCourier(t, "127.0.40.1", harness.CourierPOP3Login,
 		harness.Env{"POP3AUTH": "PLAIN", "POP3_PROXY": "0"})
 	for _, session := range []struct{ addr, text string }{
 		{"127.0.40.1:143", "S~ \\* OK .*\nC: a LOGIN ann@example.org \"sec ret\"\nS* a OK .*\nC: b SELECT INBOX\nS* \\* 1 EXISTS\n"},

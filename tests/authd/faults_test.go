@@ -105,9 +105,7 @@ func TestStopWhileWaiting(t *testing.T) {
 	}
 	defer c.Close()
 	start := time.Now()
-	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	p.Signal(t, syscall.SIGTERM)
 	p.Wait(t)
 	if took := time.Since(start); took > harness.Patience {
 		t.Errorf("it took %v", took)

@@ -100,9 +100,7 @@ func TestSignals(t *testing.T) {
 	}
 	reload := func(want string) {
 		t.Helper()
-		if err := p.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
+		p.Signal(t, syscall.SIGHUP)
 		p.Log.Wait(t, want)
 	}
 	harness.Authdaemonrc(t, "authuserdb", harness.Env{"DEFAULTOPTIONS": "new=1"})
@@ -128,9 +126,7 @@ func TestSignals(t *testing.T) {
 		errors.Is(err, authlib.ErrRefused) {
 		t.Errorf("got %v", err)
 	}
-	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	p.Signal(t, syscall.SIGTERM)
 	if status := p.Wait(t); status != 0 {
 		t.Errorf("status %d", status)
 	}
@@ -200,18 +196,14 @@ func TestSystemd(t *testing.T) {
 	if got := state(); got != "READY=1" {
 		t.Errorf("notified %q", got)
 	}
-	if err := p.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	p.Signal(t, syscall.SIGHUP)
 	if got := state(); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
 		t.Errorf("notified %q", got)
 	}
 	if got := state(); got != "READY=1" {
 		t.Errorf("notified %q", got)
 	}
-	if err := p.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	p.Signal(t, syscall.SIGTERM)
 	if got := state(); got != "STOPPING=1" {
 		t.Errorf("notified %q", got)
 	}
@@ -248,9 +240,7 @@ func TestRights(t *testing.T) {
 	if got := login(client); got != "ann " {
 		t.Error(got)
 	}
-	if err := p.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	p.Signal(t, syscall.SIGHUP)
 	p.Log.Wait(t, "INFO: read again")
 	if got := login(client); got != "ann " {
 		t.Error(got)

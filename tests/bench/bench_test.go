@@ -10,6 +10,7 @@ import (
 
 	"mailproxy/tests/bench/mailhost"
 	"mailproxy/tests/bench/measure"
+	"mailproxy/tests/harness"
 )
 
 // size says how much is measured. "make bench" takes the default; the tests a little, to see that the tool
@@ -25,8 +26,8 @@ var full = size{turns: 9, logins: 300, noops: 3000, idle: 100, bytes: 1 << 30, s
 // turns is how often each candidate is measured.
 var turns = flag.Int("turns", full.turns, "measurements of each candidate")
 
-func BenchmarkIMAP(b *testing.B) { run(b, os.Stdout, "IMAP", given()) }
-func BenchmarkPOP3(b *testing.B) { run(b, os.Stdout, "POP3", given()) }
+func BenchmarkIMAP(b *testing.B) { run(b, os.Stdout, harness.IMAP, given()) }
+func BenchmarkPOP3(b *testing.B) { run(b, os.Stdout, harness.POP3, given()) }
 
 func given() size {
 	s := full
@@ -36,8 +37,8 @@ func given() size {
 
 // The tool itself works, for both protocols.
 func TestTool(t *testing.T) {
-	for _, protocol := range []string{"IMAP", "POP3"} {
-		t.Run(protocol, func(t *testing.T) {
+	for _, protocol := range harness.Protocols {
+		t.Run(protocol.Name, func(t *testing.T) {
 			run(t, io.Discard, protocol,
 				size{turns: 1, logins: 3, noops: 10, idle: 3, bytes: 10 << 20, settle: 50 * time.Millisecond})
 		})
@@ -45,7 +46,7 @@ func TestTool(t *testing.T) {
 }
 
 // run measures everything about one protocol and prints the tables.
-func run(t testing.TB, out io.Writer, protocol string, n size) {
+func run(t testing.TB, out io.Writer, protocol harness.Protocol, n size) {
 	all := candidates(t, protocol)
 	delays := make([][]float64, len(all))
 	cpu := measure.Alternate(n.turns, names(all), func(i int) float64 {
@@ -58,7 +59,7 @@ func run(t testing.TB, out io.Writer, protocol string, n size) {
 		}
 		return ms(all[i].cpu(t)-before) / float64(n.logins)
 	})
-	measure.Print(out, protocol+": processor time per proxied login and logout", "ms", 1.55, cpu)
+	measure.Print(out, protocol.Name+": processor time per proxied login and logout", "ms", 1.55, cpu)
 
 	greeting := measure.Alternate(n.turns, names(all), func(i int) float64 {
 		var values []float64
@@ -67,8 +68,8 @@ func run(t testing.TB, out io.Writer, protocol string, n size) {
 		}
 		return measure.Median(values)
 	})
-	measure.Print(out, protocol+": from connecting to the greeting", "ms", 0, greeting)
-	latency(out, protocol+": from connecting to the answer to the login", all, delays)
+	measure.Print(out, protocol.Name+": from connecting to the greeting", "ms", 0, greeting)
+	latency(out, protocol.Name+": from connecting to the answer to the login", all, delays)
 
 	trips := make([][]float64, len(all))
 	noops := measure.Alternate(n.turns, names(all), func(i int) float64 {
@@ -83,18 +84,19 @@ func run(t testing.TB, out io.Writer, protocol string, n size) {
 		trips[i] = append(trips[i], values...)
 		return measure.Median(values)
 	})
-	measure.Print(out, protocol+": NOOP round trip through the session", "µs", 1, noops)
-	latency(out, protocol+": the same, all trips, in µs", all, trips)
+	measure.Print(out, protocol.Name+": NOOP round trip through the session", "µs", 1, noops)
+	latency(out, protocol.Name+": the same, all trips, in µs", all, trips)
 
 	for _, way := range []string{"BULK", "SINK"} {
 		bulk := measure.Alternate(n.turns, names(all), func(i int) float64 { return all[i].bulk(t, way, n.bytes) })
 		title := map[string]string{"BULK": "to the client", "SINK": "to the mailhost"}[way]
-		measure.Print(out, protocol+": processor time per GB "+title, "s", 0.5, bulk)
+		measure.Print(out, protocol.Name+": processor time per GB "+title, "s", 0.5, bulk)
 	}
 	memory := measure.Alternate(min(n.turns, 3), names(all),
 		func(i int) float64 { return all[i].memory(t, n.idle, n.settle) })
 	measure.Print(out,
-		fmt.Sprintf("%s: private memory per idle session (%d sessions; relayd counted in full)", protocol, n.idle),
+		fmt.Sprintf("%s: private memory per idle session (%d sessions; relayd counted in full)", protocol.Name,
+			n.idle),
 		"KiB", 0, memory)
 }
 
@@ -126,7 +128,7 @@ func (c candidate) bulk(t testing.TB, way string, n int64) float64 {
 	before := c.cpu(t)
 	s := c.login(t)
 	tag := "b "
-	if c.protocol == "POP3" {
+	if c.protocol.Name == "POP3" {
 		tag = ""
 	}
 	if _, err := fmt.Fprintf(s.conn, "%s%s %d\r\n", tag, way, n); err != nil {
@@ -141,7 +143,7 @@ func (c candidate) bulk(t testing.TB, way string, n int64) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.expect(t, map[string]string{"IMAP": "b OK", "POP3": "+OK"}[c.protocol])
+	s.expect(t, map[string]string{"IMAP": "b OK", "POP3": "+OK"}[c.protocol.Name])
 	s.logout(t)
 	return (c.cpu(t) - before).Seconds() / (float64(n) / 1e9)
 }

@@ -57,10 +57,8 @@ func BenchmarkModules(b *testing.B) {
 		c := &authlib.Client{Socket: harness.CourierAuthSocket}
 		b.Run(name+"/courier", func(b *testing.B) {
 			load(b, func() (pids []int) {
-				for _, p := range harness.Procs(b) {
-					if p.Comm == "authdaemond" {
-						pids = append(pids, p.PID)
-					}
+				for _, p := range harness.Procs(b, "authdaemond") {
+					pids = append(pids, p.PID)
 				}
 				return pids
 			}, func() error { _, err := c.Authenticate(context.Background(), req); return err })

@@ -45,7 +45,7 @@ func TestLoginLowercase(t *testing.T) {
 	} {
 		for lower, want := range map[string]bool{"0": c.alone, "1": true} {
 			addr := fmt.Sprintf("127.0.11.%d%s", 3+i, lower)
-			harness.IMAPUnderCourier(t, addr, harness.PlainBin(t, "imapd-proxy"), harness.Env{
+			harness.IMAP.UnderCourier(t, addr, harness.PlainBin(t, "imapd-proxy"), harness.Env{
 				"AUTHDAEMON_SOCKET": c.socket, "IMAP_PROXY": "1", "LOGIN_LOWERCASE": lower, "LOGIN_FAIL_DELAY": "0",
 			})
 			answer := "S~ a NO \\[AUTHENTICATIONFAILED\\].*"

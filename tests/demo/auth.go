@@ -39,20 +39,20 @@ type daemon struct {
 }
 
 // startAuthdaemond starts it with the directory's files, and returns when it answers.
-func startAuthdaemond(ctx context.Context, bin, folder string, out *output) (*daemon, error) {
-	rc := "authmodulelist=\"authuserdb\"\nauthdaemonvar=" + folder + "\n"
-	if err := os.WriteFile(filepath.Join(folder, "authdaemonrc"), []byte(rc), 0o600); err != nil {
+func startAuthdaemond(ctx context.Context, bin, directory string, out *output) (*daemon, error) {
+	rc := "authmodulelist=\"authuserdb\"\nauthdaemonvar=" + directory + "\n"
+	if err := os.WriteFile(filepath.Join(directory, "authdaemonrc"), []byte(rc), 0o600); err != nil {
 		return nil, err
 	}
 	// Started by root it stays root: the directory is ours alone.
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "authdaemond"), "-config", folder, "-user", "")
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "authdaemond"), "-config", directory, "-user", "")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	cmd.Stdout, cmd.Stderr = out.log("authdaemond"), out.log("authdaemond")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start authdaemond: %w", err)
 	}
-	d := &daemon{socket: filepath.Join(folder, "socket"), done: make(chan struct{}), cmd: cmd}
+	d := &daemon{socket: filepath.Join(directory, "socket"), done: make(chan struct{}), cmd: cmd}
 	go func() {
 		cmd.Wait()
 		close(d.done)

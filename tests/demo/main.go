@@ -33,7 +33,7 @@ func main() {
 func run(ctx context.Context, args []string, once bool, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	bin := flags.String("bin", "bin", "`folder` of imapd-proxy and authdaemond")
+	bin := flags.String("bin", "bin", "`directory` of imapd-proxy and authdaemond")
 	listen := flags.String("listen", "127.0.0.1:1143",
 		"address of the proxy; another port is taken when this one is not free")
 	if err := flags.Parse(args); err != nil {
@@ -80,15 +80,15 @@ func demo(ctx context.Context, bin, listen string, once bool, out *output) (err 
 		}
 		defer stop()
 	}
-	folder, err := os.MkdirTemp("", "mailproxy-demo")
+	directory, err := os.MkdirTemp("", "mailproxy-demo")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
-	if err := writeUserdb(filepath.Join(folder, "userdb"), accounts); err != nil {
+	defer os.RemoveAll(directory)
+	if err := writeUserdb(filepath.Join(directory, "userdb"), accounts); err != nil {
 		return fmt.Errorf("write the account database: %w", err)
 	}
-	auth, err := startAuthdaemond(ctx, bin, folder, out)
+	auth, err := startAuthdaemond(ctx, bin, directory, out)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func demo(ctx context.Context, bin, listen string, once bool, out *output) (err 
 	for i, u := range accounts {
 		out.printf("  IMAP server %d   %-16s the mail of %s", i+1, u.mailhost, u.name)
 	}
-	out.printf("  authdaemond     answers from %s", filepath.Join(folder, "userdb"))
+	out.printf("  authdaemond     answers from %s", filepath.Join(directory, "userdb"))
 	out.printf("  the proxy       %-16s starts imapd-proxy for each connection", proxy.addr)
 	for _, u := range accounts {
 		out.section(fmt.Sprintf("%s logs in at the proxy, %s", u.name, proxy.addr))

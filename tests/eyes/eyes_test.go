@@ -38,7 +38,7 @@ var states = []state{
 	{"bad settings", (*world).spoil, true, []string{"MailproxyReloadFailed"}},
 	{"mailhost stopped", func(w *world) { w.main.Stop() }, false, []string{"MailproxyMailhostDown",
 		"MailproxyMailhostFails", "MailproxySessionsLost"}},
-	{"relayd killed", func(w *world) { w.signal(w.relayd.Process, syscall.SIGKILL) }, false,
+	{"relayd killed", func(w *world) { w.relayd.Signal(w.t, syscall.SIGKILL) }, false,
 		[]string{"MailproxyGone", "MailproxyHandoversFail"}},
 	{"database killed", func(w *world) { w.database.Kill(w.t) }, false,
 		[]string{"MailproxyDatabaseDown", "MailproxyLoginsFail"}},
@@ -159,16 +159,15 @@ func (w *world) crowd() {
 // neglect brings a certificate that ends tomorrow, and a process that has few descriptors left.
 func (w *world) neglect() {
 	w.certificate(1)
-	w.signal(w.imap.Process, syscall.SIGHUP)
-	w.imap.Log.Wait(w.t, takenOver.String())
-	names, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid(w.pop3.Process)))
+	w.imap.Reload(w.t)
+	names, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.pop3.Newest()))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	// As its user: root may lack the capability to limit others.
 	user := harness.ResidentUser
 	harness.Run(w.t, "", "setpriv", "--reuid", user, "--regid", user, "--clear-groups", "prlimit",
-		"--pid", fmt.Sprint(pid(w.pop3.Process)), fmt.Sprintf("--nofile=%d:", len(names)+len(names)/10))
+		"--pid", fmt.Sprint(w.pop3.Newest()), fmt.Sprintf("--nofile=%d:", len(names)+len(names)/10))
 }
 
 // spoil brings settings that no program can use, and reloads.
@@ -178,7 +177,7 @@ func (w *world) spoil() {
 	harness.WriteFile(w.t, filepath.Join(w.authd.Config, "authdaemonrc"),
 		"authmodulelist=\"authnonsense\"\ndaemons=none\n", 0o644)
 	for _, p := range []*harness.Process{w.imap.Process, w.relayd.Process, w.authd.Process} {
-		w.signal(p, syscall.SIGHUP)
+		p.Signal(w.t, syscall.SIGHUP)
 	}
 }
 

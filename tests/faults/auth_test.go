@@ -126,13 +126,13 @@ func bytewise(text string) func(net.Conn) error {
 // process left.
 func TestAuthFaults(t *testing.T) {
 	for _, p := range protocols {
-		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
+		harness.NewFakeMailhost(t, p.At(good), harness.Scripted(t, 0, p.Mailhost+echo))
 	}
 	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		t.Run("all", func(t *testing.T) {
 			for i, f := range authFaults {
 				for _, p := range protocols {
-					t.Run(p.name+"/"+f.name, func(t *testing.T) {
+					t.Run(p.Name+"/"+f.name, func(t *testing.T) {
 						t.Parallel()
 						f.run(t, m, p, address(400+i))
 					})
@@ -165,7 +165,7 @@ func (f authFault) run(t *testing.T, m *harness.Mode, p protocol, addr string) {
 	if f.deaf {
 		deafSocket(t, env["AUTHDAEMON_SOCKET"])
 	}
-	log := p.front(t, m, addr, env).Log(p.name)
+	log := p.front(t, m, addr, env).Log(p.Name)
 	if strings.HasPrefix(f.name, "an account without") {
 		f.local(t, m, p, log, addr)
 		return
@@ -195,10 +195,10 @@ func (f authFault) local(t *testing.T, m *harness.Mode, p protocol, log *harness
 		log.WaitN(t, 0, "LOGIN FAILED")
 		return
 	}
-	conn := harness.Connect(t, addr+p.port)
+	conn := harness.Connect(t, p.At(addr))
 	conn.SetDeadline(time.Now().Add(soon))
 	login := "a LOGIN u pw\r\n"
-	if p.name == "POP3" {
+	if p.Name == "POP3" {
 		login = "USER u\r\nPASS pw\r\n"
 	}
 	io.WriteString(conn, login)

@@ -166,20 +166,20 @@ func TestClientStays(t *testing.T) {
 	)
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
 		for _, p := range protocols {
-			t.Run(p.name, func(t *testing.T) {
-				over := strings.TrimSuffix(p.works, echo)
-				harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, over+"S: bye"))
+			t.Run(p.Name, func(t *testing.T) {
+				over := p.Mailhost
+				harness.NewFakeMailhost(t, p.At(good), harness.Scripted(t, 0, over+"S: bye"))
 				front := p.front(t, m, control, harness.Env{"AUTHDAEMON_SOCKET": socket})
-				conn := harness.Connect(t, control+p.port)
+				conn := harness.Connect(t, p.At(control))
 				conn.SetDeadline(time.Now().Add(soon))
-				login := map[string]string{"IMAP": "a LOGIN u pw\r\n", "POP3": "USER u\r\nPASS pw\r\n"}[p.name]
+				login := map[string]string{"IMAP": "a LOGIN u pw\r\n", "POP3": "USER u\r\nPASS pw\r\n"}[p.Name]
 				io.WriteString(conn, login)
 				if said, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(said), "bye\r\n") {
 					t.Errorf("%q, %v", said, err)
 				}
-				front.Ends(p.name).WaitN(t, 1,
-					`^INFO: LOGOUT, user=u, .*, rcvd=0, sent=5, time=[1-9]\d*, protocol=`+p.name)
-				front.Broken(t, p.name, 0, "")
+				front.Ends(p.Name).WaitN(t, 1,
+					`^INFO: LOGOUT, user=u, .*, rcvd=0, sent=5, time=[1-9]\d*, protocol=`+p.Name)
+				front.Broken(t, p.Name, 0, "")
 				front.Idle(t)
 			})
 		}

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"mailproxy/tests/harness"
@@ -18,22 +19,24 @@ func TestLoop(t *testing.T) {
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		for _, p := range protocols {
-			t.Run(p.name, func(t *testing.T) {
+			t.Run(p.Name, func(t *testing.T) {
 				env := harness.Env{}
-				if p.name == "POP3" { // IMAP's greeting says that it is a proxy, POP3's does not
+				if p.Name == "POP3" { // IMAP's greeting says that it is a proxy, POP3's does not
 					env["PROXY_FORWARD_CLIENT"] = "XCLIENT"
 				}
 				fronts := []*harness.Proxy{p.front(t, m, left, env), p.front(t, m, right, env)}
-				harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, map[string]string{
-					"IMAP": p.works, "POP3": "S: +OK good\nC~ XCLIENT .*\nS: +OK\n" + p.works[len("S: +OK good\n"):],
-				}[p.name]))
+				works := p.Mailhost + echo
+				if p.Name == "POP3" {
+					works = strings.Replace(works, "C~ USER", "C~ XCLIENT .*\nS: +OK\nC~ USER", 1)
+				}
+				harness.NewFakeMailhost(t, p.At(good), harness.Scripted(t, 0, works))
 				for _, addr := range []string{left, right} {
 					p.attempt(t, addr, "round", temporary, "good")
 				}
 				hops := 0
 				for _, front := range fronts {
-					front.Log(p.name).Wait(t, "user=round: .*: proxying loop refused$")
-					hops += len(front.Log(p.name).Find("LOGIN FAILED|temporary failure|user=round: "))
+					front.Log(p.Name).Wait(t, "user=round: .*: proxying loop refused$")
+					hops += len(front.Log(p.Name).Find("LOGIN FAILED|temporary failure|user=round: "))
 				}
 				if hops == 0 || hops > 40 {
 					t.Errorf("%d lines in the logs", hops)

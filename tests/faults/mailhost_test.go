@@ -114,7 +114,7 @@ var faults = []fault{
 		want: temporary, step: "login/user",
 	},
 	{
-		name: "one byte at a time", imap: protocols[0].works, pop3: protocols[1].works,
+		name: "one byte at a time", imap: harness.IMAP.Mailhost + echo, pop3: harness.POP3.Mailhost + echo,
 		dribble: time.Millisecond, want: loggedIn,
 	},
 	{
@@ -186,7 +186,7 @@ func until(err error) error {
 }
 
 func (f fault) script(p protocol) string {
-	if p.name == "IMAP" {
+	if p.Name == "IMAP" {
 		return f.imap
 	}
 	return f.pop3
@@ -222,7 +222,7 @@ func TestMailhostFaults(t *testing.T) {
 	harness.Userdb(t, accounts...)
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	for _, p := range protocols {
-		harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
+		harness.NewFakeMailhost(t, p.At(good), harness.Scripted(t, 0, p.Mailhost+echo))
 	}
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
 		var fronts []*harness.Proxy
@@ -238,9 +238,9 @@ func TestMailhostFaults(t *testing.T) {
 					if f.then != nil { // it may hang
 						front, at = impatient, hurried
 					}
-					t.Run(p.name+"/"+f.name, func(t *testing.T) {
+					t.Run(p.Name+"/"+f.name, func(t *testing.T) {
 						t.Parallel()
-						f.run(t, p, at, front.Log(p.name), address(i)+p.port, fmt.Sprintf("user%d", i))
+						f.run(t, p, at, front.Log(p.Name), p.At(address(i)), fmt.Sprintf("user%d", i))
 					})
 				}
 			}
@@ -265,7 +265,7 @@ func (f fault) run(t *testing.T, p protocol, at string, log *harness.Log, addr, 
 		return
 	}
 	step, step3, differ := strings.Cut(f.step, "/")
-	if differ && p.name == "POP3" {
+	if differ && p.Name == "POP3" {
 		step = step3
 	}
 	host, _, _ := net.SplitHostPort(addr)

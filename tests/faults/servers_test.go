@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -74,25 +75,25 @@ func TestServers(t *testing.T) {
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		for _, p := range protocols {
-			t.Run(p.name, func(t *testing.T) {
+			t.Run(p.Name, func(t *testing.T) {
 				front := p.front(t, m, control, harness.Env{"PROXY_CONNECT_TIMEOUT": "4"})
-				harness.Deaf(t, "127.0.9.2"+p.port)
-				harness.NewFakeMailhost(t, good+p.port, harness.Scripted(t, 0, p.works))
+				harness.Deaf(t, p.At("127.0.9.2"))
+				harness.NewFakeMailhost(t, p.At(good), harness.Scripted(t, 0, p.Mailhost+echo))
 				no := map[string]string{
 					"IMAP": takesTag + "S: ${tag} NO wrong",
 					"POP3": pass3 + "S: -ERR wrong",
-				}[p.name]
-				rejecting := harness.NewFakeMailhost(t, "127.0.9.4"+p.port, harness.Scripted(t, 0, no))
+				}[p.Name]
+				rejecting := harness.NewFakeMailhost(t, p.At("127.0.9.4"), harness.Scripted(t, 0, no))
 				busy := map[string]string{
 					"IMAP": takesTag + "S: ${tag} NO [UNAVAILABLE] later",
 					"POP3": pass3 + "S: -ERR [SYS/TEMP] later",
-				}[p.name]
-				harness.NewFakeMailhost(t, "127.0.9.3"+p.port, harness.Scripted(t, 0, busy))
+				}[p.Name]
+				harness.NewFakeMailhost(t, p.At("127.0.9.3"), harness.Scripted(t, 0, busy))
 				t.Run("cases", func(t *testing.T) {
 					for _, c := range cases {
 						t.Run(c.name, func(t *testing.T) {
 							t.Parallel()
-							c.run(t, p, front.Log(p.name))
+							c.run(t, p, front.Log(p.Name))
 						})
 					}
 				})
@@ -110,7 +111,7 @@ func (c serverCase) run(t *testing.T, p protocol, log *harness.Log) {
 	p.attempt(t, control, c.name, c.want, "good")
 	lines := log.WaitN(t, len(c.warnings), `^(WARN|ERR|CRIT): .*(user=|account )`+c.name+`:? `)
 	for i, want := range c.warnings {
-		want = strings.ReplaceAll(want, ":PORT", p.port)
+		want = strings.ReplaceAll(want, ":PORT", fmt.Sprintf(":%d", p.Port))
 		if !strings.Contains(lines[i], want) {
 			t.Errorf("want %q in %q", want, lines[i])
 		}

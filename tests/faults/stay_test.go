@@ -27,7 +27,7 @@ func TestManyClientsStay(t *testing.T) {
 	account := "UID=8\nGID=8\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\nOPTIONS=mailhost=" + good + "\n.\n"
 	fakeDaemon(t, socket, answer(account, nil))
 	for _, p := range protocols {
-		harness.NewFakeMailhost(t, good+p.port, lastAnswer(t, p))
+		harness.NewFakeMailhost(t, p.At(good), lastAnswer(t, p))
 	}
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
 		// The programs as they are shipped: so many with the race detector would take gigabytes.
@@ -46,14 +46,14 @@ func TestManyClientsStay(t *testing.T) {
 			t.Errorf("relayd has %d sessions", m.Relayd.Metric(t, "relayd_sessions"))
 		}
 		for _, p := range protocols {
-			front.Ends(p.name).WaitN(t, staying/2, `^INFO: LOGOUT, user=u, .*, protocol=`+p.name)
+			front.Ends(p.Name).WaitN(t, staying/2, `^INFO: LOGOUT, user=u, .*, protocol=`+p.Name)
 		}
 		if m.Relayd != nil { // which counts both protocols
 			front.Broken(t, "", 2*notTaking, "")
 			return
 		}
 		for _, p := range protocols {
-			front.Broken(t, p.name, notTaking, "half-closed for too long")
+			front.Broken(t, p.Name, notTaking, "half-closed for too long")
 		}
 	})
 }
@@ -77,7 +77,7 @@ func everybody(t *testing.T, clients []staysOn, f func(*staysOn) error) {
 
 // lastAnswer is a mailhost that lets a client in, answers one more command, and closes.
 func lastAnswer(t *testing.T, p protocol) func(net.Conn) error {
-	login := harness.Scripted(t, 0, strings.TrimSuffix(p.works, echo))
+	login := harness.Scripted(t, 0, p.Mailhost)
 	return func(conn net.Conn) error {
 		if err := login(conn); err != nil {
 			return err
@@ -104,7 +104,7 @@ type staysOn struct {
 }
 
 func (c *staysOn) login(t *testing.T) error {
-	conn, err := net.Dial("tcp", control+c.protocol.port)
+	conn, err := net.Dial("tcp", c.protocol.At(control))
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (c *staysOn) login(t *testing.T) error {
 	_ = c.conn.SetDeadline(time.Now().Add(2 * harness.Patience))
 	// In one go: the answers to USER and PASS are the second and third "+OK".
 	text, last, answers := "a LOGIN u pw\r\n", "a OK", 1
-	if c.protocol.name == "POP3" {
+	if c.protocol.Name == "POP3" {
 		text, last, answers = "USER u\r\nPASS pw\r\n", "+OK", 3
 	}
 	if _, err := io.WriteString(c.conn, text); err != nil {

@@ -23,7 +23,7 @@ func TestVanish(t *testing.T) {
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
 		for _, p := range protocols {
 			for _, who := range []string{"mailhost closes", "mailhost resets", "client closes", "client resets"} {
-				t.Run(p.name+"/"+who, func(t *testing.T) { vanish(t, m, p, enter[p.name], who) })
+				t.Run(p.Name+"/"+who, func(t *testing.T) { vanish(t, m, p, enter[p.Name], who) })
 			}
 		}
 	})
@@ -31,7 +31,7 @@ func TestVanish(t *testing.T) {
 
 func vanish(t *testing.T, m *harness.Mode, p protocol, enter, who string) {
 	entered, gone := make(chan bool, 1), make(chan error, 1)
-	harness.NewFakeMailhost(t, good+p.port, func(conn net.Conn) error {
+	harness.NewFakeMailhost(t, p.At(good), func(conn net.Conn) error {
 		if err := harness.Scripted(t, 0, enter)(conn); err != nil {
 			return err
 		}
@@ -48,11 +48,10 @@ func vanish(t *testing.T, m *harness.Mode, p protocol, enter, who string) {
 		return nil
 	})
 	front := p.front(t, m, control, nil)
-	ended := len(front.Ends(p.name).Find("LOGOUT, user=u"))
-	conn := harness.Connect(t, control+p.port)
+	ended := len(front.Ends(p.Name).Find("LOGOUT, user=u"))
+	conn := harness.Connect(t, p.At(control))
 	r := &transcript.Runner{Conn: conn, Timeout: soon}
-	login := map[string]string{"IMAP": "C: a LOGIN u pw", "POP3": "C: USER u\nS~ \\+OK.*\nC: PASS pw"}[p.name]
-	r.MustPlay(t, p.greeting+"\n"+login+"\n"+p.answer[loggedIn]+"\nC: ping")
+	r.MustPlay(t, p.Greeting+p.Credentials("u", "pw")+p.answer[loggedIn]+"\nC: ping")
 	<-entered
 	switch who {
 	case "client resets":
@@ -73,10 +72,10 @@ func vanish(t *testing.T, m *harness.Mode, p protocol, enter, who string) {
 			t.Error("the mailhost is not told that the client is gone")
 		}
 	}
-	front.Ends(p.name).
+	front.Ends(p.Name).
 		WaitN(t, ended+1, `^INFO: LOGOUT, user=u, .*, mailhost=127\.0\.0\.8, rcvd=6, sent=0, time=\d+, protocol=`)
 	front.Idle(t)
-	if lines := front.Log(p.name).Find(`LOGOUT|WARN|ERR`); len(lines) > 2 {
+	if lines := front.Log(p.Name).Find(`LOGOUT|WARN|ERR`); len(lines) > 2 {
 		t.Errorf("log lines: %q", lines)
 	}
 }

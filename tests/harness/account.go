@@ -129,12 +129,9 @@ func Maildir(t testing.TB, dir string, id int, messages ...string) {
 
 // Message is a small message with this subject.
 func Message(subject string) string {
-	return "From: Sender <sender@example.net>\nTo: Recipient <rcpt@example.com>\nDate: Mon, 1 Jan 2024 10:00:00 +0000\n" +
-		"Message-ID: <" + strings.ReplaceAll(
-		subject,
-		" ",
-		".",
-	) + "@example.net>\nSubject: " + subject + "\n\nThis is " + subject + ".\n"
+	return "From: Sender <sender@example.net>\nTo: Recipient <rcpt@example.com>\n" +
+		"Date: Mon, 1 Jan 2024 10:00:00 +0000\nMessage-ID: <" + strings.ReplaceAll(subject, " ", ".") +
+		"@example.net>\nSubject: " + subject + "\n\nThis is " + subject + ".\n"
 }
 
 func mkdir(t testing.TB, path string, id int) {

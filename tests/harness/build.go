@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// programFolders are the main packages whose programs tests run.
-var programFolders = []string{
+// programDirectories are the main packages whose programs tests run.
+var programDirectories = []string{
 	"imapd-proxy", "pop3d-proxy", "authlib/authdaemond", "relay/relayd", "relay/mailproxyctl",
 }
 
@@ -115,8 +115,8 @@ func build(root, kind, out string) error {
 		env[len(env)-1] = "CGO_ENABLED=1"
 	}
 	args := append(buildArgs(kind), "-o", out+"/")
-	for _, folder := range programFolders {
-		args = append(args, "./"+folder)
+	for _, directory := range programDirectories {
+		args = append(args, "./"+directory)
 	}
 	cmd := exec.Command("go", args...)
 	cmd.Dir, cmd.Env = root, env
@@ -144,8 +144,8 @@ func copyPrograms(from, to string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
-	for _, folder := range programFolders {
-		name := filepath.Base(folder)
+	for _, directory := range programDirectories {
+		name := filepath.Base(directory)
 		text, err := os.ReadFile(filepath.Join(from, name))
 		if os.IsNotExist(err) {
 			continue

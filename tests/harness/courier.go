@@ -26,7 +26,8 @@ const (
 // Env is a set of environment variables.
 type Env map[string]string
 
-func (e Env) list() []string {
+// List is the settings as "NAME=value", in order.
+func (e Env) List() []string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(e)) {
 		list = append(list, name+"="+e[name])
@@ -136,7 +137,7 @@ func couriertcpd(t testing.TB, o TCPD, log *Log, out io.Writer) *Process {
 	args = append(args, o.Options...)
 	args = append(append(args, strconv.Itoa(o.Port)), o.Program...)
 	p := startLogging(t, underSettings(o, args), log, out)
-	p.waitListen(t, hostPort(o.Addr, o.Port))
+	p.WaitListen(t, hostPort(o.Addr, o.Port))
 	return p
 }
 
@@ -152,37 +153,17 @@ func underSettings(o TCPD, args []string) *exec.Cmd {
 	}
 	script += `exec env "$@"`
 	shell := append([]string{"-i"}, baseEnv()...)
-	shell = append(append(shell, "/bin/sh", "-c", script, "sh"), o.Env.list()...)
+	shell = append(append(shell, "/bin/sh", "-c", script, "sh"), o.Env.List()...)
 	cmd := exec.Command("/usr/bin/env", append(shell, args...)...)
 	// Like a service manager: root without supplementary groups.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{}}
 	return cmd
 }
 
-// IMAPUnderCourier runs an IMAP login program under couriertcpd on addr:143, with Courier's imapd as the
-// local server.
-func IMAPUnderCourier(t testing.TB, addr, program string, env Env) *Process {
-	t.Helper()
-	return Couriertcpd(
-		t,
-		TCPD{Addr: addr, Port: 143, Config: "imapd", Env: env, Program: []string{program, CourierIMAPD, "Maildir"}},
-	)
-}
-
-// POP3UnderCourier runs a POP3 login program under couriertcpd on addr:110, with Courier's pop3d as the
-// local server.
-func POP3UnderCourier(t testing.TB, addr, program string, env Env) *Process {
-	t.Helper()
-	return Couriertcpd(
-		t,
-		TCPD{Addr: addr, Port: 110, Config: "pop3d", Env: env, Program: []string{program, CourierPOP3D, "Maildir"}},
-	)
-}
-
 // CourierMailhost runs Courier's own IMAP and POP3 service on addr, ports 143 and 110. It asks the auth
 // daemon on CourierAuthSocket and serves every account from its home, whatever its mailhost option says.
 func CourierMailhost(t testing.TB, addr string) (imap, pop3 *Process) {
 	t.Helper()
-	return IMAPUnderCourier(t, addr, CourierIMAPLogin, Env{"IMAP_PROXY": "0"}),
-		POP3UnderCourier(t, addr, CourierPOP3Login, Env{"POP3_PROXY": "0"})
+	return IMAP.UnderCourier(t, addr, CourierIMAPLogin, Env{"IMAP_PROXY": "0"}),
+		POP3.UnderCourier(t, addr, CourierPOP3Login, Env{"POP3_PROXY": "0"})
 }

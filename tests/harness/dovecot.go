@@ -27,7 +27,7 @@ type DovecotOptions struct {
 type DovecotServer struct {
 	*Process
 	Addr  string
-	Dir   string            // its folder; log lines are in Process.Log
+	Dir   string            // its directory; log lines are in Process.Log
 	Homes map[string]string // home directory by account; the maildir in it is "Maildir"
 }
 
@@ -56,7 +56,7 @@ func Dovecot(t testing.TB, o DovecotOptions) *DovecotServer {
 	s.write(t, "masters", masters)
 	s.write(t, "dovecot.conf", s.config(o))
 	s.Process = Start(t, exec.Command("/usr/sbin/dovecot", "-F", "-c", filepath.Join(s.Dir, "dovecot.conf")))
-	s.waitListen(t, o.Addr+":143", o.Addr+":110")
+	s.WaitListen(t, o.Addr+":143", o.Addr+":110")
 	return s
 }
 

@@ -49,7 +49,7 @@ func TestCourierAlone(t *testing.T) {
 		S-
 	`)
 	// Courier's own proxy in front of it.
-	harness.IMAPUnderCourier(t, "127.0.0.1", harness.CourierIMAPLogin, harness.Env{"IMAP_PROXY": "1"})
+	harness.IMAP.UnderCourier(t, "127.0.0.1", harness.CourierIMAPLogin, harness.Env{"IMAP_PROXY": "1"})
 	harness.Dialogue(t, "127.0.0.1:143", `
 		S~ \* OK .*
 		C: a1 LOGIN joe pw

@@ -20,7 +20,7 @@ type Listen struct {
 
 func (l Listen) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, append(args, l.Program...)...)
-	cmd.Env = append(baseEnv(), l.Env.list()...)
+	cmd.Env = append(baseEnv(), l.Env.List()...)
 	return cmd
 }
 
@@ -28,7 +28,7 @@ func (l Listen) command(name string, args ...string) *exec.Cmd {
 func Tcpserver(t testing.TB, l Listen) *Process {
 	t.Helper()
 	p := Start(t, l.command("tcpserver", "-HRl0", "-c4000", l.Addr, strconv.Itoa(l.Port)))
-	p.waitListen(t, hostPort(l.Addr, l.Port))
+	p.WaitListen(t, hostPort(l.Addr, l.Port))
 	return p
 }
 
@@ -36,7 +36,7 @@ func Tcpserver(t testing.TB, l Listen) *Process {
 func Tcpsvd(t testing.TB, l Listen) *Process {
 	t.Helper()
 	p := Start(t, l.command("tcpsvd", "-c4000", "-b500", "-l", "localhost", l.Addr, strconv.Itoa(l.Port)))
-	p.waitListen(t, hostPort(l.Addr, l.Port))
+	p.WaitListen(t, hostPort(l.Addr, l.Port))
 	return p
 }
 
@@ -61,11 +61,11 @@ func SystemdListen(t testing.TB, l Listen) *Process {
 
 func systemd(t testing.TB, l Listen, args []string) *Process {
 	t.Helper()
-	for name, value := range l.Env {
-		args = append(args, "-E", name+"="+value)
+	for _, setting := range append(baseEnv(), l.Env.List()...) {
+		args = append(args, "-E", setting)
 	}
 	p := Start(t, l.command("systemd-socket-activate", args...))
-	p.waitListen(t, hostPort(l.Addr, l.Port))
+	p.WaitListen(t, hostPort(l.Addr, l.Port))
 	return p
 }
 
@@ -78,9 +78,9 @@ func Xinetd(t testing.TB, l Listen, options ...string) *Process {
 		options = append(options, "server_args = "+strings.Join(l.Program[1:], " "))
 	}
 	if len(l.Env) > 0 {
-		options = append(options, "env = "+strings.Join(l.Env.list(), " "))
+		options = append(options, "env = "+strings.Join(l.Env.List(), " "))
 	}
-	if strings.ContainsAny(strings.Join(l.Env.list(), ""), " \t\n") {
+	if strings.ContainsAny(strings.Join(l.Env.List(), ""), " \t\n") {
 		t.Fatalf("xinetd takes no blanks in env values: %q", l.Env)
 	}
 	conf := fmt.Sprintf(`service test
@@ -128,6 +128,6 @@ func XinetdConf(t testing.TB, path, conf string, addrs ...string) *Process {
 			t.Logf("--- xinetd's log:\n%s", text)
 		}
 	})
-	p.waitListen(t, addrs...)
+	p.WaitListen(t, addrs...)
 	return p
 }

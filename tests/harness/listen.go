@@ -83,8 +83,7 @@ func sockets(t testing.TB) []socket {
 func (p *Process) connections(t testing.TB) int {
 	t.Helper()
 	own := map[string]bool{}
-	pid, _ := p.newest()
-	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.Newest()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,9 +117,12 @@ func parseSocket(text string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), err
 }
 
-func (p *Process) waitListen(t testing.TB, addrs ...string) {
+// WaitListen waits until somebody listens on the addresses ("ip:port", or "tls:ip:port" as in -listen), and
+// ends the test when the program ends first.
+func (p *Process) WaitListen(t testing.TB, addrs ...string) {
 	t.Helper()
 	for _, addr := range addrs {
+		addr = strings.TrimPrefix(addr, "tls:")
 		p.ready(t, "listener on "+addr, func() bool { return Listening(t, addr) })
 	}
 }

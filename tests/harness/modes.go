@@ -3,6 +3,7 @@ package harness
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -16,7 +17,7 @@ type Mode struct {
 	relayd bool   // EachMode starts Relayd
 	// listen starts the front ends of one protocol and puts them into p.processes by the names of their
 	// ports.
-	listen func(t testing.TB, p *Proxy, protocol string, o ProxyOptions)
+	listen func(t testing.TB, p *Proxy, front Protocol, o ProxyOptions)
 	// idle waits until the front ends serve no session.
 	idle func(t testing.TB, p *Proxy)
 }
@@ -69,20 +70,8 @@ func EachMode(t *testing.T, test func(t *testing.T, m *Mode)) {
 	}
 }
 
-// EachModeAtOnce runs a test in all modes at the same time, each with its number, for tests that wait most of
-// their time: addresses and accounts have to be their own.
-func EachModeAtOnce(t *testing.T, test func(t *testing.T, n int, m *Mode)) {
-	for n, mode := range Modes {
-		t.Run(mode.Name, func(t *testing.T) {
-			t.Parallel()
-			mode.begin(t)
-			test(t, n, &mode)
-		})
-	}
-}
-
-// AllModes are all modes at once, for a test that runs a proxy in each at the same time, with addresses of
-// their own.
+// AllModes are all modes at once, for tests that wait most of their time: they run a proxy in each at the
+// same time, with addresses and accounts of their own.
 func AllModes(t testing.TB) []*Mode {
 	t.Helper()
 	var all []*Mode
@@ -119,9 +108,6 @@ type ProxyOptions struct {
 	Admin   bool // resident programs have a socket for mailproxyctl
 }
 
-// ports are where a proxy listens, by the names that Proxy's methods take.
-var ports = map[string]int{"IMAP": 143, "POP3": 110, "IMAPS": 993, "POP3S": 995}
-
 // Proxy is our front ends at one address.
 type Proxy struct {
 	Addr      string
@@ -148,8 +134,8 @@ func (m *Mode) Start(t testing.TB, o ProxyOptions) *Proxy {
 	if o.Protocols == nil {
 		o.Protocols = []string{"IMAP", "POP3"}
 	}
-	for _, protocol := range o.Protocols {
-		m.listen(t, p, protocol, o)
+	for _, name := range o.Protocols {
+		m.listen(t, p, ProtocolOf(name), o)
 	}
 	return p
 }
@@ -157,26 +143,23 @@ func (m *Mode) Start(t testing.TB, o ProxyOptions) *Proxy {
 // underCouriertcpd starts a process for each connection, with the settings in the environment. The process is
 // as it is shipped: with the race detector its start costs five times as much, and what races there could be
 // are in what it shares with the resident front ends, which run the same tests with the race detector.
-func underCouriertcpd(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
+func underCouriertcpd(t testing.TB, p *Proxy, front Protocol, o ProxyOptions) {
 	t.Helper()
-	front := frontEnds[protocol]
-	local := o.LocalServer
-	if local == "" {
-		local = front.local
-	}
-	tcpd := TCPD{Addr: o.Addr, Port: ports[protocol], Config: front.config, Env: o.Env,
-		Program: []string{PlainBin(t, front.program), local, "Maildir"}}
-	p.processes[protocol] = Couriertcpd(t, tcpd)
+	tcpd := TCPD{Addr: o.Addr, Port: front.Port, Config: front.Config, Env: o.Env, Program: o.program(t, front)}
+	p.processes[front.Name] = Couriertcpd(t, tcpd)
 	if o.TLS {
-		tcpd.Port, tcpd.Env = ports[protocol+"S"], OverTLS(o.Env)
-		p.processes[protocol+"S"] = Couriertcpd(t, tcpd)
+		tcpd.Port, tcpd.Env = front.TLSPort, OverTLS(o.Env)
+		p.processes[front.Name+"S"] = Couriertcpd(t, tcpd)
 	}
 }
 
-// frontEnds are our program, the file of settings and Courier's local server for each protocol.
-var frontEnds = map[string]struct{ program, config, local string }{
-	"IMAP": {"imapd-proxy", "imapd", CourierIMAPD},
-	"POP3": {"pop3d-proxy", "pop3d", CourierPOP3D},
+// program is a front end of the protocol, as it is shipped, with its arguments.
+func (o ProxyOptions) program(t testing.TB, front Protocol) []string {
+	t.Helper()
+	if o.LocalServer == "" {
+		o.LocalServer = front.LocalServer
+	}
+	return []string{PlainBin(t, front.Program), o.LocalServer, "Maildir"}
 }
 
 // OverTLS are the settings of the TLS ports, where those of the others are env.
@@ -189,7 +172,7 @@ func OverTLS(env Env) Env {
 
 func noFrontEnds(t testing.TB, _ *Proxy) {
 	t.Helper()
-	NoneLeft(t, frontEnds["IMAP"].program, frontEnds["POP3"].program)
+	NoneLeft(t, IMAP.Program, POP3.Program)
 }
 
 // Control are the options with which mailproxyctl asks relayd and the resident programs (ProxyOptions.Admin)
@@ -209,7 +192,12 @@ func (p *Proxy) Control() []string {
 }
 
 // At is the address and number ("ip:port") of the port "IMAP", "POP3", "IMAPS" or "POP3S".
-func (p *Proxy) At(port string) string { return hostPort(p.Addr, ports[port]) }
+func (p *Proxy) At(port string) string {
+	if strings.HasSuffix(port, "S") {
+		return hostPort(p.Addr, ProtocolOf(port).TLSPort)
+	}
+	return ProtocolOf(port).At(p.Addr)
+}
 
 // Log is the log of the front ends behind a port.
 func (p *Proxy) Log(port string) *Log { return p.processes[port].Log }
@@ -219,7 +207,7 @@ func (p *Proxy) Log(port string) *Log { return p.processes[port].Log }
 func (p *Proxy) Reread(t testing.TB, port string) {
 	t.Helper()
 	if !p.mode.Launched() {
-		p.processes[port].reload(t)
+		p.processes[port].Reload(t)
 	}
 }
 

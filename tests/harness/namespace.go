@@ -29,7 +29,7 @@ func furnish(dir string) error {
 	if err := privateDev(filepath.Join(dir, "dev")); err != nil {
 		return fmt.Errorf("make a private /dev: %w", err)
 	}
-	if err := courierFolders(dir); err != nil {
+	if err := courierDirectories(dir); err != nil {
 		return err
 	}
 	if err := names(dir); err != nil {
@@ -133,10 +133,10 @@ func privateDev(dir string) error {
 	return unix.Mount(dir, "/dev", "", unix.MS_MOVE, "")
 }
 
-// courierFolders lays a copy over /etc/courier and an empty tree over /run/courier, and an empty directory
-// over /run/mailproxy. The compiled-in socket of the auth daemon is /run/courier/authdaemon/socket, so
-// each package has one auth daemon of its own there.
-func courierFolders(dir string) error {
+// courierDirectories lays a copy over /etc/courier and an empty tree over /run/courier, and an empty
+// directory over /run/mailproxy. The compiled-in socket of the auth daemon is /run/courier/authdaemon/socket,
+// so each package has one auth daemon of its own there.
+func courierDirectories(dir string) error {
 	if _, err := os.Stat("/etc/courier/authdaemonrc"); err != nil {
 		return fmt.Errorf("courier is not installed (run tests/install.sh): %w", err)
 	}

@@ -1,11 +1,11 @@
 package harness
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -145,29 +145,25 @@ type Proc struct {
 	Args []string
 }
 
-// Procs lists the processes that are alive (zombies are not).
-func Procs(t testing.TB) []Proc {
+// Procs lists the processes that are alive (zombies are not), all or those of these programs (file names).
+func Procs(t testing.TB, names ...string) []Proc {
 	t.Helper()
 	var procs []Proc
-	folders, err := filepath.Glob("/proc/[0-9]*")
+	directories, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, folder := range folders {
-		args, err := os.ReadFile(folder + "/cmdline")
-		comm, _ := os.ReadFile(folder + "/comm")
-		if err != nil || len(args) == 0 {
+	for _, directory := range directories {
+		args, err := os.ReadFile(directory + "/cmdline")
+		comm, _ := os.ReadFile(directory + "/comm")
+		p := Proc{Comm: strings.TrimSpace(string(comm)),
+			Args: strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")}
+		named := func(name string) bool { return p.Comm == name[:min(len(name), 15)] }
+		if err != nil || len(args) == 0 || len(names) > 0 && !slices.ContainsFunc(names, named) {
 			continue
 		}
-		pid, _ := strconv.Atoi(filepath.Base(folder))
-		procs = append(
-			procs,
-			Proc{
-				pid,
-				strings.TrimSpace(string(comm)),
-				strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00"),
-			},
-		)
+		p.PID, _ = strconv.Atoi(filepath.Base(directory))
+		procs = append(procs, p)
 	}
 	return procs
 }
@@ -175,20 +171,8 @@ func Procs(t testing.TB) []Proc {
 // NoneLeft waits until no process of these programs (file names) is alive, and ends the test when one stays.
 func NoneLeft(t testing.TB, names ...string) {
 	t.Helper()
-	var left []string
-	if !Eventually(func() bool { left = alive(t, names); return len(left) == 0 }) {
-		t.Fatalf("processes left: %s", strings.Join(left, "; "))
+	var left []Proc
+	if !Eventually(func() bool { left = Procs(t, names...); return len(left) == 0 }) {
+		t.Fatalf("processes left: %v", left)
 	}
-}
-
-func alive(t testing.TB, names []string) []string {
-	var left []string
-	for _, p := range Procs(t) {
-		for _, name := range names {
-			if p.Comm == name[:min(len(name), 15)] {
-				left = append(left, fmt.Sprintf("%d %v", p.PID, p.Args))
-			}
-		}
-	}
-	return left
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -21,72 +22,94 @@ const localPort = 10000
 
 // resident starts one process for all connections, with the settings in its environment, and one a connection
 // for local accounts (PROXY_LOCAL). Both write to the same Log.
-func resident(t testing.TB, p *Proxy, protocol string, o ProxyOptions) {
+func resident(t testing.TB, p *Proxy, front Protocol, o ProxyOptions) {
 	t.Helper()
-	front := frontEnds[protocol]
 	bin := Bin
 	if o.Shipped {
 		bin = PlainBin
 	}
-	local := o.LocalServer
-	if local == "" {
-		local = front.local
-	}
 	// Courier's file for session tickets is root's, and some machines have fewer descriptors than MAXUNAUTH asks
 	// for by default, which is a line in the log.
 	env := Env{
-		"PROXY_LOCAL": hostPort(o.Addr, localPort+ports[protocol]), "TLS_CACHEFILE": "", "MAXUNAUTH": "1000",
+		"PROXY_LOCAL": hostPort(o.Addr, localPort+front.Port), "TLS_CACHEFILE": "", "MAXUNAUTH": "1000",
 	}
 	maps.Copy(env, o.Env)
-	at := []string{hostPort(o.Addr, ports[protocol])}
-	args := []string{bin(t, front.program), "-user", ResidentUser, "-listen", at[0]}
+	at := []string{front.At(o.Addr)}
+	args := []string{bin(t, front.Program), "-user", ResidentUser, "-listen", at[0]}
 	if o.TLS {
-		at = append(at, hostPort(o.Addr, ports[protocol+"S"]))
+		at = append(at, hostPort(o.Addr, front.TLSPort))
 		args = append(args, "-listen", "tls:"+at[1])
 	}
 	if o.Admin {
-		p.admin[front.program] = filepath.Join(Dir(t), "admin")
-		args = append(args, "-admin", p.admin[front.program])
+		p.admin[front.Program] = filepath.Join(Dir(t), "admin")
+		args = append(args, "-admin", p.admin[front.Program])
 	}
 	log := new(Log)
-	process := startLogging(t, underSettings(TCPD{Config: front.config, Env: env}, args), log, log)
-	process.waitListen(t, at...)
-	p.processes[protocol] = process
+	process := startLogging(t, underSettings(TCPD{Config: front.Config, Env: env}, args), log, log)
+	process.WaitListen(t, at...)
+	p.processes[front.Name] = process
 	if o.TLS {
-		p.processes[protocol+"S"] = process
+		p.processes[front.Name+"S"] = process
 	}
 	here := maps.Clone(o.Env)
 	maps.Copy(here, Env{
 		"HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8", "THROTTLE_FILE": "", "MAXUNAUTHPERIP": "",
 	})
 	couriertcpd(t, TCPD{
-		Addr: o.Addr, Port: localPort + ports[protocol], Config: front.config, Env: here,
-		Program: []string{PlainBin(t, front.program), local, "Maildir"},
+		Addr: o.Addr, Port: localPort + front.Port, Config: front.Config, Env: here,
+		Program: o.program(t, front),
 	}, log, &withoutConnections{to: log})
 }
 
-// takenOver is what a process says that has taken the place of the one before.
-var takenOver = regexp.MustCompile(`(?m)^INFO: \d+ sessions taken over by process (\d+)`)
+// StartResident starts a program as one process for all connections, with only these settings and options
+// besides -user and -listen, and waits until it listens on the addresses ("ip:port", "tls:ip:port").
+func StartResident(t testing.TB, program string, settings Env, options []string, at ...string) *Process {
+	t.Helper()
+	args := append([]string{"-user", ResidentUser}, options...)
+	for _, addr := range at {
+		args = append(args, "-listen", addr)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(baseEnv(), settings.List()...)
+	p := Start(t, cmd)
+	p.WaitListen(t, at...)
+	return p
+}
+
+// TakenOver is what a process says that has taken the place of the one before.
+var TakenOver = regexp.MustCompile(`(?m)^INFO: \d+ sessions taken over by process (\d+)`)
+
+// Newest is the process that serves now: the one that has taken over last, if any has.
+func (p *Process) Newest() int {
+	pid, _ := p.newest()
+	return pid
+}
+
+// Signal sends a signal to the process that serves now.
+func (p *Process) Signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(p.Newest(), s); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // newest is the process that serves now, after how many reloads.
 func (p *Process) newest() (pid, reloads int) {
 	pid = p.Cmd.Process.Pid
-	for _, m := range takenOver.FindAllStringSubmatch(p.Log.String(), -1) {
+	for _, m := range TakenOver.FindAllStringSubmatch(p.Log.String(), -1) {
 		pid, _ = strconv.Atoi(m[1])
 		reloads++
 	}
 	return pid, reloads
 }
 
-// reload has another process take over, which reads everything anew.
-func (p *Process) reload(t testing.TB) {
+// Reload has another process take over, which reads everything anew.
+func (p *Process) Reload(t testing.TB) {
 	t.Helper()
-	pid, n := p.newest()
-	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	_, n := p.newest()
+	p.Signal(t, syscall.SIGHUP)
 	p.Log.WaitN(t, n+1, `^INFO: \d+ sessions passed on to process`)
-	p.Log.WaitN(t, n+1, takenOver.String())
+	p.Log.WaitN(t, n+1, TakenOver.String())
 }
 
 // withoutConnections passes whole lines on, but those that say that a connection has come in: what comes to

@@ -14,7 +14,7 @@ import (
 type Service struct {
 	*Process
 	Socket string
-	Config string // its configuration folder
+	Config string // its configuration directory
 }
 
 // Authdaemond starts our authdaemond with these modules and further settings for its authdaemonrc. It

@@ -39,10 +39,10 @@ func TestDebianCourier(t *testing.T) {
 		t.Errorf("the drop-in is %q", dropIn)
 	}
 	for _, s := range sides {
-		path := "/etc/courier/" + s.config
+		path := "/etc/courier/" + s.Config
 		text := harness.ReadFile(t, path)
 		text = regexp.MustCompile(`(?m)^ADDRESS=.*$`).ReplaceAllString(text, "ADDRESS="+proxy)
-		text = regexp.MustCompile(`(?m)^`+s.proxySetting+`=.*$`).ReplaceAllString(text, s.proxySetting+"=1")
+		text = regexp.MustCompile(`(?m)^`+s.Name+`_PROXY=.*$`).ReplaceAllString(text, s.Name+"_PROXY=1")
 		harness.WriteFile(t, path, text+"LOGIN_FAIL_DELAY=0\n", 0o644)
 	}
 	// Debian's limit is in force for IMAP, so that the test proves something.
@@ -50,25 +50,25 @@ func TestDebianCourier(t *testing.T) {
 		t.Fatal("/etc/courier/imapd sets no IMAP_ULIMITD=131072")
 	}
 	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+		t.Run(s.Name, func(t *testing.T) {
 			log := harness.Syslog(t)
-			start(t, "/usr/sbin/"+s.config, s.addr(proxy))
-			s.sessions(t, s.addr(proxy))
+			start(t, "/usr/sbin/"+s.Config, s.At(proxy))
+			s.sessions(t, s.At(proxy))
 			s.wantLog(t, log, "::ffff:127.0.0.1")
 		})
 	}
 	t.Run("limit of the local server", localLimit)
 	for _, s := range sides {
-		t.Run(s.name+" over couriertls", func(t *testing.T) {
+		t.Run(s.Name+" over couriertls", func(t *testing.T) {
 			log := harness.Syslog(t)
-			path := "/etc/courier/" + s.config + "-ssl"
-			more := "SSLADDRESS=" + proxy + "\nTLS_CERTFILE=/etc/mailproxy/" + s.config + ".pem\n"
+			path := "/etc/courier/" + s.Config + "-ssl"
+			more := "SSLADDRESS=" + proxy + "\nTLS_CERTFILE=/etc/mailproxy/" + s.Config + ".pem\n"
 			harness.WriteFile(t, path, harness.ReadFile(t, path)+more, 0o644)
 			// couriertls reads it as courier
-			if err := os.Chmod("/etc/mailproxy/"+s.config+".pem", 0o644); err != nil {
+			if err := os.Chmod("/etc/mailproxy/"+s.Config+".pem", 0o644); err != nil {
 				t.Fatal(err)
 			}
-			start(t, "/usr/sbin/"+s.config+"-ssl", fmt.Sprintf("%s:%d", proxy, s.tlsPort()))
+			start(t, "/usr/sbin/"+s.Config+"-ssl", fmt.Sprintf("%s:%d", proxy, s.TLSPort))
 			s.overTLS(t)
 			log.WaitN(t, 1, `LOGIN, user=there, ip=\[::ffff:127\.0\.0\.1\], .*, (starttls|stls)=1$`)
 		})
@@ -86,7 +86,7 @@ func TestDebianCourier(t *testing.T) {
 // localLimit looks at a running local imapd: the limit that Courier's script wanted for it is in force again,
 // and it is the only one of the session's programs that is left.
 func localLimit(t *testing.T) {
-	runner := harness.Dialogue(t, sides[0].addr(proxy), `
+	runner := harness.Dialogue(t, imap.At(proxy), `
 S~ \* OK .*
 C: a1 LOGIN here pw
 S~ a1 OK .*
@@ -152,7 +152,8 @@ func softLimits(t *testing.T) (env []string) {
 // shellBlocks returns the shell commands of a document, block by block.
 func shellBlocks(t *testing.T, path string) (blocks []string) {
 	t.Helper()
-	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(harness.ReadFile(t, path), -1) {
+	text := harness.ReadFile(t, path)
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(text, -1) {
 		blocks = append(blocks, m[1])
 	}
 	return blocks

@@ -13,14 +13,14 @@ func TestLaunchers(t *testing.T) {
 	world(t)
 	for _, s := range sides {
 		listen := func(more ...string) harness.Listen {
-			return harness.Listen{Addr: proxy, Port: s.port, Env: s.env(more...), Program: s.arguments(t)}
+			return harness.Listen{Addr: proxy, Port: s.Port, Env: s.env(more...), Program: s.arguments(t)}
 		}
 		for _, test := range []struct {
 			name, ip string
 			start    func(t *testing.T) *harness.Process
 		}{
 			{"couriertcpd", "::ffff:127.0.0.1", func(t *testing.T) *harness.Process {
-				return harness.Couriertcpd(t, harness.TCPD{Addr: proxy, Port: s.port, Config: s.config, Env: s.env(),
+				return harness.Couriertcpd(t, harness.TCPD{Addr: proxy, Port: s.Port, Config: s.Config, Env: s.env(),
 					Program: s.arguments(t)})
 			}},
 			{"tcpserver", "127.0.0.1", func(t *testing.T) *harness.Process { return harness.Tcpserver(t, listen()) }},
@@ -30,11 +30,11 @@ func TestLaunchers(t *testing.T) {
 			{"systemd LISTEN_FDS", "::ffff:127.0.0.1",
 				func(t *testing.T) *harness.Process { return harness.SystemdAccept(t, listen(), false) }},
 		} {
-			t.Run(s.name+" "+test.name, func(t *testing.T) {
+			t.Run(s.Name+" "+test.name, func(t *testing.T) {
 				p := test.start(t)
-				s.sessions(t, s.addr(proxy))
+				s.sessions(t, s.At(proxy))
 				s.wantLog(t, p.Log, test.ip)
-				harness.NoneLeft(t, s.program, filepath.Base(s.server))
+				harness.NoneLeft(t, s.Program, filepath.Base(s.LocalServer))
 			})
 		}
 	}
@@ -45,13 +45,13 @@ func TestLaunchers(t *testing.T) {
 func TestXinetdSyslog(t *testing.T) {
 	world(t)
 	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+		t.Run(s.Name, func(t *testing.T) {
 			log := harness.Syslog(t)
-			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env(), Program: s.arguments(t)})
-			s.sessions(t, s.addr(proxy))
+			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.Port, Env: s.env(), Program: s.arguments(t)})
+			s.sessions(t, s.At(proxy))
 			s.wantLog(t, log, "::ffff:127.0.0.1")
 			// Facility mail is 2, severity info 6: 2*8+6.
-			log.Wait(t, `^<22>.*`+strings.TrimSuffix(s.program, "-proxy")+`\[[0-9]+\]: LOGIN FAILED, user=here, `)
+			log.Wait(t, `^<22>.*`+strings.TrimSuffix(s.Program, "-proxy")+`\[[0-9]+\]: LOGIN FAILED, user=here, `)
 			// The local server writes to standard error.
 			log.WaitN(t, 1, `^INFO: LOGIN, user=here, ip=`)
 		})
@@ -60,20 +60,16 @@ func TestXinetdSyslog(t *testing.T) {
 
 // An authdaemond that a front end starts for one request has no other place for its words either.
 func TestXinetdAuthdaemond(t *testing.T) {
-	folder := harness.Dir(t)
-	harness.WriteFile(t, filepath.Join(folder, "authdaemonrc"), "authmodulelist=\"authpgsql\"\n", 0o644)
+	directory := harness.Dir(t)
+	harness.WriteFile(t, filepath.Join(directory, "authdaemonrc"), "authmodulelist=\"authpgsql\"\n", 0o644)
 	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+		t.Run(s.Name, func(t *testing.T) {
 			log := harness.Syslog(t)
 			env := s.env("AUTHDAEMON_SOCKET=/nonexistent", "AUTHDAEMON_PROGRAM="+harness.Bin(t, "authdaemond"),
-				"AUTHDAEMON_CONFIG="+folder)
-			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.port, Env: env, Program: s.arguments(t)})
-			harness.Dialogue(
-				t,
-				s.addr(proxy),
-				strings.NewReplacer("AUTHENTICATIONFAILED", "UNAVAILABLE", `\[AUTH\]`, `\[SYS/TEMP\]`).
-					Replace(replace(s.refused, "here")),
-			)
+				"AUTHDAEMON_CONFIG="+directory)
+			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.Port, Env: env, Program: s.arguments(t)})
+			refused := s.Greeting + s.Credentials("here", "wrong") + s.Unavailable + s.Logout
+			harness.Dialogue(t, s.At(proxy), refused)
 			log.WaitN(t, 1, `^<20>.* authdaemond\[[0-9]+\]: authpgsql: .*authpgsqlrc`)
 		})
 	}
@@ -82,19 +78,19 @@ func TestXinetdAuthdaemond(t *testing.T) {
 func TestXinetdSilent(t *testing.T) {
 	world(t)
 	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
-			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env(), Program: s.arguments(t)})
-			s.sessions(t, s.addr(proxy))
+		t.Run(s.Name, func(t *testing.T) {
+			harness.Xinetd(t, harness.Listen{Addr: proxy, Port: s.Port, Env: s.env(), Program: s.arguments(t)})
+			s.sessions(t, s.At(proxy))
 		})
 	}
 }
 
 // A program that is handed a listening socket serves all its connections.
 func TestListeningSocket(t *testing.T) {
-	s := sides[0]
-	p := harness.SystemdListen(t, harness.Listen{Addr: proxy, Port: s.port, Program: s.arguments(t)})
+	s := imap
+	p := harness.SystemdListen(t, harness.Listen{Addr: proxy, Port: s.Port, Program: s.arguments(t)})
 	for range 2 {
-		harness.Dialogue(t, s.addr(proxy), `S~ \* OK .*`).Conn.Close()
+		harness.Dialogue(t, s.At(proxy), `S~ \* OK .*`).Conn.Close()
 	}
 	p.Log.WaitN(t, 2, `^DEBUG: Disconnected, `)
 }
@@ -107,21 +103,21 @@ func TestArguments(t *testing.T) {
 		want string
 		log  string
 	}{
-		{sides[0], nil, "* BYE imapd-proxy expected exactly two arguments.",
+		{imap, nil, "* BYE imapd-proxy expected exactly two arguments.",
 			`^ERR: usage: imapd-proxy .* expected exactly two arguments, not 0`},
-		{sides[0], []string{"-nonsense", "a", "b"}, "* BYE imapd-proxy expected exactly two arguments.",
+		{imap, []string{"-nonsense", "a", "b"}, "* BYE imapd-proxy expected exactly two arguments.",
 			`^ERR: usage: .* -nonsense`},
-		{sides[1], []string{"a", "b", "c"}, "-ERR pop3d-proxy requires exactly two arguments.",
+		{pop3, []string{"a", "b", "c"}, "-ERR pop3d-proxy requires exactly two arguments.",
 			`^ERR: usage: pop3d-proxy .* not 3`},
 	} {
 		p := harness.Tcpserver(
 			t,
 			harness.Listen{
-				Addr: proxy, Port: test.s.port,
-				Program: append([]string{harness.Bin(t, test.s.program)}, test.args...),
+				Addr: proxy, Port: test.s.Port,
+				Program: append([]string{harness.Bin(t, test.s.Program)}, test.args...),
 			},
 		)
-		harness.Dialogue(t, test.s.addr(proxy), "S: "+test.want+"\nS-\n")
+		harness.Dialogue(t, test.s.At(proxy), "S: "+test.want+"\nS-\n")
 		p.Log.Wait(t, test.log)
 		p.Stop()
 	}
@@ -143,10 +139,10 @@ func TestBadSettings(t *testing.T) {
 		{nil, []string{"-config", "/nonexistent/imapd"},
 			`^CRIT: open /nonexistent/imapd: no such file or directory`},
 	} {
-		s := sides[0]
+		s := imap
 		p := harness.Tcpserver(t,
-			harness.Listen{Addr: proxy, Port: s.port, Env: test.env, Program: s.arguments(t, test.args...)})
-		harness.Dialogue(t, s.addr(proxy), "S~ \\* BYE \\[UNAVAILABLE\\] Temporary problem.*\nS-\n")
+			harness.Listen{Addr: proxy, Port: s.Port, Env: test.env, Program: s.arguments(t, test.args...)})
+		harness.Dialogue(t, s.At(proxy), "S~ \\* BYE \\[UNAVAILABLE\\] Temporary problem.*\nS-\n")
 		p.Log.WaitN(t, 1, test.log)
 		p.Stop()
 	}
@@ -155,14 +151,14 @@ func TestBadSettings(t *testing.T) {
 // An ordinary user can run a proxy; an account that is here gets a temporary failure, and the log says why.
 func TestNotRoot(t *testing.T) {
 	world(t)
-	s := sides[0]
+	s := imap
 	dir := harness.Dir(t)
-	harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.program), dir)
-	p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env(), Program: []string{
+	harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.Program), dir)
+	p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.Port, Env: s.env(), Program: []string{
 		"setpriv", "--reuid=courier", "--regid=courier", "--init-groups", filepath.Join(dir,
-			s.program), s.server, "Maildir"}})
-	harness.Dialogue(t, s.addr(proxy), replace(s.login, "there"))
-	harness.Dialogue(t, s.addr(proxy), "S~ \\* OK .*\nC: a1 LOGIN here pw\nS~ a1 NO \\[UNAVAILABLE\\] .*\n")
+			s.Program), s.LocalServer, "Maildir"}})
+	harness.Dialogue(t, s.At(proxy), s.Session("there", "pw"))
+	harness.Dialogue(t, s.At(proxy), "S~ \\* OK .*\nC: a1 LOGIN here pw\nS~ a1 NO \\[UNAVAILABLE\\] .*\n")
 	p.Log.Wait(t, `^ERR: local account here: not started as root, so local accounts cannot be served`)
 	if found := p.Log.Find("LOGIN FAILED"); len(found) > 0 {
 		t.Errorf("counted as the client's failure: %q", found)

@@ -3,7 +3,6 @@ package launch
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,19 +19,19 @@ func TestPipes(t *testing.T) {
 			said := map[string]string{
 				"IMAP": "a1 LOGIN NAME pw\r\na2 STATUS INBOX (MESSAGES)\r\na3 LOGOUT\r\n",
 				"POP3": "USER NAME\r\nPASS pw\r\nSTAT\r\nQUIT\r\n",
-			}[s.name]
+			}[s.Name]
 			arguments := s.arguments(t)
 			command := exec.Command(arguments[0], arguments[1:]...)
-			command.Env = []string{s.proxySetting + "=1", "TCPLOCALPORT=9", "TCPREMOTEIP=192.0.2.7",
+			command.Env = []string{s.Name + "_PROXY=1", "TCPLOCALPORT=9", "TCPREMOTEIP=192.0.2.7",
 				"GORACE=" + os.Getenv("GORACE")}
 			command.Stdin = strings.NewReader(strings.ReplaceAll(said, "NAME", test.name))
 			var log strings.Builder
 			command.Stderr = &log
 			out, err := command.Output()
-			answer := map[string]string{"IMAP": "(MESSAGES 1)\r\n", "POP3": "\r\n+OK 1 "}[s.name]
+			answer := map[string]string{"IMAP": "(MESSAGES 1)\r\n", "POP3": "\r\n+OK 1 "}[s.Name]
 			if err != nil || !strings.Contains(string(out), answer) || !strings.Contains(log.String(), test.want) ||
 				!strings.Contains(log.String(), "ip=[192.0.2.7]") {
-				t.Errorf("%s %s: %v\n%s\n%s", s.name, test.name, err, out, log.String())
+				t.Errorf("%s %s: %v\n%s\n%s", s.Name, test.name, err, out, log.String())
 			}
 		}
 	}
@@ -45,28 +44,26 @@ func TestEnds(t *testing.T) {
 	// When the time is over a POP3 server just closes (RFC 1939 section 3).
 	farewell := map[string]string{"IMAP": "S~ \\* BYE .*\nS-\n", "POP3": "S-\n"}
 	for _, s := range sides {
-		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Env: s.env(), Program: s.arguments(t)})
+		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.Port, Env: s.env(), Program: s.arguments(t)})
 		for i, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
-			runner := harness.Dialogue(t, s.addr(proxy), "S~ (\\* OK|\\+OK) .*\n")
-			for _, process := range harness.Procs(t) {
-				if len(process.Args) > 0 && filepath.Base(process.Args[0]) == s.program {
-					if err := syscall.Kill(process.PID, signal); err != nil {
-						t.Error(err)
-					}
+			runner := harness.Dialogue(t, s.At(proxy), "S~ (\\* OK|\\+OK) .*\n")
+			for _, process := range harness.Procs(t, s.Program) {
+				if err := syscall.Kill(process.PID, signal); err != nil {
+					t.Error(err)
 				}
 			}
-			play(t, runner, stopped[s.name])
+			runner.MustPlay(t, stopped[s.Name])
 			p.Log.WaitN(t, i+1,
 				`^NOTICE: Disconnected during shutdown by signal, ip=\[127\.0\.0\.1\], port=\[[0-9]+\], time=\d+$`)
-			harness.NoneLeft(t, s.program)
+			harness.NoneLeft(t, s.Program)
 		}
 		p.Stop()
 
 		p = harness.Tcpserver(t,
-			harness.Listen{Addr: proxy, Port: s.port, Env: s.env("LOGIN_TIMEOUT=2"), Program: s.arguments(t)})
-		harness.Dialogue(t, s.addr(proxy), "S~ (\\* OK|\\+OK) .*\n"+farewell[s.name])
+			harness.Listen{Addr: proxy, Port: s.Port, Env: s.env("LOGIN_TIMEOUT=2"), Program: s.arguments(t)})
+		harness.Dialogue(t, s.At(proxy), "S~ (\\* OK|\\+OK) .*\n"+farewell[s.Name])
 		p.Log.WaitN(t, 1, `^INFO: TIMEOUT, ip=\[127\.0\.0\.1\], port=\[[0-9]+\], time=[1-9]\d*$`)
-		harness.NoneLeft(t, s.program)
+		harness.NoneLeft(t, s.Program)
 		p.Stop()
 	}
 }
@@ -80,13 +77,13 @@ func TestOneShot(t *testing.T) {
 		p := harness.Tcpserver(
 			t,
 			harness.Listen{
-				Addr: proxy, Port: s.port, Env: s.env("AUTHDAEMON_SOCKET=/nonexistent/socket"),
+				Addr: proxy, Port: s.Port, Env: s.env("AUTHDAEMON_SOCKET=/nonexistent/socket"),
 				Program: s.arguments(t),
 			},
 		)
-		harness.Dialogue(t, s.addr(proxy), replace(s.refused, "here")).Conn.Close()
-		harness.Dialogue(t, s.addr(proxy), replace(s.login, "here")).Conn.Close()
-		harness.NoneLeft(t, "authdaemond", s.program)
+		harness.Dialogue(t, s.At(proxy), s.refusal()).Conn.Close()
+		harness.Dialogue(t, s.At(proxy), s.Session("here", "pw")).Conn.Close()
+		harness.NoneLeft(t, "authdaemond", s.Program)
 		p.Stop()
 	}
 }

@@ -27,13 +27,13 @@ func install(t *testing.T) (etc string) {
 		t.Fatal(err)
 	}
 	for _, s := range sides {
-		harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.program), "/usr/sbin/"+s.program)
-		for _, name := range []string{s.config, s.config + "-ssl"} {
+		harness.Run(t, "", "install", "-m", "0755", harness.Bin(t, s.Program), "/usr/sbin/"+s.Program)
+		for _, name := range []string{s.Config, s.Config + "-ssl"} {
 			harness.WriteFile(t, "/etc/mailproxy/"+name, harness.Source(t, "etc/"+name)+"LOGIN_FAIL_DELAY=0\n", 0o644)
 		}
 		harness.Run(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
 			"-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", "/tmp/key.pem", "-out", "/tmp/cert.pem")
-		harness.WriteFile(t, "/etc/mailproxy/"+s.config+".pem",
+		harness.WriteFile(t, "/etc/mailproxy/"+s.Config+".pem",
 			harness.ReadFile(t, "/tmp/cert.pem")+harness.ReadFile(t, "/tmp/key.pem"), 0o600)
 	}
 	return etc
@@ -44,14 +44,14 @@ func TestXinetdSamples(t *testing.T) {
 	etc := install(t)
 	world(t)
 	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+		t.Run(s.Name, func(t *testing.T) {
 			log := harness.Syslog(t)
-			conf := "defaults\n{\n}\n" + harness.ReadFile(t, filepath.Join(etc, "xinetd.d", s.program))
+			conf := "defaults\n{\n}\n" + harness.ReadFile(t, filepath.Join(etc, "xinetd.d", s.Program))
 			// The Courier mailhost has these ports on an address of its own.
 			conf = strings.ReplaceAll(conf, "\twait  ", "\tbind            = "+proxy+"\n\twait  ")
-			harness.XinetdConf(t, filepath.Join(harness.Dir(t), "xinetd.conf"), conf, s.addr(proxy),
-				fmt.Sprintf("%s:%d", proxy, s.tlsPort()))
-			s.sessions(t, s.addr(proxy))
+			harness.XinetdConf(t, filepath.Join(harness.Dir(t), "xinetd.conf"), conf, s.At(proxy),
+				fmt.Sprintf("%s:%d", proxy, s.TLSPort))
+			s.sessions(t, s.At(proxy))
 			s.wantLog(t, log, "::ffff:127.0.0.1")
 			s.overTLS(t)
 			log.WaitN(t, 1, `LOGIN, user=there, .*, (starttls|stls)=1$`)
@@ -68,7 +68,7 @@ func TestSystemdSamples(t *testing.T) {
 		for _, unit := range []struct {
 			name string
 			port int
-		}{{s.program, s.port}, {s.program + "-ssl", s.tlsPort()}} {
+		}{{s.Program, s.Port}, {s.Program + "-ssl", s.TLSPort}} {
 			socket := harness.ReadFile(t, filepath.Join(etc, "systemd", unit.name+".socket"))
 			service := harness.ReadFile(t, filepath.Join(etc, "systemd", unit.name+"@.service"))
 			if got := unitSetting(socket, "ListenStream"); !slices.Equal(got, []string{fmt.Sprint(unit.port)}) {
@@ -85,12 +85,12 @@ func TestSystemdSamples(t *testing.T) {
 			command := strings.Fields(strings.TrimPrefix(unitSetting(service, "ExecStart")[0], "-"))
 			p := harness.SystemdAccept(t, harness.Listen{Addr: proxy, Port: unit.port, Env: env, Program: command},
 				true)
-			if unit.port != s.port {
+			if unit.port != s.Port {
 				s.overTLS(t)
 				p.Log.WaitN(t, 1, `LOGIN, user=there, .*, (starttls|stls)=1$`)
 				continue
 			}
-			s.sessions(t, s.addr(proxy))
+			s.sessions(t, s.At(proxy))
 			s.wantLog(t, p.Log, "::ffff:127.0.0.1")
 		}
 	}
@@ -104,14 +104,12 @@ func unitSetting(text, name string) (values []string) {
 	return values
 }
 
-func (s side) tlsPort() int { return map[int]int{143: 993, 110: 995}[s.port] }
-
 // overTLS holds a session of each account over TLS from the first byte, with curl.
 func (s side) overTLS(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"there", "here"} {
-		url := fmt.Sprintf("%ss://%s:%d/", strings.ToLower(s.name), proxy, s.tlsPort())
-		if s.name == "IMAP" {
+		url := fmt.Sprintf("%ss://%s:%d/", strings.ToLower(s.Name), proxy, s.TLSPort)
+		if s.Name == "IMAP" {
 			url += "INBOX?ALL"
 		}
 		if out := harness.Run(t, "", "curl", "-sSk", "--max-time", "20", "-u", name+":pw", url); !strings.Contains(

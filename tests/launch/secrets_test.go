@@ -67,10 +67,10 @@ func TestSecrets(t *testing.T) {
 	for _, s := range sides {
 		program := append(s.arguments(t)[:1], spy, "Maildir")
 		p := harness.Tcpserver(t,
-			harness.Listen{Addr: proxy, Port: s.port, Env: s.env("DEBUG_LOGIN=2"), Program: program})
-		here := map[string]string{"IMAP": "a1 LOGIN here " + quoted, "POP3": "USER here\r\nPASS " + secret}[s.name]
-		for _, saying := range append(sayings[s.name], here) {
-			conn := harness.Connect(t, s.addr(proxy))
+			harness.Listen{Addr: proxy, Port: s.Port, Env: s.env("DEBUG_LOGIN=2"), Program: program})
+		here := map[string]string{"IMAP": "a1 LOGIN here " + quoted, "POP3": "USER here\r\nPASS " + secret}[s.Name]
+		for _, saying := range append(sayings[s.Name], here) {
+			conn := harness.Connect(t, s.At(proxy))
 			io.WriteString(conn, saying+"\r\n")
 			if err := conn.CloseWrite(); err != nil {
 				t.Error(err)
@@ -80,10 +80,10 @@ func TestSecrets(t *testing.T) {
 		}
 		p.Log.Wait(t, `^spy: Maildir`)
 		p.Log.Wait(t, `127\.0\.0\.2.* what is `)
-		harness.NoneLeft(t, s.program)
+		harness.NoneLeft(t, s.Program)
 		p.Stop()
 		if text := p.Log.String(); strings.Contains(text, secretMark) {
-			t.Errorf("%s: the password is in the log:\n%s", s.name, text)
+			t.Errorf("%s: the password is in the log:\n%s", s.Name, text)
 		}
 	}
 }
@@ -95,10 +95,10 @@ func TestOneShotDescriptors(t *testing.T) {
 	harness.WriteFile(t, spy, "#!/bin/sh\nexec ls -m /proc/self/fd >&2\n", 0o755)
 	for _, s := range sides {
 		program := append([]string{"/bin/sh", "-c", `exec 7</etc/passwd; exec "$@"`, "sh"}, s.arguments(t)...)
-		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.port, Program: program,
+		p := harness.Tcpserver(t, harness.Listen{Addr: proxy, Port: s.Port, Program: program,
 			Env: s.env("AUTHDAEMON_SOCKET=/nonexistent/socket", "AUTHDAEMON_PROGRAM="+spy)})
-		conn := harness.Connect(t, s.addr(proxy))
-		io.WriteString(conn, map[string]string{"IMAP": "a LOGIN x y\r\n", "POP3": "USER x\r\nPASS y\r\n"}[s.name])
+		conn := harness.Connect(t, s.At(proxy))
+		io.WriteString(conn, map[string]string{"IMAP": "a LOGIN x y\r\n", "POP3": "USER x\r\nPASS y\r\n"}[s.Name])
 		// 3 is the directory that ls reads.
 		p.Log.Wait(t, `^0, 1, 2, 3$`)
 		conn.Close()

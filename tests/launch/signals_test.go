@@ -29,9 +29,9 @@ func TestSignalStatus(t *testing.T) {
 			env            []string
 			farewell       string
 		}{
-			{"dialogue", map[string]string{"IMAP": "* OK ", "POP3": "+OK "}[s.name], nil,
-				map[string]string{"IMAP": "* BYE ", "POP3": "-ERR "}[s.name]},
-			{"handshake", "", []string{s.name + "_TLS=1", "TLS_CERTFILE=" + cert}, ""},
+			{"dialogue", map[string]string{"IMAP": "* OK ", "POP3": "+OK "}[s.Name], nil,
+				map[string]string{"IMAP": "* BYE ", "POP3": "-ERR "}[s.Name]},
+			{"handshake", "", []string{s.Name + "_TLS=1", "TLS_CERTFILE=" + cert}, ""},
 			{"header", "", []string{"HAPROXY=1", "HAPROXY_ALLOW=127.0.0.0/8"}, ""},
 		} {
 			for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
@@ -39,7 +39,7 @@ func TestSignalStatus(t *testing.T) {
 				in := bufio.NewReader(conn)
 				if test.greeting != "" {
 					if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, test.greeting) {
-						t.Fatalf("%s: %q %v", s.name, line, err)
+						t.Fatalf("%s: %q %v", s.Name, line, err)
 					}
 				} else {
 					waitForConnection(t, file)
@@ -50,10 +50,10 @@ func TestSignalStatus(t *testing.T) {
 				}
 				rest, err := io.ReadAll(in)
 				if err != nil || !strings.HasPrefix(string(rest), test.farewell) || test.farewell == "" && len(rest) > 0 {
-					t.Errorf("%s %s %v: %q %v", s.name, test.name, signal, rest, err)
+					t.Errorf("%s %s %v: %q %v", s.Name, test.name, signal, rest, err)
 				}
 				if err := command.Wait(); err != nil {
-					t.Errorf("%s %s %v: %v\n%s", s.name, test.name, signal, err, log)
+					t.Errorf("%s %s %v: %v\n%s", s.Name, test.name, signal, err, log)
 				}
 			}
 		}

@@ -63,18 +63,21 @@ func TestMove(t *testing.T) {
 	}
 	var files sync.Mutex
 	t.Run("modes", func(t *testing.T) {
-		harness.EachModeAtOnce(t, func(t *testing.T, n int, m *harness.Mode) {
-			v := &move{page: p, used: marks, files: &files, user: accounts[n].Name, from: servers[oldHost],
-				to: servers[newHost], hold: longHold, back: !m.Launched() && m.Relayd == nil}
-			if m.Relayd != nil {
-				v.hold = 2
-			}
-			v.proxy = m.Start(t, harness.ProxyOptions{Addr: fmt.Sprintf("127.0.1.%d", n+1), Admin: true,
-				Shipped: true, Env: harness.Env{"AUTHDAEMON_SOCKET": daemon.Socket,
-					"LOGIN_TIMEOUT": fmt.Sprint(loginTimeout)}})
-			v.install(t, v.proxy, daemon.Socket)
-			v.test(t)
-		})
+		for n, m := range harness.AllModes(t) {
+			t.Run(m.Name, func(t *testing.T) {
+				t.Parallel()
+				v := &move{page: p, used: marks, files: &files, user: accounts[n].Name, from: servers[oldHost],
+					to: servers[newHost], hold: longHold, back: !m.Launched() && m.Relayd == nil}
+				if m.Relayd != nil {
+					v.hold = 2
+				}
+				v.proxy = m.Start(t, harness.ProxyOptions{Addr: fmt.Sprintf("127.0.1.%d", n+1), Admin: true,
+					Shipped: true, Env: harness.Env{"AUTHDAEMON_SOCKET": daemon.Socket,
+						"LOGIN_TIMEOUT": fmt.Sprint(loginTimeout)}})
+				v.install(t, v.proxy, daemon.Socket)
+				v.test(t)
+			})
+		}
 	})
 	marks.all(t, p)
 }

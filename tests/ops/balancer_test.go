@@ -28,9 +28,7 @@ func haproxyAs(t *testing.T, name, config, addr string, env ...string) *harness.
 	cmd := exec.Command("/usr/sbin/haproxy", "-db", "-L", name, "-f", path)
 	cmd.Env = append(os.Environ(), env...)
 	p := harness.Start(t, cmd)
-	if !harness.Eventually(func() bool { return harness.Listening(t, addr) }) {
-		t.Fatalf("haproxy does not listen on %s:\n%s", addr, p.Log)
-	}
+	p.WaitListen(t, addr)
 	return p
 }
 
@@ -39,9 +37,9 @@ func front(t *testing.T, protocol, ip string, env harness.Env) *harness.Process 
 	t.Helper()
 	env["IMAP_PROXY"], env["POP3_PROXY"], env["HAPROXY"], env["HAPROXY_ALLOW"] = "1", "1", "1", balancer
 	if protocol == "imap" {
-		return harness.IMAPUnderCourier(t, ip, harness.PlainBin(t, "imapd-proxy"), env)
+		return harness.IMAP.UnderCourier(t, ip, harness.PlainBin(t, "imapd-proxy"), env)
 	}
-	return harness.POP3UnderCourier(t, ip, harness.PlainBin(t, "pop3d-proxy"), env)
+	return harness.POP3.UnderCourier(t, ip, harness.PlainBin(t, "pop3d-proxy"), env)
 }
 
 // one is a balancer for one protocol and one server, with the server's options left open.
@@ -152,7 +150,7 @@ func TestBareChecks(t *testing.T) {
 	for ip, p := range map[string]*harness.Process{
 		"127.0.2.5": front(t, "imap", "127.0.2.5", harness.Env{}),
 		"127.0.2.6": front(t, "imap", "127.0.2.6", harness.Env{"IMAP_TLS": "1", "TLS_CERTFILE": pair}),
-		"127.0.2.7": harness.IMAPUnderCourier(t, "127.0.2.7", harness.PlainBin(t, "imapd-proxy"),
+		"127.0.2.7": harness.IMAP.UnderCourier(t, "127.0.2.7", harness.PlainBin(t, "imapd-proxy"),
 			harness.Env{"IMAP_PROXY": "1"}),
 	} {
 		for _, reset := range []bool{true, false} {
@@ -183,7 +181,7 @@ func TestThrottle(t *testing.T) {
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	table := filepath.Join(harness.Dir(t), "throttle")
 	addr := "127.0.2.4:143"
-	proxy := harness.IMAPUnderCourier(t, "127.0.2.4", harness.PlainBin(t, "imapd-proxy"), harness.Env{
+	proxy := harness.IMAP.UnderCourier(t, "127.0.2.4", harness.PlainBin(t, "imapd-proxy"), harness.Env{
 		"THROTTLE_FILE": table, "MAXUNAUTHPERIP": "2", "LOGIN_FAIL_DELAY": "1", "LOGIN_FAIL_DELAY_MAX": "3",
 	})
 	var took []time.Duration

@@ -199,12 +199,12 @@ func TestDrill(t *testing.T) {
 		env := harness.Env{"AUTHDAEMON_SOCKET": auth.Socket, "HAPROXY_ALLOW": "127.0.0.0/8"}
 		ip := fmt.Sprintf("127.0.5.%d", n)
 		env["IMAP_PROXY"], env["HAPROXY"] = "1", "1"
-		return harness.IMAPUnderCourier(t, ip, harness.PlainBin(t, "imapd-proxy"), env)
+		return harness.IMAP.UnderCourier(t, ip, harness.PlainBin(t, "imapd-proxy"), env)
 	}
 	auth1, auth2 := harness.Authdaemond(t, "authpgsql", nil), harness.Authdaemond(t, "authpgsql", nil)
 	proxy1, proxy2 := start(1, auth1), start(2, auth2)
 	for _, ip := range []string{"127.0.5.1", "127.0.5.2"} {
-		harness.POP3UnderCourier(
+		harness.POP3.UnderCourier(
 			t,
 			ip,
 			harness.PlainBin(t, "pop3d-proxy"),
@@ -258,9 +258,7 @@ func TestDrill(t *testing.T) {
 	operate("Back in use")
 	eventually("drained proxy back", more(proxy1))
 
-	if err := syscall.Kill(proxy1.Cmd.Process.Pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	proxy1.Signal(t, syscall.SIGKILL)
 	eventually("logins after the kill", more(proxy2))
 	eventually("marked down",
 		func() bool { return strings.HasPrefix(state(t, socket, "imap/proxy1", status), "DOWN") })

@@ -104,10 +104,7 @@ func TestInstallDocument(t *testing.T) {
 	delete(blocks, "Started by tcpserver")
 	cmd.Env = append(cmd.Env, "ADDRESS=127.0.6.2")
 	tcpserver := harness.Start(t, cmd)
-	if !harness.Eventually(
-		func() bool { return harness.Listening(t, "127.0.6.2:143") && harness.Listening(t, "127.0.6.2:110") }) {
-		t.Fatalf("tcpserver does not listen:\n%s", tcpserver.Log)
-	}
+	tcpserver.WaitListen(t, "127.0.6.2:143", "127.0.6.2:110")
 	login("127.0.6.2")
 	tcpserver.Log.WaitN(t, 2, `LOGIN, user=ann@example\.com, ip=\[127\.0\.0\.77\]`)
 	tcpserver.Stop()
@@ -140,10 +137,6 @@ func (m *machine) xinetd(t *testing.T, ip string) *harness.Process {
 	}
 	write(t, m.path("/etc/xinetd.conf"), conf, 0o644)
 	xinetd := harness.Start(t, m.command("xinetd", "-dontfork", "-f", "/etc/xinetd.conf"))
-	for _, port := range []string{":143", ":110"} {
-		if !harness.Eventually(func() bool { return harness.Listening(t, ip+port) }) {
-			t.Fatalf("xinetd does not listen:\n%s", xinetd.Log)
-		}
-	}
+	xinetd.WaitListen(t, ip+":143", ip+":110")
 	return xinetd
 }

@@ -33,8 +33,8 @@ func startMachines(t *testing.T, more harness.Env, ips ...string) (machines []pr
 		over := harness.OverTLS(env)
 		imapd, pop3d := harness.PlainBin(t, "imapd-proxy"), harness.PlainBin(t, "pop3d-proxy")
 		machines = append(machines, proxyMachine{ip, map[string]*harness.Process{
-			"imap": harness.IMAPUnderCourier(t, ip, imapd, env),
-			"pop3": harness.POP3UnderCourier(t, ip, pop3d, env),
+			"imap": harness.IMAP.UnderCourier(t, ip, imapd, env),
+			"pop3": harness.POP3.UnderCourier(t, ip, pop3d, env),
 			"imaps": harness.Couriertcpd(t, harness.TCPD{Addr: ip, Port: 993, Config: "imapd", Env: over,
 				Program: []string{imapd, harness.CourierIMAPD, "Maildir"}}),
 			"pop3s": harness.Couriertcpd(t, harness.TCPD{Addr: ip, Port: 995, Config: "pop3d", Env: over,
@@ -56,9 +56,7 @@ func (m *proxyMachine) logins() (n int) {
 func (m *proxyMachine) kill(t *testing.T) {
 	t.Helper()
 	for _, p := range m.ports {
-		if err := syscall.Kill(p.Cmd.Process.Pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
+		p.Signal(t, syscall.SIGKILL)
 	}
 	for _, p := range m.ports {
 		if !harness.Eventually(p.Ended) {

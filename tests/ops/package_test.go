@@ -334,9 +334,7 @@ func (m *machine) loginAsInstalled(t *testing.T) {
 		}
 		args = append(args, strings.Fields(strings.TrimPrefix(m.unit(t, unit, "ExecStart"), "-"))...)
 		front := harness.Start(t, m.command(args...))
-		if !harness.Eventually(func() bool { return harness.Listening(t, addr) }) {
-			t.Fatalf("%s:\n%s", protocol, front.Log)
-		}
+		front.WaitListen(t, addr)
 		play(t, addr, logins[protocol].good).Conn.Close()
 		front.Log.Wait(t, `LOGIN, user=user0, ip=\[::ffff:127\.0\.0\.77\]`)
 		relayd.Log.Wait(t, `LOGOUT, user=user0, .*mailhost=127\.0\.0\.3, .*protocol=(?i:`+protocol+`)`)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -26,19 +25,9 @@ type residentProxy map[string]*harness.Process
 func startResident(t *testing.T, ip, settings string) residentProxy {
 	t.Helper()
 	p := residentProxy{}
-	for protocol, ports := range map[string][]string{"imap": {"143", "993"}, "pop3": {"110", "995"}} {
-		at := []string{ip + ":" + ports[0], ip + ":" + ports[1]}
-		cmd := exec.Command(harness.Bin(t, protocol+"d-proxy"), "-user", harness.ResidentUser,
-			"-config", settings, "-listen", at[0], "-listen", "tls:"+at[1])
-		cmd.Env = []string{"PATH=/usr/bin:/bin"}
-		process := harness.Start(t, cmd)
-		p[protocol] = process
-		for _, addr := range at {
-			if !harness.Eventually(func() bool { return process.Ended() || harness.Listening(t, addr) }) ||
-				process.Ended() {
-				t.Fatalf("it does not listen at %s:\n%s", addr, process.Log)
-			}
-		}
+	for name, protocol := range map[string]harness.Protocol{"imap": harness.IMAP, "pop3": harness.POP3} {
+		p[name] = harness.StartResident(t, harness.Bin(t, protocol.Program), nil, []string{"-config", settings},
+			protocol.At(ip), fmt.Sprintf("tls:%s:%d", ip, protocol.TLSPort))
 	}
 	return p
 }
@@ -159,9 +148,7 @@ func TestResidentBehindHAProxy(t *testing.T) {
 	eventually("logins at the first", more(proxy1))
 	eventually("logins at the second", more(proxy2))
 	for _, p := range proxy1 {
-		if err := syscall.Kill(p.Cmd.Process.Pid, syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
+		p.Signal(t, syscall.SIGTERM)
 	}
 	for _, p := range proxy1 {
 		if code := p.Wait(t); code != 0 {

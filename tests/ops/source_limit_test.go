@@ -46,8 +46,8 @@ func TestSourceLimit(t *testing.T) {
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	// HAProxy's checks come from any address of the machine.
 	env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "HAPROXY": "1", "HAPROXY_ALLOW": "127.0.0.0/8"}
-	harness.IMAPUnderCourier(t, "127.0.5.1", harness.PlainBin(t, "imapd-proxy"), env)
-	harness.POP3UnderCourier(t, "127.0.5.1", harness.PlainBin(t, "pop3d-proxy"), env)
+	harness.IMAP.UnderCourier(t, "127.0.5.1", harness.PlainBin(t, "imapd-proxy"), env)
+	harness.POP3.UnderCourier(t, "127.0.5.1", harness.PlainBin(t, "pop3d-proxy"), env)
 	config := harness.Source(t, "etc/haproxy/haproxy.cfg")
 	t.Cleanup(func() { harness.Hosts(t) })
 	dir := harness.Dir(t)

@@ -24,7 +24,7 @@ func stage(t *testing.T) string {
 		for _, name := range names {
 			text, err := os.ReadFile(name)
 			if err != nil {
-				continue // a folder
+				continue // a directory
 			}
 			write(t, filepath.Join(root, place, filepath.Base(name)), string(text), 0o644)
 		}

@@ -136,8 +136,7 @@ func imapTwins(t *testing.T, m *harness.Mode, n int, env harness.Env) (courier, 
 	if _, ok := env["IMAP_STARTTLS"]; !ok {
 		env["IMAP_STARTTLS"] = "NO"
 	}
-	return twins(t, m, n, "IMAP", "imaplogin", env, imapDifferences(), harness.IMAPUnderCourier,
-		harness.CourierIMAPLogin)
+	return twins(t, m, n, harness.IMAP, env, imapDifferences())
 }
 
 func TestIMAP(t *testing.T) {

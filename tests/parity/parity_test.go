@@ -15,6 +15,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -48,34 +49,15 @@ type twin struct {
 }
 
 // twins starts Courier's program at 127.0.n.1, and ours in this mode, with the same settings, at 127.0.n.2.
-func twins(
-	t *testing.T,
-	m *harness.Mode,
-	n int,
-	protocol, name string,
-	env harness.Env,
-	table map[string]difference,
-	courier func(t testing.TB, addr, program string, env harness.Env) *harness.Process,
-	program string,
-) (theirs, ours *twin) {
+func twins(t *testing.T, m *harness.Mode, n int, protocol harness.Protocol, env harness.Env,
+	table map[string]difference) (theirs, ours *twin) {
 	t.Helper()
 	addr := func(last int) string { return fmt.Sprintf("127.0.%d.%d", n, last) }
-	p := m.Start(t, harness.ProxyOptions{Addr: addr(2), Protocols: []string{protocol}, Env: env, Bare: true})
-	port := map[string]string{"IMAP": "143", "POP3": "110"}[protocol]
-	return &twin{
-			name,
-			net.JoinHostPort(addr(1), port),
-			courier(t, addr(1), program, env).Log,
-			vars(table, false),
-			nil,
-		},
-		&twin{
-			"ours",
-			p.At(protocol),
-			p.Log(protocol),
-			vars(table, true),
-			m,
-		}
+	name, login := protocol.Name, protocol.CourierLogin
+	p := m.Start(t, harness.ProxyOptions{Addr: addr(2), Protocols: []string{name}, Env: env, Bare: true})
+	log := protocol.UnderCourier(t, addr(1), login, env).Log
+	return &twin{filepath.Base(login), protocol.At(addr(1)), log, vars(table, false), nil},
+		&twin{"ours", p.At(name), p.Log(name), vars(table, true), m}
 }
 
 // vars returns the side of the table that is Courier's or ours.

@@ -81,8 +81,7 @@ func pop3Twins(t *testing.T, m *harness.Mode, n int, env harness.Env) (courier, 
 	t.Helper()
 	env = maps.Clone(env)
 	env["POP3_UTF8"] = "YES" // Courier offers UTF8 always
-	return twins(t, m, n, "POP3", "courierpop3login", env, pop3Differences, harness.POP3UnderCourier,
-		harness.CourierPOP3Login)
+	return twins(t, m, n, harness.POP3, env, pop3Differences)
 }
 
 func TestPOP3(t *testing.T) { harness.EachMode(t, testPOP3) }

@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -127,9 +126,7 @@ func loginAs(t *testing.T, user string, encrypted bool) *client {
 func TestFrontEndsEnd(t *testing.T) {
 	relayd := world(t)
 	c, d := login(t, false), login(t, true)
-	if !harness.Eventually(func() bool { return count(t, "imapd-proxy") == 0 }) {
-		t.Errorf("%d front ends left", count(t, "imapd-proxy"))
-	}
+	harness.NoneLeft(t, "imapd-proxy")
 	if got := d.ok("FETCH 1 BODY[]"); !strings.Contains(got, fetched) {
 		t.Error("the message is not the same")
 	}
@@ -146,21 +143,15 @@ func TestFrontEndsEnd(t *testing.T) {
 func TestLocalServer(t *testing.T) {
 	relayd := world(t)
 	c := loginAs(t, "here", true)
-	if !harness.Eventually(func() bool { return count(t, "imapd-proxy") == 0 }) {
-		t.Errorf("%d front ends left", count(t, "imapd-proxy"))
-	}
+	harness.NoneLeft(t, "imapd-proxy")
 	if got := c.ok("FETCH 1 BODY[]"); !strings.Contains(got, fetched) {
 		t.Error("the message is not the same")
 	}
-	if err := unix.Kill(relayd.Cmd.Process.Pid, unix.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	relayd.Signal(t, unix.SIGHUP)
 	relayd.Log.WaitN(t, 1, `INFO: relayd: 1 sessions passed on`)
 	c.ok("NOOP")
 	c.ok("LOGOUT")
-	if !harness.Eventually(func() bool { return count(t, "imapd") == 0 }) {
-		t.Error("the local server does not end")
-	}
+	harness.NoneLeft(t, "imapd")
 }
 
 // TestRestart: clients read large messages without a pause while relayd is restarted three times; none of
@@ -239,13 +230,11 @@ func TestKilled(t *testing.T) {
 		if got := c.ok("FETCH 1 BODY[]"); !strings.Contains(got, fetched) {
 			t.Error("the message is not the same")
 		}
-		if !harness.Eventually(func() bool { return count(t, "imapd-proxy") == 1 }) {
-			t.Errorf("%d front ends", count(t, "imapd-proxy"))
+		if !harness.Eventually(func() bool { return len(harness.Procs(t, "imapd-proxy")) == 1 }) {
+			t.Errorf("%d front ends", len(harness.Procs(t, "imapd-proxy")))
 		}
 		c.ok("LOGOUT")
-		if !harness.Eventually(func() bool { return count(t, "imapd-proxy") == 0 }) {
-			t.Error("the front end does not end")
-		}
+		harness.NoneLeft(t, "imapd-proxy")
 	}
 }
 
@@ -272,19 +261,4 @@ func TestLimit(t *testing.T) {
 		t.Error("no room after the end of the other session")
 	}
 	d.ok("NOOP")
-}
-
-// count tells how many processes of a program there are.
-func count(t *testing.T, program string) (n int) {
-	t.Helper()
-	exes, err := filepath.Glob("/proc/[0-9]*/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, exe := range exes {
-		if path, err := os.Readlink(exe); err == nil && filepath.Base(path) == program {
-			n++
-		}
-	}
-	return n
 }

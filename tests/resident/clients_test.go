@@ -16,7 +16,7 @@ import (
 // protocol is what clients and made-up mailhosts need to know of one. They are plain code, not scripts: there
 // are thousands at a time.
 type protocol struct {
-	name, port string
+	harness.Protocol
 	// greeting and ok are the mailhost's.
 	greeting, ok string
 	// commands are the client's; the mailhost answers ok to each, the login is over with the last.
@@ -26,11 +26,11 @@ type protocol struct {
 
 var protocols = []protocol{
 	{
-		name: "IMAP", port: ":143", greeting: "* OK [CAPABILITY IMAP4rev1] ready", ok: "TAG OK in",
+		Protocol: harness.IMAP, greeting: "* OK [CAPABILITY IMAP4rev1] ready", ok: "TAG OK in",
 		commands: []string{"a LOGIN USER pw"}, later: "a NO [UNAVAILABLE] ",
 	},
 	{
-		name: "POP3", port: ":110", greeting: "+OK ready", ok: "+OK in",
+		Protocol: harness.POP3, greeting: "+OK ready", ok: "+OK in",
 		commands: []string{"USER USER", "PASS pw"}, later: "-ERR [SYS/TEMP] ",
 	},
 }

@@ -110,9 +110,9 @@ func TestVolumeClockSteps(t *testing.T) {
 				}
 			}
 			set(0)
-			f := newFrontEnd(t, sides[0], nil)
-			f.env = append(f.env, stepVariable+"="+file, "LOGIN_FAIL_DELAY=1", "MAXUNAUTH=1000",
-				"THROTTLE_FILE="+filepath.Join(dir, "throttle"))
+			f := newFrontEnd(t, harness.IMAP, nil)
+			f.env = f.env.With(harness.Env{stepVariable: file, "LOGIN_FAIL_DELAY": "1", "MAXUNAUTH": "1000",
+				"THROTTLE_FILE": filepath.Join(dir, "throttle")})
 			log := func() string { return f.Log.String() }
 			socket := filepath.Join(dir, "relayd")
 			if withRelayd {
@@ -122,26 +122,19 @@ func TestVolumeClockSteps(t *testing.T) {
 				if !harness.Eventually(func() bool { _, err := os.Stat(socket); return err == nil }) {
 					t.Fatalf("no relayd:\n%s", relayd.Log)
 				}
-				f.env = append(f.env, "RELAY_SOCKET="+socket)
+				f.env["RELAY_SOCKET"] = socket
 				log = func() string { return f.Log.String() + relayd.Log.String() }
 			}
-			args := f.arguments(t, "-listen", f.addr())
-			cmd := exec.Command(filepath.Join(bin, "imapd-proxy"), args[1:]...)
-			cmd.Env = f.env
-			f.Process = harness.Start(t, cmd)
-			if !harness.Eventually(func() bool { return harness.Listening(t, f.addr()) }) {
-				t.Fatalf("nobody listens:\n%s", f.Log)
-			}
+			f.listenWith(t, filepath.Join(bin, f.Program))
 			began := time.Now()
-			session := harness.Dialogue(t, f.addr(), as(f.login, "carla"))
-			greeting, login, _ := strings.Cut(strings.TrimSpace(f.login), "\n")
+			session := harness.Dialogue(t, f.addr(), f.Login("carla", secret))
 			steps := []time.Duration{time.Hour, -time.Hour, 10 * 365 * 24 * time.Hour, -24 * time.Hour}
 			for i, step := range steps {
-				before := harness.Dialogue(t, f.addr(), greeting+"\n")
+				before := harness.Dialogue(t, f.addr(), f.Greeting)
 				set(step)
-				session.MustPlay(t, f.work)
-				before.MustPlay(t, as(login, "dora")+f.work+f.bye)
-				during := harness.Dialogue(t, f.addr(), as(f.login+f.work, "dora"))
+				session.MustPlay(t, f.Work)
+				before.MustPlay(t, f.Credentials("dora", secret)+f.LoggedIn+f.Work+f.Logout)
+				during := harness.Dialogue(t, f.addr(), f.Login("dora", secret)+f.Work)
 				if withRelayd { // it has been set, else all this shows nothing
 					year := fmt.Sprintf("\t%d-", time.Now().Add(step).Year())
 					who := harness.Run(t, "", harness.PlainBin(t, "relayd"), "-socket", socket, "who")
@@ -149,17 +142,17 @@ func TestVolumeClockSteps(t *testing.T) {
 						t.Errorf("no session began in the year of a clock that was set by %v:\n%s", step, who)
 					}
 				}
-				during.MustPlay(t, f.bye)
+				during.MustPlay(t, f.Logout)
 				asked := time.Now()
 				const wrong = "C: a1 LOGIN carla wrong\nS* a1 NO .*\n"
-				harness.Dialogue(t, f.addr(), greeting+"\n"+wrong).Conn.Close()
+				harness.Dialogue(t, f.addr(), f.Greeting+wrong).Conn.Close()
 				if took, least := time.Since(asked), time.Duration(i+1)*time.Second; took < least {
 					t.Errorf("failed login %d is answered after %v, want at least %v", i+1, took, least)
 				}
-				f.reload(t)
-				session.MustPlay(t, f.work)
+				f.Reload(t)
+				session.MustPlay(t, f.Work)
 			}
-			session.MustPlay(t, f.bye)
+			session.MustPlay(t, f.Logout)
 			lasted := int(time.Since(began) / time.Second)
 			line := regexp.MustCompile(`INFO: LOGOUT, user=carla, .*, time=(-?\d+)`)
 			if !harness.Eventually(func() bool { return line.MatchString(log()) }) {

@@ -13,17 +13,11 @@ import (
 )
 
 // administer starts a resident front end with an admin socket, whose path it returns.
-func administer(t *testing.T, s side, relayd *harness.Service) (*frontEnd, string) {
+func administer(t *testing.T, s harness.Protocol, relayd *harness.Service) (*frontEnd, string) {
 	t.Helper()
 	f := newFrontEnd(t, s, relayd)
 	socket := filepath.Join(harness.Dir(t), "admin")
-	args := f.arguments(t, "-listen", f.addr(), "-admin", socket)
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = f.env
-	f.Process = harness.Start(t, cmd)
-	if !harness.Eventually(func() bool { return harness.Listening(t, f.addr()) }) {
-		t.Fatalf("nobody listens:\n%s", f.Log)
-	}
+	f.listen(t, "-admin", socket)
 	return f, socket
 }
 
@@ -32,8 +26,8 @@ func administer(t *testing.T, s side, relayd *harness.Service) (*frontEnd, strin
 func TestControl(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
 	relayd := harness.Relayd(t)
-	imap, imapSocket := administer(t, sides[0], nil)
-	pop3, pop3Socket := administer(t, sides[1], relayd)
+	imap, imapSocket := administer(t, harness.IMAP, nil)
+	pop3, pop3Socket := administer(t, harness.POP3, relayd)
 	options := []string{"-user", "courier", "-socket", "relayd=" + relayd.Socket,
 		"-socket", "imapd-proxy=" + imapSocket, "-socket", "pop3d-proxy=" + pop3Socket}
 	ctl := func(args ...string) string {
@@ -47,10 +41,10 @@ func TestControl(t *testing.T) {
 		}
 		return string(out)
 	}
-	carla := harness.Dialogue(t, imap.addr(), as(imap.login, "carla"))
-	dora := harness.Dialogue(t, imap.addr(), as(imap.login, "dora"))
-	popped := harness.Dialogue(t, pop3.addr(), as(pop3.login, "carla"))
-	imap.reload(t)
+	carla := harness.Dialogue(t, imap.addr(), imap.Login("carla", secret))
+	dora := harness.Dialogue(t, imap.addr(), imap.Login("dora", secret))
+	popped := harness.Dialogue(t, pop3.addr(), pop3.Login("carla", secret))
+	imap.Reload(t)
 
 	var who struct {
 		Sessions []struct{ User, Protocol, Mailhost, Program string }
@@ -107,7 +101,7 @@ func TestControl(t *testing.T) {
 		t.Errorf("kick dora: %q", n)
 	}
 	dora.MustPlay(t, "S-\n")
-	carla.MustPlay(t, imap.work)
+	carla.MustPlay(t, imap.Work)
 	if n := ctl("kick", "127.0.0.1"); n != "2\n" {
 		t.Errorf("kick 127.0.0.1: %q", n)
 	}

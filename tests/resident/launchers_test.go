@@ -14,8 +14,8 @@ import (
 // when nobody is there, and is started again by the next connection. SIGHUP is refused.
 func TestXinetdWait(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
-	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+	for _, s := range harness.Protocols {
+		t.Run(s.Name, func(t *testing.T) {
 			log := harness.Syslog(t)
 			f := newFrontEnd(t, s, nil)
 			args := f.arguments(t, "-idle", "500ms")
@@ -35,24 +35,21 @@ func TestXinetdWait(t *testing.T) {
 	server_args = %s
 	env = %s
 }
-`, proxy, s.port, args[0], strings.Join(args[1:], " "), strings.Join(f.env, " ")), f.addr())
+`, proxy, s.Port, args[0], strings.Join(args[1:], " "), strings.Join(f.env.List(), " ")), f.addr())
 			for start := range 3 {
-				first := harness.Dialogue(t, f.addr(), as(s.login, "carla"))
-				second := harness.Dialogue(t, f.addr(), as(s.login, "dora"))
-				if n := running(t, s.program); n != 1 {
-					t.Fatalf("%d processes", n)
+				first := harness.Dialogue(t, f.addr(), s.Login("carla", secret))
+				second := harness.Dialogue(t, f.addr(), s.Login("dora", secret))
+				running := harness.Procs(t, s.Program)
+				if len(running) != 1 {
+					t.Fatalf("%d processes", len(running))
 				}
-				for _, p := range harness.Procs(t) {
-					if p.Comm == s.program {
-						if err := syscall.Kill(p.PID, syscall.SIGHUP); err != nil {
-							t.Fatal(err)
-						}
-					}
+				if err := syscall.Kill(running[0].PID, syscall.SIGHUP); err != nil {
+					t.Fatal(err)
 				}
 				log.WaitN(t, start+1, `SIGHUP has no effect under inetd's wait`)
-				first.MustPlay(t, s.work+s.bye)
-				second.MustPlay(t, s.work+s.bye)
-				harness.NoneLeft(t, s.program)
+				first.MustPlay(t, s.Work+s.Logout)
+				second.MustPlay(t, s.Work+s.Logout)
+				harness.NoneLeft(t, s.Program)
 				log.WaitN(t, start+1, `no connection for 500ms`)
 			}
 		})
@@ -62,23 +59,18 @@ func TestXinetdWait(t *testing.T) {
 // TestSystemdListen: systemd hands over its listening socket (Accept=no), and the program can be reloaded.
 func TestSystemdListen(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
-	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+	for _, s := range harness.Protocols {
+		t.Run(s.Name, func(t *testing.T) {
 			f := newFrontEnd(t, s, nil)
-			env := harness.Env{}
-			for _, v := range f.env {
-				name, value, _ := strings.Cut(v, "=")
-				env[name] = value
-			}
-			listen := harness.Listen{Addr: proxy, Port: s.port, Env: env, Program: f.arguments(t)}
+			listen := harness.Listen{Addr: proxy, Port: s.Port, Env: f.env, Program: f.arguments(t)}
 			f.Process = harness.SystemdListen(t, listen)
-			r := harness.Dialogue(t, f.addr(), as(s.login, "carla"))
+			r := harness.Dialogue(t, f.addr(), s.Login("carla", secret))
 			for range 3 {
-				f.reload(t)
-				r.MustPlay(t, s.work)
-				harness.Dialogue(t, f.addr(), as(s.login+s.work+s.bye, "dora"))
+				f.Reload(t)
+				r.MustPlay(t, s.Work)
+				harness.Dialogue(t, f.addr(), f.Session("dora", secret))
 			}
-			r.MustPlay(t, s.bye)
+			r.MustPlay(t, s.Logout)
 		})
 	}
 }

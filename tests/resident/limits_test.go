@@ -23,32 +23,30 @@ var goesOn = map[string]string{
 	"POP3": "C: CAPA\nS~ \\+OK.*\nS* \\.",
 }
 
-var greeting = map[string]string{"IMAP": `S~ \* OK .*`, "POP3": `S~ \+OK .*`}
-
 // At MAXUNAUTH a client is told, those that are in notice nothing, and one that leaves makes room. The log
 // has one line for all.
 func TestMaxUnauth(t *testing.T) {
 	harness.Site{}.Start(t)
 	env := harness.Env{"MAXUNAUTH": "3"}
 	p := harness.Resident().Start(t, harness.ProxyOptions{Addr: limitsAddr, Env: env})
-	for _, protocol := range []string{"IMAP", "POP3"} {
+	for _, protocol := range harness.Protocols {
 		var in []*transcript.Runner
 		for range 3 {
-			in = append(in, harness.Dialogue(t, p.At(protocol), greeting[protocol]))
+			in = append(in, harness.Dialogue(t, p.At(protocol.Name), protocol.Greeting))
 		}
 		for range 20 {
-			harness.Dialogue(t, p.At(protocol), turnedAway[protocol])
+			harness.Dialogue(t, p.At(protocol.Name), turnedAway[protocol.Name])
 		}
 		for _, r := range in {
-			r.MustPlay(t, goesOn[protocol])
+			r.MustPlay(t, goesOn[protocol.Name])
 		}
 		in[0].Conn.Close()
 		if !harness.Eventually(func() bool {
-			return harness.Dial(t, p.At(protocol)).Play(transcript.MustParse(t, greeting[protocol])[0]) == nil
+			return harness.Dial(t, p.At(protocol.Name)).Play(transcript.MustParse(t, protocol.Greeting)[0]) == nil
 		}) {
-			t.Errorf("%s: a client that has left makes no room", protocol)
+			t.Errorf("%s: a client that has left makes no room", protocol.Name)
 		}
-		p.Log(protocol).WaitN(t, 1, "^WARN: MAXUNAUTH: 3 connections without a login are here, ")
+		p.Log(protocol.Name).WaitN(t, 1, "^WARN: MAXUNAUTH: 3 connections without a login are here, ")
 	}
 }
 
@@ -57,15 +55,15 @@ func TestMaxUnauthPerIP(t *testing.T) {
 	harness.Site{}.Start(t)
 	env := harness.Env{"MAXUNAUTHPERIP": "2"}
 	p := harness.Resident().Start(t, harness.ProxyOptions{Addr: limitsAddr, Env: env})
-	for _, protocol := range []string{"IMAP", "POP3"} {
+	for _, protocol := range harness.Protocols {
 		for range 2 {
-			transcript.Play(t, harness.ConnectFrom(t, "127.0.9.1", p.At(protocol)), greeting[protocol])
+			transcript.Play(t, harness.ConnectFrom(t, "127.0.9.1", p.At(protocol.Name)), protocol.Greeting)
 		}
 		for range 20 {
-			transcript.Play(t, harness.ConnectFrom(t, "127.0.9.1", p.At(protocol)), turnedAway[protocol])
+			transcript.Play(t, harness.ConnectFrom(t, "127.0.9.1", p.At(protocol.Name)), turnedAway[protocol.Name])
 		}
-		transcript.Play(t, harness.ConnectFrom(t, "127.0.9.2", p.At(protocol)), greeting[protocol])
-		p.Log(protocol).WaitN(t, 1, "MAXUNAUTHPERIP=2: 1 connections turned away, the last of ip=.*127.0.9.1")
+		transcript.Play(t, harness.ConnectFrom(t, "127.0.9.2", p.At(protocol.Name)), protocol.Greeting)
+		p.Log(protocol.Name).WaitN(t, 1, "MAXUNAUTHPERIP=2: 1 connections turned away, the last of ip=.*127.0.9.1")
 	}
 }
 

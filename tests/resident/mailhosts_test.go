@@ -35,16 +35,16 @@ func TestMailhostThatIsDownHoldsUpNobody(t *testing.T) {
 			"silent": func(t *testing.T, addr string) func() { return newServer(t, addr, silent).stop },
 			"deaf":   func(t *testing.T, addr string) func() { return harness.Deaf(t, addr) },
 		} {
-			t.Run(p.name+"/"+kind, func(t *testing.T) { p.holdsUpNobody(t, start(t, badHost+p.port)) })
+			t.Run(p.Name+"/"+kind, func(t *testing.T) { p.holdsUpNobody(t, start(t, p.At(badHost))) })
 		}
 	}
 }
 
 func (p protocol) holdsUpNobody(t *testing.T, stop func()) {
 	const places = 4
-	newServer(t, goodHost+p.port, p.serve)
+	newServer(t, p.At(goodHost), p.serve)
 	front := harness.Resident().Start(t, harness.ProxyOptions{
-		Addr: mailhostsAddr, Protocols: []string{p.name},
+		Addr: mailhostsAddr, Protocols: []string{p.Name},
 		Env: harness.Env{
 			"PROXY_MAILHOST_LOGINS": fmt.Sprint(places), "PROXY_MAILHOST_RETRY": "3600", "LOGIN_TIMEOUT": "300",
 			"PROXY_CONNECT_TIMEOUT": "300", "PROXY_LOGIN_TIMEOUT": "300",
@@ -53,7 +53,7 @@ func (p protocol) holdsUpNobody(t *testing.T, stop func()) {
 	const held, more = 3 * places, 8
 	answers := make(chan error, held+more)
 	for range held + more {
-		go func() { answers <- p.loginOnce(front.At(p.name), "bad") }()
+		go func() { answers <- p.loginOnce(front.At(p.Name), "bad") }()
 	}
 	toldToComeBack(t, answers, more)
 	// All that the mailhost holds up is these logins.
@@ -63,16 +63,16 @@ func (p protocol) holdsUpNobody(t *testing.T, stop func()) {
 	if n := len(answers); n != 0 {
 		t.Errorf("%d logins at a mailhost that says nothing were answered", n)
 	}
-	log := front.Log(p.name)
-	log.WaitN(t, 1, "^WARN: MAILHOST BUSY, mailhost="+badHost+", address="+badHost+p.port+
+	log := front.Log(p.Name)
+	log.WaitN(t, 1, "^WARN: MAILHOST BUSY, mailhost="+badHost+", address="+p.At(badHost)+
 		", turned-away=1: PROXY_MAILHOST_LOGINS=4$")
 	log.WaitN(t, 0, "MAILHOST DOWN")
 
 	stop()
 	toldToComeBack(t, answers, held)
-	log.WaitN(t, 1, "^WARN: MAILHOST DOWN, mailhost="+badHost+", address="+badHost+p.port+", step=")
+	log.WaitN(t, 1, "^WARN: MAILHOST DOWN, mailhost="+badHost+", address="+p.At(badHost)+", step=")
 	for range 20 {
-		answers <- p.loginOnce(front.At(p.name), "bad")
+		answers <- p.loginOnce(front.At(p.Name), "bad")
 		toldToComeBack(t, answers, 1)
 	}
 	p.allGetIn(t, front, "both", 10)
@@ -107,7 +107,7 @@ func (p protocol) allGetIn(t *testing.T, front *harness.Proxy, user string, n in
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
-			if err := p.loginOnce(front.At(p.name), user); err != nil {
+			if err := p.loginOnce(front.At(p.Name), user); err != nil {
 				t.Errorf("%s: %v", user, err)
 			}
 		})
@@ -120,12 +120,12 @@ func (p protocol) allGetIn(t *testing.T, front *harness.Proxy, user string, n in
 func TestMailhostComesBack(t *testing.T) {
 	mailhostAccounts(t)
 	for _, p := range protocols {
-		t.Run(p.name, func(t *testing.T) {
+		t.Run(p.Name, func(t *testing.T) {
 			front := harness.Resident().Start(t, harness.ProxyOptions{
-				Addr: mailhostsAddr, Protocols: []string{p.name}, Env: harness.Env{"PROXY_MAILHOST_RETRY": "1"},
+				Addr: mailhostsAddr, Protocols: []string{p.Name}, Env: harness.Env{"PROXY_MAILHOST_RETRY": "1"},
 			})
-			log := front.Log(p.name)
-			logIn := func() error { return p.loginOnce(front.At(p.name), "bad") }
+			log := front.Log(p.Name)
+			logIn := func() error { return p.loginOnce(front.At(p.Name), "bad") }
 			const own = "^WARN: Connection to proxyhost .*step=connect, user=bad: connection refused"
 			logins := 0
 			// Three to make it down, some that are not tried, and one that tries again.
@@ -137,16 +137,16 @@ func TestMailhostComesBack(t *testing.T) {
 					t.Fatal("nobody tries again")
 				}
 			}
-			log.WaitN(t, 1, "^WARN: MAILHOST DOWN, mailhost="+badHost+", address="+badHost+p.port+
+			log.WaitN(t, 1, "^WARN: MAILHOST DOWN, mailhost="+badHost+", address="+p.At(badHost)+
 				", step=connect: connection refused$")
-			newServer(t, badHost+p.port, p.serve)
+			newServer(t, p.At(badHost), p.serve)
 			if !harness.Eventually(func() bool { logins++; return logIn() == nil }) {
 				t.Fatal("nobody goes to a mailhost that is back")
 			}
 			log.Wait(t, "MAILHOST UP")
 			tried := len(log.Find(own)) + 1
 			log.WaitN(t, 1, fmt.Sprintf("^NOTICE: MAILHOST UP, mailhost=%s, address=%s, down=[0-9]+, turned-away=%d$",
-				badHost, badHost+p.port, logins-tried))
+				badHost, p.At(badHost), logins-tried))
 			p.allGetIn(t, front, "bad", 20)
 			log.WaitN(t, 1, "MAILHOST DOWN")
 			log.WaitN(t, 21, "LOGIN, user=bad,")

@@ -14,28 +14,28 @@ import (
 // it is back. What the front end has carried meanwhile goes on.
 func TestRelaydGoneAndBack(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
-	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+	for _, s := range harness.Protocols {
+		t.Run(s.Name, func(t *testing.T) {
 			socket := filepath.Join(harness.Dir(t), "relayd")
 			relayd := harness.RelaydAt(t, socket)
 			f := newFrontEnd(t, s, relayd)
 			f.listen(t)
-			there := harness.Dialogue(t, f.addr(), as(f.login, "carla"))
-			there.MustPlay(t, f.work)
+			there := harness.Dialogue(t, f.addr(), f.Login("carla", secret))
+			there.MustPlay(t, f.Work)
 			if n := relayd.Metric(t, "relayd_sessions"); n != 1 {
 				t.Errorf("relayd has %d sessions, want 1", n)
 			}
 			relayd.Stop() // its sessions end with it
-			own := harness.Dialogue(t, f.addr(), as(f.login, "dora"))
-			own.MustPlay(t, f.work)
+			own := harness.Dialogue(t, f.addr(), f.Login("dora", secret))
+			own.MustPlay(t, f.Work)
 			relayd = harness.RelaydAt(t, socket)
-			back := harness.Dialogue(t, f.addr(), as(f.login, "carla"))
-			back.MustPlay(t, f.work)
+			back := harness.Dialogue(t, f.addr(), f.Login("carla", secret))
+			back.MustPlay(t, f.Work)
 			if n := relayd.Metric(t, "relayd_sessions"); n != 1 {
 				t.Errorf("relayd has %d sessions after it is back, want 1", n)
 			}
-			own.MustPlay(t, f.work+f.bye)
-			back.MustPlay(t, f.work+f.bye)
+			own.MustPlay(t, f.Work+f.Logout)
+			back.MustPlay(t, f.Work+f.Logout)
 		})
 	}
 }
@@ -44,34 +44,31 @@ func TestRelaydGoneAndBack(t *testing.T) {
 // that relayd carries go on, also with the next front end.
 func TestStopped(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
-	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+	for _, s := range harness.Protocols {
+		t.Run(s.Name, func(t *testing.T) {
 			socket := filepath.Join(harness.Dir(t), "relayd")
 			f := newFrontEnd(t, s, harness.RelaydAt(t, socket))
 			f.listen(t)
-			there := harness.Dialogue(t, f.addr(), as(f.login, "carla"))
+			there := harness.Dialogue(t, f.addr(), f.Login("carla", secret))
 			before := harness.Dialogue(t, f.addr(), "S* .*\n")
 			stop := func() {
 				t.Helper()
-				pid, _ := f.pid()
-				if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
-					t.Fatal(err)
-				}
+				f.Signal(t, syscall.SIGTERM)
 				if code := f.Wait(t); code != 0 {
 					t.Errorf("exit status %d", code)
 				}
 			}
 			stop()
 			before.MustPlay(t, map[string]string{"IMAP": "S~ \\* BYE .*\nS-",
-				"POP3": "S~ -ERR \\[SYS/TEMP\\] .*\nS-"}[s.name])
-			there.MustPlay(t, f.work)
-			f.env = append(f.env, "RELAY_SOCKET=")
+				"POP3": "S~ -ERR \\[SYS/TEMP\\] .*\nS-"}[s.Name])
+			there.MustPlay(t, f.Work)
+			f.env["RELAY_SOCKET"] = ""
 			f.listen(t)
-			own := harness.Dialogue(t, f.addr(), as(f.login, "dora"))
-			own.MustPlay(t, f.work)
+			own := harness.Dialogue(t, f.addr(), f.Login("dora", secret))
+			own.MustPlay(t, f.Work)
 			stop()
 			own.MustPlay(t, "S-")
-			there.MustPlay(t, f.work+f.bye)
+			there.MustPlay(t, f.Work+f.Logout)
 		})
 	}
 }
@@ -80,26 +77,20 @@ func TestStopped(t *testing.T) {
 // ends as soon as the daemon is back, on connections that were kept to it as well.
 func TestAuthDaemonGoneAndBack(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
-	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+	for _, s := range harness.Protocols {
+		t.Run(s.Name, func(t *testing.T) {
 			daemon := harness.Authdaemond(t, "authuserdb", nil)
 			f := newFrontEnd(t, s, nil)
-			f.env = append(f.env, "AUTHDAEMON_SOCKET="+daemon.Socket, "AUTHDAEMON_PROGRAM=/nonexistent",
-				"LOGIN_FAIL_DELAY=0")
+			f.env = f.env.With(harness.Env{"AUTHDAEMON_SOCKET": daemon.Socket, "AUTHDAEMON_PROGRAM": "/nonexistent",
+				"LOGIN_FAIL_DELAY": "0"})
 			f.listen(t)
 			for range 3 {
-				harness.Dialogue(t, f.addr(), as(f.login+f.bye, "carla")).Conn.Close()
+				harness.Dialogue(t, f.addr(), f.Login("carla", secret)+f.Logout).Conn.Close()
 			}
-			if err := daemon.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
+			daemon.Signal(t, syscall.SIGTERM)
 			daemon.Wait(t)
-			refused := map[string]string{
-				"IMAP": "S* \\* OK .*\nC: a LOGIN carla secret\nS~ a NO \\[UNAVAILABLE\\] .*\n",
-				"POP3": "S~ \\+OK .*\nC: USER carla\nS~ \\+OK .*\nC: PASS secret\nS~ -ERR \\[SYS/TEMP\\] .*\n",
-			}[f.name]
 			for range 3 {
-				harness.Dialogue(t, f.addr(), refused).Conn.Close()
+				harness.Dialogue(t, f.addr(), f.Greeting+f.Credentials("carla", secret)+f.Unavailable).Conn.Close()
 			}
 			again := exec.Command(daemon.Cmd.Path, daemon.Cmd.Args[1:]...)
 			again.Env = daemon.Cmd.Env
@@ -114,7 +105,7 @@ func TestAuthDaemonGoneAndBack(t *testing.T) {
 				t.Fatal("the daemon is not back")
 			}
 			for range 3 {
-				harness.Dialogue(t, f.addr(), as(f.login+f.bye, "carla")).Conn.Close()
+				harness.Dialogue(t, f.addr(), f.Login("carla", secret)+f.Logout).Conn.Close()
 			}
 		})
 	}
@@ -123,22 +114,19 @@ func TestAuthDaemonGoneAndBack(t *testing.T) {
 // TestKilled: a front end that was killed leaves nothing that keeps the next one from starting.
 func TestKilled(t *testing.T) {
 	harness.Site{Mailboxes: users}.Start(t)
-	for _, s := range sides {
-		t.Run(s.name, func(t *testing.T) {
+	for _, s := range harness.Protocols {
+		t.Run(s.Name, func(t *testing.T) {
 			f := newFrontEnd(t, s, nil)
 			dir := filepath.Join(harness.Dir(t), "sockets")
 			harness.Run(t, "", "install", "-d", "-o", "courier", dir)
-			f.env = append(f.env, "THROTTLE_FILE="+filepath.Join(dir, "throttle"))
+			f.env["THROTTLE_FILE"] = filepath.Join(dir, "throttle")
 			f.listen(t)
-			session := harness.Dialogue(t, f.addr(), as(f.login, "carla"))
-			pid, _ := f.pid()
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
+			session := harness.Dialogue(t, f.addr(), f.Login("carla", secret))
+			f.Signal(t, syscall.SIGKILL)
 			f.Wait(t)
 			session.Conn.Close()
 			f.listen(t)
-			harness.Dialogue(t, f.addr(), as(f.login+f.work+f.bye, "dora")).Conn.Close()
+			harness.Dialogue(t, f.addr(), f.Session("dora", secret)).Conn.Close()
 		})
 	}
 }

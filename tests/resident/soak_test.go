@@ -117,10 +117,7 @@ func newSoakWorld(t *testing.T, relayd bool) *soakWorld {
 	})
 	w.front = front
 	w.watched = append(w.watched, front)
-	listens := func() bool { return p.Ended() || harness.Listening(t, soakAddr+":993") }
-	if !harness.Eventually(listens) || p.Ended() {
-		t.Fatalf("it does not listen:\n%s", front.log())
-	}
+	p.WaitListen(t, soakAddr+":993")
 	return w
 }
 
@@ -192,7 +189,7 @@ type watched struct {
 
 // pid is the process's number, or that of the last one that has taken over from it.
 func (p *watched) pid() string {
-	if all := takenOver.FindAllStringSubmatch(p.log(), -1); all != nil {
+	if all := harness.TakenOver.FindAllStringSubmatch(p.log(), -1); all != nil {
 		return all[len(all)-1][1]
 	}
 	return pid(p.process)

@@ -70,9 +70,7 @@ func pid(p *harness.Process) string { return strconv.Itoa(p.Cmd.Process.Pid) }
 func listening(t *testing.T, p *harness.Process) string {
 	t.Helper()
 	at := startAddr + ":143"
-	if !harness.Eventually(func() bool { return p.Ended() || harness.Listening(t, at) }) || p.Ended() {
-		t.Fatalf("it does not listen; its log:\n%s", p.Log)
-	}
+	p.WaitListen(t, at)
 	return at
 }
 

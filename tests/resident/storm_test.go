@@ -40,9 +40,9 @@ const defaultLogins = 100
 
 func storm(t *testing.T, front *harness.Proxy, n int) {
 	p := protocols[0]
-	log := front.Log(p.name)
+	log := front.Log(p.Name)
 	h := &busyServer{protocol: p}
-	s := newServer(t, badHost+p.port, h.serve)
+	s := newServer(t, p.At(badHost), h.serve)
 	all := make([]*client, n)
 	each := func(what string, do func(i int) error) {
 		t.Helper()
@@ -57,7 +57,7 @@ func storm(t *testing.T, front *harness.Proxy, n int) {
 		running.Wait()
 	}
 	connect := func(i int) (err error) {
-		if all[i], err = p.dial(front.At(p.name)); err != nil {
+		if all[i], err = p.dial(front.At(p.Name)); err != nil {
 			return err
 		}
 		return all[i].logInAtLast("bad")
@@ -87,7 +87,7 @@ func storm(t *testing.T, front *harness.Proxy, n int) {
 		each("back again", connect)
 	}()
 	log.Wait(t, "^WARN: MAILHOST DOWN, ")
-	newServer(t, badHost+p.port, h.serve)
+	newServer(t, p.At(badHost), h.serve)
 	<-back
 	if t.Failed() {
 		return

@@ -264,13 +264,13 @@ func (c told) play(t *testing.T, p *harness.Proxy, user, host string) {
 	for _, s := range c.mailhost {
 		scripts = append(scripts, harness.Scripted(t, 0, fill.Replace(s)))
 	}
-	there := harness.NewFakeMailhost(t, host+map[string]string{"IMAP": ":143", "POP3": ":110"}[c.protocol],
+	protocol := harness.ProtocolOf(c.protocol)
+	there := harness.NewFakeMailhost(t, protocol.At(host),
 		func(conn net.Conn) error {
 			n := int(visits.Add(1))
 			return scripts[min(n, len(scripts))-1](conn)
 		})
-	greeting := map[string]string{"IMAP": "S~ \\* OK .*\n", "POP3": "S~ \\+OK .*\n"}[c.protocol]
-	harness.Dialogue(t, p.At(c.protocol), greeting+fill.Replace(c.client)).Conn.Close()
+	harness.Dialogue(t, p.At(c.protocol), protocol.Greeting+fill.Replace(c.client)).Conn.Close()
 	if there.Connections() < len(c.mailhost) {
 		t.Errorf("%d connections to the mailhost, want %d", there.Connections(), len(c.mailhost))
 	}

@@ -19,21 +19,9 @@ const rawHost = "127.0.0.9"
 
 func rawMailhost(t *testing.T, protocol string, then func(*net.TCPConn) error) *harness.FakeMailhost {
 	t.Helper()
-	port, login := ":143", harness.Scripted(t, 0, `
-		S: * OK [CAPABILITY IMAP4rev1] raw
-		C~ (?P<tag>\S+) LOGIN .*
-		S: ${tag} OK in
-	`)
-	if protocol == "POP3" {
-		port, login = ":110", harness.Scripted(t, 0, `
-			S: +OK raw
-			C~ USER .*
-			S: +OK
-			C~ PASS .*
-			S: +OK in
-		`)
-	}
-	return harness.NewFakeMailhost(t, rawHost+port, func(conn net.Conn) error {
+	raw := harness.ProtocolOf(protocol)
+	login := harness.Scripted(t, 0, raw.Mailhost)
+	return harness.NewFakeMailhost(t, raw.At(rawHost), func(conn net.Conn) error {
 		// One byte a read: the script's reader must not swallow what belongs to the test.
 		if err := login(oneByteReads{conn.(*net.TCPConn)}); err != nil {
 			return err

@@ -92,8 +92,8 @@ func TestNoPasswordBeforeTLS(t *testing.T) {
 
 // keepsPassword expects that a client does not log in, and that its password does not go over the wire.
 func keepsPassword(t *testing.T, c clients.Client, user, password string) {
-	port := map[string]string{"IMAP": ":143", "POP3": ":110"}[c.Protocol]
-	w := tap(t, "127.0.21.2"+port, "127.0.21.1"+port)
+	protocol := harness.ProtocolOf(c.Protocol)
+	w := tap(t, protocol.At("127.0.21.2"), protocol.At("127.0.21.1"))
 	s := clients.Server{IMAP: "127.0.21.2:143", POP3: "127.0.21.2:110", User: user, Password: password}
 	if got, err := c.Subjects(t, s); err == nil {
 		t.Errorf("it read %q", got)

@@ -212,9 +212,9 @@ func wayUser(i int) string { return fmt.Sprintf("ann%d", i) }
 
 // mailhost serves connections as the script says; a client that is in is answered once more.
 func (w way) mailhost(t *testing.T, host, user string, config *tls.Config) {
-	port := map[string]string{"IMAP": ":143", "POP3": ":110"}[w.protocol]
+	port := harness.ProtocolOf(w.protocol).Port
 	if w.tls == "YES" {
-		port = map[string]string{"IMAP": ":993", "POP3": ":995"}[w.protocol]
+		port = harness.ProtocolOf(w.protocol).TLSPort
 	}
 	fill := strings.NewReplacer("C: USER USER", "C: USER "+user, "USER", user, "PLAIN PLAIN", "PLAIN "+
 		base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00sec ret")))
@@ -225,7 +225,7 @@ func (w way) mailhost(t *testing.T, host, user string, config *tls.Config) {
 		return harness.Scripted(t, 0, fill.Replace(script))
 	}
 	clear, under, more := play(w.clear), play(w.under), play("C: ping\nS: pong")
-	harness.NewFakeMailhost(t, host+port, func(conn net.Conn) error {
+	harness.NewFakeMailhost(t, fmt.Sprintf("%s:%d", host, port), func(conn net.Conn) error {
 		if err := clear(conn); err != nil {
 			return err
 		}

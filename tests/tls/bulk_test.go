@@ -228,10 +228,7 @@ func testLocalEnvironment(t *testing.T, p *pki) {
 		t.Errorf("the TLS process is still root:\n%s", text)
 	}
 	encrypting := 0
-	for _, process := range harness.Procs(t) {
-		if process.Comm != "imapd-proxy" {
-			continue
-		}
+	for _, process := range harness.Procs(t, "imapd-proxy") {
 		encrypting++
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.PID))
 		if err != nil || !strings.Contains(string(status), "\nUid:\t") ||

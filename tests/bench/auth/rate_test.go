@@ -99,10 +99,7 @@ func rate(t testing.TB, n int, d time.Duration) float64 {
 func cpu(t testing.TB, name string) float64 {
 	t.Helper()
 	var total float64
-	for _, p := range harness.Procs(t) {
-		if p.Comm != name {
-			continue
-		}
+	for _, p := range harness.Procs(t, name) {
 		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.PID))
 		if err != nil {
 			t.Fatal(err)

@@ -99,7 +99,7 @@ func (c *client) session() error {
 	}
 	in := bufio.NewReaderSize(conn, 512)
 	steps := imapSteps
-	if c.k.protocol == "POP3" {
+	if c.k.Name == "POP3" {
 		steps = pop3Steps
 	}
 	for i, s := range steps {

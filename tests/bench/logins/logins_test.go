@@ -37,13 +37,13 @@ var (
 	duration = flag.Duration("turn", 2*time.Second, "how long one takes")
 )
 
-func BenchmarkIMAP(b *testing.B) { bench(b, "IMAP") }
-func BenchmarkPOP3(b *testing.B) { bench(b, "POP3") }
+func BenchmarkIMAP(b *testing.B) { bench(b, harness.IMAP) }
+func BenchmarkPOP3(b *testing.B) { bench(b, harness.POP3) }
 
-func bench(b *testing.B, protocol string) {
+func bench(b *testing.B, protocol harness.Protocol) {
 	for _, security := range securities {
 		b.Run(strings.NewReplacer(" ", "-", ",", "").Replace(security), func(b *testing.B) {
-			run(b, os.Stdout, kind{protocol: protocol, security: security}, *turns, *duration)
+			run(b, os.Stdout, kind{Protocol: protocol, security: security}, *turns, *duration)
 		})
 	}
 }
@@ -51,10 +51,10 @@ func bench(b *testing.B, protocol string) {
 // The tool itself works: every candidate lets everybody in, over TLS too, and what it prints is complete.
 func TestTool(t *testing.T) {
 	for _, k := range []kind{
-		{protocol: "IMAP", security: plain}, {protocol: "POP3", security: ecdsa},
-		{protocol: "IMAP", security: resumed},
+		{Protocol: harness.IMAP, security: plain}, {Protocol: harness.POP3, security: ecdsa},
+		{Protocol: harness.IMAP, security: resumed},
 	} {
-		t.Run(k.protocol+" "+k.security, func(t *testing.T) {
+		t.Run(k.Name+" "+k.security, func(t *testing.T) {
 			var out strings.Builder
 			run(t, &out, k, 1, 30*time.Millisecond)
 			for _, want := range []string{"| resident | ", "| Dovecot | ", "| nginx | ", "Goals: "} {
@@ -97,7 +97,7 @@ func run(t testing.TB, out io.Writer, k kind, turns int, d time.Duration) {
 	})
 	fmt.Fprintf(out, "\n### %s, %s\n\n%d clients, medians of %d turns of %v; load average %s before, %s "+
 		"after.\n\n",
-		k.protocol, k.security, clients, turns, d, load, loadAverage(t))
+		k.Name, k.security, clients, turns, d, load, loadAverage(t))
 	print(out, k, all, measured)
 	goals(out, k, byName(all, measured))
 }

@@ -28,7 +28,7 @@ func startNginx(t testing.TB, k kind, addr string) *candidate {
 	service := exec.Command(exe)
 	service.Args = []string{nginxAuthName}
 	auth := launch(t, service, nginxAuthAddr)
-	protocol := strings.ToLower(k.protocol)
+	protocol := strings.ToLower(k.Name)
 	tls, certificate := "", ""
 	if k.tls() {
 		tls = " ssl"
@@ -100,8 +100,6 @@ func answerNginx(conn net.Conn) error {
 func launch(t testing.TB, cmd *exec.Cmd, addr string) (p *harness.Process) {
 	t.Helper()
 	measure.WithTimerSlack(t, func() { p = harness.Start(t, cmd) })
-	if !harness.Eventually(func() bool { return p.Ended() || harness.Listening(t, addr) }) || p.Ended() {
-		t.Fatalf("%s does not listen on %s:\n%s", cmd.Args[0], addr, p.Log)
-	}
+	p.WaitListen(t, addr)
 	return p
 }

@@ -16,7 +16,7 @@ import (
 // Group is a cgroup of the proxy side of one set-up: launcher, login programs, relay service. The kernel's
 // share of their memory (sockets, epoll entries, page tables) is charged to it as well.
 type Group struct {
-	memory, cpu string // folders; the same one with cgroup v2
+	memory, cpu string // directories; the same one with cgroup v2
 	v2          bool
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -47,12 +46,8 @@ func run(t testing.TB, out io.Writer, n size) (p99 float64) {
 	harness.Userdb(t, harness.Account{Name: "u", Password: "pw", Options: "mailhost=127.0.0.9"})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	harness.NewFakeMailhost(t, "127.0.0.9:143", mailhost)
-	cmd := exec.Command(harness.PlainBin(t, "imapd-proxy"), "-user", "courier", "-listen", at)
-	cmd.Env = []string{"IMAP_PROXY=1", "LOGIN_TIMEOUT=3600", "RELAY_SOCKET=", "PATH=/usr/bin:/bin"}
-	front := harness.Start(t, cmd)
-	if !harness.Eventually(func() bool { return front.Ended() || harness.Listening(t, at) }) || front.Ended() {
-		t.Fatalf("it does not listen:\n%s", front.Log)
-	}
+	env := harness.Env{"IMAP_PROXY": "1", "LOGIN_TIMEOUT": "3600", "RELAY_SOCKET": ""}
+	harness.StartResident(t, harness.PlainBin(t, "imapd-proxy"), env, nil, at)
 	names := []string{"alone", fmt.Sprintf("beside %d silent ones", n.silent)}
 	medians := make([]measure.Series, len(names))
 	slowest := measure.Alternate(n.turns, names, func(candidate int) float64 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -168,10 +167,8 @@ func (s *side) private(b *testing.B) (sum float64) {
 	if s.relayd != nil {
 		sum = measure.PrivateKiB(b, s.relayd.Cmd.Process.Pid) - s.empty
 	}
-	for _, p := range harness.Procs(b) {
-		if slices.Contains(s.comms, p.Comm) {
-			sum += measure.PrivateKiB(b, p.PID)
-		}
+	for _, p := range harness.Procs(b, s.comms...) {
+		sum += measure.PrivateKiB(b, p.PID)
 	}
 	return sum
 }

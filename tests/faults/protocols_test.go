@@ -45,17 +45,14 @@ const (
 
 // protocol is what differs between IMAP and POP3 in these tests.
 type protocol struct {
-	name, port string
-	greeting   string
-	login      string // USER and PASS are replaced
-	answer     map[outcome]string
-	after      string // a command that shows that the session goes on
-	works      string // what the good mailhost says
+	harness.Protocol
+	answer map[outcome]string
+	after  string // a command that shows that the session goes on
 }
 
 var protocols = []protocol{
 	{
-		name: "IMAP", port: ":143", greeting: `S~ \* OK .*`, login: "C: a LOGIN USER PASS",
+		Protocol: harness.IMAP,
 		answer: map[outcome]string{
 			loggedIn:  `S* a OK .*`,
 			refused:   `S: a NO [AUTHENTICATIONFAILED] Login failed.`,
@@ -63,10 +60,9 @@ var protocols = []protocol{
 			denied:    `S: a NO [CONTACTADMIN] The mailbox cannot be opened, please call the postmaster`,
 		},
 		after: "C: b NOOP\nS: b OK NOOP completed",
-		works: "S: * OK [CAPABILITY IMAP4rev1] good\nC~ (?P<tag>\\S+) LOGIN .*\nS: ${tag} OK in\n" + echo,
 	},
 	{
-		name: "POP3", port: ":110", greeting: `S~ \+OK .*`, login: "C: USER USER\nS~ \\+OK.*\nC: PASS PASS",
+		Protocol: harness.POP3,
 		answer: map[outcome]string{
 			loggedIn:  `S~ \+OK.*`,
 			refused:   `S: -ERR [AUTH] Login failed.`,
@@ -74,7 +70,6 @@ var protocols = []protocol{
 			denied:    `S: -ERR [SYS/PERM] Mail server cannot open the mailbox, please call the postmaster`,
 		},
 		after: "C: LANG\nS~ \\+OK.*\nS* \\.",
-		works: "S: +OK good\nC~ USER .*\nS: +OK\nC~ PASS .*\nS: +OK in\n" + echo,
 	},
 }
 
@@ -87,26 +82,22 @@ const (
 // front starts the protocol's front end, unlimited, with more settings.
 func (p protocol) front(t *testing.T, m *harness.Mode, addr string, more harness.Env) *harness.Proxy {
 	t.Helper()
-	return m.Start(t, harness.ProxyOptions{Addr: addr, Protocols: []string{p.name}, Env: unlimited.With(more)})
+	return m.Start(t, harness.ProxyOptions{Addr: addr, Protocols: []string{p.Name}, Env: unlimited.With(more)})
 }
 
 // attempt logs in and expects the outcome. A session that was not logged in must still be usable: the client
 // then gives another name, of an account whose mailhost works, if there is one.
 func (p protocol) attempt(t *testing.T, addr, user string, want outcome, then string) {
 	t.Helper()
-	r := &transcript.Runner{Conn: harness.Connect(t, addr+p.port), Timeout: soon}
-	login := func(user string) string {
-		return strings.NewReplacer("USER USER", "USER "+user, "USER", user, "PASS PASS", "PASS pw", "PASS", "pw").
-			Replace(p.login)
-	}
-	r.MustPlay(t, p.greeting+"\n"+login(user)+"\n"+p.answer[want])
+	r := &transcript.Runner{Conn: harness.Connect(t, p.At(addr)), Timeout: soon}
+	r.MustPlay(t, p.Greeting+p.Credentials(user, "pw")+p.answer[want])
 	if want == loggedIn {
 		r.MustPlay(t, joined)
 		return
 	}
 	r.MustPlay(t, p.after)
 	if then != "" {
-		r.MustPlay(t, login(then)+"\n"+p.answer[loggedIn]+"\n"+joined)
+		r.MustPlay(t, p.Credentials(then, "pw")+p.answer[loggedIn]+"\n"+joined)
 	}
 }
 

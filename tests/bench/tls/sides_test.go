@@ -163,10 +163,8 @@ func (s *side) service(b *testing.B) time.Duration {
 func (s *side) alive(b *testing.B) time.Duration {
 	b.Helper()
 	sum := s.service(b)
-	for _, p := range harness.Procs(b) {
-		if slices.Contains(s.comms, p.Comm) {
-			sum += ticks(b, p.PID, 13, 14)
-		}
+	for _, p := range harness.Procs(b, s.comms...) {
+		sum += ticks(b, p.PID, 13, 14)
 	}
 	return sum
 }

@@ -6,8 +6,6 @@
 package launch
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/tests/harness"
-	"mailproxy/tests/transcript"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
@@ -28,58 +25,11 @@ const (
 )
 
 // side is one of the two protocols.
-type side struct {
-	name, program, server string
-	config                string
-	port                  int
-	proxySetting          string
-	// login is a dialogue that logs NAME in, with PASSWORD, and says good-bye; refused is a failed login.
-	login, refused string
-}
+type side struct{ harness.Protocol }
 
-var sides = []side{
-	{"IMAP", "imapd-proxy", harness.CourierIMAPD, "imapd", 143, "IMAP_PROXY", `
-S~ \* OK \[CAPABILITY .*
-C: a1 LOGIN NAME PASSWORD
-S~ a1 OK .*
-C: a2 STATUS INBOX (MESSAGES)
-S~ \* STATUS "?INBOX"? \(MESSAGES 1\)
-S~ a2 OK .*
-C: a3 LOGOUT
-S~ \* BYE .*
-S~ a3 OK .*
-S-
-`, `
-S~ \* OK .*
-C: a1 LOGIN NAME wrong
-S~ a1 NO \[AUTHENTICATIONFAILED\] .*
-C: a2 LOGOUT
-S~ \* BYE .*
-S~ a2 OK .*
-S-
-`},
-	{"POP3", "pop3d-proxy", harness.CourierPOP3D, "pop3d", 110, "POP3_PROXY", `
-S~ \+OK .*
-C: USER NAME
-S~ \+OK .*
-C: PASS PASSWORD
-S~ \+OK .*
-C: STAT
-S~ \+OK 1 .*
-C: QUIT
-S~ \+OK .*
-S-
-`, `
-S~ \+OK .*
-C: USER NAME
-S~ \+OK .*
-C: PASS wrong
-S~ -ERR \[AUTH\] .*
-C: QUIT
-S~ \+OK .*
-S-
-`},
-}
+var imap, pop3 = side{harness.IMAP}, side{harness.POP3}
+
+var sides = []side{imap, pop3}
 
 // world starts a Courier mailhost and its auth daemon with two accounts, "here" and "there".
 func world(t *testing.T) {
@@ -93,7 +43,7 @@ func world(t *testing.T) {
 
 // env are the settings of a side, short delays included.
 func (s side) env(more ...string) harness.Env {
-	env := harness.Env{s.proxySetting: "1", "LOGIN_FAIL_DELAY": "0"}
+	env := harness.Env{s.Name + "_PROXY": "1", "LOGIN_FAIL_DELAY": "0"}
 	for _, m := range more {
 		name, value, _ := strings.Cut(m, "=")
 		env[name] = value
@@ -103,23 +53,20 @@ func (s side) env(more ...string) harness.Env {
 
 // arguments are what a launcher starts.
 func (s side) arguments(t *testing.T, options ...string) []string {
-	return append(append([]string{harness.Bin(t, s.program)}, options...), s.server, "Maildir")
+	return append(append([]string{harness.Bin(t, s.Program)}, options...), s.LocalServer, "Maildir")
 }
-
-func (s side) addr(ip string) string { return net.JoinHostPort(ip, fmt.Sprint(s.port)) }
 
 // sessions plays a failed login, a session of the account there and one of the account here.
 func (s side) sessions(t *testing.T, addr string) {
 	t.Helper()
-	for _, dialogue := range []struct{ text, name string }{{s.refused, "here"}, {s.login, "there"},
-		{s.login, "here"}} {
-		harness.Dialogue(t, addr, replace(dialogue.text, dialogue.name)).Conn.Close()
+	for _, dialogue := range []string{s.refusal(), s.Session("there", "pw"), s.Session("here", "pw")} {
+		harness.Dialogue(t, addr, dialogue).Conn.Close()
 	}
 }
 
-// replace puts an account into a dialogue.
-func replace(dialogue, name string) string {
-	return strings.NewReplacer("NAME", name, "PASSWORD", "pw").Replace(dialogue)
+// refusal is a session whose login fails.
+func (s side) refusal() string {
+	return s.Greeting + s.Credentials("here", "wrong") + s.Refused + s.Logout
 }
 
 // wantLog waits for the lines that the sessions leave, in whatever form: the level's prefix is the launcher's
@@ -128,18 +75,15 @@ func (s side) wantLog(t *testing.T, log *harness.Log, ip string) {
 	t.Helper()
 	ip = strings.ReplaceAll(ip, ".", `\.`)
 	log.WaitN(t, 1, `LOGIN FAILED, user=here, ip=\[`+ip+`\], port=\[[0-9]+\]$`)
-	log.WaitN(t, 1, `LOGIN, user=there, ip=\[`+ip+`\], port=\[[0-9]+\], protocol=`+s.name+`$`)
-	log.WaitN(
-		t,
-		1,
-		`LOGOUT, user=there, ip=\[`+ip+`\], port=\[[0-9]+\], mailhost=`+mailhost+`, rcvd=[0-9]+, sent=[0-9]+, time=[0-9]+, protocol=`+s.name+`$`,
-	)
+	log.WaitN(t, 1, `LOGIN, user=there, ip=\[`+ip+`\], port=\[[0-9]+\], protocol=`+s.Name+`$`)
+	log.WaitN(t, 1, `LOGOUT, user=there, ip=\[`+ip+`\], port=\[[0-9]+\], mailhost=`+mailhost+
+		`, rcvd=[0-9]+, sent=[0-9]+, time=[0-9]+, protocol=`+s.Name+`$`)
 }
 
 // overlay makes directories of the machine writable for the tests of this package alone.
-func overlay(t *testing.T, folders ...string) {
+func overlay(t *testing.T, directories ...string) {
 	t.Helper()
-	for _, folder := range folders {
+	for _, directory := range directories {
 		dir := harness.Dir(t)
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
 			t.Fatal(err)
@@ -150,28 +94,17 @@ func overlay(t *testing.T, folders ...string) {
 				t.Fatal(err)
 			}
 		}
-		if err := unix.Mount("overlay", folder, "overlay", 0,
-			"lowerdir="+folder+",upperdir="+upper+",workdir="+work); err != nil {
-			t.Fatalf("overlay %s: %v", folder, err)
+		if err := unix.Mount("overlay", directory, "overlay", 0,
+			"lowerdir="+directory+",upperdir="+upper+",workdir="+work); err != nil {
+			t.Fatalf("overlay %s: %v", directory, err)
 		}
 		t.Cleanup(func() {
-			if err := unix.Unmount(folder, unix.MNT_DETACH); err != nil {
+			if err := unix.Unmount(directory, unix.MNT_DETACH); err != nil {
 				t.Error(err)
 			}
 			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func play(t *testing.T, r *transcript.Runner, text string) {
-	t.Helper()
-	scripts, err := transcript.Parse("script", strings.NewReader(text))
-	if err == nil {
-		err = r.Play(scripts[0])
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -32,43 +32,37 @@ const mailhostAddr = "127.0.0.9"
 type candidate struct {
 	name     string
 	addr     string
-	protocol string
+	protocol harness.Protocol
 	pids     []int // whose processor time counts, with that of their children
 	launcher int   // couriertcpd
 }
 
 // candidates are Courier's login program, ours, and ours with relayd, all under couriertcpd and with the timer
 // slack that our units and recipes set.
-func candidates(t testing.TB, protocol string) []candidate {
+func candidates(t testing.TB, protocol harness.Protocol) []candidate {
 	t.Helper()
 	harness.Userdb(t, harness.Account{Name: "user", Password: "pw", Options: "mailhost=" + mailhostAddr})
 	harness.CourierAuthdaemond(t, "authuserdb", nil)
 	mailhost.Start(t, mailhostAddr)
 	var relayd *harness.Service
 	measure.WithTimerSlack(t, func() { relayd = harness.PlainRelayd(t) })
-	name := map[string]string{"IMAP": "imapd-proxy", "POP3": "pop3d-proxy"}[protocol]
-	courier := map[string]string{"IMAP": harness.CourierIMAPLogin, "POP3": harness.CourierPOP3Login}[protocol]
-	start := map[string]func(testing.TB, string, string, harness.Env) *harness.Process{
-		"IMAP": harness.IMAPUnderCourier, "POP3": harness.POP3UnderCourier}[protocol]
 	all := []candidate{}
 	for i, c := range []struct {
 		name, program string
 		env           harness.Env
 	}{
-		{"Courier", courier, nil},
-		{name, harness.PlainBin(t, name), nil},
-		{name + " and relayd", harness.PlainBin(t, name), harness.Env{"RELAY_SOCKET": relayd.Socket}},
+		{"Courier", protocol.CourierLogin, nil},
+		{protocol.Program, harness.PlainBin(t, protocol.Program), nil},
+		{protocol.Program + " and relayd", harness.PlainBin(t, protocol.Program),
+			harness.Env{"RELAY_SOCKET": relayd.Socket}},
 	} {
 		// GOMAXPROCS is what our samples for every launcher set; Courier's programs do not look at it.
-		env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "GOMAXPROCS": "1"}
-		for k, v := range c.env {
-			env[k] = v
-		}
+		env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "GOMAXPROCS": "1"}.With(c.env)
 		addr := fmt.Sprintf("127.0.1.%d", i+1)
 		var p *harness.Process
-		measure.WithTimerSlack(t, func() { p = start(t, addr, c.program, env) })
+		measure.WithTimerSlack(t, func() { p = protocol.UnderCourier(t, addr, c.program, env) })
 		one := candidate{
-			name: c.name, addr: addr + map[string]string{"IMAP": ":143", "POP3": ":110"}[protocol],
+			name: c.name, addr: protocol.At(addr),
 			protocol: protocol, launcher: p.Cmd.Process.Pid, pids: []int{p.Cmd.Process.Pid},
 		}
 		if c.env != nil {
@@ -117,7 +111,7 @@ func (c candidate) dial(t testing.TB) *session {
 func (c candidate) login(t testing.TB) *session {
 	t.Helper()
 	s := c.dial(t)
-	if c.protocol == "POP3" {
+	if c.protocol.Name == "POP3" {
 		s.say(t, "USER user", "+OK")
 		s.say(t, "PASS pw", "+OK")
 	} else {
@@ -144,7 +138,7 @@ func (s *session) expect(t testing.TB, want string) {
 
 func (s *session) noop(t testing.TB) {
 	t.Helper()
-	if s.c.protocol == "POP3" {
+	if s.c.protocol.Name == "POP3" {
 		s.say(t, "NOOP", "+OK")
 	} else {
 		s.say(t, "n NOOP", "n OK")
@@ -153,7 +147,7 @@ func (s *session) noop(t testing.TB) {
 
 func (s *session) logout(t testing.TB) {
 	t.Helper()
-	if s.c.protocol == "POP3" {
+	if s.c.protocol.Name == "POP3" {
 		s.say(t, "QUIT", "+OK")
 	} else {
 		s.say(t, "z LOGOUT", "*")

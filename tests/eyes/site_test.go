@@ -8,13 +8,9 @@ import (
 	"io"
 	"net"
 	"net/textproto"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -55,8 +51,8 @@ func newWorld(t *testing.T) *world {
 	harness.WriteFile(t, w.options, "RELAYD_OPTIONS='-maxperuser 30'\n", 0o644)
 	w.relayd = harness.Relayd(t, "-options", w.options, "-metrics", "127.0.0.1:9144")
 	w.certificate(60)
-	w.imap = w.start("imapd-proxy", "IMAP", "127.0.0.1:9145", imapAt, "tls:"+imapsAt)
-	w.pop3 = w.start("pop3d-proxy", "POP3", "127.0.0.1:9146", pop3At)
+	w.imap = w.start(harness.IMAP, "127.0.0.1:9145", imapAt, "tls:"+imapsAt)
+	w.pop3 = w.start(harness.POP3, "127.0.0.1:9146", pop3At)
 	starting.Wait()
 	t.Cleanup(func() { close(w.stop); w.tasks.Wait() })
 	return w
@@ -125,9 +121,9 @@ type frontEnd struct {
 	settings string
 }
 
-func (w *world) start(program, protocol, metrics string, at ...string) *frontEnd {
+func (w *world) start(p harness.Protocol, metrics string, at ...string) *frontEnd {
 	w.t.Helper()
-	f := &frontEnd{settings: filepath.Join(harness.Dir(w.t), protocol)}
+	f := &frontEnd{settings: filepath.Join(harness.Dir(w.t), p.Name)}
 	harness.WriteFile(w.t, f.settings, fmt.Sprintf(`%s_PROXY=1
 RELAY_SOCKET=%q
 AUTHDAEMON_SOCKET=%q
@@ -136,38 +132,10 @@ IMAP_CAPABILITY="IMAP4rev1 AUTH=PLAIN"
 LOGIN_FAIL_DELAY=0
 MAXUNAUTH=200
 MAXUNAUTHPERIP=40
-`, protocol, w.relayd.Socket, w.authd.Socket, filepath.Join(w.pki.Dir, "proxy.pem")), 0o644)
-	args := []string{"-user", harness.ResidentUser, "-config", f.settings, "-metrics", metrics}
-	for _, addr := range at {
-		args = append(args, "-listen", addr)
-	}
-	cmd := exec.Command(harness.Bin(w.t, program), args...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	f.Process = harness.Start(w.t, cmd)
-	for _, addr := range at {
-		if !harness.Eventually(func() bool { return harness.Listening(w.t, strings.TrimPrefix(addr, "tls:")) }) {
-			w.t.Fatalf("nobody listens:\n%s", f.Log)
-		}
-	}
+`, p.Name, w.relayd.Socket, w.authd.Socket, filepath.Join(w.pki.Dir, "proxy.pem")), 0o644)
+	f.Process = harness.StartResident(w.t, harness.Bin(w.t, p.Program), nil,
+		[]string{"-config", f.settings, "-metrics", metrics}, at...)
 	return f
-}
-
-var takenOver = regexp.MustCompile(`sessions taken over by process (\d+)`)
-
-// pid is that of the newest process.
-func pid(p *harness.Process) int {
-	pid := p.Cmd.Process.Pid
-	for _, m := range takenOver.FindAllStringSubmatch(p.Log.String(), -1) {
-		pid, _ = strconv.Atoi(m[1])
-	}
-	return pid
-}
-
-func (w *world) signal(p *harness.Process, s syscall.Signal) {
-	w.t.Helper()
-	if err := syscall.Kill(pid(p), s); err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 // client logs in once and leaves the connection open; the error also is a refusal.

@@ -21,7 +21,7 @@ const (
 
 // kind is a way to log in.
 type kind struct {
-	protocol    string // "IMAP" or "POP3"
+	harness.Protocol
 	security    string
 	certificate string // file with certificate and key
 }
@@ -39,15 +39,10 @@ var securities = []string{plain, ecdsa, rsa, resumed}
 func (k kind) tls() bool { return k.security != plain }
 
 func (k kind) port() int {
-	switch {
-	case k.protocol == "POP3" && k.tls():
-		return 995
-	case k.protocol == "POP3":
-		return 110
-	case k.tls():
-		return 993
+	if k.tls() {
+		return k.TLSPort
 	}
-	return 143
+	return k.Port
 }
 
 // at is where a candidate at this address listens.
@@ -115,11 +110,6 @@ func candidates(t testing.TB, k kind) []*candidate {
 	}
 }
 
-// program is ours for the protocol.
-func (k kind) program(t testing.TB) string {
-	return harness.PlainBin(t, map[string]string{"IMAP": "imapd-proxy", "POP3": "pop3d-proxy"}[k.protocol])
-}
-
 // startResident starts our front end as one process for all connections.
 func startResident(t testing.TB, k kind, addr string, auth, relayd *harness.Service) *candidate {
 	listen, socket := k.at(addr), ""
@@ -133,11 +123,12 @@ func startResident(t testing.TB, k kind, addr string, auth, relayd *harness.Serv
 	}
 	cache := harness.Dir(t) // for the keys of its session tickets
 	harness.Resident().Give(t, cache)
-	cmd := exec.Command(k.program(t), "-user", "courier", "-listen", listen)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "IMAP_PROXY=1", "POP3_PROXY=1", "AUTHDAEMON_SOCKET=" + auth.Socket,
-		"RELAY_SOCKET=" + socket, "TLS_CERTFILE=" + k.certificate,
-		"TLS_CACHEFILE=" + filepath.Join(cache, "cache")}
-	c.trees = append(c.trees, launch(t, cmd, c.addr).Cmd.Process.Pid)
+	env := harness.Env{"IMAP_PROXY": "1", "POP3_PROXY": "1", "AUTHDAEMON_SOCKET": auth.Socket,
+		"RELAY_SOCKET": socket, "TLS_CERTFILE": k.certificate, "TLS_CACHEFILE": filepath.Join(cache, "cache")}
+	measure.WithTimerSlack(t, func() {
+		p := harness.StartResident(t, harness.PlainBin(t, k.Program), env, nil, listen)
+		c.trees = append(c.trees, p.Cmd.Process.Pid)
+	})
 	return c
 }
 
@@ -145,7 +136,7 @@ func startResident(t testing.TB, k kind, addr string, auth, relayd *harness.Serv
 func startPerConnection(t testing.TB, k kind, addr string, auth, relayd *harness.Service) *candidate {
 	c := underCouriertcpd(t, k, addr, harness.Env{
 		"AUTHDAEMON_SOCKET": auth.Socket, "RELAY_SOCKET": relayd.Socket, "GOMAXPROCS": "1",
-	}, k.program(t))
+	}, harness.PlainBin(t, k.Program))
 	c.name = "per connection with relayd"
 	c.trees = append(c.trees, relayd.Cmd.Process.Pid)
 	c.auth = []int{auth.Cmd.Process.Pid}
@@ -155,10 +146,9 @@ func startPerConnection(t testing.TB, k kind, addr string, auth, relayd *harness
 // startCourier starts Courier's login program, at its best where TLS is asked for: without its bundle of
 // authorities.
 func startCourier(t testing.TB, k kind, addr string, auth *harness.Process) *candidate {
-	login := map[string]string{"IMAP": harness.CourierIMAPLogin, "POP3": harness.CourierPOP3Login}[k.protocol]
-	program := []string{login}
+	program := []string{k.CourierLogin}
 	if k.tls() {
-		program = []string{"/usr/bin/couriertls", "-server", "-tcpd", "-user=courier", login}
+		program = []string{"/usr/bin/couriertls", "-server", "-tcpd", "-user=courier", k.CourierLogin}
 	}
 	c := underCouriertcpd(t, k, addr, harness.Env{"TLS_TRUSTCERTS": ""}, program...)
 	c.name = "Courier"
@@ -166,7 +156,7 @@ func startCourier(t testing.TB, k kind, addr string, auth *harness.Process) *can
 	c.orphans = k.tls()
 	ended := c.settled
 	c.settled = func() {
-		harness.NoneLeft(t, "couriertls", filepath.Base(login))
+		harness.NoneLeft(t, "couriertls", filepath.Base(k.CourierLogin))
 		ended()
 	}
 	return c
@@ -178,14 +168,10 @@ func underCouriertcpd(t testing.TB, k kind, addr string, more harness.Env, progr
 	if k.tls() {
 		env = harness.OverTLS(env).With(harness.Env{"TLS_CERTFILE": k.certificate, "TLS_VERIFYPEER": "NONE"})
 	}
-	config, local := "imapd", harness.CourierIMAPD
-	if k.protocol == "POP3" {
-		config, local = "pop3d", harness.CourierPOP3D
-	}
 	var p *harness.Process
 	measure.WithTimerSlack(t, func() {
-		p = harness.Couriertcpd(t, harness.TCPD{Addr: addr, Port: k.port(), Config: config, Env: env,
-			Program: append(program, local, "Maildir")})
+		p = harness.Couriertcpd(t, harness.TCPD{Addr: addr, Port: k.port(), Config: k.Config, Env: env,
+			Program: append(program, k.LocalServer, "Maildir")})
 	})
 	launcher := p.Cmd.Process.Pid
 	return &candidate{addr: k.at(addr), trees: []int{launcher}, settled: func() {
