@@ -50,7 +50,7 @@ func Main(m *testing.M) int {
 	var err error
 	switch os.Getenv(stageVar) {
 	case "test":
-		waitTogether()
+		raiseParallel()
 		return m.Run()
 	case "init":
 		status, err = runInit()
@@ -64,9 +64,9 @@ func Main(m *testing.M) int {
 	return status
 }
 
-// waitTogether lets parallel tests outnumber the processors unless -parallel was given: most of their time is
+// raiseParallel lets parallel tests outnumber the processors unless -parallel was given: most of their time is
 // waiting.
-func waitTogether() {
+func raiseParallel() {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })

@@ -17,8 +17,8 @@ var turnedAway = map[string]string{
 	"POP3": "S: -ERR [SYS/TEMP] Temporary problem, please try again later\nS-",
 }
 
-// goesOn shows that a session does.
-var goesOn = map[string]string{
+// commands show that a session goes on.
+var commands = map[string]string{
 	"IMAP": "C: a NOOP\nS: a OK NOOP completed",
 	"POP3": "C: CAPA\nS~ \\+OK.*\nS* \\.",
 }
@@ -38,7 +38,7 @@ func TestMaxUnauth(t *testing.T) {
 			harness.Dialogue(t, p.At(protocol.Name), turnedAway[protocol.Name])
 		}
 		for _, r := range in {
-			r.MustPlay(t, goesOn[protocol.Name])
+			r.MustPlay(t, commands[protocol.Name])
 		}
 		in[0].Conn.Close()
 		if !harness.Eventually(func() bool {
