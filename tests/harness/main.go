@@ -64,8 +64,8 @@ func Main(m *testing.M) int {
 	return status
 }
 
-// raiseParallel lets parallel tests outnumber the processors unless -parallel was given: most of their time is
-// waiting.
+// raiseParallel lets parallel tests outnumber the processors unless -parallel was given: most of their time
+// is waiting.
 func raiseParallel() {
 	flag.Parse()
 	given := false
