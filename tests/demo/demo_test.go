@@ -96,13 +96,18 @@ func TestWrongServer(t *testing.T) {
 	if err := show(context.Background(), accounts[0].mailhost, accounts[0], &output{w: &stdout}); err != nil {
 		t.Fatalf("the right server: %v", err)
 	}
-	if err := show(context.Background(), accounts[1].mailhost, accounts[0], &output{w: &stdout}); err == nil {
+	// What is looked for never comes, and show would wait for a minute.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := show(ctx, accounts[1].mailhost, accounts[0], &output{w: &stdout}); err == nil {
 		t.Errorf("no error:\n%s", stdout.String())
 	}
 	// Nor is it enough that a login succeeds.
+	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	wrong := accounts[0]
 	wrong.subject = accounts[1].subject
-	if err := show(context.Background(), accounts[0].mailhost, wrong, &output{w: &stdout}); err == nil {
+	if err := show(ctx, accounts[0].mailhost, wrong, &output{w: &stdout}); err == nil {
 		t.Errorf("no error:\n%s", stdout.String())
 	}
 }
