@@ -76,17 +76,16 @@ func (u *upstream) sendLogin() (response, error) {
 			}
 			text = ""
 			r, err := u.until(u.m.Tag, true)
-			if err == nil && u.m.Unverified && r.status == "OK" { // it has not seen what it is to verify
-				err = errors.New("login accepted before the password was sent")
-			}
-			if err != nil {
+			switch {
+			case err != nil:
 				return response{}, err
-			}
-			if r.status == "OK" {
-				return r, nil
-			}
-			if r.tag != "+" {
+			case r.tag == "+": // Courier's is "+ OK"
+			case r.status != "OK":
 				return u.unseen(r, "LOGIN with a literal")
+			case u.m.Unverified: // it has not seen what it is to verify
+				return response{}, errors.New("login accepted before the password was sent")
+			default:
+				return r, nil
 			}
 		}
 		text += arg

@@ -190,6 +190,14 @@ func TestLoginAtMailhost(t *testing.T) {
 			C: a1 LOGIN {4}
 			S: a1 NO [UNAVAILABLE] not now`,
 			rejected: true, step: "login", cause: "not now"},
+		{name: "Courier's word for going on", change: func(m *mailhost.Conn) {
+			m.User, m.Unverified = "änn", true
+		}, server: `
+			S: * OK [CAPABILITY IMAP4rev1] ready
+			C: a1 LOGIN {4}
+			S: + OK
+			C: änn "sec ret"
+			S: a1 OK fine`},
 		{name: "literal answered with OK", change: func(m *mailhost.Conn) { m.User = "änn" }, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN {4}

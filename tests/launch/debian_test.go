@@ -22,7 +22,7 @@ func TestDebianCourier(t *testing.T) {
 	world(t)
 	overlay(t, "/usr/lib/courier/courier", "/var/lib/dpkg")
 	steps := shellBlocks(t, filepath.Join(etc, "courier", "README.md"))
-	if len(steps) != 3 {
+	if len(steps) != 4 {
 		t.Fatalf("%d recipes in README.md", len(steps))
 	}
 	original := harness.ReadFile(t, harness.CourierIMAPLogin)
@@ -33,7 +33,8 @@ func TestDebianCourier(t *testing.T) {
 		}
 	})
 	recipe(t, etc, steps[0])
-	recipe(t, etc, steps[1])
+	// The second, our authdaemond as a service, needs systemd: tests/ops.
+	recipe(t, etc, steps[2])
 	dropIn := harness.ReadFile(t, "/etc/systemd/system/courier-imap.service.d/mailproxy.conf")
 	if dropIn != "[Service]\nTimerSlackNSec=1ms\n" {
 		t.Errorf("the drop-in is %q", dropIn)
@@ -73,7 +74,7 @@ func TestDebianCourier(t *testing.T) {
 			log.WaitN(t, 1, `LOGIN, user=there, ip=\[::ffff:127\.0\.0\.1\], .*, (starttls|stls)=1$`)
 		})
 	}
-	recipe(t, etc, steps[2])
+	recipe(t, etc, steps[3])
 	if harness.ReadFile(t, harness.CourierIMAPLogin) != original {
 		t.Error("Courier's imaplogin is not back")
 	}
