@@ -136,6 +136,9 @@ func couriertcpd(t testing.TB, o TCPD, log *Log, out io.Writer) *Process {
 	}
 	args = append(args, o.Options...)
 	args = append(append(args, strconv.Itoa(o.Port)), o.Program...)
+	// A couriertcpd that has ended may have left a process that it had just forked and that still has its
+	// socket.
+	Eventually(func() bool { return !Listening(t, hostPort(o.Addr, o.Port)) })
 	p := startLogging(t, underSettings(o, args), log, out)
 	p.WaitListen(t, hostPort(o.Addr, o.Port))
 	return p
