@@ -105,7 +105,7 @@ func (c *settings) connection(s *rcfile.Settings, warnf func(format string, args
 	c.authBind, errs[2] = s.Switch("LDAP_AUTHBIND")
 	version, errs[3] = s.Number("LDAP_PROTOCOL_VERSION")
 	seconds, errs[4] = s.Number("LDAP_TIMEOUT")
-	if err := cmp.Or(errs[:]...); err != nil {
+	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
 	c.timeout = time.Duration(cmp.Or(seconds, defaultTimeout)) * time.Second
