@@ -59,7 +59,7 @@ type Client struct {
 	Keep int
 
 	pool    pool
-	started startedPlaces
+	started places
 	// connections is how many connections to the second socket there are at once; 0 = maxConnections. Each
 	// question has one of its own until it is answered; further ones wait.
 	connections int
@@ -159,19 +159,19 @@ func (c *Client) ask(ctx context.Context, req Request, read func(io.Reader) erro
 
 // connect reaches the daemon, or starts one.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
-	conn, err := c.reach(ctx)
-	if err == nil || !nobody(err) {
+	conn, absent, err := c.reach(ctx)
+	if !absent {
 		return conn, err
 	}
 	if c.OneShot == nil {
 		return nil, noProgram(err)
 	}
-	waited, busy := c.started.enter(ctx)
+	waited, busy := c.started.enter(ctx, maxStarted)
 	if busy != nil {
 		return nil, c.failed(ctx, "waiting for a program to end", busy)
 	}
 	if waited { // the daemon may be back
-		if conn, err = c.reach(ctx); err == nil || !nobody(err) {
+		if conn, absent, err = c.reach(ctx); !absent {
 			c.started.leave()
 			return conn, err
 		}
@@ -189,22 +189,18 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	return nil, err
 }
 
-// reach reaches the daemon.
-func (c *Client) reach(ctx context.Context) (net.Conn, error) {
-	conn, err := c.dial(ctx, c.socket())
+// reach reaches the daemon. absent says that nobody listens.
+func (c *Client) reach(ctx context.Context) (conn net.Conn, absent bool, err error) {
+	conn, err = c.dial(ctx, c.socket())
 	if err != nil {
-		return nil, c.failed(ctx, "connect", err)
+		absent = errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
+		return nil, absent, c.failed(ctx, "connect", err)
 	}
 	if err := c.checkListener(conn); err != nil {
 		conn.Close()
-		return nil, c.failed(ctx, "who listens", err)
+		return nil, false, c.failed(ctx, "who listens", err)
 	}
-	return conn, nil
-}
-
-// nobody tells whether reach failed because nobody listens.
-func nobody(err error) bool {
-	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
+	return conn, false, nil
 }
 
 // noProgram is what reach's error becomes where there is no daemon to start.
@@ -213,30 +209,6 @@ func noProgram(err error) error { return fmt.Errorf("%w (is authdaemond running?
 // maxStarted is how many daemons started for one request a [Client] has at once; further requests wait. Each
 // is a process with a connection to the database.
 const maxStarted = 16
-
-// startedPlaces has a token for each daemon started.
-type startedPlaces struct {
-	once   sync.Once
-	places chan struct{}
-}
-
-// enter takes a place and tells whether it had to wait for it.
-func (p *startedPlaces) enter(ctx context.Context) (waited bool, err error) {
-	p.once.Do(func() { p.places = make(chan struct{}, maxStarted) })
-	select {
-	case p.places <- struct{}{}:
-		return false, nil
-	default:
-	}
-	select {
-	case p.places <- struct{}{}:
-		return true, nil
-	case <-ctx.Done():
-		return true, ctx.Err()
-	}
-}
-
-func (p *startedPlaces) leave() { <-p.places }
 
 // started is a connection to a daemon started, which gives its place back.
 type started struct {

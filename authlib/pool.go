@@ -1,6 +1,7 @@
 package authlib
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +20,8 @@ const absentTime = 10 * time.Second
 
 // pool is a Client's connections to the daemon's second socket.
 type pool struct {
-	once sync.Once
-	// places has a token for each connection that is asked a question.
-	places chan struct{}
+	// places are those of the connections that are asked a question.
+	places places
 
 	mu sync.Mutex
 	// idle are the connections kept, the one last used at the end.
@@ -59,10 +59,10 @@ func (c *Client) askKept(ctx context.Context, req Request) (a *Account, ok bool,
 	if err != nil || len(msg) > maxQuestion {
 		return nil, err != nil, err
 	}
-	if err := c.pool.enter(ctx, c.connections); err != nil {
+	if _, err := c.pool.places.enter(ctx, cmp.Or(c.connections, maxConnections)); err != nil {
 		return nil, true, c.keptFailed(ctx, "waiting for a connection", err)
 	}
-	defer c.pool.leave()
+	defer c.pool.places.leave()
 	if conn := c.pool.take(); conn != nil {
 		a, err := c.askOn(ctx, conn, msg)
 		if !errors.Is(err, errHungUp) {
@@ -191,24 +191,6 @@ func readGreeting(r io.Reader) (string, error) {
 	}
 	return string(buf[:n]), nil
 }
-
-// enter takes one of most places, waiting for it.
-func (p *pool) enter(ctx context.Context, most int) error {
-	p.once.Do(func() {
-		if most <= 0 {
-			most = maxConnections
-		}
-		p.places = make(chan struct{}, most)
-	})
-	select {
-	case p.places <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (p *pool) leave() { <-p.places }
 
 // take returns a connection that was kept, or nil.
 func (p *pool) take() *keptConn {
