@@ -91,9 +91,14 @@ func TestDescriptorsUsedUp(t *testing.T) {
 		p.until("a scrape with room again", func() bool { return scrape(testlog.Patience) == nil })
 		proceed()
 	}
+	// A scrape needs one descriptor, a session several: the callers' may not all be closed yet.
 	nc, fc := relaytest.TCP(t, 0)
 	nm, fm := relaytest.TCP(t, 0)
-	p.hand(nc, nm, "last")
+	p.until("a session with room again", func() bool {
+		return handOver(p.socket, nc, nm, info("last"), "") == nil
+	})
+	nc.Close()
+	nm.Close()
 	exchange(t, fc, fm)
 	if out, _, err := ask(p.socket, "who"); err != nil || strings.Count(out, "\n") != len(far)+1 {
 		t.Errorf("who: %q, %v", out, err)
