@@ -54,6 +54,7 @@ type numbers struct {
 
 // newNumbers returns numbers that are all 0; the others are asked for when they are shown.
 func newNumbers(hashes, waiting, underWay, connections func() float64) *numbers {
+	metrics.ExposeMetadata(true)
 	n := &numbers{set: metrics.NewSet()}
 	for k, request := range [kinds]string{"auth", "lookup", "password", "enumerate"} {
 		for r, result := range [results]string{"ok", "refused", "temporary"} {

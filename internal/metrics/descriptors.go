@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/VictoriaMetrics/metrics"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,21 +16,21 @@ func WriteDescriptors(w io.Writer) {
 		return
 	}
 	if open, err := openDescriptors(); err == nil {
-		metrics.WriteGaugeUint64(w, "process_open_fds", open)
+		Write(w, Gauge, "process_open_fds", open)
 	} else if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-		metrics.WriteGaugeUint64(w, "process_open_fds", limit.Cur) // there is none left to count them with
+		Write(w, Gauge, "process_open_fds", int64(limit.Cur)) // there is none left to count them with
 	}
 	if limit.Cur != unix.RLIM_INFINITY {
-		metrics.WriteGaugeUint64(w, "process_max_fds", limit.Cur)
+		Write(w, Gauge, "process_max_fds", int64(limit.Cur))
 	}
 }
 
 // openDescriptors counts them. Since Linux 6.2 the directory's size is their number; before, it is 0.
-func openDescriptors() (uint64, error) {
+func openDescriptors() (int64, error) {
 	const dir = "/proc/self/fd"
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err == nil && st.Size > 0 {
-		return uint64(st.Size), nil
+		return st.Size, nil
 	}
 	d, err := os.Open(dir)
 	if err != nil {
@@ -39,5 +38,5 @@ func openDescriptors() (uint64, error) {
 	}
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
-	return uint64(max(len(names)-1, 0)), err // but for d
+	return int64(max(len(names)-1, 0)), err // but for d
 }

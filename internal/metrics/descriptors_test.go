@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/VictoriaMetrics/metrics"
 	"golang.org/x/sys/unix"
 
 	"mailproxy/tests/metricstest"
@@ -13,7 +12,6 @@ import (
 
 // TestDescriptors: a file that is opened counts, and the limit is the process's.
 func TestDescriptors(t *testing.T) {
-	metrics.ExposeMetadata(true)
 	count := func() map[string]float64 {
 		var out strings.Builder
 		WriteDescriptors(&out)

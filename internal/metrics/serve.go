@@ -1,6 +1,5 @@
-// Package metrics serves counters and histograms as Prometheus reads them. They are made with
-// VictoriaMetrics/metrics; what is here is the listener, which must outlive a time without file descriptors
-// and must not use them up itself.
+// Package metrics writes counters and histograms as Prometheus reads them, and serves them on a listener,
+// which must outlive a time without file descriptors and must not use them up itself.
 package metrics
 
 import (
@@ -15,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
 	"mailproxy/internal/accept"
 )
 
@@ -30,7 +27,6 @@ const (
 // Serve answers every GET on l with what write writes, until ctx ends or its owner closes l, and closes l.
 // What goes wrong is one line of log, without a newline.
 func Serve(ctx context.Context, l net.Listener, write func(io.Writer), log func(line string)) {
-	metrics.ExposeMetadata(true)
 	srv := &http.Server{
 		Handler:     handler(write),
 		ReadTimeout: scrapeTime, WriteTimeout: scrapeTime,

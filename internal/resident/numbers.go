@@ -3,19 +3,17 @@ package resident
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
-
-	"github.com/VictoriaMetrics/metrics"
 
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/limits"
 	"mailproxy/internal/mailhost"
-	scrape "mailproxy/internal/metrics"
+	"mailproxy/internal/metrics"
 	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 	"mailproxy/relay/counters"
@@ -40,16 +38,16 @@ func newNumbers() *numbers {
 	n := &numbers{logins: counters.NewLogins(), set: metrics.NewSet(), started: time.Now()}
 	// What is there from the start is seen to grow.
 	for _, err := range []error{nil, relay.ErrLimit, relay.ErrUnavailable} {
-		n.set.NewCounter(handOverCounter(err))
+		countHandOver(n.set, err, 0)
 	}
-	n.set.NewCounter(tlsFailures)
+	n.set.Add(tlsFailures, "", 0)
 	return n
 }
 
 const tlsFailures = prefix + "tls_failures_total"
 
-func handOverCounter(err error) string {
-	return fmt.Sprintf("%shandovers_total{result=%q}", prefix, handOverResult(err))
+func countHandOver(set *metrics.Set, err error, n int64) {
+	set.Add(prefix+"handovers_total", metrics.Labels("result", handOverResult(err)), n)
 }
 
 // refused says that MAXUNAUTHPERIP has turned a client away, and passes that on.
@@ -71,7 +69,7 @@ type handOvers struct {
 // Carry is part of relay.Carrier.
 func (h handOvers) Carry(ctx context.Context, s *relay.Session) error {
 	err := h.Relayd.Carry(ctx, s)
-	h.set.GetOrCreateCounter(handOverCounter(err)).Inc()
+	countHandOver(h.set, err, 1)
 	return err
 }
 
@@ -118,12 +116,12 @@ type countedTLS struct {
 func (t countedTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Options) (*tlsconf.Conn, error) {
 	c, err := t.TLS.Handshake(ctx, conn, o)
 	if err != nil {
-		t.set.GetOrCreateCounter(tlsFailures).Inc()
+		t.set.Add(tlsFailures, "", 1)
 		return nil, err
 	}
 	state := c.ConnectionState()
-	t.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_tls_handshakes_total{version=%q,resumed=\"%t\"}",
-		tlsVersion(state.Version), state.DidResume)).Inc()
+	t.set.Add(prefix+"tls_handshakes_total", metrics.Labels(
+		"version", tlsVersion(state.Version), "resumed", strconv.FormatBool(state.DidResume)), 1)
 	return c, nil
 }
 
@@ -134,7 +132,7 @@ func (s *service) metrics(w io.Writer) {
 	totals := s.engine.Totals()
 	n.Write(w, prefix, totals, capacity)
 	counters.WriteRefused(w, prefix, totals.Refused)
-	scrape.WriteReload(w, prefix, n.reloadFailed.Load())
+	metrics.WriteReload(w, prefix, n.reloadFailed.Load())
 	counters.WriteGauges(w, prefix, map[string]int{"connections": int(s.entrance.now.Load())})
 	down, busy := s.health.TurnedAway()
 	counters.WriteCounters(w, prefix, map[string]int64{
@@ -142,13 +140,13 @@ func (s *service) metrics(w io.Writer) {
 		"mailhosts_down_turned_away_total": int64(down),
 		"mailhosts_busy_turned_away_total": int64(busy),
 	})
-	counters.WriteLabelled(w, prefix+"connections_refused_total", metrics.WriteCounterUint64, map[string]int64{
+	metrics.WriteLabelled(w, metrics.Counter, prefix+"connections_refused_total", map[string]int64{
 		`{limit="MAXUNAUTH"}`: n.turnedAway.Load(), `{limit="MAXUNAUTHPERIP"}`: n.ofAddress.Load(),
 	})
 	writeHealth(w, s.health.States())
 	s.writeCertificates(w)
 	counters.WriteProcess(w, prefix, n.started)
-	n.set.WritePrometheus(w)
+	n.set.Write(w)
 	n.logins.Write(w)
 	n.logins.WriteSessions(w, totals.Mailhosts)
 }
@@ -165,7 +163,7 @@ func writeHealth(w io.Writer, states []mailhost.State) {
 	down, since, underWay := map[string]int64{}, map[string]int64{}, map[string]int64{}
 	waiting, turned := map[string]int64{}, map[string]int64{}
 	for _, x := range states[:min(len(states), maxShown)] {
-		labels := counters.Labels("mailhost", x.Host, "address", x.Addr.String())
+		labels := metrics.Labels("mailhost", x.Host, "address", x.Addr.String())
 		down[labels], underWay[labels], waiting[labels] = 0, int64(x.UnderWay), int64(x.Waiting)
 		turned[labels] = int64(x.Turned)
 		if x.Down {
@@ -173,18 +171,18 @@ func writeHealth(w io.Writer, states []mailhost.State) {
 		}
 	}
 	const address = "mailhost_address_"
-	counters.WriteLabelled(w, prefix+address+"down", metrics.WriteGaugeUint64, down)
-	counters.WriteLabelled(w, prefix+address+"down_since_seconds", metrics.WriteGaugeUint64, since)
-	counters.WriteLabelled(w, prefix+address+"logins", metrics.WriteGaugeUint64, underWay)
-	counters.WriteLabelled(w, prefix+address+"waiting", metrics.WriteGaugeUint64, waiting)
-	counters.WriteLabelled(w, prefix+address+"turned_away", metrics.WriteGaugeUint64, turned)
+	metrics.WriteLabelled(w, metrics.Gauge, prefix+address+"down", down)
+	metrics.WriteLabelled(w, metrics.Gauge, prefix+address+"down_since_seconds", since)
+	metrics.WriteLabelled(w, metrics.Gauge, prefix+address+"logins", underWay)
+	metrics.WriteLabelled(w, metrics.Gauge, prefix+address+"waiting", waiting)
+	metrics.WriteLabelled(w, metrics.Gauge, prefix+address+"turned_away", turned)
 }
 
 // writeCertificates writes when the certificates end that clients have been given.
 func (s *service) writeCertificates(w io.Writer) {
 	ends := map[string]int64{}
 	for _, c := range s.certificates.Ends(maxShown) {
-		ends[counters.Labels("file", c.File, "kind", c.Kind)] = c.NotAfter.Unix()
+		ends[metrics.Labels("file", c.File, "kind", c.Kind)] = c.NotAfter.Unix()
 	}
-	counters.WriteLabelled(w, prefix+"certificate_expiry_timestamp_seconds", metrics.WriteGaugeUint64, ends)
+	metrics.WriteLabelled(w, metrics.Gauge, prefix+"certificate_expiry_timestamp_seconds", ends)
 }

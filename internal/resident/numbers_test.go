@@ -64,7 +64,7 @@ func TestHandOvers(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	n.set.WritePrometheus(&out)
+	n.set.Write(&out)
 	samples := metricstest.Lint(t, out.String())
 	for result, want := range map[string]float64{"taken": 2, "limit": 1, "failed": 1} {
 		if got := samples[fmt.Sprintf("mailproxy_handovers_total{result=%q}", result)]; got != want {

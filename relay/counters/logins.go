@@ -12,8 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
+	"mailproxy/internal/metrics"
 	"mailproxy/relay"
 )
 
@@ -50,7 +49,6 @@ type Logins struct {
 
 // NewLogins returns a Logins that has counted nothing.
 func NewLogins() *Logins {
-	metrics.ExposeMetadata(true)
 	return &Logins{set: metrics.NewSet(), hosts: map[string]struct{}{"": {}}} // "": none was asked
 }
 
@@ -60,17 +58,18 @@ func (c *Logins) Add(r *relay.Report) error {
 	if err != nil {
 		return err
 	}
-	c.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_logins_total{protocol=%q,result=%q,mailhost=%q}",
-		l.protocol, r.Result, c.label(l.mailhost))).Inc()
-	c.set.GetOrCreateCounter(fmt.Sprintf(
-		"mailproxy_logins_by_mechanism_total{protocol=%q,mechanism=%q,tls=%q,result=%q}",
-		l.protocol, known(mechanisms[:], r.Mechanism), known(tlsVersions[:], r.TLS), r.Result)).Inc()
+	protocol, result := l.protocol, string(r.Result)
+	c.set.Add("mailproxy_logins_total",
+		metrics.Labels("protocol", protocol, "result", result, "mailhost", c.label(l.mailhost)), 1)
+	c.set.Add("mailproxy_logins_by_mechanism_total",
+		metrics.Labels("protocol", protocol, "mechanism", known(mechanisms[:], r.Mechanism),
+			"tls", known(tlsVersions[:], r.TLS), "result", result), 1)
 	for _, f := range l.failures {
-		c.set.GetOrCreateCounter(fmt.Sprintf("mailproxy_mailhost_failures_total{mailhost=%q,step=%q}",
-			c.label(f.Mailhost), f.Step)).Inc()
+		c.set.Add("mailproxy_mailhost_failures_total",
+			metrics.Labels("mailhost", c.label(f.Mailhost), "step", f.Step), 1)
 	}
-	c.set.GetOrCreatePrometheusHistogramExt(fmt.Sprintf("mailproxy_login_seconds{protocol=%q,result=%q}",
-		l.protocol, r.Result), bounds[:]).Update(r.Took.Seconds())
+	c.set.Observe("mailproxy_login_seconds",
+		metrics.Labels("protocol", protocol, "result", result), bounds[:], r.Took.Seconds())
 	return nil
 }
 
@@ -85,20 +84,20 @@ func (c *Logins) WriteSessions(w io.Writer, sessions map[string]int) {
 		} else {
 			name = otherMailhosts
 		}
-		values[Labels("mailhost", name)] += int64(n)
+		values[metrics.Labels("mailhost", name)] += int64(n)
 	}
 	c.mu.Lock()
 	for name := range c.hosts {
 		if name != "" {
-			values[Labels("mailhost", name)] += 0
+			values[metrics.Labels("mailhost", name)] += 0
 		}
 	}
 	c.mu.Unlock()
-	WriteLabelled(w, "mailproxy_mailhost_sessions", metrics.WriteGaugeUint64, values)
+	metrics.WriteLabelled(w, metrics.Gauge, "mailproxy_mailhost_sessions", values)
 }
 
 // Write writes the counters in Prometheus' text format.
-func (c *Logins) Write(w io.Writer) { c.set.WritePrometheus(w) }
+func (c *Logins) Write(w io.Writer) { c.set.Write(w) }
 
 // login is a report whose texts are fit for labels.
 type login struct {

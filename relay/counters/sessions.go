@@ -8,9 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
-	scrape "mailproxy/internal/metrics"
+	"mailproxy/internal/metrics"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
 )
@@ -57,9 +55,9 @@ func (c *Sessions) Write(w io.Writer, prefix string, t engine.Totals, capacity i
 
 // WriteRefused writes how many sessions have not been taken, and for want of what.
 func WriteRefused(w io.Writer, prefix string, r engine.Refused) {
-	WriteLabelled(w, prefix+"sessions_refused_total", metrics.WriteCounterUint64, map[string]int64{
-		Labels("limit", "all"): r.All, Labels("limit", "address"): r.Address, Labels("limit", "user"): r.User,
-		Labels("limit", "descriptors"): r.Descriptors,
+	metrics.WriteLabelled(w, metrics.Counter, prefix+"sessions_refused_total", map[string]int64{
+		metrics.Labels("limit", "all"): r.All, metrics.Labels("limit", "address"): r.Address,
+		metrics.Labels("limit", "user"): r.User, metrics.Labels("limit", "descriptors"): r.Descriptors,
 	})
 }
 
@@ -69,19 +67,19 @@ func WriteProcess(w io.Writer, prefix string, started time.Time) {
 	runtime.ReadMemStats(&mem)
 	WriteGauges(w, prefix, map[string]int{"heap_bytes": int(mem.HeapInuse)})
 	WriteCounters(w, prefix, map[string]int64{"uptime_seconds": int64(time.Since(started) / time.Second)})
-	scrape.WriteDescriptors(w)
+	metrics.WriteDescriptors(w)
 }
 
 // WriteGauges writes numbers that go up and down, by name.
 func WriteGauges(w io.Writer, prefix string, values map[string]int) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		metrics.WriteGaugeUint64(w, prefix+name, uint64(max(values[name], 0)))
+		metrics.Write(w, metrics.Gauge, prefix+name, int64(values[name]))
 	}
 }
 
 // WriteCounters writes numbers that only grow, by name.
 func WriteCounters(w io.Writer, prefix string, values map[string]int64) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		metrics.WriteCounterUint64(w, prefix+name, uint64(max(values[name], 0)))
+		metrics.Write(w, metrics.Counter, prefix+name, values[name])
 	}
 }
