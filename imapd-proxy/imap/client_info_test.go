@@ -74,7 +74,8 @@ func TestClientFields(t *testing.T) {
 // The client's fields follow ours.
 func TestForwardedFields(t *testing.T) {
 	const forward = "PROXY_FORWARD_CLIENT=ID"
-	const own = `"x-originating-ip" "192\.0\.2\.7" "x-originating-port" "4711" "x-connected-ip" "2001:db8::1" "x-connected-port" "143"`
+	const own = `"x-originating-ip" "192\.0\.2\.7" "x-originating-port" "4711" ` +
+		`"x-connected-ip" "2001:db8::1" "x-connected-port" "143"`
 	client := func(m *mailhost.Conn) {
 		m.ID = []mailhost.IDField{{Name: "name", Value: "Mail"}, {Name: "os", Nil: true},
 			{Name: "x-real-ip", Value: "192.0.2.9"}}
@@ -124,8 +125,14 @@ func TestHangsUpOnID(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var visits atomic.Int32
-			first := fronttest.Mailhost(t, "S: * OK [CAPABILITY IMAP4rev1 ID] hi\nC~ I1 ID .*\"name\" \"x\"\\)\nS-")
-			second := fronttest.Mailhost(t, "S: * OK [CAPABILITY IMAP4rev1 ID] hi\nC~ I1 ID \\(\"x-originating-ip\" .* \"x-proxy-ttl\" \"4\"\\)\n"+c.second)
+			first := fronttest.Mailhost(t, `
+				S: * OK [CAPABILITY IMAP4rev1 ID] hi
+				C~ I1 ID .*"name" "x"\)
+				S-`)
+			second := fronttest.Mailhost(t, `
+				S: * OK [CAPABILITY IMAP4rev1 ID] hi
+				C~ I1 ID \("x-originating-ip" .* "x-proxy-ttl" "4"\)
+				`+c.second)
 			s := front().Begin(t, fronttest.Options{
 				Settings: map[string]string{"PROXY_FORWARD_CLIENT": "ID", "IMAP_ID_FIELDS": ""},
 				Mailhost: func(conn *net.UnixConn) {

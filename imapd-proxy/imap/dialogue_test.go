@@ -178,9 +178,14 @@ func TestHostile(t *testing.T) {
 		t.Parallel()
 		s := front().Begin(t, fronttest.Options{})
 		megabyte := strings.Repeat("A", 1<<20)
-		go io.WriteString(s.Conn, "a1 LOGIN "+megabyte+" x\r\na2 "+megabyte+"\r\n"+megabyte+"\r\na3 LOGIN ann \""+megabyte+
-			"\"\r\na4 AUTHENTICATE PLAIN "+megabyte+"\r\na5 AUTHENTICATE LOGIN\r\n"+megabyte+"\r\na6 AUTHENTICATE LOGIN "+
-			strings.Repeat("A", 12000)+"\r\nYQ==\r\na7 LOGOUT\r\n")
+		go io.WriteString(s.Conn, "a1 LOGIN "+megabyte+" x\r\n"+
+			"a2 "+megabyte+"\r\n"+
+			megabyte+"\r\n"+
+			"a3 LOGIN ann \""+megabyte+"\"\r\n"+
+			"a4 AUTHENTICATE PLAIN "+megabyte+"\r\n"+
+			"a5 AUTHENTICATE LOGIN\r\n"+megabyte+"\r\n"+
+			"a6 AUTHENTICATE LOGIN "+strings.Repeat("A", 12000)+"\r\nYQ==\r\n"+
+			"a7 LOGOUT\r\n")
 		transcript.Play(t, s.Conn, `
 			S* \* OK .*
 			S: * NO [ALERT] IMAP command too long.
@@ -258,9 +263,10 @@ func TestLogIDOnce(t *testing.T) {
 // A password that is too long is refused by every command alike, and nobody is asked.
 func TestLongPassword(t *testing.T) {
 	long := strings.Repeat("p", sasl.MaxPassword+1)
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00ann\x00" + long))
 	s := front().Begin(t, fronttest.Options{})
 	transcript.Play(t, s.Conn, "S* .*\nC: a LOGIN ann "+long+"\nS* a NO .LIMIT.*\n"+
-		"C: b AUTHENTICATE PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+long))+"\nS* b NO .LIMIT.*\n"+
+		"C: b AUTHENTICATE PLAIN "+plain+"\nS* b NO .LIMIT.*\n"+
 		// carl's database is down
 		"C: c LOGIN carl \""+long+"\"\nS* c NO .LIMIT.*\nC: d LOGOUT\nS* .*\nS* d .*\nS-")
 	s.Wait(t)

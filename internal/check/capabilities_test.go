@@ -52,7 +52,8 @@ func TestAllCapabilities(t *testing.T) {
 			"warn  capability   " + first + " has what others do not: SORT",
 			"warn  capability   " + second + " has what others do not: THREAD=REFS",
 			"info  capability   these are the lists before the login",
-			`ok    capability   2 mailhosts have all of it: IMAP_CAPABILITY="IMAP4rev1 IDLE LITERAL+ AUTH=PLAIN SASL-IR"`,
+			"ok    capability   2 mailhosts have all of it: " +
+				`IMAP_CAPABILITY="IMAP4rev1 IDLE LITERAL+ AUTH=PLAIN SASL-IR"`,
 		}, false},
 		{"pop3", POP3{}, list{options: []string{popFirst, popSecond}}, []string{
 			"warn  capability   " + popFirst + " has what others do not: UTF8",

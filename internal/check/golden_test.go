@@ -33,8 +33,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	server        names for -server
 //	user          the account to follow
 //	password      what is typed
-//	accounts      as the auth module answers PRE, after a line with the name; an answer "closed" is none; without
-//	              the part there is no auth module
+//	accounts      as the auth module answers PRE, after a line with the name; an answer "closed" is none;
+//	              without the part there is no auth module
 //	authdaemond   a script in place of the program
 //	certificates  see certificates
 //	touch         names of files that hold nothing of use

@@ -88,11 +88,12 @@ func TestEverySetting(t *testing.T) {
 	}
 	ports := map[string]string{"143": "a", "2000": "b"}
 	second := time.Second
+	local := netip.MustParseAddrPort("127.0.0.1:99")
 	tests := map[string]func(c *Config){
 		"LOGIN_TIMEOUT=1":                      func(c *Config) { c.LoginTimeout = second },
 		"LOGIN_MAX_COMMANDS=7":                 func(c *Config) { c.MaxCommands = 7 },
 		"PROXY_MAILHOSTS=*.example.com,::/8":   func(c *Config) { c.Mailhosts = mailhosts },
-		"PROXY_LOCAL=127.0.0.1:99":             func(c *Config) { c.Local = netip.MustParseAddrPort("127.0.0.1:99") },
+		"PROXY_LOCAL=127.0.0.1:99":             func(c *Config) { c.Local = local },
 		"LOGIN_FAIL_DELAY=0":                   func(c *Config) { c.FailDelay = 0 },
 		"LOGIN_FAIL_DELAY_MAX=2":               func(c *Config) { c.FailDelayMax = 2 * second },
 		"THROTTLE_FILE=/t":                     func(c *Config) { c.ThrottleFile = "/t" },

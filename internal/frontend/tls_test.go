@@ -106,7 +106,8 @@ func TestStartTLSNotOfferedAgain(t *testing.T) {
 			t.Error("offered without a certificate")
 		}
 	}
-	w.wantLog(t, "ERR: STARTTLS is not offered: TLS_CERTFILE: open /nonexistent/cert.pem: no such file or directory")
+	w.wantLog(t, "ERR: STARTTLS is not offered: "+
+		"TLS_CERTFILE: open /nonexistent/cert.pem: no such file or directory")
 }
 
 // A key that is not the certificate's is the installation's fault, and is said as such.
@@ -125,7 +126,9 @@ func TestTLSWrongKey(t *testing.T) {
 
 func TestTLSFailureLines(t *testing.T) {
 	for want, play := range map[string]func(c net.Conn){
-		"tls: first record does not look like a TLS handshake": func(c net.Conn) { c.Write([]byte("a LOGIN x y\r\n")) },
+		"tls: first record does not look like a TLS handshake": func(c net.Conn) {
+			c.Write([]byte("a LOGIN x y\r\n"))
+		},
 		"connection closed": func(c net.Conn) { c.Close() },
 		"timeout":           func(c net.Conn) {},
 		"alert from the peer: tls: unknown certificate authority": func(c net.Conn) {

@@ -52,7 +52,8 @@ func TestEvents(t *testing.T) {
 		{pop3, false, func(s *Session) {
 			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "bob", Password: "pw"},
 				&RejectedError{Step: mailhost.StepUser, Answer: Answer{Text: "-ERR who\x07"}}, Verdict{Why: "it says no"})
-		}, `WARN: Login userid rejected by a, address=127.0.0.2:110, step=user, user=bob: it says no: -ERR who\007`},
+		}, "WARN: Login userid rejected by a, address=127.0.0.2:110, step=user, user=bob: " +
+			`it says no: -ERR who\007`},
 		{pop3, false, func(s *Session) {
 			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "m", Authzid: "bob", Password: "pw"},
 				&RejectedError{Step: mailhost.StepPassword, Answer: Answer{Text: "-ERR PASS pw"}}, Verdict{Level: Err})

@@ -204,7 +204,8 @@ func TestLoginDisabled(t *testing.T) {
 			if !sameError(err, &DeniedError{Code: denied}) || len(w.Dialed) != 0 {
 				t.Errorf("%s %s: %v, dialed %v", test.protocol.Name, test.options, err, w.Dialed)
 			}
-			w.wantLog(t, "INFO: LOGIN DISABLED, user=bob, "+from+", protocol="+test.protocol.Name+", option="+test.want)
+			w.wantLog(t, "INFO: LOGIN DISABLED, user=bob, "+from+
+				", protocol="+test.protocol.Name+", option="+test.want)
 		}
 	}
 }

@@ -30,6 +30,7 @@ func TestReach(t *testing.T) {
 	greeting := logintest.Says(&mailhost.StepError{Step: mailhost.StepGreeting, Err: io.EOF})
 	stuck := logintest.Says(&mailhost.StepError{Step: mailhost.StepLogin, Err: os.ErrDeadlineExceeded})
 	odd := logintest.Says(errors.New("odd"))
+	const noAddress = ", address=none, step=resolve, user=bob: the name has no address"
 	for _, test := range []struct {
 		name     string
 		mailhost string
@@ -47,13 +48,15 @@ func TestReach(t *testing.T) {
 		{"own name, other port", "proxy.example.com:1143", servers{"127.0.1.9:1143": ok}, nil, "proxy.example.com",
 			"127.0.1.9:1143", nil},
 		{"second address", "two", servers{"127.0.2.2:143": ok}, nil, "two", "127.0.2.1:143 127.0.2.2:143", []string{
-			"WARN: Connection to proxyhost two failed, address=127.0.2.1:143, step=connect, user=bob: nobody listens"}},
+			"WARN: Connection to proxyhost two failed, address=127.0.2.1:143, step=connect, user=bob: " +
+				"nobody listens"}},
 		{"second host", "none;a", servers{"127.0.1.1:143": ok}, nil, "a", "127.0.1.1:143", []string{
 			"WARN: getaddrinfo on proxyhost none failed, address=none, step=resolve, user=bob: lookup none: no such " +
 				"host"}},
 		{"no greeting", "a two", servers{"127.0.1.1:143": greeting, "127.0.2.1:143": ok}, nil, "two",
 			"127.0.1.1:143 127.0.2.1:143", []string{
-				"WARN: Did not receive greeting from a, address=127.0.1.1:143, step=greeting, user=bob: connection closed"}},
+				"WARN: Did not receive greeting from a, address=127.0.1.1:143, step=greeting, user=bob: " +
+					"connection closed"}},
 		{"no answer", "a", servers{"127.0.1.1:143": stuck}, ErrTemporary, "", "127.0.1.1:143", []string{
 			"WARN: Login to a failed, address=127.0.1.1:143, step=login, user=bob: timeout"}},
 		{"an error without a step", "a", servers{"127.0.1.1:143": odd}, ErrTemporary, "", "127.0.1.1:143", []string{
@@ -80,10 +83,9 @@ func TestReach(t *testing.T) {
 					"and port that the client is connected to: proxying loop refused"}},
 		{"0.0.0.0 is this host too", "0.0.0.0;zero;[::];a",
 			servers{"0.0.0.0:143": ok, "[::]:143": ok, "127.0.1.1:143": ok}, nil, "a", "127.0.1.1:143", []string{
-				"WARN: getaddrinfo on proxyhost 0.0.0.0 failed, address=none, step=resolve, user=bob: the name has no " +
-					"address",
-				"WARN: getaddrinfo on proxyhost zero failed, address=none, step=resolve, user=bob: the name has no address",
-				"WARN: getaddrinfo on proxyhost :: failed, address=none, step=resolve, user=bob: the name has no address"}},
+				"WARN: getaddrinfo on proxyhost 0.0.0.0 failed" + noAddress,
+				"WARN: getaddrinfo on proxyhost zero failed" + noAddress,
+				"WARN: getaddrinfo on proxyhost :: failed" + noAddress}},
 		{"own address, other port", "192.0.2.1:1143", servers{"192.0.2.1:1143": ok}, nil, "192.0.2.1",
 			"192.0.2.1:1143", nil},
 		{"bad option", "a:b", nil, ErrTemporary, "", "", []string{

@@ -52,7 +52,8 @@ func TestEnterLimitsConnections(t *testing.T) {
 	if third.Enter() {
 		t.Error("a third connection was let in")
 	}
-	if want := "NOTICE: Maximum of 2 connections without a login reached, ip=[::ffff:192.0.2.7], port=[4711]\n"; log.String() != want {
+	want := "NOTICE: Maximum of 2 connections without a login reached, ip=[::ffff:192.0.2.7], port=[4711]\n"
+	if log.String() != want {
 		t.Errorf("log %q, want %q", log.String(), want)
 	}
 	first.Leave()

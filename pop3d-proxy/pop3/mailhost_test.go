@@ -330,7 +330,8 @@ func TestMailhost(t *testing.T) {
 		{name: "xclient not believed", change: func(m *mailhost.Conn) {
 			m.Config.Forward = config.ForwardID
 			m.Client = launch.Peer{RemoteIP: "2001:db8::1%eth0", RemotePort: "N/A"}
-		}, log: "WARN: mail.example did not take the client's address (XCLIENT): answered \"-ERR not trusted\"\n", server: `
+		}, log: "WARN: mail.example did not take the client's address (XCLIENT): " +
+			"answered \"-ERR not trusted\"\n", server: `
 			S: +OK
 			C: XCLIENT ADDR=2001:db8::1
 			S: -ERR not trusted
