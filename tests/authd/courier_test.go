@@ -58,17 +58,13 @@ func TestCourierTools(t *testing.T) {
 
 // TestCourierLogins: Courier's imaplogin and courierpop3login ask our daemon, and run the account's session.
 func TestCourierLogins(t *testing.T) {
-	harness.Userdb(
-		t,
+	const hash = "$6$saltstring$" + // of "secret"
+		"AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz."
+	harness.Userdb(t,
 		harness.Account{
 			Name: "ann@example.org", Password: "sec ret", CRAM: true, Home: harness.NewHome(t, "for ann"),
 		},
-		harness.Account{
-			Name: "bob", Password: "pw2",
-			Hash: "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.",
-			Home: harness.NewHome(t),
-		},
-	)
+		harness.Account{Name: "bob", Password: "pw2", Hash: hash, Home: harness.NewHome(t)})
 	harness.Authdaemonrc(t, "authuserdb", nil)
 	p := daemon(t, harness.Bin(t, "authdaemond"))
 	harness.IMAP.UnderCourier(t, "127.0.40.1", harness.CourierIMAPLogin,
@@ -76,10 +72,22 @@ func TestCourierLogins(t *testing.T) {
 	harness.POP3.UnderCourier(t, "127.0.40.1", harness.CourierPOP3Login,
 		harness.Env{"POP3AUTH": "PLAIN", "POP3_PROXY": "0"})
 	for _, session := range []struct{ addr, text string }{
-		{"127.0.40.1:143", "S~ \\* OK .*\nC: a LOGIN ann@example.org \"sec ret\"\nS* a OK .*\nC: b SELECT INBOX\nS* \\* 1 EXISTS\n"},
+		{"127.0.40.1:143", `
+			S~ \* OK .*
+			C: a LOGIN ann@example.org "sec ret"
+			S* a OK .*
+			C: b SELECT INBOX
+			S* \* 1 EXISTS`},
 		{"127.0.40.1:143", "S~ \\* OK .*\nC: a LOGIN bob secret\nS* a OK .*\nC: b LOGOUT\nS* b OK .*\n"},
 		{"127.0.40.1:143", "S~ \\* OK .*\nC: a LOGIN bob wrong\nS: a NO Login failed.\n"},
-		{"127.0.40.1:110", "S~ \\+OK .*\nC: USER ann@example.org\nS~ \\+OK .*\nC: PASS sec ret\nS~ \\+OK .*\nC: STAT\nS~ \\+OK 1 .*\n"},
+		{"127.0.40.1:110", `
+			S~ \+OK .*
+			C: USER ann@example.org
+			S~ \+OK .*
+			C: PASS sec ret
+			S~ \+OK .*
+			C: STAT
+			S~ \+OK 1 .*`},
 		{"127.0.40.1:110", "S~ \\+OK .*\nC: USER nobody\nS~ \\+OK .*\nC: PASS x\nS: -ERR Login failed.\n"},
 	} {
 		harness.Dialogue(t, session.addr, session.text)
@@ -90,11 +98,12 @@ func TestCourierLogins(t *testing.T) {
 	daemon(t, harness.Bin(t, "authdaemond"))
 	harness.Dialogue(t, "127.0.40.1:143",
 		"S~ \\* OK .*\nC: a LOGIN bob secret\nS: * BYE Temporary problem, please try again later\n")
-	harness.Dialogue(
-		t,
-		"127.0.40.1:110",
-		"S~ \\+OK .*\nC: USER bob\nS~ \\+OK .*\nC: PASS secret\nS: -ERR Temporary problem, please try again later\n",
-	)
+	harness.Dialogue(t, "127.0.40.1:110", `
+		S~ \+OK .*
+		C: USER bob
+		S~ \+OK .*
+		C: PASS secret
+		S: -ERR Temporary problem, please try again later`)
 }
 
 // TestCourierDaemon: our client asks Courier's daemon.

@@ -85,7 +85,14 @@ func TestStopWhileWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer mute.Close()
-	text := "##NAME: MARKER:0\nLDAP_URI ldap://127.0.20.2\nLDAP_BASEDN dc=example\nLDAP_TIMEOUT 60\nLDAP_CLEARPW x\nLDAP_INITBIND 1\nLDAP_BINDDN cn=x\n"
+	text := `##NAME: MARKER:0
+LDAP_URI ldap://127.0.20.2
+LDAP_BASEDN dc=example
+LDAP_TIMEOUT 60
+LDAP_CLEARPW x
+LDAP_INITBIND 1
+LDAP_BINDDN cn=x
+`
 	harness.Authdaemonrc(t, "authldap", nil)
 	harness.WriteFile(t, "/etc/courier/authldaprc", text, 0o600)
 	harness.Run(t, "", "chown", "root:courier", "/etc/courier/authldaprc")

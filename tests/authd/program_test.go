@@ -109,9 +109,8 @@ func TestSignals(t *testing.T) {
 		t.Error(got)
 	}
 	harness.Authdaemonrc(t, "authuserdb", harness.Env{"daemons": "many"})
-	reload(
-		`ERR: the settings stay as they were: /etc/courier/authdaemonrc:[0-9]+: daemons: "many" is not a number from 1 to 1000`,
-	)
+	reload("ERR: the settings stay as they were: " +
+		`/etc/courier/authdaemonrc:[0-9]+: daemons: "many" is not a number from 1 to 1000`)
 	if got := login(client); got != "ann new=1" {
 		t.Error(got)
 	}

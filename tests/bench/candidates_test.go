@@ -37,8 +37,8 @@ type candidate struct {
 	launcher int   // couriertcpd
 }
 
-// candidates are Courier's login program, ours, and ours with relayd, all under couriertcpd and with the timer
-// slack that our units and recipes set.
+// candidates are Courier's login program, ours, and ours with relayd, all under couriertcpd and with the
+// timer slack that our units and recipes set.
 func candidates(t testing.TB, protocol harness.Protocol) []candidate {
 	t.Helper()
 	harness.Userdb(t, harness.Account{Name: "user", Password: "pw", Options: "mailhost=" + mailhostAddr})

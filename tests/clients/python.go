@@ -23,12 +23,13 @@ import imaplib, json, ssl, sys
 
 server = json.load(sys.stdin)
 host, port = server["IMAP"].rsplit(":", 1)
+trust = ssl.create_default_context(cafile=server["Trust"])
 if server["TLS"] == "fromstart":
-    c = imaplib.IMAP4_SSL(host, int(port), timeout=50, ssl_context=ssl.create_default_context(cafile=server["Trust"]))
+    c = imaplib.IMAP4_SSL(host, int(port), timeout=50, ssl_context=trust)
 else:
     c = imaplib.IMAP4(host, int(port), timeout=50)
 if server["TLS"] == "starttls":
-    c.starttls(ssl.create_default_context(cafile=server["Trust"]))
+    c.starttls(trust)
 c.login(server["User"], server["Password"])
 c.select("INBOX", readonly=True)
 ok, numbers = c.search(None, "ALL")
@@ -45,12 +46,13 @@ import json, poplib, ssl, sys
 
 server = json.load(sys.stdin)
 host, port = server["POP3"].rsplit(":", 1)
+trust = ssl.create_default_context(cafile=server["Trust"])
 if server["TLS"] == "fromstart":
-    c = poplib.POP3_SSL(host, int(port), timeout=50, context=ssl.create_default_context(cafile=server["Trust"]))
+    c = poplib.POP3_SSL(host, int(port), timeout=50, context=trust)
 else:
     c = poplib.POP3(host, int(port), timeout=50)
 if server["TLS"] == "starttls":
-    c.stls(ssl.create_default_context(cafile=server["Trust"]))
+    c.stls(trust)
 c.user(server["User"])
 c.pass_(server["Password"])
 count, size = c.stat()

@@ -93,9 +93,11 @@ var table = sync.OnceValues(func() (all []account, err error) {
 	add(account{login: "user@default.org", clear: "clear secret", secret: "clear secret"})
 	add(account{login: "Jürgen.Müller@exämple.com", clear: "sécret", secret: "sécret", name: "Jürgen Müller"})
 	add(account{login: "日本@example.com", clear: "秘密", secret: "秘密"})
-	for _, odd := range []string{"o'brien", `back\slash`, `end\`, "per%cent", "under_score", "st*r", "par)en",
-		"par(en", `dou"ble`, "semi;colon",
-		"two  blanks", "dollar$(domain)", "back`tick", "hash#tag", "slash/es", "a&b|c", "$q$", "comma,equal=plus+", "<angle>", "--dash"} {
+	for _, odd := range []string{
+		"o'brien", `back\slash`, `end\`, "per%cent", "under_score", "st*r", "par)en", "par(en", `dou"ble`,
+		"semi;colon", "two  blanks", "dollar$(domain)", "back`tick", "hash#tag", "slash/es", "a&b|c", "$q$",
+		"comma,equal=plus+", "<angle>", "--dash",
+	} {
 		add(account{login: odd + "@example.com", clear: "pass " + odd, secret: "pass " + odd})
 	}
 	return all, nil
@@ -111,10 +113,10 @@ func sqlQuote(s string, backslash bool) string {
 // sqlTable returns the statements that make the table "passwd" and, for joins, "domains".
 func sqlTable(all []account, backslash bool) string {
 	var b strings.Builder
-	b.WriteString(
-		"create table passwd (id varchar(128) primary key, crypt varchar(255), clear varchar(128), uid int, gid int, " +
-			"home varchar(255), maildir varchar(255), quota varchar(40), name varchar(128), mailhost varchar(128), server varchar(40) default 'one');\n",
-	)
+	b.WriteString(`create table passwd (id varchar(128) primary key, crypt varchar(255), clear varchar(128),
+	uid int, gid int, home varchar(255), maildir varchar(255), quota varchar(40), name varchar(128),
+	mailhost varchar(128), server varchar(40) default 'one');
+`)
 	for _, a := range all {
 		q := func(s string) string { return sqlQuote(s, backslash) }
 		fmt.Fprintf(&b, "insert into passwd values (%s,%s,%s,%d,%d,%s,%s,%s,%s,%s,'one');\n", q(a.login),
@@ -126,23 +128,18 @@ func sqlTable(all []account, backslash bool) string {
 // ldif returns the same accounts as entries below ou=people.
 func ldif(all []account) string {
 	var b strings.Builder
-	b.WriteString(
-		"dn: dc=example,dc=com\nobjectClass: top\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n" +
-			"dn: ou=people,dc=example,dc=com\nobjectClass: organizationalUnit\nou: people\n\n" +
-			"dn: cn=admin,dc=example,dc=com\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: admin\nuserPassword: ldap secret\n\n",
-	)
+	b.WriteString("dn: ou=people,dc=example,dc=com\nobjectClass: organizationalUnit\nou: people\n\n")
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(&b, "%s:: %s\n", name, base64.StdEncoding.EncodeToString([]byte(value)))
 		}
 	}
 	for i, a := range all {
-		fmt.Fprintf(
-			&b,
-			"dn: uid=u%d,ou=people,dc=example,dc=com\nobjectClass: inetOrgPerson\nobjectClass: mailAccount\nuid: u%d\n",
-			i,
-			i,
-		)
+		fmt.Fprintf(&b, `dn: uid=u%[1]d,ou=people,dc=example,dc=com
+objectClass: inetOrgPerson
+objectClass: mailAccount
+uid: u%[1]d
+`, i)
 		name := a.name
 		if name == "" {
 			name = fmt.Sprint("user ", i)

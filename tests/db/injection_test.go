@@ -13,10 +13,19 @@ import (
 // injections are names that would change a query or a filter if they got into its text.
 func injections() (names []string) {
 	for _, inner := range []string{
-		`' OR '1'='1`, `' OR 1=1 -- `, `' OR 1=1 #`, `') OR ('1'='1`, `\' OR 1=1 -- `, `\'; UPDATE passwd SET clear='x' -- `, `'; DELETE FROM passwd; --`,
-		`" OR "1"="1`, `" OR 1=1 -- `, "` OR 1=1 -- ", `$q$ OR 1=1 -- `, `$$ OR 1=1 -- `, `1 OR 1=1`, `(SELECT id FROM passwd LIMIT 1)`, `%`, `%%`, `_`,
-		`*`, `*)(mail=*`, `*)(|(mail=*)`, `clear@example.com)(mail=*`, `\2a`, `)(objectClass=*`, `(&)`, `$(local_part)`, `$(domain)`, `@user@`, `@realm@`,
-		"\xbf' OR 1=1 -- ", "\xbf\x5c' OR 1=1 -- ", "\x83' OR 1=1 -- ", `%27 OR 1=1`, `'||(SELECT clear FROM passwd LIMIT 1)||'`, `' UNION SELECT id,'','x',1,1,'/','','','','' FROM passwd -- `,
+		// the end of a quoted value
+		`' OR '1'='1`, `' OR 1=1 -- `, `' OR 1=1 #`, `') OR ('1'='1`, `\' OR 1=1 -- `, `" OR "1"="1`,
+		`" OR 1=1 -- `, "` OR 1=1 -- ", `$q$ OR 1=1 -- `, `$$ OR 1=1 -- `, `%27 OR 1=1`,
+		`'||(SELECT clear FROM passwd LIMIT 1)||'`, `\'; UPDATE passwd SET clear='x' -- `,
+		`'; DELETE FROM passwd; --`, `' UNION SELECT id,'','x',1,1,'/','','','','' FROM passwd -- `,
+		// the first half of a character that would take the quote's backslash for its second
+		"\xbf' OR 1=1 -- ", "\xbf\x5c' OR 1=1 -- ", "\x83' OR 1=1 -- ",
+		// a value that is not quoted, and patterns
+		`1 OR 1=1`, `(SELECT id FROM passwd LIMIT 1)`, `%`, `%%`, `_`,
+		// filters of LDAP
+		`*`, `*)(mail=*`, `*)(|(mail=*)`, `clear@example.com)(mail=*`, `\2a`, `)(objectClass=*`, `(&)`,
+		// the templates' own variables
+		`$(local_part)`, `$(domain)`, `@user@`, `@realm@`,
 	} {
 		names = append(names, inner, inner+"@example.com", "clear"+inner, "clear@example.com"+inner, "x@"+inner)
 	}
@@ -28,8 +37,13 @@ func injections() (names []string) {
 func attack(t *testing.T, c *authlib.Client, failures bool) {
 	t.Helper()
 	for _, name := range injections() {
-		for _, q := range []question{{"login", "imap", name, "clear secret"}, {"login", name, "clear@example.com", "wrong"}, {"pre", "imap", name, ""},
-			{"cram-md5", "imap", name, "clear secret"}, {"login", "imap", "clear@example.com", name}} {
+		for _, q := range []question{
+			{"login", "imap", name, "clear secret"},
+			{"login", name, "clear@example.com", "wrong"},
+			{"pre", "imap", name, ""},
+			{"cram-md5", "imap", name, "clear secret"},
+			{"login", "imap", "clear@example.com", name},
+		} {
 			if authlib.HasControl(name) || q.service != "imap" && strings.ContainsAny(name, " \t") {
 				continue
 			}
@@ -65,10 +79,15 @@ func TestInjection(t *testing.T) {
 		switch d.module {
 		case "authpgsql":
 			sql("PGSQL_", map[string]string{
-				"whole": `id='$(local_part)@$(domain)' AND '$(service)' <> ''`, "escape": `id=E'$(local_part)\x40$(domain)'`,
-				"dollar": `id=$q$$(local_part)@$(domain)$q$`, "bare": `id=$(local_part) || '@' || $(domain)`, "like": `id LIKE '$(local_part)@$(domain)' AND id = '$(local_part)@$(domain)'`,
-				"cast": `id=CAST('$(local_part)@$(domain)' AS varchar)`, "concat": `id=concat('$(local_part)', '@', '$(domain)')`,
-				"in": `id IN ('$(local_part)@$(domain)', '')`, "comment": "id='$(local_part)@$(domain)' /* $(local_part) */",
+				"whole":   `id='$(local_part)@$(domain)' AND '$(service)' <> ''`,
+				"escape":  `id=E'$(local_part)\x40$(domain)'`,
+				"dollar":  `id=$q$$(local_part)@$(domain)$q$`,
+				"bare":    `id=$(local_part) || '@' || $(domain)`,
+				"like":    `id LIKE '$(local_part)@$(domain)' AND id = '$(local_part)@$(domain)'`,
+				"cast":    `id=CAST('$(local_part)@$(domain)' AS varchar)`,
+				"concat":  `id=concat('$(local_part)', '@', '$(domain)')`,
+				"in":      `id IN ('$(local_part)@$(domain)', '')`,
+				"comment": `id='$(local_part)@$(domain)' /* $(local_part) */`,
 			})
 			templates["latin1"] = settings{"PGSQL_CHARACTER_SET": "LATIN1"}
 			templates["sjis"] = settings{"PGSQL_CHARACTER_SET": "SJIS"}
@@ -78,9 +97,14 @@ func TestInjection(t *testing.T) {
 			}
 		case "authmysql":
 			sql("MYSQL_", map[string]string{
-				"whole": `id='$(local_part)@$(domain)' AND '$(service)' <> ''`, "double": `id="$(local_part)@$(domain)"`, "bare": `id=CONCAT($(local_part), '@', $(domain))`,
-				"introducer": `id=_utf8mb4'$(local_part)@$(domain)'`, "escape": `id='$(local_part)\@$(domain)'`, "in": `id IN ('$(local_part)@$(domain)', '')`,
-				"name": "`id`='$(local_part)@$(domain)' AND (SELECT 1 AS `$(local_part)`) = 1", "comment": "id='$(local_part)@$(domain)' -- $(local_part)",
+				"whole":      `id='$(local_part)@$(domain)' AND '$(service)' <> ''`,
+				"double":     `id="$(local_part)@$(domain)"`,
+				"bare":       `id=CONCAT($(local_part), '@', $(domain))`,
+				"introducer": `id=_utf8mb4'$(local_part)@$(domain)'`,
+				"escape":     `id='$(local_part)\@$(domain)'`,
+				"in":         `id IN ('$(local_part)@$(domain)', '')`,
+				"name":       "`id`='$(local_part)@$(domain)' AND (SELECT 1 AS `$(local_part)`) = 1",
+				"comment":    `id='$(local_part)@$(domain)' -- $(local_part)`,
 			})
 			for _, set := range []string{"gbk", "sjis", "big5", "latin1", "utf8"} {
 				templates[set] = settings{"MYSQL_CHARACTER_SET": set}
@@ -135,8 +159,14 @@ func TestServerModes(t *testing.T) {
 		nil,
 	}
 	for name, s := range map[string]settings{
-		"generated": {}, "backslash is itself": {"MYSQL_SELECT_CLAUSE": columns + `'\' = '\' AND "id" = '$(local_part)@$(domain)'`},
-		"gbk": {"MYSQL_CHARACTER_SET": "gbk", "MYSQL_SELECT_CLAUSE": columns + `'\' <> '$(domain)' AND "id" = '$(local_part)@$(domain)'`},
+		"generated": {},
+		"backslash is itself": {
+			"MYSQL_SELECT_CLAUSE": columns + `'\' = '\' AND "id" = '$(local_part)@$(domain)'`,
+		},
+		"gbk": {
+			"MYSQL_CHARACTER_SET": "gbk",
+			"MYSQL_SELECT_CLAUSE": columns + `'\' <> '$(domain)' AND "id" = '$(local_part)@$(domain)'`,
+		},
 	} {
 		c, _, _ := d.start(t, d.base.with(s))
 		for _, a := range all {

@@ -95,10 +95,8 @@ func TestChangePassword(t *testing.T) {
 			expect(t, "st*r@example.com", "pass st*r", awkward, "ok")
 			expect(t, `back\slash@example.com`, `pass back\slash`, awkward, "ok")
 			// Courier's daemon let this name change every password.
-			d.server.SQL(
-				t,
-				`insert into passwd (id, crypt, clear, uid, gid, home) values ('x'' or ''1''=''1@example.com','','evil',9,9,'/9')`,
-			)
+			d.server.SQL(t, "insert into passwd (id, crypt, clear, uid, gid, home) values "+
+				"('x'' or ''1''=''1@example.com','','evil',9,9,'/9')")
 			expect(t, "x' or '1'='1@example.com", "evil", "evil2", "ok")
 			if got := ask(c, question{"login", "imap", "both@example.com", "both secret"}); !strings.Contains(got,
 				"address=") {

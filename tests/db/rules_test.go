@@ -124,9 +124,11 @@ func TestConnectionsEndedByServer(t *testing.T) {
 	list := databases(t, "127.0.13")
 	pg, my := list[0], list[1]
 	c, _, _ := pg.start(t, pg.base)
-	for _, sql := range []string{"select pg_terminate_backend(pid) from pg_stat_activity where pid <> " +
-		"pg_backend_pid() and datname='mail'",
-		"alter table passwd add column more text; alter table passwd alter column maildir type text", "alter table passwd drop column more"} {
+	for _, sql := range []string{
+		"select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname='mail'",
+		"alter table passwd add column more text; alter table passwd alter column maildir type text",
+		"alter table passwd drop column more",
+	} {
 		want(t, c, login, "address=")
 		pg.server.SQL(t, sql)
 		want(t, c, login, "address=")
@@ -173,25 +175,38 @@ func TestDirectory(t *testing.T) {
 	const many = 1200
 	more := emailmap
 	for i := range many {
-		more += fmt.Sprintf(
-			"dn: uid=many%d,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: many%d\nmail: many%d@example.com\n"+
-				"mail: alias%d@example.com\nuidNumber: 7\ngidNumber: 7\nhomeDirectory: /h\n\n",
-			i,
-			i,
-			i,
-			i,
-		)
+		more += fmt.Sprintf(`dn: uid=many%[1]d,ou=people,dc=example,dc=com
+objectClass: account
+objectClass: mailAccount
+uid: many%[1]d
+mail: many%[1]d@example.com
+mail: alias%[1]d@example.com
+uidNumber: 7
+gidNumber: 7
+homeDirectory: /h
+
+`, i)
 	}
 	for _, twin := range []string{"a", "b"} {
-		more += fmt.Sprintf(
-			"dn: uid=twin%s,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: mailAccount\nuid: twin%s\nmail: twin@example.com\n"+
-				"uidNumber: 7\ngidNumber: 7\nhomeDirectory: /h\nclearPassword: %s\n\n",
-			twin,
-			twin,
-			twin,
-		)
+		more += fmt.Sprintf(`dn: uid=twin%[1]s,ou=people,dc=example,dc=com
+objectClass: account
+objectClass: mailAccount
+uid: twin%[1]s
+mail: twin@example.com
+uidNumber: 7
+gidNumber: 7
+homeDirectory: /h
+clearPassword: %[1]s
+
+`, twin)
 	}
-	more += "dn: cn=reader,dc=example,dc=com\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: reader\nuserPassword: read\n\n"
+	more += `dn: cn=reader,dc=example,dc=com
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+cn: reader
+userPassword: read
+
+`
 	// The server gives anybody but its administrator 500 entries at most, unless they come in pages.
 	dir := directory(
 		t,
@@ -208,11 +223,8 @@ func TestDirectory(t *testing.T) {
 		d.base.with(settings{"LDAP_BINDDN": "cn=reader,dc=example,dc=com", "LDAP_BINDPW": "read"}))
 	want(t, c, question{"login", "imap", "twin@example.com", "a"}, "temporary failure")
 	want(t, c, question{"pre", "imap", "twin@example.com", ""}, "temporary failure")
-	p.Log.WaitN(
-		t,
-		1,
-		`WARN: authldap: account "twin@example.com" cannot be used: more than one entry with mail="twin@example.com"`,
-	)
+	p.Log.WaitN(t, 1, `WARN: authldap: account "twin@example.com" cannot be used: `+
+		`more than one entry with mail="twin@example.com"`)
 	if n, err := count(t, c); err != nil || n < 2*many {
 		t.Errorf("%d accounts, %v; want both names of %d", n, err, many)
 	}

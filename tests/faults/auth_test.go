@@ -86,12 +86,17 @@ var authFaults = []authFault{
 	},
 	{name: "a line without end", fake: answer("", endless("x")), want: temporary, log: "authentication error"},
 	{name: "refuses", fake: answer("FAIL\n", nil), want: refused, failed: true},
-	{name: "an account of root", fake: answer("UID=0\nGID=0\nHOME=/root\nADDRESS=u\nPASSWD2=pw\n.\n", nil),
-		want: temporary, log: `authentication error, .* account "u" cannot be used: UID="0": not a decimal number from 1 to 4294967294`},
+	{
+		name: "an account of root",
+		fake: answer("UID=0\nGID=0\nHOME=/root\nADDRESS=u\nPASSWD2=pw\n.\n", nil), want: temporary,
+		log: `authentication error, .* account "u" cannot be used: ` +
+			`UID="0": not a decimal number from 1 to 4294967294`,
+	},
 	{
 		name: "an account of nobody",
 		fake: answer("UID=8\nGID=4294967295\nHOME=/tmp\nADDRESS=u\nPASSWD2=pw\n.\n", nil), want: temporary,
-		log: `authentication error, .* account "u" cannot be used: GID="4294967295": not a decimal number from 1 to 4294967294`,
+		log: `authentication error, .* account "u" cannot be used: ` +
+			`GID="4294967295": not a decimal number from 1 to 4294967294`,
 	},
 	{
 		name: "an account without a home", fake: answer("UID=8\nGID=8\nADDRESS=u\nPASSWD2=pw\n.\n", nil),

@@ -125,7 +125,8 @@ var faults = []fault{
 	},
 	{
 		name: "untagged responses",
-		imap: takesTag + "S: * CAPABILITY IMAP4rev1\nS: * OK still there\nS: * 3 EXISTS\nS: ${tag} OK [CAPABILITY IMAP4rev1] in\n" + echo,
+		imap: takesTag + "S: * CAPABILITY IMAP4rev1\nS: * OK still there\nS: * 3 EXISTS\n" +
+			"S: ${tag} OK [CAPABILITY IMAP4rev1] in\n" + echo,
 		want: loggedIn,
 	},
 	{

@@ -27,8 +27,22 @@ const (
 
 // dialogues log in and out again.
 var dialogues = map[string]string{
-	"imap": "S* \\* OK .*\nC: a LOGIN %[1]s %[2]s\nS* a OK .*\nC: b LOGOUT\nS* b OK .*\nS-",
-	"pop3": "S* \\+OK .*\nC: USER %[1]s\nS: +OK Password required.\nC: PASS %[2]s\nS* \\+OK Connected.*\nC: QUIT\nS* \\+OK.*\nS-",
+	"imap": `
+		S* \* OK .*
+		C: a LOGIN %[1]s %[2]s
+		S* a OK .*
+		C: b LOGOUT
+		S* b OK .*
+		S-`,
+	"pop3": `
+		S* \+OK .*
+		C: USER %[1]s
+		S: +OK Password required.
+		C: PASS %[2]s
+		S* \+OK Connected.*
+		C: QUIT
+		S* \+OK.*
+		S-`,
 }
 
 // start runs a front end and returns its address and port.
@@ -122,8 +136,24 @@ func TestMaster(t *testing.T) {
 	}
 	harness.EachMode(t, func(t *testing.T, m *harness.Mode) {
 		for _, c := range []struct{ protocol, text string }{
-			{"imap", "S* \\* OK .*\nC: a AUTHENTICATE CRAM-MD5\nS~ \\+ (?P<challenge>\\S+)\nC: ${answer}\nS* a OK .*\nC: b LOGOUT\nS* b OK .*\nS-"},
-			{"pop3", "S* \\+OK .*\nC: AUTH CRAM-MD5\nS~ \\+ (?P<challenge>\\S+)\nC: ${answer}\nS: +OK Connected to proxy server.\nC: QUIT\nS* \\+OK.*\nS-"},
+			{"imap", `
+				S* \* OK .*
+				C: a AUTHENTICATE CRAM-MD5
+				S~ \+ (?P<challenge>\S+)
+				C: ${answer}
+				S* a OK .*
+				C: b LOGOUT
+				S* b OK .*
+				S-`},
+			{"pop3", `
+				S* \+OK .*
+				C: AUTH CRAM-MD5
+				S~ \+ (?P<challenge>\S+)
+				C: ${answer}
+				S: +OK Connected to proxy server.
+				C: QUIT
+				S* \+OK.*
+				S-`},
 		} {
 			t.Run(c.protocol, func(t *testing.T) {
 				before := len(dovecot.Log.Find(c.protocol + "-login: Info: Login: user=<ann>"))

@@ -109,8 +109,8 @@ func runOutside() (int, error) {
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("make private network, mount, process and IPC namespaces: %w\n"+
-			"(inside a container this needs CAP_SYS_ADMIN and a seccomp profile that allows clone with these flags)", err)
+		return 0, fmt.Errorf("make private network, mount, process and IPC namespaces: %w\n(inside a container "+
+			"this needs CAP_SYS_ADMIN and a seccomp profile that allows clone with these flags)", err)
 	}
 	stop := forwardSignals(cmd.Process)
 	defer stop()

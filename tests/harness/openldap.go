@@ -17,7 +17,7 @@ type LDAPOptions struct {
 	Schema []string // files to include after core, cosine, inetorgperson and nis
 	Config string   // further lines of slapd.conf for the database, such as access rules
 	Global string   // further lines before the database, such as TLSCertificateFile
-	LDIF   string   // what the directory holds
+	LDIF   string   // what the directory holds besides the suffix and the administrator
 	TLS    bool     // listen on 636, too
 }
 
@@ -27,6 +27,22 @@ const (
 	LDAPAdmin    = "cn=admin,dc=example,dc=com"
 	LDAPPassword = "ldap secret"
 )
+
+// ldapBase is what every directory holds.
+const ldapBase = `dn: ` + LDAPSuffix + `
+objectClass: top
+objectClass: dcObject
+objectClass: organization
+o: Example
+dc: example
+
+dn: ` + LDAPAdmin + `
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+cn: admin
+userPassword: ` + LDAPPassword + `
+
+`
 
 // OpenLDAP starts slapd with the suffix LDAPSuffix.
 func OpenLDAP(t testing.TB, o LDAPOptions) *Database {
@@ -60,7 +76,7 @@ func OpenLDAP(t testing.TB, o LDAPOptions) *Database {
 		o.Config,
 	)
 	file := write("slapd.conf", conf.String())
-	Run(t, "", "slapadd", "-q", "-f", file, "-l", write("init.ldif", o.LDIF))
+	Run(t, "", "slapadd", "-q", "-f", file, "-l", write("init.ldif", ldapBase+o.LDIF))
 	urls := "ldap://" + o.Addr + ":389/ ldapi://" + strings.ReplaceAll(filepath.Join(d.Dir, "s"), "/", "%2F")
 	if o.TLS {
 		urls += " ldaps://" + o.Addr + ":636/"

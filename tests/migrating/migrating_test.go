@@ -74,7 +74,9 @@ func TestCommands(t *testing.T) {
 				"dora:{PLAIN}sec ret::::::host=mail4.example\n" +
 				"eve:{SCRAM-SHA-256}4096,x==,y=,z=::::::host=mail4.example\n" +
 				"frank:" + sha + "::::::\n",
-		}, map[string]string{"ann@example.com": "mail1.example", "bob": "mail2.example:1143", "carl": "mail3.example"},
+		}, map[string]string{
+			"ann@example.com": "mail1.example", "bob": "mail2.example:1143", "carl": "mail3.example",
+		},
 			[]string{"dora: a password that userdb cannot hold", "eve: a password that userdb cannot hold",
 				"frank: no host"}},
 	} {

@@ -198,5 +198,6 @@ func TestThrottle(t *testing.T) {
 	play(t, addr, "S* \\* OK .*")
 	play(t, addr, "S* \\* OK .*")
 	play(t, addr, "S~ \\* BYE .*\nS-")
-	proxy.Log.WaitN(t, 1, regexp.QuoteMeta("NOTICE: Maximum of 2 connections without a login reached, ip=[::ffff:"+client+"]"))
+	proxy.Log.WaitN(t, 1, regexp.QuoteMeta(
+		"NOTICE: Maximum of 2 connections without a login reached, ip=[::ffff:"+client+"]"))
 }

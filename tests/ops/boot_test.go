@@ -54,7 +54,8 @@ hostname island
 pivot_root . mnt
 umount -l /mnt
 cd /
-exec env -i container=mailproxy-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --unit=basic.target </dev/null
+exec env -i container=mailproxy-test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+	/lib/systemd/systemd --system --unit=basic.target </dev/null
 `
 
 // The two ends of the cable: the test's, where mailhosts and clients are, and the machine's.
@@ -99,7 +100,8 @@ func boot(t *testing.T) *machine {
 		},
 		Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
 		SysProcAttr: &syscall.SysProcAttr{
-			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET,
+			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
+				unix.CLONE_NEWNET,
 		},
 	})
 	// systemd takes SIGTERM for an order to start anew.

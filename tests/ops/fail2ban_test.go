@@ -17,30 +17,42 @@ import (
 // Failed logins, each of them one line for fail2ban. The second user name tries to have somebody else banned.
 var refused = map[string][]string{
 	"imap": {
-		"S* \\* OK .*\nC: a LOGIN user0 wrong\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
-		"S* \\* OK .*\nC: a LOGIN \"x, ip=[192.0.2.1], y\" wrong\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
-		"S* \\* OK .*\nC: a AUTHENTICATE PLAIN " + plain("nobody",
-			"wrong") + "\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
+		imapFailure("LOGIN user0 wrong", "AUTHENTICATIONFAILED"),
+		imapFailure(`LOGIN "x, ip=[192.0.2.1], y" wrong`, "AUTHENTICATIONFAILED"),
+		imapFailure("AUTHENTICATE PLAIN "+plain("nobody", "wrong"), "AUTHENTICATIONFAILED"),
 	},
 	"pop3": {
-		"S* \\+OK .*\nC: USER user0\nS* \\+OK .*\nC: PASS wrong\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
-		"S* \\+OK .*\nC: USER x, ip=[192.0.2.1], y\nS* \\+OK .*\nC: PASS wrong\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
-		"S* \\+OK .*\nC: AUTH PLAIN " + plain("nobody",
-			"wrong") + "\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
+		pop3Failure(userPass("user0", "wrong"), "AUTH"),
+		pop3Failure(userPass("x, ip=[192.0.2.1], y", "wrong"), "AUTH"),
+		pop3Failure("AUTH PLAIN "+plain("nobody", "wrong"), "AUTH"),
 	},
 }
 
 // Logins with a password that is right for the auth module and wrong for the mailhost: not the client's
 // fault.
 var verified = map[string]string{
-	"imap": "S* \\* OK .*\nC: a LOGIN other other\nS~ a NO \\[AUTHENTICATIONFAILED\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
-	"pop3": "S* \\+OK .*\nC: USER other\nS* \\+OK .*\nC: PASS other\nS~ -ERR \\[AUTH\\].*\nC: QUIT\nS* \\+OK.*\nS-",
+	"imap": imapFailure("LOGIN other other", "AUTHENTICATIONFAILED"),
+	"pop3": pop3Failure(userPass("other", "other"), "AUTH"),
 }
 
 // Failures that are not the client's.
 var outage = map[string]string{
-	"imap": "S* \\* OK .*\nC: a LOGIN down down\nS~ a NO \\[UNAVAILABLE\\].*\nC: b LOGOUT\nS* b OK .*\nS-",
-	"pop3": "S* \\+OK .*\nC: USER down\nS* \\+OK .*\nC: PASS down\nS~ -ERR \\[SYS/TEMP\\].*\nC: QUIT\nS* \\+OK.*\nS-",
+	"imap": imapFailure("LOGIN down down", "UNAVAILABLE"),
+	"pop3": pop3Failure(userPass("down", "down"), "SYS/TEMP"),
+}
+
+// imapFailure is a session whose only login is refused with a response code.
+func imapFailure(login, code string) string {
+	return "S* \\* OK .*\nC: a " + login + "\nS~ a NO \\[" + code + "\\].*\nC: b LOGOUT\nS* b OK .*\nS-"
+}
+
+// pop3Failure is imapFailure's cousin.
+func pop3Failure(login, code string) string {
+	return "S* \\+OK .*\nC: " + login + "\nS~ -ERR \\[" + code + "\\].*\nC: QUIT\nS* \\+OK.*\nS-"
+}
+
+func userPass(user, password string) string {
+	return "USER " + user + "\nS* \\+OK .*\nC: PASS " + password
 }
 
 func plain(user, password string) string {

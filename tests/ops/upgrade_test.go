@@ -123,8 +123,12 @@ func (m *machine) becomeOld(t *testing.T) {
 	}
 	for _, unit := range units {
 		text := harness.ReadFile(t, unit)
-		old := strings.NewReplacer("User=mailproxy-auth", "User=mailproxy", "SocketGroup=mailproxy-keys",
-			"SocketGroup=mailproxy", " -allow @mailproxy-keys", "", "-metrics\n", "\n", "FileDescriptorName=socket\n", "",
+		old := strings.NewReplacer(
+			"User=mailproxy-auth", "User=mailproxy",
+			"SocketGroup=mailproxy-keys", "SocketGroup=mailproxy",
+			" -allow @mailproxy-keys", "",
+			"-metrics\n", "\n",
+			"FileDescriptorName=socket\n", "",
 			"ListenStream=/run/mailproxy/authdaemon/socket.persistent\n", "")
 		write(t, unit, old.Replace(text), 0o644)
 	}

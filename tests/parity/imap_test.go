@@ -20,7 +20,8 @@ const (
 func imapDifferences() map[string]difference {
 	return map[string]difference{
 		"ready": {
-			"Courier-IMAP ready. Copyright 1998-2019 Double Precision, Inc.  See COPYING for distribution information.",
+			"Courier-IMAP ready. Copyright 1998-2019 Double Precision, Inc.  " +
+				"See COPYING for distribution information.",
 			"imapd-proxy ready.", "it is another program",
 		},
 		"failed": {
@@ -157,12 +158,13 @@ func testIMAP(t *testing.T, m *harness.Mode) {
 		{"better", proxy},
 		{"bare", harness.Env{"IMAP_PROXY": "0", "IMAP_CAPABILITY": "", "IMAP_ACL": "no"}},
 		{"capability", harness.Env{
-			"IMAP_ACL": "1", "IMAP_KEYWORDS": "1", "IMAP_ID_FIELDS": "", "OUTBOX": ".Out", "IMAP_MOVE_EXPUNGE_TO_TRASH": "1",
-			"SMAP_CAPABILITY": "SMAP1", "IMAP_CAPABILITY_TLS": "NOT-THIS",
+			"IMAP_ACL": "1", "IMAP_KEYWORDS": "1", "IMAP_ID_FIELDS": "", "OUTBOX": ".Out",
+			"IMAP_MOVE_EXPUNGE_TO_TRASH": "1", "SMAP_CAPABILITY": "SMAP1", "IMAP_CAPABILITY_TLS": "NOT-THIS",
 		}},
 		{"under-tls", harness.Env{
-			"IMAP_PROXY": "1", "IMAP_ACL": "0", "IMAP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "IMAP_TLS_REQUIRED": "1",
-			"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "TLS_EXTERNAL": "commonName", "TLS_SUBJECT_COMMONNAME": "here",
+			"IMAP_PROXY": "1", "IMAP_ACL": "0", "IMAP_TLS": "1", "IMAP_TLS_REQUIRED": "1",
+			"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "TLS_CONNECTED_PROTOCOL": "TLSv1.3",
+			"TLS_EXTERNAL": "commonName", "TLS_SUBJECT_COMMONNAME": "here",
 		}},
 		{"foreign", harness.Env{"IMAP_PROXY": "1", "IMAP_PROXY_FOREIGN": "1"}},
 		{"domain", harness.Env{"DEFDOMAIN": "@example.com", "IMAP_ACL": "0"}},

@@ -132,11 +132,8 @@ func TestFrontEndsEnd(t *testing.T) {
 	}
 	c.ok("LOGOUT")
 	d.ok("LOGOUT")
-	relayd.Log.WaitN(
-		t,
-		2,
-		`^INFO: LOGOUT, user=ann, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], mailhost=127\.0\.0\.3, rcvd=\d+, sent=\d+, time=\d+, protocol=IMAP$`,
-	)
+	relayd.Log.WaitN(t, 2, `^INFO: LOGOUT, user=ann, ip=\[::ffff:127\.0\.0\.1\], port=\[\d+\], `+
+		`mailhost=127\.0\.0\.3, rcvd=\d+, sent=\d+, time=\d+, protocol=IMAP$`)
 }
 
 // TestLocalServer: the TLS of an account that is here is relayd's business as well.

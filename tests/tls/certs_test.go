@@ -107,32 +107,44 @@ func TestRequired(t *testing.T) { frontEnds(t, testRequired) }
 
 func testRequired(t *testing.T, p *pki) {
 	startAccounts(t, p, dovecotAddr)
-	f := startFront(
-		t,
-		p,
-		"127.0.1.1",
-		p.env(harness.Env{"IMAP_TLS_REQUIRED": "1", "POP3_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1",
-			"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "POP3AUTH": "", "POP3AUTH_TLS": "PLAIN"}),
-	)
+	env := p.env(harness.Env{"IMAP_TLS_REQUIRED": "1", "POP3_TLS_REQUIRED": "1", "IMAP_CAPABILITY": "IMAP4rev1",
+		"IMAP_CAPABILITY_TLS": "IMAP4rev1 AUTH=PLAIN", "POP3AUTH": "", "POP3AUTH_TLS": "PLAIN"})
+	f := startFront(t, p, "127.0.1.1", env)
 	any := &tls.Config{InsecureSkipVerify: true}
-	r, _ := upgrade(
-		t,
-		dialTCP(t, f.At("IMAP")),
-		"S~ \\* OK \\[CAPABILITY IMAP4rev1 .*STARTTLS LOGINDISABLED.*\nC: a LOGIN here \"pw here\"\nS: a NO [PRIVACYREQUIRED] STARTTLS required\nC: t STARTTLS\nS* t OK .*",
-		any,
-	)
+	r, _ := upgrade(t, dialTCP(t, f.At("IMAP")), `
+		S~ \* OK \[CAPABILITY IMAP4rev1 .*STARTTLS LOGINDISABLED.*
+		C: a LOGIN here "pw here"
+		S: a NO [PRIVACYREQUIRED] STARTTLS required
+		C: t STARTTLS
+		S* t OK .*`, any)
 	r.MustPlay(t, "C: b CAPABILITY")
 	lacks(t, r, "STARTTLS", "LOGINDISABLED")
-	r.MustPlay(
-		t,
-		"S* b OK .*\nC: s STARTTLS\nS: s BAD Error in IMAP command received by server.\nC: c LOGIN here \"pw here\"\nS* c OK .*\nC: d LOGOUT\nS* d OK .*",
-	)
-	r, _ = upgrade(t, dialTCP(t, f.At("POP3")),
-		"S* \\+OK .*\nC: USER here\nS: -ERR TLS required to log in.\nC: STLS\nS* \\+OK .*", any)
-	r.MustPlay(
-		t,
-		"C: CAPA\nS* \\+OK .*\nS: SASL PLAIN\nS: TOP\nS* \\.\nC: USER here\nS* \\+OK .*\nC: PASS pw here\nS* \\+OK .*\nC: QUIT\nS* \\+OK .*",
-	)
+	r.MustPlay(t, `
+		S* b OK .*
+		C: s STARTTLS
+		S: s BAD Error in IMAP command received by server.
+		C: c LOGIN here "pw here"
+		S* c OK .*
+		C: d LOGOUT
+		S* d OK .*`)
+	r, _ = upgrade(t, dialTCP(t, f.At("POP3")), `
+		S* \+OK .*
+		C: USER here
+		S: -ERR TLS required to log in.
+		C: STLS
+		S* \+OK .*`, any)
+	r.MustPlay(t, `
+		C: CAPA
+		S* \+OK .*
+		S: SASL PLAIN
+		S: TOP
+		S* \.
+		C: USER here
+		S* \+OK .*
+		C: PASS pw here
+		S* \+OK .*
+		C: QUIT
+		S* \+OK .*`)
 }
 
 // Client certificates by TLS_VERIFYPEER, and EXTERNAL, for local and proxied accounts, under our TLS and
@@ -208,15 +220,25 @@ func testClientCertificates(t *testing.T, p *pki, start starter, couriertls bool
 					return
 				}
 				inbox := map[string]string{"here": "2", "there": "1"}[c.account]
-				r.MustPlay(
-					t,
-					"S~ .*AUTH=EXTERNAL.*\nC: a AUTHENTICATE EXTERNAL =\nS= \"+ \\r\\n\"\nC:\nS* a OK .*\nC: b SELECT INBOX\nS* \\* "+inbox+" EXISTS\nS* b OK .*",
-				)
+				r.MustPlay(t, `
+					S~ .*AUTH=EXTERNAL.*
+					C: a AUTHENTICATE EXTERNAL =
+					S= "+ \r\n"
+					C:
+					S* a OK .*
+					C: b SELECT INBOX
+					S* \* `+inbox+` EXISTS
+					S* b OK .*`)
 				r, _ = upgrade(t, dialTCP(t, f.At("POP3")), pop3Upgrade, c.cfg)
-				r.MustPlay(
-					t,
-					"C: CAPA\nS~ \\+OK .*\nS~ SASL .*EXTERNAL\nS* \\.\nC: AUTH EXTERNAL =\nS* \\+OK .*\nC: STAT\nS~ \\+OK "+inbox+" .*",
-				)
+				r.MustPlay(t, `
+					C: CAPA
+					S~ \+OK .*
+					S~ SASL .*EXTERNAL
+					S* \.
+					C: AUTH EXTERNAL =
+					S* \+OK .*
+					C: STAT
+					S~ \+OK `+inbox+` .*`)
 			})
 		}
 	}

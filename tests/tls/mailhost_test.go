@@ -32,26 +32,42 @@ func testDovecotOverTLS(t *testing.T, p *pki) {
 		env["PROXY_TLS_TRUSTCERTS"] = p.Trust
 		addr := fmt.Sprintf("127.0.2.%d", i+1)
 		f := p.mode.Start(t, harness.ProxyOptions{Addr: addr, Env: p.env(env)})
-		harness.Dialogue(
-			t,
-			addr+":143",
-			"S* \\* OK .*\nC: a LOGIN there pw+there\nS: a OK connected to proxy server.\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*\nC: c LOGOUT\nS* c OK .*\nS-",
-		).Conn.Close()
-		harness.Dialogue(
-			t,
-			addr+":110",
-			"S* \\+OK .*\nC: USER there\nS* \\+OK .*\nC: PASS pw+there\nS: +OK Connected to proxy server.\nC: STAT\nS~ \\+OK 1 .*\nC: QUIT\nS* \\+OK .*\nS-",
-		).Conn.Close()
+		harness.Dialogue(t, addr+":143", `
+			S* \* OK .*
+			C: a LOGIN there pw+there
+			S: a OK connected to proxy server.
+			C: b SELECT INBOX
+			S* \* 1 EXISTS
+			S* b OK .*
+			C: c LOGOUT
+			S* c OK .*
+			S-`).Conn.Close()
+		harness.Dialogue(t, addr+":110", `
+			S* \+OK .*
+			C: USER there
+			S* \+OK .*
+			C: PASS pw+there
+			S: +OK Connected to proxy server.
+			C: STAT
+			S~ \+OK 1 .*
+			C: QUIT
+			S* \+OK .*
+			S-`).Conn.Close()
 		for _, service := range []string{"imap-login", "pop3-login"} {
 			dovecot.Log.Wait(t, service+": (Info: )?Login: user=<there>.*TLS")
 		}
 		if env["PROXY_MASTER_USER"] != "" {
 			r := harness.Dial(t, addr+":143")
 			r.Funcs = cramFuncs("there", "pw+there")
-			r.MustPlay(
-				t,
-				"S* \\* OK .*\nC: a AUTHENTICATE CRAM-MD5\nS~ \\+ (?P<chal>\\S+)\nC: ${cram}\nS: a OK connected to proxy server.\nC: b SELECT INBOX\nS* \\* 1 EXISTS\nS* b OK .*",
-			)
+			r.MustPlay(t, `
+				S* \* OK .*
+				C: a AUTHENTICATE CRAM-MD5
+				S~ \+ (?P<chal>\S+)
+				C: ${cram}
+				S: a OK connected to proxy server.
+				C: b SELECT INBOX
+				S* \* 1 EXISTS
+				S* b OK .*`)
 		}
 		f.Ends("IMAP").Wait(t, "INFO: LOGOUT, user=there, .*mailhost="+dovecotName)
 	}
@@ -254,17 +270,22 @@ func testMailhostRefused(t *testing.T, p *pki) {
 				t.Parallel()
 				log := proxies[c.tls].Log("IMAP")
 				if proto == 0 {
-					harness.Dialogue(
-						t,
-						fronts[c.tls]+":143",
-						fmt.Sprintf(
-							"S* \\* OK .*\nC: a LOGIN u%d sesame0pen\nS~ a NO \\[UNAVAILABLE\\] .*\nC: b LOGOUT\nS* b OK .*",
-							i,
-						),
-					)
+					harness.Dialogue(t, fronts[c.tls]+":143", fmt.Sprintf(`
+						S* \* OK .*
+						C: a LOGIN u%d sesame0pen
+						S~ a NO \[UNAVAILABLE\] .*
+						C: b LOGOUT
+						S* b OK .*`, i))
 				} else {
 					log = proxies[c.tls].Log("POP3")
-					harness.Dialogue(t, fronts[c.tls]+":110", fmt.Sprintf("S* \\+OK .*\nC: USER u%d\nS* \\+OK .*\nC: PASS sesame0pen\nS~ -ERR \\[SYS/TEMP\\] .*\nC: QUIT\nS* \\+OK .*", i))
+					harness.Dialogue(t, fronts[c.tls]+":110", fmt.Sprintf(`
+						S* \+OK .*
+						C: USER u%d
+						S* \+OK .*
+						C: PASS sesame0pen
+						S~ -ERR \[SYS/TEMP\] .*
+						C: QUIT
+						S* \+OK .*`, i))
 				}
 				if f.Connections() == 0 {
 					t.Error("never asked")

@@ -66,11 +66,14 @@ func TestRelaydLimit(t *testing.T) {
 	var others []*transcript.Runner
 	for _, cfg := range []*tls.Config{anybody, {InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}} {
 		r, _ := dialTLS(t, f.At("IMAPS"), cfg)
-		r.MustPlay(
-			t,
-			"S* \\* OK .*\nC: a LOGIN there pw+there\nS~ a NO \\[UNAVAILABLE\\] .*\nC: b NOOP\nS: b OK NOOP completed\n"+
-				"C: c LOGIN there pw+there\nS~ c NO \\[UNAVAILABLE\\] .*",
-		)
+		r.MustPlay(t, `
+			S* \* OK .*
+			C: a LOGIN there pw+there
+			S~ a NO \[UNAVAILABLE\] .*
+			C: b NOOP
+			S: b OK NOOP completed
+			C: c LOGIN there pw+there
+			S~ c NO \[UNAVAILABLE\] .*`)
 		others = append(others, r)
 	}
 	pop, _ := dialTLS(t, f.At("POP3S"), anybody)
@@ -83,10 +86,15 @@ func TestRelaydLimit(t *testing.T) {
 		if !harness.Eventually(func() bool { return p.mode.Relayd.Metric(t, "relayd_sessions_reserved") == 0 }) {
 			t.Fatal("the session does not end")
 		}
-		r.MustPlay(
-			t,
-			"C: d LOGIN there pw+there\nS* d OK .*\nC: e SELECT INBOX\nS* \\* 1 EXISTS\nS* e OK .*\nC: f LOGOUT\nS* f OK .*\nS-",
-		)
+		r.MustPlay(t, `
+			C: d LOGIN there pw+there
+			S* d OK .*
+			C: e SELECT INBOX
+			S* \* 1 EXISTS
+			S* e OK .*
+			C: f LOGOUT
+			S* f OK .*
+			S-`)
 		r.Conn.Close()
 	}
 	harness.NoneLeft(t, "imapd-proxy")

@@ -7,12 +7,15 @@
 // expects.
 //
 //	# a comment; blank lines are ignored too
-//	C: a1 LOGIN "u" "p"     a line, CRLF added. Lines of the playing side that follow each other go out in one write.
+//	C: a1 LOGIN "u" "p"     a line, CRLF added. Lines of the playing side that follow each other go out in
+//	                        one write.
 //	C= "a1 NOOP\n\x00"      bytes as a Go string in double quotes, nothing added
 //	C!                      what has been collected goes out now, the next line is a write of its own
-//	C-                      the client closes its sending direction; expected of the other side: the stream ends here
+//	C-                      the client closes its sending direction; expected of the other side: the stream
+//	                        ends here
 //	S: * OK ready           exactly this line
-//	S~ \+ (?P<chal>\S+)     a line that matches this regular expression as a whole; named groups become variables
+//	S~ \+ (?P<chal>\S+)     a line that matches this regular expression as a whole; named groups become
+//	                        variables
 //	S* a1 OK .*             any number of lines up to and including one that matches
 //	S= "+ "                 exactly these bytes
 //	.. 200ms                nothing may arrive for this long

@@ -80,20 +80,21 @@ func pgsql(b *testing.B) {
 
 func ldap(b *testing.B) {
 	var ldif strings.Builder
-	ldif.WriteString(
-		"dn: dc=example,dc=com\nobjectClass: top\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n" +
-			"dn: cn=admin,dc=example,dc=com\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: admin\nuserPassword: " + harness.LDAPPassword + "\n\n",
-	)
 	for i := range rateAccounts {
-		fmt.Fprintf(
-			&ldif,
-			"dn: uid=u%[3]d,%[2]s\nobjectClass: inetOrgPerson\nobjectClass: mailAccount\nuid: u%[3]d\ncn: u\nsn: u\nmail: %[1]s\nuserPassword: %[4]s\n"+
-				"uidNumber: 2000\ngidNumber: 2000\nhomeDirectory: /nonexistent\nmailhost: 127.0.0.2\n\n",
-			rateUser(i),
-			harness.LDAPSuffix,
-			i,
-			hash(),
-		)
+		fmt.Fprintf(&ldif, `dn: uid=u%[1]d,%[2]s
+objectClass: inetOrgPerson
+objectClass: mailAccount
+uid: u%[1]d
+cn: u
+sn: u
+mail: %[3]s
+userPassword: %[4]s
+uidNumber: 2000
+gidNumber: 2000
+homeDirectory: /nonexistent
+mailhost: 127.0.0.2
+
+`, i, harness.LDAPSuffix, rateUser(i), hash())
 	}
 	d := harness.OpenLDAP(b, harness.LDAPOptions{Addr: "127.0.3.3", LDIF: ldif.String(),
 		Schema: []string{filepath.Join(harness.Root(b), "etc/examples/mailproxy.schema")}})

@@ -232,7 +232,8 @@ func startPerdition(b *testing.B, g *measure.Group, encrypted bool) string {
 	}
 	args := append(
 		[]string{"-P", protocol, "-s", "127.0.0.2", "-p", "143", "-l", port, "-b", "127.0.1.5", "-F", "-", "-n",
-			"--no_daemon", "--pid_file", "", "-f", "/dev/null", "-u", "nobody", "-g", "nogroup", "-t", "86400", "--authenticate_timeout", "60"},
+			"--no_daemon", "--pid_file", "", "-f", "/dev/null", "-u", "nobody", "-g", "nogroup",
+			"-t", "86400", "--authenticate_timeout", "60"},
 		ssl...)
 	return launch(b, g, addr, exec.Command("/usr/sbin/perdition.imap4", args...))
 }

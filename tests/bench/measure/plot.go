@@ -79,7 +79,8 @@ func (p Plot) SVG() string {
 		for k := range c.X {
 			points = append(points, fmt.Sprintf("%.1f,%.1f", x(c.X[k]), y(c.Y[k])))
 		}
-		line(`<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/><text x="%d" y="%d" fill="%s">%s</text>`,
+		line(`<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+
+			`<text x="%d" y="%d" fill="%s">%s</text>`,
 			strings.Join(points, " "), c.Colour, left+12, top+18+16*i, c.Colour, c.Name)
 	}
 	line(`<text x="%d" y="%d" text-anchor="middle">%s</text>`, (left+right)/2, bottom+40, p.XLabel)
