@@ -13,15 +13,17 @@ PROGRAMS := imapd-proxy pop3d-proxy authlib/authdaemond relay/relayd relay/mailp
 help:
 	@sed -n 's/^## \([a-z]*\): /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-# The version says of what source they are; what Go notes by itself would differ between a clone and an archive of it.
+# The version says of what source they are; what Go notes by itself would differ between a clone and an
+# archive of it.
 #
 ## build: static, stripped programs in bin/
 build:
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./,$(PROGRAMS))
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/ \
+		$(addprefix ./,$(PROGRAMS))
 
-# Everything without the race detector is compiled as the programs are, so that each package is compiled once. staticcheck
-# gets that by the environment.
+# Everything without the race detector is compiled as the programs are, so that each package is compiled once.
+# staticcheck gets that by the environment.
 #
 ## lint: gofmt, vet, staticcheck, and mandoc for the manual pages
 lint:
@@ -31,33 +33,38 @@ lint:
 	@command -v mandoc >/dev/null || tests/install.sh
 	mandoc -T lint -W warning $$(git ls-files 'man/*.[1-8]')
 
-# "go test" begins with the packages that are named first: of these, which take longest, none is left to run alone at the end.
-LONGEST := $(addprefix ./,tests/ops tests/db tests/tls tests/parity tests/session tests/faults tests/verify tests/resident)
+# "go test" begins with the packages that are named first: of these, which take longest, none is left to run
+# alone at the end.
+LONGEST := $(addprefix ./tests/,ops db tls parity session faults verify resident)
 LONGEST_RACE := $(addprefix ./,relay/relayd relay/engine internal/resident)
 
-# Results are not taken from go test's cache: the servers on the machine are part of what is tested. Tests wait more than
-# they work, for time limits and for servers, so more of them run at a time than there are processors.
+# Results are not taken from go test's cache: the servers on the machine are part of what is tested. Tests
+# wait more than they work, for time limits and for servers, so more of them run at a time than there are
+# processors.
 TEST := $(GO) test -trimpath -vet=off -count=1 -timeout=15m -p 4 -parallel 12
 
-# Packages that the race detector has nothing to look for in, and that it makes ten times as slow: hashes, reading bytes one
-# at a time, system calls. What calls them from many goroutines is tested with it.
+# Packages that the race detector has nothing to look for in, and that it makes ten times as slow: hashes,
+# reading bytes one at a time, system calls. What calls them from many goroutines is tested with it.
 SEQUENTIAL := authlib/password authlib/scram internal/line internal/local
 
-# The unit tests have the race detector. The tests in tests/ have not, but the programs that they start and that serve many
-# sessions have (MAILPROXY_TEST_RACE; tests/harness). tests/ops installs the packages, and compares them with a second build
-# of its own. A program with the race detector waits a second at its end unless GORACE says otherwise.
+# The unit tests have the race detector. The tests in tests/ have not, but the programs that they start and
+# that serve many sessions have (MAILPROXY_TEST_RACE; tests/harness). tests/ops installs the packages, and
+# compares them with a second build of its own. A program with the race detector waits a second at its end
+# unless GORACE says otherwise.
 #
-## test: install what the tests need (as root), then run all of them, with the race detector where there can be races
+## test: install what the tests need (as root), then run all, with the race detector where races can be
 test: export GORACE := atexit_sleep_ms=20
 test: export MAILPROXY_TEST_RACE := 1
 test:
 	tests/install.sh
 	$(MAKE) packages ARCHITECTURES=$$($(GO) env GOARCH)
 	$(VET) ./...
-	CGO_ENABLED=1 $(TEST) -race $(LONGEST_RACE) $$($(GO) list ./... | grep -v /tests/ | grep -vxF $(addprefix -e mailproxy/,$(SEQUENTIAL)))
+	CGO_ENABLED=1 $(TEST) -race $(LONGEST_RACE) \
+		$$($(GO) list ./... | grep -v /tests/ | grep -vxF $(addprefix -e mailproxy/,$(SEQUENTIAL)))
 	CGO_ENABLED=0 $(TEST) $(LONGEST) $(addprefix ./,$(SEQUENTIAL)) ./tests/...
 
-# The tests named TestVolume, with gigabytes and thousands of sessions where "make test" has little data (the build tag soak).
+# The tests named TestVolume, with gigabytes and thousands of sessions where "make test" has little data (the
+# build tag soak).
 #
 ## soak: run the tests of bulk data and of many sessions with all the data they are for, which takes long
 soak:
@@ -82,8 +89,9 @@ demo: build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tests/demo
 	@bin/demo -bin bin
 
-# The programs lie together in $(LIBDIR), where the front ends look for authdaemond; Courier has programs named authdaemond
-# and imapd of its own, so only names that are ours go into sbin. Configuration that is there already is kept.
+# The programs lie together in $(LIBDIR), where the front ends look for authdaemond; Courier has programs
+# named authdaemond and imapd of its own, so only names that are ours go into sbin. Configuration that is
+# there already is kept.
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
 LIBDIR      = $(PREFIX)/lib/mailproxy
@@ -93,7 +101,7 @@ CONFIGS     = imapd imapd-ssl pop3d pop3d-ssl relayd authdaemonrc authmysqlrc au
 
 ## install: install programs, manuals, documents, units and samples below DESTDIR and PREFIX
 install: build
-	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/mailproxy
+	install -d $(addprefix $(DESTDIR),$(LIBDIR) $(PREFIX)/sbin $(UNITDIR) $(SYSCONFDIR)/mailproxy)
 	install -m 0755 $(addprefix $(BIN)/,$(notdir $(PROGRAMS))) $(DESTDIR)$(LIBDIR)
 	ln -sf ../lib/mailproxy/imapd-proxy ../lib/mailproxy/pop3d-proxy $(DESTDIR)$(PREFIX)/sbin
 	ln -sf ../lib/mailproxy/authdaemond $(DESTDIR)$(PREFIX)/sbin/mailproxy-authdaemond
@@ -105,8 +113,10 @@ install: build
 	ln -sf authdaemond.8 $(DESTDIR)$(PREFIX)/share/man/man8/mailproxy-authdaemond.8
 	ln -sf relayd.8 $(DESTDIR)$(PREFIX)/share/man/man8/mailproxy-relayd.8
 	for unit in etc/systemd/*.socket etc/systemd/*.service; do \
-		sed 's|/usr/sbin/|$(PREFIX)/sbin/|; s|/usr/lib/mailproxy/|$(LIBDIR)/|; s|/etc/mailproxy/|$(SYSCONFDIR)/mailproxy/|g' $$unit \
-			> $(DESTDIR)$(UNITDIR)/$$(basename $$unit) && chmod 0644 $(DESTDIR)$(UNITDIR)/$$(basename $$unit) || exit 1; done
+		target=$(DESTDIR)$(UNITDIR)/$$(basename $$unit); \
+		sed -e 's|/usr/sbin/|$(PREFIX)/sbin/|; s|/usr/lib/mailproxy/|$(LIBDIR)/|' \
+			-e 's|/etc/mailproxy/|$(SYSCONFDIR)/mailproxy/|g' $$unit > $$target && \
+			chmod 0644 $$target || exit 1; done
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/sysusers.d etc/sysusers.d/mailproxy.conf
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d etc/tmpfiles.d/mailproxy.conf
 	install -d $(DESTDIR)$(DOCDIR)/examples
@@ -117,8 +127,10 @@ install: build
 	for file in $(CONFIGS); do target=$(DESTDIR)$(SYSCONFDIR)/mailproxy/$$file; \
 		test -e $$target || install -m 0600 etc/$$file $$target || exit 1; done
 
-# The version of the packages: v1.2.3 is 1.2.3, the fourth commit after it 1.2.3+4.gCOMMIT. The time in them is the last commit's.
-PACKAGE_VERSION   ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/') && \
+# The version of the packages: v1.2.3 is 1.2.3, the fourth commit after it 1.2.3+4.gCOMMIT. The time in them
+# is the last commit's.
+PACKAGE_VERSION   ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' 2>/dev/null | \
+	sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/') && \
 	echo $${v:-0.0.0~$$(git rev-list --count HEAD 2>/dev/null || echo 0)})
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 MAINTAINER        ?= mailproxy maintainers <mailproxy@example.org>
@@ -127,8 +139,9 @@ ARCHITECTURES     ?= amd64 arm64
 
 ## packages: build .deb and .rpm, each for amd64 and arm64, and SHA256SUMS in dist/
 packages:
-	GO='$(GO)' MAKE='$(MAKE)' VERSION='$(VERSION)' PACKAGE_VERSION='$(PACKAGE_VERSION)' MAINTAINER='$(MAINTAINER)' \
-		SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' packaging/build '$(FORMATS)' '$(ARCHITECTURES)'
+	GO='$(GO)' MAKE='$(MAKE)' VERSION='$(VERSION)' PACKAGE_VERSION='$(PACKAGE_VERSION)' \
+		MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' \
+		packaging/build '$(FORMATS)' '$(ARCHITECTURES)'
 
 ## deb: build nothing but the .deb for this machine in dist/
 deb:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests need: real servers, clients and launchers. Quick when all is there.
-# Run as root. "tests/install.sh --list" prints the packages and installs nothing.
+# Installs the Debian packages that the tests need: real servers, clients and launchers. Quick when all is
+# there. Run as root. "tests/install.sh --list" prints the packages and installs nothing.
 set -euo pipefail
 
 packages=(

@@ -1,9 +1,9 @@
 #!/usr/bin/awk -f
 # Makes a userdb for authuserdb of a passwd-file of Dovecot:
 #	awk -v uid=5000 -v gid=5000 -v home=/srv/mail -f passwd-file.awk users >userdb; chmod 600 userdb
-# uid, gid and home (with the user's name behind it) stand for fields that are empty. "host=" and "port=" of the extra fields are the
-# mailhost; without it DEFAULTOPTIONS="mailhost=..." in authdaemonrc. Accounts with "nologin" are left out, and so are those
-# that userdb cannot hold, with a word on standard error.
+# uid, gid and home (with the user's name behind it) stand for fields that are empty. "host=" and "port=" of
+# the extra fields are the mailhost; without it DEFAULTOPTIONS="mailhost=..." in authdaemonrc. Accounts with
+# "nologin" are left out, and so are those that userdb cannot hold, with a word on standard error.
 
 BEGIN { FS = ":" }
 /^[ \t]*(#|$)/ { next }

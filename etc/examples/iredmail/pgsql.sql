@@ -1,4 +1,5 @@
--- The tables of iRedMail's database vmail that authpgsqlrc reads, with the columns that matter to logins, and two mailboxes.
+-- The tables of iRedMail's database vmail that authpgsqlrc reads, with the columns that matter to logins, and
+-- two mailboxes.
 CREATE TABLE domain (
 	domain               varchar(255) NOT NULL DEFAULT '' PRIMARY KEY,
 	transport            varchar(255) NOT NULL DEFAULT 'dovecot',
@@ -43,7 +44,9 @@ CREATE TABLE mailbox (
 );
 
 INSERT INTO domain (domain) VALUES ('example.com');
-INSERT INTO mailbox (username, password, name, storagebasedirectory, storagenode, maildir, quota, domain, enablepop3) VALUES
-	('anna@example.com', '{PLAIN}secret', 'Anna', '/var/vmail', 'vmail1', 'example.com/a/n/n/anna-2026/', 1024, 'example.com', 1),
-	('bert@example.com', '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=', 'Bert', '/var/vmail', 'vmail1', 'example.com/b/e/r/bert-2026/', 0,
-		'example.com', 0);
+INSERT INTO mailbox (username, password, name, storagebasedirectory, storagenode, maildir, quota, domain,
+		enablepop3) VALUES
+	('anna@example.com', '{PLAIN}secret', 'Anna', '/var/vmail', 'vmail1',
+		'example.com/a/n/n/anna-2026/', 1024, 'example.com', 1),
+	('bert@example.com', '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=', 'Bert', '/var/vmail', 'vmail1',
+		'example.com/b/e/r/bert-2026/', 0, 'example.com', 0);

@@ -27,5 +27,7 @@ CREATE TABLE mailbox (
 
 INSERT INTO domain (domain) VALUES ('example.com');
 INSERT INTO mailbox (username, password, name, quota, local_part, domain, attributes) VALUES
-	('anna@example.com', '{PLAIN}secret', 'Anna', 10240000, 'anna', 'example.com', '{"imap_access": "1", "pop3_access": "1"}'),
-	('bert@example.com', '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=', 'Bert', 0, 'bert', 'example.com', '{"imap_access": "1", "pop3_access": "0"}');
+	('anna@example.com', '{PLAIN}secret', 'Anna', 10240000, 'anna', 'example.com',
+		'{"imap_access": "1", "pop3_access": "1"}'),
+	('bert@example.com', '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=', 'Bert', 0, 'bert', 'example.com',
+		'{"imap_access": "1", "pop3_access": "0"}');

@@ -1,4 +1,5 @@
--- The tables of Postfix Admin that authmysqlrc reads, columns and types as its setup makes them, with two mailboxes.
+-- The tables of Postfix Admin that authmysqlrc reads, columns and types as its setup makes them, with two
+-- mailboxes.
 CREATE TABLE domain (
 	domain          varchar(255) NOT NULL PRIMARY KEY,
 	description     varchar(255) CHARACTER SET utf8mb4 NOT NULL DEFAULT '',
@@ -36,4 +37,5 @@ CREATE TABLE mailbox (
 INSERT INTO domain (domain) VALUES ('example.com');
 INSERT INTO mailbox (username, password, name, maildir, quota, local_part, domain) VALUES
 	('anna@example.com', '{PLAIN}secret', 'Anna', 'example.com/anna/', 10240000, 'anna', 'example.com'),
-	('bert@example.com', '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=', 'Bert', 'example.com/bert/', 0, 'bert', 'example.com');
+	('bert@example.com', '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=', 'Bert', 'example.com/bert/', 0, 'bert',
+		'example.com');

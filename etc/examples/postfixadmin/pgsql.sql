@@ -1,4 +1,5 @@
--- The tables of Postfix Admin that authpgsqlrc reads, columns and types as its setup makes them, with two mailboxes.
+-- The tables of Postfix Admin that authpgsqlrc reads, columns and types as its setup makes them, with two
+-- mailboxes.
 CREATE TABLE domain (
 	domain          character varying(255) NOT NULL PRIMARY KEY,
 	description     character varying(255) NOT NULL DEFAULT '',
@@ -16,7 +17,7 @@ CREATE TABLE domain (
 
 CREATE TABLE mailbox (
 	username        character varying(255) NOT NULL PRIMARY KEY, -- the whole address
-	password        character varying(255) NOT NULL DEFAULT '',  -- $1$..., or {SCHEME}... where dovecotpw makes them
+	password        character varying(255) NOT NULL DEFAULT '',  -- $1$..., or {SCHEME}... (dovecotpw)
 	name            character varying(255) NOT NULL DEFAULT '',
 	maildir         character varying(255) NOT NULL DEFAULT '',  -- example.com/anna/
 	quota           bigint NOT NULL DEFAULT 0,                   -- bytes
@@ -35,4 +36,5 @@ CREATE TABLE mailbox (
 INSERT INTO domain (domain) VALUES ('example.com');
 INSERT INTO mailbox (username, password, name, maildir, quota, local_part, domain) VALUES
 	('anna@example.com', '{PLAIN}secret', 'Anna', 'example.com/anna/', 10240000, 'anna', 'example.com'),
-	('bert@example.com', '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=', 'Bert', 'example.com/bert/', 0, 'bert', 'example.com');
+	('bert@example.com', '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=', 'Bert', 'example.com/bert/', 0, 'bert',
+		'example.com');
