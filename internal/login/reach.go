@@ -205,7 +205,7 @@ func (s *Session) judge(ctx context.Context, m *mailhost.Conn, err error) error 
 		case verdict.Next:
 			return temporary(err)
 		case verdict.alert:
-			return &DeniedError{Code: verdict.Code, Alert: text.Visible(text.Shorten(m.Redact(rejected.Answer.Human)))}
+			return &DeniedError{Code: verdict.Code, Alert: text.Line(text.Shorten(m.Redact(rejected.Answer.Human)))}
 		}
 		return &DeniedError{Code: verdict.Code}
 	}

@@ -46,9 +46,9 @@ func (l Level) String() string {
 	return "DEBUG"
 }
 
-// Log takes one line a call. Where the lines go was decided when it was made. Control characters, and bytes
-// that are not UTF-8, are written as \ooo, so that no user name can begin a line of its own. A line that
-// cannot be written is lost: no session ends because a log is full. Its methods may be called by several
+// Log takes one line a call. Where the lines go was decided when it was made. What text.Visible escapes is
+// written as \ooo, so that no user name can begin a line of its own, or have a line look like another. A line
+// that cannot be written is lost: no session ends because a log is full. Its methods may be called by several
 // goroutines.
 type Log struct {
 	mu     sync.Mutex

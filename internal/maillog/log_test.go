@@ -20,7 +20,7 @@ func TestLog(t *testing.T) {
 		l.Debugf("a %d", 1)
 		l.Infof("b")
 		l.Noticef("c")
-		l.Warnf("d\ne")
+		l.Warnf("d\ne\u202e")
 		l.Errf("%s", "f\x01\x7f\x80")
 		l.Critf("g %s", errors.New("h"))
 		l.Line("NOTICE: i")
@@ -30,12 +30,13 @@ func TestLog(t *testing.T) {
 	every(NewLog(&courier))
 	every(newJournalLog(&journal))
 	every(NewSilentLog())
-	wantCourier := "DEBUG: a 1\n|INFO: b\n|NOTICE: c\n|WARN: d\\012e\n|ERR: f\\001\\177\\200\n|CRIT: g h\n" +
-		"|NOTICE: i\n|INFO: j: k\n"
+	wantCourier := "DEBUG: a 1\n|INFO: b\n|NOTICE: c\n|WARN: d\\012e\\342\\200\\256\n|ERR: f\\001\\177\\200\n" +
+		"|CRIT: g h\n|NOTICE: i\n|INFO: j: k\n"
 	if got := strings.Join(courier.got, "|"); got != wantCourier {
 		t.Errorf("got  %q\nwant %q", got, wantCourier)
 	}
-	wantJournal := "<7>a 1\n|<6>b\n|<5>c\n|<4>d\\012e\n|<3>f\\001\\177\\200\n|<2>g h\n|<5>i\n|<6>j: k\n"
+	wantJournal := "<7>a 1\n|<6>b\n|<5>c\n|<4>d\\012e\\342\\200\\256\n|<3>f\\001\\177\\200\n" +
+		"|<2>g h\n|<5>i\n|<6>j: k\n"
 	if got := strings.Join(journal.got, "|"); got != wantJournal {
 		t.Errorf("got  %q\nwant %q", got, wantJournal)
 	}

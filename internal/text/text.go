@@ -9,18 +9,22 @@ import (
 	"unicode/utf8"
 )
 
-// Visible returns s with control characters (C0, DEL, and the C1 controls U+0080 to U+009F), line separators
-// and bytes that are not UTF-8 written as \ooo, byte by byte. What it returns is one line, and Visible leaves
-// it as it is.
+// Visible returns s as logs and terminals are to have it: besides what [Line] writes as \ooo, Unicode's
+// format characters (category Cf: the marks and overrides of writing direction, characters of no width),
+// which can make a line look like another.
 func Visible(s string) string {
-	clean := true
-	for _, r := range s {
-		if hidden(r) || r == utf8.RuneError {
-			clean = false
-			break
-		}
-	}
-	if clean {
+	return Escape(s, func(r rune) bool { return isControl(r) || unicode.Is(unicode.Cf, r) })
+}
+
+// Line returns s with control characters (C0, DEL, and the C1 controls U+0080 to U+009F), line separators and
+// bytes that are not UTF-8 written as \ooo. Format characters stay, which some languages are not written
+// without: it is for what people read in their mail programs.
+func Line(s string) string { return Escape(s, isControl) }
+
+// Escape returns s with the characters that hidden names, and bytes that are not UTF-8, written as \ooo, byte
+// by byte. It leaves what it returns as it is, if hidden names no printable character of ASCII.
+func Escape(s string, hidden func(rune) bool) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, hidden) {
 		return s
 	}
 	var b strings.Builder
@@ -38,7 +42,7 @@ func Visible(s string) string {
 	return b.String()
 }
 
-func hidden(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+func isControl(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
 
 // maxField bounds a value in a log line, in bytes before it is escaped.
 const maxField = 300
@@ -66,8 +70,9 @@ func Plain(s string) bool {
 }
 
 // PlainName is Plain for names, which are shown to people and written to logs: no C1 controls and no line
-// separators either. Bytes that are not UTF-8 pass, as old accounts have names in other encodings.
-func PlainName(s string) bool { return !strings.ContainsFunc(s, hidden) }
+// separators either. Format characters pass, as names in some scripts have them, and bytes that are not
+// UTF-8, as old accounts have names in other encodings.
+func PlainName(s string) bool { return !strings.ContainsFunc(s, isControl) }
 
 // Lower returns s with every character replaced by its simple lowercase mapping (Unicode's UnicodeData.txt:
 // one character for one, whatever stands around it and whatever the language). Bytes that are not UTF-8 stay

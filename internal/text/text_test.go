@@ -3,6 +3,7 @@ package text
 import (
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -20,9 +21,39 @@ func TestVisible(t *testing.T) {
 		"\x1b[31mred":          `\033[31mred`,
 		"half \xc3":            `half \303`,
 		"half \xe2\x82 within": `half \342\202 within`,
+		"ann\u202efdp.exe":     `ann\342\200\256fdp.exe`,
+		"\u2066a\u2069":        `\342\201\246a\342\201\251`,
+		"\u200f\u061c":         `\342\200\217\330\234`,
+		"adm\u200bin":          `adm\342\200\213in`,
+		"\ufeffadmin":          `\357\273\277admin`,
+		"a\u00ad\U000e0041":    `a\302\255\363\240\201\201`,
 	} {
 		if got := Visible(in); got != want {
 			t.Errorf("Visible(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestVisibleLetters: what people write stays as it is.
+func TestVisibleLetters(t *testing.T) {
+	for _, s := range []string{"Zo\u00eb", "\u0416\u0435\u043d\u044f", "\u05d3\u05d5\u05d3",
+		"\u0645\u062d\u0645\u062f",
+		"\u0928\u093f\u0936\u093e",
+		"\u0e2a\u0e21\u0e0a\u0e32\u0e22", "\u5c71\u7530", "\uae40", "e\u0301", "\U0001f600"} {
+		if got := Visible(s); got != s {
+			t.Errorf("Visible(%q) = %q", s, got)
+		}
+	}
+}
+
+// TestLine: format characters are for people's mail programs.
+func TestLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"\u0645\u06cc\u200c\u062e": "\u0645\u06cc\u200c\u062e", "\u202ea": "\u202ea",
+		"a\r\nb\u0085\u2028\u2029\xff": `a\015\012b\302\205\342\200\250\342\200\251\377`,
+	} {
+		if got := Line(in); got != want {
+			t.Errorf("Line(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
@@ -67,15 +98,25 @@ func TestPlain(t *testing.T) {
 func FuzzField(f *testing.F) {
 	f.Add("a\nb\xff")
 	f.Add("x, ip=[1.2.3.4]")
+	f.Add("x\u202e\u2066\u061c\u2028\u200d\U000e0001")
 	f.Fuzz(func(t *testing.T, s string) {
-		seen, field := Visible(s), Field(s)
-		if !utf8.ValidString(seen) || !PlainName(seen) || Visible(seen) != seen {
+		seen, field, line := Visible(s), Field(s), Line(s)
+		if !fitsLog(seen) || Visible(seen) != seen || Visible(line) != seen {
 			t.Errorf("Visible(%q) = %q", s, seen)
 		}
-		if !utf8.ValidString(field) || !PlainName(field) || strings.Contains(field, ",") ||
-			len(field) > 4*maxField+3 {
+		if !fitsLog(field) || strings.Contains(field, ",") || len(field) > 4*maxField+3 {
 			t.Errorf("Field(%q) = %q", s, field)
 		}
+		if !utf8.ValidString(line) || !PlainName(line) || Line(line) != line {
+			t.Errorf("Line(%q) = %q", s, line)
+		}
+	})
+}
+
+// fitsLog says whether s has no byte and no character that a log is not to have.
+func fitsLog(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 	})
 }
 

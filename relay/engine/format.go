@@ -80,8 +80,8 @@ func decode(m *handoff.Message, held []byte, fds []int, now time.Time) (*session
 	f := maps.Clone(m.Fields)
 	for _, name := range []string{"USER", "PROTOCOL", "IP", "PORT", "MAILHOST"} {
 		// The last release took names that this one does not, and no name is a reason to lose a session.
-		visible := text.Visible(f[name])
-		f[name] = text.Visible(visible[:min(len(visible), maxName)])
+		line := text.Line(f[name])
+		f[name] = text.Line(line[:min(len(line), maxName)])
 	}
 	info, err := handoff.ParseInfo(f)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"mailproxy/internal/text"
 	"mailproxy/relay"
 )
 
@@ -18,10 +19,11 @@ type Listed struct {
 	FromClient, FromMailhost   int64 // bytes
 }
 
-// List describes a session.
+// List describes a session. Its names are as a terminal may have them.
 func List(i relay.Info, s relay.Stats) Listed {
-	return Listed{User: visible(i.User), RemoteIP: visible(i.RemoteIP), RemotePort: visible(i.RemotePort),
-		Protocol: visible(i.Protocol), Mailhost: visible(i.Mailhost), Start: i.Start.UTC().Truncate(time.Second),
+	return Listed{User: text.Visible(i.User), Protocol: text.Visible(i.Protocol),
+		RemoteIP: text.Visible(i.RemoteIP), RemotePort: text.Visible(i.RemotePort),
+		Mailhost: text.Visible(i.Mailhost), Start: i.Start.UTC().Truncate(time.Second),
 		FromClient: s.FromClient, FromMailhost: s.FromMailhost}
 }
 
@@ -39,7 +41,7 @@ func ParseListed(line string) (Listed, error) {
 		return Listed{}, fmt.Errorf("%w: a session of %d fields", ErrSyntax, len(f))
 	}
 	for _, s := range f {
-		if s != visible(s) {
+		if s != text.Line(s) {
 			return Listed{}, fmt.Errorf("%w: a name that cannot be shown", ErrSyntax)
 		}
 	}
@@ -77,7 +79,7 @@ func IsOf(i relay.Info, whom string) bool {
 	if whom == "" {
 		return false
 	}
-	if visible(i.User) == visible(whom) {
+	if text.Visible(i.User) == text.Visible(whom) {
 		return true
 	}
 	addr, err := netip.ParseAddr(whom)

@@ -21,7 +21,7 @@ func TestListedLine(t *testing.T) {
 			Mailhost: "mail1"},
 			"ann\t[::ffff:192.0.2.7]:4711\tIMAP\tmail1"},
 		{relay.Info{User: "a\tb\x1b[2J\n\u202e", RemoteIP: "2001:db8::7", RemotePort: "N/A", Mailhost: "m\x00"},
-			"a\\011b\\033[2J\\012\u202e\t[2001:db8::7]:N/A\t\tm\\000"},
+			"a\\011b\\033[2J\\012\\342\\200\\256\t[2001:db8::7]:N/A\t\tm\\000"},
 		{relay.Info{}, "\t[]:\t\t"},
 	} {
 		tc.info.Start = start

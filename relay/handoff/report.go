@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/text"
 	"mailproxy/relay"
 )
 
@@ -24,12 +25,12 @@ func putReport(fields map[string]string, r *relay.Report) {
 	fields["LOGIN_US"] = strconv.FormatInt(max(r.Took.Microseconds(), 0), 10)
 	for name, value := range map[string]string{"LOGIN_MECHANISM": r.Mechanism, "LOGIN_TLS": r.TLS} {
 		if value != "" {
-			fields[name] = visible(value)
+			fields[name] = text.Line(value)
 		}
 	}
 	var failed []string
 	for _, f := range r.Failures[:min(len(r.Failures), maxFailures)] {
-		failed = append(failed, visible(f.Mailhost)+"/"+visible(f.Step))
+		failed = append(failed, text.Line(f.Mailhost)+"/"+text.Line(f.Step))
 	}
 	if len(failed) > 0 {
 		fields["FAILED"] = strings.Join(failed, ",")
@@ -64,7 +65,7 @@ func ParseReport(fields map[string]string) (*relay.Report, error) {
 // listen queue that is full, and for no answer. The error is informational; mostly there is no relayd.
 func (c *Client) Report(r *relay.Report) error {
 	m := &Message{Verb: "REPORT", Fields: map[string]string{
-		"PROTOCOL": visible(r.Protocol), "RESULT": string(r.Result), "MAILHOST": visible(r.Mailhost),
+		"PROTOCOL": text.Line(r.Protocol), "RESULT": string(r.Result), "MAILHOST": text.Line(r.Mailhost),
 	}}
 	putReport(m.Fields, r)
 	p, err := m.Encode()

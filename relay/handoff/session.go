@@ -219,9 +219,9 @@ func PutInfo(fields map[string]string, i relay.Info) {
 	if start.IsZero() {
 		start = time.Now()
 	}
-	fields["USER"], fields["PROTOCOL"] = visible(i.User), visible(i.Protocol)
-	fields["IP"], fields["PORT"] = visible(i.RemoteIP), visible(i.RemotePort)
-	fields["MAILHOST"] = visible(i.Mailhost)
+	fields["USER"], fields["PROTOCOL"] = text.Line(i.User), text.Line(i.Protocol)
+	fields["IP"], fields["PORT"] = text.Line(i.RemoteIP), text.Line(i.RemotePort)
+	fields["MAILHOST"] = text.Line(i.Mailhost)
 	fields["START"] = strconv.FormatInt(start.Unix(), 10)
 }
 
@@ -234,12 +234,9 @@ func ParseInfo(fields map[string]string) (relay.Info, error) {
 	i := relay.Info{User: fields["USER"], Protocol: fields["PROTOCOL"], RemoteIP: fields["IP"],
 		RemotePort: fields["PORT"], Mailhost: fields["MAILHOST"], Start: time.Unix(start, 0)}
 	for _, f := range []string{i.User, i.Protocol, i.RemoteIP, i.RemotePort, i.Mailhost} {
-		if len(f) > 1024 || f != visible(f) {
+		if len(f) > 1024 || f != text.Line(f) {
 			return relay.Info{}, fmt.Errorf("%w: a name that cannot be logged", ErrSyntax)
 		}
 	}
 	return i, nil
 }
-
-// visible is a value as a message may carry it.
-func visible(s string) string { return text.Visible(s) }

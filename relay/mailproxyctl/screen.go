@@ -29,28 +29,12 @@ func (s screen) writeJSON(v any) error {
 	return e.Encode(v)
 }
 
-// shown makes a text that somebody else has chosen fit for a terminal: besides what text.Visible escapes,
-// characters that change how others are shown, such as the marks for right to left. It leaves what it returns
-// as it is.
+// shown makes a text that somebody else has chosen fit for a terminal and the columns of a table: besides
+// what text.Visible escapes, every other character that does not print, and every blank but the space. It
+// leaves what it returns as it is.
 func shown(s string) string {
-	s = text.Visible(s)
-	if !strings.ContainsFunc(s, isHidden) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if !isHidden(r) {
-			b.WriteRune(r)
-			continue
-		}
-		for _, c := range utf8.AppendRune(nil, r) {
-			fmt.Fprintf(&b, "\\%03o", c)
-		}
-	}
-	return b.String()
+	return text.Escape(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
-
-func isHidden(r rune) bool { return !unicode.IsPrint(r) }
 
 // shorten takes the middle out of a text that is longer than n characters.
 func shorten(s string, n int) string {
