@@ -71,7 +71,8 @@ type PasswordRequest struct {
 
 // Module is one account database. Its methods are called by many goroutines at once. They return ErrRefused
 // for an account that is not theirs or a proof that does not hold, and any other error when they could not
-// tell: the daemon then stops asking and the client is told to come back later.
+// tell: the daemon then stops asking and the client is told to come back later. What they log, and their
+// errors, do not say Name: the daemon does.
 type Module interface {
 	// Name is the name in authmodulelist, such as "authuserdb".
 	Name() string

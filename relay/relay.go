@@ -43,8 +43,9 @@ const DefaultUser = "mailproxy"
 
 // Errors of a Carrier.
 var (
-	// ErrUnavailable reports that the carrier cannot take the session: another one may.
-	ErrUnavailable = errors.New("relayd unavailable")
+	// ErrUnavailable reports that the carrier cannot take the session: another one may. Which carrier that was
+	// is for who logs it to say.
+	ErrUnavailable = errors.New("unavailable")
 	// ErrLimit reports that a limit that the administrator set is against the session (sessions in all, of
 	// one address, of one user). The client is refused; relaying it all the same would make the limit
 	// worthless.

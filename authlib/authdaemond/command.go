@@ -39,7 +39,7 @@ func (p *program) test(ctx context.Context, s *settings, args []string) int {
 			&authlib.AuthRequest{Service: *service, Type: authlib.AuthLogin, User: user, Password: pw},
 		)
 	default:
-		_, err = a.changePassword(
+		module, err = a.changePassword(
 			ctx,
 			&authlib.PasswordRequest{Service: *service, User: user, OldPassword: pw, NewPassword: flags.Arg(2)},
 		)

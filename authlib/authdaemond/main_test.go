@@ -85,7 +85,7 @@ func TestCommands(t *testing.T) {
 		{"-config " + bad + " test ann secret", 0, strings.Replace(succeeded, ",d=1", "", 1),
 			noModule + "logins that come to it fail for the time being\n"},
 		{"-config " + bad + " test nobody", 111, "",
-			"FAILED: temporary failure: authfoo: authfoo: no such module, there are authldap, "},
+			"FAILED: temporary failure: authfoo: no such module, there are authldap, "},
 		{"-config " + bad + " enumerate", 111,
 			"ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n",
 			"the list is not complete: authfoo"},

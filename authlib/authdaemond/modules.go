@@ -36,25 +36,28 @@ func (s setup) same(o setup) bool {
 		maps.Equal(s.ldapTLS, o.ldapTLS)
 }
 
-// openers is the one place that knows the modules there are.
-func openers() map[string]func(setup) (authlib.Module, error) {
-	return map[string]func(setup) (authlib.Module, error){
-		"authuserdb": func(s setup) (authlib.Module, error) {
+// logf writes a line of the log.
+type logf func(format string, args ...any)
+
+// openers is the one place that knows the modules there are. Their lines go to warnf, which names the module.
+func openers() map[string]func(s setup, warnf logf) authlib.Module {
+	return map[string]func(setup, logf) authlib.Module{
+		"authuserdb": func(s setup, warnf logf) authlib.Module {
 			return userdb.New(userdb.Config{
 				Path:    filepath.Join(s.directory, "userdb"),
 				OneShot: s.oneShot,
-				Log:     func(line string) { s.log.Warnf("%s", line) },
-			}), nil
+				Log:     func(line string) { warnf("%s", line) },
+			})
 		},
-		"authmysql": func(s setup) (authlib.Module, error) {
-			return mysql.New(filepath.Join(s.directory, "authmysqlrc"), s.conns, s.log.Warnf), nil
+		"authmysql": func(s setup, warnf logf) authlib.Module {
+			return mysql.New(filepath.Join(s.directory, "authmysqlrc"), s.conns, warnf)
 		},
-		"authpgsql": func(s setup) (authlib.Module, error) {
-			return pgsql.New(filepath.Join(s.directory, "authpgsqlrc"), s.conns, s.log.Warnf), nil
+		"authpgsql": func(s setup, warnf logf) authlib.Module {
+			return pgsql.New(filepath.Join(s.directory, "authpgsqlrc"), s.conns, warnf)
 		},
-		"authldap": func(s setup) (authlib.Module, error) {
+		"authldap": func(s setup, warnf logf) authlib.Module {
 			env := func(name string) string { return s.ldapTLS[name] }
-			return ldap.New(filepath.Join(s.directory, "authldaprc"), s.conns, env, s.log.Warnf), nil
+			return ldap.New(filepath.Join(s.directory, "authldaprc"), s.conns, env, warnf)
 		},
 	}
 }
@@ -83,14 +86,14 @@ type startError struct{ error }
 func (startError) Logged() bool    { return true }
 func (e startError) Unwrap() error { return e.error }
 
-// noModule says which modules there are.
+// noModule says which modules there are, instead of the one of that name.
 func noModule(name string) error {
 	names := slices.Sorted(maps.Keys(openers()))
 	hint := ""
 	if near := spelling.Nearest(name, names); near != "" {
 		hint = fmt.Sprintf(": is %s meant?", near)
 	}
-	return fmt.Errorf("%s: no such module, there are %s%s", name, strings.Join(names, ", "), hint)
+	return fmt.Errorf("no such module, there are %s%s", strings.Join(names, ", "), hint)
 }
 
 // openModule opens one module; the result is never nil.
@@ -98,17 +101,14 @@ func openModule(name string, s setup) authlib.Module {
 	open, ok := openers()[name]
 	if !ok {
 		err := noModule(name)
-		s.log.Errf("%v; logins that come to it fail for the time being", err)
+		s.log.Errf("%s: %v; logins that come to it fail for the time being", name, err)
 		return &broken{name, startError{err}}
 	}
-	m, err := open(s)
-	if err != nil {
-		s.log.Errf("%s: cannot serve, logins that come to it fail for the time being: %v", name, err)
-		return &broken{name, startError{fmt.Errorf("%s: %w", name, err)}}
-	}
+	warnf := func(format string, args ...any) { s.log.Warnf(name+": "+format, args...) }
+	m := open(s, warnf)
 	if c, ok := m.(interface{ Check() error }); ok && !s.oneShot {
 		if err := c.Check(); err != nil {
-			s.log.Warnf("%s: %v", name, err)
+			warnf("%v", err)
 		}
 	}
 	return m

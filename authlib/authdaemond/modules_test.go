@@ -59,10 +59,10 @@ func TestMisspelt(t *testing.T) {
 func TestUnknownModule(t *testing.T) {
 	const all = "no such module, there are authldap, authmysql, authpgsql, authuserdb"
 	for name, want := range map[string]string{
-		"authpam":   "authpam: " + all,
-		"authmysq":  "authmysq: " + all + ": is authmysql meant?",
-		"AUTHLDAP":  "AUTHLDAP: " + all + ": is authldap meant?",
-		"authuserb": "authuserb: " + all + ": is authuserdb meant?",
+		"authpam":   all,
+		"authmysq":  all + ": is authmysql meant?",
+		"AUTHLDAP":  all + ": is authldap meant?",
+		"authuserb": all + ": is authuserdb meant?",
 	} {
 		log := new(lines)
 		m := openModule(name, setup{log: maillog.NewLog(log)})
@@ -70,8 +70,64 @@ func TestUnknownModule(t *testing.T) {
 		if err == nil || errors.Is(err, authlib.ErrRefused) || err.Error() != want {
 			t.Errorf("%s: %v, want %s", name, err, want)
 		}
-		if !strings.HasPrefix(log.String(), "ERR: "+want+"; ") {
+		if !strings.HasPrefix(log.String(), "ERR: "+name+": "+want+"; ") {
 			t.Errorf("%s: log %s", name, log)
+		}
+	}
+}
+
+// TestNamedOnce: each line about a module that cannot answer has its name once, in the log and on the
+// terminal.
+func TestNamedOnce(t *testing.T) {
+	sample := func(file, old, replacement string) string {
+		text, err := os.ReadFile("../../etc/" + file)
+		if err != nil || !strings.Contains(string(text), old) {
+			t.Fatalf("%s: %v, or no %q", file, err, old)
+		}
+		return strings.ReplaceAll(string(text), old, replacement)
+	}
+	const marker = "##NAME: MARKER:0\n"
+	for _, test := range []struct{ module, file, text string }{
+		{"authmysql", "authmysqlrc", marker + "MYSQL_SOCKT x\n"},
+		{"authmysql", "authmysqlrc",
+			sample("authmysqlrc", "\nMYSQL_SERVER\t", "\nMYSQL_SSL_CIPHER none\nMYSQL_SOCKET /none\nMYSQL_SERVER ")},
+		{"authpgsql", "authpgsqlrc", ""},
+		{"authpgsql", "authpgsqlrc", sample("authpgsqlrc", "host=/run/postgresql", "host=/none")},
+		{"authldap", "authldaprc", marker + "LDAP_URL x\n"},
+		{"authldap", "authldaprc",
+			marker + "LDAP_URI ldapi://%2Fnone\nLDAP_BASEDN o=x\nLDAP_MAIL m\nLDAP_PROTOCOL_VERSION 2\n"},
+		{"authuserdb", "userdb.dat", "x"},
+		{"authuserdb", "userdb", "ann\tuid=x|gid=x\n"},
+		{"authuserdb", "other", ""},
+		{"authnone", "other", ""},
+	} {
+		config := map[string]string{"authdaemonrc": "authmodulelist=" + test.module + "\nDEBUG_LOGIN=1\n",
+			test.file: test.text}
+		dir := directory(t, config)
+		s, err := readRC(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := new(lines)
+		a := newAsker(s, setup{directory: dir, conns: 1, log: maillog.NewLog(log)}, nil, time.Now)
+		_, _, _ = a.lookup(t.Context(), &authlib.LookupRequest{Service: "imap", User: "ann"})
+		_, _ = a.changePassword(t.Context(), &authlib.PasswordRequest{Service: "imap", User: "ann"})
+		_ = a.enumerate(t.Context(), func(string) error { return nil }, func(*authlib.Account) error { return nil })
+		a.close(nil)
+		said := log.String()
+		for _, command := range []string{"test ann", "test ann old new", "enumerate"} {
+			_, _, stderr := call(t, append([]string{"-config", dir}, strings.Fields(command)...)...)
+			said += stderr
+		}
+		named := 0
+		for line := range strings.Lines(said) {
+			n := strings.Count(line, test.module+": ") + strings.Count(line, ": userdb: ")
+			if named += n; n > 1 || strings.Contains(line, ": : ") {
+				t.Errorf("%s", line)
+			}
+		}
+		if named == 0 {
+			t.Errorf("%s, %s: no line names it:\n%s", test.module, test.file, said)
 		}
 	}
 }

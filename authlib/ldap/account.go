@@ -53,7 +53,7 @@ func (d *directory) entry(ctx context.Context, q *query) (*goldap.Entry, error) 
 	case errors.Is(err, errSeveral):
 		return nil, errSeveral
 	case err != nil:
-		return nil, temporary(err)
+		return nil, err
 	case e == nil:
 		return nil, authlib.ErrRefused
 	}
@@ -206,7 +206,7 @@ func declined(err error) error {
 // ChangePassword stores a new password after checking the old one: as the administrator, or as the user
 // itself when LDAP_AUTHBIND is set. The hash keeps its scheme.
 func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordRequest) error {
-	d, release, err := m.use()
+	d, release, err := m.watch.Use()
 	if err != nil {
 		return err
 	}
@@ -233,20 +233,20 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 			return fmt.Errorf("%w: %w", authlib.ErrRefused, err)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", moduleName, err)
+			return err
 		}
 		changes[d.cryptPW] = hash
 	}
 	if len(changes) == 0 {
-		return fmt.Errorf("%s: LDAP_CLEARPW and LDAP_CRYPTPW are not set: no attribute to change", moduleName)
+		return errors.New("LDAP_CLEARPW and LDAP_CRYPTPW are not set: no attribute to change")
 	}
 	if !d.authBind {
-		return temporary(d.searches.do(ctx, func(c *conn) error { return declined(c.change(ctx, dn, changes)) }))
+		return d.searches.do(ctx, func(c *conn) error { return declined(c.change(ctx, dn, changes)) })
 	}
-	return temporary(d.binds.do(ctx, func(c *conn) error {
+	return d.binds.do(ctx, func(c *conn) error {
 		if err := refused(a.Address, c.bind(ctx, dn, req.OldPassword)); err != nil {
 			return err
 		}
 		return declined(c.change(ctx, dn, changes))
-	}))
+	})
 }

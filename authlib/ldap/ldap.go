@@ -17,8 +17,6 @@ import (
 	"mailproxy/authlib/rcfile"
 )
 
-const moduleName = "authldap"
-
 // Module is the authlib.Module authldap.
 type Module struct {
 	watch *rcfile.Watcher[*directory]
@@ -42,9 +40,8 @@ func New(
 	logf func(format string, args ...any),
 ) *Module {
 	m := &Module{}
-	named := func(format string, args ...any) { logf(moduleName+": "+format, args...) }
 	m.watch = rcfile.Watch(file, known, func(s *rcfile.Settings) (*directory, error) {
-		c, err := newSettings(s, env, named)
+		c, err := newSettings(s, env, logf)
 		if err != nil {
 			return nil, err
 		}
@@ -57,12 +54,12 @@ func New(
 	}, func(d *directory) {
 		go d.searches.Close()
 		go d.binds.Close()
-	}, named)
+	}, logf)
 	return m
 }
 
 // Name is "authldap".
-func (m *Module) Name() string { return moduleName }
+func (m *Module) Name() string { return "authldap" }
 
 // Close ends all connections as soon as the requests under way are done.
 func (m *Module) Close() error {
@@ -90,18 +87,9 @@ func (d *directory) connect(ctx context.Context, bind bool) (*conn, error) {
 	return nil, errors.New(strings.Join(texts, "; "))
 }
 
-// use returns the directory of the settings as they are now, until release.
-func (m *Module) use() (d *directory, release func(), err error) {
-	d, release, err = m.watch.Use()
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", moduleName, err)
-	}
-	return d, release, nil
-}
-
 // Authenticate checks a clear password, or a CRAM response against the stored clear password.
 func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*authlib.Account, error) {
-	d, release, err := m.use()
+	d, release, err := m.watch.Use()
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +125,7 @@ func (d *directory) check(ctx context.Context, a *authlib.Account, e *goldap.Ent
 	if clear == "" || len(clear) > password.MaxLength {
 		return authlib.ErrRefused
 	}
-	return temporary(
-		d.binds.do(ctx, func(c *conn) error { return refused(a.Address, c.bind(ctx, e.DN, clear)) }),
-	)
+	return d.binds.do(ctx, func(c *conn) error { return refused(a.Address, c.bind(ctx, e.DN, clear)) })
 }
 
 // refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused. Where the
@@ -193,16 +179,9 @@ var activeDirectory = map[string]struct {
 	"775": {authlib.ErrLocked, "the account is locked"},
 }
 
-func temporary(err error) error {
-	if err == nil || errors.Is(err, authlib.ErrRefused) {
-		return err
-	}
-	return fmt.Errorf("%s: %w", moduleName, err)
-}
-
 // Lookup returns the account with its stored passwords.
 func (m *Module) Lookup(ctx context.Context, req *authlib.LookupRequest) (*authlib.Account, error) {
-	d, release, err := m.use()
+	d, release, err := m.watch.Use()
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +193,7 @@ func (m *Module) Lookup(ctx context.Context, req *authlib.LookupRequest) (*authl
 // Enumerate lists the accounts, each under every value of the mail attribute, but for those without ids or
 // home.
 func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
-	d, release, err := m.use()
+	d, release, err := m.watch.Use()
 	if err != nil {
 		return err
 	}
@@ -224,7 +203,7 @@ func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) err
 		attributes = append(attributes, o[0])
 	}
 	attributes = slices.DeleteFunc(attributes, func(name string) bool { return name == "" })
-	return temporary(d.each(ctx, d.enumerate, attributes, func(e *goldap.Entry) error {
+	return d.each(ctx, d.enumerate, attributes, func(e *goldap.Entry) error {
 		for _, mail := range e.GetEqualFoldAttributeValues(d.mail) {
 			a, err := d.account(e, mail, "")
 			if err != nil {
@@ -235,5 +214,5 @@ func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) err
 			}
 		}
 		return nil
-	}))
+	})
 }

@@ -30,13 +30,8 @@ const (
 // New returns the module authmysql, configured by file, with at most conns connections. It does not fail: a
 // file that cannot be used is logged by logf, one line each, and requests fail until it can.
 func New(file string, conns int, logf func(format string, args ...any)) *sqlaccount.Module {
-	const name = "authmysql"
-	connect := func(s *rcfile.Settings) (sqlaccount.Backend, error) {
-		return open(s, conns, func(format string, args ...any) {
-			logf(name+": "+format, args...)
-		})
-	}
-	return sqlaccount.New(name, "MYSQL_", file, ownSettings, connect, logf)
+	connect := func(s *rcfile.Settings) (sqlaccount.Backend, error) { return open(s, conns, logf) }
+	return sqlaccount.New("authmysql", "MYSQL_", file, ownSettings, connect, logf)
 }
 
 // backend is one server as the settings describe it.

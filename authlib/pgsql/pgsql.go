@@ -23,15 +23,14 @@ const connectTimeout = 5 * time.Second
 // New returns the module authpgsql, configured by file, with at most conns connections. It does not fail: a
 // file that cannot be used is logged by logf, one line each, and requests fail until it can.
 func New(file string, conns int, logf func(format string, args ...any)) *sqlaccount.Module {
-	const name = "authpgsql"
 	connect := func(s *rcfile.Settings) (sqlaccount.Backend, error) {
-		cfg, err := config(s, func(format string, args ...any) { logf(name+": "+format, args...) })
+		cfg, err := config(s, logf)
 		if err != nil {
 			return nil, err
 		}
 		return open(cfg, conns)
 	}
-	return sqlaccount.New(name, "PGSQL_", file, ownSettings, connect, logf)
+	return sqlaccount.New("authpgsql", "PGSQL_", file, ownSettings, connect, logf)
 }
 
 // backend is one database as the settings describe it.

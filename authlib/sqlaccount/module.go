@@ -76,8 +76,7 @@ func New(name, prefix, file string, own []string, open func(*rcfile.Settings) (B
 			return nil, err
 		}
 		return &generation{Backend: b, queries: q}, nil
-	}, func(g *generation) { g.Close() },
-		func(format string, args ...any) { logf(name+": "+format, args...) })
+	}, func(g *generation) { g.Close() }, logf)
 	return m
 }
 
@@ -139,7 +138,7 @@ func (m *Module) Lookup(ctx context.Context, req *authlib.LookupRequest) (*authl
 func (m *Module) find(ctx context.Context, user, service string) (*authlib.Account, error) {
 	g, release, err := m.watch.Use()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.name, err)
+		return nil, err
 	}
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
@@ -174,7 +173,7 @@ func (m *Module) find(ctx context.Context, user, service string) (*authlib.Accou
 	case errors.Is(err, ErrValue):
 		return nil, authlib.ErrRefused // not worth a line in the log, which anybody could fill
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", m.name, err)
+		return nil, err
 	case a == nil:
 		return nil, authlib.ErrRefused
 	}
@@ -192,13 +191,13 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	}
 	g, release, err := m.watch.Use()
 	if err != nil {
-		return fmt.Errorf("%s: %w", m.name, err)
+		return err
 	}
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	if g.queries.change == nil {
-		return fmt.Errorf("%s: the settings do not say how to change a password", m.name)
+		return errors.New("the settings do not say how to change a password")
 	}
 	like := a.CryptPassword
 	if like == "" {
@@ -211,27 +210,25 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	case errors.Is(err, password.ErrTooLong):
 		return fmt.Errorf("%w: %w", authlib.ErrRefused, err)
 	case err != nil:
-		return fmt.Errorf("%s: %w", m.name, err)
+		return err
 	}
 	n, err := g.Exec(ctx, g.queries.change, &v)
 	switch {
 	case errors.Is(err, ErrValue), err == nil && n == 0:
 		return authlib.ErrRefused
-	case err != nil:
-		return fmt.Errorf("%s: %w", m.name, err)
 	}
-	return nil
+	return err
 }
 
 // Enumerate lists the accounts, but for those without ids or home, which nobody can log in to.
 func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
 	g, release, err := m.watch.Use()
 	if err != nil {
-		return fmt.Errorf("%s: %w", m.name, err)
+		return err
 	}
 	defer release()
 	if g.queries.enumerate == nil {
-		return fmt.Errorf("%s: the settings do not say how to list the accounts", m.name)
+		return errors.New("the settings do not say how to list the accounts")
 	}
 	// A long list may take as long as it moves on.
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -256,8 +253,5 @@ func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) err
 	if errors.Is(err, context.Canceled) {
 		err = context.Cause(ctx)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", m.name, err)
-	}
-	return nil
+	return err
 }

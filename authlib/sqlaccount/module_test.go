@@ -139,7 +139,7 @@ func TestAuthenticate(t *testing.T) {
 		{"text", "secret", `uid="5001x": not a decimal number from 1 to 4294967294`},
 		{"null", "secret", "no uid"}, {"nohome", "secret", "no home"},
 		{"twin", "secret", "more than one row of that name"}, {"same", "secret", "same 5/6 /s secret mailhost=h"},
-		{"short", "secret", "error: authx: the query returns 5 columns, six at least are needed"},
+		{"short", "secret", "error: the query returns 5 columns, six at least are needed"},
 		{"six", "secret", "six 5/6 /six secret "},
 	} {
 		if got := login(m, test.user, test.pw); got != test.want {
@@ -147,7 +147,7 @@ func TestAuthenticate(t *testing.T) {
 		}
 	}
 	db.err = errors.New("down")
-	if got := login(m, "ann", "secret"); got != "error: authx: down" {
+	if got := login(m, "ann", "secret"); got != "error: down" {
 		t.Error(got)
 	}
 	db.err = fmt.Errorf("no such number: %w", ErrValue)

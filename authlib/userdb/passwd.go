@@ -28,7 +28,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	defer m.passwd.Unlock()
 	if req.User == "" || authlib.HasControl(req.User) || authlib.HasControl(req.NewPassword) ||
 		req.NewPassword == "" {
-		return fmt.Errorf("userdb: empty name or password, or control characters in it: %w", authlib.ErrRefused)
+		return fmt.Errorf("empty name or password, or control characters in it: %w", authlib.ErrRefused)
 	}
 	var unusable *authlib.AccountError
 	if r, err := m.find(req.User); err == nil {
@@ -39,24 +39,21 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	}
 	path, err := filepath.EvalSymlinks(m.config.Path)
 	if err != nil {
-		return fmt.Errorf("userdb: %w", err)
+		return err
 	}
 	unlock, err := lock(path)
 	if err != nil {
-		return fmt.Errorf("userdb: lock: %w", err)
+		return fmt.Errorf("lock: %w", err)
 	}
 	defer unlock()
 	files, err := textFiles(path)
 	if err != nil {
-		return fmt.Errorf("userdb: %w", err)
+		return err
 	}
 	for _, file := range files {
 		found, err := changeFile(ctx, file, req)
-		if errors.Is(err, authlib.ErrRefused) || errors.As(err, &unusable) {
-			return err
-		}
 		if err != nil {
-			return fmt.Errorf("userdb: %w", err)
+			return err
 		}
 		if found {
 			m.rebuild(ctx)
@@ -223,7 +220,7 @@ func (m *Module) rebuild(ctx context.Context) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		line, _, _ := strings.Cut(string(out), "\n")
 		m.config.Log(
-			fmt.Sprintf("userdb: %s: %v: %.200q: the text file is read from now on", m.config.makeUserDB, err, line),
+			fmt.Sprintf("%s: %v: %.200q: the text file is read from now on", m.config.makeUserDB, err, line),
 		)
 	}
 }

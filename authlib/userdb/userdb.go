@@ -87,17 +87,14 @@ func New(c Config) *Module {
 // Name returns "authuserdb".
 func (m *Module) Name() string { return "authuserdb" }
 
-// Check reports what would keep the module from answering: files that cannot be read, or none at all.
+// Check reports what would keep the module from answering: files that cannot be read. That there are none is
+// in the log then.
 func (m *Module) Check() error {
-	src, release, err := m.open()
-	if err != nil {
-		return err
+	_, release, err := m.open()
+	if err == nil {
+		release()
 	}
-	release()
-	if src == nil {
-		return fmt.Errorf("%s: no such file: authuserdb has no accounts", m.config.Path)
-	}
-	return nil
+	return err
 }
 
 // Authenticate checks a password or a CRAM response.
@@ -217,7 +214,7 @@ func (m *Module) find(name string) (record, error) {
 	defer release()
 	r, ok, err := src.find(name)
 	if err != nil {
-		return "", fmt.Errorf("userdb: %w", err)
+		return "", err
 	}
 	if !ok {
 		return "", authlib.ErrRefused
@@ -248,7 +245,7 @@ func (m *Module) open() (src source, release func(), err error) {
 	case s.useDat():
 		fresh, err = openDat(m.config.Path, !m.config.OneShot)
 	case !s.text.exists:
-		m.report(fmt.Sprintf("userdb: %s: no such file, no accounts", m.config.Path))
+		m.report(fmt.Sprintf("%s: no such file, no accounts", m.config.Path))
 		m.swap(nil, s)
 		return nil, func() {}, nil
 	case m.config.OneShot:
@@ -257,20 +254,20 @@ func (m *Module) open() (src source, release func(), err error) {
 		fresh, err = loadIndex(m.config.Path)
 	}
 	if errors.Is(err, fs.ErrNotExist) && m.source == nil {
-		err = fmt.Errorf("userdb: files vanish while they are read: %w", err)
+		err = fmt.Errorf("files vanish while they are read: %w", err)
 	}
 	if err != nil {
 		if m.source == nil {
-			return nil, nil, fmt.Errorf("userdb: %w", err)
+			return nil, nil, err
 		}
-		m.report(fmt.Sprintf("userdb: %v: the accounts stay as they were", err))
+		m.report(fmt.Sprintf("%v: the accounts stay as they were", err))
 		m.state = state{}
 		m.quiet.Store(int64(now.Sub(m.born) + quietTime))
 		return m.hold()
 	}
 	if m.problem != "" {
 		m.problem = ""
-		m.config.Log("userdb: read again")
+		m.config.Log("read again")
 	}
 	m.swap(fresh, s)
 	m.lookAgain(now, directory)

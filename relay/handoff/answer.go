@@ -37,5 +37,9 @@ func Refuse(c syscall.Conn, err error) error {
 	return Answer(c, verb, Reason(err))
 }
 
-// Reason is what is against a session that relay.ErrLimit refuses; of any other error, its text.
-func Reason(err error) string { return strings.TrimPrefix(err.Error(), relay.ErrLimit.Error()+": ") }
+// Reason is what is against a session that is refused for relay.ErrLimit or relay.ErrUnavailable; of any
+// other error, its text.
+func Reason(err error) string {
+	reason := strings.TrimPrefix(err.Error(), relay.ErrLimit.Error()+": ")
+	return strings.TrimPrefix(reason, relay.ErrUnavailable.Error()+": ")
+}

@@ -2,6 +2,7 @@ package handoff_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -44,6 +45,19 @@ func answered(t *testing.T, packet string, fds ...int) error {
 	mailhost, _ := relaytest.TCP(t, 0)
 	s := &relay.Session{Client: client, Mailhost: mailhost, Info: relay.Info{User: "ann"}}
 	return (&handoff.Client{Socket: path}).Carry(t.Context(), s)
+}
+
+// TestReason: the log line that a reason ends up in says who refuses.
+func TestReason(t *testing.T) {
+	for _, kind := range []error{relay.ErrLimit, relay.ErrUnavailable} {
+		err := fmt.Errorf("%w: %w: 5 sessions", kind, errors.New("why"))
+		if got := handoff.Reason(err); got != "why: 5 sessions" {
+			t.Errorf("%v: %q", kind, got)
+		}
+	}
+	if err := answered(t, "FULL\nREASON=why\n\n"); err.Error() != "unavailable: the answer is FULL why" {
+		t.Errorf("%v", err)
+	}
 }
 
 // What a relayd that somebody has taken over answers cannot look like fields of the front end's log line,

@@ -129,7 +129,7 @@ access to * by dn.exact="cn=blind,dc=example,dc=com" none
 	}
 	c, p, directory := d.start(t, as("blind"))
 	file := filepath.Join(directory, "authldaprc")
-	const down = `ERR: authldap: cannot answer, .*: authldap: search below "dc=example,dc=com": `
+	const down = `ERR: authldap: cannot answer, [^:]*: search below "dc=example,dc=com": `
 	want(t, c, login, "temporary failure")
 	p.Log.WaitN(t, 1, down+`LDAP Result Code 32 "No Such Object"`)
 	reload(t, as("short"), file)
