@@ -313,6 +313,7 @@ func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 			}
 			running = false
 		case <-ctx.Done():
+			p.log.Infof("authdaemond ends: %v", context.Cause(ctx))
 			running = false
 		}
 	}
@@ -328,7 +329,6 @@ func (p *program) serve(ctx context.Context, srv *server, socks *sockets) int {
 		status = exitFailure
 	}
 	srv.hold().close(nil)
-	p.log.Infof("authdaemond stopped")
 	return status
 }
 

@@ -22,10 +22,13 @@ func TestLinger(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args []string
 		end  func(p *process, old int, c *client)
+		line string // that the old process ends with
 	}{
-		"the client leaves": {nil, func(_ *process, _ int, c *client) { c.mustEcho(); c.Close() }},
-		"its time is over":  {[]string{"-linger", "200ms"}, func(*process, int, *client) {}},
-		"SIGTERM":           {nil, func(p *process, old int, _ *client) { _ = unix.Kill(old, unix.SIGTERM) }},
+		"the client leaves": {nil, func(_ *process, _ int, c *client) { c.mustEcho(); c.Close() }, ""},
+		"its time is over": {[]string{"-linger", "200ms"}, func(*process, int, *client) {},
+			"INFO: -linger is over: ending with 1 sessions\n"},
+		"SIGTERM": {nil, func(p *process, old int, _ *client) { _ = unix.Kill(old, unix.SIGTERM) },
+			"INFO: SIGTERM: ending with 1 sessions\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newWorld(t).startWith(tc.args, "imap", "TLS_CIPHER_LIST=ECDHE-ECDSA-AES128-SHA")
@@ -53,6 +56,11 @@ func TestLinger(t *testing.T) {
 				t.Errorf("the client reads %q", rest)
 			}
 			moved.mustEcho()
+			if tc.line != "" {
+				p.until("a line about the end", func() bool { return strings.Contains(p.log.String(), tc.line) })
+			} else if strings.Contains(p.log.String(), "ending with") {
+				t.Errorf("log: %s", p.log)
+			}
 		})
 	}
 }

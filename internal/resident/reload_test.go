@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -304,6 +305,10 @@ func TestStop(t *testing.T) {
 			if line, err := session.r.ReadString('\n'); line != "" || err == nil {
 				t.Errorf("the session reads %q, %v", line, err)
 			}
+			p.until("a line at the start and one at the end", func() bool {
+				return regexp.MustCompile(`(?s)\bINFO: version \S+ listens at ` + p.plain + `, tls:\S+\n.*` +
+					`\nINFO: SIGTERM: ending with 1 sessions\n`).MatchString(p.log.String())
+			})
 		})
 	}
 }

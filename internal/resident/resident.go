@@ -103,6 +103,7 @@ type service struct {
 	accepting       *acceptor
 	predecessors    *predecessors
 	reserve         successor.Reserve
+	takenOver       *int // sessions; nil: there was no process before this one
 
 	// What a successor is started with.
 	program       string

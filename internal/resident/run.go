@@ -46,6 +46,7 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	loop := &successor.Loop{
 		Signals: signals, Failed: s.accepting.failed, Ending: cancel, Log: s.log.Line,
 		Replace: s.reload, ReloadFailed: &s.numbers.reloadFailed,
+		Places: s.places(), TakenOver: s.takenOver, Sessions: func() int { return s.engine.Totals().Counted },
 	}
 	if s.sockets.Wait {
 		loop.NoReload = "under inetd's wait: settings are read at the next start, which SIGTERM brings about"
@@ -58,7 +59,9 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 		ctx, stop := loop.Linger(ctx, next)
 		s.conns.wait(ctx) // logins that are under way
 		sessions, stopSessions := context.WithTimeout(ctx, s.linger)
-		_ = s.engine.Wait(sessions)
+		if s.engine.Wait(sessions) != nil && ctx.Err() == nil {
+			loop.Ends("-linger is over")
+		}
 		stopSessions()
 		stop()
 	}
@@ -72,6 +75,18 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	defer stop()
 	s.engine.Shutdown(end)
 	return err
+}
+
+// places are where clients come to, as the command line names them.
+func (s *service) places() (places []string) {
+	for _, l := range s.sockets.Listeners {
+		place := l.Addr().String()
+		if l.TLS {
+			place = "tls:" + place
+		}
+		places = append(places, place)
+	}
+	return places
 }
 
 // endWhenDeserted ends a process that an inetd waits for when nobody needs it any more.

@@ -2,7 +2,6 @@ package resident
 
 import (
 	"context"
-	"os"
 	"os/signal"
 	"syscall"
 
@@ -25,6 +24,6 @@ func (s *service) takeOver(ctx context.Context, in *launch.Inherited) error {
 	if err := learn(s.inherited(), <-received); err != nil {
 		s.log.Warnf("from before the reload is forgotten: %v", err)
 	}
-	s.log.Infof("%d sessions taken over by process %d", n, os.Getpid())
+	s.takenOver = &n
 	return nil
 }

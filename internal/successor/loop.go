@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/systemd"
+	"mailproxy/internal/version"
 )
 
 // giveUpTime is for a reload that a signal interrupts to give up.
@@ -38,10 +41,16 @@ type Loop struct {
 	// Log writes one line. What stands between its level and its text is Prefix.
 	Log    func(line string)
 	Prefix string
+	// What the line about the beginning says: where the service listens, and how many sessions it has taken
+	// over; nil: there was no process before it.
+	Places    []string
+	TakenOver *int
+	// Sessions counts those that are here, for the line about the end.
+	Sessions func() int
 }
 
-// Wait returns when the service is to end, with the end of ctx too: next is the process that has replaced
-// this one, or nil.
+// Wait says that the service is there, and returns when it is to end, with the end of ctx too: next is the
+// process that has replaced this one, or nil.
 func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
 	type outcome struct {
 		next *Next
@@ -60,6 +69,7 @@ func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
 			done <- outcome{next, err}
 		}()
 	}
+	l.began()
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,6 +89,7 @@ func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
 				continue
 			}
 			_ = systemd.Notify("STOPPING=1")
+			l.ends(sig)
 			l.Ending()
 			giveUp()
 			if reloading == nil {
@@ -117,6 +128,30 @@ func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
 	}
 }
 
+// began says that the service is there.
+func (l *Loop) began() {
+	before := ""
+	if l.TakenOver != nil {
+		before = fmt.Sprintf("%d sessions taken over by process %d: ", *l.TakenOver, os.Getpid())
+	}
+	l.Log(fmt.Sprintf("INFO: %s%sversion %s listens at %s", l.Prefix, before, version.Version,
+		strings.Join(l.Places, ", ")))
+}
+
+// ends says that a signal ends the service.
+func (l *Loop) ends(sig os.Signal) {
+	name := sig.String()
+	if s, ok := sig.(syscall.Signal); ok {
+		name = unix.SignalName(s)
+	}
+	l.Ends(name)
+}
+
+// Ends says why the process ends, and with how many sessions.
+func (l *Loop) Ends(why string) {
+	l.Log(fmt.Sprintf("INFO: %s%s: ending with %d sessions", l.Prefix, why, l.Sessions()))
+}
+
 func (l *Loop) passedOn(n *Next) {
 	l.Log(fmt.Sprintf("INFO: %s%d sessions passed on to process %d", l.Prefix, n.Sessions, n.Pid))
 }
@@ -134,6 +169,7 @@ func (l *Loop) Linger(ctx context.Context, next *Next) (context.Context, context
 				if sig == unix.SIGHUP {
 					_ = next.Signal(sig)
 				} else {
+					l.ends(sig)
 					stop()
 				}
 			}

@@ -3,6 +3,7 @@ package successor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/version"
 )
 
 // reloads is a Loop whose reloads the test decides about.
@@ -37,7 +40,7 @@ func newReloads(t *testing.T) *reloads {
 	}
 	r.Loop = Loop{
 		Signals: r.signals, Failed: r.failed, Prefix: "x: ", Ending: func() { r.say("ending") }, Log: r.say,
-		ReloadFailed: new(atomic.Bool),
+		ReloadFailed: new(atomic.Bool), Places: []string{"a", "tls:b"}, Sessions: func() int { return 5 },
 		Replace: func(ctx context.Context) (*Next, error) {
 			r.began <- struct{}{}
 			select {
@@ -81,6 +84,7 @@ func (r *reloads) awaitLog(n int) {
 }
 
 func TestLoop(t *testing.T) {
+	const term = "INFO: x: SIGTERM: ending with 5 sessions"
 	const failed = "ERR: x: reload failed, this process goes on with its settings: no"
 	for name, test := range map[string]struct {
 		do       func(*reloads)
@@ -88,7 +92,7 @@ func TestLoop(t *testing.T) {
 		err      string
 		log      []string
 	}{
-		"ended": {func(r *reloads) { r.signals <- unix.SIGTERM }, false, "", []string{"ending"}},
+		"ended": {func(r *reloads) { r.signals <- unix.SIGTERM }, false, "", []string{term, "ending"}},
 		"fails": {func(r *reloads) { r.failed <- errors.New("accept") }, false, "accept", nil},
 		"reload": {func(r *reloads) {
 			r.signals <- unix.SIGHUP
@@ -102,19 +106,19 @@ func TestLoop(t *testing.T) {
 			r.ends <- errors.New("no")
 			<-r.began
 			r.ends <- errors.New("no")
-			r.awaitLog(2)
+			r.awaitLog(3)
 			r.signals <- unix.SIGINT
-		}, false, "", []string{failed, failed, "ending"}},
+		}, false, "", []string{failed, failed, "INFO: x: SIGINT: ending with 5 sessions", "ending"}},
 		"a reload is interrupted": {func(r *reloads) {
 			r.signals <- unix.SIGHUP
 			<-r.began
 			r.signals <- unix.SIGTERM
-		}, false, "", []string{"ending"}},
+		}, false, "", []string{term, "ending"}},
 		"no reload": {func(r *reloads) {
 			r.NoReload = "here"
 			r.signals <- unix.SIGHUP
 			r.signals <- unix.SIGTERM
-		}, false, "", []string{"WARN: x: SIGHUP has no effect here", "ending"}},
+		}, false, "", []string{"WARN: x: SIGHUP has no effect here", term, "ending"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReloads(t)
@@ -132,13 +136,32 @@ func TestLoop(t *testing.T) {
 					r.log[i] = line + "to process PID"
 				}
 			}
-			if (next != nil) != test.replaced || text != test.err || !slices.Equal(r.log, test.log) {
+			began := "INFO: x: version " + version.Version + " listens at a, tls:b"
+			if (next != nil) != test.replaced || text != test.err ||
+				!slices.Equal(r.log, append([]string{began}, test.log...)) {
 				t.Errorf("%v, %v, log %q", next, err, r.log)
 			}
 			if got, want := r.ReloadFailed.Load(), slices.Contains(test.log, failed); got != want {
 				t.Errorf("a reload has failed: %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// TestTakenOver: a process that has taken another one's place says so, in the same line.
+func TestTakenOver(t *testing.T) {
+	r := newReloads(t)
+	n := 3
+	r.TakenOver = &n
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Wait(ctx); err != nil {
+		t.Error(err)
+	}
+	want := fmt.Sprintf("INFO: x: 3 sessions taken over by process %d: version %s listens at a, tls:b",
+		os.Getpid(), version.Version)
+	if !slices.Equal(r.log, []string{want}) {
+		t.Errorf("log %q, want %s", r.log, want)
 	}
 }
 
@@ -153,4 +176,7 @@ func TestLinger(t *testing.T) {
 	}
 	r.signals <- unix.SIGTERM
 	<-ctx.Done()
+	if want := []string{"INFO: x: SIGTERM: ending with 5 sessions"}; !slices.Equal(r.log, want) {
+		t.Errorf("log %q", r.log)
+	}
 }

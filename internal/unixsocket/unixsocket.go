@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -145,6 +146,18 @@ func makeAt(parent *dir, name string, group *User) error {
 	return unix.Fchmod(fd, 0o750)
 }
 
+// bound is what the names begin with that sockets are bound to here.
+const bound = "/proc/self/fd/"
+
+// Path is where l listens. One that Listen has made, here or in the process before this one, has kept no name
+// that says so: path is what it was made for then.
+func Path(l net.Listener, path string) string {
+	if name := l.Addr().String(); !strings.HasPrefix(name, bound) {
+		return name
+	}
+	return path
+}
+
 // listen binds the socket under another name, listens and gives it its name.
 func (l *Listener) listen(s *Socket) error {
 	if err := l.vacant(s.Type); err != nil {
@@ -161,7 +174,7 @@ func (l *Listener) listen(s *Socket) error {
 		return os.NewSyscallError("unlinkat", err)
 	}
 	mask := unix.Umask(int(0o777 &^ s.Mode))
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", l.dir.fd, temporary)})
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: fmt.Sprintf(bound+"%d/%s", l.dir.fd, temporary)})
 	unix.Umask(mask)
 	if err != nil {
 		return os.NewSyscallError("bind", err)

@@ -96,6 +96,9 @@ func TestListen(t *testing.T) {
 			if uid, _, mode := owner(t, path); uid != test.uid || mode != os.ModeSocket|0o660 {
 				t.Errorf("%s: the socket is %d's, %v", name, uid, mode)
 			}
+			if got := unixsocket.Path(l, path); got != path {
+				t.Errorf("%s: it listens at %s", name, got)
+			}
 			network := map[int]string{unix.SOCK_STREAM: "unix", unix.SOCK_SEQPACKET: "unixpacket"}[kind]
 			c, err := net.Dial(network, path)
 			if err != nil {
@@ -120,6 +123,19 @@ func TestListen(t *testing.T) {
 		if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) > 0 {
 			t.Errorf("%s: left: %q", name, left)
 		}
+	}
+}
+
+// TestPath: a socket that another program has made has its name.
+func TestPath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if got := unixsocket.Path(l, "other"); got != path {
+		t.Errorf("it listens at %s", got)
 	}
 }
 

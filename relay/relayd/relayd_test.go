@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"mailproxy/internal/maillog"
+	"mailproxy/internal/version"
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
 	"mailproxy/tests/relaytest"
@@ -152,7 +154,8 @@ func TestEndLine(t *testing.T) {
 	fm.Close()
 	waitFor(t, func() bool { return s.engine.Totals().Counted == 0 })
 	s.stop()
-	want := "INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, " +
+	want := fmt.Sprintf("INFO: relayd: version %s listens at %s\n", version.Version, s.socket) +
+		"INFO: LOGOUT, user=ann, ip=[::ffff:192.0.2.7], port=[4711], mailhost=mail1, " +
 		"rcvd=5, sent=9, time=0, protocol=IMAP\n"
 	// A busy machine may take a second.
 	if got := regexp.MustCompile(`time=\d+`).ReplaceAllString(s.log.String(), "time=0"); got != want {

@@ -45,7 +45,7 @@ func (s *service) takeOver(ctx context.Context, c *net.UnixConn) error {
 		return err
 	}
 	s.counters.Taken.Add(int64(n))
-	s.log.Infof("relayd: %d sessions taken over by process %d", n, os.Getpid())
+	s.takenOver = &n
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"mailproxy/internal/metrics"
 	"mailproxy/internal/successor"
 	"mailproxy/internal/systemd"
+	"mailproxy/internal/unixsocket"
 )
 
 // stopTime is for sessions to be delivered what they hold.
@@ -35,13 +36,17 @@ func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Si
 		Signals: signals, Failed: failed, Log: s.log.Line, Prefix: "relayd: ", Ending: in.removeFiles,
 		Replace:      func(ctx context.Context) (*successor.Next, error) { return s.restart(ctx, in, getenv) },
 		ReloadFailed: &s.counters.restartFailed,
+		Places:       []string{unixsocket.Path(in.socket, s.conf.socket)}, TakenOver: s.takenOver,
+		Sessions: func() int { return s.engine.Totals().Counted },
 	}
 	next, err := loop.Wait(ctx)
 	in.close()
 	if next != nil {
 		ctx, stop := loop.Linger(ctx, next)
 		sessions, stopSessions := context.WithTimeout(ctx, s.conf.linger)
-		_ = s.engine.Wait(sessions)
+		if s.engine.Wait(sessions) != nil && ctx.Err() == nil {
+			loop.Ends("-linger is over")
+		}
 		stopSessions()
 		stop()
 	}

@@ -26,6 +26,7 @@ type service struct {
 	reserve       successor.Reserve
 	started       time.Time
 	complaints    peercred.Complaints // about callers who may not use the socket
+	takenOver     *int                // sessions; nil: there was no relayd before this one
 }
 
 // numbers are what metrics and stats show.

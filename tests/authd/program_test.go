@@ -129,6 +129,8 @@ func TestSignals(t *testing.T) {
 	if status := p.Wait(t); status != 0 {
 		t.Errorf("status %d", status)
 	}
+	p.Log.WaitN(t, 1, `^INFO: authdaemond \S+: modules=\["authuserdb"\], daemons=5, socket `)
+	p.Log.WaitN(t, 1, "^INFO: authdaemond ends: terminated signal received$")
 	if _, err := os.Stat(harness.CourierAuthSocket); err == nil {
 		t.Error("the socket is still there")
 	}
