@@ -31,7 +31,7 @@ type authFault struct {
 // answer reads the request and writes text.
 func answer(text string, then func(net.Conn) error) func(net.Conn) error {
 	return func(conn net.Conn) error {
-		conn.SetDeadline(time.Now().Add(soon))
+		conn.SetDeadline(time.Now().Add(waitLimit))
 		if _, err := conn.Read(make([]byte, 4096)); err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (f authFault) local(t *testing.T, m *harness.Mode, p protocol, log *harness
 		return
 	}
 	conn := harness.Connect(t, p.At(addr))
-	conn.SetDeadline(time.Now().Add(soon))
+	conn.SetDeadline(time.Now().Add(waitLimit))
 	login := "a LOGIN u pw\r\n"
 	if p.Name == "POP3" {
 		login = "USER u\r\nPASS pw\r\n"

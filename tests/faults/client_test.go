@@ -118,7 +118,7 @@ func (h hostile) run(t *testing.T, socket string) {
 			text = h.again
 		}
 	}()
-	for !p.Ended() && time.Since(start) < soon {
+	for !p.Ended() && time.Since(start) < waitLimit {
 		most = max(most, peak(cmd.Process.Pid))
 		time.Sleep(20 * time.Millisecond) // between two looks at its size
 	}
@@ -171,7 +171,7 @@ func TestClientStays(t *testing.T) {
 				harness.NewFakeMailhost(t, p.At(good), harness.Scripted(t, 0, over+"S: bye"))
 				front := p.front(t, m, control, harness.Env{"AUTHDAEMON_SOCKET": socket})
 				conn := harness.Connect(t, p.At(control))
-				conn.SetDeadline(time.Now().Add(soon))
+				conn.SetDeadline(time.Now().Add(waitLimit))
 				login := map[string]string{"IMAP": "a LOGIN u pw\r\n", "POP3": "USER u\r\nPASS pw\r\n"}[p.Name]
 				io.WriteString(conn, login)
 				if said, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(said), "bye\r\n") {

@@ -141,7 +141,7 @@ var faults = []fault{
 
 // hang keeps the connection until the proxy closes it.
 func hang(conn net.Conn) error {
-	conn.SetReadDeadline(time.Now().Add(soon))
+	conn.SetReadDeadline(time.Now().Add(waitLimit))
 	_, err := io.Copy(io.Discard, conn)
 	return err
 }
@@ -156,7 +156,7 @@ func reset(conn net.Conn) error {
 
 func endless(text string) func(net.Conn) error {
 	return func(conn net.Conn) error {
-		conn.SetWriteDeadline(time.Now().Add(soon))
+		conn.SetWriteDeadline(time.Now().Add(waitLimit))
 		for block := []byte(strings.Repeat(text, 10000)); ; {
 			if _, err := conn.Write(block); err != nil {
 				return until(err)
@@ -169,7 +169,7 @@ func drip(text string) func(net.Conn) error {
 	return func(conn net.Conn) error {
 		pace := time.NewTicker(50 * time.Millisecond)
 		defer pace.Stop()
-		for end := time.Now().Add(soon); time.Now().Before(end); <-pace.C {
+		for end := time.Now().Add(waitLimit); time.Now().Before(end); <-pace.C {
 			if _, err := io.WriteString(conn, text); err != nil {
 				return nil
 			}

@@ -16,9 +16,9 @@ import (
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 const (
-	soon    = time.Minute // an answer must come within
-	control = "127.0.0.1" // where the front ends listen
-	good    = "127.0.0.8" // a mailhost that works
+	waitLimit = time.Minute // how long a test waits for what must come
+	control   = "127.0.0.1" // where the front ends listen
+	good      = "127.0.0.8" // a mailhost that works
 )
 
 // The limits that the front ends get here. A busy machine may take its time where nothing hangs; only those
@@ -89,7 +89,7 @@ func (p protocol) front(t *testing.T, m *harness.Mode, addr string, more harness
 // then gives another name, of an account whose mailhost works, if there is one.
 func (p protocol) attempt(t *testing.T, addr, user string, want outcome, then string) {
 	t.Helper()
-	r := &transcript.Runner{Conn: harness.Connect(t, p.At(addr)), Timeout: soon}
+	r := &transcript.Runner{Conn: harness.Connect(t, p.At(addr)), Timeout: waitLimit}
 	r.MustPlay(t, p.Greeting+p.Credentials(user, "pw")+p.answer[want])
 	if want == loggedIn {
 		r.MustPlay(t, joined)

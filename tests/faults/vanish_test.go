@@ -41,7 +41,7 @@ func vanish(t *testing.T, m *harness.Mode, p protocol, enter, who string) {
 		case "mailhost resets":
 			return reset(conn)
 		default:
-			conn.SetReadDeadline(time.Now().Add(soon))
+			conn.SetReadDeadline(time.Now().Add(waitLimit))
 			_, err := io.Copy(io.Discard, conn)
 			gone <- err
 		}
@@ -50,7 +50,7 @@ func vanish(t *testing.T, m *harness.Mode, p protocol, enter, who string) {
 	front := p.front(t, m, control, nil)
 	ended := len(front.Ends(p.Name).Find("LOGOUT, user=u"))
 	conn := harness.Connect(t, p.At(control))
-	r := &transcript.Runner{Conn: conn, Timeout: soon}
+	r := &transcript.Runner{Conn: conn, Timeout: waitLimit}
 	r.MustPlay(t, p.Greeting+p.Credentials("u", "pw")+p.answer[loggedIn]+"\nC: ping")
 	<-entered
 	switch who {
@@ -60,7 +60,7 @@ func vanish(t *testing.T, m *harness.Mode, p protocol, enter, who string) {
 	case "client closes":
 		conn.Close()
 	default:
-		conn.SetReadDeadline(time.Now().Add(soon))
+		conn.SetReadDeadline(time.Now().Add(waitLimit))
 		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("the client is not told that the mailhost is gone")
 		}
