@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -28,10 +29,15 @@ var leaves = []string{
 // authlib and relay, leaves; authlib and relay never see each other. A new package gets a line here, or
 // becomes a leaf.
 var arrows = map[string][]string{
-	"imapd-proxy":      {"imapd-proxy/imap", "internal/check", "internal/program"},
-	"imapd-proxy/imap": dialogue,
-	"pop3d-proxy":      {"pop3d-proxy/pop3", "internal/check", "internal/program"},
-	"pop3d-proxy/pop3": dialogue,
+	"imapd-proxy": {"imapd-proxy/imap", "internal/check", "internal/program"},
+	"imapd-proxy/imap": {
+		"authlib", "authlib/sasl", "internal/config", "internal/frontend", "internal/login", "internal/mailhost",
+	},
+	"pop3d-proxy": {"pop3d-proxy/pop3", "internal/check", "internal/program"},
+	"pop3d-proxy/pop3": {
+		"authlib", "authlib/sasl", "internal/config", "internal/frontend", "internal/launch", "internal/login",
+		"internal/mailhost",
+	},
 
 	"internal/check": {
 		"authlib",
@@ -41,7 +47,6 @@ var arrows = map[string][]string{
 		"internal/config",
 		"internal/frontend",
 		"internal/launch",
-		"internal/local",
 		"internal/login",
 		"internal/mailhost",
 		"internal/tlsconf",
@@ -96,44 +101,27 @@ var arrows = map[string][]string{
 
 	"authlib":             {},
 	"authlib/authdaemond": {"authlib/..."},
-	"authlib/ldap":        {"authlib", "authlib/password", "authlib/pool", "authlib/rcfile"},
+	"authlib/ldap":        {"authlib", "authlib/password", "authlib/rcfile"},
 	"authlib/mysql":       sqlModule,
 	"authlib/password":    {"authlib", "authlib/scram"},
 	"authlib/pgsql":       sqlModule,
-	"authlib/pool":        {},
-	"authlib/rcfile":      {"authlib"},
+	"authlib/rcfile":      {},
 	"authlib/sasl":        {"authlib", "authlib/password", "authlib/scram"},
 	"authlib/scram":       {},
-	"authlib/sqlaccount":  {"authlib", "authlib/password", "authlib/rcfile", "authlib/sqlquery"},
-	"authlib/sqlquery":    {},
+	"authlib/sqlaccount":  {"authlib", "authlib/password", "authlib/rcfile"},
 	"authlib/userdb":      {"authlib", "authlib/password"},
 	"authlib/verified":    {},
 
-	"relay":               {"relay/internal/..."},
-	"relay/admin":         {"relay", "relay/engine", "relay/handoff"},
-	"relay/counters":      {"relay", "relay/engine"},
-	"relay/engine":        {"relay", "relay/handoff"},
-	"relay/handoff":       {"relay"},
-	"relay/internal/pump": {},
-	"relay/internal/wire": {},
-	"relay/mailproxyctl":  {"relay/handoff"},
-	"relay/relayd":        {"relay/..."},
+	"relay":              {},
+	"relay/admin":        {"relay", "relay/engine", "relay/handoff"},
+	"relay/counters":     {"relay", "relay/engine"},
+	"relay/engine":       {"relay", "relay/handoff"},
+	"relay/handoff":      {"relay"},
+	"relay/mailproxyctl": {"relay/handoff"},
+	"relay/relayd":       {"relay/..."},
 }
 
-var (
-	// dialogue is the same for both protocols, which do not see each other.
-	dialogue = []string{
-		"authlib",
-		"authlib/sasl",
-		"internal/config",
-		"internal/frontend",
-		"internal/launch",
-		"internal/login",
-		"internal/mailhost",
-		"internal/tlsconf",
-	}
-	sqlModule = []string{"authlib", "authlib/pool", "authlib/rcfile", "authlib/sqlaccount", "authlib/sqlquery"}
-)
+var sqlModule = []string{"authlib/rcfile", "authlib/sqlaccount"}
 
 // strangers never see each other.
 var strangers = [][2]string{
@@ -184,12 +172,14 @@ func ours(importPath string) (name string, ok bool) { return strings.CutPrefix(i
 // forTests tells whether the package is there for tests only.
 func forTests(name string) bool { return strings.HasPrefix(name, "tests/") }
 
+// matches tells whether a pattern of the table allows the import of a package.
+func matches(pattern, to string) bool {
+	below, all := strings.CutSuffix(pattern, "/...")
+	return to == pattern || all && (to == below || strings.HasPrefix(to, below+"/"))
+}
+
 // wrongArrow says what is wrong with an import of one of this module's packages by another, or nothing.
 func wrongArrow(from, to string) string {
-	matches := func(pattern string) bool {
-		below, all := strings.CutSuffix(pattern, "/...")
-		return to == pattern || all && (to == below || strings.HasPrefix(to, below+"/"))
-	}
 	allowed, known := arrows[from]
 	switch {
 	case forTests(from):
@@ -202,7 +192,7 @@ func wrongArrow(from, to string) string {
 		return "is not a leaf, and " + from + " is one"
 	case !known:
 		return "is imported by a package that the table of arrows does not know"
-	case !slices.ContainsFunc(allowed, matches):
+	case !slices.ContainsFunc(allowed, func(pattern string) bool { return matches(pattern, to) }):
 		return "is not in the line of the table of arrows"
 	}
 	return ""
@@ -213,8 +203,10 @@ func TestArrows(t *testing.T) {
 	if len(packages) < 20 {
 		t.Fatalf("go list shows %d packages", len(packages))
 	}
+	imports := make(map[string][]string, len(packages)) // packages of this module, by the one that imports them
 	for _, p := range packages {
 		from, _ := ours(p.ImportPath)
+		imports[from] = nil
 		if _, known := arrows[from]; !known && !slices.Contains(leaves, from) && !forTests(from) {
 			t.Errorf("%s: neither a leaf nor in the table of arrows", from)
 		}
@@ -223,11 +215,53 @@ func TestArrows(t *testing.T) {
 		}
 		for _, i := range p.Imports {
 			if to, ok := ours(i); ok {
+				imports[from] = append(imports[from], to)
 				if wrong := wrongArrow(from, to); wrong != "" {
 					t.Errorf("%s imports %s, which %s", from, to, wrong)
 				}
 			}
 		}
+	}
+	for _, surplus := range surplusArrows(leaves, arrows, imports) {
+		t.Error(surplus)
+	}
+}
+
+// surplusArrows says which leaves and lines name a package that does not exist, and which permissions nothing
+// uses.
+func surplusArrows(leaves []string, arrows, imports map[string][]string) (surplus []string) {
+	for _, leaf := range leaves {
+		if _, exists := imports[leaf]; !exists {
+			surplus = append(surplus, leaf+": a leaf that does not exist")
+		}
+	}
+	for _, from := range slices.Sorted(maps.Keys(arrows)) {
+		imported, exists := imports[from]
+		if !exists {
+			surplus = append(surplus, from+": has a line in the table of arrows and does not exist")
+			continue
+		}
+		for _, pattern := range arrows[from] {
+			if !slices.ContainsFunc(imported, func(to string) bool { return matches(pattern, to) }) {
+				surplus = append(surplus, from+": may import "+pattern+", and does not")
+			}
+		}
+	}
+	return surplus
+}
+
+func TestSurplusArrows(t *testing.T) {
+	got := surplusArrows(
+		[]string{"leaf", "gone"},
+		map[string][]string{"used": {"leaf", "below/..."}, "unused": {"used", "below/..."}, "old": {}},
+		map[string][]string{"leaf": nil, "used": {"leaf", "below/it"}, "unused": {"used"}, "below/it": nil})
+	want := []string{
+		"gone: a leaf that does not exist",
+		"old: has a line in the table of arrows and does not exist",
+		"unused: may import below/..., and does not",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, not %q", got, want)
 	}
 }
 
@@ -259,7 +293,7 @@ func TestArrowTable(t *testing.T) {
 		{"internal/mailhost", "internal/login", true}, {"internal/login", "internal/frontend", true},
 		{"imapd-proxy/imap", "pop3d-proxy/pop3", true},
 		{"internal/new", "authlib", true},
-		{"authlib/authdaemond", "authlib/ldap", false}, {"relay/relayd", "relay/internal/wire", false},
+		{"authlib/authdaemond", "authlib/ldap", false}, {"relay/relayd", "relay/engine", false},
 		{"internal/frontend", "internal/line", false}, {"tests/fronttest", "internal/frontend", false},
 	} {
 		if got := wrongArrow(c.from, c.to); (got != "") != c.wrong {
@@ -279,7 +313,7 @@ func TestFrontEndsLinkNoDriver(t *testing.T) {
 		}
 		return found
 	}
-	for _, program := range []string{"imapd-proxy", "pop3d-proxy", "relay/relayd"} {
+	for _, program := range []string{"imapd-proxy", "pop3d-proxy", "relay/relayd", "relay/mailproxyctl"} {
 		if found := links(program); len(found) > 0 {
 			t.Errorf("%s links %q", program, found)
 		}
