@@ -4,9 +4,7 @@ import (
 	"errors"
 
 	"mailproxy/authlib"
-	"mailproxy/authlib/sasl"
 	"mailproxy/internal/mailhost"
-	"mailproxy/internal/text"
 )
 
 // Where the client shows a token (OAUTHBEARER, XOAUTH2) the auth module is asked only where the account
@@ -37,7 +35,7 @@ func (s *Session) tokenHere(c *Credentials, account *authlib.Account) error {
 // judgeToken is the part of judge that concerns tokens alone; nil = it is judged like any other login.
 func (s *Session) judgeToken(m *mailhost.Conn, err error) error {
 	if missing, ok := errors.AsType[*NotOfferedError](err); ok {
-		s.logNotOffered(m, missing)
+		s.logTokenNotOffered(m, missing)
 		return &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	}
 	rejected, ok := errors.AsType[*RejectedError](err)
@@ -59,35 +57,4 @@ func (c Codes) refusesToken(a Answer) bool {
 		return true
 	}
 	return a.Challenge != ""
-}
-
-// logNoName: not a LOGIN FAILED, as no token was looked at.
-func (s *Session) logNoName(c *Credentials) {
-	what := "a= in the GS2 header"
-	if c.Mechanism == "XOAUTH2" {
-		what = "user="
-	}
-	s.Log.Always().Infof("LOGIN REFUSED, method=%s, %s: %v (%s)",
-		text.Field(c.Mechanism), s.Where(), sasl.ErrNoName, what)
-}
-
-// logTokenHere: not a LOGIN FAILED, as no token was looked at.
-func (s *Session) logTokenHere(c *Credentials, address string) {
-	s.Log.Always().Warnf("LOGIN REFUSED, user=%s, method=%s, %s: "+
-		"the account is here, and only mailhosts take tokens",
-		text.Field(address), text.Field(c.Mechanism), s.Where())
-}
-
-// logTokenRefused: not a LOGIN FAILED, as clients cannot know that a token has expired.
-func (s *Session) logTokenRefused(m *mailhost.Conn, r *RejectedError) {
-	s.Log.Always().Infof("LOGIN REFUSED, user=%s, method=%s, %s: %s, address=%s, refuses the token: %s",
-		text.Field(m.Account()), text.Field(m.Mechanism), s.Where(), m.Host, m.Addr,
-		text.Field(m.Redact(r.Answer.Text)))
-}
-
-// logNotOffered: clients are promised what the account's mailhost does not have.
-func (s *Session) logNotOffered(m *mailhost.Conn, e *NotOfferedError) {
-	s.attempt.failed(m, mailhost.StepLogin)
-	s.Log.Always().Warnf("LOGIN REFUSED, user=%s, method=%s, %s: %s, address=%s, does not offer it: %s",
-		text.Field(m.Account()), text.Field(m.Mechanism), s.Where(), m.Host, m.Addr, e.Why)
 }

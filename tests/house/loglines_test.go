@@ -45,6 +45,33 @@ func TestLogLines(t *testing.T) {
 	}
 }
 
+// TestLoginEvents: the log lines of package login are in its files whose names end in events.go.
+func TestLoginEvents(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "internal/login/*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writes := regexp.MustCompile(`\.(Debug|Info|Notice|Warn|Err|Crit)f\(`)
+	lines := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := len(writes.FindAll(source, -1))
+		lines += found
+		if found > 0 && !strings.HasSuffix(file, "events.go") {
+			t.Errorf("%s writes %d log lines", file, found)
+		}
+	}
+	if lines < 20 {
+		t.Errorf("package login writes %d log lines", lines)
+	}
+}
+
 // programs is the source of the programs.
 func programs(t *testing.T) []byte {
 	var all []byte
