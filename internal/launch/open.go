@@ -1,8 +1,9 @@
 // Package launch turns what a launcher (couriertcpd, tcpserver, tcpsvd, systemd, xinetd) hands to a program
 // into values: the connection, the peer's address, and where the log goes.
 //
-// It takes what launchers say from the environment that it is given. It deliberately knows nothing of IMAP,
-// POP3, settings, account databases or TLS.
+// It takes what launchers say from the environment that it is given, and makes the listening sockets of a
+// program that no launcher gave any. It deliberately reads no setting and speaks no protocol: of IMAP, POP3
+// and TLS it knows the names of sockets whose connections begin with TLS.
 package launch
 
 import (

@@ -3,8 +3,8 @@
 // relayed (DropRoot).
 //
 // It changes the whole process: user, groups, umask, working directory, signals. A program that serves
-// several connections must not call it. It deliberately knows nothing of IMAP, POP3, settings and account
-// databases.
+// several connections calls nothing of it but DropRootAtStart, before the first connection. It deliberately
+// knows nothing of IMAP, POP3, settings and account databases.
 package local
 
 import (

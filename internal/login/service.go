@@ -5,8 +5,9 @@
 // Whose fault it is when a mailhost does not take a login whose password has been verified here is one
 // table, the same that mailproxy(5) shows under REFUSALS; both protocols use it.
 //
-// It deliberately reads nothing from the client and writes nothing to it: that is the dialogues'. What
-// becomes of a connection that has logged in belongs to package frontend.
+// It deliberately has no connection to the client: commands and replies are the dialogues', which also carry
+// the messages of a SASL exchange (Session.Exchange). What becomes of a connection that has logged in belongs
+// to package frontend.
 package login
 
 import (

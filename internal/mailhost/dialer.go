@@ -2,7 +2,8 @@
 // PROXY header and TLS on the way out, the time limits, and whether there is a place among the logins at an
 // address. What is said there belongs to the dialogues, and what follows from an answer to package login.
 //
-// It deliberately knows neither IMAP nor POP3, and writes no log.
+// It deliberately speaks neither IMAP nor POP3, and writes no log. What a dialogue has to know of a client
+// (Conn's Tag, ID, UTF8) passes through it unread.
 package mailhost
 
 import (

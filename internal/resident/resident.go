@@ -2,8 +2,9 @@
 // goroutine for each: the same dialogue, files and log lines as with a process for each connection, at a
 // fraction of the cost. It runs as an ordinary user. Sessions go to relayd, or to the engine in this process.
 //
-// It deliberately starts no programs: accounts that are here are sent to a listener on this machine that
-// serves one connection a process (PROXY_LOCAL), or refused.
+// It deliberately starts no program for an account: accounts that are here are sent to a listener on this
+// machine that serves one connection a process (PROXY_LOCAL), or refused. The programs that it does start are
+// AUTHDAEMON_PROGRAM and, at a reload, its own successor.
 package resident
 
 import (

@@ -1,7 +1,7 @@
 // Relayd holds the authenticated sessions of many front ends in one small unprivileged process: clients'
 // and mailhosts' connections come to it over a unix socket, are joined until both directions are done, and
 // cost a few hundred bytes while they idle. TLS connections come with the keys and counters of their
-// records. It opens no connection and no file itself.
+// records. It connects to no host, and the only file that it reads is that of -options.
 //
 // It deliberately lacks: any knowledge of IMAP and POP3, and of logins; TLS handshakes, certificates and
 // private keys.
