@@ -6,9 +6,9 @@
 // loop around it that IMAP and POP3 share: base64, and the "*" that cancels. Nothing is authenticated here: a
 // completed exchange yields [Credentials], which the auth module judges.
 //
-// github.com/emersion/go-sasl is not used: it has no CRAM and no checks for control characters, which is most
-// of what is here, and its other mechanisms bring encoding/json along. The tests let its clients talk to
-// these servers.
+// github.com/emersion/go-sasl is not used: its servers are PLAIN, EXTERNAL, ANONYMOUS and OAUTHBEARER without
+// checks for control characters. LOGIN, CRAM, SCRAM, XOAUTH2 and these checks are most of what is here. The
+// tests let its clients talk to these servers.
 package sasl
 
 import (

@@ -1,5 +1,8 @@
 // Package text makes text that somebody else has chosen fit for a log line, and says whether it has control
-// characters. Every program's log and every check of a name or password for control characters uses it.
+// characters. Every program's log uses it, and so do the checks of settings and of what clients say.
+//
+// Protocols have rules of their own for what would break them, next to what writes them: authlib.HasControl
+// for the lines of the authdaemon protocol, and in package imap what a quoted string may hold.
 package text
 
 import (
