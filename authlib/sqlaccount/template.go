@@ -17,7 +17,7 @@ import (
 // Values are what the placeholders stand for in one request.
 type Values struct {
 	LocalPart, Domain, service string
-	// user is the whole login, for the queries that are generated from field names.
+	// User is the whole login, for the queries that are generated from field names.
 	User string
 	// newPass and newPassCrypt are a new password and its hash.
 	newPass, newPassCrypt string
@@ -87,7 +87,7 @@ func Text(sql string) *Template { return &Template{pieces: []piece{{raw: sql}}, 
 // raw starts a template of SQL that is taken as it is.
 func raw(sql string) *Template { return new(Template).Raw(sql) }
 
-// raw appends SQL that is taken as it is.
+// Raw appends SQL that is taken as it is.
 func (t *Template) Raw(sql string) *Template {
 	t.pieces = append(t.pieces, piece{raw: sql})
 	return t

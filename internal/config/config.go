@@ -162,7 +162,7 @@ type Config struct {
 	utf8Set bool // IMAP_UTF8, POP3_UTF8
 }
 
-// environ is the environment and the files in one, as an environment for another program, sorted by name.
+// Environ is the environment and the files in one, as an environment for another program, sorted by name.
 func (c *Config) Environ() []string { return c.raw.environ() }
 
 // Texts is the same by name. The caller may change it.

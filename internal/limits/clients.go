@@ -16,7 +16,8 @@ type Clients struct {
 	of map[netip.Prefix]int
 }
 
-// networkShare is how many times the limit of an address an IPv6 /48 has, as in package throttle.
+// networkShare is how many times the limit of an address an IPv6 /48 has. In package throttle, which
+// counts failures, it is another number.
 const networkShare = 4
 
 // NewClients returns a Clients that has counted nothing.

@@ -33,7 +33,7 @@ var (
 type DeniedError struct {
 	// Code is the protocol's response code; empty = none.
 	Code string
-	// alert is what the client is to show its user, on one line; mostly empty.
+	// Alert is what the client is to show its user, on one line; mostly empty.
 	Alert string
 	// Challenge is a mailhost's, in base64, which the client is to see before the refusal: why its token is
 	// refused (RFC 7628 section 3.2.2). Mostly empty.

@@ -27,7 +27,7 @@ type Set struct {
 	names      string
 }
 
-// names splits a list of users and @groups, separated by commas or blanks.
+// Names splits a list of users and @groups, separated by commas or blanks.
 func Names(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
 }

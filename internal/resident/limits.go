@@ -85,13 +85,13 @@ func (s *service) limitAddresses(o *frontend.Options, c *config.Config) {
 	o.TooMany = refusals.Refused
 }
 
-// addresses is the frontend.Throttle of a process that serves all connections.
+// addresses is the login.Throttle of a process that serves all connections.
 type addresses struct {
 	*throttle.Memory
 	clients *limits.Clients
 }
 
-// Enter is part of frontend.Throttle. A connection counts until it leaves.
+// Enter is part of login.Throttle. A connection counts until it leaves.
 func (a addresses) Enter(
 	addr netip.Addr, limit int, _ time.Duration, _ time.Time,
 ) (bool, func() error, error) {

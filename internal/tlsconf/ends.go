@@ -9,7 +9,7 @@ import (
 // End is when a certificate ends.
 type End struct {
 	File     string
-	Kind     string // of its key: "ECDSA P-256", "RSA 2048"
+	Kind     string // of its key: "ECDSA P-256", "RSA-2048"
 	NotAfter time.Time
 }
 
