@@ -96,8 +96,8 @@ func (p *predecessors) converse(c *net.UnixConn) {
 		m, fds, err := handoff.Receive(c)
 		_ = c.SetWriteDeadline(time.Now().Add(answerTime))
 		switch {
-		case err == nil && m.Verb == "CARRY":
-			_, err = p.engine.TakeMessage(m, fds, func() error { return handoff.Answer(c, "OK", "") })
+		case err == nil && m.Verb == handoff.Carry:
+			_, err = p.engine.TakeMessage(c, m, fds)
 			switch {
 			case err != nil:
 				err = handoff.Refuse(c, err)
@@ -106,10 +106,10 @@ func (p *predecessors) converse(c *net.UnixConn) {
 			}
 		case err == nil:
 			handoff.CloseAll(fds)
-			err = handoff.Answer(c, "FAIL", "unknown request")
+			err = handoff.Answer(c, handoff.Fail, "unknown request")
 		case len(fds) > 0 || err == handoff.ErrFiles:
 			handoff.CloseAll(fds)
-			err = handoff.Answer(c, "FULL", err.Error())
+			err = handoff.Answer(c, handoff.Full, err.Error())
 		}
 		if err == nil {
 			continue

@@ -22,7 +22,6 @@ const (
 const (
 	verbMemory = "MEMORY"
 	fieldName  = "NAME"
-	verbEnd    = "END"
 )
 
 // tell tells the process at the other end of c what this one has learned.
@@ -45,7 +44,7 @@ func tell(ctx context.Context, c *net.UnixConn, all map[string]inherited) error 
 			}
 		}
 	}
-	return handoff.Send(c, &handoff.Message{Verb: verbEnd})
+	return handoff.Send(c, &handoff.Message{Verb: handoff.End})
 }
 
 // told is what a process was told, by name, or why it does not know.
@@ -76,7 +75,7 @@ func receiveAll(c *net.UnixConn) (map[string][]byte, error) {
 		size += len(m.Body)
 		name := m.Fields[fieldName]
 		switch {
-		case m.Verb == verbEnd:
+		case m.Verb == handoff.End:
 			return all, nil
 		case m.Verb != verbMemory:
 			return nil, fmt.Errorf("the old process says %s", m.Verb)

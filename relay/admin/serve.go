@@ -90,7 +90,7 @@ func (s *Server) converse(ctx context.Context, c *net.UnixConn) {
 	case Knows(m):
 		_ = s.Desk.Answer(c, m)
 	default:
-		_ = handoff.Send(c, &handoff.Message{Verb: "FAIL", Fields: map[string]string{"REASON": "unknown request"}})
+		_ = handoff.Answer(c, handoff.Fail, "unknown request")
 	}
 }
 

@@ -175,10 +175,10 @@ func (e *Engine) receiveAll(c *net.UnixConn) (all []*session, err error) {
 	switch {
 	case err != nil:
 		return all, err
-	case m.Verb != "END":
-		return all, fmt.Errorf("the old process says %s instead of END", m.Verb)
+	case m.Verb != handoff.End:
+		return all, fmt.Errorf("the old process says %s instead of %s", m.Verb, handoff.End)
 	case lastRelease:
-		return all, handoff.Send(c, &handoff.Message{Verb: "OK"})
+		return all, handoff.Send(c, &handoff.Message{Verb: handoff.OK})
 	}
 	if err = handoff.Send(c, &handoff.Message{Verb: "HELD"}); err == nil {
 		_, err = expect(c, "GO")
@@ -311,7 +311,7 @@ func (f *frozen) send(c *net.UnixConn) (err error) {
 			}
 		}
 	}
-	return handoff.Send(c, &handoff.Message{Verb: "END"})
+	return handoff.Send(c, &handoff.Message{Verb: handoff.End})
 }
 
 // resume has the sessions go on where they were.

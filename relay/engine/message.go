@@ -2,16 +2,16 @@ package engine
 
 import (
 	"fmt"
+	"net"
 
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
 )
 
-// TakeMessage is Take for a CARRY message and its descriptors, which are the Engine's to close in any case.
-// info is the session's as far as the message could be read.
-func (e *Engine) TakeMessage(m *handoff.Message, fds []int, acknowledge func() error) (
-	info relay.Info, err error,
-) {
+// TakeMessage is Take for a CARRY message that has come on c, which is answered with OK; handoff.Refuse
+// answers for an error. The message's descriptors are the Engine's to close in any case. info is the
+// session's as far as the message could be read.
+func (e *Engine) TakeMessage(c *net.UnixConn, m *handoff.Message, fds []int) (info relay.Info, err error) {
 	h, err := handoff.ParseSession(m)
 	if err == nil {
 		info = h.Info
@@ -20,7 +20,7 @@ func (e *Engine) TakeMessage(m *handoff.Message, fds []int, acknowledge func() e
 		}
 	}
 	if err == nil {
-		err = e.Take(h, [2]int{fds[0], fds[1]}, acknowledge)
+		err = e.Take(h, [2]int{fds[0], fds[1]}, func() error { return handoff.Answer(c, handoff.OK, "") })
 	}
 	if err != nil {
 		handoff.CloseAll(fds)

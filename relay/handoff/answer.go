@@ -24,15 +24,15 @@ func oneLine(r rune) rune {
 	return r
 }
 
-// Refuse answers a CARRY message whose session is not taken because of err: LIMIT where a limit of the
-// administrator's is against it, FULL where there is no room, FAIL for anything else.
+// Refuse answers a CARRY message whose session is not taken because of err: Limit where a limit of the
+// administrator's is against it, Full where there is no room, Fail for anything else.
 func Refuse(c syscall.Conn, err error) error {
-	verb := "FAIL"
+	verb := Fail
 	switch {
 	case errors.Is(err, relay.ErrLimit):
-		verb = "LIMIT"
+		verb = Limit
 	case errors.Is(err, relay.ErrUnavailable):
-		verb = "FULL"
+		verb = Full
 	}
 	return Answer(c, verb, Reason(err))
 }

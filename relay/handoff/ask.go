@@ -15,13 +15,6 @@ import (
 	"mailproxy/internal/text"
 )
 
-// The verbs of an administrator's questions. The answer is any number of TEXT messages and END.
-const (
-	Who   = "WHO"   // the sessions, a Listed each line
-	Kick  = "KICK"  // end those of WHOM, a user or an address; how many there were
-	Stats = "STATS" // the metrics
-)
-
 // MaxAnswer bounds the answer to a question: half a million sessions fit.
 const MaxAnswer = 64 << 20
 
@@ -68,9 +61,9 @@ func exchangeText(c *net.UnixConn, m *Message, w io.Writer) error {
 			return ErrClosed
 		case err != nil:
 			return err
-		case a.Verb == "END":
+		case a.Verb == End:
 			return nil
-		case a.Verb != "TEXT":
+		case a.Verb != Text:
 			return fmt.Errorf("the answer is %s %s", text.Field(a.Verb), text.Field(a.Fields["REASON"]))
 		}
 		if n += len(a.Body); n > MaxAnswer {
@@ -85,9 +78,9 @@ func exchangeText(c *net.UnixConn, m *Message, w io.Writer) error {
 // SendText sends the answer to a question.
 func SendText(c *net.UnixConn, answer []byte) error {
 	for part := range slices.Chunk(answer, MaxPacket/2) {
-		if err := Send(c, &Message{Verb: "TEXT", Body: part}); err != nil {
+		if err := Send(c, &Message{Verb: Text, Body: part}); err != nil {
 			return err
 		}
 	}
-	return Send(c, &Message{Verb: "END"})
+	return Send(c, &Message{Verb: End})
 }

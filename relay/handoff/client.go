@@ -54,13 +54,13 @@ func carry(ctx context.Context, s *relay.Session, ask asker) error {
 	switch {
 	case err != nil:
 		return unavailable(err)
-	case answer.Verb == "OK":
+	case answer.Verb == OK:
 		Release(s)
 		if s.Accepted != nil {
 			s.Accepted()
 		}
 		return nil
-	case answer.Verb == "LIMIT":
+	case answer.Verb == Limit:
 		return fmt.Errorf("%w: %s", relay.ErrLimit, text.Field(answer.Fields["REASON"]))
 	}
 	// For the log, where what relayd says must not look like other fields of the line.

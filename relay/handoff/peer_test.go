@@ -50,7 +50,7 @@ func newEngine(t *testing.T, c engine.Config) *engine.Engine {
 
 func take(e *engine.Engine) func(c *net.UnixConn, m *handoff.Message, fds []int) error {
 	return func(c *net.UnixConn, m *handoff.Message, fds []int) error {
-		_, err := e.TakeMessage(m, fds, func() error { return handoff.Answer(c, "OK", "") })
+		_, err := e.TakeMessage(c, m, fds)
 		if err != nil {
 			return handoff.Refuse(c, err)
 		}
@@ -115,7 +115,7 @@ func TestPeerGone(t *testing.T) {
 		},
 		"it has no room": func(c *net.UnixConn, _ *handoff.Message, fds []int) error {
 			handoff.CloseAll(fds)
-			return handoff.Answer(c, "FULL", "no free descriptors")
+			return handoff.Answer(c, handoff.Full, "no free descriptors")
 		},
 		"it is silent": func(_ *net.UnixConn, _ *handoff.Message, fds []int) error {
 			handoff.CloseAll(fds)

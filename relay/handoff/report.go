@@ -64,7 +64,7 @@ func ParseReport(fields map[string]string) (*relay.Report, error) {
 // Report tells relayd how a login went that became no session. It waits for nothing: not for a place in a
 // listen queue that is full, and for no answer. The error is informational; mostly there is no relayd.
 func (c *Client) Report(r *relay.Report) error {
-	m := &Message{Verb: "REPORT", Fields: map[string]string{
+	m := &Message{Verb: Report, Fields: map[string]string{
 		"PROTOCOL": text.Line(r.Protocol), "RESULT": string(r.Result), "MAILHOST": text.Line(r.Mailhost),
 	}}
 	putReport(m.Fields, r)

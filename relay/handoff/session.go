@@ -120,7 +120,7 @@ func IsStream(fd int) bool {
 
 // Message returns the CARRY message of a session.
 func (s *Session) Message() *Message {
-	m := &Message{Verb: "CARRY", Fields: map[string]string{"VERSION": Version,
+	m := &Message{Verb: Carry, Fields: map[string]string{"VERSION": Version,
 		"KEEPALIVE": seconds(s.KeepAlive), "HALFCLOSE": seconds(s.HalfClose), "FIRST": strconv.Itoa(len(s.First))}}
 	PutInfo(m.Fields, s.Info)
 	putReport(m.Fields, s.Info.Login)
@@ -146,7 +146,7 @@ func seconds(d time.Duration) string {
 
 // ParseSession reads a CARRY message. What it returns shares the message's body.
 func ParseSession(m *Message) (*Session, error) {
-	if m.Verb != "CARRY" || m.Fields["VERSION"] != Version {
+	if m.Verb != Carry || m.Fields["VERSION"] != Version {
 		return nil, fmt.Errorf("%w: %s %q instead of CARRY %q", errVersion, m.Verb, m.Fields["VERSION"], Version)
 	}
 	info, err := ParseInfo(m.Fields)

@@ -58,21 +58,21 @@ func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 	defer s.conversations.forget(c)
 	for s.conversations.listenTo(c, silence) {
 		m, fds, err := handoff.Receive(c)
-		if err != nil || m.Verb != "CARRY" {
+		if err != nil || m.Verb != handoff.Carry {
 			handoff.CloseAll(fds)
 		}
 		_ = c.SetWriteDeadline(time.Now().Add(silence))
 		switch {
 		case errors.Is(err, handoff.ErrFiles):
 			s.counters.full.Add(1)
-			_ = handoff.Answer(c, "FULL", err.Error())
+			_ = handoff.Answer(c, handoff.Full, err.Error())
 		case err != nil:
 			return
-		case m.Verb == "CARRY":
+		case m.Verb == handoff.Carry:
 			if s.carry(c, m, fds) != nil {
 				return
 			}
-		case m.Verb == "REPORT":
+		case m.Verb == handoff.Report:
 			s.report(c, m)
 			return
 		case admin.Knows(m):
@@ -80,7 +80,7 @@ func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 			_ = desk.Answer(c, m)
 			return
 		default: // SESSION and TAKE are older versions' CARRY
-			_ = handoff.Answer(c, "FAIL", "unknown request")
+			_ = handoff.Answer(c, handoff.Fail, "unknown request")
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 func (s *service) report(c *net.UnixConn, m *handoff.Message) {
 	s.counters.reported.Add(1)
 	if err := s.countLogin(m, relay.Result(m.Fields["RESULT"])); err != nil {
-		_ = handoff.Answer(c, "FAIL", err.Error())
+		_ = handoff.Answer(c, handoff.Fail, err.Error())
 	}
 }
 

@@ -58,7 +58,7 @@ func (s *service) ended(_ relay.Info, st relay.Stats, err error) {
 
 // carry serves a CARRY message. The error is that of answering.
 func (s *service) carry(c *net.UnixConn, m *handoff.Message, fds []int) error {
-	info, err := s.engine.TakeMessage(m, fds, func() error { return handoff.Answer(c, "OK", "") })
+	info, err := s.engine.TakeMessage(c, m, fds)
 	switch {
 	case err == nil:
 		s.counters.Taken.Add(1)
