@@ -14,8 +14,12 @@ import (
 	"mailproxy/internal/peercred"
 )
 
-// DefaultSocket is where Debian's Courier and this project's authdaemond listen.
-const DefaultSocket = "/run/courier/authdaemon/socket"
+// DefaultDirectory holds the sockets of Debian's Courier and of this project's authdaemond, DefaultSocket is
+// where both listen.
+const (
+	DefaultDirectory = "/run/courier/authdaemon"
+	DefaultSocket    = DefaultDirectory + "/socket"
+)
 
 // IsCourierSocket tells whether a path is the one that Courier's own programs ask at.
 func IsCourierSocket(path string) bool {

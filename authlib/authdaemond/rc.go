@@ -20,7 +20,6 @@ import (
 const (
 	defaultModules = "authuserdb"
 	defaultDaemons = 5
-	defaultVar     = "/run/courier/authdaemon"
 	// Persistent connections at once, and seconds until a silent one is closed.
 	defaultConnections = 1024
 	defaultIdle        = 300
@@ -112,7 +111,8 @@ func isRead(name string) bool {
 // [shellfile.Assignment]. Of two settings of a name the last counts. A value that cannot be used is an error
 // that names line and setting.
 func parseRC(path, text string) (*settings, error) {
-	s := &settings{modules: []string{defaultModules}, daemons: defaultDaemons, directory: defaultVar,
+	s := &settings{modules: []string{defaultModules}, daemons: defaultDaemons,
+		directory: authlib.DefaultDirectory,
 		connections: defaultConnections, idle: defaultIdle * time.Second,
 		ldapTLS: make(map[string]string)}
 	values := make(map[string]string)

@@ -144,7 +144,8 @@ func setID(c *Config, text string) error {
 	return number("", "", 0, all, func(c *Config) *int { return &c.IMAP.IDFields }).set(c, text)
 }
 
-// accounts: names and the auth module.
+// accounts: names and the auth module. This package does not see authlib and relay, which have some of the
+// defaults as well: TestDefaults compares them.
 func accounts() []Setting {
 	return []Setting{
 		text("DEFDOMAIN", "", func(c *Config) *string { return &c.DefDomain }),

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/relay"
 	"mailproxy/relay/handoff"
 )
 
@@ -18,12 +19,12 @@ import (
 type source struct{ name, socket string }
 
 // defaultUsers are those that the package's services run as.
-const defaultUsers = "mailproxy,mailproxy-login"
+const defaultUsers = relay.DefaultUser + ",mailproxy-login"
 
 // defaultSources are the sockets of the package's services.
 func defaultSources() []source {
 	return []source{
-		{"relayd", "/run/mailproxy/relayd/socket"},
+		{"relayd", relay.DefaultSocket},
 		{"imapd-proxy", "/run/mailproxy/imapd-proxy/admin"},
 		{"pop3d-proxy", "/run/mailproxy/pop3d-proxy/admin"},
 	}

@@ -117,7 +117,7 @@ var arrows = map[string][]string{
 	"relay/counters":     {"relay", "relay/engine"},
 	"relay/engine":       {"relay", "relay/handoff"},
 	"relay/handoff":      {"relay"},
-	"relay/mailproxyctl": {"relay/handoff"},
+	"relay/mailproxyctl": {"relay", "relay/handoff"},
 	"relay/relayd":       {"relay/..."},
 }
 
