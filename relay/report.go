@@ -15,10 +15,30 @@ const (
 	LoginLimit     Result = "limit"     // refused by a limit of relayd's, which counts it by itself
 )
 
+// Step is a stage of the way to a mailhost, in log lines, errors and counters.
+type Step string
+
+// The steps of logging in at a mailhost. StepRejected is a mailhost's no, whichever command it was the answer
+// to: mailhosts that do not work and mailhosts that do not agree with the account database are to be told
+// apart.
+const (
+	StepResolve  Step = "resolve"
+	StepConnect  Step = "connect"
+	StepTLS      Step = "tls"
+	StepGreeting Step = "greeting"
+	StepForward  Step = "forward"
+	StepUTF8     Step = "utf8"
+	StepUser     Step = "user"
+	StepPassword Step = "password"
+	StepLogin    Step = "login"
+	StepFollow   Step = "capability"
+	StepRejected Step = "rejected"
+)
+
 // Failure is one attempt to use a mailhost that did not lead to a login.
 type Failure struct {
 	Mailhost string // as in the account's mailhost option, without a port
-	Step     string // "resolve", "connect", "tls", ..., "rejected"
+	Step     Step
 }
 
 // Report is how one login went, for relayd's counters.

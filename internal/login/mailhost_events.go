@@ -6,6 +6,7 @@ import (
 
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/text"
+	"mailproxy/relay"
 )
 
 // What there is to say of an account's mailhosts.
@@ -88,7 +89,7 @@ func (s *Session) logRejected(m *mailhost.Conn, r *RejectedError, v Verdict) {
 	case v.Next:
 		s.attempt.failed(m, r.Step)
 	default:
-		s.attempt.failed(m, stepRejected)
+		s.attempt.failed(m, relay.StepRejected)
 	}
 	what := fmt.Sprintf("Login to %s failed", m.Host)
 	switch r.Step {

@@ -10,10 +10,6 @@ import (
 	"mailproxy/relay"
 )
 
-// stepRejected is the step of a mailhost's no in relayd's counters, whichever command it was the answer to:
-// mailhosts that do not work and mailhosts that do not agree with the account database are to be told apart.
-const stepRejected mailhost.Step = "rejected"
-
 // attempt is what is known of one login: for relayd's counters, and for the memory of failed logins. Its zero
 // value is ready.
 type attempt struct {
@@ -29,7 +25,7 @@ type attempt struct {
 // failed notes that a mailhost was of no use. It is called where that is logged: the log and the counters
 // show the same.
 func (a *attempt) failed(m *mailhost.Conn, step mailhost.Step) {
-	a.failures = append(a.failures, relay.Failure{Mailhost: m.Host, Step: string(step)})
+	a.failures = append(a.failures, relay.Failure{Mailhost: m.Host, Step: step})
 }
 
 // reportLogin tells relayd of a login that became no session of a mailhost's. Without a relayd nobody counts.

@@ -33,7 +33,7 @@ func TestReportLogin(t *testing.T) {
 	rejected := &RejectedError{Step: mailhost.StepPassword, Answer: Answer{Text: "no"}}
 	failed := func(steps ...string) (failures []relay.Failure) {
 		for i := 0; i < len(steps); i += 2 {
-			failures = append(failures, relay.Failure{Mailhost: steps[i], Step: steps[i+1]})
+			failures = append(failures, relay.Failure{Mailhost: steps[i], Step: relay.Step(steps[i+1])})
 		}
 		return failures
 	}

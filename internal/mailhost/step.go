@@ -4,23 +4,25 @@ import (
 	"errors"
 	"io"
 	"syscall"
+
+	"mailproxy/relay"
 )
 
-// Step names a stage of the way to a mailhost in log lines and errors.
-type Step string
+// Step is relay.Step: relayd counts by the same names.
+type Step = relay.Step
 
-// The steps of logging in at a mailhost.
+// The steps of logging in at a mailhost that can fail here.
 const (
-	StepResolve  Step = "resolve"
-	StepConnect  Step = "connect"
-	StepTLS      Step = "tls"
-	StepGreeting Step = "greeting"
-	StepForward  Step = "forward"
-	StepUTF8     Step = "utf8"
-	StepUser     Step = "user"
-	StepPassword Step = "password"
-	StepLogin    Step = "login"
-	StepFollow   Step = "capability"
+	StepResolve  = relay.StepResolve
+	StepConnect  = relay.StepConnect
+	StepTLS      = relay.StepTLS
+	StepGreeting = relay.StepGreeting
+	StepForward  = relay.StepForward
+	StepUTF8     = relay.StepUTF8
+	StepUser     = relay.StepUser
+	StepPassword = relay.StepPassword
+	StepLogin    = relay.StepLogin
+	StepFollow   = relay.StepFollow
 )
 
 // StepError says at which step a mailhost turned out to be of no use now.

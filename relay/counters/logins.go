@@ -21,8 +21,9 @@ var (
 	protocols = [...]string{"imap", "pop3"}
 	results   = [...]relay.Result{relay.LoginOK, relay.LoginLocal, relay.LoginRefused, relay.LoginDisabled,
 		relay.LoginTemporary, relay.LoginLimit}
-	steps = [...]string{"resolve", "connect", "tls", "greeting", "forward", "utf8", "user", "password",
-		"login", "capability", "rejected", "other"}
+	steps = [...]relay.Step{relay.StepResolve, relay.StepConnect, relay.StepTLS, relay.StepGreeting,
+		relay.StepForward, relay.StepUTF8, relay.StepUser, relay.StepPassword, relay.StepLogin, relay.StepFollow,
+		relay.StepRejected, "other"}
 	mechanisms = [...]string{"LOGIN", "PLAIN", "CRAM-MD5", "CRAM-SHA1", "CRAM-SHA256", "SCRAM-SHA-1",
 		"SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "other"}
 	tlsVersions = [...]string{"none", "1.0", "1.1", "1.2", "1.3", "other"}
@@ -66,7 +67,7 @@ func (c *Logins) Add(r *relay.Report) error {
 			"tls", known(tlsVersions[:], r.TLS), "result", result), 1)
 	for _, f := range l.failures {
 		c.set.Add("mailproxy_mailhost_failures_total",
-			metrics.Labels("mailhost", c.label(f.Mailhost), "step", f.Step), 1)
+			metrics.Labels("mailhost", c.label(f.Mailhost), "step", string(f.Step)), 1)
 	}
 	c.set.Observe("mailproxy_login_seconds",
 		metrics.Labels("protocol", protocol, "result", result), bounds[:], r.Took.Seconds())
@@ -133,7 +134,7 @@ func parse(r *relay.Report) (login, error) {
 }
 
 // known is a value that is among those of a label, else the last of them.
-func known(values []string, value string) string {
+func known[T ~string](values []T, value T) T {
 	if slices.Contains(values, value) {
 		return value
 	}

@@ -30,7 +30,7 @@ func putReport(fields map[string]string, r *relay.Report) {
 	}
 	var failed []string
 	for _, f := range r.Failures[:min(len(r.Failures), maxFailures)] {
-		failed = append(failed, text.Line(f.Mailhost)+"/"+text.Line(f.Step))
+		failed = append(failed, text.Line(f.Mailhost)+"/"+text.Line(string(f.Step)))
 	}
 	if len(failed) > 0 {
 		fields["FAILED"] = strings.Join(failed, ",")
@@ -56,7 +56,7 @@ func ParseReport(fields map[string]string) (*relay.Report, error) {
 		if !ok {
 			return nil, errors.New("FAILED is not a list of mailhost/step")
 		}
-		r.Failures = append(r.Failures, relay.Failure{Mailhost: name, Step: step})
+		r.Failures = append(r.Failures, relay.Failure{Mailhost: name, Step: relay.Step(step)})
 	}
 	return r, nil
 }

@@ -93,7 +93,7 @@ var arrows = map[string][]string{
 		"internal/mailhost",
 		"relay",
 	},
-	"internal/mailhost": {"internal/config", "internal/launch", "internal/tlsconf"},
+	"internal/mailhost": {"internal/config", "internal/launch", "internal/tlsconf", "relay"},
 	"internal/local":    {"internal/launch"},
 	"internal/launch":   {"internal/config"},
 	"internal/tlsconf":  {"internal/config"},
