@@ -8,8 +8,9 @@ import (
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"time"
+
+	"mailproxy/internal/connection"
 )
 
 // maxConnections is how many connections to the second socket a [Client] has at once.
@@ -105,7 +106,7 @@ func (c *Client) askOn(ctx context.Context, conn *keptConn, msg []byte) (a *Acco
 	switch {
 	case err == nil || errors.Is(err, ErrRefused):
 		return a, err
-	case !got && ctx.Err() == nil && hungUp(err):
+	case !got && ctx.Err() == nil && connection.HungUp(err):
 		return nil, c.keptFailed(ctx, "read", fmt.Errorf("%w (temporary failure, its log says why)", errHungUp))
 	}
 	return nil, c.keptFailed(ctx, "read", err)
@@ -129,12 +130,6 @@ func whole(err error) bool {
 	var unusable *AccountError
 	return err == nil || errors.Is(err, ErrRefused) || errors.Is(err, errTempfail) ||
 		errors.As(err, &unusable)
-}
-
-// hungUp tells whether the other end has closed the connection.
-func hungUp(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, syscall.ECONNRESET)
 }
 
 // connectKept makes a connection to the second socket. It is nil without an error where there is no such
@@ -164,7 +159,7 @@ func (c *Client) connectKept(ctx context.Context) (*keptConn, error) {
 		return conn, nil
 	case usable:
 		c.pool.missing()
-	case ctx.Err() != nil || !hungUp(err):
+	case ctx.Err() != nil || !connection.HungUp(err):
 		conn.Close()
 		return nil, c.keptFailed(ctx, "greeting", err)
 	}

@@ -112,7 +112,7 @@ func isRead(name string) bool {
 // that names line and setting.
 func parseRC(path, text string) (*settings, error) {
 	s := &settings{modules: []string{defaultModules}, daemons: defaultDaemons,
-		directory: authlib.DefaultDirectory,
+		directory:   authlib.DefaultDirectory,
 		connections: defaultConnections, idle: defaultIdle * time.Second,
 		ldapTLS: make(map[string]string)}
 	values := make(map[string]string)

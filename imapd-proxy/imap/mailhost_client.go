@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/connection"
 	"mailproxy/internal/mailhost"
 )
 
@@ -36,9 +37,9 @@ func (u *upstream) forwardClient(context.Context) error {
 		status, err = u.sendID("I2", own)
 	}
 	switch {
-	case mailhost.HungUp(err) && len(theirs) > 0:
+	case connection.HungUp(err) && len(theirs) > 0:
 		return &mailhost.HungUpError{What: "the client's fields of ID", Err: err}
-	case mailhost.HungUp(err) && forward: // it is not logged in to without the client's address
+	case connection.HungUp(err) && forward: // it is not logged in to without the client's address
 		return errors.New("mailhost hangs up when it is told the client's address (PROXY_FORWARD_CLIENT=ID)")
 	case err == nil && status != "OK" && forward:
 		u.m.Log.Warnf("%s did not take the client's address (PROXY_FORWARD_CLIENT=ID): %s", u.m.Host, status)

@@ -2,11 +2,11 @@ package frontend
 
 import (
 	"context"
-	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/connection"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 )
@@ -28,15 +28,7 @@ func (c *Conn) Login(
 
 // hungUp says whether the client has closed its connection, or its side of it, without reading anything.
 func (c *Conn) hungUp() bool {
-	var conn net.Conn = c.Client
-	for {
-		above, ok := conn.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		conn = above.NetConn()
-	}
-	sc, ok := conn.(syscall.Conn)
+	sc, ok := connection.Bottom(c.Client).(syscall.Conn)
 	if !ok {
 		return false
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/connection"
 )
 
 // sign is what a login says of the mailhost itself, whatever it means for the account.
@@ -69,7 +70,8 @@ func (d *Dialer) hadItsTime(ctx context.Context, took time.Duration) bool {
 func isSilence(err error) bool {
 	timeout, isNet := errors.AsType[net.Error](err)
 	return isNet && timeout.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) ||
-		errors.Is(err, context.DeadlineExceeded) || HungUp(err) || errors.Is(err, syscall.ECONNREFUSED) ||
+		errors.Is(err, context.DeadlineExceeded) || connection.HungUp(err) ||
+		errors.Is(err, syscall.ECONNREFUSED) ||
 		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) ||
 		errors.Is(err, syscall.EHOSTDOWN) || errors.Is(err, syscall.ENETDOWN)
 }

@@ -1,12 +1,6 @@
 package mailhost
 
-import (
-	"errors"
-	"io"
-	"syscall"
-
-	"mailproxy/relay"
-)
+import "mailproxy/relay"
 
 // Step is relay.Step: relayd counts by the same names.
 type Step = relay.Step
@@ -49,9 +43,3 @@ func (e *HungUpError) Error() string { return "hung up on " + e.What + ": " + e.
 
 // Unwrap returns the cause.
 func (e *HungUpError) Unwrap() error { return e.Err }
-
-// HungUp says whether err is the end of a connection, and not a timeout or an answer.
-func HungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE)
-}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/connection"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/mailhost"
 )
@@ -35,7 +36,7 @@ func (u *upstream) forwardClient() error {
 		u.m.Log.Warnf("%s did not take the client's address (XCLIENT): %s", u.m.Host, r)
 		return nil
 	}
-	if mailhost.HungUp(err) { // it is not logged in to without the client's address
+	if connection.HungUp(err) { // it is not logged in to without the client's address
 		err = errors.New("mailhost hangs up when it is told the client's address (PROXY_FORWARD_CLIENT)")
 	}
 	if err != nil {

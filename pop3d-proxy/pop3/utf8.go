@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"mailproxy/internal/connection"
 	"mailproxy/internal/mailhost"
 )
 
@@ -33,7 +34,7 @@ func (u *upstream) utf8() error {
 	case refused:
 		err = fmt.Errorf("name or password are not ASCII, and UTF8 is refused: %w", err)
 		return &mailhost.StepError{Step: mailhost.StepUTF8, Err: err}
-	case mailhost.HungUp(err) && !need:
+	case connection.HungUp(err) && !need:
 		return &mailhost.HungUpError{What: "UTF8", Err: err}
 	}
 	return err

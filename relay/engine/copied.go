@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"mailproxy/internal/connection"
 	"mailproxy/internal/guard"
 	"mailproxy/relay"
 )
@@ -94,25 +95,14 @@ func (e *Engine) carryCopied(s *relay.Session) error {
 func hangUp(conn net.Conn, err error, log func(string)) {
 	defer guard.Recover(log, "a session", nil)
 	if err != nil {
-		bottom(conn).Close()
+		connection.Bottom(conn).Close()
 	}
 	conn.Close()
 }
 
-// bottom returns the connection below TLS.
-func bottom(conn net.Conn) net.Conn {
-	for {
-		over, ok := conn.(interface{ NetConn() net.Conn })
-		if !ok {
-			return conn
-		}
-		conn = over.NetConn()
-	}
-}
-
 // descriptorOf returns the socket of a connection, nil where there is none.
 func descriptorOf(conn net.Conn) syscall.RawConn {
-	sc, ok := bottom(conn).(syscall.Conn)
+	sc, ok := connection.Bottom(conn).(syscall.Conn)
 	if !ok {
 		return nil
 	}
@@ -271,7 +261,7 @@ func (c *copiedSession) mailhostEnded(err error) error {
 // deliver ends our direction of a connection, without close_notify where nobody has sent one, and waits
 // until the peer has received everything, as long as it receives something within limit.
 func (c *copiedSession) deliver(n int, limit time.Duration) {
-	conn := bottom(c.conns[n])
+	conn := connection.Bottom(c.conns[n])
 	if half, ok := conn.(halfCloser); ok {
 		_ = half.CloseWrite()
 	}

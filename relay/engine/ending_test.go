@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/connection"
 	"mailproxy/relay"
 	"mailproxy/relay/tlsrecord"
 	"mailproxy/tests/relaytest"
@@ -45,7 +46,7 @@ func TestMailhostEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			// What its kernel has taken is the client's to read within a second.
-			if err := bottom(fc).(*net.TCPConn).SetReadBuffer(128 << 10); err != nil {
+			if err := connection.Bottom(fc).(*net.TCPConn).SetReadBuffer(128 << 10); err != nil {
 				t.Fatal(err)
 			}
 			want := make([]byte, 3<<20)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/connection"
 	"mailproxy/internal/text"
 	"mailproxy/relay"
 )
@@ -85,7 +85,7 @@ func (c *Client) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (a
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	for conn := c.kept(); conn != nil; conn = c.kept() {
-		if answer, err = c.exchange(ctx, conn, m, raw); err == nil || !hungUp(err) {
+		if answer, err = c.exchange(ctx, conn, m, raw); err == nil || !connection.HungUp(err) {
 			return answer, err
 		}
 	}
@@ -94,7 +94,7 @@ func (c *Client) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (a
 		if conn, err = c.connect(ctx); err != nil {
 			return nil, err
 		}
-		if answer, err = c.exchange(ctx, conn, m, raw); err == nil || !hungUp(err) {
+		if answer, err = c.exchange(ctx, conn, m, raw); err == nil || !connection.HungUp(err) {
 			return answer, err
 		}
 	}
@@ -111,12 +111,6 @@ func (c *Client) exchange(ctx context.Context, conn *net.UnixConn, m *Message, r
 		conn.Close()
 	}
 	return answer, err
-}
-
-// hungUp reports whether the other end has closed the connection, and with it forgotten what it had not
-// answered.
-func hungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
 // kept returns a connection that was kept and that relayd has not closed, nil when there is none. relayd
@@ -204,7 +198,7 @@ func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscal
 	switch {
 	case err == nil:
 		return answer, stop(), nil // else the deadline may yet be set
-	case hungUp(err):
+	case connection.HungUp(err): // and has forgotten what it had not answered
 		return nil, false, err
 	}
 	// From here on relayd can no longer acknowledge; if it has done so already, the answer is waiting.

@@ -15,7 +15,7 @@ const module = "mailproxy/"
 
 // leaves may be imported by every package, and import leaves only.
 var leaves = []string{
-	"internal/accept", "internal/facts", "internal/guard", "internal/haproxy",
+	"internal/accept", "internal/connection", "internal/facts", "internal/guard", "internal/haproxy",
 	"internal/hostlist", "internal/identity",
 	"internal/limits", "internal/line", "internal/logqueue", "internal/maillog", "internal/metrics",
 	"internal/peercred",
