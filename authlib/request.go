@@ -54,7 +54,8 @@ func (r *AuthRequest) Login() (user string, ok bool) {
 }
 
 // HasControl tells whether s holds a byte below 0x20, which no value in the line-oriented authdaemon protocol
-// may.
+// may: it would break a line, or end a text of a program in C. All else can be carried, DEL included. What
+// clients log in with is held to the stricter rules of package text.
 func HasControl(s string) bool {
 	for i := range len(s) {
 		if s[i] < 0x20 {

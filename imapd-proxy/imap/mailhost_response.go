@@ -66,10 +66,8 @@ func (r response) capabilities() (list string, ok bool) {
 	if !strings.EqualFold(word, "CAPABILITY") || len(r.text) >= maxResponse {
 		return "", false
 	}
-	for _, c := range []byte(list) {
-		if c < ' ' || c >= 0x7f || c == ']' {
-			return "", false
-		}
+	if !printable(list) || strings.Contains(list, "]") {
+		return "", false
 	}
 	list = strings.Join(strings.Fields(list), " ")
 	return list, list != ""

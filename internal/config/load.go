@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"mailproxy/internal/haproxy"
+	plaintext "mailproxy/internal/text"
 	"mailproxy/internal/throttle"
 )
 
@@ -136,10 +137,8 @@ func (c *Config) PerConnection() error {
 // clean refuses control characters: what a setting says is sent to clients and mailhosts and written to the
 // log.
 func clean(text string) error {
-	for _, c := range []byte(text) {
-		if c < 0x20 && c != '\t' || c == 0x7f {
-			return fmt.Errorf("control character %q", c)
-		}
+	if c, found := plaintext.Control(text); found {
+		return fmt.Errorf("control character %q", c)
 	}
 	return nil
 }

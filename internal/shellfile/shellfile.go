@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"mailproxy/internal/text"
 )
 
 // ErrCRLF is the error for a line of a file with DOS line ends, the same for each.
@@ -24,16 +26,14 @@ type line struct {
 //
 // with backslashes outside single quotes as the shell reads them. lookup says what $NAME is. The error says
 // what is not understood; the name is returned beside it when it was.
-func Assignment(text string, lookup func(name string) string) (name, value string, err error) {
-	for i := range len(text) {
-		if c := text[i]; c < 0x20 && c != '\t' || c == 0x7f {
-			if strings.HasSuffix(text, "\r") {
-				return "", "", ErrCRLF
-			}
-			return "", "", fmt.Errorf("control character %q", c)
+func Assignment(assignment string, lookup func(name string) string) (name, value string, err error) {
+	if c, found := text.Control(assignment); found {
+		if strings.HasSuffix(assignment, "\r") {
+			return "", "", ErrCRLF
 		}
+		return "", "", fmt.Errorf("control character %q", c)
 	}
-	p := line{rest: text, lookup: lookup}
+	p := line{rest: assignment, lookup: lookup}
 	p.blanks()
 	if p.rest == "" || p.rest[0] == '#' {
 		return "", "", nil

@@ -1,8 +1,8 @@
 // Package text makes text that somebody else has chosen fit for a log line, and says whether it has control
 // characters. Every program's log uses it, and so do the checks of settings and of what clients say.
 //
-// Protocols have rules of their own for what would break them, next to what writes them: authlib.HasControl
-// for the lines of the authdaemon protocol, and in package imap what a quoted string may hold.
+// What a wire cannot carry is another question, asked where it is written: authlib.HasControl for the lines
+// of the authdaemon protocol, and in package imap what a quoted string may hold.
 package text
 
 import (
@@ -68,8 +68,18 @@ func Shorten(s string) string {
 // Plain says whether s has no control character below U+0020 and no DEL: what a password may hold, which may
 // be in any encoding, and the least that every protocol here asks for, as CR or LF would end a command and
 // begin another.
-func Plain(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+func Plain(s string) bool { return !strings.ContainsFunc(s, control) }
+
+func control(r rune) bool { return r < 0x20 || r == 0x7f }
+
+// Control returns the first character for which a line of text, of which tabs may separate words, is not
+// Plain.
+func Control(line string) (c byte, found bool) {
+	i := strings.IndexFunc(line, func(r rune) bool { return r != '\t' && control(r) })
+	if i < 0 {
+		return 0, false
+	}
+	return line[i], true
 }
 
 // PlainName is Plain for names, which are shown to people and written to logs: no C1 controls and no line

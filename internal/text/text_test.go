@@ -83,6 +83,9 @@ func TestPlain(t *testing.T) {
 		if got := Plain(s); got != !c0 {
 			t.Errorf("Plain(%q) = %v", s, got)
 		}
+		if c, found := Control("a" + s + "b"); found != (c0 && r != '\t') || found && rune(c) != r {
+			t.Errorf("Control(%q) = %q, %v", s, c, found)
+		}
 		if got := PlainName(s); got != (!c0 && !c1) {
 			t.Errorf("PlainName(%q) = %v", s, got)
 		}
