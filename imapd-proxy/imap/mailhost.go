@@ -39,7 +39,9 @@ type upstream struct {
 func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 	u := &upstream{m: m, step: mailhost.StepGreeting, in: responses{line.NewReader(m.Conn)}}
 	defer func() { u.in.in.Clear() }() // a mailhost may repeat what it was told
-	steps := []func(context.Context) error{u.greeting, u.startTLS, u.ask, u.forwardClient, u.login, u.follow}
+	steps := []func(context.Context) error{
+		u.greeting, u.startTLS, u.askCapability, u.forwardClient, u.login, u.follow,
+	}
 	for _, step := range steps {
 		err := step(ctx)
 		_, rejected := errors.AsType[*login.RejectedError](err)

@@ -7,10 +7,10 @@ import (
 	"mailproxy/internal/mailhost"
 )
 
-// ask asks a mailhost for its capabilities when it has not told them along with its greeting or the handshake
-// has made that void: how it takes a password is known before one is sent. A mailhost that does not
+// askCapability asks a mailhost for its capabilities when it has not told them along with its greeting or the
+// handshake has made that void: how it takes a password is known before one is sent. A mailhost that does not
 // understand the question is old and takes LOGIN.
-func (u *upstream) ask(context.Context) error {
+func (u *upstream) askCapability(context.Context) error {
 	if u.capabilities != "" {
 		return nil
 	}

@@ -20,8 +20,6 @@ const (
 	exitFailed = 1 // a server that we need failed, or the client was cut off
 )
 
-const crlf = "\r\n"
-
 // dialogue is one client's session in the AUTHORIZATION state (RFC 1939 section 4).
 type dialogue struct {
 	s  *frontend.Conn

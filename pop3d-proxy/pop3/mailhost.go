@@ -6,96 +6,98 @@ import (
 	"fmt"
 
 	"mailproxy/internal/line"
+	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 )
 
-// loginAtMailhost logs in to a POP3 server, see login.Protocol.
+// upstream is our dialogue with a mailhost, as its client.
+type upstream struct {
+	m  *mailhost.Conn
+	in *line.Reader
+	// capabilities is what the mailhost has said it can do, once it was asked; nil = it did not say.
+	capabilities []string
+	// final is the mailhost's +OK to the login.
+	final string
+	// challenge is why the mailhost refuses a token, in base64.
+	challenge string
+	// step is where we are, for errors.
+	step mailhost.Step
+}
+
+// loginAtMailhost logs in to a POP3 mailhost: greeting, TLS, the client's address and UTF8 as far as they are
+// asked for, USER and PASS or AUTH. It reads nothing behind the final answer.
 func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
-	if err := sendable(m); err != nil {
-		return &mailhost.StepError{Step: mailhost.StepUser, Err: err}
-	}
 	u := &upstream{m: m, in: line.NewReader(m.Conn)}
 	defer func() { u.in.Clear() }() // a mailhost may repeat what it was told
-	if err := u.greeting(); err != nil {
-		return err
+	steps := []func(context.Context) error{
+		u.sendable, u.greeting, u.startTLS, u.forwardClient, u.utf8, u.login, u.follow,
 	}
-	if m.StartTLS != nil {
-		if err := u.startTLS(ctx); err != nil {
+	for _, step := range steps {
+		err := step(ctx)
+		_, rejected := errors.AsType[*login.RejectedError](err)
+		_, hungUp := errors.AsType[*mailhost.HungUpError](err)
+		switch {
+		case err == nil:
+			continue
+		case rejected, hungUp:
 			return err
 		}
-	}
-	if err := u.forwardClient(); err != nil {
-		return err
-	}
-	if err := u.utf8(); err != nil {
-		return err
-	}
-	if err := u.login(); err != nil {
-		return err
-	}
-	if err := u.inStep(); err != nil {
-		return &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
-	}
-	m.Answer = []byte(textProxied + crlf)
-	if m.Local { // the words are the local server's
-		m.Answer = []byte(u.final + crlf)
+		return &mailhost.StepError{Step: u.step, Err: err}
 	}
 	return nil
 }
 
-// upstream is the dialogue with a POP3 server until it has said yes. Nothing behind its last line is read.
-type upstream struct {
-	m  *mailhost.Conn
-	in *line.Reader
-	// final is the last +OK.
-	final string
-}
-
-func (u *upstream) greeting() error {
+// greeting waits for +OK.
+func (u *upstream) greeting(context.Context) error {
+	u.step = mailhost.StepGreeting
 	text, err := u.line()
 	for empty := 0; err == nil && text == "" && empty < maxEmpty; empty++ {
 		text, err = u.line()
 	}
-	if err == nil {
-		err = u.parse(text)
-	}
 	if err != nil {
-		return &mailhost.StepError{Step: mailhost.StepGreeting, Err: err}
+		return err
 	}
-	return nil
+	return u.accepted(u.parse(text, false))
 }
 
 // startTLS is STLS (RFC 2595 section 4). Nothing is read between the response and the handshake: what an
 // attacker put there in clear text (CVE-2011-0411) meets the TLS layer, which ends the connection.
 func (u *upstream) startTLS(ctx context.Context) error {
-	err := u.command(mailhost.StepTLS, "STLS")
-	if err != nil {
+	if u.m.StartTLS == nil {
+		return nil
+	}
+	u.step = mailhost.StepTLS
+	if err := u.accepted(u.command("STLS")); err != nil {
 		return err
 	}
 	if err := u.m.StartTLS(ctx); err != nil {
-		return &mailhost.StepError{Step: mailhost.StepTLS, Err: err}
+		return err
 	}
 	u.in = line.NewReader(u.m.Conn)
 	return nil
 }
 
-// command sends a line and reads the response. Every error is a *mailhost.StepError.
-func (u *upstream) command(step mailhost.Step, text string) error {
-	err := u.send(text)
-	if err == nil {
-		err = u.response()
+// command sends a line and reads the response: +OK or -ERR, anything else is an error.
+func (u *upstream) command(text string) (response, error) { return u.exchange(text, false) }
+
+// exchange is command where a continuation ("+", RFC 5034 section 4) may be expected: then it is an answer
+// too.
+func (u *upstream) exchange(text string, continuation bool) (response, error) {
+	if err := u.send(text); err != nil {
+		return response{}, err
 	}
+	answer, err := u.line()
 	if err != nil {
-		return &mailhost.StepError{Step: step, Err: err}
+		return response{}, err
 	}
-	return nil
+	return u.parse(answer, continuation)
 }
 
 func (u *upstream) send(text string) error {
 	if err := u.inStep(); err != nil {
 		return err
 	}
-	if err := u.m.Send([]byte(text + "\r\n")); err != nil {
+	if err := u.m.Send([]byte(text + crlf)); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
 	return nil
@@ -111,15 +113,6 @@ func (u *upstream) inStep() error {
 	return nil
 }
 
-// response reads one line: nil for +OK, *refusal for -ERR, any other error for the rest.
-func (u *upstream) response() error {
-	text, err := u.line()
-	if err != nil {
-		return err
-	}
-	return u.parse(text)
-}
-
 // line reads a line; of one that is longer than maxResponse, the beginning.
 func (u *upstream) line() (string, error) {
 	text, err := u.in.ReadLine(maxResponse)
@@ -129,31 +122,23 @@ func (u *upstream) line() (string, error) {
 	return string(text), nil
 }
 
-// parse takes a line apart. What it shows of it in errors, which end in the log, is short and without the
-// password, in case a server repeats what it did not understand.
-func (u *upstream) parse(text string) error {
-	status, code := parseResponse(text)
-	if status == statusOK {
-		u.final = text
-		return nil
+// parse takes a line apart. What is not an answer is an error.
+func (u *upstream) parse(text string, continuation bool) (response, error) {
+	r := parseResponse(text)
+	if r.status == statusOther || r.status == statusMore && !continuation {
+		return response{}, fmt.Errorf("not a POP3 response: %q", u.brief(text))
 	}
-	shown := u.m.Redact(text)
-	if len(shown) > maxShown {
-		shown = shown[:maxShown] + "..."
-	}
-	if status == statusErr {
-		return &refusal{code: code, text: shown}
-	}
-	return fmt.Errorf("not a POP3 response: %q", shown)
+	return r, nil
 }
 
-// refusal is a mailhost's -ERR.
-type refusal struct {
-	// code is the response code in upper case without its brackets (RFC 2449 section 8), empty if there is
-	// none.
-	code string
-	// text is the line as it may be shown.
-	text string
+// accepted makes an error of a -ERR to anything but the login, whose answer is judged by package login.
+func (u *upstream) accepted(r response, err error) error {
+	if err == nil && r.status != statusOK {
+		err = fmt.Errorf("answered %q", u.brief(r.text))
+	}
+	return err
 }
 
-func (r *refusal) Error() string { return fmt.Sprintf("answered %q", r.text) }
+// brief is what the log may have of a mailhost's words: not all of them, and never the password, in case it
+// repeats what it did not understand.
+func (u *upstream) brief(text string) string { return brief(u.m.Redact(text)) }

@@ -1,6 +1,7 @@
 package pop3
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 // forwardClient tells the mailhost who the client is when PROXY_FORWARD_CLIENT is XCLIENT (or ID, the same
 // idea under its IMAP name): Dovecot's XCLIENT command, which it takes from login_trusted_networks. A
 // mailhost that does not believe us is no reason to keep the user out: that is a line in the log.
-func (u *upstream) forwardClient() error {
+func (u *upstream) forwardClient(context.Context) error {
 	switch u.m.Config.Forward {
 	case config.ForwardXCLIENT, config.ForwardID:
 	default:
@@ -27,22 +28,15 @@ func (u *upstream) forwardClient() error {
 	if u.m.Hops > 0 {
 		text += " TTL=" + strconv.Itoa(u.m.Hops)
 	}
-	err := u.send(text)
-	if err == nil {
-		err = u.response()
+	u.step = mailhost.StepForward
+	r, err := u.command(text)
+	switch {
+	case connection.HungUp(err): // it is not logged in to without the client's address
+		return errors.New("mailhost hangs up when it is told the client's address (PROXY_FORWARD_CLIENT)")
+	case err == nil && r.status != statusOK:
+		u.m.Log.Warnf("%s did not take the client's address (XCLIENT): %v", u.m.Host, u.accepted(r, nil))
 	}
-	var r *refusal
-	if errors.As(err, &r) {
-		u.m.Log.Warnf("%s did not take the client's address (XCLIENT): %s", u.m.Host, r)
-		return nil
-	}
-	if connection.HungUp(err) { // it is not logged in to without the client's address
-		err = errors.New("mailhost hangs up when it is told the client's address (PROXY_FORWARD_CLIENT)")
-	}
-	if err != nil {
-		return &mailhost.StepError{Step: mailhost.StepForward, Err: err}
-	}
-	return nil
+	return err
 }
 
 // xclient returns the command for a client, empty when its address is not known. IPv4 addresses go as such,

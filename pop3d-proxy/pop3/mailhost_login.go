@@ -1,6 +1,7 @@
 package pop3
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,98 +17,88 @@ const maxCommand = 255
 
 // sendable checks what the account database and the client gave us once more, here where it would become a
 // command: USER and PASS have no quoting (RFC 1939 section 3), and an empty argument is none.
-func sendable(m *mailhost.Conn) error {
-	if m.Token != "" { // goes in base64, and names nobody but in it
+func (u *upstream) sendable(context.Context) error {
+	u.step = mailhost.StepUser
+	switch {
+	case u.m.Token != "": // goes in base64, and names nobody but in it
 		return nil
-	}
-	if err := sasl.Check(m.User, m.Password); err != nil {
+	case sasl.Check(u.m.User, u.m.Password) != nil:
 		return errors.New("user name or password cannot be sent: it is empty, too long or has control characters")
-	}
-	if m.Password == "" {
+	case u.m.Password == "":
 		return errors.New("an empty password cannot be sent")
 	}
 	return nil
 }
 
 // login sends the user's name and password in the way that the mailhost takes them.
-func (u *upstream) login() error {
-	if u.m.Token != "" {
-		return u.showToken()
-	}
-	if u.m.Authzid != "" {
-		return u.authMaster()
-	}
-	if err := u.command(mailhost.StepUser, "USER "+u.m.User); err != nil {
-		return u.withoutUser(err)
-	}
-	return rejected(mailhost.StepPassword, u.command(mailhost.StepPassword, "PASS "+u.m.Password))
-}
-
-// authMaster logs in as the master user on behalf of the account. The password is sent along with the command
-// only where the mailhost is known to have the mechanism.
-func (u *upstream) authMaster() error {
-	list, err := u.capabilities(mailhost.StepLogin)
+func (u *upstream) login(context.Context) error {
+	send, err := u.method()
 	if err != nil {
 		return err
 	}
-	return u.authPlain(takesPlain(list))
-}
-
-// authPlain logs in by SASL PLAIN (RFC 4616), with an authorization identity for the master user. initial
-// sends the response along with the command.
-func (u *upstream) authPlain(initial bool) error {
-	message, err := sasl.PlainResponse(u.m.Authzid, u.m.User, u.m.Password)
+	r, err := send()
 	if err != nil {
-		return &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
+		return err
 	}
-	response := base64.StdEncoding.EncodeToString(message)
-	clear(message)
-	command := "AUTH PLAIN " + response
-	if !initial || len(command)+2 > maxCommand {
-		command = "AUTH PLAIN"
-	}
-	if err := u.plainDialogue(command, response); err != nil {
-		return rejected(mailhost.StepLogin, &mailhost.StepError{Step: mailhost.StepLogin, Err: err})
+	u.final = r.text
+	if r.status != statusOK {
+		answer := login.Answer{Code: r.code, Text: u.brief(r.text), Challenge: u.challenge}
+		return &login.RejectedError{Step: u.step, Answer: answer}
 	}
 	return nil
 }
 
-// plainDialogue sends the command and, when it is asked for, the response: once, as a server that took no
-// notice of an initial response asks for it.
-func (u *upstream) plainDialogue(command, response string) error {
-	if err := u.send(command); err != nil {
-		return err
-	}
-	text, err := u.line()
+// sendLogin says USER and PASS (RFC 1939 section 7) and returns the answer that decides. A mailhost that
+// takes no USER may take AUTH PLAIN.
+func (u *upstream) sendLogin() (response, error) {
+	u.step = mailhost.StepUser
+	r, err := u.command("USER " + u.m.User)
 	if err != nil {
-		return err
+		return response{}, err
 	}
-	if s, _ := parseResponse(text); s == statusMore {
-		if err := u.send(response); err != nil {
-			return err
-		}
-		return u.response()
+	if r.status != statusOK {
+		return u.withoutUser(r)
 	}
-	err = u.parse(text)
-	if command != "AUTH PLAIN" {
-		return err
-	}
-	r, refused := errors.AsType[*refusal](err)
-	switch {
-	case err == nil:
-		return errors.New("login accepted before the password was sent")
-	case refused && (r.code == "" || r.code == "AUTH"):
-		// It has not seen the password and cannot have refused it.
-		return fmt.Errorf("mailhost does not take AUTH PLAIN: %s", r)
-	}
-	return err
+	u.step = mailhost.StepPassword
+	return u.command("PASS " + u.m.Password)
 }
 
-// rejected turns a mailhost's -ERR to a login command into what the table in package login judges, and leaves
-// the rest as it is.
-func rejected(step mailhost.Step, err error) error {
-	if r, ok := errors.AsType[*refusal](err); ok {
-		return &login.RejectedError{Step: step, Answer: login.Answer{Code: r.code, Text: r.text}}
+// sendPlain says AUTH PLAIN (RFC 4616), with the user's own name and password or with those of
+// PROXY_MASTER_USER on its behalf, and returns the answer. The password goes along with the command only
+// where the mailhost is known to have the mechanism. A server that takes no notice of it there asks for it.
+func (u *upstream) sendPlain() (response, error) {
+	u.step = mailhost.StepLogin
+	plain, err := sasl.PlainResponse(u.m.Authzid, u.m.User, u.m.Password)
+	if err != nil {
+		return response{}, err
 	}
-	return err
+	encoded := base64.StdEncoding.EncodeToString(plain)
+	clear(plain)
+	command := "AUTH PLAIN"
+	initial := hasMechanism(u.capabilities, "PLAIN") &&
+		len(command)+1+len(encoded)+len(crlf) <= maxCommand
+	if initial {
+		command += " " + encoded
+	}
+	r, err := u.exchange(command, true)
+	switch {
+	case err != nil:
+		return response{}, err
+	case r.status == statusMore:
+		return u.command(encoded)
+	case initial:
+		return r, nil
+	case r.status == statusOK:
+		return response{}, errors.New("login accepted before the password was sent")
+	}
+	return u.unseen(r, command)
+}
+
+// unseen judges the answer to a command of which the mailhost has not seen the password: it cannot have
+// refused that, and only a reason of another kind is an answer.
+func (u *upstream) unseen(r response, command string) (response, error) {
+	if r.code != "" && r.code != "AUTH" {
+		return r, nil
+	}
+	return response{}, fmt.Errorf("mailhost does not take %s: %w", command, u.accepted(r, nil))
 }

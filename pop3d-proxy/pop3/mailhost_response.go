@@ -8,8 +8,6 @@ import (
 const (
 	// maxResponse bytes of a line are kept, the rest is read and dropped. RFC 2449 section 4 allows 510.
 	maxResponse = 8192
-	// maxShown bounds what an error tells of a mailhost's line.
-	maxShown = 200
 	// maxEmpty lines in front of the greeting are forgiven.
 	maxEmpty = 4
 	// maxCapabilities bounds the lines of a list.
@@ -26,10 +24,20 @@ const (
 	statusMore                // + and any text: a SASL challenge (RFC 5034 section 4)
 )
 
+// response is one line of a mailhost's.
+type response struct {
+	status status
+	// code is that of a -ERR, in upper case without its brackets (RFC 2449 section 8); empty if there is none.
+	code string
+	// text is the line.
+	text string
+}
+
 // parseResponse takes a response line apart. RFC 1939 section 3 has the status in upper case, followed by a
 // blank or the end; any case, and anything that cannot be a part of the word behind it, is understood as
-// well. The code, in upper case here, is in brackets at the beginning of the text.
-func parseResponse(text string) (s status, code string) {
+// well. The code is in brackets at the beginning of the text.
+func parseResponse(text string) response {
+	r := response{text: text}
 	n := strings.IndexFunc(text, func(r rune) bool {
 		return r != '+' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') &&
 			r < 0x80
@@ -39,17 +47,26 @@ func parseResponse(text string) (s status, code string) {
 	}
 	switch strings.ToUpper(text[:n]) {
 	case "+OK":
-		return statusOK, ""
+		r.status = statusOK
 	case "+":
-		return statusMore, ""
+		r.status = statusMore
 	case "-ERR":
+		r.status = statusErr
 		rest := strings.TrimLeft(text[n:], " \t,:")
 		if inner, ok := strings.CutPrefix(rest, "["); ok {
 			if code, _, ok := strings.Cut(inner, "]"); ok {
-				return statusErr, strings.ToUpper(code)
+				r.code = strings.ToUpper(code)
 			}
 		}
-		return statusErr, ""
 	}
-	return statusOther, ""
+	return r
+}
+
+// brief cuts a mailhost's words down to what a log line can hold.
+func brief(text string) string {
+	const most = 200
+	if len(text) > most {
+		return text[:most] + "..."
+	}
+	return text
 }

@@ -524,8 +524,7 @@ func FuzzMailhost(f *testing.F) {
 		for range 3 {
 			text, more, found := strings.Cut(want, "\n")
 			text = strings.TrimSuffix(text, "\r")
-			s, _ := parseResponse(text)
-			if !found || s != statusOK || len(text) > maxResponse {
+			if !found || parseResponse(text).status != statusOK || len(text) > maxResponse {
 				after = false
 				break
 			}

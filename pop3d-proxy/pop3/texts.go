@@ -1,5 +1,7 @@
 package pop3
 
+const crlf = "\r\n"
+
 // What clients read. The words are Courier's wherever a program may look at them; the codes in brackets are
 // those of RFC 2449 section 8 and RFC 3206.
 const (

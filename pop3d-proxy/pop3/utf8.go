@@ -2,7 +2,6 @@ package pop3
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"mailproxy/internal/connection"
@@ -21,23 +20,20 @@ func (d *dialogue) useUTF8(_ context.Context, _ string) error {
 
 // utf8 tells the mailhost what the client said. One that refuses it, or hangs up on it, is logged in to
 // without, as long as name and password do not need it.
-func (u *upstream) utf8() error {
+func (u *upstream) utf8(context.Context) error {
 	need := !isASCII(u.m.User) || !isASCII(u.m.Password) || !isASCII(u.m.Authzid)
 	if !u.m.UTF8 || u.m.LeaveOut && !need {
 		return nil
 	}
-	err := u.command(mailhost.StepUTF8, "UTF8")
-	_, refused := errors.AsType[*refusal](err)
+	u.step = mailhost.StepUTF8
+	r, err := u.command("UTF8")
 	switch {
-	case err == nil, refused && !need:
-		return nil
-	case refused:
-		err = fmt.Errorf("name or password are not ASCII, and UTF8 is refused: %w", err)
-		return &mailhost.StepError{Step: mailhost.StepUTF8, Err: err}
 	case connection.HungUp(err) && !need:
 		return &mailhost.HungUpError{What: "UTF8", Err: err}
+	case err != nil, r.status == statusOK, !need:
+		return err
 	}
-	return err
+	return fmt.Errorf("name or password are not ASCII, and UTF8 is refused: %w", u.accepted(r, nil))
 }
 
 func isASCII(text string) bool {
