@@ -267,12 +267,8 @@ func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest
 		a.debugf("%s: trying this module", m.Name())
 		err := a.judge(m, m.ChangePassword(ctx, req))
 		if err == nil {
-			a.log.Infof(
-				"password changed, user=%s, module=%s, ip=[%s]",
-				text.Field(req.User),
-				m.Name(),
-				text.Field(req.RemoteIP),
-			)
+			a.log.Infof("password changed, user=%s, module=%s, ip=[%s]",
+				text.Field(req.User), m.Name(), text.Field(req.RemoteIP))
 			return m.Name(), nil
 		}
 		if !errors.Is(err, authlib.ErrRefused) {

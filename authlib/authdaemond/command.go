@@ -76,17 +76,8 @@ func report(a *authlib.Account, module string) string {
 		"Authentication succeeded.\n\n     Authenticated: %s  %s\n    Home Directory: %s\n           Maildir: %s\n"+
 			"             Quota: %s\nEncrypted Password: %s\nCleartext Password: %s\n           Options: %s\n"+
 			"          Mailhost: %s\n            Module: %s\n",
-		a.Address,
-		who,
-		text(a.Home),
-		text(a.Maildir),
-		text(a.Quota),
-		text(a.CryptPassword),
-		text(a.ClearPassword),
-		text(string(a.Options)),
-		text(mailhost),
-		module,
-	)
+		a.Address, who, text(a.Home), text(a.Maildir), text(a.Quota), text(a.CryptPassword),
+		text(a.ClearPassword), text(string(a.Options)), text(mailhost), module)
 }
 
 // enumerate lists the accounts.
@@ -109,14 +100,8 @@ func (p *program) enumerate(ctx context.Context, s *settings, args []string) int
 		if account.UID == nil || account.GID == nil || *account.UID == 0 {
 			return nil
 		}
-		line := fmt.Sprintf(
-			"%s\t%d\t%d\t%s\t%s\t",
-			account.Address,
-			*account.UID,
-			*account.GID,
-			account.Home,
-			account.Maildir,
-		)
+		line := fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t",
+			account.Address, *account.UID, *account.GID, account.Home, account.Maildir)
 		if *options {
 			line += string(account.Options) + "\t"
 		}

@@ -32,13 +32,7 @@ type conn struct {
 func (c *conn) peek(buf []byte) (req authlib.Request, done bool, err error) {
 	n, _, errno := unix.RawSyscall6(
 		unix.SYS_RECVFROM,
-		uintptr(c.fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(buf))),
-		uintptr(len(buf)),
-		unix.MSG_PEEK,
-		0,
-		0,
-	)
+		uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), unix.MSG_PEEK, 0, 0)
 	if errno != 0 || n == 0 {
 		return nil, false, nil // receive finds out
 	}
@@ -84,10 +78,7 @@ func (c *conn) tryRead(buf []byte) (int, error) {
 func rawRead(fd int, buf []byte) (int, error) {
 	n, _, errno := unix.RawSyscall(
 		unix.SYS_READ,
-		uintptr(fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(buf))),
-		uintptr(len(buf)),
-	)
+		uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -135,13 +126,7 @@ func (c *conn) Write(b []byte) (int, error) {
 func sendNoSignal(fd int, b []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(
 		unix.SYS_SENDTO,
-		uintptr(fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(b))),
-		uintptr(len(b)),
-		unix.MSG_NOSIGNAL,
-		0,
-		0,
-	)
+		uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

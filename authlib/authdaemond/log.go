@@ -76,12 +76,8 @@ func (w *watch) success(l *maillog.Log, module string, now func() time.Time) {
 		return
 	}
 	w.down.Store(false)
-	l.Infof(
-		"%s: answers again after %d s, %d requests failed",
-		module,
-		int(now().Sub(w.since)/time.Second),
-		w.failed,
-	)
+	l.Infof("%s: answers again after %d s, %d requests failed",
+		module, int(now().Sub(w.since)/time.Second), w.failed)
 	w.since, w.failed, w.reasons = time.Time{}, 0, nil
 }
 
@@ -106,16 +102,6 @@ func describe(a *authlib.Account) string {
 	return fmt.Sprintf(
 		"sysusername=%s, sysuserid=%s, sysgroupid=%s, homedir=%s, address=%s, fullname=%s, maildir=%s, quota=%s, "+
 			"options=%s",
-		value(
-			a.SystemUser,
-		),
-		id(a.UID),
-		id(a.GID),
-		value(a.Home),
-		value(a.Address),
-		value(a.FullName),
-		value(a.Maildir),
-		value(a.Quota),
-		options,
-	)
+		value(a.SystemUser), id(a.UID), id(a.GID), value(a.Home), value(a.Address), value(a.FullName),
+		value(a.Maildir), value(a.Quota), options)
 }

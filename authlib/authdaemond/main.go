@@ -109,27 +109,15 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprint(p.stderr, usage)
 		flags.PrintDefaults()
 	}
-	flags.StringVar(
-		&p.directory,
-		"config",
-		"",
-		"`directory` of authdaemonrc, the auth*rc files and userdb (default: the first of "+strings.Join(
-			directories,
-			", ",
-		)+" that is there)",
-	)
-	flags.Func(
-		"user",
+	flags.StringVar(&p.directory, "config", "",
+		"`directory` of authdaemonrc, the auth*rc files and userdb (default: the first of "+
+			strings.Join(directories, ", ")+" that is there)")
+	flags.Func("user",
 		"system `user` to become when started as root, if the files let it; empty = stay root (default: "+ownUser+
 			", or "+courierUser+" where Courier's programs ask)",
-		func(name string) error { p.user = &name; return nil },
-	)
-	flags.StringVar(
-		&p.allow,
-		"allow",
-		"",
-		"`users` and @groups that are answered, besides root and the daemon's own user",
-	)
+		func(name string) error { p.user = &name; return nil })
+	flags.StringVar(&p.allow, "allow", "",
+		"`users` and @groups that are answered, besides root and the daemon's own user")
 	once := flags.Bool("once", false, "answer one request on standard input, which is a socket, and end")
 	show := flags.Bool("version", false, "print the version and end")
 	if err := flags.Parse(args); err != nil {
@@ -238,13 +226,8 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 		p.log.Errf("%v", err)
 		return exitUsage
 	}
-	p.log.Infof(
-		"authdaemond %s: modules=%q, daemons=%d, socket %s",
-		version.Version,
-		s.modules,
-		s.daemons,
-		socks.where,
-	)
+	p.log.Infof("authdaemond %s: modules=%q, daemons=%d, socket %s",
+		version.Version, s.modules, s.daemons, socks.where)
 	if socks.scraper != nil {
 		go srv.serveMetrics(ctx, socks.scraper)
 	}

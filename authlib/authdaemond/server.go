@@ -174,14 +174,7 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 		err := raw.Read(func(listener uintptr) bool {
 			var n uintptr
 			n, _, errno = unix.RawSyscall6(
-				unix.SYS_ACCEPT4,
-				listener,
-				0,
-				0,
-				unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC,
-				0,
-				0,
-			)
+				unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 			fd = int(n)
 			return errno != unix.EAGAIN
 		})

@@ -28,10 +28,8 @@ func (d *directory) find(ctx context.Context, user, service string) (*authlib.Ac
 		}
 		attribute, key = d.emailmapMail, handle
 	}
-	e, err := d.entry(
-		ctx,
-		&query{base: d.base, filter: and(d.filter, equal(attribute, key)), attributes: d.attributes},
-	)
+	e, err := d.entry(ctx,
+		&query{base: d.base, filter: and(d.filter, equal(attribute, key)), attributes: d.attributes})
 	if errors.Is(err, errSeveral) {
 		return nil, nil, authlib.Unusable(user, "more than one entry with %s=%q below %s", attribute, key, d.base)
 	}
@@ -63,10 +61,8 @@ func (d *directory) entry(ctx context.Context, q *query) (*goldap.Entry, error) 
 // handle looks the address up in the e-mail map.
 func (d *directory) handle(ctx context.Context, address string) (string, error) {
 	local, realm, _ := strings.Cut(address, "@")
-	e, err := d.entry(
-		ctx,
-		&query{base: d.emailmapBase, filter: d.mapFilter(local, realm), attributes: []string{d.emailmapAttr}},
-	)
+	e, err := d.entry(ctx,
+		&query{base: d.emailmapBase, filter: d.mapFilter(local, realm), attributes: []string{d.emailmapAttr}})
 	if errors.Is(err, errSeveral) {
 		return "", authlib.Unusable(address, "more than one entry in LDAP_EMAILMAP's tree %s", d.emailmapBase)
 	}

@@ -34,12 +34,8 @@ func digestSchemes() []scheme {
 		plainDigest("{md5}", md5Sum, md5.Size, false), plainDigest("{ldap-md5}", md5Sum, md5.Size, false),
 		plainDigest("{md5raw}", md5Sum, md5.Size, true), plainDigest("{plain-md5}", md5Sum, md5.Size, true),
 		plainDigest("{sha}", sha1Sum, sha1.Size, false), plainDigest("{sha1}", sha1Sum, sha1.Size, false),
-		plainDigest(
-			"{sha256}",
-			sha256Sum,
-			sha256.Size,
-			false,
-		), plainDigest("{sha512}", sha512Sum, sha512.Size, false),
+		plainDigest("{sha256}", sha256Sum, sha256.Size, false),
+		plainDigest("{sha512}", sha512Sum, sha512.Size, false),
 		saltedDigest("{smd5}", md5Sum, md5.Size), saltedDigest("{ssha}", sha1Sum, sha1.Size),
 		saltedDigest("{ssha256}", sha256Sum, sha256.Size), saltedDigest("{ssha512}", sha512Sum, sha512.Size),
 	}

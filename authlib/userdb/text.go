@@ -82,12 +82,8 @@ func textFiles(path string) ([]string, error) {
 // private refuses a database that others may read or write: it holds secrets that are as good as passwords.
 func private(path string, info fs.FileInfo) error {
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf(
-			"%s: mode %#o: group and world must have no access (chmod go= %s)",
-			path,
-			info.Mode().Perm(),
-			path,
-		)
+		return fmt.Errorf("%s: mode %#o: group and world must have no access (chmod go= %s)",
+			path, info.Mode().Perm(), path)
 	}
 	return nil
 }

@@ -23,11 +23,8 @@ func (d *dialogue) login(ctx context.Context, tag string) error {
 	if err := d.cmd.end(); err != nil {
 		return err
 	}
-	return d.tryLogin(
-		ctx,
-		tag,
-		&login.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password},
-	)
+	return d.tryLogin(ctx, tag,
+		&login.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password})
 }
 
 func (d *dialogue) refuseWithoutTLS(tag string) error {

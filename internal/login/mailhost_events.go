@@ -48,12 +48,8 @@ func (s *Session) logBadVerifier(address, why string) {
 
 // logNotAllowed: an account's mailhost is not one of PROXY_MAILHOSTS.
 func (s *Session) logNotAllowed(address string, host mailhost.Host) {
-	s.Log.Warnf(
-		"account %s is not sent to mailhost %s: %v",
-		text.Field(address),
-		text.Field(host.String()),
-		mailhost.ErrNotAllowed,
-	)
+	s.Log.Warnf("account %s is not sent to mailhost %s: %v",
+		text.Field(address), text.Field(host.String()), mailhost.ErrNotAllowed)
 }
 
 func (s *Session) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err) }
@@ -115,13 +111,8 @@ func (s *Session) logRejected(m *mailhost.Conn, r *RejectedError, v Verdict) {
 
 // logHungUp: a mailhost does not like something that it can be spared.
 func (s *Session) logHungUp(m *mailhost.Conn, err *mailhost.HungUpError) {
-	s.Log.Warnf(
-		"%s %s, address=%s, user=%s: trying without",
-		m.Host,
-		m.Redact(err.Error()),
-		m.Addr,
-		text.Field(m.Account()),
-	)
+	s.Log.Warnf("%s %s, address=%s, user=%s: trying without",
+		m.Host, m.Redact(err.Error()), m.Addr, text.Field(m.Account()))
 }
 
 func (s *Session) logConnected(m *mailhost.Conn) {

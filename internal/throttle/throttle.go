@@ -83,15 +83,8 @@ func (t *Table) Enter(
 	e.expires = now.Add(min(lifetime, maxLifetime)).Unix()
 	limit = min(limit, MaxConnections)
 	err = t.change(tableConnections, who.network, now, func(b *bucket) {
-		own, all := b.number(
-			kindConnection,
-			who.network,
-			who.address,
-		), b.number(
-			kindConnection,
-			who.network,
-			anyAddress,
-		)
+		own := b.number(kindConnection, who.network, who.address)
+		all := b.number(kindConnection, who.network, anyAddress)
 		if own < limit && (!who.shared || all < min(networkConnections*limit, MaxConnections)) {
 			b.add(e)
 			entered = true

@@ -14,16 +14,10 @@ import (
 
 // subjectFields are the parts of a subject, by object identifier, in couriertls's spelling.
 var subjectFields = []struct{ oid, name string }{
-	{
-		"2.5.4.3",
-		"CN",
-	}, {"2.5.4.4", "SN"}, {"2.5.4.5", "SERIALNUMBER"}, {"2.5.4.6", "C"}, {"2.5.4.7", "L"}, {"2.5.4.8", "ST"},
-	{
-		"2.5.4.9",
-		"STREET",
-	}, {"2.5.4.10", "O"}, {"2.5.4.11", "OU"}, {"2.5.4.12", "TITLE"}, {"2.5.4.42", "GIVENNAME"},
-	{"2.5.4.46", "DNQUALIFIER"}, {"0.9.2342.19200300.100.1.1", "UID"}, {"0.9.2342.19200300.100.1.25", "DC"},
-	{"1.2.840.113549.1.9.1", "EMAILADDRESS"},
+	{"2.5.4.3", "CN"}, {"2.5.4.4", "SN"}, {"2.5.4.5", "SERIALNUMBER"}, {"2.5.4.6", "C"}, {"2.5.4.7", "L"},
+	{"2.5.4.8", "ST"}, {"2.5.4.9", "STREET"}, {"2.5.4.10", "O"}, {"2.5.4.11", "OU"}, {"2.5.4.12", "TITLE"},
+	{"2.5.4.42", "GIVENNAME"}, {"2.5.4.46", "DNQUALIFIER"}, {"0.9.2342.19200300.100.1.1", "UID"},
+	{"0.9.2342.19200300.100.1.25", "DC"}, {"1.2.840.113549.1.9.1", "EMAILADDRESS"},
 }
 
 // Facts are the protocol, the fields of the subject of the client's verified certificate, and the first
