@@ -198,11 +198,11 @@ type TLS struct {
 	// may hold several certificates. CertFile.NAME and CertFile.ADDRESS beside it are for one server name or
 	// local address.
 	CertFile, KeyFile string
-	// Protocol (TLS_PROTOCOL) is the lowest version, by Courier's names, and StartTLSProtocol
-	// (TLS_STARTTLS_PROTOCOL) the same after STARTTLS; empty = Protocol, and TLS 1.2.
-	Protocol, StartTLSProtocol string
-	// CipherList (TLS_CIPHER_LIST) is in OpenSSL's language; empty = crypto/tls's own choice.
-	CipherList string
+	// Protocol (TLS_PROTOCOL) is the lowest version, as crypto/tls has it, and StartTLSProtocol
+	// (TLS_STARTTLS_PROTOCOL) the same after STARTTLS; 0 = Protocol, and TLS 1.2.
+	Protocol, StartTLSProtocol uint16
+	// Ciphers are TLS_CIPHER_LIST.
+	Ciphers Ciphers
 	// Priority (TLS_PRIORITY) is in GnuTLS's language. It is not understood, only warned about.
 	Priority string
 	// Verify (TLS_VERIFYPEER) is whether clients are asked for a certificate, and TrustCerts (TLS_TRUSTCERTS)
@@ -219,6 +219,13 @@ type TLS struct {
 	CacheFile string
 	// Handshake (TLS_HANDSHAKE_TIMEOUT, 30 s) is the time for a handshake with a client, within LoginTimeout.
 	Handshake time.Duration
+}
+
+// Ciphers are the suites of a list in OpenSSL's language, as crypto/tls has them, and the words that are not
+// understood. No IDs: crypto/tls's own choice.
+type Ciphers struct {
+	IDs     []uint16
+	Unknown []string
 }
 
 // MailhostTLS is how connections with mailhosts are encrypted.

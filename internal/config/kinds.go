@@ -10,6 +10,7 @@ import (
 
 	"mailproxy/internal/peercred"
 	"mailproxy/internal/spelling"
+	"mailproxy/internal/tlsnames"
 )
 
 // Kind is how the value of a setting is written.
@@ -100,6 +101,14 @@ func words(name string, to func(*Config) *[]string) Setting {
 	return Setting{Name: name, Kind: Words, set: func(c *Config, text string) error {
 		*to(c) = strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t,:", r) })
 		return nil
+	}}
+}
+
+// version takes Courier's names of versions of TLS, of which the lowest counts.
+func version(name string, to func(*Config) *uint16) Setting {
+	return Setting{Name: name, Kind: Words, set: func(c *Config, text string) (err error) {
+		*to(c), err = tlsnames.ParseVersion(text)
+		return err
 	}}
 }
 

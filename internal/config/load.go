@@ -13,6 +13,7 @@ import (
 	"mailproxy/internal/haproxy"
 	plaintext "mailproxy/internal/text"
 	"mailproxy/internal/throttle"
+	"mailproxy/internal/tlsnames"
 )
 
 // Load reads the settings of one front end from configuration files, in order, and from the environment,
@@ -106,6 +107,12 @@ func (c *Config) finish() (errs []error) {
 		errs = append(errs, fmt.Errorf("%s: PROXY_VERIFY=MAILHOST and PROXY_MASTER_USER exclude each other: "+
 			"the master user would be logged in with any password", c.raw["PROXY_VERIFY"].source()))
 	}
+	if c.TLS.Verify != VerifyNone && c.TLS.TrustCerts == "" {
+		needs("TLS_VERIFYPEER="+string(c.TLS.Verify), "TLS_TRUSTCERTS")
+	}
+	if _, _, err := c.TLS.Files(); err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", c.raw["TLS_PRIVATE_KEYFILE"].source(), err))
+	}
 	if !c.utf8Set {
 		c.UTF8 = !c.Proxy
 	}
@@ -176,6 +183,16 @@ func setBalancers(c *Config, text string) (err error) {
 		err = errors.New("must be addresses and prefixes")
 	}
 	return err
+}
+
+// setCiphers reads TLS_CIPHER_LIST. OpenSSL passes over words that it does not know, but a list that leaves
+// nothing is an error: to speak with other suites than the ones asked for would be worse.
+func setCiphers(c *Config, text string) error {
+	c.TLS.Ciphers.IDs, c.TLS.Ciphers.Unknown = tlsnames.ParseCiphers(text)
+	if len(c.TLS.Ciphers.IDs) == 0 {
+		return errors.New("leaves no usable cipher")
+	}
+	return nil
 }
 
 // setAddressSpace reads LOCAL_ULIMIT_V as the shell's ulimit -v does.

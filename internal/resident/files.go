@@ -15,7 +15,6 @@ import (
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
-	"mailproxy/internal/tlsconf"
 )
 
 // keyGroup is the group that may read private keys and the master password's file.
@@ -50,7 +49,7 @@ func anyTLS(s *launch.Sockets) bool {
 
 // certificates are the files of a setting, and those for one name or address beside them.
 func certificates(value string) (list []string) {
-	for _, path := range tlsconf.FileNames(value) {
+	for _, path := range config.FileNames(value) {
 		list = append(list, path)
 		entries, err := os.ReadDir(filepath.Dir(path))
 		if err != nil {

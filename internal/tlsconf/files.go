@@ -66,9 +66,9 @@ func (o *Options) baseFiles() (fileList, error) {
 	if o.TLS.CertFile == "" {
 		return nil, errors.New("TLS_CERTFILE is not set")
 	}
-	certs, keys := FileNames(o.TLS.CertFile), FileNames(o.TLS.KeyFile)
-	if len(keys) > 1 && len(keys) != len(certs) {
-		return nil, fmt.Errorf("TLS_PRIVATE_KEYFILE names %d files, TLS_CERTFILE %d", len(keys), len(certs))
+	certs, keys, err := o.TLS.Files()
+	if err != nil {
+		return nil, err
 	}
 	var list fileList
 	for i, cert := range certs {
@@ -82,26 +82,6 @@ func (o *Options) baseFiles() (fileList, error) {
 		}
 	}
 	return list, nil
-}
-
-// FileNames splits a setting that names files. One name ends where a blank is followed by the slash that
-// begins the next; a value that is the name of a file as it stands is one name, whatever it looks like.
-func FileNames(value string) (names []string) {
-	if value == "" {
-		return nil
-	}
-	rest := value
-	for i := 1; i < len(rest); i++ {
-		if rest[i] == '/' && (rest[i-1] == ' ' || rest[i-1] == '\t') {
-			names = append(names, strings.TrimRight(rest[:i], " \t"))
-			rest, i = rest[i:], 0
-		}
-	}
-	var st unix.Stat_t
-	if names == nil || unix.Stat(value, &st) == nil {
-		return []string{value}
-	}
-	return append(names, rest)
 }
 
 // defaultFiles are the files for a client that names no server we have: TLS_CERTFILE.ADDRESS when there is

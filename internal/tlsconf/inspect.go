@@ -40,9 +40,7 @@ func Inspect(o Options, names ...string) []Finding {
 	i := &inspection{o: o}
 	i.o.Warn = func(format string, a ...any) { i.add(Odd, format, a...) }
 	i.o.Memory = nil
-	if cfg, err := i.o.serverPolicy(); err != nil {
-		i.add(Broken, "%v", err)
-	} else if err := i.o.clientCertificates(cfg); err != nil {
+	if err := i.o.clientCertificates(i.o.serverPolicy()); err != nil {
 		i.add(Broken, "%v", err)
 	}
 	base, err := i.o.baseFiles()

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -187,31 +186,6 @@ func TestNameBeforeKind(t *testing.T) {
 		if got := r.kindOf(t); got != want {
 			t.Errorf("%q: %s, want %s", name, got, want)
 		}
-	}
-}
-
-// A setting that names a file stays the name of that file, whatever is in it.
-func TestFileNames(t *testing.T) {
-	dir := t.TempDir()
-	odd := filepath.Join(dir, "a ", "b /c")
-	if err := os.MkdirAll(filepath.Dir(odd), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	testcert.Write(t, odd, nil)
-	for value, want := range map[string][]string{
-		"": nil, "/a": {"/a"}, "a": {"a"}, "/a:/b,/c": {"/a:/b,/c"}, "/my certs/a b.pem": {"/my certs/a b.pem"},
-		"/a /b": {"/a", "/b"}, "/a \t /b\t/c d /e": {"/a", "/b", "/c d", "/e"}, "a b /c": {"a b", "/c"},
-		odd: {odd},
-	} {
-		if got := FileNames(value); !slices.Equal(got, want) {
-			t.Errorf("%q: %q, want %q", value, got, want)
-		}
-	}
-	o := Options{}
-	o.TLS.CertFile, o.TLS.KeyFile = "/a /b /c", "/k /l"
-	_, err := o.baseFiles()
-	if err == nil || err.Error() != "TLS_PRIVATE_KEYFILE names 2 files, TLS_CERTFILE 3" {
-		t.Error(err)
 	}
 }
 

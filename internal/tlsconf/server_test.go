@@ -253,21 +253,22 @@ func TestClientCertificates(t *testing.T) {
 func TestVersionsAndALPN(t *testing.T) {
 	f := newFixture(t)
 	for _, c := range []struct {
-		protocol, alpn string
-		max            uint16
-		offer          []string
-		ok             bool
-		said           string
+		protocol uint16
+		alpn     string
+		max      uint16
+		offer    []string
+		ok       bool
+		said     string
 	}{
-		{"", "", 0, nil, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
-		{"", "", tls.VersionTLS12, nil, true, "TLS1.2,128bits,ECDHE_RSA_AES_128_GCM_SHA256"},
-		{"", "", tls.VersionTLS11, nil, false, ""},
-		{"TLSv1.1", "", tls.VersionTLS11, nil, true, "TLS1.1,128bits,ECDHE_RSA_AES_128_CBC_SHA"},
-		{"TLSv1.3", "", tls.VersionTLS12, nil, false, ""},
-		{"", "", 0, []string{"http/1.1"}, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
-		{"", "imap", 0, []string{"imap"}, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
-		{"", "imap", 0, []string{"http/1.1"}, false, ""},
-		{"", "imap", 0, nil, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
+		{0, "", 0, nil, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
+		{0, "", tls.VersionTLS12, nil, true, "TLS1.2,128bits,ECDHE_RSA_AES_128_GCM_SHA256"},
+		{0, "", tls.VersionTLS11, nil, false, ""},
+		{tls.VersionTLS11, "", tls.VersionTLS11, nil, true, "TLS1.1,128bits,ECDHE_RSA_AES_128_CBC_SHA"},
+		{tls.VersionTLS13, "", tls.VersionTLS12, nil, false, ""},
+		{0, "", 0, []string{"http/1.1"}, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
+		{0, "imap", 0, []string{"imap"}, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
+		{0, "imap", 0, []string{"http/1.1"}, false, ""},
+		{0, "imap", 0, nil, true, "TLS1.3,128bits,AES_128_GCM_SHA256"},
 	} {
 		o := f.opts
 		o.TLS.Protocol, o.TLS.ALPN = c.protocol, strings.Fields(c.alpn)

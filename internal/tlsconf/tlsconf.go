@@ -7,6 +7,7 @@
 package tlsconf
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"strings"
@@ -83,10 +84,7 @@ func NewServer(o Options) (*Server, error) {
 
 // serverConfig is all but the certificates.
 func (o *Options) serverConfig() (*tls.Config, error) {
-	cfg, err := o.serverPolicy()
-	if err != nil {
-		return nil, err
-	}
+	cfg := o.serverPolicy()
 	if err := o.clientCertificates(cfg); err != nil {
 		return nil, err
 	}
@@ -95,15 +93,29 @@ func (o *Options) serverConfig() (*tls.Config, error) {
 }
 
 // serverPolicy is what the settings say of handshakes with clients, but for certificates.
-func (o *Options) serverPolicy() (cfg *tls.Config, err error) {
-	cfg = &tls.Config{
+func (o *Options) serverPolicy() *tls.Config {
+	if p := o.TLS.Priority; p != "" && !strings.EqualFold(p, "NORMAL") {
+		o.warn("TLS_PRIORITY is a setting of GnuTLS and is ignored: use TLS_PROTOCOL and TLS_CIPHER_LIST")
+	}
+	if unknown := o.TLS.Ciphers.Unknown; len(unknown) > 0 {
+		o.warn("TLS_CIPHER_LIST: not available here: %q", strings.Join(unknown, " "))
+	}
+	return &tls.Config{
 		MinVersion:                  o.minVersion(),
+		CipherSuites:                o.TLS.Ciphers.IDs,
 		Time:                        o.Now,
 		NextProtos:                  o.TLS.ALPN,
 		DynamicRecordSizingDisabled: true, // mail is bulk; small first records only cost packets
 	}
-	cfg.CipherSuites, err = o.cipherSuites()
-	return cfg, err
+}
+
+// minVersion is the lowest protocol version to speak with clients, TLS 1.2 where the settings leave it open
+// (RFC 8996).
+func (o *Options) minVersion() uint16 {
+	if o.StartTLS {
+		return cmp.Or(o.TLS.StartTLSProtocol, o.TLS.Protocol, tls.VersionTLS12)
+	}
+	return cmp.Or(o.TLS.Protocol, tls.VersionTLS12)
 }
 
 // NewClient is the configuration for the way to a mailhost whose name, as the account's mailhost option
@@ -124,5 +136,3 @@ func NewClient(m config.MailhostTLS, host string) (cfg *tls.Config, err error) {
 	}
 	return cfg, nil
 }
-
-func isListSeparator(r rune) bool { return r == ',' || r == ':' || r == ' ' || r == '\t' }

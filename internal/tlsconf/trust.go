@@ -20,9 +20,6 @@ func (o *Options) clientCertificates(cfg *tls.Config) (err error) {
 	if cfg.ClientAuth = o.clientAuth(); cfg.ClientAuth == tls.NoClientCert {
 		return nil
 	}
-	if o.TLS.TrustCerts == "" {
-		return fmt.Errorf("TLS_VERIFYPEER=%s needs TLS_TRUSTCERTS", o.TLS.Verify)
-	}
 	if cfg.ClientCAs, err = loadTrust(o.TLS.TrustCerts); err != nil {
 		return fmt.Errorf("TLS_TRUSTCERTS: %w", err)
 	}

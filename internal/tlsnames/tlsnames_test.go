@@ -1,54 +1,40 @@
-package tlsconf
+package tlsnames
 
 import (
 	"crypto/tls"
 	"slices"
 	"strings"
 	"testing"
-
-	"mailproxy/internal/config"
 )
 
-func TestParseProtocol(t *testing.T) {
-	for value, want := range map[string]uint16{
-		"":            tls.VersionTLS12,
-		"TLSv1":       tls.VersionTLS10,
-		"TLS1":        tls.VersionTLS10,
-		"TLSv1.1":     tls.VersionTLS11,
-		"TLSv1.1++":   tls.VersionTLS11,
-		"TLS1_1":      tls.VersionTLS11,
-		"TLSv1.2":     tls.VersionTLS12,
-		"TLSv1.2+":    tls.VersionTLS12,
-		"TLSv1.2++":   tls.VersionTLS12,
-		"TLSv1.3":     tls.VersionTLS13,
-		"tlsv1.3++":   tls.VersionTLS13,
-		"SSL23":       tls.VersionTLS12,
-		"TLS1_2:TLS1": tls.VersionTLS10,
+func TestParseVersion(t *testing.T) {
+	for list, want := range map[string]uint16{
+		"":             0,
+		"TLSv1":        tls.VersionTLS10,
+		"TLS1":         tls.VersionTLS10,
+		"TLSv1.1":      tls.VersionTLS11,
+		"TLSv1.1++":    tls.VersionTLS11,
+		"TLS1_1":       tls.VersionTLS11,
+		"TLSv1.2":      tls.VersionTLS12,
+		"TLSv1.2+":     tls.VersionTLS12,
+		"TLSv1.2++":    tls.VersionTLS12,
+		"TLSv1.3":      tls.VersionTLS13,
+		"tlsv1.3++":    tls.VersionTLS13,
+		"SSL23":        tls.VersionTLS12,
+		"TLS1_2:TLS1":  tls.VersionTLS10,
+		"TLS1:SSL3":    tls.VersionTLS10,
+		"SSL3:TLSv1.3": tls.VersionTLS13,
+		// What does not exist never lowers the version.
+		"SSL2": 0, "SSLv3": 0, "SSL3+": 0,
 	} {
-		if got, unknown := parseProtocol(value); got != want || unknown != nil {
-			t.Errorf("%q: %x, unknown %q; want %x", value, got, unknown, want)
+		if got, err := ParseVersion(list); got != want || err != nil {
+			t.Errorf("%q: %x, %v; want %x", list, got, err, want)
 		}
 	}
-	// What does not exist never lowers the version.
-	for _, value := range []string{"SSL2", "SSL3", "SSL3+", "TLSv9", "yes"} {
-		if got, unknown := parseProtocol(value); got != tls.VersionTLS12 || len(unknown) != 1 {
-			t.Errorf("%q: %x, unknown %q", value, got, unknown)
+	for _, list := range []string{"TLSv9", "yes", "TLSv1.2:TLSv1.4", "+"} {
+		if got, err := ParseVersion(list); err == nil {
+			t.Errorf("%q: %x", list, got)
 		}
-	}
-}
-
-func TestStartTLSProtocol(t *testing.T) {
-	o := Options{TLS: config.TLS{Protocol: "TLSv1.3", StartTLSProtocol: "TLSv1.1"}}
-	if v := o.minVersion(); v != tls.VersionTLS13 {
-		t.Errorf("TLS_PROTOCOL: %x", v)
-	}
-	o.StartTLS = true
-	if v := o.minVersion(); v != tls.VersionTLS11 {
-		t.Errorf("TLS_STARTTLS_PROTOCOL: %x", v)
-	}
-	o.TLS.StartTLSProtocol = ""
-	if v := o.minVersion(); v != tls.VersionTLS13 {
-		t.Errorf("empty TLS_STARTTLS_PROTOCOL: %x", v)
 	}
 }
 
@@ -89,22 +75,10 @@ func TestCipherList(t *testing.T) {
 		{"ECDHE+", "", "ECDHE+"},
 		{"!", "", ""},
 	} {
-		ids, unknown := parseCipherList(c.list)
+		ids, unknown := ParseCiphers(c.list)
 		if got := names(ids); got != c.want || strings.Join(unknown, " ") != c.unknown && c.list != "!" {
 			t.Errorf("%q:\n got %q, unknown %q\nwant %q, unknown %q", c.list, got, unknown, c.want, c.unknown)
 		}
-	}
-}
-
-func TestCipherListOneWarning(t *testing.T) {
-	var warnings int
-	o := Options{TLS: config.TLS{CipherList: "FOO:BAR:HIGH"}, Warn: func(string, ...any) { warnings++ }}
-	if _, err := o.cipherSuites(); err != nil || warnings != 1 {
-		t.Errorf("err %v, %d warnings", err, warnings)
-	}
-	o.TLS.CipherList = "FOO"
-	if _, err := o.cipherSuites(); err == nil {
-		t.Error("a list that selects nothing is accepted")
 	}
 }
 
@@ -133,14 +107,14 @@ func FuzzCipherList(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, list string) {
-		ids, _ := parseCipherList(list)
+		ids, _ := ParseCiphers(list)
 		for i, id := range ids {
 			if slices.Contains(ids[:i], id) {
 				t.Errorf("%q: suite %x twice", list, id)
 			}
 		}
 		// What is killed at the end is never there.
-		if ids, _ := parseCipherList(list + ":!ECDHE"); slices.ContainsFunc(ids, func(id uint16) bool {
+		if ids, _ := ParseCiphers(list + ":!ECDHE"); slices.ContainsFunc(ids, func(id uint16) bool {
 			return strings.Contains(tls.CipherSuiteName(id), "ECDHE")
 		}) {
 			t.Errorf("%q: !ECDHE leaves some", list)
@@ -148,13 +122,13 @@ func FuzzCipherList(f *testing.F) {
 	})
 }
 
-func FuzzProtocol(f *testing.F) {
+func FuzzVersion(f *testing.F) {
 	for _, s := range []string{"TLSv1.2++", "SSL3:TLS1", "", "++"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		v, _ := parseProtocol(value)
-		if v < tls.VersionTLS12 && !strings.Contains(value, "1") {
+		v, _ := ParseVersion(value)
+		if v != 0 && v < tls.VersionTLS12 && !strings.Contains(value, "1") {
 			t.Errorf("%q gives version %x that it does not name", value, v)
 		}
 	})

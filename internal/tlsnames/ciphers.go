@@ -1,8 +1,7 @@
-package tlsconf
+package tlsnames
 
 import (
 	"crypto/tls"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -133,30 +132,12 @@ const emptyKeywords = " LOW EXP EXPORT EXPORT40 EXPORT56 NULL eNULL aNULL ADH AE
 	"kDHEPSK kECDHEPSK aPSK SRP kSRP aSRP " +
 	"SSLv2 COMPLEMENTOFALL COMPLEMENTOFDEFAULT kDH kDHr kDHd aDH kECDH kECDHe kECDHr aECDH KRB5 FZA "
 
-// cipherSuites is TLS_CIPHER_LIST for crypto/tls; nil, Go's own choice, when the setting is empty. Words
-// that are not understood draw one warning for all of them. A list that leaves nothing is an error: to
-// speak with other suites than the ones asked for would be worse.
-func (o *Options) cipherSuites() ([]uint16, error) {
-	list := o.TLS.CipherList
-	if list == "" {
-		return nil, nil
-	}
-	ids, unknown := parseCipherList(list)
-	if len(unknown) > 0 {
-		o.warn("TLS_CIPHER_LIST: not available here: %q", strings.Join(unknown, " "))
-	}
-	if len(ids) == 0 {
-		return nil, fmt.Errorf("TLS_CIPHER_LIST=%q leaves no usable cipher", list)
-	}
-	return ids, nil
-}
-
-// parseCipherList reads an OpenSSL cipher list: names and keywords separated by colons, commas or blanks,
+// ParseCiphers reads an OpenSSL cipher list: names and keywords separated by colons, commas or blanks,
 // "!" removes for good, "-" removes, "+" only reorders. crypto/tls has an order of its own, so order is
-// not kept.
-func parseCipherList(list string) (ids []uint16, unknown []string) {
+// not kept. unknown are the words that are not understood.
+func ParseCiphers(list string) (ids []uint16, unknown []string) {
 	killed := map[uint16]bool{}
-	for _, word := range strings.FieldsFunc(list, isListSeparator) {
+	for _, word := range strings.FieldsFunc(list, isSeparator) {
 		if word, _, _ = strings.Cut(word, "@"); word == "" {
 			continue // @STRENGTH and @SECLEVEL=n, alone or behind a word
 		}
