@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
@@ -174,16 +173,8 @@ func (d *dialogue) bye(text string) error {
 	if err := d.send("* BYE " + text + crlf); err != nil {
 		return err
 	}
-	d.linger()
+	d.s.Linger()
 	return &exit{exitFailed}
-}
-
-// linger reads what a client has sent behind its last command. A connection that is closed with unread bytes
-// in it is reset, and the client may lose our last words. One second is enough for a client that listens.
-func (d *dialogue) linger() {
-	_ = d.s.Client.CloseWrite()
-	_ = d.s.Client.SetReadDeadline(time.Now().Add(time.Second))
-	_, _ = io.CopyN(io.Discard, d.s.Client, maxSkip)
 }
 
 // leave ends a session that err, an error of the connection or of the login, has made an end of.

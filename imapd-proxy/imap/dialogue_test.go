@@ -260,6 +260,11 @@ func TestLogIDOnce(t *testing.T) {
 	}
 }
 
+// A client that is sent away reads the last reply, whatever it has sent behind its last command.
+func TestLastReply(t *testing.T) {
+	front().LastReply(t, strings.Repeat("x\r\n", maxErrors), "* BYE "+textViolations)
+}
+
 // A password that is too long is refused by every command alike, and nobody is asked.
 func TestLongPassword(t *testing.T) {
 	long := strings.Repeat("p", sasl.MaxPassword+1)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
 )
 
@@ -34,6 +35,21 @@ func (c *Conn) Farewell(text string) { Farewell(c.Client, c.server.System.Now(),
 func Farewell(conn net.Conn, now time.Time, text string) {
 	_ = conn.SetWriteDeadline(now.Add(time.Second))
 	_, _ = io.WriteString(conn, text)
+}
+
+// maxUnread bounds what is read, and thrown away, of a client that is sent away.
+const maxUnread = 1 << 20
+
+// Linger waits, after the last reply, until the client has left or has nothing more to say. It is for a
+// client that may have sent more than was read.
+func (c *Conn) Linger() { Linger(c.Client, c.server.System.Now()) }
+
+// Linger does so for a connection that nobody serves. A connection that is closed with unread bytes in it is
+// reset, and the client may lose our last words. One second is enough for a client that listens.
+func Linger(conn launch.Conn, now time.Time) {
+	_ = conn.CloseWrite()
+	_ = conn.SetReadDeadline(now.Add(time.Second))
+	_, _ = io.CopyN(io.Discard, conn, maxUnread)
 }
 
 // ErrHome: the account's home cannot be entered, or the local server or the relaying did not begin after this

@@ -2,7 +2,6 @@ package resident
 
 import (
 	"encoding"
-	"io"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -64,14 +63,9 @@ func (e *entrance) turnAway(conn launch.Conn, tls bool) {
 	go func() {
 		defer func() { <-e.leaving }()
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		if _, err := io.WriteString(conn, e.text); err != nil {
-			return
-		}
-		// A connection that is closed with unread bytes in it, as a PROXY header, is reset, and the client may
-		// lose the text.
-		_ = conn.CloseWrite()
-		_, _ = io.CopyN(io.Discard, conn, 4096)
+		now := time.Now()
+		frontend.Farewell(conn, now, e.text)
+		frontend.Linger(conn, now) // there may be unread bytes, as a PROXY header
 	}()
 }
 

@@ -150,9 +150,12 @@ func (d *dialogue) bad(text string) error {
 	return d.bye(exitOK, textViolations)
 }
 
-// bye replies for the last time and ends the session. A client that has left already is none the worse.
+// bye sends the client away, which may have sent more commands by then. A client that has left already is none
+// the worse.
 func (d *dialogue) bye(status int, text string) error {
-	_ = d.reply(text)
+	if err := d.reply(text); err == nil {
+		d.s.Linger()
+	}
 	return &exit{status}
 }
 

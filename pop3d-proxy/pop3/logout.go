@@ -10,5 +10,6 @@ import (
 func (d *dialogue) logout(_ context.Context, _ string) error {
 	d.s.LogLogout(d.rcvd+d.in.Count(), d.sent)
 	d.s.LogDisconnected(login.EndClosed) // Courier writes both lines
-	return d.bye(exitOK, textLoggingOut)
+	_ = d.reply(textLoggingOut)          // a client that has left already is none the worse
+	return &exit{exitOK}
 }

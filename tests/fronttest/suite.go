@@ -121,6 +121,21 @@ func (s *Session) Say(t testing.TB, said []byte) string {
 	return string(answer)
 }
 
+// LastReply has a client send all that it will say, and more than is read at a time, before it reads. A
+// connection that is closed with unread bytes in it is reset, by which the client may lose the last reply.
+func (f *Front) LastReply(t *testing.T, said, last string) {
+	t.Helper()
+	s := f.Begin(t, Options{})
+	if _, err := io.WriteString(s.Conn, said+strings.Repeat("nothing\r\n", 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(s.Conn); err != nil || !strings.HasSuffix(string(answer), last+"\r\n") {
+		t.Errorf("%v; the answer ends with %q", err, answer[max(0, len(answer)-100):])
+	}
+	s.Conn.Close()
+	s.Wait(t)
+}
+
 // Repeat writes what a client says over and over, until the connection is closed.
 func (s *Session) Repeat(text string) {
 	for {
