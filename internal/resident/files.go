@@ -23,7 +23,11 @@ const keyGroup = "mailproxy-keys"
 // checkFiles says which of the files that the settings name cannot be read by this process, and what mends
 // that: a line for each. tls: there are sockets whose connections begin with TLS.
 func checkFiles(c *config.Config, tls bool) error {
-	errs := []error{reachable("AUTHDAEMON_SOCKET", c.AuthSocket)}
+	errs := []error{
+		usable("AUTHDAEMON_SOCKET", c.AuthSocket, connecting),
+		usable("AUTHDAEMON_PROGRAM", c.AuthProgram, running),
+		usable("AUTHDAEMON_CONFIG", c.AuthDirectory, entering),
+	}
 	if tls || c.Encrypted || c.StartTLS {
 		errs = append(errs, named("TLS_CERTFILE", certificates(c.TLS.CertFile)...),
 			named("TLS_PRIVATE_KEYFILE", certificates(c.TLS.KeyFile)...))
@@ -38,7 +42,8 @@ func checkFiles(c *config.Config, tls bool) error {
 	if (c.Proxy || c.Mailhost.Mode != config.ModeClear) && c.Mailhost.Verify != config.VerifyNone {
 		errs = append(errs, named("PROXY_TLS_TRUSTCERTS", c.Mailhost.TrustCerts))
 	}
-	errs = append(errs, named("PROXY_MASTER_PASSWORD_FILE", c.MasterFile))
+	errs = append(errs, named("PROXY_MASTER_PASSWORD_FILE", c.MasterFile),
+		named("SCRAM_SECRET_FILE", c.SCRAMSecretFile))
 	return errors.Join(errs...)
 }
 
@@ -93,25 +98,43 @@ func readable(paths ...string) error {
 			continue
 		}
 		if err := unix.Access(path, unix.R_OK); err != nil {
-			errs = append(errs, denied(verbRead, path, err))
+			errs = append(errs, denied(reading, path, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// reachable says why a socket cannot be connected to. One that is not there yet may come.
-func reachable(setting, path string) error {
-	err := unix.Access(path, unix.W_OK)
+// usable says that something of the auth daemon may not be used by this process. What is not there yet may
+// come.
+func usable(setting, path string, u use) error {
+	if path == "" {
+		return nil
+	}
+	err := unix.Access(path, u.mode)
 	if !errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", setting, denied(verbUse, path, err))
+	return fmt.Errorf("%s: %w", setting, denied(u, path, err))
 }
 
-// denied says what cannot be done to a file, by whom, and which command mends it.
-func denied(verb, path string, err error) error {
+// use is what is done with a file, and the rights that setfacl gives for it.
+type use struct {
+	verb   string
+	mode   uint32
+	rights string
+}
+
+var (
+	reading    = use{"read", unix.R_OK, ""} // chgrp and chmod do
+	connecting = use{"connect to", unix.W_OK, "rw"}
+	running    = use{"run", unix.X_OK, "rx"}
+	entering   = use{"enter", unix.X_OK, "x"}
+)
+
+// denied says what cannot be done with a file, by whom, and which command mends it.
+func denied(u use, path string, err error) error {
 	name := ourName()
-	failed := fmt.Errorf("user %s cannot %s %s: %w", name, verb, path, err)
+	failed := fmt.Errorf("user %s cannot %s %s: %w", name, u.verb, path, err)
 	if !errors.Is(err, fs.ErrPermission) {
 		return failed
 	}
@@ -120,19 +143,14 @@ func denied(verb, path string, err error) error {
 	switch {
 	case dir != "":
 		return fmt.Errorf("%w, as it may not enter %s; this helps: setfacl -m u:%s:x %s", failed, dir, name, dir)
-	case verb != verbRead:
-		return fmt.Errorf("%w; this helps: setfacl -m u:%s:rw %s", failed, name, path)
+	case u.rights != "":
+		return fmt.Errorf("%w; this helps: setfacl -m u:%s:%s %s", failed, name, u.rights, path)
 	case info != nil && info.IsDir():
 		return fmt.Errorf("%w; this helps: setfacl -m u:%s:rx %s", failed, name, path)
 	}
 	return fmt.Errorf("%w; this helps: %schgrp %s %s; chmod 0640 %s",
 		failed, membership(name), keyGroup, path, path)
 }
-
-const (
-	verbRead = "read"
-	verbUse  = "connect to"
-)
 
 // closedDirectory returns the first directory on the way to a file that this process may not enter, or "".
 func closedDirectory(path string) string {

@@ -141,7 +141,27 @@ func TestCheckFiles(t *testing.T) {
 			"AUTHDAEMON_SOCKET=DIR/closed/socket",
 			[]string{"AUTHDAEMON_SOCKET: user nobody cannot connect to " + closed + "/socket" + denied},
 		},
-		"no auth daemon yet": {"AUTHDAEMON_SOCKET=DIR/socket", nil},
+		"no auth daemon yet": {
+			"AUTHDAEMON_SOCKET=DIR/socket AUTHDAEMON_PROGRAM=DIR/program AUTHDAEMON_CONFIG=DIR/etc", nil,
+		},
+		"auth daemon's program": {
+			"AUTHDAEMON_PROGRAM=DIR/root",
+			[]string{
+				"AUTHDAEMON_PROGRAM: user nobody cannot run " + at("root") + denied +
+					"; this helps: setfacl -m u:nobody:rx " + at("root"),
+			},
+		},
+		"auth daemon's directory": {
+			"AUTHDAEMON_CONFIG=DIR/closed",
+			[]string{
+				"AUTHDAEMON_CONFIG: user nobody cannot enter " + closed + denied +
+					"; this helps: setfacl -m u:nobody:x " + closed,
+			},
+		},
+		"SCRAM": {
+			"SCRAM_SECRET_FILE=DIR/root",
+			[]string{"SCRAM_SECRET_FILE: user nobody cannot read " + at("root") + denied, chgrp("root")},
+		},
 		"two": {
 			"IMAP_TLS=1 TLS_CERTFILE=DIR/root PROXY_MASTER_USER=m PROXY_MASTER_PASSWORD_FILE=DIR/root",
 			[]string{"TLS_CERTFILE: ", "PROXY_MASTER_PASSWORD_FILE: "},

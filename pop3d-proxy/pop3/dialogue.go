@@ -150,8 +150,8 @@ func (d *dialogue) bad(text string) error {
 	return d.bye(exitOK, textViolations)
 }
 
-// bye sends the client away, which may have sent more commands by then. A client that has left already is none
-// the worse.
+// bye sends the client away, which may have sent more commands by then. A client that has left already is
+// none the worse.
 func (d *dialogue) bye(status int, text string) error {
 	if err := d.reply(text); err == nil {
 		d.s.Linger()
