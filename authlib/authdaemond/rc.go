@@ -192,16 +192,11 @@ func (s *settings) set(name, value string) (warning string, err error) {
 
 // debugLevel reads DEBUG_LOGIN: a switch, or how much is written.
 func debugLevel(text string) (int, error) {
-	on, ok := spelling.ParseSwitch(text)
-	switch {
-	case strings.TrimSpace(text) == "":
-		return 0, nil
-	case !ok:
+	level, ok := spelling.ParseLevel(text)
+	if !ok && strings.TrimSpace(text) != "" {
 		return 0, fmt.Errorf("%.40q is none of 0, 1, 2, yes and no", text)
-	case on:
-		return max(authlib.Atoi(text), 1), nil
 	}
-	return 0, nil
+	return level, nil
 }
 
 // seconds parses a time of a day at most.

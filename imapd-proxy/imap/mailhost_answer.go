@@ -46,7 +46,7 @@ func (u *upstream) follow(context.Context) error {
 // login has ended with it.
 func (u *upstream) warnOfMissing() {
 	c := u.m.Config
-	if u.learned == "" || !c.Debug || c.IMAP.Foreign != config.ForeignHidden {
+	if u.learned == "" || c.Debug == 0 || c.IMAP.Foreign != config.ForeignHidden {
 		return
 	}
 	var missing []string

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/spelling"
 )
@@ -69,14 +68,14 @@ func (c *check) setting(name string) {
 // dangers warns about what is allowed but unwise.
 func (c *check) dangers() {
 	r, s := c.report, c.server.Config
-	if level := c.raw.Get("DEBUG_LOGIN"); authlib.Atoi(level) > 1 {
-		r.warn("settings", "DEBUG_LOGIN=%s: Courier's auth daemon writes passwords to its log", level)
+	if s.Debug > 1 {
+		r.warn("settings", "DEBUG_LOGIN=%d: Courier's auth daemon writes passwords to its log", s.Debug)
 	}
 	if err := s.PerConnection(); err != nil {
 		r.warn("settings", "%v: only a resident program can start", err)
 	}
 	c.certificates()
-	if s.Balancers != nil && c.raw.Get("HAPROXY_ALLOW") == "" {
+	if s.Balancers != nil && !s.IsSet("HAPROXY_ALLOW") {
 		r.info("settings", "HAPROXY=1 without HAPROXY_ALLOW: only this machine's own balancer is believed")
 	}
 	c.secret("PROXY_MASTER_PASSWORD_FILE", s.MasterFile)

@@ -78,9 +78,9 @@ type Config struct {
 	// number of iterations.
 	SCRAMSecretFile string
 	SCRAMIterations int
-	// Debug (DEBUG_LOGIN) writes the steps of a login to the log. Passwords are never written, whatever its
-	// value.
-	Debug bool
+	// Debug (DEBUG_LOGIN; 0 = no) writes the steps of a login to the log. Passwords are never written, whatever
+	// its value: 2 has Courier's auth daemon write them.
+	Debug int
 
 	// Proxy (IMAP_PROXY, POP3_PROXY) says that accounts may live elsewhere.
 	Proxy bool
@@ -173,6 +173,12 @@ func (c *Config) OverTLS() *Config {
 	over := *c
 	over.Encrypted, over.StartTLS = true, false
 	return &over
+}
+
+// IsSet says whether a setting has a value, which counts in place of its default.
+func (c *Config) IsSet(name string) bool {
+	s, ok := Find(name)
+	return ok && s.isSet(c.raw)
 }
 
 // Raw is a copy of the environment and the files in one.

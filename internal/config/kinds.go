@@ -36,11 +36,13 @@ const maxSeconds = 10 * 366 * 24 * 3600
 
 // The functions below make the table's entries; to finds the field of a Config.
 
+var errNoSwitch = errors.New("must be yes, no, true, false, on, off, 1 or 0")
+
 func switchOf(name string, def string, to func(*Config) *bool) Setting {
 	return Setting{Name: name, Kind: Switch, Default: def, set: func(c *Config, text string) error {
 		on, ok := spelling.ParseSwitch(text)
 		if !ok {
-			return errors.New("must be yes, no, true, false, on, off, 1 or 0")
+			return errNoSwitch
 		}
 		*to(c) = on
 		return nil

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"mailproxy/internal/haproxy"
+	"mailproxy/internal/spelling"
 	plaintext "mailproxy/internal/text"
 	"mailproxy/internal/throttle"
 	"mailproxy/internal/tlsnames"
@@ -59,11 +60,10 @@ func parse(raw Raw, p Protocol) (c *Config, errs []error) {
 	var bad []badValue
 	for i := range table {
 		s := &table[i]
-		value, isSet := raw[s.Name]
-		isEmpty := value.Text == "" || s.Kind != Text && strings.TrimSpace(value.Text) == ""
-		if !isSet || !isOurs(s) || isEmpty && !s.evenEmpty {
+		if !isOurs(s) || !s.isSet(raw) {
 			continue
 		}
+		value := raw[s.Name]
 		err := clean(value.Text)
 		if err == nil {
 			err = s.set(c, value.Text)
@@ -157,6 +157,15 @@ func shown(text string) string {
 		return strconv.Quote(text[:most]) + "..."
 	}
 	return strconv.Quote(text)
+}
+
+func setDebug(c *Config, text string) error {
+	level, ok := spelling.ParseLevel(text)
+	if !ok {
+		return errNoSwitch
+	}
+	c.Debug = level
+	return nil
 }
 
 func setUTF8(c *Config, text string) error {

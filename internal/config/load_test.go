@@ -117,7 +117,7 @@ func TestEverySetting(t *testing.T) {
 		"TIMEOUT_SOCK=3":                     func(c *Config) { c.AuthConnect = 3 * second },
 		"TIMEOUT_WRITE=4":                    func(c *Config) { c.AuthWrite = 4 * second },
 		"TIMEOUT_READ=5":                     func(c *Config) { c.AuthRead = 5 * second },
-		"DEBUG_LOGIN=2":                      func(c *Config) { c.Debug = true },
+		"DEBUG_LOGIN=2":                      func(c *Config) { c.Debug = 2 },
 		"SCRAM_SECRET_FILE=/s":               func(c *Config) { c.SCRAMSecretFile = "/s" },
 		"SCRAM_ITERATIONS=4096":              func(c *Config) { c.SCRAMIterations = 4096 },
 		"IMAP_PROXY=on":                      func(c *Config) { c.Proxy, c.UTF8 = true, false },
@@ -307,6 +307,21 @@ func TestEnviron(t *testing.T) {
 	c, err := Load(nil, []string{"B=2", "A=1", "IMAP_PROXY=1"}, IMAP)
 	if err != nil || !slices.Equal(c.Environ(), []string{"A=1", "B=2", "IMAP_PROXY=1"}) {
 		t.Errorf("%q, %v", c.Environ(), err)
+	}
+}
+
+// A setting is set when its value counts in place of the default.
+func TestIsSet(t *testing.T) {
+	c, err := Load(nil, []string{"HAPROXY_ALLOW= ", "DEBUG_LOGIN=0", "RELAY_SOCKET=", "AUTH=x"}, IMAP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{
+		"HAPROXY_ALLOW": false, "PROXY_TLS": false, "DEBUG_LOGIN": true, "RELAY_SOCKET": true, "AUTH": false,
+	} {
+		if c.IsSet(name) != want {
+			t.Errorf("%s: %v", name, !want)
+		}
 	}
 }
 

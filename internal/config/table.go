@@ -54,6 +54,13 @@ func (s Setting) ignored(why string) Setting {
 	return s
 }
 
+// isSet says whether the setting has a value of its own.
+func (s *Setting) isSet(raw Raw) bool {
+	value, ok := raw[s.Name]
+	isEmpty := value.Text == "" || s.Kind != Text && strings.TrimSpace(value.Text) == ""
+	return ok && (!isEmpty || s.evenEmpty)
+}
+
 // even is the same setting, for which set to nothing counts.
 func (s Setting) even() Setting {
 	s.evenEmpty = true
@@ -162,7 +169,7 @@ func accounts() []Setting {
 		seconds("TIMEOUT_READ", "30", 1, func(c *Config) *time.Duration { return &c.AuthRead }),
 		trimmed("SCRAM_SECRET_FILE", "", func(c *Config) *string { return &c.SCRAMSecretFile }),
 		number("SCRAM_ITERATIONS", "10000", 4096, 1_000_000, func(c *Config) *int { return &c.SCRAMIterations }),
-		switchOf("DEBUG_LOGIN", "0", func(c *Config) *bool { return &c.Debug }),
+		{Name: "DEBUG_LOGIN", Kind: Switch, Default: "0", set: setDebug},
 	}
 }
 

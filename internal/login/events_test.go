@@ -60,7 +60,7 @@ func TestEvents(t *testing.T) {
 		}, "ERR: Login password rejected by a, address=127.0.0.2:110, step=password, user=bob: -ERR PASS ***"},
 		{imap, false, func(s *Session) { s.logConnected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110"}) }, ""},
 		{imap, false, func(s *Session) {
-			s.Config.Debug = true
+			s.Config.Debug = 1
 			s.logConnected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110"})
 		}, "DEBUG: Proxy connected to a, address=127.0.0.2:110"},
 		{imap, false, func(s *Session) { s.LogHome("bob", "/home/b", errors.New("x")) },

@@ -68,7 +68,7 @@ func (s *Session) logLoop(m *mailhost.Conn, why string) {
 func (s *Session) logUnusable(m *mailhost.Conn, step mailhost.Step, err error) {
 	s.attempt.failed(m, step)
 	if errors.Is(err, mailhost.ErrDown) || errors.Is(err, mailhost.ErrBusy) {
-		if s.Config.Debug {
+		if s.Config.Debug > 0 {
 			s.Log.Debugf("%s is not tried, address=%s, user=%s: %v",
 				m.Host, m.Addr, text.Field(m.Account()), err)
 		}
@@ -116,7 +116,7 @@ func (s *Session) logHungUp(m *mailhost.Conn, err *mailhost.HungUpError) {
 }
 
 func (s *Session) logConnected(m *mailhost.Conn) {
-	if s.Config.Debug {
+	if s.Config.Debug > 0 {
 		s.Log.Debugf("Proxy connected to %s, address=%s", m.Host, m.Addr)
 	}
 }

@@ -1,6 +1,9 @@
 package spelling
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 func TestParseSwitch(t *testing.T) {
 	for text, want := range map[string]string{
@@ -36,4 +39,21 @@ func FuzzParseSwitch(f *testing.F) {
 			t.Errorf("%q: blanks around it count", text)
 		}
 	})
+}
+
+// A number is a level, everything else that switches on is the first one.
+func TestParseLevel(t *testing.T) {
+	for text, want := range map[string]int{
+		"0": 0, "no": 0, "-0": 0, "1": 1, "yes": 1, "-2": 1, "2": 2, " +3 ": 3, "007": 7,
+		"99999999999999999999999": math.MaxInt,
+	} {
+		if got, ok := ParseLevel(text); got != want || !ok {
+			t.Errorf("%q: %d, %v; want %d", text, got, ok, want)
+		}
+	}
+	for _, text := range []string{"", "2x", "maybe"} {
+		if got, ok := ParseLevel(text); got != 0 || ok {
+			t.Errorf("%q: %d, %v", text, got, ok)
+		}
+	}
 }
