@@ -19,7 +19,7 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Environ())) }
 func run(ctx context.Context, args, environ []string) int {
 	p := imap.Program()
 	if len(args) > 0 && args[0] == "check" {
-		return check.Command(ctx, p, check.IMAP{}, args[1:], environ, os.Stdin, os.Stdout, os.Stderr)
+		return check.Command(ctx, p, args[1:], environ, os.Stdin, os.Stdout, os.Stderr)
 	}
 	return program.Run(ctx, p, args, environ, os.Stdin, os.Stdout, os.Stderr)
 }

@@ -16,6 +16,8 @@ import (
 type upstream struct {
 	m  *mailhost.Conn
 	in responses
+	// greeted is the mailhost's greeting.
+	greeted string
 	// capabilities is what the mailhost has said it can do, on this connection as it is; empty = it did not
 	// say.
 	capabilities string
@@ -37,11 +39,17 @@ type upstream struct {
 // asked for, LOGIN (or AUTHENTICATE PLAIN on behalf of the user), and IMAP_PROXY_FOREIGN. It reads nothing
 // behind the final answer.
 func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
-	u := &upstream{m: m, step: mailhost.StepGreeting, in: responses{line.NewReader(m.Conn)}}
+	u := newUpstream(m)
 	defer func() { u.in.in.Clear() }() // a mailhost may repeat what it was told
-	steps := []func(context.Context) error{
-		u.greeting, u.startTLS, u.askCapability, u.forwardClient, u.login, u.follow,
-	}
+	return u.run(ctx, u.greeting, u.startTLS, u.askCapability, u.forwardClient, u.login, u.follow)
+}
+
+func newUpstream(m *mailhost.Conn) *upstream {
+	return &upstream{m: m, step: mailhost.StepGreeting, in: responses{line.NewReader(m.Conn)}}
+}
+
+// run makes steps of the dialogue until one fails.
+func (u *upstream) run(ctx context.Context, steps ...func(context.Context) error) error {
 	for _, step := range steps {
 		err := step(ctx)
 		_, rejected := errors.AsType[*login.RejectedError](err)
@@ -69,7 +77,12 @@ func (u *upstream) greeting(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.tag != "*" || r.status != "OK" {
+	u.greeted = r.text
+	switch {
+	case r.tag == "*" && r.status == "PREAUTH":
+		return fmt.Errorf("mailhost said %q: everybody is logged in there already, so nobody can log in",
+			u.brief(r.text))
+	case r.tag != "*" || r.status != "OK":
 		return fmt.Errorf("mailhost said %q", u.brief(r.text))
 	}
 	u.capabilities, _ = r.capabilities()

@@ -23,6 +23,7 @@ func protocol() *frontend.Protocol {
 			Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993", TLSWord: "starttls",
 			Codes: login.IMAP(),
 			Login: loginAtMailhost,
+			Visit: newVisit,
 		},
 		NonBlocking: true, // Courier's imapd expects descriptors 0 and 1 so
 		Serve:       serve,

@@ -121,18 +121,22 @@ func (c *check) hash(account *authlib.Account) {
 // disabled says which of the account's options refuse its logins.
 func (c *check) disabled(account *authlib.Account) {
 	r, s := c.report, c.server
+	deny := func(format string, args ...any) {
+		c.denied = true
+		r.fail("auth", format, args...)
+	}
 	never, insecure := "disable"+s.Protocol.Service, "disableinsecure"+s.Protocol.Service
 	switch on, err := account.Options.Switch(never); {
 	case err != nil:
-		r.fail("auth", "%v: such logins fail for the time being", err)
+		deny("%v: such logins fail for the time being", err)
 	case on:
-		r.fail("auth", "option %s: the account may not log in", never)
+		deny("option %s: the account may not log in", never)
 	}
 	switch on, err := account.Options.Switch(insecure); {
 	case err != nil:
-		r.fail("auth", "%v: such logins fail for the time being", err)
+		deny("%v: such logins fail for the time being", err)
 	case on && !s.Config.StartTLS && !s.Config.Encrypted && s.Config.Balancers == nil:
-		r.fail("auth", "option %s: the account may not log in without TLS, and there is none", insecure)
+		deny("option %s: the account may not log in without TLS, and there is none", insecure)
 	case on:
 		r.warn("auth", "option %s: the account may not log in without TLS", insecure)
 	}

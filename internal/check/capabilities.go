@@ -141,13 +141,7 @@ func (c *check) askHost(ctx context.Context, p place) (list []string, encrypted 
 	}
 	err = errors.New("it has no address")
 	for _, addr := range addrs {
-		m := &mailhost.Conn{
-			Host:   p.host.Name,
-			Addr:   addr.String(),
-			Mode:   own.TLS,
-			Config: c.server.Config,
-			Log:    c.server.Log,
-		}
+		m := c.conn(p.host, addr, own)
 		ctx, cancel := context.WithTimeout(ctx, visitTime)
 		defer cancel()
 		if err = c.server.Login.Mailhosts.Connect(ctx, m, addr); err != nil {
@@ -166,25 +160,27 @@ func (c *check) askHost(ctx context.Context, p place) (list []string, encrypted 
 // ask gets the list over a fresh connection.
 func (c *check) ask(ctx context.Context, m *mailhost.Conn, account *authlib.Account) ([]string, error) {
 	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
-	w := newWire(m.Conn)
-	if c.server.Config.MasterUser != "" {
-		if err := c.server.Login.LogInAsMaster(ctx, m, account); err != nil {
+	asMaster := c.server.Config.MasterUser != ""
+	if asMaster {
+		if err := c.server.Login.Prepare(m, account, ""); err != nil {
 			return nil, err
-		}
-		w = newWire(m.Conn)
-	} else {
-		if _, err := c.Dialect.greeting(w); err != nil {
-			return nil, err
-		}
-		if m.StartTLS != nil {
-			var err error
-			if w, err = c.startTLS(ctx, m, w); err != nil {
-				return nil, err
-			}
 		}
 	}
-	defer c.Dialect.quit(w)
-	return c.Dialect.capabilities(w)
+	v := c.server.Protocol.Visit(m)
+	if _, err := v.Greeting(ctx); err != nil {
+		return nil, err
+	}
+	if err := v.StartTLS(ctx); err != nil {
+		return nil, err
+	}
+	defer v.Quit(ctx)
+	if asMaster {
+		if err := v.Login(ctx); err != nil {
+			return nil, err
+		}
+	}
+	list, err := v.Capabilities(ctx)
+	return sorted(list), err
 }
 
 // beforeLogin says whether a capability only concerns the way to log in, and ends with the login.

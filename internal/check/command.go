@@ -19,7 +19,6 @@ import (
 func Command(
 	ctx context.Context,
 	p *frontend.Program,
-	d Dialect,
 	args, environ []string,
 	stdin, stdout, stderr *os.File,
 ) int {
@@ -60,7 +59,7 @@ func Command(
 	}
 	report := &report{out: stdout, json: *asJSON, color: !*asJSON && isTerminal(stdout)}
 	c := &check{
-		report: report, program: p.Name, Dialect: d, user: flags.Arg(0), files: configs, servers: servers,
+		report: report, program: p.Name, user: flags.Arg(0), files: configs, servers: servers,
 		all:      *all,
 		password: askPassword(stdin, stderr),
 	}
@@ -71,7 +70,7 @@ func Command(
 	}
 	c.raw = loaded.Raw()
 	// Warnings of the steps themselves are part of the report.
-	log := maillog.NewLog(logLines{report})
+	log := maillog.NewLog(logLines{report, "settings"})
 	server, err := p.Inspect(loaded, log)
 	if err != nil {
 		c.settingsError = err
@@ -88,15 +87,18 @@ func Command(
 }
 
 // logLines makes steps of log lines.
-type logLines struct{ report *report }
+type logLines struct {
+	report *report
+	topic  string
+}
 
 func (l logLines) Write(line []byte) (int, error) {
 	level, text, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ": ")
 	switch level {
 	case "ERR", "CRIT":
-		l.report.fail("settings", "%s", text)
+		l.report.fail(l.topic, "%s", text)
 	case "WARN":
-		l.report.warn("settings", "%s", text)
+		l.report.warn(l.topic, "%s", text)
 	}
 	return len(line), nil
 }

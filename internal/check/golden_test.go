@@ -16,8 +16,9 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"mailproxy/authlib"
+	"mailproxy/imapd-proxy/imap"
 	"mailproxy/internal/frontend"
-	"mailproxy/internal/login"
+	"mailproxy/pop3d-proxy/pop3"
 	"mailproxy/tests/testport"
 	"mailproxy/tests/transcript"
 )
@@ -97,11 +98,7 @@ func golden(t *testing.T, file string) {
 	if user := strings.TrimSpace(sections["user"]); user != "" {
 		args = append(args, user)
 	}
-	var d Dialect = IMAP{}
-	if strings.TrimSpace(sections["protocol"]) == "POP3" {
-		d = POP3{}
-	}
-	p := program(d)
+	p := program(strings.TrimSpace(sections["protocol"]))
 	if _, ok := sections["own-port"]; ok {
 		_, p.Protocol.Port, _ = net.SplitHostPort(host)
 	}
@@ -115,7 +112,7 @@ func golden(t *testing.T, file string) {
 	for server := range strings.FieldsSeq(sections["server"]) {
 		args = append([]string{"-server", server}, args...)
 	}
-	status, got := runCommand(t, p, d, args, environ, sections["password"])
+	status, got := runCommand(t, p, args, environ, sections["password"])
 	got = normalise(got, host, dir)
 	got += fmt.Sprintf("exit status %d\n", status)
 	if strings.Contains(got, "secrethash") {
@@ -149,35 +146,27 @@ func normalise(text, host, dir string) string {
 // TestNoSettings: who names no file is told how, as the program hardly ever runs with nothing but defaults.
 func TestNoSettings(t *testing.T) {
 	const want = "warn  settings     no -config FILE and no setting in the environment: "
-	if _, got := runCommand(t, program(POP3{}), POP3{}, nil, nil, ""); !strings.HasPrefix(got, want) ||
+	if _, got := runCommand(t, program("POP3"), nil, nil, ""); !strings.HasPrefix(got, want) ||
 		!strings.Contains(got, " -config /etc/mailproxy/pop3d -config /etc/mailproxy/pop3d-ssl\n") {
 		t.Errorf("%s", got)
 	}
 }
 
-// program is a front end as far as check needs one.
-func program(d Dialect) *frontend.Program {
-	if _, ok := d.(POP3); ok {
-		return &frontend.Program{
-			Name: "pop3d-proxy",
-			Protocol: &frontend.Protocol{
-				Protocol:     login.Protocol{Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995"},
-				Capabilities: func(*frontend.Conn) []string { return []string{"TOP", "UIDL", "PIPELINING", "USER"} },
-			},
+// program is a front end whose capabilities are those of its settings, or of a short list.
+func program(protocol string) *frontend.Program {
+	if protocol == "POP3" {
+		p := pop3.Program()
+		p.Protocol.Capabilities = func(*frontend.Conn) []string {
+			return []string{"TOP", "UIDL", "PIPELINING", "USER"}
 		}
+		return p
 	}
-	return &frontend.Program{
-		Name: "imapd-proxy",
-		Protocol: &frontend.Protocol{
-			Protocol: login.Protocol{Name: "IMAP", Service: "imap", Port: "143", TLSPort: "993"},
-			Capabilities: func(s *frontend.Conn) []string {
-				return strings.Fields(s.Config.IMAP.Capability)
-			},
-		},
-	}
+	p := imap.Program()
+	p.Protocol.Capabilities = func(c *frontend.Conn) []string { return strings.Fields(c.Config.IMAP.Capability) }
+	return p
 }
 
-func runCommand(t *testing.T, p *frontend.Program, d Dialect, args, environ []string, password string) (int,
+func runCommand(t *testing.T, p *frontend.Program, args, environ []string, password string) (int,
 	string) {
 	t.Helper()
 	in, feed, err := os.Pipe()
@@ -194,7 +183,7 @@ func runCommand(t *testing.T, p *frontend.Program, d Dialect, args, environ []st
 		t.Fatal(err)
 	}
 	defer out.Close()
-	status := Command(t.Context(), p, d, args, environ, in, out, out)
+	status := Command(t.Context(), p, args, environ, in, out, out)
 	text, err := os.ReadFile(out.Name())
 	if err != nil {
 		t.Fatal(err)
@@ -292,11 +281,11 @@ func authModule(t *testing.T, sections map[string]string, expand func(string) st
 // Wrong usage is told apart from what is wrong with a set-up.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"ann", "bob"}, {"--jsn"}, {"-config"}} {
-		if status, out := runCommand(t, program(IMAP{}), IMAP{}, args, nil, ""); status != 100 || out == "" {
+		if status, out := runCommand(t, program("IMAP"), args, nil, ""); status != 100 || out == "" {
 			t.Errorf("%q: exit status %d, %q", args, status, out)
 		}
 	}
-	if status, out := runCommand(t, program(IMAP{}), IMAP{}, []string{"-h"}, nil, ""); status != 0 || out == "" {
+	if status, out := runCommand(t, program("IMAP"), []string{"-h"}, nil, ""); status != 0 || out == "" {
 		t.Errorf("-h: exit status %d, %q", status, out)
 	}
 }

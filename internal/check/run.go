@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
+	"mailproxy/internal/maillog"
 )
 
 // check is one inspection.
@@ -25,8 +27,6 @@ type check struct {
 	files []string
 	// settingsError is what was wrong with the settings, when something was.
 	settingsError error
-	// Dialect speaks to the mailhost.
-	Dialect Dialect
 	// Advertised is the capability list that clients are shown before they log in, without and with TLS.
 	Advertised func(tls bool) []string
 	// program is the front end's name, as it is in its greeting.
@@ -41,6 +41,8 @@ type check struct {
 	// them have been of use.
 	several bool
 	usable  int
+	// denied: no login of the account comes as far as its mailhost.
+	denied bool
 	// own is what the account's options say.
 	own login.AccountOptions
 	// password asks for the account's password; "" = do not log in.
@@ -204,7 +206,7 @@ func (c *check) there(ctx context.Context, host mailhost.Host, account *authlib.
 	}
 	c.report.ok("mailhost", "%s has the address %s", host, strings.Join(texts, ", "))
 	for _, addr := range addrs {
-		m := &mailhost.Conn{Host: host.Name, Addr: addr.String(), Mode: c.own.TLS, Config: c.server.Config}
+		m := c.conn(host, addr, c.own)
 		back := c.comesBack(addr)
 		if back {
 			c.loop(host.Name, addr, false)
@@ -212,6 +214,15 @@ func (c *check) there(ctx context.Context, host mailhost.Host, account *authlib.
 		if c.visit(ctx, m, addr, account, back) {
 			c.usable++
 		}
+	}
+}
+
+// conn is a connection to a mailhost that is still to be made. What its dialogue warns of is part of the
+// report.
+func (c *check) conn(host mailhost.Host, addr netip.AddrPort, own login.AccountOptions) *mailhost.Conn {
+	return &mailhost.Conn{
+		Host: host.Name, Addr: addr.String(), Mode: own.TLS, Config: c.server.Config,
+		Log: maillog.NewLog(logLines{c.report, "mailhost"}),
 	}
 }
 
@@ -264,4 +275,21 @@ func (c *check) compareWith(when string, advertised, offered []string, strange f
 	if len(lost) == 0 && len(more) == 0 {
 		c.report.ok("capability", "the same list %s as ours", when)
 	}
+}
+
+func sorted(words []string) []string {
+	words = slices.Clone(words)
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
+// missing returns the words of a that b lacks.
+func missing(a, b []string) []string {
+	var out []string
+	for _, w := range a {
+		if !slices.Contains(b, w) {
+			out = append(out, w)
+		}
+	}
+	return out
 }

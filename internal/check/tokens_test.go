@@ -13,12 +13,12 @@ import (
 // Of all mailhosts those are named that do not take the tokens which clients are offered.
 func TestAllMailhostsTokens(t *testing.T) {
 	imap := func(words string) string {
-		return "S: * OK hello\nC: check1 CAPABILITY\nS: * CAPABILITY " + words +
-			"\nS: check1 OK\nC: check4 LOGOUT\nS: check4 OK"
+		return "S: * OK hello\nC: C0 CAPABILITY\nS: * CAPABILITY " + words +
+			"\nS: C0 OK\nC: Q1 LOGOUT\nS: Q1 OK"
 	}
 	with := listenAs(t, imap("IMAP4rev1 AUTH=XOAUTH2"), true)
 	without := listenAs(t, imap("IMAP4rev1 AUTH=PLAIN XAUTH=XOAUTH2"), true)
-	p := program(IMAP{})
+	p := program("IMAP")
 	loaded, err := config.Load(nil, []string{"IMAP_CAPABILITY_TLS=IMAP4rev1 AUTH=XOAUTH2"},
 		config.Protocol(p.Protocol.Name))
 	if err != nil {
@@ -30,7 +30,7 @@ func TestAllMailhostsTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	check := &check{report: &report{out: &out}, server: s, Dialect: IMAP{}}
+	check := &check{report: &report{out: &out}, server: s}
 	check.capabilities(t.Context())
 	want := "warn  capability   XOAUTH2 is offered, but not by " + without +
 		": clients that choose it are refused\n"

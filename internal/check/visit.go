@@ -8,12 +8,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/tlsconf"
 )
@@ -36,10 +39,10 @@ func (c *check) visit(
 	defer func() { m.Conn.Close() }()
 	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
 	r.ok("connect", "%s answers", addr)
-	w := newWire(m.Conn)
-	greeting, err := c.Dialect.greeting(w)
+	v := c.server.Protocol.Visit(m)
+	greeting, err := v.Greeting(ctx)
 	if err != nil {
-		c.unusable("greeting", "%s: %v", addr, err)
+		c.unusable("greeting", "%s: %v", addr, cause(err))
 		return false
 	}
 	r.ok("greeting", "%s", greeting)
@@ -47,35 +50,31 @@ func (c *check) visit(
 		c.loop(m.Host, addr, true)
 		return false
 	}
-	if m.StartTLS != nil {
-		if w, err = c.startTLS(ctx, m, w); err != nil {
-			c.unusable("tls", "%s: %v", addr, err)
-			return false
-		}
+	if err := v.StartTLS(ctx); err != nil {
+		c.unusable("tls", "%s: %v", addr, cause(err))
+		return false
 	}
+	defer v.Quit(ctx)
 	c.tellTLS(m)
-	before, err := c.Dialect.capabilities(w)
+	before, err := v.Capabilities(ctx)
 	if err != nil {
-		r.warn("capability", "%s does not say what it can do before the login: %v", addr, err)
+		r.warn("capability", "%s does not say what it can do before the login: %v", addr, cause(err))
 	} else {
+		before = sorted(before)
 		r.info("capability", "before the login: %s", strings.Join(before, " "))
 		_, encrypted := tlsFacts(m.Conn)
 		c.compareTokens("the mailhost", before, encrypted)
 	}
-	c.login(ctx, w, addr, account, before)
-	c.Dialect.quit(w)
+	c.login(ctx, m, v, account, before)
 	return true
 }
 
-func (c *check) startTLS(ctx context.Context, m *mailhost.Conn, w *wire) (*wire, error) {
-	if err := c.Dialect.startTLS(w); err != nil {
-		return nil, err
+// cause is an error of the dialogue without its step, which the report names otherwise.
+func cause(err error) error {
+	if step, ok := errors.AsType[*mailhost.StepError](err); ok {
+		return step.Err
 	}
-	if err := m.StartTLS(ctx); err != nil {
-		return nil, err
-	}
-	_ = m.Conn.SetDeadline(time.Now().Add(visitTime))
-	return newWire(m.Conn), nil
+	return err
 }
 
 // tellTLS says how well the way to the mailhost is protected.
@@ -106,19 +105,17 @@ func loopback(addr string) bool {
 	return err == nil && ap.Addr().IsLoopback()
 }
 
-// login logs in when there is a password, and compares what the mailhost can do then.
+// login logs in as a login would when there is a password, and compares what the mailhost can do then.
 func (c *check) login(
-	ctx context.Context,
-	w *wire,
-	addr netip.AddrPort,
-	account *authlib.Account,
-	before []string,
+	ctx context.Context, m *mailhost.Conn, v mailhost.Visit, account *authlib.Account, before []string,
 ) {
-	r := c.report
-	password, err := c.password()
-	if err != nil {
-		r.fail("login", "read the password: %v", err)
-		return
+	r, password := c.report, ""
+	if !c.denied {
+		var err error
+		if password, err = c.password(); err != nil {
+			r.fail("login", "read the password: %v", err)
+			return
+		}
 	}
 	if password == "" {
 		if before != nil {
@@ -126,35 +123,43 @@ func (c *check) login(
 		}
 		return
 	}
-	name, ok := account.Address, true
+	if sasl.Check(c.user, password) != nil {
+		r.fail("login", "the name or the password is too long or has control characters: nobody is asked about it")
+		return
+	}
 	if c.own.Verifier != config.VerifierMailhost {
-		name, ok = c.verify(ctx, password)
+		if account = c.verify(ctx, password); account == nil {
+			return
+		}
 	}
-	if c.own.User != "" {
-		name = c.own.User
-	}
-	if !ok {
+	if err := c.server.Login.Prepare(m, account, password); err != nil {
+		r.fail("login", "%s is not logged in to: %v", m.Addr, err)
 		return
 	}
-	if strings.ContainsAny(password, "\r\n\x00") {
-		r.fail("login", "the password holds a line end or NUL, which no mailhost is sent")
+	name := strconv.Quote(m.User)
+	if m.Authzid != "" {
+		name = fmt.Sprintf("%q, on behalf of %q", m.User, m.Authzid)
+	}
+	if err := v.Login(ctx); err != nil {
+		if rejected, ok := errors.AsType[*login.RejectedError](err); ok {
+			r.fail("login", "%s refuses %s at the step %s: mailhost said %q",
+				m.Addr, name, rejected.Step, rejected.Answer.Text)
+			return
+		}
+		r.fail("login", "%s cannot be logged in to as %s: %v", m.Addr, name, err)
 		return
 	}
-	if err := c.Dialect.login(w, name, password); err != nil {
-		r.fail("login", "%s refuses %q: %v", addr, name, err)
-		return
-	}
-	r.ok("login", "%s takes %q", addr, name)
-	after, err := c.Dialect.capabilities(w)
+	r.ok("login", "%s takes %s", m.Addr, name)
+	after, err := v.Capabilities(ctx)
 	if err != nil {
-		r.warn("capability", "%s does not say what it can do after the login: %v", addr, err)
+		r.warn("capability", "%s does not say what it can do after the login: %v", m.Addr, cause(err))
 		return
 	}
-	c.compare("after the login", after)
+	c.compare("after the login", sorted(after))
 }
 
-// verify asks the auth module about the password, and returns the account's address.
-func (c *check) verify(ctx context.Context, password string) (address string, ok bool) {
+// verify asks the auth module about the password, and returns the account that it is for; nil = none.
+func (c *check) verify(ctx context.Context, password string) *authlib.Account {
 	r, s := c.report, c.server
 	proven, err := s.Auth.Authenticate(ctx, &authlib.AuthRequest{
 		Service: s.Protocol.Service, Type: authlib.AuthLogin, User: s.Login.LoginName(c.user), Password: password,
@@ -163,13 +168,13 @@ func (c *check) verify(ctx context.Context, password string) (address string, ok
 	switch {
 	case errors.Is(err, authlib.ErrRefused):
 		r.fail("login", "the auth module refuses this password")
-		return "", false
+		return nil
 	case err != nil:
 		r.fail("login", "%v", err)
-		return "", false
+		return nil
 	}
 	r.ok("login", "the auth module takes the password")
-	return proven.Address, true
+	return proven
 }
 
 // here looks at what the local server will need.

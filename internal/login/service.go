@@ -66,6 +66,9 @@ type Protocol struct {
 	// not come so far. The connection's deadline is set and moved into the past when ctx ends, so Login need
 	// not care. Needed only where proxying is on.
 	Login mailhost.Login
+	// Visit is Login step by step, over a connection that Mailhosts.Connect has made. Needed only by a program
+	// that explains logins.
+	Visit func(m *mailhost.Conn) mailhost.Visit
 }
 
 // AuthModule answers for accounts; authlib.Client is the one in use. Errors are authlib.ErrRefused or

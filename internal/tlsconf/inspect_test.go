@@ -77,8 +77,9 @@ func TestInspect(t *testing.T) {
 				"1 C.wrong.example.com is what clients that ask for wrong.example.com get, but it is for",
 				"2 no certificate is good for wrong.example.com",
 			}},
-		{name: "authorities", cert: long.PEM(t), settings: config.TLS{Verify: config.VerifyPeer, TrustCerts: "/nowhere"},
-			want: []string{"2 TLS_TRUSTCERTS: stat /nowhere: ", "0 C: for"}},
+		{name: "authorities", cert: long.PEM(t),
+			settings: config.TLS{Verify: config.VerifyPeer, TrustCerts: "/nowhere"},
+			want:     []string{"2 TLS_TRUSTCERTS: stat /nowhere: ", "0 C: for"}},
 	} {
 		dir := t.TempDir()
 		o := Options{TLS: c.settings, Now: func() time.Time { return time.Now().Add(c.after) }}

@@ -14,6 +14,8 @@ import (
 type upstream struct {
 	m  *mailhost.Conn
 	in *line.Reader
+	// greeted is the greeting.
+	greeted string
 	// capabilities is what the mailhost has said it can do, once it was asked; nil = it did not say.
 	capabilities []string
 	// final is the mailhost's +OK to the login.
@@ -27,11 +29,15 @@ type upstream struct {
 // loginAtMailhost logs in to a POP3 mailhost: greeting, TLS, the client's address and UTF8 as far as they are
 // asked for, USER and PASS or AUTH. It reads nothing behind the final answer.
 func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
-	u := &upstream{m: m, in: line.NewReader(m.Conn)}
+	u := newUpstream(m)
 	defer func() { u.in.Clear() }() // a mailhost may repeat what it was told
-	steps := []func(context.Context) error{
-		u.sendable, u.greeting, u.startTLS, u.forwardClient, u.utf8, u.login, u.follow,
-	}
+	return u.run(ctx, u.sendable, u.greeting, u.startTLS, u.forwardClient, u.utf8, u.login, u.follow)
+}
+
+func newUpstream(m *mailhost.Conn) *upstream { return &upstream{m: m, in: line.NewReader(m.Conn)} }
+
+// run makes steps of the dialogue until one fails.
+func (u *upstream) run(ctx context.Context, steps ...func(context.Context) error) error {
 	for _, step := range steps {
 		err := step(ctx)
 		_, rejected := errors.AsType[*login.RejectedError](err)
@@ -57,7 +63,9 @@ func (u *upstream) greeting(context.Context) error {
 	if err != nil {
 		return err
 	}
-	return u.accepted(u.parse(text, false))
+	r, err := u.parse(text, false)
+	u.greeted = r.text
+	return u.accepted(r, err)
 }
 
 // startTLS is STLS (RFC 2595 section 4). Nothing is read between the response and the handshake: what an

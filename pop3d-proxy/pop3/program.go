@@ -25,6 +25,7 @@ func protocol() *frontend.Protocol {
 			Name: "POP3", Service: "pop3", Port: "110", TLSPort: "995", TLSWord: "stls",
 			Codes: login.POP3(),
 			Login: loginAtMailhost,
+			Visit: newVisit,
 		},
 		// courierpop3d reads its standard input with plain read calls and takes EAGAIN for the end.
 		NonBlocking:  false,
