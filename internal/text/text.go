@@ -68,14 +68,14 @@ func Shorten(s string) string {
 // Plain says whether s has no control character below U+0020 and no DEL: what a password may hold, which may
 // be in any encoding, and the least that every protocol here asks for, as CR or LF would end a command and
 // begin another.
-func Plain(s string) bool { return !strings.ContainsFunc(s, control) }
+func Plain(s string) bool { return !strings.ContainsFunc(s, notPlain) }
 
-func control(r rune) bool { return r < 0x20 || r == 0x7f }
+func notPlain(r rune) bool { return r < 0x20 || r == 0x7f }
 
 // Control returns the first character for which a line of text, of which tabs may separate words, is not
 // Plain.
 func Control(line string) (c byte, found bool) {
-	i := strings.IndexFunc(line, func(r rune) bool { return r != '\t' && control(r) })
+	i := strings.IndexFunc(line, func(r rune) bool { return r != '\t' && notPlain(r) })
 	if i < 0 {
 		return 0, false
 	}
