@@ -63,7 +63,7 @@ type Client struct {
 	Keep int
 
 	pool    pool
-	started places
+	started slots
 	// connections is how many connections to the second socket there are at once; 0 = maxConnections. Each
 	// question has one of its own until it is answered; further ones wait.
 	connections int
@@ -170,26 +170,26 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	if c.OneShot == nil {
 		return nil, noProgram(err)
 	}
-	waited, busy := c.started.enter(ctx, maxStarted)
+	waited, busy := c.started.acquire(ctx, maxStarted)
 	if busy != nil {
 		return nil, c.failed(ctx, "waiting for a program to end", busy)
 	}
 	if waited { // the daemon may be back
 		if conn, absent, err = c.reach(ctx); !absent {
-			c.started.leave()
+			c.started.release()
 			return conn, err
 		}
 	}
 	conn, failed := c.OneShot(ctx)
 	switch {
 	case failed == nil:
-		return &started{Conn: conn, leave: c.started.leave}, nil
+		return &started{Conn: conn, release: c.started.release}, nil
 	case errors.Is(failed, ErrNoProgram):
 		err = noProgram(err)
 	default:
 		err = fmt.Errorf("nobody listens on %s, and starting authdaemond failed: %w", c.socket(), failed)
 	}
-	c.started.leave()
+	c.started.release()
 	return nil, err
 }
 
@@ -214,16 +214,16 @@ func noProgram(err error) error { return fmt.Errorf("%w (is authdaemond running?
 // is a process with a connection to the database.
 const maxStarted = 16
 
-// started is a connection to a daemon started, which gives its place back.
+// started is a connection to a daemon started, which gives its slot back.
 type started struct {
 	net.Conn
-	leave func()
-	once  sync.Once
+	release func()
+	once    sync.Once
 }
 
 // Close closes the connection, which ends the daemon.
 func (s *started) Close() error {
-	defer s.once.Do(s.leave)
+	defer s.once.Do(s.release)
 	return s.Conn.Close()
 }
 

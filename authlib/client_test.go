@@ -262,7 +262,7 @@ func TestClientStartsFew(t *testing.T) {
 			t.Errorf("%d answered, %d asked the daemon, %d gave up, %d left",
 				answered.Load(), asked.Load(), impatient.Load(), running.Load())
 		}
-		// Each has given its place back.
+		// Each has given its slot back.
 		c.OneShot = func(context.Context) (net.Conn, error) { return nil, io.ErrNoProgress }
 		back.Store(false)
 		for range 2 * maxStarted {

@@ -21,7 +21,7 @@ import (
 // that one can never be taken for another's. A connection that breaks these rules is closed. ENUMERATE, whose
 // answer may have any length, is a request for the first socket.
 const (
-	// persistentSuffix is what the second socket's path has behind the first one's.
+	// persistentSuffix is what the second socket's path has after the first one's.
 	persistentSuffix = ".persistent"
 	// Greeting is the daemon's first line.
 	Greeting = "AUTHDAEMON 1\n"

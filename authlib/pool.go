@@ -21,8 +21,8 @@ const absentTime = 10 * time.Second
 
 // pool is a Client's connections to the daemon's second socket.
 type pool struct {
-	// places are those of the connections that are asked a question.
-	places places
+	// slots bound the connections that are asked a question.
+	slots slots
 
 	mu sync.Mutex
 	// idle are the connections kept, the one last used at the end.
@@ -60,10 +60,10 @@ func (c *Client) askKept(ctx context.Context, req Request) (a *Account, ok bool,
 	if err != nil || len(msg) > maxQuestion {
 		return nil, err != nil, err
 	}
-	if _, err := c.pool.places.enter(ctx, cmp.Or(c.connections, maxConnections)); err != nil {
+	if _, err := c.pool.slots.acquire(ctx, cmp.Or(c.connections, maxConnections)); err != nil {
 		return nil, true, c.keptFailed(ctx, "waiting for a connection", err)
 	}
-	defer c.pool.places.leave()
+	defer c.pool.slots.release()
 	if conn := c.pool.take(); conn != nil {
 		a, err := c.askOn(ctx, conn, msg)
 		if !errors.Is(err, errHungUp) {

@@ -94,7 +94,7 @@ func (a *asker) account(
 		if err == nil {
 			account, err = a.withOptions(m.Name(), account)
 		}
-		switch err := a.judge(m, err); {
+		switch err := a.recordOutcome(m, err); {
 		case err == nil:
 			if a.settings.debug > 0 {
 				a.debugAccount(account)
@@ -125,8 +125,8 @@ func (a *asker) withOptions(module string, account *authlib.Account) (*authlib.A
 	return &merged, nil
 }
 
-// judge logs what a module's error means and returns it.
-func (a *asker) judge(m *served, err error) error {
+// recordOutcome logs what a module's error means, notes a success, and returns the error.
+func (a *asker) recordOutcome(m *served, err error) error {
 	var unusable *authlib.AccountError
 	switch {
 	case errors.As(err, &unusable):
@@ -265,7 +265,7 @@ func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest
 	}
 	for _, m := range a.modules {
 		a.debugf("%s: trying this module", m.Name())
-		err := a.judge(m, m.ChangePassword(ctx, req))
+		err := a.recordOutcome(m, m.ChangePassword(ctx, req))
 		if err == nil {
 			a.log.Infof("password changed, user=%s, module=%s, ip=[%s]",
 				text.Field(req.User), m.Name(), text.Field(req.RemoteIP))
@@ -301,7 +301,7 @@ func (a *asker) enumerate(
 			// The client went away: not the module's failure.
 			return ours
 		}
-		if err := a.judge(m, err); err != nil {
+		if err := a.recordOutcome(m, err); err != nil {
 			return err
 		}
 	}

@@ -13,10 +13,10 @@ import (
 	"mailproxy/authlib"
 )
 
-// conn is an accepted connection: a non-blocking descriptor. Most requests are there when the connection is
-// accepted, and their answers fit into the socket's buffer: four system calls in all, and nothing registered
-// with the poller. Only who has to be waited for gets a file that can be waited with. Package net's
-// connections would cost the daemon half as much again, see docs/performance.md.
+// conn is an accepted connection: a non-blocking file descriptor. Most requests are there when the connection
+// is accepted, and their answers fit into the socket's buffer: four system calls in all, and nothing
+// registered with the poller. Only who has to be waited for gets a file that can be waited with. Package
+// net's connections would cost the daemon half as much again, see docs/performance.md.
 type conn struct {
 	fd   int
 	file *os.File // nil until somebody waits; then it owns fd
@@ -74,7 +74,7 @@ func (c *conn) tryRead(buf []byte) (int, error) {
 	}
 }
 
-// rawRead is read(2) without telling the scheduler: the descriptor never blocks.
+// rawRead is read(2) without telling the scheduler: the file descriptor never blocks.
 func rawRead(fd int, buf []byte) (int, error) {
 	n, _, errno := unix.RawSyscall(
 		unix.SYS_READ,

@@ -69,14 +69,14 @@ func (h *hashes) remember(ttl time.Duration) {
 	h.cache.Store(c)
 }
 
-// forRequest is the password.Verifier of a request that holds a place, of which at most most wait.
-func (h *hashes) forRequest(p *place, most int) password.Verifier {
+// forRequest is the password.Verifier of a request that holds a slot, of which at most most wait.
+func (h *hashes) forRequest(s *slot, most int) password.Verifier {
 	return func(ctx context.Context, hash, clear string) (bool, error) {
 		if !password.Slow(hash) || len(clear) > password.MaxLength {
 			return h.verify(hash, clear)
 		}
 		match, known, err := h.cache.Load().Verify(hash, clear, func() (bool, error) {
-			return h.compute(ctx, p, most, hash, clear)
+			return h.compute(ctx, s, most, hash, clear)
 		})
 		if known {
 			h.remembered.Inc()
@@ -86,8 +86,8 @@ func (h *hashes) forRequest(p *place, most int) password.Verifier {
 }
 
 // compute verifies a slow hash when it is its turn.
-func (h *hashes) compute(ctx context.Context, p *place, most int, hash, clear string) (bool, error) {
-	p.leave()
+func (h *hashes) compute(ctx context.Context, s *slot, most int, hash, clear string) (bool, error) {
+	s.release()
 	defer h.waiting.Add(-1)
 	if h.waiting.Add(1) > int64(most+cap(h.processors)) {
 		return false, errHashesBusy
@@ -102,15 +102,15 @@ func (h *hashes) compute(ctx context.Context, p *place, most int, hash, clear st
 	return h.verify(hash, clear)
 }
 
-// place is what a request under way holds of its generation's slots.
-type place struct {
-	slots <-chan struct{}
-	left  atomic.Bool
+// slot is the one of its generation's slots that a request under way holds.
+type slot struct {
+	slots    <-chan struct{}
+	released atomic.Bool
 }
 
-// leave gives it back, once.
-func (p *place) leave() {
-	if p.left.CompareAndSwap(false, true) {
-		<-p.slots
+// release gives it back, once.
+func (s *slot) release() {
+	if s.released.CompareAndSwap(false, true) {
+		<-s.slots
 	}
 }

@@ -119,7 +119,7 @@ func TestFlood(t *testing.T) {
 	if got := s.login("late", "late"); got != "/a own=1" {
 		t.Errorf("after the flood: %s", got)
 	}
-	// A client has its answer a moment before its place is free.
+	// A client has its answer a moment before its slot is free.
 	if !testlog.Eventually(func() bool {
 		return s.hashes.waiting.Load() == 0 && len(s.hashes.processors) == 0 && len(s.now.slots) == 0
 	}) {

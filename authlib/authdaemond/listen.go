@@ -145,7 +145,7 @@ func (s *sockets) allowed(list string) (*peercred.Set, error) {
 	return set, nil
 }
 
-// courierGroup is who uses Courier's auth daemon.
+// courierGroup is who uses Courier's authdaemond.
 const courierGroup = "@courier"
 
 // refuse logs a client that may not ask.

@@ -103,11 +103,11 @@ func (s *server) respond(req authlib.Request, began time.Time, dst []byte) (out 
 	defer g.users.Done()
 	limit, cancel := context.WithDeadline(context.Background(), began.Add(s.request))
 	defer cancel()
-	limit, leave, ok := s.enter(limit, g)
+	limit, release, ok := s.acquire(limit, g)
 	if !ok {
 		return nil, errTurnedAway
 	}
-	defer leave()
+	defer release()
 	out, err = g.answer(limit, req, dst)
 	s.metrics.count(kindOf(req), resultOf(out, err), began)
 	return out, err

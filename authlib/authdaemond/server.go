@@ -156,7 +156,7 @@ func (s *server) hold() *generation {
 // serve accepts connections until ctx ends, which it then returns nil for. Requests under way go on: see
 // drain.
 func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
-	// The listener itself gives no access to its descriptor's readiness; a file of the same socket does.
+	// The listener itself gives no access to its file descriptor's readiness; a file of the same socket does.
 	f, err := l.File()
 	if err != nil {
 		return err
@@ -245,11 +245,11 @@ func (s *server) client(ctx context.Context, fd int) {
 	defer g.users.Done()
 	limit, cancel := context.WithDeadline(context.Background(), began.Add(s.request))
 	defer cancel()
-	limit, leave, ok := s.enter(limit, g)
+	limit, release, ok := s.acquire(limit, g)
 	if !ok {
 		return
 	}
-	defer leave()
+	defer release()
 	if _, ok := req.(*authlib.EnumerateRequest); ok {
 		err := s.list(g, &c)
 		s.metrics.count(kindEnumerate, resultOf(nil, err), began)
@@ -306,18 +306,20 @@ func (s *server) debugf(format string, args ...any) {
 	a.debugf(format, args...)
 }
 
-// enter takes a slot of g. The context returned has slow hashes wait for their turn without the slot.
-func (s *server) enter(ctx context.Context, g *generation) (inside context.Context, leave func(), ok bool) {
-	if !g.enter(ctx) {
+// acquire takes a slot of g. The context returned has slow hashes wait for their turn without the slot.
+func (s *server) acquire(
+	ctx context.Context, g *generation,
+) (inside context.Context, release func(), ok bool) {
+	if !g.acquire(ctx) {
 		s.metrics.turnedAway.Inc()
 		return ctx, nil, false
 	}
-	p := &place{slots: g.slots}
-	return password.WithVerifier(ctx, s.hashes.forRequest(p, cap(g.slots)*queuePerSlot)), p.leave, true
+	held := &slot{slots: g.slots}
+	return password.WithVerifier(ctx, s.hashes.forRequest(held, cap(g.slots)*queuePerSlot)), held.release, true
 }
 
-// enter takes a slot, waiting for one if the queue is not full.
-func (g *generation) enter(ctx context.Context) bool {
+// acquire takes a slot, waiting for one if the queue is not full.
+func (g *generation) acquire(ctx context.Context) bool {
 	select {
 	case g.slots <- struct{}{}:
 		return true

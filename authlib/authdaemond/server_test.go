@@ -231,7 +231,7 @@ func TestWire(t *testing.T) {
 	}
 }
 
-// TestSilent: clients that say nothing occupy nothing but their descriptors, and are let go.
+// TestSilent: clients that say nothing occupy nothing but their file descriptors, and are let go.
 func TestSilent(t *testing.T) {
 	a, _ := fakeAsker(t, "daemons=1", &fake{name: "a", users: []string{"ann"}})
 	many := func(s *started) (conns []net.Conn) {

@@ -14,15 +14,15 @@ const sharing = 8
 
 // connections are at most so many, each for a number of requests at once.
 type connections struct {
-	dial   func(context.Context) (*conn, error)
-	places []place
-	// free has each place as often as one more request may use it.
-	free chan place
+	dial  func(context.Context) (*conn, error)
+	slots []slot
+	// free has each slot as often as one more request may use it.
+	free chan slot
 }
 
-// place is where one of the connections is kept: the latest attempt to connect, taken out while another is
+// slot is where one of the connections is kept: the latest attempt to connect, taken out while another is
 // made.
-type place chan attempt
+type slot chan attempt
 
 // attempt is what came of connecting.
 type attempt struct {
@@ -34,21 +34,21 @@ type attempt struct {
 // newConnections returns at most size connections made by dial, each for so many requests at once.
 func newConnections(size, each int, dial func(context.Context) (*conn, error)) *connections {
 	size = max(size, 1)
-	p := &connections{dial: dial, places: make([]place, size), free: make(chan place, size*each)}
-	for i := range p.places {
-		p.places[i] = make(place, 1)
-		p.places[i] <- attempt{}
+	p := &connections{dial: dial, slots: make([]slot, size), free: make(chan slot, size*each)}
+	for i := range p.slots {
+		p.slots[i] = make(slot, 1)
+		p.slots[i] <- attempt{}
 	}
 	for i := range cap(p.free) {
-		p.free <- p.places[i%size]
+		p.free <- p.slots[i%size]
 	}
 	return p
 }
 
 // Close closes the connections. It must come after the last request.
 func (p *connections) Close() {
-	for _, pl := range p.places {
-		if a := <-pl; a.conn != nil {
+	for _, s := range p.slots {
+		if a := <-s; a.conn != nil {
 			a.conn.close()
 		}
 	}
@@ -58,15 +58,15 @@ func (p *connections) Close() {
 // restarted: use is called once more, with a fresh one.
 func (p *connections) do(ctx context.Context, use func(*conn) error) error {
 	began := time.Now()
-	var pl place
+	var s slot
 	select {
-	case pl = <-p.free:
-		defer func() { p.free <- pl }()
+	case s = <-p.free:
+		defer func() { p.free <- s }()
 	case <-ctx.Done():
-		return fmt.Errorf("no connection of %d free in time: %w", len(p.places), ctx.Err())
+		return fmt.Errorf("no connection of %d free in time: %w", len(p.slots), ctx.Err())
 	}
 	for {
-		a := pl.connect(ctx, began, p.dial)
+		a := s.connect(ctx, began, p.dial)
 		if a.err != nil {
 			return a.err
 		}
@@ -82,17 +82,17 @@ func (p *connections) do(ctx context.Context, use func(*conn) error) error {
 	}
 }
 
-// connect returns the place's connection, or makes one. Of requests that wait while it cannot be made all get
+// connect returns the slot's connection, or makes one. Of requests that wait while it cannot be made all get
 // the same error: a server that does not answer costs them its time limit once.
-func (pl place) connect(
+func (s slot) connect(
 	ctx context.Context,
 	began time.Time,
 	dial func(context.Context) (*conn, error),
 ) attempt {
 	var a attempt
 	select {
-	case a = <-pl:
-		defer func() { pl <- a }()
+	case a = <-s:
+		defer func() { s <- a }()
 	case <-ctx.Done():
 		return attempt{err: fmt.Errorf("no connection in time: %w", ctx.Err())}
 	}

@@ -129,7 +129,7 @@ func (d *directory) check(ctx context.Context, a *authlib.Account, e *goldap.Ent
 }
 
 // refused turns the answers to a bind that say no, whatever their reason, into authlib.ErrRefused. Where the
-// reason is another than a wrong password it stands behind that, for the log.
+// reason is another than a wrong password it follows that, for the log.
 func refused(name string, err error) error {
 	if !goldap.IsErrorAnyOf(
 		err,

@@ -64,7 +64,7 @@ func (d *directory) one(ctx context.Context, q *query) (*goldap.Entry, error) {
 }
 
 // each passes all entries on that match the filter, page by page (RFC 2696), and ends with yield's first
-// error. It has a connection of its own: servers keep the place of one list only for each.
+// error. It has a connection of its own: servers keep the position in one list only for each.
 func (d *directory) each(
 	ctx context.Context,
 	filter string,

@@ -182,8 +182,8 @@ func TestOne(t *testing.T) {
 			if twice := len(asked) == 2; twice != test.again {
 				t.Errorf("asked %d times", len(asked))
 			}
-			last := <-d.searches.places[0]
-			d.searches.places[0] <- last
+			last := <-d.searches.slots[0]
+			d.searches.slots[0] <- last
 			if kept := !last.conn.ldap.IsClosing(); kept != test.kept {
 				t.Errorf("connection kept: %v", kept)
 			}

@@ -175,7 +175,7 @@ func (w *Watcher[T]) reload(now stamp) *state[T] {
 
 func (w *Watcher[T]) load() (T, error) {
 	var none T
-	s, err := Read(w.path)
+	s, err := readFile(w.path)
 	if err != nil {
 		return none, err
 	}
@@ -189,8 +189,8 @@ func (w *Watcher[T]) load() (T, error) {
 	return value, nil
 }
 
-// Read reads and parses a file. It refuses one that everybody may read, for these files hold passwords.
-func Read(path string) (*Settings, error) {
+// readFile reads and parses a file. It refuses one that everybody may read, for these files hold passwords.
+func readFile(path string) (*Settings, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -42,17 +42,17 @@ type bearer struct {
 	cred Credentials
 }
 
-func newBearer(name string, o Options) (Exchange, error) {
+func newBearer(name string, o Options) (exchange, error) {
 	if !o.Tokens || !slices.Contains(o.Listed, name) {
 		return nil, ErrUnknownMechanism
 	}
 	return &bearer{name: name}, nil
 }
 
-// Credentials is part of Exchange.
+// Credentials is part of exchange.
 func (b *bearer) Credentials() Credentials { return b.cred }
 
-// Next is part of Exchange.
+// Next is part of exchange.
 func (b *bearer) Next(response []byte) ([]byte, bool, error) {
 	if response == nil {
 		return []byte{}, false, nil
@@ -77,7 +77,7 @@ func (b *bearer) Next(response []byte) ([]byte, bool, error) {
 const fields = "\x01"
 
 // gs2Name returns the name in a message of OAUTHBEARER (RFC 7628 section 3.1): the authorization identity of
-// its header (RFC 5801 section 4), "n,a=NAME,", behind which the fields begin.
+// its header (RFC 5801 section 4), "n,a=NAME,", after which the fields begin.
 func gs2Name(message string) (string, error) {
 	header, _, ok := strings.Cut(message, fields)
 	part := strings.Split(header, ",")
@@ -109,7 +109,7 @@ func saslName(encoded string) (string, error) {
 	return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(encoded), nil
 }
 
-// xoauth2Name returns the name in a message of XOAUTH2: "user=NAME" and the separator, behind which the other
+// xoauth2Name returns the name in a message of XOAUTH2: "user=NAME" and the separator, after which the other
 // fields begin.
 func xoauth2Name(message string) (string, error) {
 	first, _, ok := strings.Cut(message, fields)

@@ -48,7 +48,7 @@ func TestBearer(t *testing.T) {
 		{"XOAUTH2, a NUL", "XOAUTH2", "user=a\x00b\x01auth=Bearer x\x01\x01", "", ErrMalformed},
 		{"XOAUTH2, nothing", "XOAUTH2", "", "", ErrMalformed},
 	} {
-		x, err := New(c.mechanism, withTokens())
+		x, err := newExchange(c.mechanism, withTokens())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestBearer(t *testing.T) {
 func TestBearerOffered(t *testing.T) {
 	for _, mechanism := range []string{"OAUTHBEARER", "XOAUTH2"} {
 		for _, o := range []Options{{}, {Tokens: true}, {Listed: []string{mechanism}}} {
-			if _, err := New(mechanism, o); !errors.Is(err, ErrUnknownMechanism) || Known(mechanism, o) {
+			if _, err := newExchange(mechanism, o); !errors.Is(err, ErrUnknownMechanism) || Known(mechanism, o) {
 				t.Errorf("%s with %+v: %v", mechanism, o, err)
 			}
 		}

@@ -25,14 +25,14 @@ type Client interface {
 	ReadLine(limit int) ([]byte, error)
 }
 
-// Converse lets the client and a mechanism talk until the exchange is over. initial is what stood behind the
+// Converse lets the client and a mechanism talk until the exchange is over. initial is what followed the
 // mechanism in the client's command: "" is no initial response, "=" an empty one (RFC 4959, RFC 5034).
 //
 // What the mechanism has against the client's words is in Credentials.Err. The error is ErrUnknownMechanism,
 // ErrAborted, or one of the connection.
 func Converse(c Client, mechanism, initial string, o Options) (*Credentials, error) {
 	mechanism = strings.ToUpper(mechanism)
-	x, err := New(mechanism, o)
+	x, err := newExchange(mechanism, o)
 	if err != nil {
 		return nil, err
 	}

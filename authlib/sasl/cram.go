@@ -22,7 +22,7 @@ type cram struct {
 	cred      Credentials
 }
 
-func newCRAM(mechanism string, opts Options) (Exchange, error) {
+func newCRAM(mechanism string, opts Options) (exchange, error) {
 	c := &cram{mechanism: mechanism}
 	switch mechanism {
 	case "CRAM-MD5":

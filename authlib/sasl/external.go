@@ -9,7 +9,7 @@ type external struct {
 	cred     Credentials
 }
 
-func newExternal(_ string, o Options) (Exchange, error) {
+func newExternal(_ string, o Options) (exchange, error) {
 	if o.External == "" {
 		return nil, ErrUnknownMechanism
 	}

@@ -16,7 +16,7 @@ const (
 	loginPassword
 )
 
-func newLogin(string, Options) (Exchange, error) { return &login{}, nil }
+func newLogin(string, Options) (exchange, error) { return &login{}, nil }
 
 func (l *login) Credentials() Credentials { return l.cred }
 

@@ -11,7 +11,7 @@ import (
 // plain is RFC 4616: one message, authzid NUL authcid NUL password.
 type plain struct{ cred Credentials }
 
-func newPlain(string, Options) (Exchange, error) { return &plain{}, nil }
+func newPlain(string, Options) (exchange, error) { return &plain{}, nil }
 
 func (p *plain) Credentials() Credentials { return p.cred }
 

@@ -86,8 +86,8 @@ type Credentials struct {
 	Err error
 }
 
-// Exchange is one attempt to log in. It is used once.
-type Exchange interface {
+// exchange is one attempt to log in. It is used once.
+type exchange interface {
 	// Next takes the client's response and returns the next challenge, or done, or the reason why the attempt
 	// has failed, after which the exchange must not be used. The first response is nil when the client sent none
 	// along with its command (no initial response); an empty initial response is an empty slice. An empty
@@ -97,8 +97,8 @@ type Exchange interface {
 	Credentials() Credentials
 }
 
-// New begins an exchange; the mechanism's name may be in any case.
-func New(mechanism string, opts Options) (Exchange, error) {
+// newExchange begins an exchange; the mechanism's name may be in any case.
+func newExchange(mechanism string, opts Options) (exchange, error) {
 	begin := mechanisms()[strings.ToUpper(mechanism)]
 	if begin == nil {
 		return nil, ErrUnknownMechanism
@@ -107,8 +107,8 @@ func New(mechanism string, opts Options) (Exchange, error) {
 }
 
 // mechanisms is the table of what there is: a mechanism is a file of this package and a line here.
-func mechanisms() map[string]func(name string, o Options) (Exchange, error) {
-	return map[string]func(string, Options) (Exchange, error){
+func mechanisms() map[string]func(name string, o Options) (exchange, error) {
+	return map[string]func(string, Options) (exchange, error){
 		"PLAIN":       newPlain,
 		"LOGIN":       newLogin,
 		"EXTERNAL":    newExternal,
@@ -126,10 +126,10 @@ func mechanisms() map[string]func(name string, o Options) (Exchange, error) {
 	}
 }
 
-// Known says whether New has a mechanism.
+// Known says whether newExchange has a mechanism.
 func Known(mechanism string, o Options) bool {
 	o.random = zeros{}
-	_, err := New(mechanism, o)
+	_, err := newExchange(mechanism, o)
 	return err == nil
 }
 

@@ -112,7 +112,7 @@ func TestExchanges(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			random := bytes.NewReader([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
-			x, err := New(c.mechanism, Options{Hostname: "mail.example.com", random: random,
+			x, err := newExchange(c.mechanism, Options{Hostname: "mail.example.com", random: random,
 				External: "cert@example.com"})
 			if err != nil {
 				t.Fatal(err)
@@ -146,19 +146,19 @@ func equal(a, b Credentials) bool {
 
 func TestUnknownMechanism(t *testing.T) {
 	for _, m := range []string{"", "X", "PLAIN ", "DIGEST-MD5", "EXTERNAL"} {
-		if _, err := New(m, Options{}); !errors.Is(err, ErrUnknownMechanism) {
+		if _, err := newExchange(m, Options{}); !errors.Is(err, ErrUnknownMechanism) {
 			t.Errorf("New(%q): %v", m, err)
 		}
 	}
 }
 
 func TestNoRandomNoChallenge(t *testing.T) {
-	if _, err := New("CRAM-MD5", Options{random: strings.NewReader("short")}); !errors.Is(err,
+	if _, err := newExchange("CRAM-MD5", Options{random: strings.NewReader("short")}); !errors.Is(err,
 		io.ErrUnexpectedEOF) {
 		t.Errorf("got %v", err)
 	}
-	one, _ := New("CRAM-MD5", Options{Hostname: "h"})
-	two, _ := New("CRAM-MD5", Options{Hostname: "h"})
+	one, _ := newExchange("CRAM-MD5", Options{Hostname: "h"})
+	two, _ := newExchange("CRAM-MD5", Options{Hostname: "h"})
 	c1, _, _ := one.Next(nil)
 	c2, _, _ := two.Next(nil)
 	if len(c1) != len("<@h>")+32 || bytes.Equal(c1, c2) {
@@ -212,7 +212,7 @@ func TestAgainstGoSASL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x, err := New(mechanism, Options{External: "cert"})
+		x, err := newExchange(mechanism, Options{External: "cert"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestRFC2195(t *testing.T) {
 	if response != "tim b913a602c7eda7a495b4e6e7334d3890" { // RFC 2195 section 2
 		t.Fatal(response)
 	}
-	x, _ := New("CRAM-MD5", Options{Hostname: "h"})
+	x, _ := newExchange("CRAM-MD5", Options{Hostname: "h"})
 	x.Next(nil)
 	if _, done, err := x.Next(b(response)); !done || err != nil {
 		t.Fatal(done, err)
@@ -259,7 +259,7 @@ func FuzzExchange(f *testing.F) {
 	f.Add("CRAM-MD5", false, b("user b913a602c7eda7a495b4e6e7334d3890"), b(""), b(""))
 	f.Add("EXTERNAL", true, b("cert"), b(""), b(""))
 	f.Fuzz(func(t *testing.T, mechanism string, initial bool, r1, r2, r3 []byte) {
-		x, err := New(mechanism, Options{Hostname: "h", External: "cert"})
+		x, err := newExchange(mechanism, Options{Hostname: "h", External: "cert"})
 		if err != nil {
 			return
 		}

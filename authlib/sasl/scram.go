@@ -55,7 +55,7 @@ func Binds(mechanism string) bool { return strings.HasSuffix(mechanism, plus) }
 // in by no mechanism at all. The error, ErrNoKeys for example, says why it cannot by this one.
 func Keys(mechanism string, account *authlib.Account) (*scram.Keys, error) {
 	s := &scramServer{hash: hashOf(mechanism)}
-	if err := s.take(account); err != nil || !s.stored {
+	if err := s.findKeys(account); err != nil || !s.stored {
 		return nil, err
 	}
 	return &s.keys, nil
@@ -91,7 +91,7 @@ type scramServer struct {
 	proved  bool
 }
 
-func newSCRAM(name string, o Options) (Exchange, error) {
+func newSCRAM(name string, o Options) (exchange, error) {
 	if o.SCRAM == nil || !slices.Contains(o.Listed, name) {
 		return nil, ErrUnknownMechanism
 	}
@@ -101,7 +101,7 @@ func newSCRAM(name string, o Options) (Exchange, error) {
 	return &scramServer{name: name, hash: hashOf(name), opts: o, nonce: scram.Nonce}, nil
 }
 
-// Credentials is part of Exchange. The name is known as soon as it has been said.
+// Credentials is part of exchange. The name is known as soon as it has been said.
 func (s *scramServer) Credentials() Credentials {
 	c := Credentials{Mechanism: s.name, User: s.user}
 	if s.proved {
@@ -110,7 +110,7 @@ func (s *scramServer) Credentials() Credentials {
 	return c
 }
 
-// Next is part of Exchange.
+// Next is part of exchange.
 func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
 	switch {
 	case s.proved: // what the client has to say to our own proof is nothing
@@ -184,7 +184,7 @@ func (s *scramServer) lookup(m *scram.ClientFirst) error {
 	case err != nil:
 		return err
 	default:
-		if err := s.take(account); err != nil {
+		if err := s.findKeys(account); err != nil {
 			return err
 		}
 	}
@@ -202,9 +202,9 @@ func (s *scramServer) lookup(m *scram.ClientFirst) error {
 	return err
 }
 
-// take looks what the account has to log in with. As for a login with a password nobody gets in where the
+// findKeys finds what the account has to log in with. As for a login with a password nobody gets in where the
 // hash is locked.
-func (s *scramServer) take(account *authlib.Account) error {
+func (s *scramServer) findKeys(account *authlib.Account) error {
 	keys, ok, err := s.hash.Find(account.CryptPassword)
 	if clear := password.Clear(account.CryptPassword); account.ClearPassword == "" && clear != "" {
 		known := *account

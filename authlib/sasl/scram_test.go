@@ -78,7 +78,7 @@ func TestSCRAMExamples(t *testing.T) {
 			}},
 	} {
 		o := withAccounts(map[string]*authlib.Account{"user": stored(t, c.hash, c.salt, "pencil")})
-		x, err := New(c.mechanism, o)
+		x, err := newExchange(c.mechanism, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func converse(
 	if binding != nil {
 		conv = c.NewConversationWithChannelBinding(*binding)
 	}
-	x, err := New(mechanism, o)
+	x, err := newExchange(mechanism, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestSCRAMAccounts(t *testing.T) {
 // first returns the server's first message to a name, without the nonce.
 func first(t *testing.T, o Options, mechanism, user string) string {
 	t.Helper()
-	x, err := New(mechanism, o)
+	x, err := newExchange(mechanism, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestSCRAMBinding(t *testing.T) {
 		{"SCRAM-SHA-256", withAccounts(accounts), nil},
 		{"SCRAM-SHA-1", bound, nil}, // whose -PLUS is not listed
 	} {
-		x, err := New(c.mechanism, c.o)
+		x, err := newExchange(c.mechanism, c.o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -303,7 +303,7 @@ func TestSCRAMBinding(t *testing.T) {
 		"SCRAM-SHA-256":      {SCRAM: bound.SCRAM},
 		"SCRAM-SHA-1":        {Listed: bound.Listed},
 	} {
-		if _, err := New(mechanism, o); !errors.Is(err, ErrUnknownMechanism) || Known(mechanism, o) {
+		if _, err := newExchange(mechanism, o); !errors.Is(err, ErrUnknownMechanism) || Known(mechanism, o) {
 			t.Errorf("%s: %v", mechanism, err)
 		}
 	}
@@ -317,7 +317,7 @@ func TestSCRAMMalformed(t *testing.T) {
 		"n,,n=a=n,r=a",
 		"n,,n=,r=a", "n,,n=ann,x=a", "n,,n=x\ny,r=a", "n,,n=\x00,r=a",
 	} {
-		x, _ := New("SCRAM-SHA-256", o)
+		x, _ := newExchange("SCRAM-SHA-256", o)
 		if _, done, err := x.Next([]byte(said)); done || !errors.Is(err, ErrMalformed) {
 			t.Errorf("%q: %v, %v", said, done, err)
 		}
@@ -326,7 +326,7 @@ func TestSCRAMMalformed(t *testing.T) {
 		"", "c=biws", "c=biws,r=abc", "c=biws,r=abcNONCE,p=", "c=biws,r=abcNONCE,p=AAAA", "c=biws,r=abcNONCE,p=!",
 		"c=biws,r=another,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 	} {
-		x, _ := New("SCRAM-SHA-256", o)
+		x, _ := newExchange("SCRAM-SHA-256", o)
 		x.(*scramServer).nonce = func() string { return "NONCE" }
 		if _, _, err := x.Next([]byte("n,a=ann,n=ann,r=abc")); err != nil {
 			t.Fatal(err)
@@ -357,7 +357,7 @@ func FuzzSCRAM(f *testing.F) {
 	o.SCRAM.Iterations = 1
 	o.Bindings = []Binding{{"tls-exporter", []byte("data")}}
 	f.Fuzz(func(t *testing.T, mechanism, r1, r2, r3 string) {
-		x, err := New(mechanism, o)
+		x, err := newExchange(mechanism, o)
 		if err != nil || !strings.HasPrefix(strings.ToUpper(mechanism), "SCRAM") {
 			return
 		}

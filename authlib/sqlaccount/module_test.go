@@ -65,7 +65,7 @@ func (m *memory) Exec(_ context.Context, t *Template, v *Values) (int64, error) 
 
 func (m *memory) Close() { m.closed++ }
 
-// module returns a module over the database, with settings behind those that there must be.
+// module returns a module over the database, with settings after those that there must be.
 func module(t *testing.T, m *memory, settings ...string) *Module {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rc")

@@ -145,12 +145,12 @@ type index struct {
 	seed maphash.Seed
 	// accounts in the order of the text. table holds their numbers plus one at the hash of their names, open
 	// addressing; 0 = empty. Its length is a power of two.
-	accounts []place
+	accounts []position
 	table    []uint32
 }
 
-// place is where an account is in index.text: name, tab (or blank), fields.
-type place struct{ name, fields, end uint32 }
+// position is where an account is in index.text: name, tab (or blank), fields.
+type position struct{ name, fields, end uint32 }
 
 // loadIndex reads a text file or directory into memory.
 func loadIndex(path string) (*index, error) {
@@ -187,7 +187,7 @@ func parseIndex(text string) *index {
 	x := &index{
 		text:     text,
 		seed:     maphash.MakeSeed(),
-		accounts: make([]place, 0, lines),
+		accounts: make([]position, 0, lines),
 		table:    make([]uint32, size),
 	}
 	for from := 0; from < len(text); {
@@ -200,7 +200,7 @@ func parseIndex(text string) *index {
 			slot, known := x.slot(name)
 			if !known {
 				end := from + len(line)
-				x.accounts = append(x.accounts, place{uint32(from), uint32(end - len(fields)), uint32(end)})
+				x.accounts = append(x.accounts, position{uint32(from), uint32(end - len(fields)), uint32(end)})
 				x.table[slot] = uint32(len(x.accounts))
 			}
 		}
@@ -238,7 +238,7 @@ func (x *index) each(yield func(string, record) error) error {
 	return nil
 }
 
-func (x *index) record(p place) record {
+func (x *index) record(p position) record {
 	return fieldsOf(x.text[p.name:p.end], x.text[p.name:p.fields-1], x.text[p.fields:p.end])
 }
 

@@ -31,8 +31,8 @@ const (
 	maxPassword = 512
 )
 
-// The mapping begins with what HMAC needs (RFC 2104): two blocks with the key in them, behind the first one
-// the text, behind the second one the inner hash. Buckets of entries follow.
+// The mapping begins with what HMAC needs (RFC 2104): two blocks with the key in them, after the first one
+// the text, after the second one the inner hash. Buckets of entries follow.
 const (
 	innerAt   = 0
 	textAt    = innerAt + sha256.BlockSize

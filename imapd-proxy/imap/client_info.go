@@ -44,7 +44,7 @@ func (d *dialogue) clientInfo(ctx context.Context, tag string) error {
 	if !answered {
 		return errSyntax
 	}
-	d.said = said
+	d.clientID = said
 	if len(words) > 0 && !d.identified {
 		d.identified = true
 		d.s.LogID(text.Shorten(strings.Join(words, ", ")))
@@ -104,7 +104,7 @@ func forLog(value string) string {
 	return strings.NewReplacer("=", `\075`, "[", `\133`, "]", `\135`).Replace(text.Field(value))
 }
 
-// idString reads one string or NIL of the list, up to the blank or the parenthesis behind it.
+// idString reads one string or NIL of the list, up to the blank or the parenthesis after it.
 func (p *parser) idString() (value string, null bool, err error) {
 	if len(p.rest) > 0 && (p.rest[0] == '"' || p.rest[0] == '{') {
 		list := p.inList

@@ -15,8 +15,8 @@ import (
 // The limits on how many commands in a row may be wrong; the last of them ends the session.
 const (
 	maxErrors = 10
-	// maxBehindLogin holds once a login was refused: a client may have sent a whole session behind it.
-	maxBehindLogin = 100
+	// maxErrorsAfterLogin holds once a login was refused: a client may have sent a whole session after it.
+	maxErrorsAfterLogin = 100
 )
 
 // Exit statuses of a session.
@@ -32,10 +32,10 @@ type dialogue struct {
 	cmd parser
 	// errors counts wrong commands in a row.
 	errors int
-	// patience is how many it may become.
-	patience int
-	// said are the fields of the client's last ID.
-	said []mailhost.IDField
+	// maxErrors is how many it may become.
+	maxErrors int
+	// clientID are the fields of the client's last ID.
+	clientID []mailhost.IDField
 	// rcvd and sent count the bytes before STARTTLS (rcvd) and in all (sent).
 	rcvd, sent int64
 	// identified is set when an ID has been logged.
@@ -79,7 +79,7 @@ func serve(ctx context.Context, s *frontend.Conn) int {
 	if e, ok := errors.AsType[*exit](err); ok {
 		return e.status
 	}
-	return d.leave(ctx, err)
+	return d.endSession(ctx, err)
 }
 
 // open greets the client.
@@ -89,7 +89,7 @@ func (d *dialogue) open() error {
 }
 
 func newDialogue(s *frontend.Conn) *dialogue {
-	d := &dialogue{s: s, patience: maxErrors}
+	d := &dialogue{s: s, maxErrors: maxErrors}
 	d.listen()
 	return d
 }
@@ -144,7 +144,7 @@ func (d *dialogue) dispatch(ctx context.Context, tag string) error {
 // client, or a client that has lost its way, talks to us.
 func (d *dialogue) protocolError(tag string, err error) error {
 	d.errors++
-	if d.errors >= d.patience {
+	if d.errors >= d.maxErrors {
 		d.s.LogViolations()
 		return d.bye(textViolations)
 	}
@@ -177,8 +177,8 @@ func (d *dialogue) bye(text string) error {
 	return &exit{exitFailed}
 }
 
-// leave ends a session that err, an error of the connection or of the login, has made an end of.
-func (d *dialogue) leave(ctx context.Context, err error) int {
+// endSession ends a session that err, an error of the connection or of the login, has made an end of.
+func (d *dialogue) endSession(ctx context.Context, err error) int {
 	if errors.Is(err, errFlood) || errors.Is(err, line.ErrEndless) {
 		d.s.Farewell("* BYE " + textFlood + crlf)
 		d.s.LogDisconnected(login.EndClosed)

@@ -25,8 +25,8 @@ type upstream struct {
 	learned string
 	// final is the mailhost's tagged response to the login.
 	final string
-	// said is what the mailhost has to say to the client, from the login command on.
-	said kept
+	// untagged is what the mailhost has to say to the client, from the login command on.
+	untagged untagged
 	// proxy: the mailhost has greeted us as a proxy of our own kind.
 	proxy bool
 	// challenge is why the mailhost refuses a token, in base64.
@@ -37,7 +37,7 @@ type upstream struct {
 
 // loginAtMailhost logs in to an IMAP mailhost: greeting, TLS and the client's address as far as they are
 // asked for, LOGIN (or AUTHENTICATE PLAIN on behalf of the user), and IMAP_PROXY_FOREIGN. It reads nothing
-// behind the final answer.
+// after the final answer.
 func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 	u := newUpstream(m)
 	defer func() { u.in.in.Clear() }() // a mailhost may repeat what it was told
@@ -128,7 +128,7 @@ func (u *upstream) until(tag string, continuation bool) (response, error) {
 	for {
 		r, err := u.in.next()
 		if r.tag != tag {
-			u.said.end(err == nil && r.forClient())
+			u.untagged.end(err == nil && r.forClient())
 		}
 		switch {
 		case err != nil && bye != "" && errors.Is(err, io.EOF):
@@ -168,7 +168,7 @@ func (u *upstream) send(text string) error {
 func (u *upstream) inStep() error {
 	for u.final == "" && u.m.Decides() && u.in.in.Pending() {
 		r, err := u.in.next()
-		u.said.end(err == nil && r.forClient())
+		u.untagged.end(err == nil && r.forClient())
 		switch {
 		case err != nil:
 			return err

@@ -15,7 +15,7 @@ import (
 // never lost, reordered or rewritten.
 func (u *upstream) follow(context.Context) error {
 	u.step = mailhost.StepFollow
-	u.m.Answer = u.said.bytes
+	u.m.Answer = u.untagged.bytes
 	if u.m.Local { // nothing of its capabilities is foreign, and its words are the local server's
 		u.m.Answer = append(u.m.Answer, u.final+crlf...)
 		return nil

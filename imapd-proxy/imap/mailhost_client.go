@@ -13,7 +13,7 @@ import (
 )
 
 // forwardClient tells the mailhost who the real client is, with the fields of RFC 2971's ID command that
-// Dovecot believes when its login_trusted_networks names us; behind them go those that the client has sent.
+// Dovecot believes when its login_trusted_networks names us; after them go those that the client has sent.
 // PROXY_FORWARD_CLIENT=ID asks for it. A mailhost that calls itself one of our own kind is told in any case
 // how many proxies may still follow: see login.Session.LimitHops.
 func (u *upstream) forwardClient(context.Context) error {

@@ -25,14 +25,14 @@ func (u *upstream) login(ctx context.Context) error {
 		return err
 	}
 	u.learned = ""
-	u.said = kept{limit: maxKept}
-	u.in.in.Tee(u.said.see)
+	u.untagged = untagged{limit: maxUntagged}
+	u.in.in.Tee(u.untagged.see)
 	r, err := send()
 	u.in.in.Tee(nil)
 	if err != nil {
 		return err
 	}
-	u.said.end(false) // the tagged response is for us
+	u.untagged.end(false) // the tagged response is for us
 	u.final = r.text
 	if r.status != "OK" {
 		answer := r.answer(u.brief(r.text))
@@ -43,15 +43,15 @@ func (u *upstream) login(ctx context.Context) error {
 		u.learned = list
 		u.warnOfMissing()
 	}
-	if u.said.dropped {
+	if u.untagged.dropped {
 		u.m.Log.Warnf("%s (%s) said more than %d bytes along with the login: not all of it reaches the client",
-			u.m.Host, u.m.Addr, maxKept)
+			u.m.Host, u.m.Addr, maxUntagged)
 	}
-	if u.m.Authzid != "" && u.m.Redact(string(u.said.bytes)) != string(u.said.bytes) {
-		u.said.bytes = nil // the master user's password is nobody else's
+	if u.m.Authzid != "" && u.m.Redact(string(u.untagged.bytes)) != string(u.untagged.bytes) {
+		u.untagged.bytes = nil // the master user's password is nobody else's
 	}
 	if r.code != "" && !r.isCapabilityCode() {
-		u.said.bytes = append(u.said.bytes, u.m.Redact("* OK ["+r.code+"] "+r.human)+crlf...)
+		u.untagged.bytes = append(u.untagged.bytes, u.m.Redact("* OK ["+r.code+"] "+r.human)+crlf...)
 	}
 	return nil
 }

@@ -14,11 +14,11 @@ const (
 	maxResponse = 8192
 	// maxChatter bounds all lines and literals together; the login's time limit bounds them too.
 	maxChatter = 16 << 20
-	// maxKept bounds what a mailhost says between the login command and its OK and the client is shown;
+	// maxUntagged bounds what a mailhost says between the login command and its OK and the client is shown;
 	// maxAnswer what it says between that OK and its answer to CAPABILITY. Neither takes anything from the
 	// mailhost's session after it.
-	maxKept   = 16 << 10
-	maxAnswer = 64 << 10
+	maxUntagged = 16 << 10
+	maxAnswer   = 64 << 10
 	// maxEmpty lines in front of the greeting are forgiven.
 	maxEmpty = 4
 )
@@ -77,7 +77,7 @@ func (r response) capabilities() (list string, ok bool) {
 func (r response) answer(shown string) login.Answer {
 	kind := login.No
 	if r.status != "NO" {
-		kind = login.Nonsense
+		kind = login.Undecided
 	}
 	return login.Answer{Kind: kind, Code: r.code, Text: shown, Human: r.human}
 }
@@ -106,7 +106,7 @@ var (
 	errBye     = errors.New("mailhost said goodbye")
 )
 
-// responses reads a mailhost's lines and nothing behind them.
+// responses reads a mailhost's lines and nothing after them.
 type responses struct {
 	in *line.Reader
 }

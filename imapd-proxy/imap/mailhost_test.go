@@ -405,7 +405,7 @@ func TestMailhostStartTLS(t *testing.T) {
 }
 
 // FuzzMailhost lets a mailhost say anything, all at once: a login succeeds with its word only, what stands
-// behind that word stays in the connection, the password is sent once at the most and is in no error.
+// after that word stays in the connection, the password is sent once at the most and is in no error.
 func FuzzMailhost(f *testing.F) {
 	for _, seed := range []string{
 		"* OK ready\r\na1 OK in\r\nmore", "* OK\r\n+ \r\n+ \r\na1 OK\r\n", "* OK [CAPABILITY LOGINDISABLED " +

@@ -12,7 +12,7 @@ import (
 // session is over for us: a Carrier has it, or this process has become the local server.
 // Credentials without a Type (and not External) cannot be anybody's and are refused without asking.
 func (d *dialogue) tryLogin(ctx context.Context, tag string, c *login.Credentials) error {
-	c.Offered, c.ID = d.capabilities(), d.said
+	c.Offered, c.ID = d.capabilities(), d.clientID
 	outcome, err := d.s.Login(ctx, c, tag)
 	switch {
 	case err != nil:
@@ -22,7 +22,7 @@ func (d *dialogue) tryLogin(ctx context.Context, tag string, c *login.Credential
 	default:
 		err = d.s.Relay(ctx, outcome, string(outcome.Mailhost.Answer))
 	}
-	d.patience = maxBehindLogin
+	d.maxErrors = maxErrorsAfterLogin
 	denied, _ := errors.AsType[*login.DeniedError](err)
 	switch {
 	case err == nil:

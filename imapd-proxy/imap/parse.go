@@ -35,7 +35,7 @@ var (
 )
 
 // parser reads one command at a time from the client. It consumes lines and literals as the grammar asks for
-// them, and nothing behind them.
+// them, and nothing after them.
 type parser struct {
 	in *line.Reader
 	// proceed asks the client for a synchronising literal.
@@ -170,7 +170,7 @@ func (p *parser) quoted() (string, error) {
 			if !utf8.Valid(s) {
 				return "", errSyntax
 			}
-			return text.Take(s), p.separated()
+			return text.StringAndClear(s), p.separated()
 		case '\\':
 			i++
 			if i == len(p.rest) {
@@ -184,7 +184,7 @@ func (p *parser) quoted() (string, error) {
 	return "", errSyntax
 }
 
-// literal reads a literal and the line that goes on behind it.
+// literal reads a literal and the line that goes on after it.
 func (p *parser) literal() (string, error) {
 	size, plus, prefix, ok := literalAtEnd(p.rest)
 	switch {
@@ -202,7 +202,7 @@ func (p *parser) literal() (string, error) {
 	if err := p.in.ReadFull(s); err != nil {
 		return "", err
 	}
-	value := text.Take(s)
+	value := text.StringAndClear(s)
 	if err := p.nextLine(); err != nil {
 		return "", err
 	}
@@ -221,7 +221,7 @@ func (p *parser) separated() error {
 }
 
 // discard throws away what is left of a command in error: the literals that the client sends unasked, and the
-// lines behind them. It returns errors of the connection, and errFlood.
+// lines after them. It returns errors of the connection, and errFlood.
 func (p *parser) discard() error {
 	for budget := int64(maxSkip); p.more >= 0; {
 		if budget -= max(p.more, maxLiteral); budget < 0 { // many short ones have an end, too

@@ -190,7 +190,7 @@ func TestCharacterClasses(t *testing.T) {
 }
 
 // FuzzCommand: a LOGIN that is understood, written down anew in the only form that can carry everything, is
-// understood as the same, and exactly its own bytes have been consumed: what stood behind it is still there.
+// understood as the same, and exactly its own bytes have been consumed: what stood after it is still there.
 func FuzzCommand(f *testing.F) {
 	for _, seed := range []string{
 		"a1 LOGIN joe secret\r\n", "a1 login \"jo\\\"e\" {3}\r\nabc\r\n", "a {2+}\r\nxy\r\n", "a LOGIN {0} x\r\n",

@@ -25,7 +25,7 @@ func protocol() *frontend.Protocol {
 			Login: loginAtMailhost,
 			Visit: newVisit,
 		},
-		NonBlocking: true, // Courier's imapd expects descriptors 0 and 1 so
+		NonBlocking: true, // Courier's imapd expects file descriptors 0 and 1 so
 		Serve:       serve,
 		Capabilities: func(c *frontend.Conn) []string {
 			return strings.Fields((&dialogue{s: c}).capabilities())

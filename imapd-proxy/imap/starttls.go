@@ -4,7 +4,7 @@ import (
 	"context"
 )
 
-// startTLS is RFC 3501 section 6.2.1. What a client, or somebody in between, has sent behind the command is
+// startTLS is RFC 3501 section 6.2.1. What a client, or somebody in between, has sent after the command is
 // not read before the handshake, so it can only disturb the handshake and is never taken for a command after
 // it (CVE-2011-0411).
 func (d *dialogue) startTLS(ctx context.Context, tag string) error {
@@ -20,7 +20,7 @@ func (d *dialogue) startTLS(ctx context.Context, tag string) error {
 	if err := d.s.StartTLS(ctx); err != nil {
 		return &exit{exitFailed} // logged; the client does not understand clear text any more
 	}
-	d.said = nil // nothing is believed that was said in clear text
+	d.clientID = nil // nothing is believed that was said in clear text
 	d.listen()
 	return nil
 }

@@ -20,9 +20,9 @@ const (
 type Failures struct{ complained time.Time }
 
 // Retry is called with each error of accept and reports whether to try again. It does so after a pause, in
-// which descriptors or memory may become free; connections wait in the kernel's queue meanwhile. complain is
-// called at most once a minute. There is nothing to try again when the socket is closed or does not listen,
-// when its deadline has passed, and after the end of ctx.
+// which file descriptors or memory may become free; connections wait in the kernel's queue meanwhile.
+// complain is called at most once a minute. There is nothing to try again when the socket is closed or does
+// not listen, when its deadline has passed, and after the end of ctx.
 func (f *Failures) Retry(ctx context.Context, err error, complain func(err error)) bool {
 	for _, end := range []error{net.ErrClosed, os.ErrDeadlineExceeded, unix.EINVAL} {
 		if errors.Is(err, end) {

@@ -33,13 +33,13 @@ func (c *check) certificates() {
 	broken := false
 	for _, f := range tlsconf.Inspect(tlsconf.Options{TLS: s.TLS}, c.servers...) {
 		switch {
-		case f.Grade == tlsconf.Fine:
+		case f.Grade == tlsconf.GradeOK:
 			r.ok("certificate", "%s", f.Text)
-		case f.Grade == tlsconf.Broken && all:
+		case f.Grade == tlsconf.GradeBroken && all:
 			broken = true
 			r.fail("certificate", "%s", f.Text)
 		default:
-			broken = broken || f.Grade == tlsconf.Broken
+			broken = broken || f.Grade == tlsconf.GradeBroken
 			r.warn("certificate", "%s", f.Text)
 		}
 	}

@@ -61,7 +61,7 @@ type Config struct {
 	// AuthServices (AUTHSERVICE143 and the like) are the services that the auth module is asked for, by the
 	// port that the client connected to, where they are not the protocol's own.
 	AuthServices map[string]string
-	// AuthSocket (AUTHDAEMON_SOCKET) is where the auth daemon listens, AuthProgram (AUTHDAEMON_PROGRAM) what
+	// AuthSocket (AUTHDAEMON_SOCKET) is where the auth module listens, AuthProgram (AUTHDAEMON_PROGRAM) what
 	// is started for one request when nobody does; empty = the program beside ours, if it is there.
 	AuthSocket, AuthProgram string
 	// AuthUsers (AUTHDAEMON_USER) may listen on AuthSocket besides root; empty = the package's user, and
@@ -220,7 +220,7 @@ type TLS struct {
 	External string
 	// ALPN (TLS_ALPN) are the application protocols that are agreed to (RFC 7301).
 	ALPN []string
-	// CacheFile (TLS_CACHEFILE) with ".keys" behind it is the file of the session tickets' keys, which
+	// CacheFile (TLS_CACHEFILE) with ".keys" after it is the file of the session tickets' keys, which
 	// decrypt recorded connections of TLS 1.2; empty = sessions are not resumed.
 	CacheFile string
 	// Handshake (TLS_HANDSHAKE_TIMEOUT, 30 s) is the time for a handshake with a client, within LoginTimeout.

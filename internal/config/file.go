@@ -12,11 +12,11 @@ import (
 // other file.
 const maxFileErrors = 20
 
-// Parse reads the text of one configuration file into raw. It takes what Courier's imapd, imapd-ssl, pop3d
-// and pop3d-ssl hold, a small part of the shell's language: see [shellfile.Assignment]. $NAME is the
+// parseFile reads the text of one configuration file into raw. It takes what Courier's imapd, imapd-ssl,
+// pop3d and pop3d-ssl hold, a small part of the shell's language: see [shellfile.Assignment]. $NAME is the
 // environment's value, else what raw holds by then, else nothing. Anything else is an error that names file
 // and line, rather than a setting that is not in force; the other lines are read all the same.
-func Parse(file, text string, environment, raw Raw) error {
+func parseFile(file, text string, environment, raw Raw) error {
 	lookup := func(name string) string {
 		if value, ok := environment[name]; ok {
 			return value.Text

@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 		"A=$FROM_ENV$FROM_ENV.${FROM_ENV}x": {"A": "environmentenvironment.environmentx"},
 	} {
 		got := Raw{}
-		if err := Parse("f", text, environment, got); err != nil || !maps.Equal(got.Texts(), want) {
+		if err := parseFile("f", text, environment, got); err != nil || !maps.Equal(got.Texts(), want) {
 			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
 		}
 	}
@@ -74,7 +74,7 @@ func TestParseErrors(t *testing.T) {
 		"\xef\xbb\xbfA=1":        "f:1: only NAME=value is understood here",
 		"A=1\nB=2\nC='\nD=\"x\"": "f:3: C: ' without its end",
 	} {
-		err := Parse("f", text, nil, Raw{})
+		err := parseFile("f", text, nil, Raw{})
 		if err == nil || err.Error() != want {
 			t.Errorf("%q: error %v, want %s", text, err, want)
 		}
@@ -84,7 +84,7 @@ func TestParseErrors(t *testing.T) {
 // Every line that is not understood is named, and the others count.
 func TestParseNamesEveryLine(t *testing.T) {
 	got := Raw{}
-	err := Parse("f", "A=1\nexport A\nB=2\nC='\nD=3", nil, got)
+	err := parseFile("f", "A=1\nexport A\nB=2\nC='\nD=3", nil, got)
 	want := "f:2: only NAME=value is understood here\nf:4: C: ' without its end"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
@@ -92,7 +92,7 @@ func TestParseNamesEveryLine(t *testing.T) {
 	if d := cmp.Diff(Raw{"A": {"1", "f", 1}, "B": {"2", "f", 3}, "D": {"3", "f", 5}}, got); d != "" {
 		t.Error(d)
 	}
-	err = Parse("f", strings.Repeat("x\n", 1000), nil, Raw{})
+	err = parseFile("f", strings.Repeat("x\n", 1000), nil, Raw{})
 	if lines := strings.Split(err.Error(), "\n"); len(lines) != maxFileErrors+1 ||
 		lines[maxFileErrors] != "f: more lines are not understood" {
 		t.Errorf("of 1000 bad lines: %d, the last %q", len(lines), lines[len(lines)-1])
@@ -116,17 +116,17 @@ func TestFilesInOrder(t *testing.T) {
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	write(t, first, "A=first\nB=first\nC=first\n")
 	write(t, second, "B=second\nD=$A\nE=$C\n")
-	got, err := Read([]string{first, second}, []string{"C=environment"})
+	got, err := readAll([]string{first, second}, []string{"C=environment"})
 	want := Raw{"A": {"first", first, 1}, "B": {"second", second, 1}, "C": {Text: "environment"},
 		"D": {"first", second, 2}, "E": {"environment", second, 3}}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v\n%s", err, d)
 	}
-	if _, err := Read([]string{filepath.Join(dir, "none")}, nil); err == nil {
+	if _, err := readAll([]string{filepath.Join(dir, "none")}, nil); err == nil {
 		t.Error("a missing file is no error")
 	}
 	write(t, second, "x")
-	_, err = Read([]string{first, second}, nil)
+	_, err = readAll([]string{first, second}, nil)
 	if err == nil || !strings.HasPrefix(err.Error(), second+":1: ") {
 		t.Errorf("error %v does not name the file", err)
 	}
@@ -142,7 +142,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		s := Raw{}
-		if err := Parse("f", text, nil, s); err != nil {
+		if err := parseFile("f", text, nil, s); err != nil {
 			return
 		}
 		for name := range s {
@@ -169,7 +169,7 @@ func shellOwn(name string) bool {
 func sameAsShell(t *testing.T, text string) {
 	t.Helper()
 	ours := Raw{}
-	if err := Parse("f", text, nil, ours); err != nil {
+	if err := parseFile("f", text, nil, ours); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "f")

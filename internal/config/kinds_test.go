@@ -27,7 +27,7 @@ func TestChoiceWords(t *testing.T) {
 		"TLS_VERIFYPEER":       {"none": "NONE", " Peer ": "PEER"},
 	} {
 		for word, want := range words {
-			c, err := New(Raw{setting: {Text: word}, "TLS_TRUSTCERTS": {Text: "/ca"}}, IMAP)
+			c, err := newConfig(Raw{setting: {Text: word}, "TLS_TRUSTCERTS": {Text: "/ca"}}, IMAP)
 			if err != nil {
 				t.Error(err)
 				continue

@@ -21,17 +21,17 @@ import (
 // which wins. The error joins one error for each line, and for each value, that is not understood, with its
 // place and name.
 func Load(files, environ []string, p Protocol) (*Config, error) {
-	raw, err := Read(files, environ)
+	raw, err := readAll(files, environ)
 	if err != nil {
 		// What settings need of each other is not asked: the line with the other one may be among those.
 		_, errs := parse(raw, p)
 		return nil, joinErrors(append([]error{err}, errs...))
 	}
-	return New(raw, p)
+	return newConfig(raw, p)
 }
 
-// New makes a Config of settings that are read already. raw is kept and must not change any more.
-func New(raw Raw, p Protocol) (*Config, error) {
+// newConfig makes a Config of settings that are read already. raw is kept and must not change any more.
+func newConfig(raw Raw, p Protocol) (*Config, error) {
 	c, errs := parse(raw, p)
 	if len(errs) == 0 {
 		errs = c.finish()

@@ -75,7 +75,7 @@ func (r Raw) environ() []string {
 // maxFile bounds a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// Read reads configuration files in order, and the environment.
+// readAll reads configuration files in order, and the environment.
 //
 // A setting of the environment wins over every file, also where a file uses it as $NAME: couriertcpd's start
 // script has sourced the same files before it exported them, and what an administrator adds to a unit file or
@@ -84,14 +84,14 @@ const maxFile = 1 << 20
 //
 // The error names every file that cannot be read and every line that is not understood; what was understood
 // is returned beside it, so that it can be judged, too.
-func Read(files, environ []string) (Raw, error) {
+func readAll(files, environ []string) (Raw, error) {
 	environment := Environment(environ)
 	raw := make(Raw, len(environment))
 	var errs []error
 	for _, name := range files {
 		text, _, err := smallfile.Read(name, maxFile)
 		if err == nil {
-			err = Parse(name, string(text), environment, raw)
+			err = parseFile(name, string(text), environment, raw)
 		}
 		errs = append(errs, err)
 	}

@@ -28,7 +28,7 @@ func TestSamples(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		raw, err := Read(files, nil)
+		raw, err := readAll(files, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

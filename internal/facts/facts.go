@@ -99,9 +99,9 @@ func (t TLS) Variables() map[string]string {
 	return variables
 }
 
-// Take returns the facts that a launcher has put into our environment, as couriertls does, and takes them out
-// of settings.
-func Take(settings map[string]string) TLS {
+// Extract returns the facts that a launcher has put into our environment, as couriertls does, and takes them
+// out of settings.
+func Extract(settings map[string]string) TLS {
 	var t TLS
 	if protocol := settings[protocolVariable]; protocol != "" {
 		t = Over(protocol)

@@ -72,13 +72,13 @@ func TestValue(t *testing.T) {
 	}
 }
 
-func TestTake(t *testing.T) {
+func TestExtract(t *testing.T) {
 	settings := map[string]string{
 		"TLS_CONNECTED_PROTOCOL": "TLS1.3,256bits,X", "TLS_SUBJECT_CN": "joe", "TLS_SUBJECT_O": "a\nb",
 		"TLS_SUBJECT_": "x",
 		"TLS_EXTERNAL": "cn", "TLS_CERTFILE": "z",
 	}
-	facts := Take(settings)
+	facts := Extract(settings)
 	if !maps.Equal(settings, map[string]string{"TLS_EXTERNAL": "cn", "TLS_CERTFILE": "z"}) {
 		t.Errorf("left: %v", settings)
 	}
@@ -86,7 +86,7 @@ func TestTake(t *testing.T) {
 		"TLS_SUBJECT_CN": "joe"}) {
 		t.Errorf("taken: %v", got)
 	}
-	if Take(map[string]string{"TLS_SUBJECT_CN": "joe"}).External("cn") != "" {
+	if Extract(map[string]string{"TLS_SUBJECT_CN": "joe"}).External("cn") != "" {
 		t.Error("a subject without TLS")
 	}
 }

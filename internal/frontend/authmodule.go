@@ -12,8 +12,8 @@ import (
 	"mailproxy/internal/config"
 )
 
-// NewAuth returns the client of the auth daemon of these settings; when there is no daemon, it starts one for
-// each question, with stderr as its log.
+// NewAuth returns the client of the auth module of these settings; when nobody listens, it starts authdaemond
+// for each question, with stderr as its log.
 func NewAuth(settings *config.Config, stderr *os.File) *authlib.Client {
 	c := &authlib.Client{
 		Socket: settings.AuthSocket, Users: authUsers(settings),
@@ -50,7 +50,7 @@ func authProgram(c *config.Config) string {
 	return beside
 }
 
-// authUsers are who may run the auth daemon: AUTHDAEMON_USER, else our package's user, and Courier's where
+// authUsers are who may run the auth module: AUTHDAEMON_USER, else our package's user, and Courier's where
 // Courier's own daemon listens.
 func authUsers(c *config.Config) []string {
 	switch {

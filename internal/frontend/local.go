@@ -100,7 +100,7 @@ func (c *Conn) localServer(account *authlib.Account, tag string, extraEnv []stri
 // logged in, and what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
 func (c *Conn) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
 	e := c.Config.Texts()
-	facts.Take(e)
+	facts.Extract(e)
 	maps.Copy(e, c.Peer.TLS.Variables())
 	for _, name := range []string{
 		"HOME", "MAILDIR", "MAILDIRQUOTA", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET",

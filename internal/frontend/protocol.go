@@ -9,7 +9,7 @@ import (
 // Protocol is what differs between IMAP and POP3.
 type Protocol struct {
 	login.Protocol
-	// NonBlocking is the mode of the local server's descriptors, see package local.
+	// NonBlocking is the mode of the local server's file descriptors, see package local.
 	NonBlocking bool
 	// Serve holds the dialogue with a client and returns the exit status. Deadlines are set by this package:
 	// the dialogue reads and writes c.Client, and asks c.Why when that fails.

@@ -59,7 +59,7 @@ func (c *Conn) logCarry(err error) {
 // carry gives a session to relayd or, with root rights given up, to the engine in this process. After an
 // error the session is still ours, and the client has been told nothing.
 func (c *Conn) carry(ctx context.Context, session *relay.Session) error {
-	c.Leave() // in time: where the session is taken, the client's next connection may come at once
+	c.ReleaseUnauth() // in time: where the session is taken, the client's next connection may come at once
 	c.release()
 	err := c.carryThere(ctx, session)
 	if err != nil && !errors.Is(err, relay.ErrLimit) {

@@ -4,7 +4,7 @@
 // itself, and the log lines, are package login's.
 //
 // A Server is made once from settings; it serves any number of connections, each of which is a Conn. The
-// dialogues own the words that the client reads. Nothing of the process is touched here but behind
+// dialogues own the words that the client reads. Nothing of the process is touched here but through
 // Options.Local, DropRoot and Engine.
 package frontend
 
@@ -53,8 +53,8 @@ type Options struct {
 	DropRoot func(user string) error
 	// Local serves accounts that are here; nil = they are refused.
 	Local Local
-	// Health gives out the places among the logins at mailhosts, see mailhost.Dialer. All servers of a process
-	// have the same one; nil = there is always a place.
+	// Health gives out the slots among the logins at mailhosts, see mailhost.Dialer. All servers of a process
+	// have the same one; nil = there is always a slot.
 	Health *mailhost.Health
 	// System is the world around; nil = realSystem.
 	System *System
@@ -63,7 +63,7 @@ type Options struct {
 // Local runs the local server of an account. Package local has the one of a process that serves a single
 // connection; its methods change the process.
 type Local interface {
-	// Exec becomes the local server on conn. It returns only when that failed, see local.Exec.
+	// Exec becomes the local server on conn. It returns only when that failed, see local.Process.
 	Exec(conn launch.Conn, l *local.Server) error
 	// Start runs the local server beside us, see local.Start: for sessions over our own TLS.
 	Start(stdio syscall.Conn, l *local.Server) (*os.Process, error)
@@ -138,7 +138,7 @@ func (s *Server) ServeConn(ctx context.Context, conn launch.Conn, peer launch.Pe
 	if err := c.acceptHeader(); err != nil {
 		return failure(ctx)
 	}
-	if !c.Enter() {
+	if !c.AcquireUnauth() {
 		c.Farewell(s.Protocol.Unavailable + "\r\n")
 		return 1
 	}

@@ -16,7 +16,7 @@ func TestThrottleClosedBeforeDropRoot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "throttle")
 	w := newWorld(t, imap, "THROTTLE_FILE="+path, "MAXUNAUTHPERIP=1", "LOGIN_FAIL_DELAY=1")
 	w.auth.Add("bob", "")
-	if !w.Enter() || !isOpen(t, path) {
+	if !w.AcquireUnauth() || !isOpen(t, path) {
 		t.Fatal("the table is not open, which proves nothing")
 	}
 	w.Login(t.Context(), password("bob", "x"), "a1")
@@ -35,7 +35,7 @@ func TestThrottleClosedBeforeDropRoot(t *testing.T) {
 	if !dropped {
 		t.Error("root was not given up")
 	}
-	if next := newWorld(t, imap, "THROTTLE_FILE="+path, "MAXUNAUTHPERIP=1"); !next.Enter() {
+	if next := newWorld(t, imap, "THROTTLE_FILE="+path, "MAXUNAUTHPERIP=1"); !next.AcquireUnauth() {
 		t.Error("a session that has logged in still counts")
 	}
 }
@@ -62,7 +62,7 @@ func TestRefusedSessionCounts(t *testing.T) {
 	} {
 		w := newWorld(t, imap, settings...)
 		w.auth.Add("bob", "")
-		if !w.Enter() {
+		if !w.AcquireUnauth() {
 			t.Fatalf("%s: no room for the first connection", test.name)
 		}
 		if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); err != nil {
@@ -71,7 +71,7 @@ func TestRefusedSessionCounts(t *testing.T) {
 		if err := test.end(w); err == nil {
 			t.Fatalf("%s: somebody has taken the session", test.name)
 		}
-		if newWorld(t, imap, settings...).Enter() {
+		if newWorld(t, imap, settings...).AcquireUnauth() {
 			t.Errorf("%s: a connection that has not logged in does not count", test.name)
 		}
 		w.CloseThrottle()

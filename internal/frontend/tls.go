@@ -110,7 +110,7 @@ func (c *Conn) NeedsTLS() bool {
 }
 
 // StartTLS makes the handshake, after the dialogue has said that it may begin. Whatever the client sent
-// behind its command in clear text is still in the connection, is no TLS record, and so fails the handshake
+// after its command in clear text is still in the connection, is no TLS record, and so fails the handshake
 // (CVE-2011-0411). Settings change as for a session that was encrypted from the start. After an error the
 // session is over; it is logged, and no further log line or text follows.
 func (c *Conn) StartTLS(ctx context.Context) error { return c.handshake(ctx, true) }

@@ -83,7 +83,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	system.resolve, system.Dial = w.Resolve, w.Dial
 	peer := launch.Peer{
 		RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port,
-		TLS: facts.Take(c.Texts()),
+		TLS: facts.Extract(c.Texts()),
 	}
 	log := maillog.NewLog(w.log)
 	w.carrier = NewProcessCarrier(log)

@@ -43,8 +43,8 @@ type Header struct {
 	Client, Server netip.AddrPort
 	// TLS says that the client's connection to the balancer was encrypted.
 	TLS bool
-	// TLSVersion and TLSCipher are the balancer's names for them, such as "TLSv1.3"; empty when not told.
-	TLSVersion, TLSCipher string
+	// TLSVersion is the balancer's name for it, such as "TLSv1.3"; empty when not told.
+	TLSVersion string
 	// CommonName is the CN of the client's certificate, only when the balancer has verified it.
 	CommonName string
 }
@@ -159,8 +159,6 @@ func (h *Header) readTLS(v []byte) error {
 		switch tlv.Type {
 		case proxyproto.PP2_SUBTYPE_SSL_VERSION:
 			h.TLSVersion = value
-		case proxyproto.PP2_SUBTYPE_SSL_CIPHER:
-			h.TLSCipher = value
 		case proxyproto.PP2_SUBTYPE_SSL_CN:
 			if verify == 0 && flags&(clientCertConn|clientCertSess) != 0 {
 				h.CommonName = value

@@ -39,8 +39,7 @@ func TestRead(t *testing.T) {
 		return tlv(0x20, string([]byte{flags, 0, 0, 0, verify})+tlv(0x21, "TLSv1.3")+tlv(0x22, "joe")+tlv(0x23,
 			"TLS_AES_128_GCM_SHA256"))
 	}
-	withTLS := Header{Client: client, Server: server, TLS: true, TLSVersion: "TLSv1.3",
-		TLSCipher: "TLS_AES_128_GCM_SHA256"}
+	withTLS := Header{Client: client, Server: server, TLS: true, TLSVersion: "TLSv1.3"}
 	verified := withTLS
 	verified.CommonName = "joe"
 	cases := []struct {

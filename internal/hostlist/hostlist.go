@@ -49,7 +49,7 @@ func Parse(text string) (List, error) {
 	return l, nil
 }
 
-// plain returns a network of IPv4 addresses that are written as IPv6 as one of IPv4. One with bits set behind
+// plain returns a network of IPv4 addresses that are written as IPv6 as one of IPv4. One with bits set after
 // its length is refused: it is not clear what was meant.
 func plain(p netip.Prefix) (netip.Prefix, error) {
 	if p != p.Masked() {

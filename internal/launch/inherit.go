@@ -14,7 +14,7 @@ import (
 	"mailproxy/internal/successor"
 )
 
-// variableInherit names the descriptors, from 3 on, that a process has left to its successor.
+// variableInherit names the file descriptors, from 3 on, that a process has left to its successor.
 const variableInherit = "MAILPROXY_INHERIT"
 
 // The names there.
@@ -34,9 +34,9 @@ type Inherited struct {
 	Predecessors []*net.UnixConn
 }
 
-// Leave returns what a successor of a process with this environment is to be started with: the environment,
-// and the connections that are its descriptors from 3 on, as Listen finds them there.
-func (s *Sockets) Leave(environ []string, in *Inherited) ([]string, []syscall.Conn, error) {
+// ForSuccessor returns what a successor of a process with this environment is to be started with: the
+// environment, and the connections that are its file descriptors from 3 on, as Listen finds them there.
+func (s *Sockets) ForSuccessor(environ []string, in *Inherited) ([]string, []syscall.Conn, error) {
 	names, conns := []string{inheritHandoff}, []syscall.Conn{in.Handoff}
 	for _, c := range in.Predecessors {
 		names, conns = append(names, inheritPredecessor), append(conns, c)
@@ -62,7 +62,7 @@ func (s *Sockets) Leave(environ []string, in *Inherited) ([]string, []syscall.Co
 	return append(own(environ), variableInherit+"="+strings.Join(names, ",")), conns, nil
 }
 
-// own is an environment without what it says about descriptors.
+// own is an environment without what it says about file descriptors.
 func own(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
@@ -70,7 +70,7 @@ func own(environ []string) []string {
 	})
 }
 
-// isInherited says whether the process that we are the successor of has left us descriptors.
+// isInherited says whether the process that we are the successor of has left us file descriptors.
 func isInherited(environment config.Raw) bool { return environment.Get(variableInherit) != "" }
 
 // takeInherited takes them.
@@ -93,7 +93,7 @@ func (s *Sockets) takeAs(name string, f *os.File) error {
 	switch name {
 	case inheritSocket, inheritSocketTLS:
 		defer f.Close()
-		return s.take(f, name == inheritSocketTLS)
+		return s.add(f, name == inheritSocketTLS)
 	case Admin, Metrics:
 		defer f.Close()
 		return s.takeNamed(f, name)

@@ -34,7 +34,7 @@ type Request struct {
 	Name string
 	// Environ is the environment.
 	Environ []string
-	// Stdin, Stdout and Stderr are the descriptors the launcher gave. Open takes the first two over:
+	// Stdin, Stdout and Stderr are the file descriptors the launcher gave. Open takes the first two over:
 	// afterwards they are /dev/null, so that nothing but Conn can reach the client. When Stderr is the
 	// connection itself it leads to the syslog service afterwards.
 	Stdin, Stdout, Stderr *os.File
@@ -47,7 +47,7 @@ type Launch struct {
 	Log  *maillog.Log
 }
 
-// firstListenFD is where systemd's descriptors begin, sd_listen_fds(3).
+// firstListenFD is where systemd's file descriptors begin, sd_listen_fds(3).
 const firstListenFD = 3
 
 // Open makes a Launch of a Request. With an error the Launch still has the Log, and the Conn when there is
@@ -69,7 +69,7 @@ func Open(req Request) (*Launch, error) {
 	return l, nil
 }
 
-// openConn finds the connection: systemd's descriptor 3, or standard input and output.
+// openConn finds the connection: systemd's file descriptor 3, or standard input and output.
 func openConn(req Request, environment config.Raw, taken bool) (Conn, error) {
 	if isPassed(environment) {
 		if n := environment.Get("LISTEN_FDS"); n != "1" {
@@ -195,7 +195,7 @@ func openLog(req Request, environment config.Raw, taken bool) *maillog.Log {
 	if _, err := req.Stderr.Stat(); err != nil || taken {
 		return maillog.NewSyslog(req.Name)
 	}
-	// A write to descriptor 2 whose reader is gone would end the process with SIGPIPE; to a copy of it, it
+	// A write to file descriptor 2 whose reader is gone would end the process with SIGPIPE; to a copy of it, it
 	// is an error.
 	fd, err := unix.FcntlInt(req.Stderr.Fd(), unix.F_DUPFD_CLOEXEC, firstListenFD)
 	if err != nil {
@@ -221,12 +221,12 @@ func isTaken(req Request) bool {
 	return false
 }
 
-// isPassed says whether systemd has passed us descriptors beside the standard ones, sd_listen_fds(3).
+// isPassed says whether systemd has passed us file descriptors beside the standard ones, sd_listen_fds(3).
 func isPassed(environment config.Raw) bool {
 	return environment.Get("LISTEN_PID") == strconv.Itoa(os.Getpid()) && environment.Get("LISTEN_FDS") != ""
 }
 
-// toDevNull puts /dev/null in the place of open files, which keep their descriptor numbers.
+// toDevNull puts /dev/null in the place of open files, which keep their file descriptor numbers.
 func toDevNull(files ...*os.File) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The programs under test take their own descriptors over and become others, so they are this test binary
-// again.
+// The programs under test take their own file descriptors over and become others, so they are this test
+// binary again.
 func TestMain(m *testing.M) {
 	if os.Getenv(echoVariable) != "" {
 		os.Exit(echoProgram())

@@ -51,7 +51,7 @@ func NewPeer(environment config.Raw, conn net.Conn) Peer {
 		RemotePort: first(environment.Get("TCPREMOTEPORT"), environment.Get("REMOTE_PORT"), remotePort, "N/A"),
 		LocalIP:    first(environment.Get("TCPLOCALIP"), localIP),
 		LocalPort:  first(environment.Get("TCPLOCALPORT"), localPort),
-		TLS:        facts.Take(environment.Texts()),
+		TLS:        facts.Extract(environment.Texts()),
 	}
 }
 

@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipes is a connection made of two descriptors, each of any kind: what tcpserver's TLS cousins, a shell
+// pipes is a connection made of two file descriptors, each of any kind: what tcpserver's TLS cousins, a shell
 // pipeline and tests give a program. Deadlines work wherever the kernel can wait for the descriptor (pipes,
 // sockets, terminals); regular files never make anybody wait.
 type pipes struct {
 	in, out *os.File
 }
 
-// newPipes duplicates both descriptors; the caller keeps its own. Their blocking mode changes, as it belongs
-// to the open file and not to the descriptor.
+// newPipes duplicates both file descriptors; the caller keeps its own. Their blocking mode changes, as it
+// belongs to the open file and not to the descriptor.
 func newPipes(in, out *os.File) (*pipes, error) {
 	r, err := duplicate(in)
 	if err != nil {
@@ -53,7 +53,7 @@ func (p *pipes) Write(b []byte) (int, error) { return p.out.Write(b) }
 // Close closes both directions.
 func (p *pipes) Close() error { return errors.Join(p.in.Close(), ignoreClosed(p.out.Close())) }
 
-// CloseWrite closes the outgoing descriptor. On a socket it ends the direction for every holder of the
+// CloseWrite closes the outgoing file descriptor. On a socket it ends the direction for every holder of the
 // socket.
 func (p *pipes) CloseWrite() error {
 	_ = Control(p.out, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })

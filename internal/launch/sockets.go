@@ -26,7 +26,7 @@ type Sockets struct {
 	Wait bool
 	// Inherited is what the process that this one is the successor of has left to it; nil: there is none.
 	Inherited *Inherited
-	// Environ is the environment without what it says about descriptors.
+	// Environ is the environment without what it says about file descriptors.
 	Environ []string
 	Log     *maillog.Log
 }
@@ -65,7 +65,7 @@ func Listen(ctx context.Context, req Request, addrs []string) (*Sockets, error) 
 	case passed:
 		err = s.takePassed(environment)
 	case wait:
-		if err = s.take(req.Stdin, false); err == nil {
+		if err = s.add(req.Stdin, false); err == nil {
 			err = toDevNull(req.Stdin, req.Stdout)
 		}
 	}
@@ -108,7 +108,7 @@ func (s *Sockets) takePassed(environment config.Raw) error {
 		if isNamed(name) {
 			err = s.takeNamed(f, name)
 		} else {
-			err = s.take(f, slices.Contains(nameTLS, name))
+			err = s.add(f, slices.Contains(nameTLS, name))
 		}
 		f.Close()
 		if err != nil {
@@ -121,8 +121,8 @@ func (s *Sockets) takePassed(environment config.Raw) error {
 	return nil
 }
 
-// take makes a Listener of a copy of a file.
-func (s *Sockets) take(f *os.File, tls bool) error {
+// add makes a Listener of a copy of a file.
+func (s *Sockets) add(f *os.File, tls bool) error {
 	l, err := net.FileListener(f)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)
@@ -148,7 +148,7 @@ func (s *Sockets) open(ctx context.Context, addr string) error {
 	return nil
 }
 
-// isListening says whether a descriptor is a socket that listens.
+// isListening says whether a file descriptor is a socket that listens.
 func isListening(fd int) bool {
 	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	return err == nil && listening != 0

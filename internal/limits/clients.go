@@ -1,4 +1,5 @@
-// Package limits bounds what clients that have not logged in can take of a process that serves many: places
+// Package limits bounds what clients that have not logged in can take of a process that serves many:
+// connections
 // (Clients), and processor time for TLS handshakes (Handshakes). Refusals tells the log how often, at a rate
 // that clients have no influence on.
 package limits
@@ -23,9 +24,9 @@ const networkShare = 4
 // NewClients returns a Clients that has counted nothing.
 func NewClients() *Clients { return &Clients{of: map[netip.Prefix]int{}} }
 
-// Enter counts one more connection of addr, unless its address has max of them, or its network as many as it
-// may then. Leave takes it off again; calls after the first do nothing.
-func (c *Clients) Enter(addr netip.Addr, max int) (leave func(), ok bool) {
+// Acquire counts one more connection of addr, unless its address has max of them, or its network as many as
+// it may then. release takes it off again; calls after the first do nothing.
+func (c *Clients) Acquire(addr netip.Addr, max int) (release func(), ok bool) {
 	address, network := prefixes(addr)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,16 +21,16 @@ func TestClients(t *testing.T) {
 		{"another /64", "2001:db8:1:2::1", "2001:db8:1:3::1", false},
 	} {
 		c := NewClients()
-		leave, ok := c.Enter(netip.MustParseAddr(test.first), 1)
+		release, ok := c.Acquire(netip.MustParseAddr(test.first), 1)
 		if !ok {
 			t.Fatalf("%s: the first was refused", test.name)
 		}
-		if _, ok := c.Enter(netip.MustParseAddr(test.second), 1); ok == test.refused {
+		if _, ok := c.Acquire(netip.MustParseAddr(test.second), 1); ok == test.refused {
 			t.Errorf("%s: entered %v", test.name, ok)
 		}
-		leave()
-		leave()
-		if _, ok := c.Enter(netip.MustParseAddr(test.second), 1); !ok && test.refused {
+		release()
+		release()
+		if _, ok := c.Acquire(netip.MustParseAddr(test.second), 1); !ok && test.refused {
 			t.Errorf("%s: refused after the first has left", test.name)
 		}
 	}
@@ -39,25 +39,25 @@ func TestClients(t *testing.T) {
 // A /48 has four times as many connections as an address, and nothing is remembered of those that have left.
 func TestClientsNetwork(t *testing.T) {
 	c := NewClients()
-	var leaves []func()
+	var releases []func()
 	for i := range 50 {
-		if leave, ok := c.Enter(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)), 3); ok {
-			leaves = append(leaves, leave)
+		if release, ok := c.Acquire(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)), 3); ok {
+			releases = append(releases, release)
 		}
 	}
-	if len(leaves) != 3*networkShare {
-		t.Errorf("%d connections of a /48, want %d", len(leaves), 3*networkShare)
+	if len(releases) != 3*networkShare {
+		t.Errorf("%d connections of a /48, want %d", len(releases), 3*networkShare)
 	}
-	if _, ok := c.Enter(netip.MustParseAddr("2001:db8:2::1"), 3); !ok {
+	if _, ok := c.Acquire(netip.MustParseAddr("2001:db8:2::1"), 3); !ok {
 		t.Error("another /48 was refused")
 	}
-	if leave, ok := c.Enter(netip.MustParseAddr("2001:db8:1::1"), 1<<24); !ok {
+	if release, ok := c.Acquire(netip.MustParseAddr("2001:db8:1::1"), 1<<24); !ok {
 		t.Error("one beyond the limit, where there is none, was refused")
 	} else {
-		leaves = append(leaves, leave)
+		releases = append(releases, release)
 	}
-	for _, leave := range leaves {
-		leave()
+	for _, release := range releases {
+		release()
 	}
 	if len(c.of) != 2 {
 		t.Errorf("%d addresses and networks are remembered, want 2", len(c.of))
@@ -71,8 +71,8 @@ func TestClientsConcurrent(t *testing.T) {
 	for range 16 {
 		wg.Go(func() {
 			for range 1000 {
-				if leave, ok := c.Enter(addr, 4); ok {
-					leave()
+				if release, ok := c.Acquire(addr, 4); ok {
+					release()
 				}
 			}
 		})

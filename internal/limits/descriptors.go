@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 // Capacity returns for how many connections before the login, at most wanted, and for how many sessions this
 // process has file descriptors; no sessions: for any number. A login needs up to three: the client's, the
-// auth daemon's and the mailhost's; those that only wait for their client one. A session needs two. Some are
+// auth module's and the mailhost's; those that only wait for their client one. A session needs two. Some are
 // set aside for pipes and everything else.
 func Capacity(wanted int) (logins, sessions int) {
 	var l unix.Rlimit

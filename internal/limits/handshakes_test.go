@@ -22,7 +22,7 @@ func pipe() (client net.Conn, server Socket) {
 }
 
 // read reads one byte and tells the result.
-func read(c *Computing) <-chan error {
+func read(c Socket) <-chan error {
 	done := make(chan error, 1)
 	go func() {
 		_, err := c.Read(make([]byte, 1))
@@ -36,7 +36,7 @@ func isOver(done <-chan error) bool {
 	return len(done) == 1
 }
 
-// Any number of silent clients keep nobody from a place; who computes does.
+// Any number of silent clients keep nobody from a slot; who computes does.
 func TestHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHandshakes(1)
@@ -74,11 +74,11 @@ func TestHandshakes(t *testing.T) {
 			t.Fatal("the end of a handshake makes no room")
 		}
 		endFirst()
-		if len(h.places) != 0 {
-			t.Errorf("%d places are taken at the end", len(h.places))
+		if len(h.slots) != 0 {
+			t.Errorf("%d places are taken at the end", len(h.slots))
 		}
 		// From now on it is a connection like any other.
-		h.places <- struct{}{}
+		h.slots <- struct{}{}
 		done = read(second)
 		client2.Write([]byte("x"))
 		if !isOver(done) {
@@ -87,7 +87,7 @@ func TestHandshakes(t *testing.T) {
 	})
 }
 
-// A client that reads nothing has no place either.
+// A client that reads nothing has no slot either.
 func TestHandshakesWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHandshakes(1)
@@ -95,7 +95,7 @@ func TestHandshakesWrite(t *testing.T) {
 		c, end := h.Limit(t.Context(), server)
 		done := read(c)
 		client.Write([]byte("x"))
-		if !isOver(done) || len(h.places) != 1 {
+		if !isOver(done) || len(h.slots) != 1 {
 			t.Fatal("no place")
 		}
 		wrote := make(chan error, 1)
@@ -103,11 +103,11 @@ func TestHandshakesWrite(t *testing.T) {
 			_, err := c.Write([]byte("y"))
 			wrote <- err
 		}()
-		if isOver(wrote) || len(h.places) != 0 {
+		if isOver(wrote) || len(h.slots) != 0 {
 			t.Error("a blocked write has a place")
 		}
 		client.Read(make([]byte, 1))
-		if !isOver(wrote) || len(h.places) != 1 {
+		if !isOver(wrote) || len(h.slots) != 1 {
 			t.Error("after the write there is no place")
 		}
 		end()
@@ -117,7 +117,7 @@ func TestHandshakesWrite(t *testing.T) {
 func TestHandshakesTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHandshakes(1)
-		h.places <- struct{}{}
+		h.slots <- struct{}{}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		client, server := pipe()
@@ -128,7 +128,7 @@ func TestHandshakesTimeout(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		end()
-		if len(h.places) != 1 {
+		if len(h.slots) != 1 {
 			t.Error("a place was given up that was never had")
 		}
 	})

@@ -131,7 +131,7 @@ func HasCome(socket syscall.RawConn) bool {
 	return err == nil && n > 0
 }
 
-// ReadPart returns the next bytes, at most limit of them and none behind the first LF. They are overwritten
+// ReadPart returns the next bytes, at most limit of them and none after the first LF. They are overwritten
 // by the next call.
 func (r *Reader) ReadPart(limit int) ([]byte, error) { return r.upToLF(limit) }
 

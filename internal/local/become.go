@@ -68,11 +68,11 @@ func (id *principal) become() error {
 	return identity.Verify(id.UID, id.GID, id.Groups)
 }
 
-// leave changes the gid and uid of every thread, for good, and the supplementary groups. Each of the three
+// dropRoot changes the gid and uid of every thread, for good, and the supplementary groups. Each of the three
 // costs a system call in every thread, so groups that there are not, as below most launchers, are not given
 // up. The runtime ends the process when threads get different answers, so it is enough to read
 // back who one of them is.
-func (id *principal) leave() error {
+func (id *principal) dropRoot() error {
 	if now, err := unix.Getgroups(); err != nil || len(now) > 0 || len(id.Groups) > 0 {
 		groups := make([]int, len(id.Groups))
 		for i, g := range id.Groups {

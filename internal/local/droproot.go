@@ -29,7 +29,7 @@ func DropRoot(name string) error {
 	if err != nil {
 		return fmt.Errorf("PROXY_USER: %w", err)
 	}
-	return left(id)
+	return dropTo(id)
 }
 
 // DropRootAtStart is DropRoot for a process that opens its files afterwards: it keeps the user's groups, with
@@ -48,12 +48,12 @@ func DropRootAtStart(name string) error {
 	if id.Groups, err = groupsOf(id.Name); err != nil {
 		return err
 	}
-	return left(id)
+	return dropTo(id)
 }
 
-// left has the process leave root.
-func left(id *principal) error {
-	if err := id.leave(); err != nil {
+// dropTo gives up root: the process becomes id.
+func dropTo(id *principal) error {
+	if err := id.dropRoot(); err != nil {
 		return &changedError{err}
 	}
 	return nil

@@ -11,11 +11,11 @@ import (
 	"mailproxy/internal/launch"
 )
 
-// Exec becomes the account's user and then the program, with conn as its standard input and output,
-// standard error as it is, and no other descriptor. It returns only when that failed. After ErrChanged the
-// process may be another user already, and conn may be blocking, so that its deadlines mean nothing: it has
-// to end.
-func Exec(conn launch.Conn, l *Server) error {
+// execServer becomes the account's user and then the program, with conn as its standard input and output,
+// standard error as it is, and no other file descriptor. It returns only when that failed. After ErrChanged
+// the process may be another user already, and conn may be blocking, so that its deadlines mean nothing: it
+// has to end.
+func execServer(conn launch.Conn, l *Server) error {
 	id, err := l.prepare()
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ type changedError struct{ error }
 
 func (e *changedError) Unwrap() []error { return []error{ErrChanged, e.error} }
 
-// execAs is the part of Exec from which there is no way back.
+// execAs is the part of execServer from which there is no way back.
 func execAs(conn launch.Conn, l *Server, id *principal) error {
 	// Rights and signal mask are those of the thread that execs. (So is the timer slack, which every thread
 	// has from the launcher.)

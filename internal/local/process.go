@@ -13,10 +13,10 @@ type Process struct {
 	Stderr *os.File
 }
 
-// Exec is Exec of this package.
-func (Process) Exec(conn launch.Conn, l *Server) error { return Exec(conn, l) }
+// Exec becomes the local server, see execServer.
+func (Process) Exec(conn launch.Conn, l *Server) error { return execServer(conn, l) }
 
-// Start is Start of this package.
+// Start starts the local server as a child, see start.
 func (p Process) Start(stdio syscall.Conn, l *Server) (*os.Process, error) {
 	return start(stdio, p.Stderr, l)
 }

@@ -20,8 +20,8 @@ import (
 	"mailproxy/internal/launch"
 )
 
-// The programs under test take their own descriptors over and become others, so they are this test binary
-// again.
+// The programs under test take their own file descriptors over and become others, so they are this test
+// binary again.
 func TestMain(m *testing.M) {
 	if name := os.Getenv("LOCAL_TEST_PROGRAM"); name != "" {
 		os.Exit(programs[name](os.Args[1:]))
@@ -65,7 +65,7 @@ func execProgram(args []string) int {
 		l.Log.Critf("%v", err)
 		return 1
 	}
-	// A descriptor without close-on-exec, as a launcher may leave one behind, and a signal as make leaves
+	// A file descriptor without close-on-exec, as a launcher may leave one behind, and a signal as make leaves
 	// it that the shell cannot ignore. (Not 33: where the tests are linked with the C library, that needs
 	// it to change the user.)
 	for _, signal := range []uintptr{32, lastSignal} {
@@ -80,7 +80,7 @@ func execProgram(args []string) int {
 	if len(args) > 7 {
 		target.Path = args[7]
 	}
-	err = Exec(l.Conn, target)
+	err = execServer(l.Conn, target)
 	if errors.Is(err, ErrChanged) {
 		err = fmt.Errorf("changed: %w", err)
 	}

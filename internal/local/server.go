@@ -1,6 +1,6 @@
 // Package local is the local server of an account that lives here: who it runs as, its home directory,
-// becoming it (Exec) or starting it beside us (Start), and giving up root rights for a session that is
-// relayed (DropRoot).
+// becoming it (Process.Exec) or starting it beside us (Process.Start), and giving up root rights for a
+// session that is relayed (DropRoot).
 //
 // It changes the whole process: user, groups, umask, working directory, signals. A program that serves
 // several connections calls nothing of it but DropRootAtStart, before the first connection. It deliberately
@@ -80,7 +80,7 @@ func (l *Server) prepare() (*principal, error) {
 	return id, nil
 }
 
-// command returns the path to exec and behind it argv. A limit on the address space is set by the shell: a
+// command returns the path to exec and after it argv. A limit on the address space is set by the shell: a
 // Go process could set it only for itself, far below what it uses already, and then not be sure of the
 // memory for its last steps.
 func (l *Server) command() []string {

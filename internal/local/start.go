@@ -11,10 +11,10 @@ import (
 	"mailproxy/internal/launch"
 )
 
-// start is Exec in a child process, with stdio as its standard input and output: for a process that has to
-// stay, because it does the session's TLS. stdio is the caller's to close. The child's working directory
-// and rights are as with Exec: a child whose change of user fails does not exec, which is the error here;
-// and StartProcess returns only after the exec, so that what /proc says of the child then is what the
+// start is execServer in a child process, with stdio as its standard input and output: for a process that has
+// to stay, because it does the session's TLS. stdio is the caller's to close. The child's working directory
+// and rights are as with execServer: a child whose change of user fails does not exec, which is the error
+// here; and StartProcess returns only after the exec, so that what /proc says of the child then is what the
 // program runs as. A child that is somebody else is killed. (A set-user-ID program is one.)
 func start(stdio, stderr syscall.Conn, l *Server) (*os.Process, error) {
 	id, err := l.prepare()
@@ -37,7 +37,7 @@ func start(stdio, stderr syscall.Conn, l *Server) (*os.Process, error) {
 		}
 	}
 	pid := 0
-	// Not os.StartProcess, which makes the descriptors it is given blocking.
+	// Not os.StartProcess, which makes the file descriptors it is given blocking.
 	err = launch.Control(stdio, func(in int) error {
 		if err := unix.SetNonblock(in, l.NonBlocking); err != nil {
 			return err

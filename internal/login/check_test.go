@@ -6,13 +6,13 @@ import (
 )
 
 // TestChecksTakeNoPlace: a balancer's health checks do not count among the connections of its address, and
-// come in when there is no place left.
+// come in when there is no slot left.
 func TestChecksTakeNoPlace(t *testing.T) {
 	settings := []string{"THROTTLE_FILE=" + filepath.Join(t.TempDir(), "throttle"), "MAXUNAUTHPERIP=1"}
 	enter := func(check bool) bool {
 		w := newWorld(t, imap, settings...)
 		w.HealthCheck = check
-		return w.Enter()
+		return w.AcquireUnauth()
 	}
 	for n, connection := range []struct{ check, want bool }{
 		{true, true}, {true, true}, {false, true}, {false, false}, {true, true},

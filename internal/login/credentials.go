@@ -19,9 +19,9 @@ type Credentials struct {
 	User, Password string
 	// challenge and response, decoded, are the proof of the CRAM types.
 	challenge, response []byte
-	// TooLong says that the name or the password is longer than any account's: nobody is asked, and the log
+	// tooLong says that the name or the password is longer than any account's: nobody is asked, and the log
 	// tells it apart.
-	TooLong bool
+	tooLong bool
 	// external says that the certificate has proven User already (SASL EXTERNAL).
 	external bool
 	// token is the message of a mechanism in which the client shows a token, see sasl.Credentials: the mailhost

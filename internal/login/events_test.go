@@ -51,12 +51,13 @@ func TestEvents(t *testing.T) {
 			", protocol=POP3, stls=1"},
 		{pop3, false, func(s *Session) {
 			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "bob", Password: "pw"},
-				&RejectedError{Step: mailhost.StepUser, Answer: Answer{Text: "-ERR who\x07"}}, Verdict{Why: "it says no"})
+				&RejectedError{Step: mailhost.StepUser, Answer: Answer{Text: "-ERR who\x07"}}, verdict{why: "it says no"})
 		}, "WARN: Login userid rejected by a, address=127.0.0.2:110, step=user, user=bob: " +
 			`it says no: -ERR who\007`},
 		{pop3, false, func(s *Session) {
 			s.logRejected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110", User: "m", Authzid: "bob", Password: "pw"},
-				&RejectedError{Step: mailhost.StepPassword, Answer: Answer{Text: "-ERR PASS pw"}}, Verdict{Level: Err})
+				&RejectedError{Step: mailhost.StepPassword,
+					Answer: Answer{Text: "-ERR PASS pw"}}, verdict{level: levelErr})
 		}, "ERR: Login password rejected by a, address=127.0.0.2:110, step=password, user=bob: -ERR PASS ***"},
 		{imap, false, func(s *Session) { s.logConnected(&mailhost.Conn{Host: "a", Addr: "127.0.0.2:110"}) }, ""},
 		{imap, false, func(s *Session) {

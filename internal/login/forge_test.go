@@ -23,7 +23,7 @@ func TestNamesForgeNothing(t *testing.T) {
 		"bad account":   func(s *Session) { s.logBadAccount(name, errors.New("x")) },
 		"rejected": func(s *Session) {
 			s.logRejected(&mailhost.Conn{Host: "a", Addr: "192.0.2.1:143", User: name},
-				&RejectedError{Step: mailhost.StepLogin, Answer: Answer{Text: "no"}}, Verdict{})
+				&RejectedError{Step: mailhost.StepLogin, Answer: Answer{Text: "no"}}, verdict{})
 		},
 		"unusable": func(s *Session) {
 			s.logUnusable(&mailhost.Conn{Host: "a", User: name}, mailhost.StepLogin, errors.New("x"))
@@ -56,7 +56,7 @@ func TestMailhostForgesNothing(t *testing.T) {
 	w := newWorld(t, imap)
 	m := &mailhost.Conn{Host: "a", Addr: "192.0.2.1:143", User: "bob", Client: launch.Peer{}}
 	said := Answer{Text: "no, ip=[198.51.100.1]" + strings.Repeat("x", 5000)}
-	w.logRejected(m, &RejectedError{Step: mailhost.StepLogin, Answer: said}, Verdict{})
+	w.logRejected(m, &RejectedError{Step: mailhost.StepLogin, Answer: said}, verdict{})
 	w.logUnusable(m, mailhost.StepLogin, errors.New("said \"no, ip=[198.51.100.1]"+strings.Repeat("x", 5000)))
 	for line := range strings.Lines(w.log.String()) {
 		if strings.Contains(line, ", ip=[") || len(line) > 600 {

@@ -19,7 +19,7 @@ const (
 
 // hold has a login wait while its account is held (option hold=SECONDS), as when its mailbox is moved to
 // another mailhost, and then admits it anew: account and password may have changed. Only a login whose
-// password has been verified waits: anybody who knows a name could otherwise use up the places. The wait ends
+// password has been verified waits: anybody who knows a name could otherwise use up the slots. The wait ends
 // with the option, with its time, with the client's connection, and with the program; it is not counted in
 // LOGIN_TIMEOUT.
 func (s *Session) hold(ctx context.Context, c *Credentials, who admitted) (admitted, error) {

@@ -32,7 +32,7 @@ func (s *Session) reachLocal(
 		return nil, ErrTemporary
 	}
 	if err := s.service.Mailhosts.LogIn(ctx, m, addr, s.service.Protocol.Login); err != nil {
-		return nil, s.judge(ctx, m, err)
+		return nil, s.classifyFailure(ctx, m, err)
 	}
 	s.logConnected(m)
 	return m, nil

@@ -94,7 +94,7 @@ func TestReachLocalAsTyped(t *testing.T) {
 	}
 }
 
-// PROXY_LOCAL has places for logins as mailhosts have, but is never left out: the administrator who has
+// PROXY_LOCAL has slots for logins as mailhosts have, but is never left out: the administrator who has
 // started it again gets in at once, and each login that does not has its line.
 func TestLocalIsNeverDown(t *testing.T) {
 	const here = "127.0.0.5:1143"

@@ -28,7 +28,7 @@ func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outco
 	case err != nil:
 		return nil, s.Refuse(ctx, err)
 	case o.Mailhost == nil:
-		s.Leave()
+		s.ReleaseUnauth()
 	}
 	return o, nil
 }
@@ -41,7 +41,7 @@ func (s *Session) limited(ctx context.Context) (context.Context, context.CancelF
 // Refuse returns err, for what goes wrong after Login, as late as Login would have; ErrEnd when the session
 // ends by then. The connection counts again among those that have not logged in.
 func (s *Session) Refuse(ctx context.Context, err error) error {
-	s.comeBack()
+	s.countAgain()
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	return s.failed(ctx, err)
@@ -62,7 +62,7 @@ func (s *Session) failed(ctx context.Context, err error) error {
 }
 
 func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
-	if c.TooLong || len(c.User) > sasl.MaxUser || len(c.Password) > sasl.MaxPassword {
+	if c.tooLong || len(c.User) > sasl.MaxUser || len(c.Password) > sasl.MaxPassword {
 		s.logTooLong(c)
 		return nil, &DeniedError{Code: s.service.Protocol.Codes.TooLong}
 	}
@@ -75,7 +75,7 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	}
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
-	m, err := s.place(ctx, c, who.account, who.options, tag)
+	m, err := s.reachMailbox(ctx, c, who.account, who.options, tag)
 	switch {
 	case errors.Is(err, ErrRefused):
 		s.logFailed(c)
@@ -151,8 +151,8 @@ func (s *Session) admit(ctx context.Context, c *Credentials, fresh bool) (who ad
 	return admitted{account, o}, err
 }
 
-// place logs in where the account is; nil = here. Its errors are those of reach.
-func (s *Session) place(
+// reachMailbox logs in where the account is; nil = here. Its errors are those of reach.
+func (s *Session) reachMailbox(
 	ctx context.Context, c *Credentials, account *authlib.Account, o AccountOptions, tag string,
 ) (*mailhost.Conn, error) {
 	hosts, err := s.mailhosts(account)

@@ -79,10 +79,10 @@ func (s *Session) logUnusable(m *mailhost.Conn, step mailhost.Step, err error) {
 }
 
 // logRejected: a mailhost answered a login with something else than yes.
-func (s *Session) logRejected(m *mailhost.Conn, r *RejectedError, v Verdict) {
+func (s *Session) logRejected(m *mailhost.Conn, r *RejectedError, v verdict) {
 	switch {
-	case v.Failed: // the client's failure, not the mailhost's
-	case v.Next:
+	case v.failed: // the client's failure, not the mailhost's
+	case v.next:
 		s.attempt.failed(m, r.Step)
 	default:
 		s.attempt.failed(m, relay.StepRejected)
@@ -94,15 +94,15 @@ func (s *Session) logRejected(m *mailhost.Conn, r *RejectedError, v Verdict) {
 	case mailhost.StepPassword:
 		what = "Login password rejected by " + m.Host
 	}
-	why := v.Why
+	why := v.why
 	if why != "" {
 		why += ": "
 	}
 	say := s.Log.Warnf
-	switch v.Level {
-	case Err:
+	switch v.level {
+	case levelErr:
 		say = s.Log.Errf
-	case Info:
+	case levelInfo:
 		say = s.Log.Infof
 	}
 	say("%s, address=%s, step=%s, user=%s: %s%s",

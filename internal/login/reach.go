@@ -179,7 +179,7 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailho
 		err = s.service.Mailhosts.LogIn(ctx, m, addr, s.service.Protocol.Login)
 	}
 	if err != nil {
-		return s.judge(ctx, m, err)
+		return s.classifyFailure(ctx, m, err)
 	}
 	return nil
 }
@@ -188,26 +188,26 @@ func (s *Session) tryAddress(ctx context.Context, addr netip.AddrPort, m *mailho
 // the server that was talked to.
 func isStopped(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
-// judge logs why a mailhost did not take an account, and says whether it is worth trying another. ErrEnd,
-// which is not logged, says that nothing is known of it.
-func (s *Session) judge(ctx context.Context, m *mailhost.Conn, err error) error {
+// classifyFailure logs why a mailhost did not take an account, and says whether it is worth trying another.
+// ErrEnd, which is not logged, says that nothing is known of it.
+func (s *Session) classifyFailure(ctx context.Context, m *mailhost.Conn, err error) error {
 	if m.Token != "" {
-		if denied := s.judgeToken(m, err); denied != nil {
+		if denied := s.classifyTokenFailure(m, err); denied != nil {
 			return denied
 		}
 	}
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
-		verdict := s.service.Protocol.Codes.judge(rejected.Answer, by(m))
+		verdict := s.service.Protocol.Codes.judge(rejected.Answer, ownerOf(m))
 		s.logRejected(m, rejected, verdict)
 		switch {
-		case verdict.Failed:
+		case verdict.failed:
 			return ErrRefused
-		case verdict.Next:
+		case verdict.next:
 			return temporary(err)
 		case verdict.alert:
-			return &DeniedError{Code: verdict.Code, Alert: text.Line(text.Shorten(m.Redact(rejected.Answer.Human)))}
+			return &DeniedError{Code: verdict.code, Alert: text.Line(text.Shorten(m.Redact(rejected.Answer.Human)))}
 		}
-		return &DeniedError{Code: verdict.Code}
+		return &DeniedError{Code: verdict.code}
 	}
 	if isStopped(ctx) {
 		return ErrEnd
@@ -221,15 +221,15 @@ func (s *Session) judge(ctx context.Context, m *mailhost.Conn, err error) error 
 	return temporary(err)
 }
 
-// by says with whose password a mailhost was logged in to.
-func by(m *mailhost.Conn) By {
+// ownerOf says with whose password a mailhost was logged in to.
+func ownerOf(m *mailhost.Conn) passwordOwner {
 	switch {
 	case m.Unverified:
-		return ByClient
+		return passwordOfClient
 	case m.Authzid != "":
-		return ByMaster
+		return passwordOfMaster
 	}
-	return ByAccount
+	return passwordOfAccount
 }
 
 // isOurselves says whether an address is the one that the client is connected to, or the one that a balancer

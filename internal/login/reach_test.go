@@ -339,7 +339,7 @@ func TestStopDuringLogin(t *testing.T) {
 	w.wantLog(t)
 }
 
-// TestStopDuringQuestion: nor is it a fault of the auth daemon that was asked at that moment.
+// TestStopDuringQuestion: nor is it a fault of the auth module that was asked at that moment.
 func TestStopDuringQuestion(t *testing.T) {
 	w := newWorld(t, imap, "LOGIN_FAIL_DELAY=0")
 	ctx, stop := context.WithCancel(t.Context())

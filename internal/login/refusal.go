@@ -12,10 +12,10 @@ type Kind int
 const (
 	// No is a well-formed refusal: NO, -ERR.
 	No Kind = iota
-	// Nonsense is everything else that is not a yes: BAD, BYE, an answer that means nothing, a closed
+	// Undecided is everything else that is not a yes: BAD, BYE, an answer that means nothing, a closed
 	// connection. What fails before the login command (no address, no connection, no greeting, no TLS) is of
 	// this kind, too.
-	Nonsense
+	Undecided
 )
 
 // Answer is a mailhost's answer to a login command.
@@ -24,50 +24,51 @@ type Answer struct {
 	// Code is the response code without its brackets, in any case and with its arguments; empty = the answer
 	// had none.
 	Code string
-	// Text is the whole answer for the log, and Human the words behind the code for the client; no password
+	// Text is the whole answer for the log, and Human the words after the code for the client; no password
 	// is in them.
 	Text, Human string
 	// Challenge is what came before it, see DeniedError.
 	Challenge string
 }
 
-// Level is how loud the log line is.
-type Level int
+// logLevel is how loud the log line is.
+type logLevel int
 
 // The levels.
 const (
-	Warn Level = iota
-	Err
-	Info
+	levelWarn logLevel = iota
+	levelErr
+	levelInfo
 )
 
-// By says with whose password an account is logged in at its mailhost.
-type By int
+// passwordOwner is whose password an account is logged in with at its mailhost.
+type passwordOwner int
 
-// The ways.
+// The owners.
 const (
-	// ByAccount: the account's own, which the account database has verified.
-	ByAccount By = iota
-	// ByMaster: that of PROXY_MASTER_USER, on behalf of the account.
-	ByMaster
-	// ByClient: what the client has sent, which nobody but the mailhost verifies (PROXY_VERIFY=MAILHOST).
-	ByClient
+	// passwordOfAccount: the account's own, which the account database has verified.
+	passwordOfAccount passwordOwner = iota
+	// passwordOfMaster: that of PROXY_MASTER_USER, on behalf of the account.
+	passwordOfMaster
+	// passwordOfClient: what the client has sent, which nobody but the mailhost verifies
+	// (PROXY_VERIFY=MAILHOST).
+	passwordOfClient
 )
 
-// Verdict is what follows from an answer.
-type Verdict struct {
-	// Failed says that the mailhost has found the client's password wrong: a failed login like any other. Where
+// verdict is what follows from an answer.
+type verdict struct {
+	// failed says that the mailhost has found the client's password wrong: a failed login like any other. Where
 	// the password was verified before, no verdict is one: none feeds the throttle or is a LOGIN FAILED line.
-	Failed bool
-	// Code is the response code that the client is told.
-	Code string
+	failed bool
+	// code is the response code that the client is told.
+	code string
 	// alert says that the client is shown the mailhost's words as well, as an alert.
 	alert bool
-	// Next says that another mailhost of the account is worth a try.
-	Next  bool
-	Level Level
-	// Why is the log's explanation.
-	Why string
+	// next says that another mailhost of the account is worth a try.
+	next  bool
+	level logLevel
+	// why is the log's explanation.
+	why string
 }
 
 // Codes are the response codes that a protocol has for the outcomes of a login.
@@ -112,70 +113,70 @@ func POP3() Codes {
 	}
 }
 
-// told is which code the client reads.
-type told int
+// replyCode is which code the client reads.
+type replyCode int
 
 const (
-	unavailable told = iota
-	wrong
-	same // the mailhost's, where the protocol has it, else broken
+	codeUnavailable replyCode = iota
+	codeWrong
+	codeOfMailhost // the mailhost's, where the protocol has it, else broken
 )
 
 // rule is a line of the table.
 type rule struct {
-	kind  Kind
-	codes []string // of either protocol, "" = an answer without a code; nil = any
-	by    []By     // nil = any
-	told  told
-	then  Verdict // all but the code
+	kind   Kind
+	codes  []string        // of either protocol, "" = an answer without a code; nil = any
+	owners []passwordOwner // nil = any
+	reply  replyCode
+	then   verdict // all but the code
 }
 
 // table is in order: the first rule that fits counts.
 func table() []rule {
-	byMaster, byClient := []By{ByMaster}, []By{ByClient}
+	byMaster, byClient := []passwordOwner{passwordOfMaster}, []passwordOwner{passwordOfClient}
 	return []rule{
-		{Nonsense, nil, nil, unavailable, Verdict{Next: true}},
-		{No, []string{"UNAVAILABLE", "SYS/TEMP"}, nil, unavailable,
-			Verdict{Next: true, Why: "the mailhost has trouble of its own"}},
-		{No, []string{"ALERT"}, nil, unavailable,
-			Verdict{alert: true, Why: "the mailhost refuses with a message for the user"}},
+		{Undecided, nil, nil, codeUnavailable, verdict{next: true}},
+		{No, []string{"UNAVAILABLE", "SYS/TEMP"}, nil, codeUnavailable,
+			verdict{next: true, why: "the mailhost has trouble of its own"}},
+		{No, []string{"ALERT"}, nil, codeUnavailable,
+			verdict{alert: true, why: "the mailhost refuses with a message for the user"}},
 		{No, []string{"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "NOPERM", "AUTH", ""}, byMaster,
-			unavailable, Verdict{
-				Level: Err,
-				Why:   "the mailhost refuses PROXY_MASTER_USER: its password, or its right to act for others",
+			codeUnavailable, verdict{
+				level: levelErr,
+				why:   "the mailhost refuses PROXY_MASTER_USER: its password, or its right to act for others",
 			}},
-		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, byClient, wrong,
-			Verdict{Failed: true, Level: Info, Why: "the mailhost refuses the password"}},
-		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, nil, wrong,
-			Verdict{Why: "the mailhost refuses a password that the account database has verified"}},
-		{No, []string{"INUSE", "LIMIT", "IN-USE", "LOGIN-DELAY"}, nil, same,
-			Verdict{Why: "the mailhost takes no further login now"}},
-		{No, nil, nil, same, Verdict{Why: "the mailhost does not serve the account"}},
+		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, byClient, codeWrong,
+			verdict{failed: true, level: levelInfo, why: "the mailhost refuses the password"}},
+		{No, []string{"AUTHENTICATIONFAILED", "AUTH", ""}, nil, codeWrong,
+			verdict{why: "the mailhost refuses a password that the account database has verified"}},
+		{No, []string{"INUSE", "LIMIT", "IN-USE", "LOGIN-DELAY"}, nil, codeOfMailhost,
+			verdict{why: "the mailhost takes no further login now"}},
+		{No, nil, nil, codeOfMailhost, verdict{why: "the mailhost does not serve the account"}},
 	}
 }
 
-// judge looks an answer up. by says how the login was made.
-func (c Codes) judge(a Answer, by By) Verdict {
+// judge looks an answer up. owner says whose password the login was made with.
+func (c Codes) judge(a Answer, owner passwordOwner) verdict {
 	code := c.normal(a.Code)
 	for _, r := range table() {
-		if r.kind != a.Kind || r.by != nil && !slices.Contains(r.by, by) ||
+		if r.kind != a.Kind || r.owners != nil && !slices.Contains(r.owners, owner) ||
 			r.codes != nil && !slices.Contains(r.codes, code) {
 			continue
 		}
 		v := r.then
 		switch {
-		case r.told == unavailable:
-			v.Code = c.Unavailable
-		case r.told == wrong:
-			v.Code = c.Wrong
+		case r.reply == codeUnavailable:
+			v.code = c.Unavailable
+		case r.reply == codeWrong:
+			v.code = c.Wrong
 		case slices.Contains(c.known, code):
-			v.Code = code
+			v.code = code
 		default:
-			v.Code = c.Broken
+			v.code = c.Broken
 		}
 		return v
 	}
-	return Verdict{Code: c.Unavailable} // not reached: the last rules take every code
+	return verdict{code: c.Unavailable} // not reached: the last rules take every code
 }
 
 // normal returns a response code in upper case and without its arguments. Of a hierarchical code

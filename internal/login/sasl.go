@@ -11,7 +11,7 @@ import (
 	"mailproxy/authlib/sasl"
 )
 
-// Exchange holds a SASL exchange with the client: initial is what stands behind the mechanism in its command,
+// Exchange holds a SASL exchange with the client: initial is what follows the mechanism in its command,
 // see sasl.Converse, which also says what the errors are; o tells what the mechanisms have to know of the
 // connection. Whatever the mechanism makes of the client's words is in the credentials, for Login.
 func (s *Session) Exchange(
@@ -31,7 +31,7 @@ func (s *Session) Exchange(
 	// What a mechanism has against the client's words is told by Login, as after a wrong password: counted,
 	// logged and delayed, so that guessing is no cheaper this way.
 	return &Credentials{
-		Mechanism: c.Mechanism, sasl: true, Type: c.Type, TooLong: errors.Is(c.Err, sasl.ErrTooLong),
+		Mechanism: c.Mechanism, sasl: true, Type: c.Type, tooLong: errors.Is(c.Err, sasl.ErrTooLong),
 		User: c.User, Password: c.Password,
 		challenge: c.Challenge, response: c.Response, external: c.External, token: c.Token,
 		account: c.Account, Err: c.Err,

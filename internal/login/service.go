@@ -61,7 +61,7 @@ type Protocol struct {
 	// Codes are its response codes.
 	Codes Codes
 	// Login logs in at a mailhost: it reads the greeting and sends the credentials. It returns nil when the
-	// mailhost has said yes and nothing behind its answer has been read, a *RejectedError when it answered
+	// mailhost has said yes and nothing after its answer has been read, a *RejectedError when it answered
 	// the login commands with something else, and any other error, best a *mailhost.StepError, when it did
 	// not come so far. The connection's deadline is set and moved into the past when ctx ends, so Login need
 	// not care. Needed only where proxying is on.
@@ -80,7 +80,7 @@ type AuthModule interface {
 
 // Throttle is the memory of failed logins, and of the connections that have not logged in: throttle.Table.
 type Throttle interface {
-	Enter(addr netip.Addr, limit int, lifetime time.Duration, now time.Time) (bool, func() error, error)
+	Acquire(addr netip.Addr, limit int, lifetime time.Duration, now time.Time) (bool, func() error, error)
 	Failed(addr netip.Addr, now time.Time) (int, error)
 	FailedName(name string, now time.Time) (int, error)
 }

@@ -19,7 +19,7 @@ type Session struct {
 	Config *config.Config
 	// Peer is who is at the other end of the client's connection.
 	Peer launch.Peer
-	// HealthCheck says that a load balancer itself has connected, in nobody's name. It takes no place among the
+	// HealthCheck says that a load balancer itself has connected, in nobody's name. It takes no slot among the
 	// connections of its address, and that it goes again is no news.
 	HealthCheck bool
 	// TLS says that the connection is encrypted, by us or by somebody in front of us.
@@ -36,8 +36,8 @@ type Session struct {
 
 	throttleFile *throttle.Table // opened when first needed
 	noThrottle   bool            // it cannot be used, which is logged
-	leave        func() error    // undoes Enter; nil when there is nothing to undo
-	left         bool            // it was undone
+	release      func() error    // undoes AcquireUnauth; nil when there is nothing to undo
+	released     bool            // it was undone
 
 	attempt  attempt       // the login under way
 	commands int           // that the client has said

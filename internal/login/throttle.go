@@ -7,57 +7,58 @@ import (
 	"mailproxy/internal/throttle"
 )
 
-// Enter counts this connection among those of its client that have not logged in, and says whether there is
-// room for it. Without a memory there always is; so there is when the table does not work, which is logged,
-// and for the checks of a load balancer, which would take a proxy out of service that turns them away.
-func (s *Session) Enter() bool {
+// AcquireUnauth counts this connection among those of its client that have not logged in, and says whether
+// there is room for it. Without a memory there always is; so there is when the table does not work, which is
+// logged, and for the checks of a load balancer, which would take a proxy out of service that turns them
+// away.
+func (s *Session) AcquireUnauth() bool {
 	if s.Config.MaxUnauthPerIP == 0 || s.HealthCheck {
 		return true
 	}
-	entered := s.enter(s.Config.MaxUnauthPerIP)
-	if !entered {
+	acquired := s.acquireUnauth(s.Config.MaxUnauthPerIP)
+	if !acquired {
 		s.logTooMany()
 	}
-	return entered
+	return acquired
 }
 
-// enter counts this connection unless there are limit of them, and says whether there is room for it.
-func (s *Session) enter(limit int) bool {
+// acquireUnauth counts this connection unless there are limit of them, and says whether there is room for it.
+func (s *Session) acquireUnauth(limit int) bool {
 	memory, addr := s.memory()
 	if memory == nil {
 		return true
 	}
 	// The entry of a process that is killed must not outlive the process by much.
 	lifetime := s.Config.LoginTimeout + maxHold + 10*time.Second
-	entered, leave, err := memory.Enter(addr, limit, lifetime, s.service.System.Now())
+	acquired, release, err := memory.Acquire(addr, limit, lifetime, s.service.System.Now())
 	if err != nil {
 		s.logThrottle(err)
 		return true
 	}
-	if entered {
-		s.leave = leave
+	if acquired {
+		s.release = release
 	}
-	return entered
+	return acquired
 }
 
-// Leave says that this connection no longer counts: it has logged in, or it ends.
-func (s *Session) Leave() {
-	if s.leave == nil {
+// ReleaseUnauth says that this connection no longer counts: it has logged in, or it ends.
+func (s *Session) ReleaseUnauth() {
+	if s.release == nil {
 		return
 	}
-	if err := s.leave(); err != nil {
+	if err := s.release(); err != nil {
 		s.logThrottle(err)
 	}
-	s.leave, s.left = nil, true
+	s.release, s.released = nil, true
 }
 
-// comeBack counts a connection again whose login has led nowhere, be it one more than there may be: a client
-// that is over a limit of sessions could otherwise have any number of connections that do not count.
-func (s *Session) comeBack() {
+// countAgain counts a connection again whose login has led nowhere, be it one more than there may be: a
+// client that is over a limit of sessions could otherwise have any number of connections that do not count.
+func (s *Session) countAgain() {
 	const any = 1 << 24 // more than a process can have
-	if s.left {
-		s.left = false
-		_ = s.enter(any)
+	if s.released {
+		s.released = false
+		_ = s.acquireUnauth(any)
 	}
 }
 
@@ -120,7 +121,7 @@ func (s *Session) memory() (Throttle, netip.Addr) {
 // CloseThrottle says that this connection has logged in or ends, and closes the file: an
 // intruder in a process that relays must not be able to change it.
 func (s *Session) CloseThrottle() {
-	s.Leave()
+	s.ReleaseUnauth()
 	if s.throttleFile != nil {
 		_ = s.throttleFile.Close()
 		s.throttleFile = nil

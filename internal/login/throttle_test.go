@@ -46,22 +46,22 @@ func TestEnterLimitsConnections(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "throttle")
 	var log bytes.Buffer
 	first, second, third := throttled(t, path, &log), throttled(t, path, &log), throttled(t, path, &log)
-	if !first.Enter() || !second.Enter() {
+	if !first.AcquireUnauth() || !second.AcquireUnauth() {
 		t.Fatal("two of two connections were refused")
 	}
-	if third.Enter() {
+	if third.AcquireUnauth() {
 		t.Error("a third connection was let in")
 	}
 	want := "NOTICE: Maximum of 2 connections without a login reached, ip=[::ffff:192.0.2.7], port=[4711]\n"
 	if log.String() != want {
 		t.Errorf("log %q, want %q", log.String(), want)
 	}
-	first.Leave()
-	first.Leave() // once is enough
-	if !third.Enter() {
+	first.ReleaseUnauth()
+	first.ReleaseUnauth() // once is enough
+	if !third.AcquireUnauth() {
 		t.Error("refused although one has left")
 	}
-	if throttled(t, path, &log).Enter() {
+	if throttled(t, path, &log).AcquireUnauth() {
 		t.Error("leaving twice made room for two")
 	}
 }
@@ -71,10 +71,10 @@ func TestThrottleBroken(t *testing.T) {
 	var log bytes.Buffer
 	path := t.TempDir()
 	s := throttled(t, path, &log)
-	if !s.Enter() || s.failDelay(true) != 5*time.Second {
+	if !s.AcquireUnauth() || s.failDelay(true) != 5*time.Second {
 		t.Error("a broken table stopped a client")
 	}
-	s.Leave()
+	s.ReleaseUnauth()
 	if s.Config.ThrottleFile != path {
 		t.Error("one session has changed the settings")
 	}

@@ -32,8 +32,9 @@ func (s *Session) tokenHere(c *Credentials, account *authlib.Account) error {
 	return &DeniedError{Code: s.service.Protocol.Codes.Broken}
 }
 
-// judgeToken is the part of judge that concerns tokens alone; nil = it is judged like any other login.
-func (s *Session) judgeToken(m *mailhost.Conn, err error) error {
+// classifyTokenFailure is the part of classifyFailure that concerns tokens alone; nil = it is classified like
+// any other login.
+func (s *Session) classifyTokenFailure(m *mailhost.Conn, err error) error {
 	if missing, ok := errors.AsType[*NotOfferedError](err); ok {
 		s.logTokenNotOffered(m, missing)
 		return &DeniedError{Code: s.service.Protocol.Codes.Broken}

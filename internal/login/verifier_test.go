@@ -203,7 +203,7 @@ func TestNoWrongPassword(t *testing.T) {
 		{Mechanism: "SCRAM-SHA-256", sasl: true, User: "bob", account: &authlib.Account{
 			Address: "bob", ClearPassword: "stored"}},
 		{Mechanism: "SCRAM-SHA-256", sasl: true, User: "bob", Err: authlib.ErrRefused}}
-	refusals := []*Answer{{}, {Code: "AUTHENTICATIONFAILED"}, {Kind: Nonsense}, {Code: "UNAVAILABLE"}, nil}
+	refusals := []*Answer{{}, {Code: "AUTHENTICATIONFAILED"}, {Kind: Undecided}, {Code: "UNAVAILABLE"}, nil}
 	locals := []string{"", "127.0.0.5:1143"}
 	in := 0
 	for i := range len(settings) * len(options) * len(places) * len(logins) * len(refusals) * len(locals) {
@@ -279,7 +279,7 @@ func masterFile(settings []string, name string) []string {
 // countingThrottle counts failed logins.
 type countingThrottle struct{ addresses, names int }
 
-func (c *countingThrottle) Enter(netip.Addr, int, time.Duration, time.Time) (bool, func() error, error) {
+func (c *countingThrottle) Acquire(netip.Addr, int, time.Duration, time.Time) (bool, func() error, error) {
 	return true, func() error { return nil }, nil
 }
 

@@ -2,18 +2,18 @@ package mailhost
 
 import "time"
 
-// Attempt is one login under way at a mailhost: a place among those that may be. A nil *Attempt is one that
+// loginAttempt is one login under way at a mailhost: a slot among those that may be. A nil one is one that
 // nobody counts.
-type Attempt struct {
+type loginAttempt struct {
 	h     *Health
 	a     *address
 	began time.Time
 	trial bool // the mailhost is down, and this is the login that tries it
 }
 
-// Answered says that the mailhost has said something, whatever came of the login, and that the login is no
+// answered says that the mailhost has said something, whatever came of the login, and that the login is no
 // longer under way.
-func (l *Attempt) Answered() {
+func (l *loginAttempt) answered() {
 	if l == nil {
 		return
 	}
@@ -25,12 +25,12 @@ func (l *Attempt) Answered() {
 	if !since.IsZero() && l.h.events.Up != nil {
 		l.h.events.Up(a.Mailhost, now.Sub(since), turned)
 	}
-	l.leave()
+	l.release()
 }
 
-// Failed says that nobody was there: refused, timed out, no greeting. err is why. Where the mailhost has
+// failed says that nobody was there: refused, timed out, no greeting. err is why. Where the mailhost has
 // answered another login since this one began, it says nothing any more.
-func (l *Attempt) Failed(err error) {
+func (l *loginAttempt) failed(err error) {
 	if l == nil {
 		return
 	}
@@ -50,13 +50,13 @@ func (l *Attempt) Failed(err error) {
 			l.h.events.Down(a.Mailhost, err)
 		}
 	}
-	l.leave()
+	l.release()
 }
 
 // abandoned says that the login ended without telling anything about the mailhost: the program is told to
-// stop, or has no descriptors left. A login that was to try a mailhost that is down leaves that to the next
-// one.
-func (l *Attempt) abandoned() {
+// stop, or has no file descriptors left. A login that was to try a mailhost that is down leaves that to the
+// next one.
+func (l *loginAttempt) abandoned() {
 	if l == nil {
 		return
 	}
@@ -65,17 +65,17 @@ func (l *Attempt) abandoned() {
 	if l.trial {
 		l.a.trying, l.a.nextTry = false, time.Time{}
 	}
-	l.leave()
+	l.release()
 }
 
-// leave gives the place up.
-func (l *Attempt) leave() {
+// release gives the slot up.
+func (l *loginAttempt) release() {
 	l.a.underWay--
 	l.h.passOn(l.a)
 }
 
 // took is how long the login has been under way.
-func (l *Attempt) took() time.Duration {
+func (l *loginAttempt) took() time.Duration {
 	if l == nil {
 		return 0
 	}

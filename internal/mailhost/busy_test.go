@@ -17,12 +17,12 @@ func TestBusyIsToldOnceAMinute(t *testing.T) {
 		under := enter(t, h, here)
 		ctx, leave := context.WithCancel(t.Context())
 		for range 2 {
-			go func() { _, _ = h.Enter(ctx, "mail1", here) }()
+			go func() { _, _ = h.acquire(ctx, "mail1", here) }()
 		}
 		synctest.Wait()
 		turnAway := func(n int) {
 			for range n {
-				if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrBusy) {
+				if _, err := h.acquire(t.Context(), "mail1", here); !errors.Is(err, ErrBusy) {
 					t.Fatalf("a login too many: %v", err)
 				}
 			}
@@ -53,7 +53,7 @@ func TestBusyIsToldOnceAMinute(t *testing.T) {
 		if _, turned := h.TurnedAway(); turned != 10 {
 			t.Error("a client that has gone counts as turned away")
 		}
-		under.Answered()
+		under.answered()
 		time.Sleep(2 * busyEvery)
 		synctest.Wait()
 		if len(h.addrs) != 0 {
@@ -68,21 +68,21 @@ func TestOneLoginTriesAMailhost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, seen := newHealth(5)
 		for range failuresUntilDown {
-			enter(t, h, here).Failed(errRefused)
+			enter(t, h, here).failed(errRefused)
 		}
 		time.Sleep(10 * time.Second)
 		trial := enter(t, h, here)
 		time.Sleep(25 * time.Second)
-		if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
+		if _, err := h.acquire(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
 			t.Fatalf("beside the one that tries: %v", err)
 		}
 		trial.abandoned()
-		enter(t, h, here).Failed(errRefused)
-		if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
+		enter(t, h, here).failed(errRefused)
+		if _, err := h.acquire(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
 			t.Fatalf("after the trial has failed: %v", err)
 		}
 		time.Sleep(10 * time.Second)
-		enter(t, h, here).Answered()
+		enter(t, h, here).answered()
 		want := []event{{kind: "down", addr: here}, {"up", here, 45 * time.Second, 2}}
 		if !slices.Equal(seen(), want) {
 			t.Errorf("events %v, want %v", seen(), want)
@@ -94,14 +94,14 @@ func TestOneLoginTriesAMailhost(t *testing.T) {
 func TestLateFailuresSayNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, seen := newHealth(5)
-		var slow []*Attempt
+		var slow []*loginAttempt
 		for range 3 {
 			slow = append(slow, enter(t, h, here))
 		}
 		time.Sleep(time.Second)
-		enter(t, h, here).Answered()
+		enter(t, h, here).answered()
 		for _, l := range slow {
-			l.Failed(errRefused)
+			l.failed(errRefused)
 		}
 		if len(seen()) != 0 || len(h.States()) != 0 {
 			t.Errorf("events %v, states %v", seen(), h.States())
@@ -114,7 +114,7 @@ func TestForgottenMailhosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := newHealth(5)
 		for range failuresUntilDown {
-			enter(t, h, here).Failed(errRefused)
+			enter(t, h, here).failed(errRefused)
 		}
 		time.Sleep(forgetAfter - time.Second)
 		if states := h.States(); len(states) != 1 || !states[0].Down {

@@ -1,5 +1,5 @@
 // Package mailhost is the way to the servers that hold accounts: their names and addresses, connecting, the
-// PROXY header and TLS on the way out, the time limits, and whether there is a place among the logins at an
+// PROXY header and TLS on the way out, the time limits, and whether there is a slot among the logins at an
 // address. What is said there belongs to the dialogues, and what follows from an answer to package login.
 //
 // It deliberately speaks neither IMAP nor POP3, and writes no log. What a dialogue has to know of a client
@@ -26,37 +26,37 @@ type Dialer struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Dial connects to a TCP address.
 	Dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
-	// Health gives out the places among the logins at an address, and is told what came of each; nil = there
-	// is always a place.
+	// Health gives out the slots among the logins at an address, and is told what came of each; nil = there
+	// is always a slot.
 	Health *Health
 }
 
 // Login is a protocol's dialogue with a mailhost, up to its answer to the login.
 type Login func(ctx context.Context, m *Conn) error
 
-// LogIn connects to an address of m.Host and calls login, with m.Conn ready for it: behind a PROXY header and
+// LogIn connects to an address of m.Host and calls login, with m.Conn ready for it: after a PROXY header and
 // TLS where the settings want them, with PROXY_LOGIN_TIMEOUT as its deadline, which moves into the past when
 // ctx ends. After nil the deadlines are off; after an error the connection is closed.
 //
-// Without a place at the address nothing is tried: then the error is a StepError with ErrDown or ErrBusy.
+// Without a slot at the address nothing is tried: then the error is a StepError with ErrDown or ErrBusy.
 func (d *Dialer) LogIn(ctx context.Context, m *Conn, addr netip.AddrPort, login Login) error {
-	attempt, err := d.Health.Enter(ctx, m.Host, addr)
+	attempt, err := d.Health.acquire(ctx, m.Host, addr)
 	if err != nil {
 		return &StepError{StepConnect, err}
 	}
 	end := attempt.abandoned // after a panic
 	defer func() { end() }()
 	err = d.logIn(ctx, m, addr, login)
-	switch d.judge(ctx, m, err, attempt.took()) {
+	switch d.classify(ctx, m, err, attempt.took()) {
 	case answered:
-		end = attempt.Answered
+		end = attempt.answered
 	case absent:
-		end = func() { attempt.Failed(err) }
+		end = func() { attempt.failed(err) }
 	}
 	return err
 }
 
-// logIn is LogIn with a place among the logins at the address.
+// logIn is LogIn with a slot among the logins at the address.
 func (d *Dialer) logIn(ctx context.Context, m *Conn, addr netip.AddrPort, login Login) error {
 	conn, err := d.connect(ctx, m, addr)
 	if err != nil {

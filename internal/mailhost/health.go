@@ -70,7 +70,7 @@ type Events struct {
 type address struct {
 	Mailhost
 	underWay int             // logins
-	waiting  []chan struct{} // closed one by one, first come first served; the place is handed over with it
+	waiting  []chan struct{} // closed one by one, first come first served; the slot is handed over with it
 	used     time.Time       // somebody wanted to log in
 	answered time.Time       // the last time that it did
 
@@ -93,10 +93,10 @@ func NewHealth(logins int, retry time.Duration, now func() time.Time, events Eve
 	}
 }
 
-// Enter waits for a place among the logins at addr, which is one of host's. The caller calls Answered, Failed
-// or abandoned on the result exactly once. Errors: ErrDown, ErrBusy, or the cause of ctx's end where that is
-// no time limit.
-func (h *Health) Enter(ctx context.Context, host string, addr netip.AddrPort) (*Attempt, error) {
+// acquire waits for a slot among the logins at addr, which is one of host's. The caller calls answered,
+// failed or abandoned on the result exactly once. Errors: ErrDown, ErrBusy, or the cause of ctx's end where
+// that is no time limit.
+func (h *Health) acquire(ctx context.Context, host string, addr netip.AddrPort) (*loginAttempt, error) {
 	if h == nil {
 		return nil, nil
 	}
@@ -114,21 +114,21 @@ func (h *Health) Enter(ctx context.Context, host string, addr netip.AddrPort) (*
 		defer h.mu.Unlock()
 		return nil, h.turnBusy(a)
 	}
-	place := make(chan struct{})
-	a.waiting = append(a.waiting, place)
+	slot := make(chan struct{})
+	a.waiting = append(a.waiting, slot)
 	h.mu.Unlock()
 	select {
-	case <-place:
+	case <-slot:
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		a.underWay-- // the place is ours, and begin takes it
+		a.underWay-- // the slot is ours, and begin takes it
 		attempt, err := h.begin(a)
 		if err != nil { // it has gone down meanwhile
 			h.passOn(a)
 		}
 		return attempt, err
 	case <-ctx.Done():
-		return nil, h.stopWaiting(ctx, a, place)
+		return nil, h.stopWaiting(ctx, a, slot)
 	}
 }
 
@@ -146,7 +146,7 @@ func (h *Health) at(host string, addr netip.AddrPort) *address {
 }
 
 // begin lets a login begin, unless the address is down.
-func (h *Health) begin(a *address) (*Attempt, error) {
+func (h *Health) begin(a *address) (*loginAttempt, error) {
 	trial := !a.downAt.IsZero()
 	if trial {
 		if !h.mayTry(a) {
@@ -155,7 +155,7 @@ func (h *Health) begin(a *address) (*Attempt, error) {
 		a.trying, a.nextTry = true, h.now().Add(h.retry)
 	}
 	a.underWay++
-	return &Attempt{h: h, a: a, began: h.now(), trial: trial}, nil
+	return &loginAttempt{h: h, a: a, began: h.now(), trial: trial}, nil
 }
 
 // mayTry says whether a login may try an address that is down: one at a time, and one every retry.
@@ -194,16 +194,16 @@ func (h *Health) tellBusy(a *address) {
 	})
 }
 
-// stopWaiting takes a login that waits no longer out of the queue. A place that it was given at the same
+// stopWaiting takes a login that waits no longer out of the queue. A slot that it was given at the same
 // moment goes on. Who has waited for as long as the login may take was turned away.
-func (h *Health) stopWaiting(ctx context.Context, a *address, place chan struct{}) error {
+func (h *Health) stopWaiting(ctx context.Context, a *address, slot chan struct{}) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	err := context.Cause(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", h.turnBusy(a), err)
 	}
-	if i := slices.Index(a.waiting, place); i >= 0 {
+	if i := slices.Index(a.waiting, slot); i >= 0 {
 		a.waiting = slices.Delete(a.waiting, i, i+1)
 		return err
 	}
@@ -212,7 +212,7 @@ func (h *Health) stopWaiting(ctx context.Context, a *address, place chan struct{
 	return err
 }
 
-// passOn gives a place that has become free to the login that has waited longest.
+// passOn gives a slot that has become free to the login that has waited longest.
 func (h *Health) passOn(a *address) {
 	if len(a.waiting) == 0 {
 		h.forget(a)

@@ -22,5 +22,5 @@ func (h *Hops) Limit(text string) {
 	}
 }
 
-// Left is how many proxies may still come behind this one.
+// Left is how many proxies may still come after this one.
 func (h Hops) Left() int { return maxHops - 1 - h.gone }

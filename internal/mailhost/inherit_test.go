@@ -13,9 +13,9 @@ func down(t *testing.T, c *clock.Clock, told *[]time.Duration) *Health {
 	t.Helper()
 	h := steppedHealth(c, told)
 	for range failuresUntilDown {
-		enter(t, h, here).Failed(errRefused)
+		enter(t, h, here).failed(errRefused)
 	}
-	enter(t, h, there).Failed(errRefused)
+	enter(t, h, there).failed(errRefused)
 	return h
 }
 
@@ -28,7 +28,7 @@ func steppedHealth(c *clock.Clock, told *[]time.Duration) *Health {
 
 func wantDown(t *testing.T, h *Health, when string) {
 	t.Helper()
-	if _, err := h.Enter(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
+	if _, err := h.acquire(t.Context(), "mail1", here); !errors.Is(err, ErrDown) {
 		t.Errorf("%s: %v, want %v", when, err, ErrDown)
 	}
 }
@@ -47,7 +47,7 @@ func TestHealthClockSteps(t *testing.T) {
 			wantDown(t, h, "before it is time")
 			c.Pass(2 * time.Second)
 			c.Set(-2 * step)
-			enter(t, h, here).Answered()
+			enter(t, h, here).answered()
 			if len(told) != 1 || told[0] != 11*time.Second {
 				t.Errorf("it was down for %v, want 11s", told)
 			}
@@ -82,14 +82,14 @@ func TestHealthInherited(t *testing.T) {
 			c.Pass(2 * time.Second)
 			trial := enter(t, h, here)
 			wantDown(t, h, "beside the one that tries")
-			trial.Answered()
+			trial.answered()
 			if len(told) != 1 || told[0] != 11*time.Second {
 				t.Errorf("it was down for %v, want 11s", told)
 			}
 			for range failuresUntilDown - 1 { // the first one was in the old process
-				enter(t, h, there).Failed(errRefused)
+				enter(t, h, there).failed(errRefused)
 			}
-			if _, err := h.Enter(t.Context(), "mail1", there); !errors.Is(err, ErrDown) {
+			if _, err := h.acquire(t.Context(), "mail1", there); !errors.Is(err, ErrDown) {
 				t.Errorf("the third failure in a row: %v", err)
 			}
 		})

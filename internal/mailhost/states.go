@@ -10,7 +10,7 @@ import (
 type State struct {
 	Mailhost
 	UnderWay int // logins
-	Waiting  int // logins that wait for a place
+	Waiting  int // logins that wait for a slot
 	Down     bool
 	Since    time.Time // when it went down
 	Turned   int       // logins turned away since

@@ -16,31 +16,31 @@ import (
 	"mailproxy/internal/text"
 )
 
-// Level is a log line's weight. Its number is syslog's severity (RFC 5424 section 6.2.1).
-type Level int
+// level is a log line's weight. Its number is syslog's severity (RFC 5424 section 6.2.1).
+type level int
 
 // The levels that Courier's programs use.
 const (
-	Crit   Level = 2
-	Err    Level = 3
-	Warn   Level = 4
-	Notice Level = 5
-	Info   Level = 6
-	Debug  Level = 7
+	levelCrit   level = 2
+	levelErr    level = 3
+	levelWarn   level = 4
+	levelNotice level = 5
+	levelInfo   level = 6
+	levelDebug  level = 7
 )
 
 // String returns the prefix that courierlogger looks for, without its colon.
-func (l Level) String() string {
+func (l level) String() string {
 	switch l {
-	case Crit:
+	case levelCrit:
 		return "CRIT"
-	case Err:
+	case levelErr:
 		return "ERR"
-	case Warn:
+	case levelWarn:
 		return "WARN"
-	case Notice:
+	case levelNotice:
 		return "NOTICE"
-	case Info:
+	case levelInfo:
 		return "INFO"
 	}
 	return "DEBUG"
@@ -58,7 +58,7 @@ type Log struct {
 
 // entry is one line.
 type entry struct {
-	level Level
+	level level
 	text  string
 }
 
@@ -112,8 +112,9 @@ func NewSyslog(name string) *Log {
 	if err != nil {
 		return NewSilentLog()
 	}
-	by := map[Level]func(string) error{
-		Crit: w.Crit, Err: w.Err, Warn: w.Warning, Notice: w.Notice, Info: w.Info, Debug: w.Debug,
+	by := map[level]func(string) error{
+		levelCrit: w.Crit, levelErr: w.Err, levelWarn: w.Warning,
+		levelNotice: w.Notice, levelInfo: w.Info, levelDebug: w.Debug,
 	}
 	return &Log{write: func(lines []entry) (err error) {
 		for _, line := range lines {
@@ -129,45 +130,45 @@ func NewSilentLog() *Log {
 }
 
 // Debugf, Infof, Noticef, Warnf, Errf and Critf write one line of that level.
-func (l *Log) Debugf(format string, args ...any) { l.line(Debug, format, args) }
+func (l *Log) Debugf(format string, args ...any) { l.line(levelDebug, format, args) }
 
 // Infof writes a line of level INFO.
-func (l *Log) Infof(format string, args ...any) { l.line(Info, format, args) }
+func (l *Log) Infof(format string, args ...any) { l.line(levelInfo, format, args) }
 
 // Noticef writes a line of level NOTICE.
-func (l *Log) Noticef(format string, args ...any) { l.line(Notice, format, args) }
+func (l *Log) Noticef(format string, args ...any) { l.line(levelNotice, format, args) }
 
 // Warnf writes a line of level WARN.
-func (l *Log) Warnf(format string, args ...any) { l.line(Warn, format, args) }
+func (l *Log) Warnf(format string, args ...any) { l.line(levelWarn, format, args) }
 
 // Errf writes a line of level ERR.
-func (l *Log) Errf(format string, args ...any) { l.line(Err, format, args) }
+func (l *Log) Errf(format string, args ...any) { l.line(levelErr, format, args) }
 
 // Critf writes a line of level CRIT.
-func (l *Log) Critf(format string, args ...any) { l.line(Crit, format, args) }
+func (l *Log) Critf(format string, args ...any) { l.line(levelCrit, format, args) }
 
 // Line writes a line that carries its level in front, "INFO: text", as relay.EndLine makes it. A line without
 // a known level is of level INFO. The lines of a stack become one.
 func (l *Log) Line(line string) {
 	line = strings.ReplaceAll(strings.TrimRight(line, "\n"), "\n", " | ")
-	for _, level := range []Level{Crit, Err, Warn, Notice, Info, Debug} {
+	for _, level := range []level{levelCrit, levelErr, levelWarn, levelNotice, levelInfo, levelDebug} {
 		if text, ok := strings.CutPrefix(line, level.String()+": "); ok {
 			l.visible(level, text)
 			return
 		}
 	}
-	l.visible(Info, line)
+	l.visible(levelInfo, line)
 }
 
 // maxLine bounds one log line, in bytes; syslog services cut longer ones in their own ways.
 const maxLine = 2048
 
-func (l *Log) line(level Level, format string, args []any) {
+func (l *Log) line(level level, format string, args []any) {
 	l.visible(level, fmt.Sprintf(format, args...))
 }
 
 // visible writes a line of which nothing has been escaped yet.
-func (l *Log) visible(level Level, line string) {
+func (l *Log) visible(level level, line string) {
 	line = text.Visible(line)
 	if len(line) > maxLine {
 		line = strings.ToValidUTF8(line[:maxLine], "") + "..."
@@ -190,10 +191,10 @@ func (l *Log) put(lines []entry) {
 
 func (b *budget) put(line entry) {
 	switch b.left -= len("NOTICE: ") + len(line.text) + 1; {
-	case b.left >= 0 && !b.over || line.level <= Err:
+	case b.left >= 0 && !b.over || line.level <= levelErr:
 		b.of.put([]entry{line})
 	case !b.over:
 		b.over = true
-		b.of.visible(Notice, b.more())
+		b.of.visible(levelNotice, b.more())
 	}
 }

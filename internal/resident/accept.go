@@ -20,8 +20,8 @@ import (
 type acceptor struct {
 	log     *maillog.Log
 	sockets *launch.Sockets
-	// enter says whether there is room for a connection; where there is none, the connection is its own.
-	enter func(l *launch.Listener, c launch.Conn) bool
+	// acquire says whether there is room for a connection; where there is none, the connection is its own.
+	acquire func(l *launch.Listener, c launch.Conn) bool
 	// serve serves a connection; conns counts those being served.
 	serve func(l *launch.Listener, c launch.Conn)
 	conns *connections
@@ -66,7 +66,7 @@ func (a *acceptor) stop() error {
 	for _, l := range a.sockets.Listeners {
 		setDeadline(l, time.Unix(1, 0))
 	}
-	return atRest("accepting connections", restTime, a.running.Wait)
+	return waitAtMost("accepting connections", restTime, a.running.Wait)
 }
 
 // close stops for good and closes the sockets.
@@ -106,7 +106,7 @@ func (a *acceptor) accept(ctx context.Context, l *launch.Listener) {
 			a.failed <- fmt.Errorf("%s: not a stream socket", l.Addr())
 			return
 		}
-		if !a.enter(l, c) {
+		if !a.acquire(l, c) {
 			continue
 		}
 		a.conns.begin()

@@ -28,9 +28,9 @@ func newAdministration(s *service) *administration {
 	a := &administration{prom: s.sockets.Named[launch.Metrics]}
 	a.l, _ = s.sockets.Named[launch.Admin].(*net.UnixListener)
 	a.server = admin.Server{
-		Desk:  admin.Desk{Engine: s.engine, Stats: s.metrics},
-		Allow: peercred.Own(),
-		Log:   s.log.Line,
+		Handler: admin.Handler{Engine: s.engine, Stats: s.metrics},
+		Allow:   peercred.Own(),
+		Log:     s.log.Line,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stopping = cancel
@@ -67,12 +67,12 @@ func (a *administration) stop() error {
 	a.cancel()
 	a.cancel = nil
 	ended := a.ended
-	return atRest("the answer to an administrator", restTime, func() { <-ended })
+	return waitAtMost("the answer to an administrator", restTime, func() { <-ended })
 }
 
 // close ends it. Where another process has the sockets, nobody notices.
 func (a *administration) close() {
 	_ = a.stop()
 	a.stopping()
-	_ = atRest("the answer to Prometheus", restTime, a.running.Wait)
+	_ = waitAtMost("the answer to Prometheus", restTime, a.running.Wait)
 }

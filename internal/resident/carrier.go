@@ -32,8 +32,8 @@ func newCarrier(e *engine.Engine) *carrier {
 
 // Carry is part of relay.Carrier.
 func (c *carrier) Carry(ctx context.Context, s *relay.Session) error {
-	next := c.enter()
-	defer c.leave()
+	next := c.acquire()
+	defer c.release()
 	if next != nil {
 		if err := next.Carry(ctx, s); err == nil || errors.Is(err, relay.ErrLimit) {
 			return err
@@ -42,8 +42,8 @@ func (c *carrier) Carry(ctx context.Context, s *relay.Session) error {
 	return c.engine.Carry(ctx, s)
 }
 
-// enter waits while the sessions are being handed over, and returns where new ones go.
-func (c *carrier) enter() *handoff.Peer {
+// acquire waits while the sessions are being handed over, and returns where new ones go.
+func (c *carrier) acquire() *handoff.Peer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.closed {
@@ -53,7 +53,7 @@ func (c *carrier) enter() *handoff.Peer {
 	return c.next
 }
 
-func (c *carrier) leave() {
+func (c *carrier) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.taking--
@@ -65,7 +65,7 @@ func (c *carrier) close(limit time.Duration) error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	err := atRest("taking a session", limit, func() {
+	err := waitAtMost("taking a session", limit, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for c.closed && c.taking > 0 {

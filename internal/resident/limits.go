@@ -14,21 +14,21 @@ import (
 	"mailproxy/internal/throttle"
 )
 
-// entrance bounds how many connections there are that have not logged in (MAXUNAUTH).
-type entrance struct {
-	max      int64
-	now      atomic.Int64
-	text     string // for those that are turned away
-	refusals *limits.Refusals
-	leaving  chan struct{} // the places of those that are being told
+// unauthLimit bounds how many connections there are that have not logged in (MAXUNAUTH).
+type unauthLimit struct {
+	max          int64
+	now          atomic.Int64
+	text         string // for those that are turned away
+	refusals     *limits.Refusals
+	beingRefused chan struct{} // has a token for each of those that are being told
 }
 
-// maxLeaving is how many clients are told at a time that there is no room; more are cut off without a word.
-const maxLeaving = 256
+// maxBeingRefused is how many clients are told at a time that there is no room; more are cut off untold.
+const maxBeingRefused = 256
 
-func newEntrance(max int, text string, log *maillog.Log) *entrance {
-	return &entrance{
-		max: int64(max), text: text, leaving: make(chan struct{}, maxLeaving),
+func newUnauthLimit(max int, text string, log *maillog.Log) *unauthLimit {
+	return &unauthLimit{
+		max: int64(max), text: text, beingRefused: make(chan struct{}, maxBeingRefused),
 		refusals: limits.NewRefusals(func(n int, last string) {
 			log.Warnf("MAXUNAUTH: %d connections without a login are here, %d turned away, the last of ip=[%s]",
 				max, n, last)
@@ -36,35 +36,35 @@ func newEntrance(max int, text string, log *maillog.Log) *entrance {
 	}
 }
 
-// enter counts one more connection, unless there are as many as there may be.
-func (e *entrance) enter() bool {
-	if e.now.Add(1) > e.max {
-		e.now.Add(-1)
+// acquire counts one more connection, unless there are as many as there may be.
+func (u *unauthLimit) acquire() bool {
+	if u.now.Add(1) > u.max {
+		u.now.Add(-1)
 		return false
 	}
 	return true
 }
 
-func (e *entrance) leave() { e.now.Add(-1) }
+func (u *unauthLimit) release() { u.now.Add(-1) }
 
-// turnAway closes a connection and tells its client why, unless it expects TLS. It does not wait.
-func (e *entrance) turnAway(conn launch.Conn, tls bool) {
-	e.refusals.Refused(launch.NewPeer(nil, conn).RemoteIP)
+// refuse closes a connection and tells its client why, unless it expects TLS. It does not wait.
+func (u *unauthLimit) refuse(conn launch.Conn, tls bool) {
+	u.refusals.Refused(launch.NewPeer(nil, conn).RemoteIP)
 	if tls {
 		conn.Close()
 		return
 	}
 	select {
-	case e.leaving <- struct{}{}:
+	case u.beingRefused <- struct{}{}:
 	default:
 		conn.Close()
 		return
 	}
 	go func() {
-		defer func() { <-e.leaving }()
+		defer func() { <-u.beingRefused }()
 		defer conn.Close()
 		now := time.Now()
-		frontend.Farewell(conn, now, e.text)
+		frontend.Farewell(conn, now, u.text)
 		frontend.Linger(conn, now) // there may be unread bytes, as a PROXY header
 	}()
 }
@@ -85,12 +85,12 @@ type addresses struct {
 	clients *limits.Clients
 }
 
-// Enter is part of login.Throttle. A connection counts until it leaves.
-func (a addresses) Enter(
+// Acquire is part of login.Throttle. A connection counts until it is released.
+func (a addresses) Acquire(
 	addr netip.Addr, limit int, _ time.Duration, _ time.Time,
 ) (bool, func() error, error) {
-	leave, ok := a.clients.Enter(addr, limit)
-	return ok, func() error { leave(); return nil }, nil
+	release, ok := a.clients.Acquire(addr, limit)
+	return ok, func() error { release(); return nil }, nil
 }
 
 // inherited is what a process passes on to its successor besides sockets and sessions.

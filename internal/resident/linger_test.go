@@ -65,7 +65,7 @@ func TestLinger(t *testing.T) {
 	}
 }
 
-// TestInheritNonsense: descriptors that are none of a predecessor's stop the program, with a line.
+// TestInheritNonsense: file descriptors that are none of a predecessor's stop the program, with a line.
 func TestInheritNonsense(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("imap")

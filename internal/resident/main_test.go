@@ -20,7 +20,7 @@ import (
 // Variables for this test binary as a front end.
 const (
 	faultVariable  = "RESIDENT_TEST_FAULT"  // it is a successor with a fault
-	noFileVariable = "RESIDENT_TEST_NOFILE" // its descriptors
+	noFileVariable = "RESIDENT_TEST_NOFILE" // its file descriptors
 )
 
 // TestMain makes this test binary a front end when it is called so, which a reload does as well.

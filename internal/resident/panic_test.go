@@ -62,8 +62,8 @@ func serving(
 	}
 	log = &record{}
 	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}, conns: newConnections(),
-		numbers: newNumbers(), certificates: &tlsconf.Memory{}}
-	s.entrance = newEntrance(10, "* BYE\r\n", s.log)
+		statistics: newStatistics(), certificates: &tlsconf.Memory{}}
+	s.unauth = newUnauthLimit(10, "* BYE\r\n", s.log)
 	s.server, err = frontend.New(frontend.Options{
 		Protocol: &frontend.Protocol{Protocol: login.Protocol{Name: "IMAP", Service: "imap"}, Serve: serve},
 		Config:   c, Log: s.log, Auth: noAccounts{},
@@ -101,7 +101,7 @@ func serving(
 	}, log, s
 }
 
-// A panic in what serves one connection closes it, is in the log with its stack, gives its place back, and
+// A panic in what serves one connection closes it, is in the log with its stack, gives its slot back, and
 // nobody else notices.
 func TestPanicEndsOneConnection(t *testing.T) {
 	echo := func(_ context.Context, c *frontend.Conn) int {
@@ -125,7 +125,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 		return bufio.NewReader(conn).ReadString('\n')
 	}
 	before := dial()
-	for range 30 { // more than there are places
+	for range 30 { // more than there are slots
 		faulty := dial()
 		if _, err := say(faulty, "hello"); err != nil {
 			t.Fatal(err)
@@ -134,7 +134,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 			t.Errorf("the faulty connection: %q, %v, want its end", text, err)
 		}
 		deadline := time.Now().Add(30 * time.Second)
-		for s.entrance.now.Load() > 1 && time.Now().Before(deadline) {
+		for s.unauth.now.Load() > 1 && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}
 		if text, err := say(before, "still here"); text != "still here\n" || err != nil {

@@ -77,7 +77,7 @@ func (p *predecessors) pause() error {
 	if running == nil {
 		return nil
 	}
-	return atRest("a hand-over of an older process", restTime, running.Wait)
+	return waitAtMost("a hand-over of an older process", restTime, running.Wait)
 }
 
 // close hangs up, after pause; where another process goes on listening, nobody notices.

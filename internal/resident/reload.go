@@ -36,7 +36,7 @@ func (s *service) reload(ctx context.Context) (*successor.Next, error) {
 			err = s.carrier.close(restTime)
 		}
 		if err == nil {
-			err = tell(ctx, n.carry, s.inherited())
+			err = sendState(ctx, n.carry, s.inherited())
 		}
 		return func() {
 			s.carrier.reopen(nil)
@@ -70,7 +70,7 @@ func (s *service) startNext() (*next, error) {
 	n := &next{handoff: ours, carry: carry}
 	left := &launch.Inherited{Handoff: theirs, Predecessors: append(s.predecessors.all(), theirCarry)}
 	program := successor.Program{Path: s.program, Args: slices.Concat([]string{s.program}, s.args)}
-	program.Environ, program.Conns, err = s.sockets.Leave(s.environ, left)
+	program.Environ, program.Conns, err = s.sockets.ForSuccessor(s.environ, left)
 	if err == nil {
 		n.Process, err = s.reserve.Start(&program)
 	}

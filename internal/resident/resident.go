@@ -91,11 +91,11 @@ type service struct {
 	engine          *engine.Engine
 	carrier         *carrier
 	conns           *connections
-	entrance        *entrance
+	unauth          *unauthLimit
 	failures        *throttle.Memory
 	health          *mailhost.Health
 	certificates    *tlsconf.Memory
-	numbers         *numbers
+	statistics      *statistics
 	administration  *administration
 	accepting       *acceptor
 	predecessors    *predecessors
@@ -142,7 +142,7 @@ func start(o Options) (*service, error) {
 	s := &service{
 		log: o.Sockets.Log, sockets: o.Sockets, conns: newConnections(),
 		failures:     throttle.NewMemory(time.Now),
-		certificates: &tlsconf.Memory{}, numbers: newNumbers(),
+		certificates: &tlsconf.Memory{}, statistics: newStatistics(),
 		args: o.Args, environ: o.Sockets.Environ, linger: o.Linger, idle: o.Idle,
 	}
 	s.reserve.Fill() // before there are sessions, which may take all that is left
@@ -155,7 +155,7 @@ func start(o Options) (*service, error) {
 		s.log.Warnf("MAXUNAUTH=%d: there are file descriptors for %d (LimitNOFILE=, ulimit -n)",
 			c.Limits.Unauth, logins)
 	}
-	s.entrance = newEntrance(logins, o.Program.Protocol.Unavailable+"\r\n", s.log)
+	s.unauth = newUnauthLimit(logins, o.Program.Protocol.Unavailable+"\r\n", s.log)
 	loops := runtime.GOMAXPROCS(0)
 	s.engine, err = engine.New(engine.Config{
 		Loops: loops, Log: s.log.Line, Ended: s.ended,
@@ -180,7 +180,7 @@ func start(o Options) (*service, error) {
 		before = o.Sockets.Inherited.Predecessors
 	}
 	s.predecessors = newPredecessors(s.log, s.engine, before...)
-	s.predecessors.taken = func() { s.numbers.Taken.Add(1) }
+	s.predecessors.taken = func() { s.statistics.Taken.Add(1) }
 	s.accepting = newAcceptor(s.log, s.sockets, s.conns)
 	return s, nil
 }
@@ -194,14 +194,14 @@ func (s *service) options(o Options, c *config.Config, loops int) frontend.Optio
 		Protocol: o.Program.Protocol,
 		Log:      s.log,
 		Auth:     auth,
-		Engine:   func() (relay.Carrier, error) { return counted{s.carrier, s.numbers}, nil },
-		TLS:      countedTLS{newHandshakes(c, s.certificates, loops), s.numbers.set},
+		Engine:   func() (relay.Carrier, error) { return counted{s.carrier, s.statistics}, nil },
+		TLS:      countedTLS{newHandshakes(c, s.certificates, loops), s.statistics.set},
 		Health:   s.health,
-		Relayd:   handOvers{relayd, s.numbers.set},
-		Reports:  reports{relayd, s.numbers.logins},
+		Relayd:   handOvers{relayd, s.statistics.set},
+		Reports:  reports{relayd, s.statistics.logins},
 	}
 	s.limitAddresses(&options, c)
-	options.TooMany = s.numbers.refused(options.TooMany)
+	options.TooMany = s.statistics.refused(options.TooMany)
 	return options
 }
 
@@ -219,7 +219,7 @@ func newServer(o frontend.Options, c *config.Config) (*frontend.Server, error) {
 // ended logs a session that did not end in order.
 func (s *service) ended(info relay.Info, st relay.Stats, err error) {
 	s.conns.touch()
-	s.numbers.Ended(st, err)
+	s.statistics.Ended(st, err)
 	if err != nil {
 		frontend.LogBroken(s.log, info, err)
 	}

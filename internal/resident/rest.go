@@ -9,9 +9,9 @@ import (
 // matter of milliseconds; but whatever it is that keeps a part from it, the service goes on.
 const restTime = 5 * time.Second
 
-// atRest calls wait, which returns when a part of the service is at rest, and waits for that at most for
-// limit. The error names what has not come to an end by then.
-func atRest(what string, limit time.Duration, wait func()) error {
+// waitAtMost calls wait, which returns when a part of the service has come to rest, and waits for that at
+// most for limit. The error names what has not come to an end by then.
+func waitAtMost(what string, limit time.Duration, wait func()) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -73,20 +73,20 @@ func TestAtRest(t *testing.T) {
 	t.Run("a session", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, next := newCarrier(nil), new(handoff.Peer)
-			c.enter() // a session is being taken, for ever
+			c.acquire() // a session is being taken, for ever
 			move := func() error { return handOver(c, next, func() error { return nil }) }
 			late(t, "taking a session", move)
 			began := time.Now()
-			if at := c.enter(); at != nil || time.Since(began) != 0 {
+			if at := c.acquire(); at != nil || time.Since(began) != 0 {
 				t.Errorf("another session waited for %v and went to %v", time.Since(began), at)
 			}
-			c.leave()
+			c.release()
 			late(t, "taking a session", move)
-			c.leave()
+			c.release()
 			if err := move(); err != nil {
 				t.Error(err)
 			}
-			if at := c.enter(); at != next {
+			if at := c.acquire(); at != next {
 				t.Error("a session goes to", at)
 			}
 		})
@@ -98,7 +98,7 @@ func TestAtRest(t *testing.T) {
 			fault := errors.New("a fault")
 			for _, err := range []error{fault, nil} {
 				if got := handOver(c, next, func() error {
-					go func() { defer c.leave(); at <- c.enter() }()
+					go func() { defer c.release(); at <- c.acquire() }()
 					synctest.Wait()
 					if len(at) > 0 {
 						t.Error("a session that is neither here nor there")

@@ -20,17 +20,17 @@ const (
 func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.accepting.enter = func(l *launch.Listener, c launch.Conn) bool {
-		s.numbers.connections.Add(1)
-		entered := s.entrance.enter()
-		if !entered {
-			s.numbers.turnedAway.Add(1)
-			s.entrance.turnAway(c, l.TLS)
+	s.accepting.acquire = func(l *launch.Listener, c launch.Conn) bool {
+		s.statistics.connections.Add(1)
+		acquired := s.unauth.acquire()
+		if !acquired {
+			s.statistics.turnedAway.Add(1)
+			s.unauth.refuse(c, l.TLS)
 		}
-		return entered
+		return acquired
 	}
 	s.accepting.serve = func(l *launch.Listener, c launch.Conn) {
-		defer s.entrance.leave()
+		defer s.unauth.release()
 		server := s.server
 		if l.TLS {
 			server = s.overTLS
@@ -45,12 +45,13 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 
 	loop := &successor.Loop{
 		Signals: signals, Failed: s.accepting.failed, Ending: cancel, Log: s.log.Line,
-		Replace: s.reload, ReloadFailed: &s.numbers.reloadFailed,
-		Places: s.places(), TakenOver: s.takenOver, Sessions: func() int { return s.engine.Totals().Counted },
+		Replace: s.reload, ReloadFailed: &s.statistics.reloadFailed,
+		Addresses: s.listenAddresses(), TakenOver: s.takenOver,
+		Sessions: func() int { return s.engine.Totals().Counted },
 	}
 	if s.sockets.Wait {
 		loop.NoReload = "under inetd's wait: settings are read at the next start, which SIGTERM brings about"
-		go s.endWhenDeserted(ctx, cancel)
+		go s.endWhenIdle(ctx, cancel)
 	}
 	next, err := loop.Wait(ctx)
 	s.administration.close()
@@ -77,20 +78,20 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	return err
 }
 
-// places are where clients come to, as the command line names them.
-func (s *service) places() (places []string) {
+// listenAddresses are those that clients come to, as the command line names them.
+func (s *service) listenAddresses() (addresses []string) {
 	for _, l := range s.sockets.Listeners {
-		place := l.Addr().String()
+		address := l.Addr().String()
 		if l.TLS {
-			place = "tls:" + place
+			address = "tls:" + address
 		}
-		places = append(places, place)
+		addresses = append(addresses, address)
 	}
-	return places
+	return addresses
 }
 
-// endWhenDeserted ends a process that an inetd waits for when nobody needs it any more.
-func (s *service) endWhenDeserted(ctx context.Context, end func()) {
+// endWhenIdle ends a process that an inetd waits for when nobody needs it any more.
+func (s *service) endWhenIdle(ctx context.Context, end func()) {
 	for {
 		rest := s.idle - s.conns.idle()
 		select {
@@ -98,7 +99,7 @@ func (s *service) endWhenDeserted(ctx context.Context, end func()) {
 			return
 		case <-time.After(max(rest, s.idle/10, time.Millisecond)):
 		}
-		if s.deserted() {
+		if s.stopIfIdle() {
 			s.log.Infof("no connection for %v: ending until the next one", s.idle)
 			end()
 			return
@@ -106,9 +107,9 @@ func (s *service) endWhenDeserted(ctx context.Context, end func()) {
 	}
 }
 
-// deserted says that this process, for which an inetd waits, has served nobody for long enough. It accepts
-// nobody then: what comes in this moment stays in the queue of the inetd's socket.
-func (s *service) deserted() bool {
+// stopIfIdle stops accepting when this process, for which an inetd waits, has served nobody for long enough,
+// and says whether it has: what comes in this moment stays in the queue of the inetd's socket.
+func (s *service) stopIfIdle() bool {
 	if s.conns.idle() < s.idle || s.engine.Totals().Counted > 0 {
 		return false
 	}

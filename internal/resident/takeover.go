@@ -15,13 +15,13 @@ func (s *service) takeOver(ctx context.Context, in *launch.Inherited) error {
 	defer in.Handoff.Close()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	received := receive(in.Predecessors[len(in.Predecessors)-1])
+	received := receiveState(in.Predecessors[len(in.Predecessors)-1])
 	n, err := s.engine.TakeOver(ctx, in.Handoff)
 	if err != nil {
 		return err
 	}
-	s.numbers.Taken.Add(int64(n))
-	if err := learn(s.inherited(), <-received); err != nil {
+	s.statistics.Taken.Add(int64(n))
+	if err := restoreState(s.inherited(), <-received); err != nil {
 		s.log.Warnf("from before the reload is forgotten: %v", err)
 	}
 	s.takenOver = &n

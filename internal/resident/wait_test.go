@@ -171,8 +171,8 @@ func TestIdleRace(t *testing.T) {
 	}
 }
 
-// TestDescriptorsUsedUp: logins that wait have taken all descriptors. That is a line and no more; sessions go
-// on, the program can be reloaded, and the new process serves who has waited.
+// TestDescriptorsUsedUp: logins that wait have taken all file descriptors. That is a line and no more;
+// sessions go on, the program can be reloaded, and the new process serves who has waited.
 func TestDescriptorsUsedUp(t *testing.T) {
 	const limit = 64
 	w := newWorld(t)
@@ -187,12 +187,12 @@ func TestDescriptorsUsedUp(t *testing.T) {
 		}
 		waiting = append(waiting, c)
 	}
-	for _, c := range waiting { // each takes a second descriptor, as long as there are some
+	for _, c := range waiting { // each takes a second file descriptor, as long as there are some
 		if err := c.say("slow"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// No more than it takes, as the new process has those that wait, and no more descriptors.
+	// No more than it takes, as the new process has those that wait, and no more file descriptors.
 	usedUp := func() bool { return strings.Contains(p.log.String(), "too many open files; connections wait") }
 	for !usedUp() {
 		greeted := make(chan struct{})

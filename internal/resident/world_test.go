@@ -14,11 +14,11 @@ import (
 	"mailproxy/authlib"
 )
 
-// world is an auth daemon and a mailhost for front ends in processes of their own.
+// world is an auth module and a mailhost for front ends in processes of their own.
 type world struct {
 	t   testing.TB
 	dir string
-	// held names users whose logins wait at the auth daemon until the channel is closed; asked gets each of
+	// held names users whose logins wait at the auth module until the channel is closed; asked gets each of
 	// their names when that has begun.
 	mu    sync.Mutex
 	held  map[string]chan struct{}
@@ -89,7 +89,7 @@ func (w *world) hold(user string) (letGo func()) {
 	return sync.OnceFunc(func() { close(wait) })
 }
 
-// answer is the auth daemon: everybody's password is right.
+// answer is the auth module: everybody's password is right.
 func (w *world) answer(c net.Conn) {
 	request, err := authlib.ReadRequest(c, nil)
 	if err != nil {

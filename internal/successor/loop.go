@@ -43,7 +43,7 @@ type Loop struct {
 	Prefix string
 	// What the line about the beginning says: where the service listens, and how many sessions it has taken
 	// over; nil: there was no process before it.
-	Places    []string
+	Addresses []string
 	TakenOver *int
 	// Sessions counts those that are here, for the line about the end.
 	Sessions func() int
@@ -135,7 +135,7 @@ func (l *Loop) began() {
 		before = fmt.Sprintf("%d sessions taken over by process %d: ", *l.TakenOver, os.Getpid())
 	}
 	l.Log(fmt.Sprintf("INFO: %s%sversion %s listens at %s", l.Prefix, before, version.Version,
-		strings.Join(l.Places, ", ")))
+		strings.Join(l.Addresses, ", ")))
 }
 
 // ends says that a signal ends the service.

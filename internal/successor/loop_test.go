@@ -40,7 +40,7 @@ func newReloads(t *testing.T) *reloads {
 	}
 	r.Loop = Loop{
 		Signals: r.signals, Failed: r.failed, Prefix: "x: ", Ending: func() { r.say("ending") }, Log: r.say,
-		ReloadFailed: new(atomic.Bool), Places: []string{"a", "tls:b"}, Sessions: func() int { return 5 },
+		ReloadFailed: new(atomic.Bool), Addresses: []string{"a", "tls:b"}, Sessions: func() int { return 5 },
 		Replace: func(ctx context.Context) (*Next, error) {
 			r.began <- struct{}{}
 			select {

@@ -28,9 +28,9 @@ const (
 	reservedSpare = 6 * forkFiles
 )
 
-// Fill takes as many descriptors as there are, at most the number reserved. Where there are none, pairs that
-// were used are replaced at the expense of the rest: starting a successor that was not ready takes them, and
-// so does the next attempt.
+// Fill takes as many file descriptors as there are, at most the number reserved. Where there are none, pairs
+// that were used are replaced at the expense of the rest: starting a successor that was not ready takes them,
+// and so does the next attempt.
 func (r *Reserve) Fill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -81,7 +81,7 @@ func (r *Reserve) Start(p *Program) (*os.Process, error) {
 
 func isExhausted(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
-// giveUp closes n of the spare descriptors, or what is left of them.
+// giveUp closes n of the spare file descriptors, or what is left of them.
 func (r *Reserve) giveUp(n int) {
 	n = min(n, len(r.spare))
 	for _, fd := range r.spare[:n] {

@@ -1,6 +1,6 @@
 // Package successor starts the program that replaces a running one: the same process in the eyes of systemd,
-// with the connections and listening sockets that it is given as descriptors. What the two say to each other
-// is none of its business.
+// with the connections and listening sockets that it is given as file descriptors. What the two say to each
+// other is none of its business.
 package successor
 
 import (
@@ -22,13 +22,13 @@ type Program struct {
 	Path string
 	// Args include the program's name.
 	Args, Environ []string
-	// Conns are passed as the descriptors from FirstDescriptor on, beside the three standard ones of this
+	// Conns are passed as the file descriptors from FirstDescriptor on, beside the three standard ones of this
 	// process.
 	Conns []syscall.Conn
 }
 
-// start starts it, see Reserve.Start. Descriptors are passed by number: os/exec would make them blocking,
-// which both processes would share.
+// start starts it, see Reserve.Start. File descriptors are passed by number: os/exec would make them
+// blocking, which both processes would share.
 func (p *Program) start() (*os.Process, error) {
 	sys := &syscall.SysProcAttr{}
 	if systemd.Watched(p.Environ) {
@@ -44,7 +44,7 @@ func (p *Program) start() (*os.Process, error) {
 	return os.FindProcess(pid)
 }
 
-// withDescriptors calls f with the descriptors of conns behind those in fds.
+// withDescriptors calls f with the file descriptors of conns after those in fds.
 func withDescriptors(conns []syscall.Conn, fds []uintptr, f func([]uintptr) (int, error)) (n int, err error) {
 	if len(conns) == 0 {
 		return f(fds)

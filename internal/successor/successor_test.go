@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usedUp is set where this test binary is the process whose descriptors are used up.
+// usedUp is set where this test binary is the process whose file descriptors are used up.
 const usedUp = "SUCCESSOR_TEST_USED_UP"
 
-// TestMain lets this test binary be a process of its own, whose limit of descriptors is nobody else's.
+// TestMain lets this test binary be a process of its own, whose limit of file descriptors is nobody else's.
 func TestMain(m *testing.M) {
 	if os.Getenv(usedUp) == "" {
 		os.Exit(m.Run())
@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// TestReserve: a process without a free descriptor starts a successor, and nobody who waits for a descriptor
-// gets one of those that this takes.
+// TestReserve: a process without a free file descriptor starts a successor, and nobody who waits for a
+// descriptor gets one of those that this takes.
 func TestReserve(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), usedUp+"=1")
@@ -97,8 +97,8 @@ func startWithoutDescriptors() error {
 	return nil
 }
 
-// startInVain does what a reload does that fails. The descriptors that the new process was given are closed
-// meanwhile, and others take them.
+// startInVain does what a reload does that fails. The file descriptors that the new process was given are
+// closed meanwhile, and others take them.
 func startInVain(r *Reserve) error {
 	defer r.Fill()
 	for range reservedPairs {
@@ -117,7 +117,7 @@ func startInVain(r *Reserve) error {
 	return nil
 }
 
-// takeAll uses up the descriptors that there are, and returns how many.
+// takeAll uses up the file descriptors that there are, and returns how many.
 func takeAll() (n int) {
 	for ; ; n++ {
 		if _, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {

@@ -105,8 +105,8 @@ func Lower(s string) string {
 	return b.String()
 }
 
-// Take returns the bytes as a string and overwrites them: they may be a password.
-func Take(p []byte) string {
+// StringAndClear returns the bytes as a string and overwrites them: they may be a password.
+func StringAndClear(p []byte) string {
 	s := string(p)
 	clear(p)
 	return s

@@ -81,7 +81,7 @@ func (b *bucket) number(k kind, network, address uint64) int {
 	return n
 }
 
-// add puts an entry into a free place. When there is none, that with the lowest count makes room, of several
+// add puts an entry into a free slot. When there is none, that with the lowest count makes room, of several
 // the one that expires first: who has failed often is not forgotten because many others fail once.
 func (b *bucket) add(e entry) *entry {
 	place := &b[0]

@@ -16,7 +16,7 @@ import (
 )
 
 // The file: a hole where the first version had its only table, for processes that still run as that write
-// there; a header (8 bytes magic, 4 bytes version, 4 bytes unused, the key); and behind it the tables, one
+// there; a header (8 bytes magic, 4 bytes version, 4 bytes unused, the key); and after it the tables, one
 // after the other.
 const (
 	headerStart = version1Size
@@ -165,7 +165,7 @@ func (t *Table) checkVersion1() error {
 // change reads the bucket that id belongs to, lets do change it, and writes it back, all under the bucket's
 // lock.
 func (t *Table) change(in tableKind, id uint64, now time.Time, do func(b *bucket)) error {
-	offset := headerStart + headerSize + int64(in)*tableSize + int64(place(id))*bucketSize
+	offset := headerStart + headerSize + int64(in)*tableSize + int64(bucketNumber(id))*bucketSize
 	err := t.locked(offset, bucketSize, func() error {
 		var raw, before [bucketSize]byte
 		if _, err := t.f.ReadAt(raw[:], offset); err != nil && !errors.Is(err, io.EOF) {
@@ -189,7 +189,7 @@ func (t *Table) change(in tableKind, id uint64, now time.Time, do func(b *bucket
 }
 
 // locked runs fn while this Table alone has a part of the file. Open file description locks, unlike flock,
-// cover a range, and unlike fcntl's older locks are not shared by the process's other descriptors of the
+// cover a range, and unlike fcntl's older locks are not shared by the process's other file descriptors of the
 // file; the goroutines of one Table share them, so these have a mutex too. The kernel can wait for them only
 // without a limit, so they are tried, after growing pauses, until lockWait is over.
 func (t *Table) locked(start, length int64, fn func() error) error {

@@ -58,7 +58,7 @@ type tables struct {
 func (t *tables) change(in tableKind, id uint64, now time.Time, do func(b *bucket)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b := t.bucket(in, place(id))
+	b := t.bucket(in, bucketNumber(id))
 	b.expire(now)
 	do(b)
 	return nil
@@ -133,7 +133,7 @@ func (m *Memory) UnmarshalBinary(data []byte) error {
 			continue // nobody has written that, and the sum might be too large
 		}
 		e.expires += now.Unix()
-		read.bucket(tableKind(in), place(e.network)).add(e) // what has expired is left out when it is used
+		read.bucket(tableKind(in), bucketNumber(e.network)).add(e) // what has expired is left out when it is used
 	}
 	copy(m.rules.key[:], data[len(memoryMagic):])
 	m.all = read.all

@@ -111,8 +111,8 @@ const (
 	domainName
 )
 
-// place is the bucket that an id belongs to. The lowest bit says nothing, see hash.
-func place(id uint64) int { return int(id >> 1 % buckets) }
+// bucketNumber is the bucket that an id belongs to. The lowest bit says nothing, see hash.
+func bucketNumber(id uint64) int { return int(id >> 1 % buckets) }
 
 // tableKind is one of the tables, in the order of the file.
 type tableKind int64

@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// MaxConnections is the highest limit that Enter can enforce.
+// MaxConnections is the highest limit that Acquire can enforce.
 const MaxConnections = perBucket / 2
 
 // window is how long a failed login counts.
@@ -66,18 +66,18 @@ func Inspect(path string) error {
 	return nil
 }
 
-// Close closes the table. Connections that were not left expire by themselves.
+// Close closes the table. Connections that were not released expire by themselves.
 func (t *Table) Close() error { return t.f.Close() }
 
-// Enter counts a connection of addr that has not logged in, for at most lifetime, unless limit of them are
+// Acquire counts a connection of addr that has not logged in, for at most lifetime, unless limit of them are
 // there already, or four times as many, or MaxConnections, of its /48. The limit is at most MaxConnections.
-// Leave undoes it; without Leave the connection counts until expiry.
-func (t *Table) Enter(
+// release undoes it; without it the connection counts until expiry.
+func (t *Table) Acquire(
 	addr netip.Addr,
 	limit int,
 	lifetime time.Duration,
 	now time.Time,
-) (entered bool, leave func() error, err error) {
+) (acquired bool, release func() error, err error) {
 	who := t.whose(addr)
 	e := entry{kind: kindConnection, network: who.network, address: who.address}
 	e.expires = now.Add(min(lifetime, maxLifetime)).Unix()
@@ -87,16 +87,16 @@ func (t *Table) Enter(
 		all := b.number(kindConnection, who.network, anyAddress)
 		if own < limit && (!who.shared || all < min(networkConnections*limit, MaxConnections)) {
 			b.add(e)
-			entered = true
+			acquired = true
 		}
 	})
-	leave = func() error {
-		if !entered {
+	release = func() error {
+		if !acquired {
 			return nil
 		}
 		return t.change(tableConnections, who.network, now, func(b *bucket) { b.remove(e) })
 	}
-	return entered, leave, err
+	return acquired, release, err
 }
 
 // Delay is what a client waits after its n-th failed login within the window: n times base, but no more than

@@ -101,13 +101,13 @@ func TestNetworkPushesNobodyOut(t *testing.T) {
 		if _, err := table.Failed(addr, now); err != nil {
 			t.Fatal(err)
 		}
-		if ok, _, err := table.Enter(addr, 1, time.Minute, now); !ok || err != nil {
+		if ok, _, err := table.Acquire(addr, 1, time.Minute, now); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
 	}
 	for i := range 64 * perBucket {
 		addr := netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i))
-		if _, _, err := table.Enter(addr, MaxConnections, time.Hour, now); err != nil {
+		if _, _, err := table.Acquire(addr, MaxConnections, time.Hour, now); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := table.Failed(addr, now.Add(time.Second)); err != nil {
@@ -119,13 +119,13 @@ func TestNetworkPushesNobodyOut(t *testing.T) {
 		if n := failures(t, table, addr.String(), now); n != 1 {
 			t.Errorf("%v has %d failures, want 1", addr, n)
 		}
-		if ok, _, _ := table.Enter(addr, 1, time.Minute, now); ok {
+		if ok, _, _ := table.Acquire(addr, 1, time.Minute, now); ok {
 			t.Errorf("%v has a second connection", addr)
 		}
 	}
 }
 
-// flood adds as many entries like e to every bucket as it has places, all of a bucket in one change: with
+// flood adds as many entries like e to every bucket as it has slots, all of a bucket in one change: with
 // changes of their own they take half a minute.
 func flood(t *testing.T, table *Table, in tableKind, e entry) {
 	t.Helper()
@@ -149,7 +149,7 @@ func TestFloodsApart(t *testing.T) {
 	addr := netip.MustParseAddr("192.0.2.7")
 	table.Failed(addr, now)
 	table.FailedName("ann", now)
-	if ok, _, err := table.Enter(addr, 1, time.Minute, now); !ok || err != nil {
+	if ok, _, err := table.Acquire(addr, 1, time.Minute, now); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	flood(t, table, tableConnections, entry{kind: kindConnection})
@@ -210,27 +210,27 @@ func TestFailedNameSpellings(t *testing.T) {
 func TestEnter(t *testing.T) {
 	table := newTable(t)
 	addr := netip.MustParseAddr("192.0.2.7")
-	var leaves []func() error
+	var releases []func() error
 	for i := range 3 {
-		ok, leave, err := table.Enter(addr, 3, time.Minute, now)
+		ok, release, err := table.Acquire(addr, 3, time.Minute, now)
 		if !ok || err != nil {
 			t.Fatalf("connection %d refused: %v", i+1, err)
 		}
-		leaves = append(leaves, leave)
+		releases = append(releases, release)
 	}
-	if ok, leave, err := table.Enter(addr, 3, time.Minute, now); ok || err != nil || leave() != nil {
+	if ok, release, err := table.Acquire(addr, 3, time.Minute, now); ok || err != nil || release() != nil {
 		t.Fatalf("a fourth connection entered: %v", err)
 	}
-	if ok, _, _ := table.Enter(netip.MustParseAddr("192.0.2.8"), 3, time.Minute, now); !ok {
+	if ok, _, _ := table.Acquire(netip.MustParseAddr("192.0.2.8"), 3, time.Minute, now); !ok {
 		t.Error("another address was refused")
 	}
-	if err := leaves[0](); err != nil {
+	if err := releases[0](); err != nil {
 		t.Fatal(err)
 	}
-	if ok, _, _ := table.Enter(addr, 3, time.Minute, now); !ok {
+	if ok, _, _ := table.Acquire(addr, 3, time.Minute, now); !ok {
 		t.Error("refused although one has left")
 	}
-	if ok, _, _ := table.Enter(addr, 3, time.Minute, now.Add(time.Minute)); !ok {
+	if ok, _, _ := table.Acquire(addr, 3, time.Minute, now.Add(time.Minute)); !ok {
 		t.Error("refused although the killed processes' entries have expired")
 	}
 	if n := failures(t, table, "192.0.2.7", now); n != 0 {
@@ -243,7 +243,7 @@ func TestEnterNetwork(t *testing.T) {
 	table := newTable(t)
 	entered := 0
 	for i := range 50 {
-		ok, _, err := table.Enter(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)), 3, time.Minute, now)
+		ok, _, err := table.Acquire(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)), 3, time.Minute, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +254,7 @@ func TestEnterNetwork(t *testing.T) {
 	if entered != 3*networkConnections {
 		t.Errorf("%d connections of a /48, want %d", entered, 3*networkConnections)
 	}
-	if ok, _, _ := table.Enter(netip.MustParseAddr("2001:db8:2::1"), 3, time.Minute, now); !ok {
+	if ok, _, _ := table.Acquire(netip.MustParseAddr("2001:db8:2::1"), 3, time.Minute, now); !ok {
 		t.Error("another /48 was refused")
 	}
 }
@@ -356,7 +356,7 @@ func TestLockHeld(t *testing.T) {
 	}
 	for name, use := range map[string]func() error{
 		"Enter": func() error {
-			_, _, err := table.Enter(netip.MustParseAddr("192.0.2.7"), 1, time.Minute, now)
+			_, _, err := table.Acquire(netip.MustParseAddr("192.0.2.7"), 1, time.Minute, now)
 			return err
 		},
 		"Failed": func() error { _, err := table.Failed(netip.MustParseAddr("192.0.2.7"), now); return err },
@@ -533,11 +533,11 @@ func FuzzCorrupt(f *testing.F) {
 		if n, err := table.Failed(addr, now); err != nil || n < 1 || n > maxCount+2 {
 			t.Errorf("Failed: %d, %v", n, err)
 		}
-		ok, leave, err := table.Enter(addr, 2, time.Minute, now)
+		ok, release, err := table.Acquire(addr, 2, time.Minute, now)
 		if err != nil || !ok {
 			t.Errorf("Enter: %v, %v", ok, err)
 		}
-		if err := leave(); err != nil {
+		if err := release(); err != nil {
 			t.Error(err)
 		}
 	})

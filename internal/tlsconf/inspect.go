@@ -16,11 +16,12 @@ import (
 // Grade is how bad a Finding is.
 type Grade int
 
-// The grades. Broken: no client gets a certificate that it can use. Odd: some do not, or soon nobody will.
+// The grades. GradeBroken: no client gets a certificate that it can use. GradeWarning: some do not, or soon
+// nobody will.
 const (
-	Fine Grade = iota
-	Odd
-	Broken
+	GradeOK Grade = iota
+	GradeWarning
+	GradeBroken
 )
 
 // Finding is one thing that Inspect has to say.
@@ -30,7 +31,7 @@ type Finding struct {
 	Text string
 }
 
-// expiresSoon is how long before its end a certificate is Odd.
+// expiresSoon is how long before its end a certificate is a GradeWarning.
 const expiresSoon = 14 * 24 * time.Hour
 
 // Inspect looks at everything that a handshake with a client needs, reading more than Check and changing
@@ -38,17 +39,17 @@ const expiresSoon = 14 * 24 * time.Hour
 // names are those that clients connect to.
 func Inspect(o Options, names ...string) []Finding {
 	i := &inspection{o: o}
-	i.o.Warn = func(format string, a ...any) { i.add(Odd, format, a...) }
+	i.o.Warn = func(format string, a ...any) { i.add(GradeWarning, format, a...) }
 	i.o.Memory = nil
 	if err := i.o.clientCertificates(i.o.serverPolicy()); err != nil {
-		i.add(Broken, "%v", err)
+		i.add(GradeBroken, "%v", err)
 	}
 	base, err := i.o.baseFiles()
 	if err != nil {
-		i.add(Broken, "%v: it names the file of certificate, chain and key", err)
+		i.add(GradeBroken, "%v: it names the file of certificate, chain and key", err)
 		return i.found
 	}
-	def := i.list(base, Broken, "", "clients")
+	def := i.list(base, GradeBroken, "", "clients")
 	own := i.beside(base)
 	for _, name := range names {
 		leaves := def
@@ -56,7 +57,7 @@ func Inspect(o Options, names ...string) []Finding {
 			leaves = other
 		}
 		if len(leaves) > 0 && !slices.ContainsFunc(leaves, isGoodFor(name)) {
-			i.add(Broken, "no certificate is good for %s, to which clients connect: %s is for %s",
+			i.add(GradeBroken, "no certificate is good for %s, to which clients connect: %s is for %s",
 				name, base[0].cert, goodFor(leaves[0]))
 		}
 	}
@@ -85,7 +86,7 @@ func (i *inspection) list(l fileList, worst Grade, then, who string) (leaves []*
 	for _, f := range l {
 		grade, after := worst, then
 		if !one {
-			grade, after = Odd, ""
+			grade, after = GradeWarning, ""
 		}
 		found = append(found, i.pair(f, grade, after)...)
 	}
@@ -100,7 +101,7 @@ func (i *inspection) list(l fileList, worst Grade, then, who string) (leaves []*
 	case len(found) > 1 && !slices.ContainsFunc(leaves, isGood):
 		i.add(worst, "none of the certificates of %s is good today%s", l, then)
 	case len(found) > 1:
-		i.add(Fine, "%s", i.whoGetsWhat(found, who))
+		i.add(GradeOK, "%s", i.certificateByClient(found, who))
 	}
 	return leaves
 }
@@ -119,18 +120,18 @@ func (i *inspection) beside(base fileList) map[string][]*x509.Certificate {
 			continue
 		}
 		if nameSuffix(name) != name && addressSuffix(name) != name {
-			i.add(Odd, "%s is never chosen: what follows %s must be a host name in lower case, or an address",
+			i.add(GradeWarning, "%s is never chosen: what follows %s must be a host name in lower case, or an address",
 				own[0].cert, strings.TrimSuffix(own[0].cert, "."+name))
 			continue
 		}
-		found := i.list(own, Odd, fmt.Sprintf("; clients that ask for %s get %s", name, base),
+		found := i.list(own, GradeWarning, fmt.Sprintf("; clients that ask for %s get %s", name, base),
 			"clients that ask for "+name)
 		if len(found) == 0 {
 			continue
 		}
 		leaves[name] = found
 		if !slices.ContainsFunc(found, isGoodFor(name)) {
-			i.add(Odd, "%s is what clients that ask for %s get, but it is for %s",
+			i.add(GradeWarning, "%s is what clients that ask for %s get, but it is for %s",
 				own[0].cert, name, goodFor(found[0]))
 		}
 	}
@@ -142,7 +143,7 @@ func (i *inspection) suffixes(base fileList) (names []string) {
 	for _, f := range base {
 		entries, err := os.ReadDir(filepath.Dir(f.cert))
 		if err != nil {
-			i.add(Odd, "certificates for single names: %v", err)
+			i.add(GradeWarning, "certificates for single names: %v", err)
 		}
 		for _, entry := range entries {
 			name, ok := strings.CutPrefix(entry.Name(), filepath.Base(f.cert)+".")
@@ -168,7 +169,7 @@ func (i *inspection) pair(f files, worst Grade, then string) (good []candidate) 
 		return nil
 	}
 	if text.open != "" {
-		i.add(Odd, "%s holds a private key and can be read by everybody: chmod 600 %[1]s", text.open)
+		i.add(GradeWarning, "%s holds a private key and can be read by everybody: chmod 600 %[1]s", text.open)
 	}
 	found, bad := text.candidates()
 	for _, c := range found {
@@ -181,14 +182,14 @@ func (i *inspection) pair(f files, worst Grade, then string) (good []candidate) 
 	for _, p := range bad {
 		grade, after := worst, then
 		if len(good) > 0 {
-			grade, after = Odd, ""
+			grade, after = GradeWarning, ""
 		}
 		i.add(grade, "%s: %v%s%s", f, p.err, advice(f, p.err), after)
 	}
 	for _, c := range good {
 		name := f.cert
 		if len(good) > 1 {
-			name, worst = fmt.Sprintf("%s (%s)", f.cert, keyKind(c.leaf)), Odd
+			name, worst = fmt.Sprintf("%s (%s)", f.cert, keyKind(c.leaf)), GradeWarning
 		}
 		i.certificate(name, c.leaf, worst)
 	}
@@ -199,11 +200,12 @@ func (i *inspection) pair(f files, worst Grade, then string) (good []candidate) 
 func (i *inspection) certificate(name string, leaf *x509.Certificate, worst Grade) {
 	i.lifetime(name, leaf, worst)
 	if !slices.ContainsFunc(leaf.ExtKeyUsage, servesTLS) && len(leaf.ExtKeyUsage) > 0 {
-		i.add(Odd, "%s: the certificate is not for servers (its extended key usage lacks serverAuth)",
+		i.add(GradeWarning, "%s: the certificate is not for servers (its extended key usage lacks serverAuth)",
 			name)
 	}
 	if len(leaf.DNSNames)+len(leaf.IPAddresses) == 0 {
-		i.add(Odd, "%s: the certificate has no alternative names (subjectAltName); clients look at nothing else",
+		i.add(GradeWarning, "%s: the certificate has no alternative names (subjectAltName); clients "+
+			"look at nothing else",
 			name)
 	}
 }
@@ -221,10 +223,10 @@ func (i *inspection) lifetime(name string, leaf *x509.Certificate, worst Grade) 
 	case now.Before(leaf.NotBefore):
 		i.add(worst, "%s: the certificate is not good before %s: is the clock right?", name, day(leaf.NotBefore))
 	case left < expiresSoon:
-		i.add(Odd, "%s: the certificate expires in %d days, on %s: renew it",
+		i.add(GradeWarning, "%s: the certificate expires in %d days, on %s: renew it",
 			name, int(left.Hours()/24), day(leaf.NotAfter))
 	default:
-		i.add(Fine, "%s: for %s until %s", name, goodFor(leaf), day(leaf.NotAfter))
+		i.add(GradeOK, "%s: for %s until %s", name, goodFor(leaf), day(leaf.NotAfter))
 	}
 }
 

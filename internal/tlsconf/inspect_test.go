@@ -122,7 +122,7 @@ func TestInspectModes(t *testing.T) {
 		}
 		found := Inspect(Options{TLS: config.TLS{CertFile: cert, KeyFile: key}})
 		open := key + " holds a private key and can be read by everybody: chmod 600 " + key
-		if len(found) != want || (found[0] == Finding{Odd, open}) != (want == 2) {
+		if len(found) != want || (found[0] == Finding{GradeWarning, open}) != (want == 2) {
 			t.Errorf("%s is open: %v", file, found)
 		}
 		if err := os.Chmod(file, 0o600); err != nil {

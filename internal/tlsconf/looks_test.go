@@ -70,7 +70,7 @@ func TestLooksOnceAMinute(t *testing.T) {
 	if err := os.Remove(r.opts.TLS.CertFile); err != nil {
 		t.Fatal(err)
 	}
-	r.now = r.now.Add(lookEvery - time.Second)
+	r.now = r.now.Add(checkEvery - time.Second)
 	want("59 seconds later", "www.example.com", "default.example", 0)
 	r.now = r.now.Add(time.Second)
 	want("a minute later", "", "default.example", 1)
@@ -79,7 +79,7 @@ func TestLooksOnceAMinute(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("gone", "www.example.com", "www.example.com", 0)
-	r.now = r.now.Add(lookEvery)
+	r.now = r.now.Add(checkEvery)
 	want("a minute after", "www.example.com", "default.example", 0)
 	r.now = r.now.Add(-24 * time.Hour)
 	testcert.Write(t, own, []byte("x"))
@@ -97,7 +97,7 @@ func TestSaysOnce(t *testing.T) {
 		t.Helper()
 		r.log = nil
 		for range minutes {
-			r.now = r.now.Add(lookEvery)
+			r.now = r.now.Add(checkEvery)
 			if got := r.name(t, ""); got != "default.example" {
 				t.Fatal(got)
 			}
@@ -152,7 +152,7 @@ func TestFaults(t *testing.T) {
 		}
 		r.log = nil
 		for range 3 {
-			r.now = r.now.Add(lookEvery)
+			r.now = r.now.Add(checkEvery)
 			if got := r.name(t, ""); got != good {
 				t.Errorf("%s: %s, want %s", name, got, good)
 			}
@@ -165,7 +165,7 @@ func TestFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		testcert.Write(t, second, renew())
-		r.now = r.now.Add(lookEvery)
+		r.now = r.now.Add(checkEvery)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestHalfRenewed(t *testing.T) {
 	}
 	testcert.Write(t, both, slices.Concat(issue("ec2", false).CertPEM(), ec.KeyPEM(t),
 		issue("rsa2", true).PEM(t)))
-	r.now = r.now.Add(lookEvery)
+	r.now = r.now.Add(checkEvery)
 	if got := served(); !slices.Equal(got, []string{"ec1", "rsa2"}) || len(r.log) != 1 {
 		t.Error(got, r.log)
 	}
@@ -230,7 +230,7 @@ func TestInventedNames(t *testing.T) {
 	if has("x0.example.com") || !has("new.example.com") {
 		t.Error("a negative answer is not remembered, or hides another name")
 	}
-	r.now = r.now.Add(lookEvery)
+	r.now = r.now.Add(checkEvery)
 	if !has("x0.example.com") {
 		t.Error("a negative answer is remembered for ever")
 	}
@@ -273,7 +273,7 @@ func TestPoliciesOnceAMinute(t *testing.T) {
 		t.Errorf("a connection has no configuration of its own, or trust is read again: %q", r.log)
 	}
 	for range 3 {
-		r.now = r.now.Add(lookEvery)
+		r.now = r.now.Add(checkEvery)
 		if s := server(); s.config.ClientCAs != first.config.ClientCAs {
 			t.Error("trusted certificates are lost")
 		}
@@ -282,7 +282,7 @@ func TestPoliciesOnceAMinute(t *testing.T) {
 		t.Errorf("log %q", r.log)
 	}
 	testcert.Write(t, trust, r.ca.CertPEM())
-	r.now = r.now.Add(lookEvery)
+	r.now = r.now.Add(checkEvery)
 	if s := server(); s.config.ClientCAs == first.config.ClientCAs {
 		t.Error("new trusted certificates do not count")
 	}

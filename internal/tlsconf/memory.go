@@ -13,43 +13,43 @@ import (
 )
 
 const (
-	lookEvery = time.Minute     // how long what the files held is believed without a look at them
-	sayEvery  = time.Hour       // how long a line is not written again while nothing changes
-	settled   = 2 * time.Second // a file that is younger may yet change within the same time stamp
-	maxNames  = 1000            // names and addresses whose certificates are kept
-	maxSaid   = 1000
+	checkEvery = time.Minute     // how long what the files held is believed without a look at them
+	logEvery   = time.Hour       // how long a line is not written again while nothing changes
+	settled    = 2 * time.Second // a file that is younger may yet change within the same time stamp
+	maxNames   = 1000            // names and addresses whose certificates are kept
+	maxLogged  = 1000
 )
 
 // Memory keeps certificates and what else a handshake needs in a process that serves many connections, all
 // with the same settings. Files are looked at once a minute, by one of the handshakes, while the others go on
 // with what there is; they are read when they have changed, into values that are never changed. While what
 // they hold cannot be used - a renewed certificate whose key has not come yet, a file half written or gone -
-// the last good one goes on being served. Options.Err hears of it once, and again when the files change or an
-// hour has passed.
+// the last good one goes on being served. Options.Err is called once for it, and again when the files change
+// or an hour has passed.
 //
 // The zero Memory is empty and ready; it may be used by many goroutines at once.
 type Memory struct {
-	base looked[*policies]
+	base cached[*policies]
 	mu   sync.Mutex // for what follows
-	sets map[string]*looked[*certSet]
+	sets map[string]*cached[*certSet]
 	// absent are names that had no files at that time, where the directory cannot be listed.
 	absent map[string]time.Time
-	said   map[string]time.Time // lines that were written
+	logged map[string]time.Time // lines that were written
 }
 
-// looked is an immutable value that is made anew when it is older than lookEvery. One goroutine does so.
-type looked[T any] struct {
+// cached is an immutable value that is made anew when it is older than checkEvery. One goroutine does so.
+type cached[T any] struct {
 	mu    sync.Mutex
-	value atomic.Pointer[lookedAt[T]]
+	value atomic.Pointer[cachedValue[T]]
 }
 
-type lookedAt[T any] struct {
+type cachedValue[T any] struct {
 	at    time.Time
 	value T
 }
 
 // get returns the value, after a look where it is due. look gets the one before, or the zero value.
-func (l *looked[T]) get(now time.Time, look func(before T) T) T {
+func (l *cached[T]) get(now time.Time, look func(before T) T) T {
 	if v := l.value.Load(); v == nil {
 		l.mu.Lock() // nobody can go on without
 	} else if !due(v.at, now) || !l.mu.TryLock() {
@@ -63,13 +63,13 @@ func (l *looked[T]) get(now time.Time, look func(before T) T) T {
 		}
 	}
 	after := look(before)
-	l.value.Store(&lookedAt[T]{now, after})
+	l.value.Store(&cachedValue[T]{now, after})
 	return after
 }
 
 // due also holds when the clock has been set back; goroutines that have read it in another order than they
 // come here do not count as that.
-func due(at, now time.Time) bool { return now.Sub(at).Abs() >= lookEvery }
+func due(at, now time.Time) bool { return now.Sub(at).Abs() >= checkEvery }
 
 // certSet is what the files of one name, or one address, or TLS_CERTFILE itself hold.
 type certSet struct {
@@ -170,7 +170,7 @@ func (m *Memory) certificates(o *Options, suffix string, base fileList) ([]candi
 }
 
 // entry finds what is remembered of a suffix. When there are too many, any other one is forgotten.
-func (m *Memory) entry(suffix string) *looked[*certSet] {
+func (m *Memory) entry(suffix string) *cached[*certSet] {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.sets[suffix]
@@ -178,7 +178,7 @@ func (m *Memory) entry(suffix string) *looked[*certSet] {
 		return e
 	}
 	if m.sets == nil {
-		m.sets = map[string]*looked[*certSet]{}
+		m.sets = map[string]*cached[*certSet]{}
 	}
 	for other := range m.sets {
 		if len(m.sets) <= maxNames {
@@ -188,7 +188,7 @@ func (m *Memory) entry(suffix string) *looked[*certSet] {
 			delete(m.sets, other)
 		}
 	}
-	e = &looked[*certSet]{}
+	e = &cached[*certSet]{}
 	m.sets[suffix] = e
 	return e
 }
@@ -224,7 +224,7 @@ func (m *Memory) look(o *Options, before *certSet, list fileList) *certSet {
 	inOrder(set.found, o.now())
 	for _, c := range set.found {
 		expired := o.now().After(c.leaf.NotAfter)
-		if expired && m.first(o, "expired "+c.files.cert+day(c.leaf.NotAfter)) {
+		if expired && m.shouldLog(o, "expired "+c.files.cert+day(c.leaf.NotAfter)) {
 			o.warnExpired(c)
 		}
 	}
@@ -236,7 +236,7 @@ func (m *Memory) look(o *Options, before *certSet, list fileList) *certSet {
 func (m *Memory) load(o *Options, f files, old fileState, stamp string) fileState {
 	quiet := *o
 	quiet.Warn = func(format string, a ...any) {
-		if m.first(o, fmt.Sprint(stamp, format, a)) {
+		if m.shouldLog(o, fmt.Sprint(stamp, format, a)) {
 			o.warn(format, a...)
 		}
 	}
@@ -266,7 +266,7 @@ func (m *Memory) tell(o *Options, set *certSet) {
 	for _, s := range set.files {
 		for _, p := range s.bad {
 			switch {
-			case !m.first(o, fmt.Sprint(p, set.key)):
+			case !m.shouldLog(o, fmt.Sprint(p, set.key)):
 			case len(s.kept) > 0:
 				o.err("%v; the last good certificate of %s, good until %s, is still served",
 					p, s.files.cert, day(s.kept[0].leaf.NotAfter))
@@ -279,28 +279,29 @@ func (m *Memory) tell(o *Options, set *certSet) {
 
 // failure is the error of files of which nothing can be used.
 func (m *Memory) failure(o *Options, err error, key string) error {
-	return &CertificateError{Err: err, Again: !m.first(o, "failure "+err.Error()+key)}
+	return &CertificateError{Err: err, Again: !m.shouldLog(o, "failure "+err.Error()+key)}
 }
 
-// first says whether something is to be said: it has not been within the last hour.
-func (m *Memory) first(o *Options, what string) bool {
+// shouldLog says whether something is to be logged, and notes that it is: it has not been within the last
+// hour.
+func (m *Memory) shouldLog(o *Options, what string) bool {
 	now := o.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old := func(at time.Time) bool { return now.Sub(at).Abs() >= sayEvery }
-	if at, ok := m.said[what]; ok && !old(at) {
+	old := func(at time.Time) bool { return now.Sub(at).Abs() >= logEvery }
+	if at, ok := m.logged[what]; ok && !old(at) {
 		return false
 	}
-	if m.said == nil {
-		m.said = map[string]time.Time{}
+	if m.logged == nil {
+		m.logged = map[string]time.Time{}
 	}
-	if len(m.said) >= maxSaid {
-		maps.DeleteFunc(m.said, func(_ string, at time.Time) bool { return old(at) })
+	if len(m.logged) >= maxLogged {
+		maps.DeleteFunc(m.logged, func(_ string, at time.Time) bool { return old(at) })
 	}
-	if len(m.said) >= maxSaid {
-		clear(m.said)
+	if len(m.logged) >= maxLogged {
+		clear(m.logged)
 	}
-	m.said[what] = now
+	m.logged[what] = now
 	return true
 }
 

@@ -63,7 +63,7 @@ func TestMemory(t *testing.T) {
 		{"still expired", func() {}, "new", false, ""},
 	} {
 		step.do()
-		now = now.Add(lookEvery)
+		now = now.Add(checkEvery)
 		log = nil
 		checked := Check(o)
 		found, err := o.Memory.def(&o)
@@ -113,7 +113,7 @@ func TestMemoryByName(t *testing.T) {
 		if step.content != nil { // else unchanged
 			testcert.Write(t, own, step.content)
 		}
-		now = now.Add(lookEvery)
+		now = now.Add(checkEvery)
 		name, warned := got()
 		if name != step.name || (warned != "") != (step.warned != "") || !strings.Contains(warned, step.warned) {
 			t.Errorf("certificate of %s, warned %q; want %s, %q", name, warned, step.name, step.warned)
@@ -130,7 +130,7 @@ func TestMemoryAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ahead atomic.Int64 // each look at the clock finds it 15 seconds later
-	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Add(1)) * lookEvery / 4) }
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Add(1)) * checkEvery / 4) }
 	renewed := f.ca.Issue(t, testcert.Spec{Name: "new"}).PEM(t)
 	own := testcert.Write(t, o.TLS.CertFile+".www.example.com", renewed)
 	var wait sync.WaitGroup
@@ -170,15 +170,15 @@ func TestMemoryAtOnce(t *testing.T) {
 func TestMemoryClockSteps(t *testing.T) {
 	for name, step := range clock.Steps() {
 		var c clock.Clock
-		looks, l, m := 0, looked[int]{}, Memory{}
+		looks, l, m := 0, cached[int]{}, Memory{}
 		get := func() { l.get(c.Now(), func(int) int { looks++; return looks }) }
 		o := &Options{Now: c.Now}
 		get()
-		m.first(o, "line")
+		m.shouldLog(o, "line")
 		c.Set(step)
-		c.Pass(lookEvery - time.Second)
+		c.Pass(checkEvery - time.Second)
 		get()
-		if looks != 1 || m.first(o, "line") {
+		if looks != 1 || m.shouldLog(o, "line") {
 			t.Errorf("%s: after less than a minute %d looks", name, looks)
 		}
 		c.Set(-2 * step)
@@ -187,8 +187,8 @@ func TestMemoryClockSteps(t *testing.T) {
 		if looks != 2 {
 			t.Errorf("%s: after a minute %d looks", name, looks)
 		}
-		c.Pass(sayEvery)
-		if !m.first(o, "line") {
+		c.Pass(logEvery)
+		if !m.shouldLog(o, "line") {
 			t.Errorf("%s: no line after an hour", name)
 		}
 	}

@@ -118,7 +118,7 @@ func signs(issuer, cert *x509.Certificate) bool {
 }
 
 // chainOf is certificate n with those of its authorities that the file holds, in the order in which clients
-// want them; the next one is looked for behind the certificate first.
+// want them; the next one is looked for after the certificate first.
 func chainOf(n int, all []*x509.Certificate) (chain [][]byte) {
 	left := slices.Concat(all[n+1:], all[:n])
 	for cert := all[n]; cert != nil; {

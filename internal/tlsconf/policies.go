@@ -30,7 +30,7 @@ func (m *Memory) policies(o *Options) *policies {
 	return m.base.get(o.now(), func(before *policies) *policies {
 		quiet := *o
 		quiet.Warn = func(format string, a ...any) {
-			if m.first(o, "policy "+fmt.Sprintf(format, a...)) {
+			if m.shouldLog(o, "policy "+fmt.Sprintf(format, a...)) {
 				o.warn(format, a...)
 			}
 		}
@@ -55,7 +55,7 @@ func (m *Memory) policies(o *Options) *policies {
 func (m *Memory) forget(suffixes map[string]bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	maps.DeleteFunc(m.sets, func(suffix string, _ *looked[*certSet]) bool {
+	maps.DeleteFunc(m.sets, func(suffix string, _ *cached[*certSet]) bool {
 		return suffixes != nil && suffix != "" && !suffixes[suffix]
 	})
 }
@@ -66,7 +66,7 @@ func (m *Memory) policy(quiet, o *Options, old policy) policy {
 	if err == nil || old.cfg == nil {
 		return policy{cfg, err}
 	}
-	if m.first(o, "policy "+err.Error()) {
+	if m.shouldLog(o, "policy "+err.Error()) {
 		o.err("%v; what was read before still counts", err)
 	}
 	return old
@@ -85,7 +85,7 @@ func (m *Memory) config(o *Options) (*tls.Config, error) {
 	return chosen.cfg.Clone(), nil
 }
 
-// suffixes lists what stands behind the names of the certificates' files, and the dot, in their directories.
+// suffixes lists what follows the names of the certificates' files, and the dot, in their directories.
 func (l fileList) suffixes() map[string]bool {
 	found := map[string]bool{}
 	for _, f := range l {

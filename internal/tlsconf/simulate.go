@@ -26,8 +26,8 @@ var kinds = []struct {
 	}},
 }
 
-// whoGetsWhat makes a handshake with each kind of client and says which certificate it gets.
-func (i *inspection) whoGetsWhat(found []candidate, who string) string {
+// certificateByClient makes a handshake with each kind of client and says which certificate it gets.
+func (i *inspection) certificateByClient(found []candidate, who string) string {
 	quiet := i.o
 	quiet.Warn = nil
 	inOrder(found, i.o.now())

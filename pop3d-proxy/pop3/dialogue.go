@@ -10,7 +10,7 @@ import (
 	"mailproxy/internal/login"
 )
 
-// maxErrors in a row end the session. A client that pipelined a whole session behind a wrong password stays
+// maxErrors in a row end the session. A client that pipelined a whole session after a wrong password stays
 // below.
 const maxErrors = 100
 
@@ -74,7 +74,7 @@ func serve(ctx context.Context, s *frontend.Conn) int {
 	if e, ok := errors.AsType[*exit](err); ok {
 		return e.status
 	}
-	return d.leave(ctx, err)
+	return d.endSession(ctx, err)
 }
 
 // open greets the client.
@@ -159,8 +159,8 @@ func (d *dialogue) bye(status int, text string) error {
 	return &exit{status}
 }
 
-// leave ends a session that err, an error of the connection or of the login, has made an end of.
-func (d *dialogue) leave(ctx context.Context, err error) int {
+// endSession ends a session that err, an error of the connection or of the login, has made an end of.
+func (d *dialogue) endSession(ctx context.Context, err error) int {
 	end := d.s.Why(ctx, err)
 	if end == login.EndShutdown {
 		d.s.Farewell(textShutdown + crlf)

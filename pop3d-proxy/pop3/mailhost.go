@@ -27,7 +27,7 @@ type upstream struct {
 }
 
 // loginAtMailhost logs in to a POP3 mailhost: greeting, TLS, the client's address and UTF8 as far as they are
-// asked for, USER and PASS or AUTH. It reads nothing behind the final answer.
+// asked for, USER and PASS or AUTH. It reads nothing after the final answer.
 func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 	u := newUpstream(m)
 	defer func() { u.in.Clear() }() // a mailhost may repeat what it was told

@@ -34,7 +34,7 @@ type response struct {
 }
 
 // parseResponse takes a response line apart. RFC 1939 section 3 has the status in upper case, followed by a
-// blank or the end; any case, and anything that cannot be a part of the word behind it, is understood as
+// blank or the end; any case, and anything that cannot be a part of the word after it, is understood as
 // well. The code is in brackets at the beginning of the text.
 func parseResponse(text string) response {
 	r := response{text: text}

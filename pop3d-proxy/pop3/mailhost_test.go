@@ -364,7 +364,7 @@ func TestMailhost(t *testing.T) {
 			runner := &transcript.Runner{Conn: theirs, As: transcript.Server, Vars: map[string]string{
 				"megabyte": strings.Repeat("x", 1<<20), "manylines": strings.Repeat("X\r\n", maxCapabilities),
 			}}
-			// What the mailhost sends behind its last answer must stay in the connection.
+			// What the mailhost sends after its last answer must stay in the connection.
 			text := c.server
 			if c.step == "" {
 				text += "\nS: +OK more"
@@ -436,7 +436,7 @@ func TestMailhostStartTLS(t *testing.T) {
 	m, theirs := testMailhost(t, io.Discard)
 	inner, innerTheirs := fronttest.Socketpair(t)
 	m.StartTLS = func(context.Context) error {
-		// The bytes behind +OK belong to the handshake.
+		// The bytes after +OK belong to the handshake.
 		got := make([]byte, 8)
 		if _, err := io.ReadFull(m.Conn, got); err != nil || string(got) != "+OK sly\r" {
 			t.Errorf("%q, %v", got, err)

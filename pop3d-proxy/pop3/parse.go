@@ -22,7 +22,7 @@ func mayBeLong(line []byte) bool {
 	return len(word) > 1 && strings.EqualFold(word[0], "AUTH") && sasl.HasToken(word[1])
 }
 
-// parseLine splits a line into the command's name in upper case and the rest behind one blank or tab; more
+// parseLine splits a line into the command's name in upper case and the rest after one blank or tab; more
 // blanks belong to the rest, a password may begin with one. Blanks in front are dropped, as Courier does. ok
 // is false for a line with a NUL, CR or any other control character but the tab that may separate.
 func parseLine(line []byte) (name, arg string, ok bool) {

@@ -4,7 +4,7 @@ import (
 	"context"
 )
 
-// startTLS is STLS, RFC 2595 section 4. What a client, or somebody in between, has sent behind the command is
+// startTLS is STLS, RFC 2595 section 4. What a client, or somebody in between, has sent after the command is
 // not read before the handshake, so it can only disturb the handshake and is never taken for a command after
 // it (CVE-2011-0411).
 func (d *dialogue) startTLS(ctx context.Context, _ string) error {

@@ -16,20 +16,20 @@ import (
 	"mailproxy/relay/handoff"
 )
 
-// Desk answers questions.
-type Desk struct {
+// Handler answers an administrator's questions.
+type Handler struct {
 	Engine *engine.Engine
 	// Stats writes the metrics.
 	Stats func(io.Writer)
 }
 
-// Knows says whether a message is a question.
-func Knows(m *handoff.Message) bool {
+// IsQuestion says whether a message is a question.
+func IsQuestion(m *handoff.Message) bool {
 	return m.Verb == handoff.Who || m.Verb == handoff.Kick || m.Verb == handoff.Stats
 }
 
 // Answer answers a question on the connection that it came on.
-func (d *Desk) Answer(c *net.UnixConn, m *handoff.Message) error {
+func (d *Handler) Answer(c *net.UnixConn, m *handoff.Message) error {
 	var out bytes.Buffer
 	switch m.Verb {
 	case handoff.Who:

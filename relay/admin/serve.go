@@ -21,7 +21,7 @@ const (
 
 // Server answers questions on a socket that has no other use.
 type Server struct {
-	Desk Desk
+	Handler Handler
 	// Allow are those who may ask.
 	Allow *peercred.Set
 	// Log writes one line, without a line end.
@@ -87,8 +87,8 @@ func (s *Server) converse(ctx context.Context, c *net.UnixConn) {
 	handoff.CloseAll(fds)
 	switch {
 	case err != nil:
-	case Knows(m):
-		_ = s.Desk.Answer(c, m)
+	case IsQuestion(m):
+		_ = s.Handler.Answer(c, m)
 	default:
 		_ = handoff.Answer(c, handoff.Fail, "unknown request")
 	}

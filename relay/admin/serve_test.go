@@ -20,8 +20,8 @@ import (
 	"mailproxy/tests/relaytest"
 )
 
-// desk is a server on a socket, with an engine.
-type desk struct {
+// testServer is a server on a socket, with an engine.
+type testServer struct {
 	t      *testing.T
 	server *admin.Server
 	l      *net.UnixListener
@@ -31,21 +31,22 @@ type desk struct {
 	log []string
 }
 
-func newDesk(t *testing.T, allow *peercred.Set) *desk {
+func newTestServer(t *testing.T, allow *peercred.Set) *testServer {
 	t.Helper()
 	e, err := engine.New(engine.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Shutdown(context.Background()) })
-	d := &desk{t: t, path: filepath.Join(t.TempDir(), "admin")}
+	d := &testServer{t: t, path: filepath.Join(t.TempDir(), "admin")}
 	d.l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: d.path})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.l.Close() })
 	stats := func(w io.Writer) { _, _ = io.WriteString(w, strings.Repeat("a 1\n", 100_000)) }
-	d.server = &admin.Server{Desk: admin.Desk{Engine: e, Stats: stats}, Allow: allow, Log: func(line string) {
+	handler := admin.Handler{Engine: e, Stats: stats}
+	d.server = &admin.Server{Handler: handler, Allow: allow, Log: func(line string) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.log = append(d.log, line)
@@ -54,7 +55,7 @@ func newDesk(t *testing.T, allow *peercred.Set) *desk {
 }
 
 // serve serves until stop is called.
-func (d *desk) serve() (stop func()) {
+func (d *testServer) serve() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -73,7 +74,7 @@ func (d *desk) serve() (stop func()) {
 	return stop
 }
 
-func (d *desk) ask(m *handoff.Message, limit time.Duration) (string, error) {
+func (d *testServer) ask(m *handoff.Message, limit time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	var out bytes.Buffer
@@ -81,20 +82,20 @@ func (d *desk) ask(m *handoff.Message, limit time.Duration) (string, error) {
 	return out.String(), err
 }
 
-func (d *desk) carry(user, ip string) (far relaytest.Conn) {
+func (d *testServer) carry(user, ip string) (far relaytest.Conn) {
 	d.t.Helper()
 	client, far := relaytest.TCP(d.t, 0)
 	mailhost, _ := relaytest.TCP(d.t, 0)
 	info := relay.Info{User: user, RemoteIP: ip, RemotePort: "1", Mailhost: "mail1", Start: time.Unix(1e9, 0)}
 	s := &relay.Session{Client: client, Mailhost: mailhost, Info: info}
-	if err := d.server.Desk.Engine.Carry(context.Background(), s); err != nil {
+	if err := d.server.Handler.Engine.Carry(context.Background(), s); err != nil {
 		d.t.Fatal(err)
 	}
 	return far
 }
 
 func TestQuestions(t *testing.T) {
-	d := newDesk(t, peercred.Own())
+	d := newTestServer(t, peercred.Own())
 	d.serve()
 	ann := d.carry("ann", "::ffff:192.0.2.7")
 	d.carry("b\x1bb", "2001:db8::7")
@@ -126,7 +127,7 @@ func TestQuestions(t *testing.T) {
 // TestStopAndGoOn: a server that is stopped, with callers that say nothing, leaves new ones in the queue; one
 // that goes on answers them.
 func TestStopAndGoOn(t *testing.T) {
-	d := newDesk(t, peercred.Own())
+	d := newTestServer(t, peercred.Own())
 	for range 20 {
 		stop := d.serve()
 		silent, err := net.Dial("unixpacket", d.path)
@@ -151,7 +152,7 @@ func TestStopAndGoOn(t *testing.T) {
 
 // TestStrangersAreRefused: who may not ask gets nothing, and the log has one line.
 func TestStrangersAreRefused(t *testing.T) {
-	d := newDesk(t, &peercred.Set{})
+	d := newTestServer(t, &peercred.Set{})
 	d.serve()
 	for range 3 {
 		if out, err := d.ask(&handoff.Message{Verb: handoff.Who}, time.Minute); !errors.Is(err,

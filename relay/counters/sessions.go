@@ -34,9 +34,9 @@ func (c *Sessions) Ended(st relay.Stats, err error) {
 // Changes grows with every session that begins or ends.
 func (c *Sessions) Changes() int64 { return c.Taken.Load() + c.ended.Load() }
 
-// Write writes what there is to say of sessions in Prometheus' text format, each name behind prefix, such as
-// "mailproxy_". t are the engine's, capacity is the number of sessions for which there are descriptors; 0 =
-// unknown.
+// Write writes what there is to say of sessions in Prometheus' text format, each name with prefix, such as
+// "mailproxy_". t are the engine's, capacity is the number of sessions for which there are file descriptors;
+// 0 = unknown.
 func (c *Sessions) Write(w io.Writer, prefix string, t engine.Totals, capacity int) {
 	WriteGauges(w, prefix, map[string]int{
 		"sessions":          t.Sessions,

@@ -63,7 +63,7 @@ func (e *Engine) carryCopied(s *relay.Session) error {
 	if c.begun.IsZero() {
 		c.begun = time.Now()
 	}
-	if err := e.counts.take(s.Info); err != nil {
+	if err := e.counts.acquire(s.Info); err != nil {
 		return err
 	}
 	if s.Accepted != nil {

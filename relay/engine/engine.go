@@ -82,7 +82,7 @@ func (e *Engine) account(i relay.Info, st relay.Stats, err error) {
 	if e.conf.Ended != nil {
 		e.conf.Ended(i, st, err)
 	}
-	e.counts.give(i)
+	e.counts.release(i)
 }
 
 // Carry is part of relay.Carrier.
@@ -112,16 +112,16 @@ func (e *Engine) Carry(_ context.Context, s *relay.Session) error {
 	return nil
 }
 
-// duplicate returns a descriptor of our own, of which the runtime's poller knows nothing.
+// duplicate returns a file descriptor of our own, of which the runtime's poller knows nothing.
 func duplicate(r syscall.RawConn) (fd int, err error) {
 	cerr := r.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 3) })
 	return fd, errors.Join(cerr, err)
 }
 
-// Take is Carry for a session whose two sockets are descriptors, which are the Engine's when it returns
-// nil. acknowledge, if not nil, is called when nothing is against the session and before anything of it is
-// touched; its error means that the session is not taken.
-func (e *Engine) Take(h *handoff.Session, fds [2]int, acknowledge func() error) error {
+// takeSockets is Carry for a session whose two sockets are file descriptors, which are the Engine's when it
+// returns nil. acknowledge, if not nil, is called when nothing is against the session and before anything of
+// it is touched; its error means that the session is not taken.
+func (e *Engine) takeSockets(h *handoff.Session, fds [2]int, acknowledge func() error) error {
 	for _, fd := range fds {
 		if !handoff.IsStream(fd) {
 			return fmt.Errorf("%w: not a stream socket", relay.ErrUnavailable)
@@ -133,22 +133,22 @@ func (e *Engine) Take(h *handoff.Session, fds [2]int, acknowledge func() error) 
 	return e.take(h, fds, acknowledge)
 }
 
-// take is Take for non-blocking stream sockets.
+// take is takeSockets for non-blocking stream sockets.
 func (e *Engine) take(h *handoff.Session, fds [2]int, acknowledge func() error) error {
-	if err := e.counts.take(h.Info); err != nil {
+	if err := e.counts.acquire(h.Info); err != nil {
 		return err
 	}
 	s := newSession(h, fds)
 	if acknowledge != nil {
 		if err := acknowledge(); err != nil {
-			e.counts.give(h.Info)
+			e.counts.release(h.Info)
 			return err
 		}
 	}
 	for _, fd := range fds {
 		tune(fd, h.KeepAlive)
 	}
-	s.prime(h)
+	s.queueInitial(h)
 	e.start(s)
 	return nil
 }

@@ -115,8 +115,8 @@ func (f *flow) fail(b *buffers, err error) {
 	f.stop(b, err)
 }
 
-// rest gives back what an idle flow does not need; nothing is lost.
-func (f *flow) rest(b *buffers) {
+// releaseIdle gives back what an idle flow does not need; nothing is lost.
+func (f *flow) releaseIdle(b *buffers) {
 	if f.pipe != nil && f.pipe.held == 0 {
 		b.pipes.put(f.pipe)
 		f.pipe, f.bulk = nil, false
@@ -149,8 +149,8 @@ func (f *flow) fill(b *buffers, src, dst *leg) (n int, again bool) {
 	if f.pipe != nil {
 		n, err := splice(src.fd, f.pipe.w, f.pipe.size)
 		switch {
-		case err == unix.EINVAL: // this kind of descriptor cannot: copy
-			f.rest(b)
+		case err == unix.EINVAL: // this kind of file descriptor cannot: copy
+			f.releaseIdle(b)
 		case err == unix.EAGAIN:
 			return 0, false
 		case err != nil || n == 0:
@@ -239,6 +239,6 @@ func (f *flow) empty(b *buffers, dst *leg) error {
 			f.pipe.held -= r
 		}
 	}
-	f.rest(b)
+	f.releaseIdle(b)
 	return nil
 }

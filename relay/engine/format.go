@@ -18,7 +18,7 @@ import (
 	"mailproxy/relay/handoff"
 )
 
-// A session on its way to another process is a MOVE message with its names, its state and its two
+// A session on its way to another process is a MOVE message with its names, its state and its two file
 // descriptors, and DATA messages with the bytes that it holds: of each leg what was read and not decrypted,
 // then what is to be written. Version 1, of mailproxy 1.x's last release, is the same without the fields IDLE
 // and CLOSING; it is read. AGE is how long the session has lasted, which START does not tell where the clock
@@ -67,7 +67,7 @@ func idleSince(since, now time.Time) string {
 	return strconv.FormatInt(max(now.Sub(since).Milliseconds(), 0), 10)
 }
 
-// decode is the reverse of encode. The descriptors must be stream sockets.
+// decode is the reverse of encode. The file descriptors must be stream sockets.
 func decode(m *handoff.Message, held []byte, fds []int, now time.Time) (*session, error) {
 	if len(fds) != 2 || !handoff.IsStream(fds[0]) || !handoff.IsStream(fds[1]) {
 		return nil, fmt.Errorf("%w: not two stream sockets", handoff.ErrSyntax)
@@ -181,8 +181,8 @@ func sendMoved(c *net.UnixConn, s *session, now time.Time) error {
 	return nil
 }
 
-// receiveMoved reads the rest of a session whose MOVE message is m. The descriptors are the session's, or
-// closed.
+// receiveMoved reads the rest of a session whose MOVE message is m. The file descriptors are the session's,
+// or closed.
 func receiveMoved(c *net.UnixConn, m *handoff.Message, fds []int, now time.Time) (*session, error) {
 	held, err := receiveHeld(c, m)
 	var s *session

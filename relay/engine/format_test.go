@@ -48,7 +48,7 @@ func movedPackets() [][2]string {
 	}
 }
 
-// streamPair returns the descriptors of two connected sockets.
+// streamPair returns the file descriptors of two connected sockets.
 func streamPair(t testing.TB) [2]int {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -98,8 +98,8 @@ func FuzzMoved(f *testing.F) {
 	})
 }
 
-// FuzzTakeOver: whatever the other process sends, in packets of which each MOVE comes with two descriptors,
-// every descriptor is a session's or closed.
+// FuzzTakeOver: whatever the other process sends, in packets of which each MOVE comes with two file
+// descriptors, every descriptor is a session's or closed.
 func FuzzTakeOver(f *testing.F) {
 	const end = "\x1e"
 	for _, x := range movedPackets() {

@@ -302,7 +302,7 @@ func (f *frozen) send(c *net.UnixConn) (err error) {
 		for _, s := range sessions {
 			err := sendMoved(c, s, time.Now())
 			for tries := 0; errors.Is(err, unix.ETOOMANYREFS) && tries < 1000; tries++ {
-				// Descriptors under way are limited, and the other process is reading.
+				// File descriptors under way are limited, and the other process is reading.
 				time.Sleep(5 * time.Millisecond)
 				err = sendMoved(c, s, time.Now())
 			}
@@ -331,7 +331,7 @@ func (f *frozen) release() (n int) {
 		n++
 		l.remove(s)
 		s.close(l.buffers)
-		f.e.counts.give(s.info())
+		f.e.counts.release(s.info())
 	})
 	return n
 }

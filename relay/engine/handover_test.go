@@ -398,7 +398,7 @@ func TestHalfClosedKeepsItsLimit(t *testing.T) {
 	}
 }
 
-// TestBrokenStays: a session whose client has broken the TLS protocol behind what the mailhost has not taken
+// TestBrokenStays: a session whose client has broken the TLS protocol after what the mailhost has not taken
 // yet stays: a successor would tell the mailhost of an orderly end.
 func TestBrokenStays(t *testing.T) {
 	old, next := newTestEngine(t, Limits{}), newTestEngine(t, Limits{})

@@ -26,14 +26,14 @@ type leg struct {
 	shut  bool             // our direction has ended
 }
 
-// rest gives back what an idle connection does not need.
-func (l *leg) rest() {
+// releaseIdle gives back what an idle connection does not need.
+func (l *leg) releaseIdle() {
 	if l.tls != nil {
 		l.tls.Rest()
 	}
 }
 
-// holds reports whether rest has something to give back.
+// holds reports whether releaseIdle has something to give back.
 func (l *leg) holds() bool { return l.tls != nil && l.tls.Armed() }
 
 // gone reports whether the connection is over in both directions, as after a reset.
@@ -115,7 +115,7 @@ func (l *leg) queue(plain []byte) (err error) {
 }
 
 // open decrypts the whole records of raw in place, and lists what they carry in list, up to its capacity:
-// further data are gathered behind the last piece. rest is the beginning of a record that is not whole yet.
+// further data are gathered after the last piece. rest is the beginning of a record that is not whole yet.
 func (l *leg) open(raw []byte, list [][]byte) (data [][]byte, rest []byte, err error) {
 	data = list[:0]
 	for rest = raw; !l.ended; {

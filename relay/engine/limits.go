@@ -37,8 +37,8 @@ type counts struct {
 // Refused is how many sessions were not taken, for want of what. But for Descriptors it was a limit.
 type Refused struct{ All, Address, User, Descriptors int64 }
 
-// take counts one more session, unless a limit is against it.
-func (c *counts) take(i relay.Info) error {
+// acquire counts one more session, unless a limit is against it.
+func (c *counts) acquire(i relay.Info) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := &c.limits
@@ -92,8 +92,8 @@ func (c *counts) add(i relay.Info) {
 	}
 }
 
-// give takes one session off.
-func (c *counts) give(i relay.Info) {
+// release takes one session off.
+func (c *counts) release(i relay.Info) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	less(c.addresses, addressKey(i.RemoteIP))

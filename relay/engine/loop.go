@@ -32,7 +32,7 @@ type loop struct {
 	tick     time.Time  // when the sessions of the three are looked at without an event; zero = never
 	stopped  bool
 	finished chan struct{}         // closed when run has returned
-	over     func(*session, error) // a session is over; its descriptors are closed already
+	over     func(*session, error) // a session is over; its file descriptors are closed already
 	log      func(line string)
 	onEvent  func(*session) // nil but in tests
 
@@ -339,7 +339,7 @@ func (l *loop) restAll() {
 	for _, s := range l.busy {
 		s.busy = false
 		if l.slots[s.slot] == s {
-			s.rest(l.buffers)
+			s.releaseIdle(l.buffers)
 		}
 	}
 	l.busy = nil

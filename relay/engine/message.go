@@ -8,8 +8,8 @@ import (
 	"mailproxy/relay/handoff"
 )
 
-// TakeMessage is Take for a CARRY message that has come on c, which is answered with OK; handoff.Refuse
-// answers for an error. The message's descriptors are the Engine's to close in any case. info is the
+// TakeMessage is Carry for a CARRY message that has come on c, which is answered with OK; handoff.Refuse
+// answers for an error. The message's file descriptors are the Engine's to close in any case. info is the
 // session's as far as the message could be read.
 func (e *Engine) TakeMessage(c *net.UnixConn, m *handoff.Message, fds []int) (info relay.Info, err error) {
 	h, err := handoff.ParseSession(m)
@@ -20,7 +20,7 @@ func (e *Engine) TakeMessage(c *net.UnixConn, m *handoff.Message, fds []int) (in
 		}
 	}
 	if err == nil {
-		err = e.Take(h, [2]int{fds[0], fds[1]}, func() error { return handoff.Answer(c, handoff.OK, "") })
+		err = e.takeSockets(h, [2]int{fds[0], fds[1]}, func() error { return handoff.Answer(c, handoff.OK, "") })
 	}
 	if err != nil {
 		handoff.CloseAll(fds)

@@ -67,8 +67,8 @@ func (p *poller) wait() ([]unix.EpollEvent, error) {
 // waits.
 func (p *poller) setDeadline(t time.Time) { _ = p.file.SetReadDeadline(t) }
 
-// watch has epoll report the events in mask at a descriptor as those of leg n of a slot; was is the mask that
-// it has for it, 0 = none.
+// watch has epoll report the events in mask at a file descriptor as those of leg n of a slot; was is the mask
+// that it has for it, 0 = none.
 func (p *poller) watch(fd int, slot int32, n int, mask, was uint32) error {
 	op := unix.EPOLL_CTL_MOD
 	switch {

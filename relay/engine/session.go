@@ -43,9 +43,9 @@ func newSession(h *handoff.Session, fds [2]int) *session {
 	return s
 }
 
-// prime gives the session the bytes that come first: what the client is told, which is not counted, and
+// queueInitial queues the bytes that come first: what the client is told, which is not counted, and
 // what was read from either connection before.
-func (s *session) prime(h *handoff.Session) {
+func (s *session) queueInitial(h *handoff.Session) {
 	for n, early := range [2][]byte{client: h.Legs[client].Plain, mailhost: h.Legs[mailhost].Plain} {
 		f, dst := &s.flows[n], &s.legs[1-n]
 		var err error
@@ -121,7 +121,7 @@ func (s *session) want(n int) (mask uint32) {
 	return mask
 }
 
-// holds reports whether rest has something to give back.
+// holds reports whether releaseIdle has something to give back.
 func (s *session) holds() bool {
 	for i := range s.flows {
 		if s.flows[i].pipe != nil || s.legs[i].holds() {
@@ -131,11 +131,11 @@ func (s *session) holds() bool {
 	return false
 }
 
-// rest gives back what only traffic needs.
-func (s *session) rest(b *buffers) {
+// releaseIdle gives back what only traffic needs.
+func (s *session) releaseIdle(b *buffers) {
 	for i := range s.flows {
-		s.flows[i].rest(b)
-		s.legs[i].rest()
+		s.flows[i].releaseIdle(b)
+		s.legs[i].releaseIdle()
 	}
 }
 

@@ -58,7 +58,7 @@ func undelivered(fd int) int {
 }
 
 // tune sets TCP_NODELAY and, when keepAlive is not 0, TCP keepalive after that idle time: four probes a
-// minute apart decide. A descriptor that is not TCP is left as it is.
+// minute apart decide. A file descriptor that is not TCP is left as it is.
 func tune(fd int, keepAlive time.Duration) {
 	if unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) != nil {
 		return

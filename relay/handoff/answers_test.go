@@ -17,7 +17,7 @@ import (
 	"mailproxy/tests/relaytest"
 )
 
-// answered gives a session to somebody in relayd's place who answers with a packet and descriptors, and
+// answered gives a session to somebody in relayd's place who answers with a packet and file descriptors, and
 // returns the error.
 func answered(t *testing.T, packet string, fds ...int) error {
 	t.Helper()
@@ -77,8 +77,8 @@ func TestAnswerForgesNothing(t *testing.T) {
 	}
 }
 
-// Descriptors that come with an answer are closed, whatever the answer is: a relayd that somebody has taken
-// over does not use up those of the front ends.
+// File descriptors that come with an answer are closed, whatever the answer is: a relayd that somebody has
+// taken over does not use up those of the front ends.
 func TestAnswerWithDescriptors(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "marker"))
 	if err != nil {
@@ -100,7 +100,7 @@ func TestAnswerWithDescriptors(t *testing.T) {
 	}
 }
 
-// timesOpen counts this process's descriptors of a file.
+// timesOpen counts this process's file descriptors of a file.
 func timesOpen(t *testing.T, path string) (n int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")

@@ -40,8 +40,8 @@ type Client struct {
 // Carry is part of relay.Carrier. The user of this process must be one that relayd accepts.
 func (c *Client) Carry(ctx context.Context, s *relay.Session) error { return carry(ctx, s, c.ask) }
 
-// asker sends a message with two descriptors and returns the answer. An error says that the message has not
-// been acknowledged, and never will be.
+// asker sends a message with two file descriptors and returns the answer. An error says that the message has
+// not been acknowledged, and never will be.
 type asker func(ctx context.Context, m *Message, raw [2]syscall.RawConn) (answer *Message, err error)
 
 // carry gives a session to who answers to ask.
@@ -181,8 +181,8 @@ func (c *Client) put(conn *net.UnixConn) {
 	c.idle = append(c.idle, conn)
 }
 
-// exchange sends a message with two descriptors and waits for the answer. When the wait ends without one,
-// it makes sure that there is none: relayd acknowledges before it touches a connection. usable says that
+// exchange sends a message with two file descriptors and waits for the answer. When the wait ends without
+// one, it makes sure that there is none: relayd acknowledges before it touches a connection. usable says that
 // the connection may be used for another message.
 func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscall.RawConn) (
 	answer *Message, usable bool, err error) {
@@ -215,7 +215,7 @@ func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscal
 	return answer, false, nil
 }
 
-// sendWith collects the descriptors, each held open while the message is sent.
+// sendWith collects the file descriptors, each held open while the message is sent.
 func sendWith(c *net.UnixConn, m *Message, fds []int, raw []syscall.RawConn) (err error) {
 	if len(raw) == 0 {
 		return Send(c, m, fds...)

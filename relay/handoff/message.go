@@ -18,11 +18,11 @@ import (
 const (
 	// MaxPacket is the longest message in bytes. The system's default socket buffer takes one.
 	MaxPacket = 128 << 10
-	// MaxFiles is the largest number of descriptors with one message.
+	// MaxFiles is the largest number of file descriptors with one message.
 	MaxFiles = 16
 )
 
-// ErrFiles reports that descriptors were lost on the way: the receiver has no free ones.
+// ErrFiles reports that file descriptors were lost on the way: the receiver has no free ones.
 var ErrFiles = errors.New("no free descriptors")
 
 // ErrSyntax reports a packet that is not a message.

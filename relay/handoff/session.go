@@ -29,7 +29,7 @@ const (
 	MailhostLeg = 1
 )
 
-// Session is a relay.Session without its connections, which are two descriptors beside the message.
+// Session is a relay.Session without its connections, which are two file descriptors beside the message.
 type Session struct {
 	Info      relay.Info // without Login
 	KeepAlive time.Duration
@@ -95,7 +95,7 @@ func Release(s *relay.Session) {
 	}
 }
 
-// streamSocket returns the descriptor of a stream socket, nil for anything else.
+// streamSocket returns the file descriptor of a stream socket, nil for anything else.
 func streamSocket(c net.Conn) syscall.RawConn {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
@@ -112,7 +112,7 @@ func streamSocket(c net.Conn) syscall.RawConn {
 	return raw
 }
 
-// IsStream reports whether a descriptor is a stream socket.
+// IsStream reports whether a file descriptor is a stream socket.
 func IsStream(fd int) bool {
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	return err == nil && kind == unix.SOCK_STREAM

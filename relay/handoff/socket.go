@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Send writes one message with descriptors, which stay the caller's. c is a *net.UnixConn; its deadline
+// Send writes one message with file descriptors, which stay the caller's. c is a *net.UnixConn; its deadline
 // applies.
 func Send(c syscall.Conn, m *Message, fds ...int) error {
 	p, err := m.Encode()
@@ -31,7 +31,7 @@ func Send(c syscall.Conn, m *Message, fds ...int) error {
 	return first(werr, err)
 }
 
-// Receive waits for one message. The descriptors are close-on-exec and the caller's to close, also when
+// Receive waits for one message. The file descriptors are close-on-exec and the caller's to close, also when
 // there is an error beside them. io.EOF when the other end has closed.
 func Receive(c syscall.Conn) (m *Message, fds []int, err error) {
 	raw, err := c.SyscallConn()
@@ -108,7 +108,7 @@ func parseRights(oob []byte) (fds []int) {
 	return fds
 }
 
-// CloseAll closes descriptors that nobody wants.
+// CloseAll closes file descriptors that nobody wants.
 func CloseAll(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd)

@@ -95,7 +95,7 @@ func (c *config) commands() map[string]func(context.Context, screen) ([]program,
 	}
 }
 
-// parse reads the command line. Options may stand before and behind the command.
+// parse reads the command line. Options may stand before and after the command.
 func parse(args []string, stderr io.Writer) (*config, error) {
 	c := &config{}
 	f := flag.NewFlagSet("mailproxyctl", flag.ContinueOnError)

@@ -37,7 +37,7 @@ func parseSamples(text string) (all []sample, err error) {
 	return all, nil
 }
 
-// parseSample reads NAME{LABEL="VALUE",...} NUMBER; a time behind it is an error.
+// parseSample reads NAME{LABEL="VALUE",...} NUMBER; a time after it is an error.
 func parseSample(line string) (sample, error) {
 	n := nameLength(line)
 	s, rest := sample{Name: line[:n]}, line[n:]

@@ -24,12 +24,12 @@ const (
 // accept serves the callers of a listener until it is closed or ctx ends.
 func (s *service) accept(ctx context.Context, l *net.UnixListener) error {
 	var failures accept.Failures
-	for s.conversations.enter(ctx) {
+	for s.conversations.acquire(ctx) {
 		c, err := l.AcceptUnix()
 		if err == nil {
 			s.conversations.begin()
 			guard.Go(s.log.Line, "a conversation", func() {
-				defer s.conversations.leave()
+				defer s.conversations.end()
 				defer c.Close()
 				s.converse(ctx, c)
 			})
@@ -75,9 +75,9 @@ func (s *service) converse(ctx context.Context, c *net.UnixConn) {
 		case m.Verb == handoff.Report:
 			s.report(c, m)
 			return
-		case admin.Knows(m):
-			desk := admin.Desk{Engine: s.engine, Stats: s.metrics}
-			_ = desk.Answer(c, m)
+		case admin.IsQuestion(m):
+			handler := admin.Handler{Engine: s.engine, Stats: s.metrics}
+			_ = handler.Answer(c, m)
 			return
 		default: // SESSION and TAKE are older versions' CARRY
 			_ = handoff.Answer(c, handoff.Fail, "unknown request")
@@ -115,8 +115,8 @@ func (v *conversations) init(most int) {
 	v.waiting = make(map[*net.UnixConn]struct{})
 }
 
-// enter waits for room for one more; false: ctx has ended.
-func (v *conversations) enter(ctx context.Context) bool {
+// acquire waits for room for one more; false: ctx has ended.
+func (v *conversations) acquire(ctx context.Context) bool {
 	select {
 	case v.slots <- struct{}{}:
 		return true
@@ -132,7 +132,7 @@ func (v *conversations) begin() {
 	v.going++
 }
 
-func (v *conversations) leave() {
+func (v *conversations) end() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.going--; v.going == 0 && v.none != nil {

@@ -25,7 +25,7 @@ type config struct {
 	metrics    string        // unix:PATH or HOST:PORT; "" = none
 	user       string        // to become when started as root; "" and "root" = stay
 	allow      *peercred.Set // users and groups who may use the socket
-	max        int           // sessions; 0 = as many as descriptors allow
+	max        int           // sessions; 0 = as many as file descriptors allow
 	maxPerIP   int           // sessions of one client address; 0 = any number
 	maxPerUser int           // sessions of one user; 0 = any number
 	old        []string      // options given that no longer mean anything

@@ -19,8 +19,8 @@ import (
 	"mailproxy/tests/testlog"
 )
 
-// TestDescriptorsUsedUp: every descriptor of a relayd is taken by callers that say nothing. Its sessions go
-// on, scrapes of its metrics do not end it, it can be reloaded, and when there is room again it answers.
+// TestDescriptorsUsedUp: every file descriptor of a relayd is taken by callers that say nothing. Its sessions
+// go on, scrapes of its metrics do not end it, it can be reloaded, and when there is room again it answers.
 func TestDescriptorsUsedUp(t *testing.T) {
 	const limit = 64
 	metricsSocket := filepath.Join(t.TempDir(), "metrics")
@@ -44,7 +44,7 @@ func TestDescriptorsUsedUp(t *testing.T) {
 		defer cancel()
 		return scrapeUnix(ctx, metricsSocket)
 	}
-	// useUp has more callers than there are descriptors: those that wait in the listen queue take what
+	// useUp has more callers than there are file descriptors: those that wait in the listen queue take what
 	// becomes free, as the pipes of sessions that idle do.
 	useUp := func() (room func()) {
 		t.Helper()
@@ -91,7 +91,7 @@ func TestDescriptorsUsedUp(t *testing.T) {
 		p.until("a scrape with room again", func() bool { return scrape(testlog.Patience) == nil })
 		proceed()
 	}
-	// A scrape needs one descriptor, a session several: the callers' may not all be closed yet.
+	// A scrape needs one file descriptor, a session several: the callers' may not all be closed yet.
 	nc, fc := relaytest.TCP(t, 0)
 	nm, fm := relaytest.TCP(t, 0)
 	p.until("a session with room again", func() bool {
@@ -105,7 +105,7 @@ func TestDescriptorsUsedUp(t *testing.T) {
 	}
 }
 
-// openFiles is how many descriptors the newest process has.
+// openFiles is how many file descriptors the newest process has.
 func (p *process) openFiles() int {
 	pids := p.pids()
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pids[len(pids)-1]))

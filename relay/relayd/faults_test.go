@@ -78,8 +78,8 @@ func TestStalledPeers(t *testing.T) {
 	waitFor(t, func() bool { return s.engine.Totals().Counted == 54 })
 }
 
-// TestFewDescriptors: a relayd that has no descriptors left sends sessions back, keeps those that it has,
-// moves bulk without pipes, and takes new ones when there is room.
+// TestFewDescriptors: a relayd that has no file descriptors left sends sessions back, keeps those that it
+// has, moves bulk without pipes, and takes new ones when there is room.
 func TestFewDescriptors(t *testing.T) {
 	p := startProcess(t, noFile+"=64")
 	type pair struct{ c, m relaytest.Conn }

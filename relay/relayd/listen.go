@@ -23,7 +23,7 @@ type inherited struct {
 	remove  []func()      // the files of sockets that were made here
 }
 
-// inheritVariable names descriptors from 3 on, for a relayd that takes over: "handoff,socket" or
+// inheritVariable names file descriptors from 3 on, for a relayd that takes over: "handoff,socket" or
 // "handoff,socket,metrics".
 const inheritVariable = "RELAYD_INHERIT"
 
@@ -34,7 +34,7 @@ func (c *config) inherit(getenv func(string) string) (*inherited, error) {
 	for i, name := range names {
 		f := os.NewFile(uintptr(3+i), name)
 		unix.CloseOnExec(3 + i)
-		if err := in.take(name, f); err != nil {
+		if err := in.takeOver(name, f); err != nil {
 			return nil, err
 		}
 	}
@@ -43,7 +43,7 @@ func (c *config) inherit(getenv func(string) string) (*inherited, error) {
 	}
 	for kind, files := range systemd.Sockets(unix.SOCK_SEQPACKET) {
 		for _, f := range files {
-			if err := in.take(string(kind), f); err != nil {
+			if err := in.takeOver(string(kind), f); err != nil {
 				return nil, err
 			}
 		}
@@ -51,9 +51,9 @@ func (c *config) inherit(getenv func(string) string) (*inherited, error) {
 	return in, nil
 }
 
-// take takes over what f is, and closes it.
-func (in *inherited) take(name string, f *os.File) error {
-	err := in.takeAs(name, f)
+// takeOver takes over what f is, and closes it.
+func (in *inherited) takeOver(name string, f *os.File) error {
+	err := in.takeOverAs(name, f)
 	if err != nil {
 		err = fmt.Errorf("inherited %s: %w", f.Name(), err)
 	}
@@ -61,7 +61,7 @@ func (in *inherited) take(name string, f *os.File) error {
 	return err
 }
 
-func (in *inherited) takeAs(name string, f *os.File) error {
+func (in *inherited) takeOverAs(name string, f *os.File) error {
 	if name == "handoff" {
 		c, err := net.FileConn(f)
 		if err != nil {

@@ -49,7 +49,7 @@ type process struct {
 	exited chan struct{}
 }
 
-// noFile=N among the arguments limits the process's descriptors.
+// noFile=N among the arguments limits the process's file descriptors.
 const noFile = "RELAYD_TEST_NOFILE"
 
 func startProcess(t testing.TB, args ...string) *process {

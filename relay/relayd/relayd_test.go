@@ -321,8 +321,8 @@ func TestNotAcknowledged(t *testing.T) {
 	exchange(t, nm, fm)
 }
 
-// TestBadCallers: nonsense is answered or dropped, leaves no descriptor and no place behind, and hurts
-// nobody.
+// TestBadCallers: nonsense is answered or dropped, leaves no file descriptor open, takes up no slot, and
+// hurts nobody.
 func TestBadCallers(t *testing.T) {
 	s := startService(t)
 	files := countFiles(t)

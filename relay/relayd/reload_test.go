@@ -253,7 +253,8 @@ func (x *traffic) start(t *testing.T, p *process, n int, busy bool) {
 }
 
 // TestFiftyReloads: 50 reloads in a row of an idle and of a busy service, with all conversations taken, and
-// with descriptors used up. No session ends, no byte is lost, and limits and counters are right afterwards.
+// with file descriptors used up. No session ends, no byte is lost, and limits and counters are right
+// afterwards.
 func TestFiftyReloads(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -290,7 +291,7 @@ func TestFiftyReloads(t *testing.T) {
 			}
 			nc, _ := relaytest.TCP(t, 0)
 			nm, _ := relaytest.TCP(t, 0)
-			// The descriptors of the silent callers are free a moment after these have gone.
+			// The file descriptors of the silent callers are free a moment after these have gone.
 			var err error
 			p.until("descriptors are free again", func() bool {
 				err = handOver(p.socket, nc, nm, info("user1"), "")

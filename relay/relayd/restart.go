@@ -19,7 +19,7 @@ import (
 const pauseTime = 3 * time.Second
 
 // restart starts our program anew, perhaps a new version of it, and passes all sessions on. Nobody notices:
-// connections change hands as descriptors, with the bytes that are held and the keys of TLS. A session
+// connections change hands as file descriptors, with the bytes that are held and the keys of TLS. A session
 // leaves this process when the new one has said that it serves it; when anything fails, everything goes on
 // here. The end of ctx is such a failure.
 func (s *service) restart(ctx context.Context, in *inherited, getenv func(string) string) (*successor.Next,

@@ -36,7 +36,7 @@ func (s *service) serve(ctx context.Context, in *inherited, signals <-chan os.Si
 		Signals: signals, Failed: failed, Log: s.log.Line, Prefix: "relayd: ", Ending: in.removeFiles,
 		Replace:      func(ctx context.Context) (*successor.Next, error) { return s.restart(ctx, in, getenv) },
 		ReloadFailed: &s.counters.restartFailed,
-		Places:       []string{unixsocket.Path(in.socket, s.conf.socket)}, TakenOver: s.takenOver,
+		Addresses:    []string{unixsocket.Path(in.socket, s.conf.socket)}, TakenOver: s.takenOver,
 		Sessions: func() int { return s.engine.Totals().Counted },
 	}
 	next, err := loop.Wait(ctx)

@@ -55,7 +55,7 @@ func (t *tap) ticketsSent(cs *tls.ConnectionState) uint64 {
 	return 0
 }
 
-// codec makes a Codec of what was heard.
+// codec makes a Codec of what was recorded.
 func (t *tap) codec(cs *tls.ConnectionState) (*Codec, error) {
 	s, err := find(cs.Version, cs.CipherSuite)
 	if err != nil {

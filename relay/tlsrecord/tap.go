@@ -13,7 +13,7 @@ import (
 
 // tap stands between crypto/tls and the connection. It lets crypto/tls read no further than the end of a
 // record, so that what follows is still in the connection after Detach; counts records; and is the
-// KeyLogWriter that hears the secrets, which never leave this process but by Codec.Marshal.
+// KeyLogWriter that records the secrets, which never leave this process but by Codec.Marshal.
 type tap struct {
 	net.Conn
 	client bool // our side made the connection

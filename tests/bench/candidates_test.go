@@ -1,5 +1,5 @@
 // Package bench measures logins and relayed sessions of our front ends against Courier's own, under the same
-// couriertcpd, with the same auth daemon and the same mailhost, in the same run. "make bench" runs it;
+// couriertcpd, with the same authdaemond and the same mailhost, in the same run. "make bench" runs it;
 // docs/performance.md has method and results.
 package bench
 

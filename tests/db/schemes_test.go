@@ -57,7 +57,7 @@ func TestDovecotSchemes(t *testing.T) {
 	pg, my := harness.Postgres(t, "127.0.16.1"), harness.MariaDB(t, "127.0.16.2")
 	pg.SQL(t, sqlTable(all, false))
 	my.SQL(t, sqlTable(all, true))
-	// Another value in front and behind: any of them may match.
+	// Another value before and after: any of them may match.
 	text := ldif(all)
 	for _, a := range all {
 		value := "userPassword:: " + base64.StdEncoding.EncodeToString([]byte(a.crypt)) + "\n"

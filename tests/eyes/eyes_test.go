@@ -156,7 +156,7 @@ func (w *world) crowd() {
 	}
 }
 
-// neglect brings a certificate that ends tomorrow, and a process that has few descriptors left.
+// neglect brings a certificate that ends tomorrow, and a process that has few file descriptors left.
 func (w *world) neglect() {
 	w.certificate(1)
 	w.imap.Reload(w.t)

@@ -218,7 +218,7 @@ func (f authFault) local(t *testing.T, m *harness.Mode, p protocol, log *harness
 	}
 }
 
-// fakeDaemon listens on a unix socket as an auth daemon would, and serves each connection.
+// fakeDaemon listens on a unix socket as an authdaemond would, and serves each connection.
 func fakeDaemon(t *testing.T, socket string, serve func(net.Conn) error) {
 	t.Helper()
 	l, err := net.Listen("unix", socket)

@@ -36,7 +36,7 @@ type Front struct {
 	Greeting func(l *local.Server) string
 	// Farewell is what the local server says when the client is done, a whole line.
 	Farewell string
-	// Mailhost plays the account's server where Options name no other. The connection is closed behind it.
+	// Mailhost plays the account's server where Options name no other. The connection is closed after it.
 	Mailhost func(conn *net.UnixConn)
 }
 
@@ -88,7 +88,7 @@ func (f *Front) Begin(t testing.TB, o Options) *Session {
 	}
 	peer := launch.Peer{
 		RemoteIP: clientIP, RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: p.Port,
-		TLS: facts.Take(c.Texts()),
+		TLS: facts.Extract(c.Texts()),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	result := &Session{Conn: theirs, served: make(chan int, 1), Stop: cancel, Log: log}

@@ -41,8 +41,8 @@ func Tcpsvd(t testing.TB, l Listen) *Process {
 }
 
 // SystemdAccept runs the program as a unit with Accept=yes does: one process a connection, which is its
-// standard input and output (inetd), or descriptor 3 with LISTEN_FDS=1 (not inetd). The Log gets standard
-// error.
+// standard input and output (inetd), or file descriptor 3 with LISTEN_FDS=1 (not inetd). The Log gets
+// standard error.
 func SystemdAccept(t testing.TB, l Listen, inetd bool) *Process {
 	t.Helper()
 	args := []string{"--accept", "-l", hostPort(l.Addr, l.Port)}
@@ -52,8 +52,8 @@ func SystemdAccept(t testing.TB, l Listen, inetd bool) *Process {
 	return systemd(t, l, args)
 }
 
-// SystemdListen runs the program once as a unit with Accept=no does: the listening socket is descriptor 3.
-// It starts with the first connection.
+// SystemdListen runs the program once as a unit with Accept=no does: the listening socket is file descriptor
+// 3. It starts with the first connection.
 func SystemdListen(t testing.TB, l Listen) *Process {
 	t.Helper()
 	return systemd(t, l, []string{"-l", hostPort(l.Addr, l.Port)})
@@ -69,7 +69,7 @@ func systemd(t testing.TB, l Listen, args []string) *Process {
 	return p
 }
 
-// Xinetd runs the program under xinetd: descriptors 0, 1 and 2 are all the connection. The Log gets
+// Xinetd runs the program under xinetd: file descriptors 0, 1 and 2 are all the connection. The Log gets
 // xinetd's own log. Options are further lines of the service entry.
 func Xinetd(t testing.TB, l Listen, options ...string) *Process {
 	t.Helper()

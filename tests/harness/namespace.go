@@ -65,8 +65,8 @@ func Hosts(t testing.TB, lines ...string) {
 	WriteFile(t, hostsFile, basicHosts+strings.Join(lines, "\n")+"\n", 0o644)
 }
 
-// limitFiles gives the servers the soft limit on descriptors of a real machine. Some close every possible
-// descriptor when they start a helper (Courier's imapd with gamin), which takes seconds under a
+// limitFiles gives the servers the soft limit on file descriptors of a real machine. Some close every
+// possible descriptor when they start a helper (Courier's imapd with gamin), which takes seconds under a
 // container's million.
 func limitFiles() error {
 	var limit syscall.Rlimit
@@ -134,8 +134,8 @@ func privateDev(dir string) error {
 }
 
 // courierDirectories lays a copy over /etc/courier and an empty tree over /run/courier, and an empty
-// directory over /run/mailproxy. The compiled-in socket of the auth daemon is /run/courier/authdaemon/socket,
-// so each package has one auth daemon of its own there.
+// directory over /run/mailproxy. The compiled-in socket of authdaemond is /run/courier/authdaemon/socket,
+// so each package has an authdaemond of its own there.
 func courierDirectories(dir string) error {
 	if _, err := os.Stat("/etc/courier/authdaemonrc"); err != nil {
 		return fmt.Errorf("courier is not installed (run tests/install.sh): %w", err)

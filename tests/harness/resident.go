@@ -28,8 +28,8 @@ func resident(t testing.TB, p *Proxy, front Protocol, o ProxyOptions) {
 	if o.Shipped {
 		bin = PlainBin
 	}
-	// Courier's file for session tickets is root's, and some machines have fewer descriptors than MAXUNAUTH asks
-	// for by default, which is a line in the log.
+	// Courier's file for session tickets is root's, and some machines have fewer file descriptors than
+	// MAXUNAUTH asks for by default, which is a line in the log.
 	env := Env{
 		"PROXY_LOCAL": hostPort(o.Addr, localPort+front.Port), "TLS_CACHEFILE": "", "MAXUNAUTH": "1000",
 	}

@@ -39,7 +39,7 @@ type Site struct {
 	Dovecot   DovecotOptions // further options; Addr and Accounts are set by Start
 }
 
-// Start makes the mailboxes, starts Courier's auth daemon with their accounts in userdb, and the mailhosts
+// Start makes the mailboxes, starts Courier's authdaemond with their accounts in userdb, and the mailhosts
 // that are needed. The Dovecot is nil where no mailbox is on it.
 func (s Site) Start(t testing.TB) *DovecotServer {
 	t.Helper()

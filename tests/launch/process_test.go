@@ -68,7 +68,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// Nobody listens on the auth daemon's socket: the authdaemond beside the program answers this one question.
+// Nobody listens on authdaemond's socket: the authdaemond beside the program answers this one question.
 func TestOneShot(t *testing.T) {
 	harness.UserdbTextOnly(t,
 		harness.Account{Name: "here", Password: "pw", Home: harness.NewHome(t, harness.Message("one"))})

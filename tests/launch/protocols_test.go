@@ -31,7 +31,7 @@ var imap, pop3 = side{harness.IMAP}, side{harness.POP3}
 
 var sides = []side{imap, pop3}
 
-// world starts a Courier mailhost and its auth daemon with two accounts, "here" and "there".
+// world starts a Courier mailhost and its authdaemond with two accounts, "here" and "there".
 func world(t *testing.T) {
 	t.Helper()
 	one := []string{"one"}

@@ -71,7 +71,7 @@ func (v *visit) leave(t *testing.T) {
 	} else {
 		v.MustPlay(t, "C: QUIT\nS* \\+OK.*\n")
 	}
-	// systemd has a descriptor of the connection as long as the unit lives, which is as long as what
+	// systemd has a file descriptor of the connection as long as the unit lives, which is as long as what
 	// Courier's imapd has started.
 	if !v.here {
 		v.MustPlay(t, "S-")

@@ -107,7 +107,7 @@ func imapLogDiffers(file string) []*regexp.Regexp {
 	return imapTolerated()
 }
 
-// imapWorld starts the auth daemon and a mailhost: here is here, there is on the mailhost, lost on one that
+// imapWorld starts authdaemond and a mailhost: here is here, there is on the mailhost, lost on one that
 // does not exist.
 func imapWorld(t *testing.T) {
 	t.Helper()
@@ -196,7 +196,7 @@ func TestIMAPArguments(t *testing.T) {
 	}
 }
 
-// Without an auth daemon Courier ends the session; ours keeps it, says that it is not the client's fault, and
+// Without an authdaemond Courier ends the session; ours keeps it, says that it is not the client's fault, and
 // writes no line that fail2ban counts.
 func TestIMAPNoDaemon(t *testing.T) {
 	harness.EachMode(t, testIMAPNoDaemon)

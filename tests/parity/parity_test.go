@@ -1,5 +1,5 @@
 // Package parity asks Courier's login programs and ours the same things, under the same launcher and with the
-// same auth daemon, mailhost and local server, and compares what they say and what they log.
+// same authdaemond, mailhost and local server, and compares what they say and what they log.
 //
 // A transcript in testdata is played against both. Where they differ on purpose it has a ${variable}, and the
 // table of variables in the test is the list of those differences, each with its reason. What is not in a

@@ -58,7 +58,7 @@ var pop3Tolerated = []*regexp.Regexp{
 
 const pop3Mechanisms = "PLAIN LOGIN CRAM-MD5 CRAM-SHA1 CRAM-SHA256"
 
-// pop3World starts the auth daemon and a mailhost: ann and dan are here, bob is on the mailhost.
+// pop3World starts authdaemond and a mailhost: ann and dan are here, bob is on the mailhost.
 func pop3World(t *testing.T) {
 	t.Helper()
 	harness.Userdb(
@@ -179,7 +179,7 @@ func TestPOP3Arguments(t *testing.T) {
 	}
 }
 
-// Without an auth daemon Courier ends the session; ours keeps it, says that it is not the client's fault, and
+// Without an authdaemond Courier ends the session; ours keeps it, says that it is not the client's fault, and
 // writes no line that fail2ban counts.
 func TestPOP3NoDaemon(t *testing.T) {
 	harness.EachMode(t, testPOP3NoDaemon)

@@ -16,7 +16,7 @@ type CodecConn struct {
 }
 
 // Read returns what the peer has sent; io.EOF after its close_notify, tlsrecord.ErrTruncated where the
-// stream ends without it. Not a byte behind a record that has begun is taken from the connection below.
+// stream ends without it. Not a byte after a record that has begun is taken from the connection below.
 func (c *CodecConn) Read(p []byte) (int, error) {
 	for len(c.State.Plain) == 0 {
 		if c.State.Ended {

@@ -41,7 +41,7 @@ func connectSilent(t *testing.T, p *harness.Process, n int, at string, greeted b
 	}
 }
 
-// descriptors is how many a process has open.
+// descriptors is how many file descriptors a process has open.
 func descriptors(t *testing.T, pid string) int {
 	t.Helper()
 	list, err := os.ReadDir("/proc/" + pid + "/fd")

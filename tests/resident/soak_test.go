@@ -23,15 +23,15 @@ import (
 const (
 	soakAddr = "127.0.1.7"
 	soakHost = "127.0.0.7:143"
-	// kept is how many descriptors a front end keeps for later: connections to authdaemond and to relayd.
+	// kept is how many file descriptors a front end keeps for later: connections to authdaemond and to relayd.
 	kept = 20
 	// perKind is how many clients of a kind there are at a time.
 	perKind = 3
 )
 
 // What clients of all kinds do to a resident front end, again and again and while their mailhost is
-// restarted, leaves nothing behind: no descriptors, no goroutines, no memory. "make soak" takes ten minutes
-// for it.
+// restarted, leaves nothing behind: no file descriptors, no goroutines, no memory. "make soak" takes ten
+// minutes for it.
 func TestVolumeResident(t *testing.T) {
 	for _, kind := range []struct {
 		name           string
@@ -182,7 +182,7 @@ type watched struct {
 	name    string
 	process *harness.Process
 	log     func() string
-	idle    int   // descriptors before the first round
+	idle    int   // file descriptors before the first round
 	memory  []int // KiB after each round
 	threads []int
 }

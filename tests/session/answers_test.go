@@ -18,7 +18,7 @@ type told struct {
 	name, protocol string
 	settings       string   // key of answerSettings
 	mailhost       []string // its side, on the first connection, on the second ...; nil: it is not asked
-	client         string   // behind the greeting
+	client         string   // after the greeting
 	log            string   // the one warning or error about the user, or an INFO; empty: neither
 	failed         bool     // a line LOGIN FAILED, which fail2ban counts
 }

@@ -65,7 +65,7 @@ func logIn(t *testing.T, conn net.Conn, protocol string) {
 	}
 }
 
-// rawWorld starts an auth daemon that sends user raw to the raw mailhost.
+// rawWorld starts an authdaemond that sends user raw to the raw mailhost.
 func rawWorld(t *testing.T) {
 	t.Helper()
 	harness.Userdb(t, harness.Account{Name: "raw", Password: "pw", Options: "mailhost=" + rawHost})

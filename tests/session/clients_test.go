@@ -42,7 +42,7 @@ func TestClients(t *testing.T) {
 }
 
 // A client that gives wrong passwords, a wrong name, and then the right ones, in one session; with Courier's
-// auth daemon, ours, and ours started for the one question.
+// authdaemond, ours, and ours started for the one question.
 func TestWrongThenRight(t *testing.T) {
 	harness.EachFrontEnd(t, func(t *testing.T, m *harness.Mode) {
 		harness.Site{Mailboxes: harness.Mailboxes}.Start(t)

@@ -11,7 +11,7 @@ import (
 	"mailproxy/tests/harness"
 )
 
-// A command that somebody puts behind STARTTLS or STLS, in the same packet or in the next, is never executed
+// A command that somebody puts after STARTTLS or STLS, in the same packet or in the next, is never executed
 // (CVE-2011-0411): the handshake meets it and fails. One log line each.
 func TestInjectionFromClient(t *testing.T) { frontEnds(t, testInjectionFromClient) }
 

@@ -35,7 +35,7 @@ func accountHere(t *testing.T, p *pki, script string) (server string) {
 	return server
 }
 
-// What a client sends behind its last handshake message, in the same packet, is not lost, and is all
+// What a client sends after its last handshake message, in the same packet, is not lost, and is all
 // answered.
 func TestPipelinedBehindHandshake(t *testing.T) { ways(t, testPipelinedBehindHandshake) }
 

@@ -116,7 +116,7 @@ var accounts = []account{
 	{"there", "pw+there", []string{"there 1"}},
 }
 
-// startAccounts starts Dovecot, which speaks TLS, and Courier's auth daemon with one account here and one
+// startAccounts starts Dovecot, which speaks TLS, and Courier's authdaemond with one account here and one
 // there.
 func startAccounts(t testing.TB, p *pki, mailhost string) *harness.DovecotServer {
 	t.Helper()

@@ -24,7 +24,7 @@ func testResumption(t *testing.T, p *pki) {
 	f := startFront(t, p, "127.0.1.1", p.env(harness.Env{"TLS_CACHEFILE": cache}))
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		session := filepath.Join(p.Dir, "session"+version)
-		// TLS 1.3 has the ticket behind the handshake: s_client must still be there.
+		// TLS 1.3 has the ticket after the handshake: s_client must still be there.
 		connect := func(args ...string) string {
 			out := openssl(t, append(args, version, "-ign_eof"), "z LOGOUT", "QUIT")
 			switch {

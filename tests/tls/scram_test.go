@@ -143,7 +143,7 @@ func gsaslPOP3(t *testing.T, p *pki, host, mechanism, user, password string) str
 	command := "AUTH " + mechanism + " "
 	for client.Scan() {
 		message := client.Text()
-		message = message[strings.LastIndexByte(message, ' ')+1:] // behind the question
+		message = message[strings.LastIndexByte(message, ' ')+1:] // after the question
 		fmt.Fprintf(conn, "%s%s\r\n", command, message)
 		command = ""
 		if !server.Scan() {

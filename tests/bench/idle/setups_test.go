@@ -55,7 +55,7 @@ func startResident(relayd bool) func(*testing.B, *measure.Group, bool) string {
 			socket = s.Socket
 		}
 		auth := harness.PlainAuthdaemond(b, "authuserdb", nil) // it takes many questions on a connection
-		// Most descriptors are for sessions.
+		// Most file descriptors are for sessions.
 		args := []string{"/usr/bin/env", "-i", "IMAP_PROXY=1", "MAXUNAUTH=100", "RELAY_SOCKET=" + socket,
 			"AUTHDAEMON_SOCKET=" + auth.Socket}
 		addr, listen := "127.0.1.1:143", "127.0.1.1:143"

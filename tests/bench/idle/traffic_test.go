@@ -110,7 +110,7 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 // BenchmarkLatency: the round trip of a NOOP while nobody else is there, and beside as many idle sessions as
-// descriptors allow.
+// file descriptors allow.
 func BenchmarkLatency(b *testing.B) {
 	for _, encrypted := range []bool{false, true} {
 		for _, n := range numbers(0, 9500) {

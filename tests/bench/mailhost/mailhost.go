@@ -1,5 +1,5 @@
 // Package mailhost is the mailhost of measurements, in a process of its own: its work and its half of the
-// descriptors are not the client's. A real one would only add noise.
+// file descriptors are not the client's. A real one would only add noise.
 package mailhost
 
 import (
@@ -74,7 +74,7 @@ func Run() int {
 	return 1
 }
 
-// RaiseLimit takes all descriptors that this process may have, and leaves its children's alone.
+// RaiseLimit takes all file descriptors that this process may have, and leaves its children's alone.
 func RaiseLimit() {
 	var l unix.Rlimit
 	if unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &l) == nil {

@@ -55,7 +55,7 @@ func (g *Group) Add(t testing.TB, pid int) {
 	}
 }
 
-// Command is a shell command that joins the group, and has all descriptors that there may be, before it
+// Command is a shell command that joins the group, and has all file descriptors that there may be, before it
 // becomes the program: all its memory counts.
 func (g *Group) Command(args ...string) *exec.Cmd {
 	script := `for g in "$0" "$1"; do echo $$ >$g/cgroup.procs; done; shift; ulimit -n $(ulimit -Hn); exec "$@"`

@@ -25,7 +25,7 @@ type Axis struct {
 	Low, High   float64
 	Logarithmic bool
 	Marks       []float64
-	Unit        string // behind the marks
+	Unit        string // after the marks
 }
 
 // Curve is a line in a Plot.

@@ -7,7 +7,7 @@
 // "courier" has Debian's default settings, "courier-best" no CA bundle.
 //
 // CPU is that of the launcher with everything it started, exited children included, of orphans, and of
-// relayd; clients, mailhost and auth daemon are not counted. Memory is private memory of the session's
+// relayd; clients, mailhost and authdaemond are not counted. Memory is private memory of the session's
 // processes, with relayd what it has grown by since it idled with nobody. Results are medians of the rounds,
 // as ratios too.
 package tls
@@ -55,7 +55,7 @@ type side struct {
 // bundle is Courier's default for TLS_TRUSTCERTS, which it loads for each session.
 const bundle = "/etc/ssl/certs/ca-certificates.crt"
 
-// world starts the auth daemon, a mailhost that does nothing but play its part, and the sides with one
+// world starts authdaemond, a mailhost that does nothing but play its part, and the sides with one
 // certificate for all.
 func world(b *testing.B, rsa, cache bool) []*side {
 	b.Helper()

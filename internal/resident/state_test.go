@@ -34,29 +34,29 @@ func names(one *bytesMemory, more ...any) map[string]inherited {
 
 // What a process has learned arrives, however much it is; and without a memory nothing does.
 func TestTell(t *testing.T) {
-	for _, size := range []int{0, 1, tellChunk, 5*tellChunk + 7, 4 << 20} {
+	for _, size := range []int{0, 1, stateChunk, 5*stateChunk + 7, 4 << 20} {
 		ours, theirs, err := successor.Pair()
 		if err != nil {
 			t.Fatal(err)
 		}
-		received := receive(theirs)
+		received := receiveState(theirs)
 		text := bytes.Repeat([]byte("0123456\n"), size/8+1)[:size]
 		some := &bytesMemory{text: []byte("some")}
-		if err := tell(t.Context(), ours, names(&bytesMemory{text: text}, "some", some)); err != nil {
+		if err := sendState(t.Context(), ours, names(&bytesMemory{text: text}, "some", some)); err != nil {
 			t.Fatal(err)
 		}
 		got, unknown := &bytesMemory{}, &bytesMemory{}
-		if err := learn(names(got, "new", unknown), <-received); err != nil || !bytes.Equal(got.text, text) {
+		if err := restoreState(names(got, "new", unknown), <-received); err != nil || !bytes.Equal(got.text, text) {
 			t.Errorf("%d bytes: %d arrived, %v", size, len(got.text), err)
 		}
 		if len(unknown.text) > 0 {
 			t.Errorf("what nobody has told is %q", unknown.text)
 		}
-		received = receive(theirs)
-		if err := tell(t.Context(), ours, nil); err != nil {
+		received = receiveState(theirs)
+		if err := sendState(t.Context(), ours, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := learn(nil, <-received); err != nil {
+		if err := restoreState(nil, <-received); err != nil {
 			t.Error(err)
 		}
 		ours.Close()
@@ -74,11 +74,11 @@ func TestTellNobody(t *testing.T) {
 	defer theirs.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := tell(ctx, ours, names(&bytesMemory{text: make([]byte, 4<<20)})); err == nil {
+	if err := sendState(ctx, ours, names(&bytesMemory{text: make([]byte, 4<<20)})); err == nil {
 		t.Error("all is told, and nobody listens")
 	}
 	broken := errors.New("broken")
-	if err := tell(t.Context(), ours, names(&bytesMemory{failure: broken})); !errors.Is(err, broken) {
+	if err := sendState(t.Context(), ours, names(&bytesMemory{failure: broken})); !errors.Is(err, broken) {
 		t.Error(err)
 	}
 }
@@ -92,18 +92,18 @@ func TestHearNonsense(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		received := receive(theirs)
+		received := receiveState(theirs)
 		if say != nil {
 			err = handoff.Send(ours, say)
 		}
 		ours.Close()
-		if learned := learn(names(&bytesMemory{}), <-received); err != nil || learned == nil {
+		if learned := restoreState(names(&bytesMemory{}), <-received); err != nil || learned == nil {
 			t.Errorf("%s: %v, %v", name, err, learned)
 		}
 		theirs.Close()
 	}
-	if learn(names(&bytesMemory{failure: errors.New("broken")}),
-		told{all: map[string][]byte{"one": nil}}) == nil {
+	if restoreState(names(&bytesMemory{failure: errors.New("broken")}),
+		receivedState{all: map[string][]byte{"one": nil}}) == nil {
 		t.Error("what cannot be read is no error")
 	}
 }

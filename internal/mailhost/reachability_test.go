@@ -38,7 +38,7 @@ func TestJudge(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		err  error
-		want sign
+		want reachability
 		// ctx is background, took 0, the mailhost not PROXY_LOCAL and PROXY_TLS=NO without these.
 		ctx   context.Context
 		took  time.Duration
@@ -98,7 +98,7 @@ func TestJudge(t *testing.T) {
 				ctx = background
 			}
 			for _, err := range []error{c.err, wrapped(c.err)} {
-				if got := d.judge(ctx, &Conn{Local: c.local, Mode: c.own}, err, c.took); got != c.want {
+				if got := d.classify(ctx, &Conn{Local: c.local, Mode: c.own}, err, c.took); got != c.want {
 					t.Errorf("%v: %v, want %v", err, got, c.want)
 				}
 			}
@@ -113,7 +113,7 @@ func wrapped(err error) error {
 	return fmt.Errorf("wrapped: %w", err)
 }
 
-// Each login at a mailhost gives its place back, after a panic too, and says what it has found.
+// Each login at a mailhost gives its slot back, after a panic too, and says what it has found.
 func TestLogInCounts(t *testing.T) {
 	h, seen := newHealth(1)
 	dialed := errors.New("unused")

@@ -22,8 +22,8 @@ import (
 // prefix begins the name of every metric. Those that relayd has as well have its names.
 const prefix = "mailproxy_"
 
-// numbers are what a resident front end counts.
-type numbers struct {
+// statistics are what a resident front end counts.
+type statistics struct {
 	counters.Sessions
 	logins  *counters.Logins
 	set     *metrics.Set // what has labels
@@ -34,8 +34,8 @@ type numbers struct {
 	reloadFailed          atomic.Bool  // the last one
 }
 
-func newNumbers() *numbers {
-	n := &numbers{logins: counters.NewLogins(), set: metrics.NewSet(), started: time.Now()}
+func newStatistics() *statistics {
+	n := &statistics{logins: counters.NewLogins(), set: metrics.NewSet(), started: time.Now()}
 	// What is there from the start is seen to grow.
 	for _, err := range []error{nil, relay.ErrLimit, relay.ErrUnavailable} {
 		countHandOver(n.set, err, 0)
@@ -51,7 +51,7 @@ func countHandOver(set *metrics.Set, err error, n int64) {
 }
 
 // refused says that MAXUNAUTHPERIP has turned a client away, and passes that on.
-func (n *numbers) refused(next func(string)) func(string) {
+func (n *statistics) refused(next func(string)) func(string) {
 	return func(remoteIP string) {
 		n.ofAddress.Add(1)
 		if next != nil {
@@ -94,14 +94,14 @@ func (r reports) Report(l *relay.Report) error {
 // counted counts the sessions that a Carrier takes.
 type counted struct {
 	relay.Carrier
-	numbers *numbers
+	statistics *statistics
 }
 
 // Carry is part of relay.Carrier.
 func (c counted) Carry(ctx context.Context, s *relay.Session) error {
 	err := c.Carrier.Carry(ctx, s)
 	if err == nil {
-		c.numbers.Taken.Add(1)
+		c.statistics.Taken.Add(1)
 	}
 	return err
 }
@@ -127,13 +127,13 @@ func (t countedTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Opti
 
 // metrics writes the state in Prometheus' text format.
 func (s *service) metrics(w io.Writer) {
-	n := s.numbers
-	_, capacity := limits.Capacity(int(s.entrance.max))
+	n := s.statistics
+	_, capacity := limits.Capacity(int(s.unauth.max))
 	totals := s.engine.Totals()
 	n.Write(w, prefix, totals, capacity)
 	counters.WriteRefused(w, prefix, totals.Refused)
 	metrics.WriteReload(w, prefix, n.reloadFailed.Load())
-	counters.WriteGauges(w, prefix, map[string]int{"connections": int(s.entrance.now.Load())})
+	counters.WriteGauges(w, prefix, map[string]int{"connections": int(s.unauth.now.Load())})
 	down, busy := s.health.TurnedAway()
 	counters.WriteCounters(w, prefix, map[string]int64{
 		"connections_total":                n.connections.Load(),

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	tellTime  = 5 * time.Second
-	tellChunk = handoff.MaxPacket / 2
-	maxTold   = 64 << 20
+	stateTime  = 5 * time.Second
+	stateChunk = handoff.MaxPacket / 2
+	maxState   = 64 << 20
 )
 
 // What the old process says first on the connection on which it gives away the sessions of logins later: what
@@ -24,9 +24,9 @@ const (
 	fieldName  = "NAME"
 )
 
-// tell tells the process at the other end of c what this one has learned.
-func tell(ctx context.Context, c *net.UnixConn, all map[string]inherited) error {
-	_ = c.SetDeadline(time.Now().Add(tellTime))
+// sendState sends the process at the other end of c what this one has learned.
+func sendState(ctx context.Context, c *net.UnixConn, all map[string]inherited) error {
+	_ = c.SetDeadline(time.Now().Add(stateTime))
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		stop()
@@ -37,7 +37,7 @@ func tell(ctx context.Context, c *net.UnixConn, all map[string]inherited) error 
 		if err != nil {
 			return err
 		}
-		for part := range slices.Chunk(text, tellChunk) {
+		for part := range slices.Chunk(text, stateChunk) {
 			m := &handoff.Message{Verb: verbMemory, Fields: map[string]string{fieldName: name}, Body: part}
 			if err := handoff.Send(c, m); err != nil {
 				return err
@@ -47,24 +47,24 @@ func tell(ctx context.Context, c *net.UnixConn, all map[string]inherited) error 
 	return handoff.Send(c, &handoff.Message{Verb: handoff.End})
 }
 
-// told is what a process was told, by name, or why it does not know.
-type told struct {
+// receivedState is what a process has received, by name, or why it has not.
+type receivedState struct {
 	all map[string][]byte
 	err error
 }
 
-// receive reads what tell sends. The old process tells before it gives its sessions away, so that there must
-// be somebody who reads meanwhile.
-func receive(c *net.UnixConn) <-chan told {
-	received := make(chan told, 1)
+// receiveState reads what sendState sends. The old process sends it before it gives its sessions away, so
+// that there must be somebody who reads meanwhile.
+func receiveState(c *net.UnixConn) <-chan receivedState {
+	received := make(chan receivedState, 1)
 	go func() {
-		all, err := receiveAll(c)
-		received <- told{all, err}
+		all, err := readState(c)
+		received <- receivedState{all, err}
 	}()
 	return received
 }
 
-func receiveAll(c *net.UnixConn) (map[string][]byte, error) {
+func readState(c *net.UnixConn) (map[string][]byte, error) {
 	all, size := map[string][]byte{}, 0
 	for {
 		m, fds, err := handoff.Receive(c)
@@ -79,16 +79,16 @@ func receiveAll(c *net.UnixConn) (map[string][]byte, error) {
 			return all, nil
 		case m.Verb != verbMemory:
 			return nil, fmt.Errorf("the old process says %s", m.Verb)
-		case size > maxTold:
+		case size > maxState:
 			return nil, errors.New("the old process says too much")
 		}
 		all[name] = append(all[name], m.Body...)
 	}
 }
 
-// learn takes over what the old process has told, as far as this one has a use for it. The error has what is
-// not understood.
-func learn(all map[string]inherited, received told) error {
+// restoreState takes over what the old process has sent, as far as this one has a use for it. The error has
+// what is not understood.
+func restoreState(all map[string]inherited, received receivedState) error {
 	errs := []error{received.err}
 	for name, one := range all {
 		if text, ok := received.all[name]; ok {

@@ -12,29 +12,29 @@ import (
 	"mailproxy/internal/connection"
 )
 
-// sign is what a login says of the mailhost itself, whatever it means for the account.
-type sign int
+// reachability is what a login says of the mailhost itself, whatever it means for the account.
+type reachability int
 
 const (
-	unknown  sign = iota // nothing: the fault is ours, or the login was broken off
-	answered             // somebody is there, be it to say no
-	absent               // nobody is: refused, unreachable, timed out, no greeting
+	unknown  reachability = iota // nothing: the fault is ours, or the login was broken off
+	answered                     // somebody is there, be it to say no
+	absent                       // nobody is: refused, unreachable, timed out, no greeting
 )
 
-// AnswerError is an error of a login that the mailhost has answered.
-type AnswerError interface {
+// answerError is an error of a login that the mailhost has answered.
+type answerError interface {
 	error
 	// Answered tells it from others.
 	Answered()
 }
 
-// judge finds the sign in what became of a login that took so long. PROXY_LOCAL is never absent: there is no
-// other place to go to, to find that out costs nothing on this machine, and the administrator who restarts it
-// waits for it.
-func (d *Dialer) judge(ctx context.Context, m *Conn, err error, took time.Duration) sign {
+// classify says what the mailhost has shown by what became of a login that took so long. PROXY_LOCAL is never
+// absent: there is no other place to go to, to find that out costs nothing on this machine, and the
+// administrator who restarts it waits for it.
+func (d *Dialer) classify(ctx context.Context, m *Conn, err error, took time.Duration) reachability {
 	var at *StepError
-	_, isAnswer := errors.AsType[AnswerError](err)
-	_, isHungUp := errors.AsType[*HungUpError](err) // on something that it was told behind its greeting
+	_, isAnswer := errors.AsType[answerError](err)
+	_, isHungUp := errors.AsType[*HungUpError](err) // on something that it was told after its greeting
 	switch {
 	case err == nil, isAnswer, isHungUp:
 		return answered
@@ -43,7 +43,7 @@ func (d *Dialer) judge(ctx context.Context, m *Conn, err error, took time.Durati
 	case !d.hasNotAnswered(m, at.Step):
 		return answered
 	case !isSilence(err) && at.Step == StepConnect:
-		return unknown // no descriptors, no ports, a firewall of our own
+		return unknown // no file descriptors, no ports, a firewall of our own
 	case !isSilence(err) && ctx.Err() == nil:
 		return answered // a certificate that is not trusted, something else than a greeting
 	case m.Local, ctx.Err() != nil && !d.hadItsTime(ctx, took):

@@ -39,7 +39,7 @@ func TestOneCount(t *testing.T) {
 		{fakeRelayd{available: true}, 0}, {fakeRelayd{}, 1},
 		{fakeRelayd{available: true, err: errors.New("gone")}, 1},
 	} {
-		n := newNumbers()
+		n := newStatistics()
 		r := reports{&tc.relayd, n.logins}
 		err := r.Report(&relay.Report{Protocol: "IMAP", Result: relay.LoginRefused, Took: time.Second})
 		if err != nil || !r.Available() {
@@ -56,7 +56,7 @@ func TestOneCount(t *testing.T) {
 }
 
 func TestHandOvers(t *testing.T) {
-	n := newNumbers()
+	n := newStatistics()
 	for _, err := range []error{nil, nil, fmt.Errorf("%w: 1", relay.ErrLimit), relay.ErrUnavailable} {
 		h := handOvers{&fakeRelayd{err: err}, n.set}
 		if got := h.Carry(context.Background(), nil); !errors.Is(got, err) {

@@ -4,9 +4,9 @@ import (
 	"strings"
 )
 
-// kept collects what a mailhost says to the client and not to us: untagged responses, byte for byte, with
-// their literals.
-type kept struct {
+// untagged collects the untagged responses of a mailhost that are for the client, not for us: byte for byte,
+// with their literals.
+type untagged struct {
 	bytes []byte
 	limit int
 	// begin is where the response under way begins.
@@ -16,19 +16,19 @@ type kept struct {
 }
 
 // see takes what is consumed of the connection.
-func (k *kept) see(p []byte) {
-	if k.over = k.over || len(k.bytes)+len(p) > k.limit; !k.over {
-		k.bytes = append(k.bytes, p...)
+func (u *untagged) see(p []byte) {
+	if u.over = u.over || len(u.bytes)+len(p) > u.limit; !u.over {
+		u.bytes = append(u.bytes, p...)
 	}
 }
 
 // end ends a response, which is kept if it is the client's.
-func (k *kept) end(keep bool) {
-	if !keep || k.over {
-		k.bytes = k.bytes[:k.begin]
+func (u *untagged) end(keep bool) {
+	if !keep || u.over {
+		u.bytes = u.bytes[:u.begin]
 	}
-	k.dropped = k.dropped || keep && k.over
-	k.begin, k.over = len(k.bytes), false
+	u.dropped = u.dropped || keep && u.over
+	u.begin, u.over = len(u.bytes), false
 }
 
 // forClient says whether an untagged response is passed on: all but the mailhost's capabilities, about which
