@@ -43,8 +43,8 @@ type Options struct {
 	Configs []string
 	// Args are the program's arguments, without its name, for a successor.
 	Args []string
-	// User is who the process becomes when it was started as root; empty = PROXY_USER, or the first of
-	// local.DropRoot's.
+	// User is who the process becomes when it was started as root; empty = PROXY_USER of the environment, or
+	// the first of local.DropRoot's.
 	User string
 	// Stderr is for programs that are started (AUTHDAEMON_PROGRAM).
 	Stderr *os.File
@@ -52,6 +52,10 @@ type Options struct {
 	Linger time.Duration
 	// Idle is how long a process that an inetd waits for stays without a connection and a session.
 	Idle time.Duration
+}
+
+func (o *Options) user() string {
+	return cmp.Or(o.User, config.Environment(o.Sockets.Environ).Get("PROXY_USER"))
 }
 
 // Run serves until SIGTERM or SIGINT, or until SIGHUP has put another process into this one's place, and
@@ -109,23 +113,12 @@ type service struct {
 	linger, idle time.Duration
 }
 
-// load reads the settings.
-func load(o Options) (*config.Config, error) {
-	if err := readable(o.Configs...); err != nil {
-		return nil, err
-	}
-	return config.Load(o.Configs, o.Sockets.Environ, config.Protocol(o.Program.Protocol.Name))
-}
-
 // start makes a service. The process is an ordinary user's from then on, as it is before anything but the
-// sockets and the files of settings, which may name the user, is opened.
+// sockets is opened.
 func start(o Options) (*service, error) {
-	c, err := load(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := local.DropRootAtStart(cmp.Or(o.User, c.RelayUser)); err != nil {
-		return nil, fmt.Errorf("-user, or PROXY_USER: %w", err)
+	root := os.Geteuid() == 0
+	if err := local.DropRootAtStart(o.user()); err != nil {
+		return nil, fmt.Errorf("-user, or PROXY_USER of the environment: %w", err)
 	}
 	if os.Geteuid() == 0 {
 		return nil, errors.New("a program that serves all connections does not run as root")
@@ -133,8 +126,16 @@ func start(o Options) (*service, error) {
 	if err := identity.NoCore(); err != nil {
 		o.Sockets.Log.Warnf("passwords may end up in core files: %v", err)
 	}
-	if err := readable(o.Configs...); err != nil { // by a successor, which is this user from the start
+	if err := readable(o.Configs...); err != nil {
 		return nil, err
+	}
+	c, err := config.Load(o.Configs, o.Sockets.Environ, config.Protocol(o.Program.Protocol.Name))
+	if err != nil {
+		return nil, err
+	}
+	if root && o.user() == "" && c.RelayUser != "" {
+		o.Sockets.Log.Warnf("PROXY_USER=%s of a -config file has come too late, files are read as the user: "+
+			"-user %s, or the environment, tells it in time", c.RelayUser, c.RelayUser)
 	}
 	if err := checkFiles(c, anyTLS(o.Sockets)); err != nil {
 		return nil, err
