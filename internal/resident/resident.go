@@ -159,7 +159,7 @@ func start(o Options) (*service, error) {
 	s.unauth = newUnauthLimit(logins, o.Program.Protocol.Unavailable+"\r\n", s.log)
 	loops := runtime.GOMAXPROCS(0)
 	s.engine, err = engine.New(engine.Config{
-		Loops: loops, Log: s.log.Line, Ended: s.ended,
+		Loops: loops, Shared: true, Log: s.log.Line, Ended: s.ended,
 		Limits: engine.Limits{
 			Sessions: c.Limits.Sessions, PerAddress: c.Limits.SessionsPerIP,
 			PerUser: c.Limits.SessionsPerUser, Capacity: sessions,

@@ -31,7 +31,10 @@ import (
 
 // Config is what an Engine is made of.
 type Config struct {
-	Loops  int // goroutines that serve; 0 = 1
+	Loops int // goroutines that serve; 0 = 1
+	// Shared says that other goroutines of the process have work that must not wait for the loops, such as
+	// logins. Without it an event reaches its loop by two system calls fewer.
+	Shared bool
 	Limits Limits
 	// Log writes one line, without a line end, and must not wait for anybody; nil: no log. It gets the
 	// LOGOUT lines of sessions that have a protocol, and faults.
@@ -61,7 +64,7 @@ func New(c Config) (*Engine, error) {
 	e.counts.none = sync.NewCond(&e.counts.mu)
 	e.copied.all = make(map[*copiedSession]struct{})
 	for range max(c.Loops, 1) {
-		l, err := newLoop(e.over, c.Log)
+		l, err := newLoop(c.Shared, e.over, c.Log)
 		if err != nil {
 			e.stopLoops()
 			return nil, err

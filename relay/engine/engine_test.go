@@ -29,17 +29,24 @@ type testEngine struct {
 
 func newTestEngine(t testing.TB, limits Limits) *testEngine {
 	t.Helper()
+	return startTestEngine(t, Config{Limits: limits})
+}
+
+func startTestEngine(t testing.TB, c Config) *testEngine {
+	t.Helper()
 	e := &testEngine{}
-	var err error
-	e.Engine, err = New(Config{Loops: 2, Limits: limits, Log: func(line string) {
+	c.Loops, c.Log = 2, func(line string) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.lines = append(e.lines, line)
-	}, Ended: func(_ relay.Info, st relay.Stats, err error) {
+	}
+	c.Ended = func(_ relay.Info, st relay.Stats, err error) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.ends, e.stats = append(e.ends, err), append(e.stats, st)
-	}})
+	}
+	var err error
+	e.Engine, err = New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +77,11 @@ func testSession(user string, c, m relaytest.Conn) *relay.Session {
 
 // joiner carries each session by an Engine of its own, as a front end does that serves one connection.
 func joiner(t testing.TB, c, m relaytest.Conn, halfClose time.Duration) func() {
-	e := newTestEngine(t, Limits{})
+	return join(t, newTestEngine(t, Limits{}), c, m, halfClose)
+}
+
+func join(t testing.TB, e *testEngine, c, m relaytest.Conn, halfClose time.Duration) func() {
+	t.Helper()
 	s := testSession("ann", c, m)
 	s.HalfClose = halfClose
 	if err := e.Carry(t.Context(), s); err != nil {
@@ -108,6 +119,14 @@ func TestSessionsCopied(t *testing.T) {
 	tcp := relaytest.Kinds()[:1]
 	relaytest.Run(t, []relaytest.Kind{hide(tcp[0])}, tcp, joiner)
 	relaytest.Run(t, []relaytest.Kind{relaytest.TLS(tls.VersionTLS12, 0, false)}, tcp, joiner)
+}
+
+// In a process that has other work the loops wait in another way.
+func TestSessionsShared(t *testing.T) {
+	tcp := relaytest.Kinds()[:1]
+	relaytest.Run(t, tcp, tcp, func(t testing.TB, c, m relaytest.Conn, halfClose time.Duration) func() {
+		return join(t, startTestEngine(t, Config{Shared: true}), c, m, halfClose)
+	})
 }
 
 func TestHalfClosed(t *testing.T) {

@@ -36,13 +36,13 @@ type loop struct {
 	log      func(line string)
 	onEvent  func(*session) // nil but in tests
 
-	mu    sync.Mutex // of those below, and of the poller's deadline
-	inbox []func()   // where it is not empty the deadline is over
+	mu    sync.Mutex // of those below
+	inbox []func()   // where it is not empty the poller has been woken
 	ended bool
 }
 
-func newLoop(over func(*session, error), log func(string)) (*loop, error) {
-	p, err := newPoller()
+func newLoop(shared bool, over func(*session, error), log func(string)) (*loop, error) {
+	p, err := newPoller(shared)
 	if err != nil {
 		return nil, fmt.Errorf("event loop: %w", err)
 	}
@@ -59,7 +59,7 @@ func (l *loop) post(f func()) bool {
 	}
 	l.inbox = append(l.inbox, f)
 	if len(l.inbox) == 1 {
-		l.poller.setDeadline(past())
+		l.poller.wake()
 	}
 	return true
 }
@@ -80,7 +80,7 @@ func (l *loop) run() {
 	rested, ticked := time.Now(), time.Now()
 	for !l.stopped {
 		l.setTick()
-		events, err := l.poller.wait()
+		events, err := l.poller.wait(l.tick)
 		if err != nil {
 			l.log(fmt.Sprintf("ERR: event loop: epoll_wait: %v", err))
 			break
@@ -96,6 +96,9 @@ func (l *loop) run() {
 			l.eachEnding(now, func(s *session) bool { return s.closing == nil })
 		}
 		for _, ev := range events {
+			if ev.Fd == noSlot {
+				continue
+			}
 			if s := l.slots[ev.Fd]; s != nil && !s.frozen {
 				l.guard(s, func() { l.serve(s, int(ev.Pad), ev.Events) })
 			}
@@ -129,7 +132,7 @@ func (l *loop) close() bool {
 	return true
 }
 
-// setTick has the poller return in time for the sessions that are looked at without an event.
+// setTick says when the poller returns for the sessions that are looked at without an event.
 func (l *loop) setTick() {
 	var wait time.Duration
 	switch {
@@ -138,20 +141,12 @@ func (l *loop) setTick() {
 	case len(l.busy)+len(l.ending) > 0:
 		wait = pause
 	}
-	now, was := time.Now(), l.tick
+	now := time.Now()
 	if !now.Before(l.tick) {
 		l.tick = time.Time{}
 	}
 	if wait > 0 && (l.tick.IsZero() || l.tick.Sub(now) > wait) { // one that comes too early does no harm
 		l.tick = now.Add(wait)
-	}
-	if l.tick == was {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.inbox) == 0 {
-		l.poller.setDeadline(l.tick)
 	}
 }
 
@@ -180,9 +175,6 @@ func (l *loop) calls() {
 	l.mu.Lock()
 	in := l.inbox
 	l.inbox = nil
-	if len(in) > 0 {
-		l.poller.setDeadline(l.tick)
-	}
 	l.mu.Unlock()
 	for _, f := range in {
 		l.guard(nil, f)

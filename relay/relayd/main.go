@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -100,6 +101,8 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, stderr i
 	if err := c.dropRights(); err != nil {
 		return err
 	}
+	// A loop that waits keeps a processor of the scheduler's for a while; the rest has others.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + c.loops)
 	s, err := newService(c, log)
 	if err != nil {
 		return err
