@@ -15,11 +15,12 @@ const noSlot = -1
 
 // poller is an epoll(7) instance that one goroutine waits for, in one of two ways.
 //
-// In epoll_wait(2): the shortest way to an event. The scheduler sees a goroutine in a system call and takes its
-// processor away only after a while (under a timer slack, a millisecond), for which all others may have to wait.
+// In epoll_wait(2): the shortest way to an event. The scheduler sees a goroutine in a system call and takes
+// its processor away only after a while (under a timer slack, a millisecond), for which all others may have
+// to wait.
 //
-// As for any other file, by way of the runtime's poller, since epoll instances nest: two more system calls for
-// each event, but goroutines that log users in never wait for it.
+// As for any other file, by way of the runtime's poller, since epoll instances nest: two more system calls
+// for each event, but goroutines that log users in never wait for it.
 type poller struct {
 	fd     int
 	waker  int // an eventfd(2)
@@ -80,8 +81,8 @@ func (p *poller) nest() error {
 	return err
 }
 
-// wait returns the events that have come, which are good until the next call. There may be none, and there are
-// none at the time until; zero = never.
+// wait returns the events that have come, which are good until the next call. There may be none, and there
+// are none at the time until; zero = never.
 func (p *poller) wait(until time.Time) ([]unix.EpollEvent, error) {
 	n, err := 0, error(nil)
 	if p.nested != nil {
