@@ -13,6 +13,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/rcfile"
+	"mailproxy/internal/trust"
 )
 
 // settings are those of authldaprc. Names of attributes are "" when they are not to be asked for.
@@ -228,13 +229,13 @@ func tlsConfig(env func(name string) string, warnf func(format string, args ...a
 	default:
 		return nil, fmt.Errorf("LDAPTLS_REQCERT: %q is none of never, allow, try, demand, hard", want)
 	}
-	var err error
-	cfg.RootCAs, err = rcfile.Authorities(
-		rcfile.Setting{Name: "LDAPTLS_CACERT", Value: env("LDAPTLS_CACERT")},
-		rcfile.Setting{Name: "LDAPTLS_CACERTDIR", Value: env("LDAPTLS_CACERTDIR")},
-	)
-	if err != nil {
-		return nil, err
+	file := trust.Setting{Name: "LDAPTLS_CACERT", Path: env("LDAPTLS_CACERT")}
+	directory := trust.Setting{Name: "LDAPTLS_CACERTDIR", Path: env("LDAPTLS_CACERTDIR")}
+	if file.Path != "" || directory.Path != "" {
+		var err error
+		if cfg.RootCAs, err = trust.Load(file, directory); err != nil {
+			return nil, err
+		}
 	}
 	if cert := env("LDAPTLS_CERT"); cert != "" {
 		pair, err := tls.LoadX509KeyPair(cert, cmp.Or(env("LDAPTLS_KEY"), cert))

@@ -12,6 +12,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"mailproxy/authlib/rcfile"
+	"mailproxy/internal/trust"
 )
 
 // defaultSocket is where Debian's servers listen.
@@ -90,11 +91,13 @@ func tlsConfig(
 	server string,
 	warnf func(format string, args ...any),
 ) (*tls.Config, error) {
-	roots, err := rcfile.Authorities(
-		rcfile.Setting{Name: "MYSQL_SSL_CACERT", Value: s.Get("MYSQL_SSL_CACERT")},
-		rcfile.Setting{Name: "MYSQL_SSL_CAPATH", Value: s.Get("MYSQL_SSL_CAPATH")},
-	)
-	if roots == nil {
+	file := trust.Setting{Name: "MYSQL_SSL_CACERT", Path: s.Get("MYSQL_SSL_CACERT")}
+	directory := trust.Setting{Name: "MYSQL_SSL_CAPATH", Path: s.Get("MYSQL_SSL_CAPATH")}
+	if file.Path == "" && directory.Path == "" {
+		return nil, nil
+	}
+	roots, err := trust.Load(file, directory)
+	if err != nil {
 		return nil, err
 	}
 	cfg := &tls.Config{ServerName: server, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}

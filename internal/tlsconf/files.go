@@ -11,12 +11,8 @@ import (
 	"mailproxy/internal/smallfile"
 )
 
-const (
-	// maxCert bounds a file with certificate and key; a chain of RSA-8192 certificates is a tenth of it.
-	maxCert = 256 << 10
-	// maxTrust bounds one file of trusted certificates. Debian's bundle of all public authorities is 0.2 MiB.
-	maxTrust = 4 << 20
-)
+// maxCert bounds a file with certificate and key; a chain of RSA-8192 certificates is a tenth of it.
+const maxCert = 256 << 10
 
 // files names the file with a certificate chain and the one with its private key; both may be the same.
 type files struct{ cert, key string }

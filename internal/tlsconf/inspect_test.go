@@ -79,7 +79,7 @@ func TestInspect(t *testing.T) {
 			}},
 		{name: "authorities", cert: long.PEM(t),
 			settings: config.TLS{Verify: config.VerifyPeer, TrustCerts: "/nowhere"},
-			want:     []string{"2 TLS_TRUSTCERTS: stat /nowhere: ", "0 C: for"}},
+			want:     []string{"2 TLS_TRUSTCERTS: open /nowhere: ", "0 C: for"}},
 	} {
 		dir := t.TempDir()
 		o := Options{TLS: c.settings, Now: func() time.Time { return time.Now().Add(c.after) }}

@@ -9,11 +9,11 @@ package tlsconf
 import (
 	"cmp"
 	"crypto/tls"
-	"fmt"
 	"strings"
 	"time"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/trust"
 )
 
 // Options is what certificates and TLS configurations depend on besides the settings.
@@ -130,8 +130,9 @@ func NewClient(m config.MailhostTLS, host string) (cfg *tls.Config, err error) {
 		InsecureSkipVerify:          m.Verify == config.VerifyNone,
 	}
 	if m.TrustCerts != "" && !cfg.InsecureSkipVerify {
-		if cfg.RootCAs, err = loadTrust(m.TrustCerts); err != nil {
-			return nil, fmt.Errorf("PROXY_TLS_TRUSTCERTS: %w", err)
+		cfg.RootCAs, err = trust.Load(trust.Setting{Name: "PROXY_TLS_TRUSTCERTS", Path: m.TrustCerts})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return cfg, nil

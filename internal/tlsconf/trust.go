@@ -2,15 +2,9 @@ package tlsconf
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"mailproxy/internal/config"
-	"mailproxy/internal/smallfile"
+	"mailproxy/internal/trust"
 )
 
 // clientCertificates sets what TLS_VERIFYPEER asks for: NONE (and no setting) no certificate from the client,
@@ -20,10 +14,8 @@ func (o *Options) clientCertificates(cfg *tls.Config) (err error) {
 	if cfg.ClientAuth = o.clientAuth(); cfg.ClientAuth == tls.NoClientCert {
 		return nil
 	}
-	if cfg.ClientCAs, err = loadTrust(o.TLS.TrustCerts); err != nil {
-		return fmt.Errorf("TLS_TRUSTCERTS: %w", err)
-	}
-	return nil
+	cfg.ClientCAs, err = trust.Load(trust.Setting{Name: "TLS_TRUSTCERTS", Path: o.TLS.TrustCerts})
+	return err
 }
 
 // clientAuth is TLS_VERIFYPEER for crypto/tls.
@@ -36,38 +28,4 @@ func (o *Options) clientAuth() tls.ClientAuthType {
 	default:
 		return tls.RequireAndVerifyClientCert
 	}
-}
-
-// loadTrust reads the trusted certificates of a PEM file, or of all files of a directory (OpenSSL's c_rehash
-// layout needs no special care: its links are files like the others).
-func loadTrust(path string) (*x509.CertPool, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	files := []string{path}
-	if st.IsDir() {
-		if files, err = filepath.Glob(filepath.Join(escapeGlob(path), "*")); err != nil {
-			return nil, err
-		}
-	}
-	pool, found := x509.NewCertPool(), false
-	for _, file := range files {
-		data, _, err := smallfile.Read(file, maxTrust)
-		switch {
-		case err != nil && st.IsDir():
-			continue // a directory's dangling links and subdirectories
-		case err != nil:
-			return nil, err
-		}
-		found = pool.AppendCertsFromPEM(data) || found
-	}
-	if !found {
-		return nil, errors.New(path + ": no certificate in it")
-	}
-	return pool, nil
-}
-
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }

@@ -20,7 +20,8 @@ var leaves = []string{
 	"internal/limits", "internal/line", "internal/logqueue", "internal/maillog", "internal/metrics",
 	"internal/peercred",
 	"internal/shellfile", "internal/smallfile", "internal/spelling", "internal/successor", "internal/systemd",
-	"internal/text", "internal/throttle", "internal/tlsnames", "internal/unixsocket", "internal/version",
+	"internal/text", "internal/throttle", "internal/tlsnames", "internal/trust", "internal/unixsocket",
+	"internal/version",
 	"relay/tlsrecord", // needs nothing of relay
 }
 
