@@ -9,8 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
+
+	"mailproxy/internal/safepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,13 +33,12 @@ func makeHome(home, skeleton string, uid, gid int) (err error) {
 			err = fmt.Errorf("making the home: %w", err)
 		}
 	}()
-	home = filepath.Clean(home)
-	parent, err := openParent(filepath.Dir(home))
+	parent, base, err := openParent(home)
 	if err != nil {
 		return err
 	}
 	defer parent.Close()
-	name := fmt.Sprintf(".%s.new-%s", filepath.Base(home), strconv.FormatUint(rand.Uint64(), 36))
+	name := fmt.Sprintf(".%s.new-%s", base, strconv.FormatUint(rand.Uint64(), 36))
 	if err := parent.Mkdir(name, 0o700); err != nil {
 		return err
 	}
@@ -54,93 +54,19 @@ func makeHome(home, skeleton string, uid, gid int) (err error) {
 	if err := copyTree(skeleton, work, "home", uid, gid); err != nil {
 		return err
 	}
-	return moveHome(work, parent, filepath.Base(home))
+	return moveHome(work, parent, base)
 }
 
-// maxLinks is how many symbolic links a path may have, as for the kernel (path_resolution(7)).
-const maxLinks = 40
-
-// openParent opens a directory by its absolute path. Symbolic links on the way are followed where root alone
-// can have put them: /home is one on some machines. Another account's link would have root make directories
-// in places where that account may not even look.
-func openParent(path string) (*os.Root, error) {
-	if !filepath.IsAbs(path) {
-		return nil, fmt.Errorf("%s is not an absolute path", path)
-	}
-	for range maxLinks {
-		dir, target, err := openReal(path)
-		if target == "" {
-			return dir, err
-		}
-		path = target
-	}
-	return nil, fmt.Errorf("%s: %w", path, syscall.ELOOP)
-}
-
-// openReal opens a directory by its absolute path, one name after the other. At a link that may be followed
-// it returns the path to which that leads instead.
-func openReal(path string) (dir *os.Root, target string, err error) {
-	if dir, err = os.OpenRoot("/"); err != nil {
+// openParent opens the directory of a home. Another account's link on the way would have root make
+// directories in places where that account may not even look.
+func openParent(home string) (*os.Root, string, error) {
+	parent, name, err := safepath.OpenParent(home)
+	if err != nil {
 		return nil, "", err
 	}
-	names := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
-	for i, name := range names {
-		here := "/" + filepath.Join(names[:i]...)
-		info, err := dir.Lstat(name)
-		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			target, err = readLink(dir, here, name)
-			dir.Close()
-			if err != nil {
-				return nil, "", err
-			}
-			return nil, filepath.Join(target, filepath.Join(names[i+1:]...)), nil
-		}
-		var next *os.Root
-		if err == nil {
-			next, err = openSame(dir, name, info)
-		}
-		dir.Close()
-		if err != nil {
-			return nil, "", fmt.Errorf("%s: %w", filepath.Join(here, name), err)
-		}
-		dir = next
-	}
-	return dir, "", nil
-}
-
-// openSame opens the directory that Lstat has told of, and nothing that somebody has put in its place since.
-func openSame(dir *os.Root, name string, info fs.FileInfo) (*os.Root, error) {
-	next, err := dir.OpenRoot(name)
-	if err != nil {
-		return nil, err
-	}
-	now, err := next.Stat(".")
-	if err == nil && !os.SameFile(info, now) {
-		err = errors.New("somebody has replaced it")
-	}
-	if err != nil {
-		next.Close()
-		return nil, err
-	}
-	return next, nil
-}
-
-// readLink returns the path to which a link in dir leads, whose own path is here, if root alone can have put
-// it there.
-func readLink(dir *os.Root, here, name string) (string, error) {
-	info, err := dir.Stat(".")
-	if err != nil {
-		return "", err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || st.Uid != 0 && int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
-		return "", fmt.Errorf("%s is a link in a directory where others can replace it", filepath.Join(here, name))
-	}
-	target, err := dir.Readlink(name)
-	if err == nil && !filepath.IsAbs(target) {
-		target = filepath.Join(here, target)
-	}
-	return target, err
+	defer parent.Close()
+	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", parent.FD))
+	return root, name, err
 }
 
 // isOurs says whether the directory is the one that was made: somebody may have put another in its place.

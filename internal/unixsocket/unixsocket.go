@@ -18,6 +18,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/safepath"
 )
 
 // ErrInUse reports that there is a service at the path already.
@@ -44,7 +46,7 @@ type Socket struct {
 // Listener is a listening socket. Closing it leaves the file: see Remove.
 type Listener struct {
 	*net.UnixListener
-	dir  *dir
+	dir  *safepath.File
 	name string
 	ino  uint64
 	user *User
@@ -63,77 +65,83 @@ func (s *Socket) Listen() (*Listener, error) {
 		return nil, fmt.Errorf("socket %s: %w", s.Path, err)
 	}
 	l := &Listener{dir: d, name: name}
-	if int(d.stat.Uid) != os.Geteuid() {
+	if int(d.Stat.Uid) != os.Geteuid() {
 		l.user = s.User
 	}
 	err = l.user.do(func() error { return l.listen(s) })
 	if err != nil {
-		d.close()
+		d.Close()
 		return nil, fmt.Errorf("socket %s: %w", s.Path, err)
 	}
 	return l, nil
 }
 
 // directory opens the directory of the socket, or makes it, and looks whose it is.
-func (s *Socket) directory() (*dir, error) {
+func (s *Socket) directory() (*safepath.File, error) {
 	path := filepath.Dir(s.Path)
-	d, parent, err := openDir(path)
-	if parent != nil {
-		defer parent.close()
+	parent, name, err := safepath.OpenParent(path)
+	if err != nil {
+		return nil, err
 	}
-	if s.MakeDir && parent != nil && errors.Is(err, os.ErrNotExist) {
-		d, err = s.mkdir(parent, filepath.Base(path))
+	defer parent.Close()
+	d, err := parent.OpenAt(name)
+	if s.MakeDir && errors.Is(err, os.ErrNotExist) {
+		d, err = s.mkdir(parent, name)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if d.Kind() != unix.S_IFDIR {
+		defer d.Close()
+		return nil, fmt.Errorf("%s is a link or a file, not a directory", path)
+	}
 	euid := os.Geteuid()
-	own := int(d.stat.Uid) == euid || euid == 0 && s.User != nil && int(d.stat.Uid) == s.User.UID
-	if !own || d.stat.Mode&0o022 != 0 {
-		defer d.close()
+	own := int(d.Stat.Uid) == euid || euid == 0 && s.User != nil && int(d.Stat.Uid) == s.User.UID
+	if !own || d.Stat.Mode&0o022 != 0 {
+		defer d.Close()
 		who := "this process's user"
 		if euid == 0 && s.User != nil {
 			who = fmt.Sprintf("root or user %d", s.User.UID)
 		}
 		return nil, fmt.Errorf("directory %s belongs to user %d and has mode %04o: "+
-			"it must belong to %s, and nobody else may write to it", path, d.stat.Uid, d.stat.Mode&0o7777, who)
+			"it must belong to %s, and nobody else may write to it", path, d.Stat.Uid, d.Stat.Mode&0o7777, who)
 	}
 	return d, nil
 }
 
 // mkdir makes the directory: as root's and for the service's group where root is alone in the parent; else
 // with the rights of the service's user, whose own it then is.
-func (s *Socket) mkdir(parent *dir, name string) (d *dir, err error) {
+func (s *Socket) mkdir(parent *safepath.File, name string) (d *safepath.File, err error) {
 	var as, group *User
 	switch euid := os.Geteuid(); {
-	case parent.alone(euid) && euid == 0:
+	case parent.IsAlone(euid) && euid == 0:
 		group = s.User
-	case parent.alone(euid):
+	case parent.IsAlone(euid):
 	case euid == 0 && s.User != nil:
 		as = s.User
 	default:
 		return nil, fmt.Errorf("%s is not there, and is not made in %s, which others can write to",
-			name, parent.path)
+			name, parent.Path)
 	}
 	err = as.do(func() error {
 		err := makeAt(parent, name, group)
 		if err == nil || err == unix.EEXIST { // made by somebody else: directory() looks whose it is
-			d, err = parent.openAt(name)
+			d, err = parent.OpenAt(name)
 		}
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make %s: %w", filepath.Join(parent.path, name), err)
+		return nil, fmt.Errorf("make %s: %w", filepath.Join(parent.Path, name), err)
 	}
 	return d, nil
 }
 
 // makeAt makes a directory for this thread's user and for the group, if one is given, whatever the umask is.
-func makeAt(parent *dir, name string, group *User) error {
-	if err := unix.Mkdirat(parent.fd, name, 0o700); err != nil {
+func makeAt(parent *safepath.File, name string, group *User) error {
+	if err := unix.Mkdirat(parent.FD, name, 0o700); err != nil {
 		return err
 	}
-	fd, err := unix.Openat(parent.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(parent.FD, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
@@ -170,11 +178,11 @@ func (l *Listener) listen(s *Socket) error {
 	f := os.NewFile(uintptr(fd), l.name)
 	defer f.Close()
 	temporary := fmt.Sprintf(".%s.%d", l.name, os.Getpid())
-	if err := unix.Unlinkat(l.dir.fd, temporary, 0); err != nil && err != unix.ENOENT {
+	if err := unix.Unlinkat(l.dir.FD, temporary, 0); err != nil && err != unix.ENOENT {
 		return os.NewSyscallError("unlinkat", err)
 	}
 	mask := unix.Umask(int(0o777 &^ s.Mode))
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: fmt.Sprintf(bound+"%d/%s", l.dir.fd, temporary)})
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: fmt.Sprintf(bound+"%d/%s", l.dir.FD, temporary)})
 	unix.Umask(mask)
 	if err != nil {
 		return os.NewSyscallError("bind", err)
@@ -182,13 +190,13 @@ func (l *Listener) listen(s *Socket) error {
 	err = os.NewSyscallError("listen", unix.Listen(fd, backlog))
 	var made unix.Stat_t
 	if err == nil {
-		err = os.NewSyscallError("fstatat", unix.Fstatat(l.dir.fd, temporary, &made, unix.AT_SYMLINK_NOFOLLOW))
+		err = os.NewSyscallError("fstatat", unix.Fstatat(l.dir.FD, temporary, &made, unix.AT_SYMLINK_NOFOLLOW))
 	}
 	if err == nil {
-		err = os.NewSyscallError("renameat", unix.Renameat(l.dir.fd, temporary, l.dir.fd, l.name))
+		err = os.NewSyscallError("renameat", unix.Renameat(l.dir.FD, temporary, l.dir.FD, l.name))
 	}
 	if err != nil {
-		_ = unix.Unlinkat(l.dir.fd, temporary, 0)
+		_ = unix.Unlinkat(l.dir.FD, temporary, 0)
 		return err
 	}
 	l.ino = made.Ino
@@ -203,15 +211,15 @@ func (l *Listener) listen(s *Socket) error {
 
 // vacant returns nil when there is nothing of the socket's name, or a socket that nobody listens on.
 func (l *Listener) vacant(kind int) error {
-	there, err := l.dir.openAt(l.name)
+	there, err := l.dir.OpenAt(l.name)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer there.close()
-	if there.kind() != unix.S_IFSOCK {
+	defer there.Close()
+	if there.Kind() != unix.S_IFSOCK {
 		return errors.New("there is something that is not a socket")
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -219,7 +227,7 @@ func (l *Listener) vacant(kind int) error {
 		return os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	err = unix.Connect(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d", there.fd)})
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d", there.FD)})
 	switch err {
 	case unix.ECONNREFUSED:
 		return nil
@@ -235,13 +243,13 @@ func (l *Listener) vacant(kind int) error {
 func (l *Listener) Remove() {
 	var now unix.Stat_t
 	_ = l.user.do(func() error {
-		err := unix.Fstatat(l.dir.fd, l.name, &now, unix.AT_SYMLINK_NOFOLLOW)
+		err := unix.Fstatat(l.dir.FD, l.name, &now, unix.AT_SYMLINK_NOFOLLOW)
 		if err == nil && now.Ino == l.ino {
-			err = unix.Unlinkat(l.dir.fd, l.name, 0)
+			err = unix.Unlinkat(l.dir.FD, l.name, 0)
 		}
 		return err
 	})
-	l.dir.close()
+	l.dir.Close()
 }
 
 // do calls f with the rights that the user has in the file system, setfsuid(2), as far as this process is
