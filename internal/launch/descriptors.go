@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// firstFD is the first file descriptor that is not a standard one.
+const firstFD = 3
+
 // Descriptors returns what conn reads from and writes to.
 func Descriptors(conn Conn) (in, out syscall.Conn, err error) {
 	switch c := conn.(type) {
@@ -22,7 +25,7 @@ func Descriptors(conn Conn) (in, out syscall.Conn, err error) {
 // CloseOnExec marks every file descriptor but the standard ones close-on-exec, those that a launcher leaked
 // included.
 func CloseOnExec() error {
-	err := unix.CloseRange(firstListenFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	err := unix.CloseRange(firstFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	if err == nil {
 		return nil
 	}
@@ -33,7 +36,7 @@ func CloseOnExec() error {
 	}
 	for _, entry := range entries {
 		fd := 0
-		if _, err := fmt.Sscan(entry.Name(), &fd); err == nil && fd >= firstListenFD {
+		if _, err := fmt.Sscan(entry.Name(), &fd); err == nil && fd >= firstFD {
 			unix.CloseOnExec(fd)
 		}
 	}

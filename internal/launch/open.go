@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +37,9 @@ type Request struct {
 	// afterwards they are /dev/null, so that nothing but Conn can reach the client. When Stderr is the
 	// connection itself it leads to the syslog service afterwards.
 	Stdin, Stdout, Stderr *os.File
+	// Passed are systemd's files, see systemd.Files: one connection, or the listening sockets. They become
+	// Open's or Listen's as well.
+	Passed []*os.File
 }
 
 // Launch is what the launcher handed over.
@@ -47,16 +49,13 @@ type Launch struct {
 	Log  *maillog.Log
 }
 
-// firstListenFD is where systemd's file descriptors begin, sd_listen_fds(3).
-const firstListenFD = 3
-
 // Open makes a Launch of a Request. With an error the Launch still has the Log, and the Conn when there is
 // one, so that the program can say so at both ends. The caller closes Conn.
 func Open(req Request) (*Launch, error) {
-	environment, l := config.Environment(req.Environ), &Launch{Log: maillog.NewSilentLog()}
-	taken := !isPassed(environment) && isTaken(req)
-	l.Log = openLog(req, environment, taken)
-	conn, err := openConn(req, environment, taken)
+	environment := config.Environment(req.Environ)
+	taken := len(req.Passed) == 0 && isTaken(req)
+	l := &Launch{Log: openLog(req, environment, taken)}
+	conn, err := openConn(req, taken)
 	if err != nil {
 		return l, err
 	}
@@ -69,15 +68,14 @@ func Open(req Request) (*Launch, error) {
 	return l, nil
 }
 
-// openConn finds the connection: systemd's file descriptor 3, or standard input and output.
-func openConn(req Request, environment config.Raw, taken bool) (Conn, error) {
-	if isPassed(environment) {
-		if n := environment.Get("LISTEN_FDS"); n != "1" {
-			return nil, fmt.Errorf("LISTEN_FDS=%s: exactly one connection was expected", n)
+// openConn finds the connection: what systemd has passed, or standard input and output.
+func openConn(req Request, taken bool) (Conn, error) {
+	if n := len(req.Passed); n > 0 {
+		if n > 1 {
+			return nil, fmt.Errorf("LISTEN_FDS=%d: exactly one connection was expected", n)
 		}
-		file := os.NewFile(firstListenFD, "connection")
-		defer file.Close()
-		return socketConn(file)
+		defer req.Passed[0].Close()
+		return socketConn(req.Passed[0])
 	}
 	in, err := req.Stdin.Stat()
 	if err != nil {
@@ -197,7 +195,7 @@ func openLog(req Request, environment config.Raw, taken bool) *maillog.Log {
 	}
 	// A write to file descriptor 2 whose reader is gone would end the process with SIGPIPE; to a copy of it, it
 	// is an error.
-	fd, err := unix.FcntlInt(req.Stderr.Fd(), unix.F_DUPFD_CLOEXEC, firstListenFD)
+	fd, err := unix.FcntlInt(req.Stderr.Fd(), unix.F_DUPFD_CLOEXEC, firstFD)
 	if err != nil {
 		return maillog.NewSyslog(req.Name)
 	}
@@ -219,11 +217,6 @@ func isTaken(req Request) bool {
 		}
 	}
 	return false
-}
-
-// isPassed says whether systemd has passed us file descriptors beside the standard ones, sd_listen_fds(3).
-func isPassed(environment config.Raw) bool {
-	return environment.Get("LISTEN_PID") == strconv.Itoa(os.Getpid()) && environment.Get("LISTEN_FDS") != ""
 }
 
 // toDevNull puts /dev/null in the place of open files, which keep their file descriptor numbers.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/internal/systemd"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -31,7 +33,7 @@ const echoVariable = "LAUNCH_TEST_ECHO"
 // echoProgram says who its peer is and gives one line back.
 func echoProgram() int {
 	l, err := Open(Request{Name: "launch-test", Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout,
-		Stderr: os.Stderr})
+		Stderr: os.Stderr, Passed: systemd.Files()})
 	if err != nil {
 		l.Log.Critf("%v", err)
 		return 1

@@ -33,7 +33,7 @@ func newPipes(in, out *os.File) (*pipes, error) {
 
 func duplicate(f *os.File) (dup *os.File, err error) {
 	err = Control(f, func(fd int) error {
-		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstListenFD)
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstFD)
 		if err != nil {
 			return os.NewSyscallError("fcntl", err)
 		}

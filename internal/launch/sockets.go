@@ -52,8 +52,8 @@ const prefixTLS = "tls:"
 func Listen(ctx context.Context, req Request, addrs []string) (*Sockets, error) {
 	environment := config.Environment(req.Environ)
 	inherited := isInherited(environment)
-	passed := !inherited && isPassed(environment) && isListening(firstListenFD)
-	wait := !inherited && !passed && len(addrs) == 0 && isListening(int(req.Stdin.Fd()))
+	passed := !inherited && len(req.Passed) > 0 && isListening(req.Passed[0])
+	wait := !inherited && !passed && len(addrs) == 0 && isListening(req.Stdin)
 	if !inherited && !passed && !wait && len(addrs) == 0 {
 		return nil, nil
 	}
@@ -63,7 +63,7 @@ func Listen(ctx context.Context, req Request, addrs []string) (*Sockets, error) 
 	case inherited:
 		err, addrs = s.takeInherited(environment), nil
 	case passed:
-		err = s.takePassed(environment)
+		err = s.takePassed(req.Passed)
 	case wait:
 		if err = s.add(req.Stdin, false); err == nil {
 			err = toDevNull(req.Stdin, req.Stdout)
@@ -91,28 +91,18 @@ func (s *Sockets) Close() {
 	}
 }
 
-// takePassed takes systemd's sockets, sd_listen_fds(3).
-func (s *Sockets) takePassed(environment config.Raw) error {
-	n, err := strconv.Atoi(environment.Get("LISTEN_FDS"))
-	if err != nil {
-		return fmt.Errorf("LISTEN_FDS: %w", err)
-	}
-	names := strings.Split(environment.Get("LISTEN_FDNAMES"), ":")
-	for i := range n {
-		name := ""
-		if i < len(names) {
-			name = names[i]
-		}
-		f := os.NewFile(uintptr(firstListenFD+i), "socket "+name)
+// takePassed takes systemd's sockets, and closes their files.
+func (s *Sockets) takePassed(files []*os.File) error {
+	for _, f := range files {
+		defer f.Close() // after an error those that follow, too
 		var err error
-		if isNamed(name) {
+		if name := f.Name(); isNamed(name) {
 			err = s.takeNamed(f, name)
 		} else {
 			err = s.add(f, slices.Contains(nameTLS, name))
 		}
-		f.Close()
 		if err != nil {
-			return err
+			return fmt.Errorf("systemd's socket %w", err)
 		}
 	}
 	if len(s.Listeners) == 0 {
@@ -148,8 +138,8 @@ func (s *Sockets) open(ctx context.Context, addr string) error {
 	return nil
 }
 
-// isListening says whether a file descriptor is a socket that listens.
-func isListening(fd int) bool {
-	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+// isListening says whether a file is a socket that listens.
+func isListening(f *os.File) bool {
+	listening, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	return err == nil && listening != 0
 }

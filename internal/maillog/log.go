@@ -1,4 +1,4 @@
-// Package maillog writes the log of the front ends, for courierlogger, the journal or the syslog service:
+// Package maillog writes the log of the programs, for courierlogger, the journal or the syslog service:
 // one line a call, a level on each, nothing that can forge a second line, and a limit on what one
 // connection can have written.
 //
@@ -62,6 +62,9 @@ type entry struct {
 	text  string
 }
 
+// without is the text without the program's name in front.
+func (e entry) without(name string) string { return strings.TrimPrefix(e.text, name+": ") }
+
 // budget bounds what is written to a log, in bytes.
 type budget struct {
 	of   *Log // where the lines go
@@ -94,9 +97,9 @@ func NewLog(w io.Writer) *Log {
 
 // newJournalLog returns a log for standard error that systemd's journal reads: the level as "<6>", no prefix
 // besides.
-func newJournalLog(w io.Writer) *Log {
+func newJournalLog(w io.Writer, name string) *Log {
 	return newWriterLog(w, func(b []byte, line entry) []byte {
-		return fmt.Appendf(b, "<%d>%s\n", line.level, line.text)
+		return fmt.Appendf(b, "<%d>%s\n", line.level, line.without(name))
 	})
 }
 

@@ -28,7 +28,7 @@ func TestLog(t *testing.T) {
 	}
 	var courier, journal lines
 	every(NewLog(&courier))
-	every(newJournalLog(&journal))
+	every(newJournalLog(&journal, "imapd"))
 	every(NewSilentLog())
 	wantCourier := "DEBUG: a 1\n|INFO: b\n|NOTICE: c\n|WARN: d\\012e\\342\\200\\256\n|ERR: f\\001\\177\\200\n" +
 		"|CRIT: g h\n|NOTICE: i\n|INFO: j: k\n"

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -31,7 +32,7 @@ func TestOpenSyslog(t *testing.T) {
 	for want, write := range map[string]func(string, ...any){
 		"<19>": log.Errf, "<20>": log.Warnf, "<22>": log.Infof, "<23>": log.Debugf,
 	} {
-		write("what %d", 1)
+		write("authdaemond: what %d", 1)
 		message := make([]byte, 100)
 		n, err := service.Read(message)
 		form := regexp.MustCompile(fmt.Sprintf(
@@ -53,10 +54,13 @@ func TestOpenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	st := info.Sys().(*syscall.Stat_t)
+	const plain = "INFO: relayd: ready\nWARN: relayd\nCRIT: x\nERR: x\nNOTICE: x\nDEBUG: relayd: relayd: x\n" +
+		"INFO: LOGOUT, user=relayd: \n"
+	const journal = "<6>ready\n<4>relayd\n<2>x\n<3>x\n<5>x\n<7>relayd: x\n<6>LOGOUT, user=relayd: \n"
 	for stream, want := range map[string]string{
-		"": "INFO: a\n", "1:1": "INFO: a\n",
-		fmt.Sprintf("%d:%d", st.Dev, st.Ino):   "<6>a\n",
-		fmt.Sprintf("%d:%d", st.Dev, st.Ino+1): "INFO: a\n",
+		"": plain, "1:1": plain,
+		fmt.Sprintf("%d:%d", st.Dev, st.Ino):   journal,
+		fmt.Sprintf("%d:%d", st.Dev, st.Ino+1): plain,
 	} {
 		if err := file.Truncate(0); err != nil {
 			t.Fatal(err)
@@ -64,7 +68,10 @@ func TestOpenFile(t *testing.T) {
 		if _, err := file.Seek(0, 0); err != nil {
 			t.Fatal(err)
 		}
-		Open(file, "x", stream).Infof("a")
+		log := Open(file, "relayd", stream)
+		for line := range strings.Lines(plain) {
+			log.Line(line)
+		}
 		if got, err := os.ReadFile(file.Name()); err != nil || string(got) != want {
 			t.Errorf("JOURNAL_STREAM=%q: %q, %v; want %q", stream, got, err, want)
 		}

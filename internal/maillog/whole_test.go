@@ -11,7 +11,7 @@ import (
 func TestQueueWhole(t *testing.T) {
 	for name, newLog := range map[string]func(*lines) *Log{
 		"courierlogger": func(l *lines) *Log { return NewLog(l) },
-		"journal":       func(l *lines) *Log { return newJournalLog(l) },
+		"journal":       func(l *lines) *Log { return newJournalLog(l, "x") },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var out lines

@@ -22,6 +22,7 @@ import (
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
 	"mailproxy/internal/resident"
+	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 )
 
@@ -40,6 +41,7 @@ func Run(
 		// In syslog the program goes by the name of Courier's service, imapd or pop3d: fail2ban's filters
 		// look for it.
 		Name: strings.TrimSuffix(p.Name, "-proxy"), Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr,
+		Passed: systemd.Files(),
 	}
 	sockets, err := launch.Listen(ctx, request, command.listen)
 	if sockets == nil {

@@ -1,11 +1,10 @@
-// Package systemd is what a service and systemd say to each other: sockets that systemd has opened
-// (sd_listen_fds(3)), the service's state (sd_notify(3)), and log lines with the journal's levels
-// (sd-daemon(3)). Without systemd there are no sockets, nobody is told, and lines stay as they are.
+// Package systemd is what a program and systemd say to each other by way of go-systemd: sockets that systemd
+// has opened (sd_listen_fds(3)) and the service's state (sd_notify(3)). Without systemd there are no sockets
+// and nobody is told. The journal is package maillog's.
 package systemd
 
 import (
-	"io"
-	"net"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,13 +25,17 @@ const (
 	Metrics Kind = "metrics" // where Prometheus asks
 )
 
-// Sockets returns the listening sockets that systemd has opened for this process, the caller's to close, and
-// takes their variables out of the environment. A socket without one of the names above is for metrics when
-// its type is not that of the service's own socket, service (unix.SOCK_STREAM, ...); systemd's default for
-// the name is that of the unit.
+// Files returns the sockets that systemd has opened for this process or accepted for it, the caller's to
+// close, in their order; a file's name is that of FileDescriptorName=. It takes their variables out of the
+// environment, so that there are none the next time.
+func Files() []*os.File { return activation.Files(true) }
+
+// Sockets returns the listening sockets among Files. A socket without one of the names above is for metrics
+// when its type is not that of the service's own socket, service (unix.SOCK_STREAM, ...); systemd's default
+// for the name is that of the unit.
 func Sockets(service int) map[Kind][]*os.File {
 	sockets := make(map[Kind][]*os.File)
-	for _, f := range activation.Files(true) {
+	for _, f := range Files() {
 		kind := Kind(f.Name())
 		if kind != Service && kind != Metrics {
 			kind = Service
@@ -47,38 +51,31 @@ func Sockets(service int) map[Kind][]*os.File {
 // notifyTime is for systemd to take a message: it takes none while it reads its units anew.
 const notifyTime = 10 * time.Second
 
-// Notify tells systemd the service's state, such as READY=1, and waits for that at most for notifyTime.
-// Without systemd it does nothing.
+// Notify tells systemd the service's state, such as READY=1, and waits for that at most for notifyTime: a
+// message that has not been taken by then still may be. Without systemd it does nothing.
 func Notify(state string) error { return notify(state, notifyTime) }
 
 func notify(state string, limit time.Duration) error {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return nil
-	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: path})
-	if err != nil {
+	sent := make(chan error, 1)
+	go func() {
+		_, err := daemon.SdNotify(false, state)
+		sent <- err
+	}()
+	select {
+	case err := <-sent:
 		return err
+	case <-time.After(limit):
+		return fmt.Errorf("systemd takes no message: %w", os.ErrDeadlineExceeded)
 	}
-	defer c.Close()
-	if err := c.SetWriteDeadline(time.Now().Add(limit)); err != nil {
-		return err
-	}
-	_, err = io.WriteString(c, state)
-	return err
 }
 
 // Reloading tells systemd that the service reads its settings again. READY=1 tells the end of that.
 func Reloading() error {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return err
-	}
-	return Notify("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(now.Nano()/1000, 10))
+	return Notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 }
 
 // Ready tells systemd that the service is there, in the process with that id.
-func Ready(pid int) error { return Notify("READY=1\nMAINPID=" + strconv.Itoa(pid)) }
+func Ready(pid int) error { return Notify(daemon.SdNotifyReady + "\nMAINPID=" + strconv.Itoa(pid)) }
 
 // Watched says whether a process with this environment tells systemd its state.
 func Watched(environ []string) bool {

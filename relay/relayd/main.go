@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/maillog"
-	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 	"mailproxy/relay"
 	"mailproxy/relay/handoff"
@@ -34,23 +33,29 @@ const (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdout,
-		systemd.Stderr(os.Stderr, "relayd", os.Getenv)))
+	log := maillog.Open(os.Stderr, "relayd", os.Getenv("JOURNAL_STREAM"))
+	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdout, os.Stderr, log))
 }
 
-// run is the program; args include its name.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+// run is the program; args include its name. The log is that of the service, and goes to stderr too.
+func run(
+	ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer, log *maillog.Log,
+) int {
 	conf, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(stderr, "relayd: %v\n", err)
+		log.Errf("relayd: %v", err)
 		return exitUsage
 	}
 	switch conf.command {
 	case "":
-		err = conf.serve(ctx, getenv, stderr)
+		if err := conf.serve(ctx, getenv, log); err != nil {
+			log.Errf("relayd: %v", err)
+			return exitSystem
+		}
+		return exitOK
 	case "version":
 		_, err = fmt.Fprintf(stdout, "relayd %s\n", version.Version)
 	default:
@@ -76,12 +81,12 @@ func (c *config) question() *handoff.Message {
 }
 
 // serve runs the service until SIGTERM or SIGINT, or until SIGHUP has given all sessions to a new process.
-func (c *config) serve(ctx context.Context, getenv func(string) string, stderr io.Writer) error {
+func (c *config) serve(ctx context.Context, getenv func(string) string, log *maillog.Log) error {
 	signal.Ignore(unix.SIGPIPE) // sessions outlive the reader of the log
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	defer signal.Stop(signals)
-	log, closeLog := maillog.NewLog(stderr).Queue()
+	log, closeLog := log.Queue()
 	defer closeLog()
 	for _, option := range c.old {
 		log.Warnf("relayd: option %s no longer has a meaning and is ignored: "+

@@ -475,16 +475,21 @@ func TestArguments(t *testing.T) {
 		{"-max", "-1"}, {"-loops", "0"},
 		{"-allow", "no such user"}, {"-max", "many"}, {"-tls"}} {
 		var stderr bytes.Buffer
-		code := run(context.Background(), append([]string{"relayd"}, args...), noVariables, io.Discard, &stderr)
+		code := runWith(io.Discard, &stderr, args...)
 		if code != exitUsage || stderr.Len() == 0 {
 			t.Errorf("%q: %d %s", args, code, stderr.String())
 		}
 	}
 	var stderr bytes.Buffer
-	public := []string{"relayd", "-socket", filepath.Join(t.TempDir(), "s"), "-metrics", "192.0.2.1:80"}
-	if code := run(context.Background(), public, noVariables, io.Discard, &stderr); code != exitSystem {
+	public := []string{"-socket", filepath.Join(t.TempDir(), "s"), "-metrics", "192.0.2.1:80"}
+	if code := runWith(io.Discard, &stderr, public...); code != exitSystem {
 		t.Errorf("metrics for the world: %d %s", code, stderr.String())
 	}
+}
+
+func runWith(stdout, stderr io.Writer, args ...string) int {
+	args = append([]string{"relayd"}, args...)
+	return run(context.Background(), args, noVariables, stdout, stderr, maillog.NewLog(stderr))
 }
 
 // noVariables is an empty environment.
@@ -492,8 +497,7 @@ func noVariables(string) string { return "" }
 
 func ask(socket string, args ...string) (string, int, error) {
 	var out, stderr bytes.Buffer
-	args = append([]string{"relayd", "-socket", socket}, args...)
-	code := run(context.Background(), args, noVariables, &out, &stderr)
+	code := runWith(&out, &stderr, append([]string{"-socket", socket}, args...)...)
 	if code != 0 {
 		return out.String(), code, errors.New(stderr.String())
 	}
