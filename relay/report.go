@@ -51,5 +51,8 @@ type Report struct {
 	// TLS is the version that the client's connection has, such as "1.3", "none" or "other"; empty = not told.
 	TLS      string
 	Took     time.Duration // from the credentials to the answer, without the delay of failed logins
-	Failures []Failure
+	Failures []Failure     // counted and sent to relayd are the first MaxFailures
 }
+
+// MaxFailures bounds what one report tells of: an account may have many mailhosts, each many addresses.
+const MaxFailures = 32

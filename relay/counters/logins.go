@@ -35,7 +35,6 @@ const (
 	// maxMailhosts bounds the names that are counted one by one; the others are one name together.
 	maxMailhosts   = 500
 	otherMailhosts = "other"
-	maxFailures    = 64 // of one login
 	maxLogin       = time.Hour
 )
 
@@ -120,10 +119,7 @@ func parse(r *relay.Report) (login, error) {
 			return l, err
 		}
 	}
-	if len(r.Failures) > maxFailures {
-		return l, errors.New("too many failures")
-	}
-	for _, f := range r.Failures {
+	for _, f := range r.Failures[:min(len(r.Failures), relay.MaxFailures)] {
 		if f.Mailhost, err = mailhostLabel(f.Mailhost); err != nil {
 			return l, err
 		}

@@ -14,9 +14,6 @@ import (
 	"mailproxy/relay"
 )
 
-// maxFailures bounds what one report tells of: an account may have many mailhosts, each many addresses.
-const maxFailures = 32
-
 // putReport writes what a CARRY message tells of a login too; its other fields tell the rest.
 func putReport(fields map[string]string, r *relay.Report) {
 	if r == nil {
@@ -29,7 +26,7 @@ func putReport(fields map[string]string, r *relay.Report) {
 		}
 	}
 	var failed []string
-	for _, f := range r.Failures[:min(len(r.Failures), maxFailures)] {
+	for _, f := range r.Failures[:min(len(r.Failures), relay.MaxFailures)] {
 		failed = append(failed, text.Line(f.Mailhost)+"/"+text.Line(string(f.Step)))
 	}
 	if len(failed) > 0 {

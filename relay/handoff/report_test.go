@@ -77,7 +77,7 @@ func TestReport(t *testing.T) {
 	if err := (&Client{Socket: path}).Report(&long); err != nil {
 		t.Fatal(err)
 	}
-	if got := accepted(t, fd); strings.Count(got, "/") != maxFailures {
+	if got := accepted(t, fd); strings.Count(got, "/") != relay.MaxFailures {
 		t.Errorf("%d failures", strings.Count(got, "/"))
 	}
 }
