@@ -6,17 +6,12 @@ import (
 	"strings"
 )
 
-// greeting is the server's first line; the capability list spares clients a command (RFC 3501 section 7.1).
-func (d *dialogue) greeting() string {
-	return "* OK [CAPABILITY " + d.capabilities() + "] " + textReady + crlf
-}
-
 // capability is RFC 3501 section 6.1.1.
 func (d *dialogue) capability(ctx context.Context, tag string) error {
 	if err := d.cmd.end(); err != nil {
 		return err
 	}
-	return d.send("* CAPABILITY " + d.capabilities() + crlf + tag + " OK CAPABILITY completed" + crlf)
+	return d.s.Reply("* CAPABILITY " + d.capabilities() + crlf + tag + " OK CAPABILITY completed")
 }
 
 // capabilities makes the list from Courier's settings, in Courier's order: what the mailhosts can do, as the

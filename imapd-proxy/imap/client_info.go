@@ -57,7 +57,7 @@ func (d *dialogue) clientInfo(ctx context.Context, tag string) error {
 	if bits&2 != 0 {
 		fields += ` "os" ` + quote(runtime.GOOS)
 	}
-	return d.send("* ID (" + fields + ")" + crlf + tag + " OK ID completed" + crlf)
+	return d.s.Reply("* ID (" + fields + ")" + crlf + tag + " OK ID completed")
 }
 
 // idFields reads the argument of ID: NIL, or a list of strings in pairs. All of them together are no longer

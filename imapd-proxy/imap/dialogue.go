@@ -3,9 +3,9 @@ package imap
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/line"
 	"mailproxy/internal/login"
@@ -19,16 +19,9 @@ const (
 	maxErrorsAfterLogin = 100
 )
 
-// Exit statuses of a session.
-const (
-	exitOK     = 0
-	exitFailed = 1 // the client was turned away
-)
-
 // dialogue is the state of one client's session before login: not authenticated (RFC 3501 section 3.1).
 type dialogue struct {
 	s   *frontend.Conn
-	in  *line.Reader
 	cmd parser
 	// errors counts wrong commands in a row.
 	errors int
@@ -36,14 +29,12 @@ type dialogue struct {
 	maxErrors int
 	// clientID are the fields of the client's last ID.
 	clientID []mailhost.IDField
-	// rcvd and sent count the bytes before STARTTLS (rcvd) and in all (sent).
-	rcvd, sent int64
 	// identified is set when an ID has been logged.
 	identified bool
 }
 
-// command is one entry of the command table. run parses its arguments, acts and replies; it returns errSyntax
-// and the parser's other errors, errors of the connection, and an *exit when the session is over.
+// command is one entry of the command table. run parses its arguments, acts and replies; it returns the
+// errors of Next, errSyntax and the parser's other ones, and those of a SASL exchange.
 type command struct {
 	name string
 	run  func(d *dialogue, ctx context.Context, tag string) error
@@ -62,50 +53,33 @@ func commands() []command {
 	}
 }
 
-// exit ends a session.
-type exit struct{ status int }
-
-func (e *exit) Error() string { return "session over" }
-
-// serve holds the dialogue with one client until it has logged in and its session is over, or until it
-// leaves. It returns the exit status. The frontend limits the time of every read and write.
-func serve(ctx context.Context, s *frontend.Conn) int {
-	d := newDialogue(s)
-	defer func() { d.in.Clear() }()
-	err := d.open()
-	for err == nil {
-		err = d.next(ctx)
-	}
-	if e, ok := errors.AsType[*exit](err); ok {
-		return e.status
-	}
-	return d.endSession(ctx, err)
-}
-
-// open greets the client.
-func (d *dialogue) open() error {
-	d.s.LogConnection()
-	return d.send(d.greeting())
-}
-
-func newDialogue(s *frontend.Conn) *dialogue {
+func newDialogue(s *frontend.Conn) frontend.Dialogue {
 	d := &dialogue{s: s, maxErrors: maxErrors}
-	d.listen()
+	d.cmd = parser{in: s.In, proceed: func() error { return s.Reply(textLiteral) }}
 	return d
 }
 
-// listen begins to read from the session's connection, afresh after STARTTLS.
-func (d *dialogue) listen() {
-	if d.in != nil {
-		d.rcvd += d.in.Count()
-		d.in.Clear()
-	}
-	d.in = line.NewReader(d.s.Client)
-	d.cmd = parser{in: d.in, proceed: func() error { return d.send(textLiteral + crlf) }}
+// Greeting is part of frontend.Dialogue. The capability list spares clients a command (RFC 3501 section 7.1).
+func (d *dialogue) Greeting() string {
+	return "* OK [CAPABILITY " + d.capabilities() + "] " + textReady
 }
 
-// next reads one command and runs it. The error ends the session.
-func (d *dialogue) next(ctx context.Context) error {
+// Capabilities is part of frontend.Dialogue.
+func (d *dialogue) Capabilities() []string { return strings.Fields(d.capabilities()) }
+
+// Farewell is part of frontend.Dialogue.
+func (d *dialogue) Farewell(end login.End) string {
+	switch end {
+	case login.EndTimeout:
+		return "* BYE " + textTimeout
+	case login.EndShutdown:
+		return "* BYE " + textShutdown
+	}
+	return ""
+}
+
+// Next is part of frontend.Dialogue.
+func (d *dialogue) Next(ctx context.Context) error {
 	tag, err := d.cmd.begin()
 	if (err == nil || errors.Is(err, errSyntax) || errors.Is(err, errTooLong)) && !d.s.CountCommand() {
 		return d.bye(textCommands)
@@ -116,15 +90,19 @@ func (d *dialogue) next(ctx context.Context) error {
 	switch {
 	case err == nil:
 		d.errors = 0
-		return nil
-	case errors.Is(err, errSyntax), errors.Is(err, errTooLong), errors.Is(err, errMechanism):
-		if derr := d.cmd.discard(); derr != nil {
-			return derr
+	case errors.Is(err, errSyntax), errors.Is(err, errTooLong),
+		errors.Is(err, sasl.ErrUnknownMechanism), errors.Is(err, sasl.ErrAborted):
+		wrong := err
+		if err = d.cmd.discard(); err == nil {
+			err = d.protocolError(tag, wrong)
 		}
-		return d.protocolError(tag, err)
-	default:
-		return err
 	}
+	if errors.Is(err, errFlood) || errors.Is(err, line.ErrEndless) {
+		d.s.Farewell("* BYE " + textFlood)
+		d.s.LogDisconnected(login.EndClosed)
+		return frontend.Failed
+	}
+	return err
 }
 
 func (d *dialogue) dispatch(ctx context.Context, tag string) error {
@@ -152,48 +130,14 @@ func (d *dialogue) protocolError(tag string, err error) error {
 	switch {
 	case errors.Is(err, errTooLong):
 		reply = "* " + textTooLong + crlf
-	case errors.Is(err, errMechanism):
+	case errors.Is(err, sasl.ErrUnknownMechanism):
 		text = textMechanism
 	}
 	if tag == "" {
 		tag = "*"
 	}
-	return d.send(reply + tag + " " + text + crlf)
+	return d.s.Reply(reply + tag + " " + text)
 }
 
-// send writes to the client.
-func (d *dialogue) send(reply string) error {
-	n, err := io.WriteString(d.s.Client, reply)
-	d.sent += int64(n)
-	return err
-}
-
-// bye says goodbye and ends the session with exitFailed.
-func (d *dialogue) bye(text string) error {
-	if err := d.send("* BYE " + text + crlf); err != nil {
-		return err
-	}
-	d.s.Linger()
-	return &exit{exitFailed}
-}
-
-// endSession ends a session that err, an error of the connection or of the login, has made an end of.
-func (d *dialogue) endSession(ctx context.Context, err error) int {
-	if errors.Is(err, errFlood) || errors.Is(err, line.ErrEndless) {
-		d.s.Farewell("* BYE " + textFlood + crlf)
-		d.s.LogDisconnected(login.EndClosed)
-		return exitFailed
-	}
-	end := d.s.Why(ctx, err)
-	switch end {
-	case login.EndTimeout:
-		d.s.Farewell("* BYE " + textTimeout + crlf)
-	case login.EndShutdown:
-		d.s.Farewell("* BYE " + textShutdown + crlf)
-	}
-	d.s.LogDisconnected(end)
-	if end == login.EndTimeout {
-		return exitFailed
-	}
-	return exitOK
-}
+// bye says goodbye to a client that is sent away.
+func (d *dialogue) bye(text string) error { return d.s.Bye(frontend.Failed, "* BYE "+text) }

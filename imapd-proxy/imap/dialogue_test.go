@@ -123,7 +123,7 @@ func TestHalfChanged(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{DropRoot: local.ErrChanged})
 	transcript.Play(t, s.Conn,
 		"S* .*\nC: a LOGIN bob geheim\nS: * BYE Temporary problem, please try again later\nS-")
-	if status := s.Wait(t); status != exitFailed ||
+	if status := s.Wait(t); status != 1 ||
 		!strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
 		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
@@ -143,7 +143,7 @@ func TestTimeIsUp(t *testing.T) {
 				go s.Repeat("a NOOP\r\n")
 			}
 			said, _ := io.ReadAll(s.Conn)
-			if status := s.Wait(t); status != exitFailed {
+			if status := s.Wait(t); status != 1 {
 				t.Errorf("status %d", status)
 			}
 			if !strings.HasSuffix(string(said), "* BYE Too much time without a login\r\n") ||
@@ -164,7 +164,7 @@ func TestStop(t *testing.T) {
 			r := transcript.Play(t, s.Conn, text)
 			s.Stop()
 			r.MustPlay(t, "S: * BYE Courier-IMAP server shut down by signal.\nS-")
-			if status := s.Wait(t); status != exitOK ||
+			if status := s.Wait(t); status != 0 ||
 				!strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 				t.Errorf("status %d, log\n%s", status, s.Log)
 			}
@@ -244,7 +244,7 @@ func TestTooManyCommands(t *testing.T) {
 		"S* .*\nC: a NOOP\nS* .*\nC: x y\nS* .*\nC: =\nS* .*\nC: a LOGIN ann x\nS* a NO.*\n"+
 			"C: a NOOP\nS: * BYE [ALERT] Fatal error: too many commands without a login\nS-")
 	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
-	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), want) {
+	if status := s.Wait(t); status != 1 || !strings.Contains(s.Log.String(), want) {
 		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
 }

@@ -2,6 +2,8 @@ package imap
 
 import (
 	"context"
+
+	"mailproxy/internal/frontend"
 )
 
 // logout is RFC 3501 section 6.1.3.
@@ -9,9 +11,9 @@ func (d *dialogue) logout(ctx context.Context, tag string) error {
 	if err := d.cmd.end(); err != nil {
 		return err
 	}
-	if err := d.send("* BYE " + textLoggingOut + crlf + tag + " OK LOGOUT completed" + crlf); err != nil {
+	if err := d.s.Reply("* BYE " + textLoggingOut + crlf + tag + " OK LOGOUT completed"); err != nil {
 		return err
 	}
-	d.s.LogLogout(d.rcvd+d.in.Count(), d.sent)
-	return &exit{exitOK}
+	d.s.LogLogout()
+	return frontend.Done
 }

@@ -9,5 +9,5 @@ func (d *dialogue) noop(ctx context.Context, tag string) error {
 	if err := d.cmd.end(); err != nil {
 		return err
 	}
-	return d.send(tag + " OK NOOP completed" + crlf)
+	return d.s.Reply(tag + " OK NOOP completed")
 }

@@ -31,5 +31,5 @@ func (d *dialogue) refuseWithoutTLS(tag string) error {
 	if err := d.cmd.discard(); err != nil {
 		return err
 	}
-	return d.send(tag + " " + textNeedTLS + crlf)
+	return d.s.Reply(tag + " " + textNeedTLS)
 }

@@ -2,8 +2,6 @@
 package imap
 
 import (
-	"strings"
-
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/login"
 )
@@ -26,10 +24,7 @@ func protocol() *frontend.Protocol {
 			Visit: newVisit,
 		},
 		NonBlocking: true, // Courier's imapd expects file descriptors 0 and 1 so
-		Serve:       serve,
-		Capabilities: func(c *frontend.Conn) []string {
-			return strings.Fields((&dialogue{s: c}).capabilities())
-		},
+		NewDialogue: newDialogue,
 		Unavailable: "* BYE [UNAVAILABLE] " + textTemporary,
 	}
 }

@@ -2,6 +2,8 @@ package imap
 
 import (
 	"context"
+
+	"mailproxy/internal/frontend"
 )
 
 // startTLS is RFC 3501 section 6.2.1. What a client, or somebody in between, has sent after the command is
@@ -14,13 +16,12 @@ func (d *dialogue) startTLS(ctx context.Context, tag string) error {
 	if err := d.cmd.end(); err != nil {
 		return err
 	}
-	if err := d.send(tag + " OK Begin SSL/TLS negotiation now." + crlf); err != nil {
+	if err := d.s.Reply(tag + " OK Begin SSL/TLS negotiation now."); err != nil {
 		return err
 	}
 	if err := d.s.StartTLS(ctx); err != nil {
-		return &exit{exitFailed} // logged; the client does not understand clear text any more
+		return frontend.Failed // logged; the client does not understand clear text any more
 	}
 	d.clientID = nil // nothing is believed that was said in clear text
-	d.listen()
 	return nil
 }

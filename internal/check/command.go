@@ -82,7 +82,7 @@ func Command(
 		return c.run(ctx)
 	}
 	c.server = server
-	c.Advertised = func(tls bool) []string { return p.Protocol.Capabilities(silent.Inspect(tls)) }
+	c.Advertised = silent.Capabilities
 	return c.run(ctx)
 }
 

@@ -156,15 +156,25 @@ func TestNoSettings(t *testing.T) {
 func program(protocol string) *frontend.Program {
 	if protocol == "POP3" {
 		p := pop3.Program()
-		p.Protocol.Capabilities = func(*frontend.Conn) []string {
-			return []string{"TOP", "UIDL", "PIPELINING", "USER"}
+		p.Protocol.NewDialogue = func(*frontend.Conn) frontend.Dialogue {
+			return advertising{list: []string{"TOP", "UIDL", "PIPELINING", "USER"}}
 		}
 		return p
 	}
 	p := imap.Program()
-	p.Protocol.Capabilities = func(c *frontend.Conn) []string { return strings.Fields(c.Config.IMAP.Capability) }
+	p.Protocol.NewDialogue = func(c *frontend.Conn) frontend.Dialogue {
+		return advertising{list: strings.Fields(c.Config.IMAP.Capability)}
+	}
 	return p
 }
+
+// advertising is a dialogue of which nothing matters but its capabilities.
+type advertising struct {
+	frontend.Dialogue
+	list []string
+}
+
+func (a advertising) Capabilities() []string { return a.list }
 
 func runCommand(t *testing.T, p *frontend.Program, args, environ []string, password string) (int,
 	string) {

@@ -28,6 +28,11 @@ const (
 	POP3 Protocol = "POP3"
 )
 
+// The settings of which each protocol has its own, and which the local server is told as well.
+func (p Protocol) startTLS() string    { return string(p) + "_STARTTLS" }
+func (p Protocol) tls() string         { return string(p) + "_TLS" }
+func (p Protocol) tlsRequired() string { return string(p) + "_TLS_REQUIRED" }
+
 // Config is the settings of one front end. It is made once, by Load, and never changed afterwards.
 type Config struct {
 	// protocol is whose settings these are: IMAP_PROXY or POP3_PROXY is Proxy.
@@ -164,9 +169,6 @@ type Config struct {
 
 // Environ is the environment and the files in one, as an environment for another program, sorted by name.
 func (c *Config) Environ() []string { return c.raw.environ() }
-
-// Texts is the same by name. The caller may change it.
-func (c *Config) Texts() map[string]string { return c.raw.Texts() }
 
 // OverTLS is the same for connections that are encrypted from the first byte.
 func (c *Config) OverTLS() *Config {

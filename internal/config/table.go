@@ -224,9 +224,9 @@ func connection() []Setting {
 	}
 	for _, p := range []Protocol{IMAP, POP3} {
 		list = append(list,
-			switchOf(string(p)+"_STARTTLS", "NO", func(c *Config) *bool { return &c.StartTLS }).only(p),
-			switchOf(string(p)+"_TLS", "0", func(c *Config) *bool { return &c.Encrypted }).only(p),
-			switchOf(string(p)+"_TLS_REQUIRED", "0", func(c *Config) *bool { return &c.TLSRequired }).only(p))
+			switchOf(p.startTLS(), "NO", func(c *Config) *bool { return &c.StartTLS }).only(p),
+			switchOf(p.tls(), "0", func(c *Config) *bool { return &c.Encrypted }).only(p),
+			switchOf(p.tlsRequired(), "0", func(c *Config) *bool { return &c.TLSRequired }).only(p))
 	}
 	return append(list,
 		trimmed("TLS_CERTFILE", "", func(c *Config) *string { return &c.TLS.CertFile }),

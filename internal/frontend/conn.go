@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mailproxy/internal/launch"
+	"mailproxy/internal/line"
 	"mailproxy/internal/login"
 )
 
@@ -16,6 +17,8 @@ type Conn struct {
 	*login.Session
 	// Client is the connection itself. STARTTLS replaces it.
 	Client launch.Conn
+	// In reads the client's commands, from the greeting on. It goes on after STARTTLS.
+	In *line.Reader
 
 	server *Server
 
@@ -24,6 +27,8 @@ type Conn struct {
 	interrupted bool            // ctx has ended
 	released    bool            // the login is over
 	carried     bool            // a Carrier has the session
+
+	sent int64 // bytes of replies
 
 	tlsAtBalancer bool // the PROXY header says that the balancer has decrypted the connection
 

@@ -21,7 +21,7 @@ func TestInterrupt(t *testing.T) {
 	defer w.begin()()
 	time.AfterFunc(30*time.Millisecond, cancel)
 	_, err := w.Client.Read(make([]byte, 1))
-	if w.Why(ctx, err) != login.EndShutdown {
+	if w.why(ctx, err) != login.EndShutdown {
 		t.Errorf("%v", err)
 	}
 	// STARTTLS at that very moment.
@@ -30,7 +30,7 @@ func TestInterrupt(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || !w.TLS {
 		t.Errorf("after STARTTLS: %v", err)
 	}
-	w.Farewell("* BYE\r\n")
+	w.Farewell("* BYE")
 	conn.Close()
 	if text, err := io.ReadAll(client); string(text) != "* BYE\r\n" || err != nil {
 		t.Errorf("farewell %q, %v", text, err)
@@ -42,10 +42,10 @@ func TestLoginTimeLimit(t *testing.T) {
 	w := newWorld(t, imap, "LOGIN_TIMEOUT=1")
 	start := time.Now()
 	_, err := w.Client.Read(make([]byte, 1))
-	if d := time.Since(start); w.Why(t.Context(), err) != login.EndTimeout || d > testlog.Patience {
+	if d := time.Since(start); w.why(t.Context(), err) != login.EndTimeout || d > testlog.Patience {
 		t.Errorf("%v after %v", err, d)
 	}
-	w.Farewell("late\r\n")
+	w.Farewell("late")
 	w.Client.Close()
 	if text, err := io.ReadAll(w.client); string(text) != "late\r\n" || err != nil {
 		t.Errorf("farewell %q, %v", text, err)
@@ -56,7 +56,7 @@ func TestWhyClosed(t *testing.T) {
 	w := newWorld(t, imap)
 	w.client.Close()
 	_, err := w.Client.Read(make([]byte, 1))
-	if w.Why(t.Context(), err) != login.EndClosed {
+	if w.why(t.Context(), err) != login.EndClosed {
 		t.Errorf("%v", err)
 	}
 }
@@ -64,12 +64,12 @@ func TestWhyClosed(t *testing.T) {
 // A login that has ended the session did so by the time limit, or by a signal.
 func TestWhyLoginEnds(t *testing.T) {
 	w := newWorld(t, imap)
-	if why := w.Why(t.Context(), login.ErrEnd); why != login.EndTimeout {
+	if why := w.why(t.Context(), login.ErrEnd); why != login.EndTimeout {
 		t.Errorf("%v", why)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if why := w.Why(ctx, login.ErrEnd); why != login.EndShutdown {
+	if why := w.why(ctx, login.ErrEnd); why != login.EndShutdown {
 		t.Errorf("%v", why)
 	}
 }

@@ -1,30 +1,13 @@
 package frontend
 
 import (
-	"context"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/connection"
 	"mailproxy/internal/launch"
-	"mailproxy/internal/login"
 )
-
-// Login is login.Session's. A login that was held has had time that does not count: the connection's
-// deadlines follow.
-func (c *Conn) Login(
-	ctx context.Context, credentials *login.Credentials, tag string,
-) (*login.Outcome, error) {
-	deadline := c.Deadline()
-	o, err := c.Session.Login(ctx, credentials, tag)
-	if c.Deadline() != deadline {
-		c.mu.Lock()
-		c.setDeadlines()
-		c.mu.Unlock()
-	}
-	return o, err
-}
 
 // hungUp says whether the client has closed its connection, or its side of it, without reading anything.
 func (c *Conn) hungUp() bool {

@@ -137,7 +137,7 @@ func TestAcceptHeaderTLS(t *testing.T) {
 	}
 	// The local server gets it by the names that couriertls uses.
 	e := map[string]string{}
-	for _, entry := range s.localEnviron(&authlib.Account{}, "a", nil) {
+	for _, entry := range s.localEnviron(&authlib.Account{}, nil) {
 		name, value, _ := strings.Cut(entry, "=")
 		e[name] = value
 	}

@@ -5,10 +5,10 @@ import "mailproxy/internal/launch"
 // AuthProgram is the authdaemond that is started where nobody listens; empty where there is none.
 func (s *Server) AuthProgram() string { return authProgram(s.Config) }
 
-// Inspect makes a Conn without a connection, for a program that explains settings: enough for
-// Protocol.Capabilities.
-func (s *Server) Inspect(tls bool) *Conn {
+// Capabilities is what a client is told on a connection with or without TLS, for a program that explains
+// settings.
+func (s *Server) Capabilities(tls bool) []string {
 	c := &Conn{Session: s.Login.NewSession(launch.Peer{}, nil, s.Log), server: s}
 	c.TLS = tls
-	return c
+	return s.Protocol.NewDialogue(c).Capabilities()
 }

@@ -14,22 +14,20 @@ import (
 	"mailproxy/relay"
 )
 
-// ExecLocal hands the client to the local server of an account that is here. In a process that serves one
+// execLocal hands the client to the local server of an account that is here. In a process that serves one
 // connection it becomes the account's user and the local server, and returns only when that failed; where it
 // does the session's TLS it stays, the local server is a child, and nil tells that a Carrier has the session.
-// Errors, by then logged: ErrHome, at once, also for what went wrong after this process had become somebody
-// else (end the session with a temporary failure); a *login.DeniedError (the account belongs to root, or
-// there are no local accounts), login.ErrTemporary or login.ErrEnd like Login. extraEnv are further
-// NAME=value entries (UTF8=1).
-func (c *Conn) ExecLocal(o *login.Outcome, tag string, extraEnv ...string) error {
+// Errors, by then logged: ErrEndSession, at once; a *login.DeniedError (the account belongs to root, or there
+// are no local accounts), login.ErrTemporary or login.ErrEnd as from Session.Login.
+func (c *Conn) execLocal(account *authlib.Account, environ map[string]string) error {
 	if c.server.Local == nil {
-		c.LogLocal(o.Account.Address, errNoLocal)
+		c.LogLocal(account.Address, errNoLocal)
 		return c.Refuse(c.ctx, &login.DeniedError{Code: c.server.Protocol.Codes.Broken})
 	}
-	l := c.localServer(o.Account, tag, extraEnv)
+	l := c.localServer(account, environ)
 	var err error
 	if doesTLS(c.Client) {
-		if err = c.startLocal(c.ctx, l, o.Account.Address); err == nil {
+		if err = c.startLocal(c.ctx, l, account.Address); err == nil {
 			return nil
 		}
 	} else {
@@ -37,15 +35,15 @@ func (c *Conn) ExecLocal(o *login.Outcome, tag string, extraEnv ...string) error
 	}
 	switch {
 	case errors.Is(err, local.ErrHome):
-		c.LogHome(o.Account.Address, l.Home, err)
-		return ErrHome
+		c.LogHome(account.Address, l.Home, err)
+		return ErrEndSession
 	case errors.Is(err, local.ErrProgram):
 		c.LogExec(l.Path, err)
 	default:
-		c.LogLocal(o.Account.Address, err)
+		c.LogLocal(account.Address, err)
 	}
 	if errors.Is(err, local.ErrChanged) {
-		return ErrHome
+		return ErrEndSession
 	}
 	if errors.Is(err, local.ErrRoot) {
 		return c.Refuse(c.ctx, &login.DeniedError{Code: c.server.Protocol.Codes.Broken})
@@ -82,14 +80,14 @@ func (c *Conn) startLocal(ctx context.Context, l *local.Server, address string) 
 }
 
 // localServer describes the local server of an account.
-func (c *Conn) localServer(account *authlib.Account, tag string, extraEnv []string) *local.Server {
+func (c *Conn) localServer(account *authlib.Account, environ map[string]string) *local.Server {
 	maildir := account.Maildir
 	if maildir == "" {
 		maildir = c.server.Args[1]
 	}
 	return &local.Server{
 		Path: c.server.Args[0], Args: []string{maildir},
-		Environ: c.localEnviron(account, tag, extraEnv),
+		Environ: c.localEnviron(account, environ),
 		Home:    account.Home, SystemUser: account.SystemUser, UID: account.UID, GID: account.GID,
 		NonBlocking: c.server.Protocol.NonBlocking, Skeleton: c.Config.Skeleton,
 		AddressSpace: c.Config.AddressSpace, Umask: c.Config.Umask,
@@ -97,16 +95,12 @@ func (c *Conn) localServer(account *authlib.Account, tag string, extraEnv []stri
 }
 
 // localEnviron is the local server's environment: everything that we were given, the client's address, who
-// logged in, and what became of TLS. HOME would be root's, and LISTEN_* and NOTIFY_SOCKET mean us.
-func (c *Conn) localEnviron(account *authlib.Account, tag string, extraEnv []string) []string {
-	e := c.Config.Texts()
+// logged in, what became of TLS, and the protocol's own.
+func (c *Conn) localEnviron(account *authlib.Account, own map[string]string) []string {
+	e := c.Config.LocalEnviron(c.TLS)
 	facts.Extract(e)
 	maps.Copy(e, c.Peer.TLS.Variables())
-	for _, name := range []string{
-		"HOME", "MAILDIR", "MAILDIRQUOTA", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
-	} {
-		delete(e, name)
-	}
+	maps.Copy(e, own)
 	for name, value := range map[string]string{
 		"TCPREMOTEIP": c.Peer.RemoteIP, "TCPREMOTEPORT": c.Peer.RemotePort,
 		"TCPLOCALIP": c.Peer.LocalIP, "TCPLOCALPORT": c.Peer.LocalPort,
@@ -117,18 +111,9 @@ func (c *Conn) localEnviron(account *authlib.Account, tag string, extraEnv []str
 	}
 	e["OPTIONS"] = string(account.Options)
 	e["AUTHENTICATED"] = account.Address
-	if c.server.Protocol.Name == "IMAP" {
-		e["IMAPLOGINTAG"] = tag
-		e["PROTOCOL"] = c.server.Protocol.Name
-	}
-	if c.TLS {
-		e[c.setting("_TLS")] = "1"
-		e[c.setting("_STARTTLS")] = "NO"
-		e[c.setting("_TLS_REQUIRED")] = "0"
-	}
-	environ := make([]string, 0, len(e)+len(extraEnv))
+	environ := make([]string, 0, len(e))
 	for _, name := range slices.Sorted(maps.Keys(e)) {
 		environ = append(environ, name+"="+e[name])
 	}
-	return append(environ, extraEnv...)
+	return environ
 }

@@ -13,11 +13,11 @@ import (
 
 func TestExecLocal(t *testing.T) {
 	w := newWorld(t, imap, "A=1", "HOME=/root", "LISTEN_FDS=1", "LISTEN_PID=1", "NOTIFY_SOCKET=/x", "MAILDIR=x",
-		"IMAP_TLS=0",
+		"IMAP_TLS=0", "PROTOCOL=x",
 		"AUTH_MKHOMEDIR_SKEL=/skel", "LOCAL_ULIMIT_V=1000", "IMAP_UMASK=027", "OPTIONS=old", "AUTHENTICATED=old")
 	w.execErr = fmt.Errorf("%w: x", local.ErrProgram)
 	account := w.auth.Add("bob", "a=b,c=d")
-	err := w.ExecLocal(&login.Outcome{Account: account}, "a1", "UTF8=1")
+	err := w.execLocal(account, map[string]string{"IMAPLOGINTAG": "a1", "PROTOCOL": "IMAP"})
 	l := w.execed
 	if !errors.Is(err, login.ErrTemporary) || l.Path != "/usr/bin/imapd" ||
 		!slices.Equal(l.Args, []string{"Maildir"}) || l.Home != "/home/bob" ||
@@ -29,7 +29,7 @@ func TestExecLocal(t *testing.T) {
 		"A=1", "AUTHENTICATED=bob", "AUTH_MKHOMEDIR_SKEL=/skel", "IMAPLOGINTAG=a1", "IMAP_TLS=0", "IMAP_UMASK=027",
 		"LOCAL_ULIMIT_V=1000",
 		"OPTIONS=a=b,c=d", "PROTOCOL=IMAP", "TCPLOCALIP=::ffff:192.0.2.1", "TCPLOCALPORT=143",
-		"TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=5000", "UTF8=1",
+		"TCPREMOTEIP=::ffff:192.0.2.7", "TCPREMOTEPORT=5000",
 	}
 	if !slices.Equal(l.Environ, want) {
 		t.Errorf("environment\ngot  %q\nwant %q", l.Environ, want)
@@ -46,7 +46,7 @@ func TestExecLocalPOP3(t *testing.T) {
 	account := w.auth.Add("bob", "")
 	account.Maildir, account.SystemUser, account.UID = "Mail", "system", nil
 	w.execErr = local.ErrRoot
-	err := w.ExecLocal(&login.Outcome{Account: account}, "", "UTF8=0")
+	err := w.execLocal(account, map[string]string{"UTF8": "0"})
 	if denied, ok := errors.AsType[*login.DeniedError](err); !ok ||
 		*denied != (login.DeniedError{Code: "SYS/PERM"}) {
 		t.Error(err)
@@ -70,18 +70,18 @@ func TestExecLocalErrors(t *testing.T) {
 		log       string
 		delayed   bool
 	}{
-		{fmt.Errorf("%w: x", local.ErrHome), ErrHome,
+		{fmt.Errorf("%w: x", local.ErrHome), ErrEndSession,
 			"WARN: bob: chdir(/home/bob) failed!!: home directory cannot be entered: x", false},
 		{local.ErrNotRoot, login.ErrTemporary,
 			"ERR: local account bob: not started as root, so local accounts cannot be served", true},
 		{errors.New("x"), login.ErrTemporary, "ERR: local account bob: x", true},
 		// This process may be bob by now: it must not serve anybody else.
-		{fmt.Errorf("%w: %w", local.ErrChanged, local.ErrProgram), ErrHome,
+		{fmt.Errorf("%w: %w", local.ErrChanged, local.ErrProgram), ErrEndSession,
 			"ERR: exec(/usr/bin/imapd) failed!!: " + local.ErrChanged.Error() + ": program cannot be run", false},
 	} {
 		w := newWorld(t, imap)
 		w.execErr = test.err
-		err := w.ExecLocal(&login.Outcome{Account: w.auth.Add("bob", "")}, "a1")
+		err := w.execLocal(w.auth.Add("bob", ""), nil)
 		if !errors.Is(err, test.want) || (len(w.slept) > 0) != test.delayed {
 			t.Errorf("%v: %v, slept %v", test.err, err, w.slept)
 		}
@@ -93,7 +93,7 @@ func TestExecLocalErrors(t *testing.T) {
 func TestNoLocal(t *testing.T) {
 	w := newWorld(t, imap)
 	w.server.Local = nil
-	err := w.ExecLocal(&login.Outcome{Account: w.auth.Add("bob", "")}, "a1")
+	err := w.execLocal(w.auth.Add("bob", ""), nil)
 	if denied, ok := errors.AsType[*login.DeniedError](err); !ok || denied.Code != imap.Codes.Broken {
 		t.Errorf("%v", err)
 	}

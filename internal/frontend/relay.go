@@ -20,13 +20,13 @@ func (c *Conn) relaySession(mailhost launch.Conn, info relay.Info) *relay.Sessio
 	}
 }
 
-// Relay has a Carrier tell the client answer, that it is logged in, and join it and the mailhost. It returns
-// when the Carrier has the session. Errors: login.ErrTemporary and login.ErrEnd as from Login, when the
-// client has been told nothing and its connection is as it was; ErrHome when this process must not serve
-// anybody else. The mailhost's connection is not the caller's any more in any case.
-func (c *Conn) Relay(ctx context.Context, o *login.Outcome, answer string) error {
+// relay has a Carrier tell the client the mailhost's answer, that it is logged in, and join the two. It
+// returns when the Carrier has the session. Errors: login.ErrTemporary and login.ErrEnd as from
+// Session.Login, when the client has been told nothing and its connection is as it was; ErrEndSession. The
+// mailhost's connection is not the caller's any more in any case.
+func (c *Conn) relay(ctx context.Context, o *login.Outcome) error {
 	session := c.relaySession(o.Mailhost.Conn, relay.Info{User: o.Account.Address, Mailhost: o.Mailhost.Host})
-	session.First = []byte(answer)
+	session.First = o.Mailhost.Answer
 	if !o.Mailhost.Local { // there the local server writes its own lines
 		session.Info.Protocol = c.server.Protocol.Name
 		session.Accepted = func() { c.LogLogin(o.Account.Address) }
@@ -42,7 +42,7 @@ func (c *Conn) Relay(ctx context.Context, o *login.Outcome, answer string) error
 		c.logCarry(err)
 	}
 	if errors.Is(err, local.ErrChanged) {
-		return ErrHome
+		return ErrEndSession
 	}
 	return c.Refuse(ctx, login.ErrTemporary)
 }

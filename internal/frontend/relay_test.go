@@ -20,7 +20,8 @@ import (
 // bobAt is a login of bob at a mailhost.
 func bobAt(conn launch.Conn) *login.Outcome {
 	return &login.Outcome{
-		Account: &authlib.Account{Address: "bob"}, Mailhost: &mailhost.Conn{Host: "a", Conn: conn},
+		Account:  &authlib.Account{Address: "bob"},
+		Mailhost: &mailhost.Conn{Host: "a", Conn: conn, Answer: []byte("a1 OK\r\n")},
 	}
 }
 
@@ -32,8 +33,8 @@ func TestRelay(t *testing.T) {
 	io.WriteString(w.client, "a2 NOOP\r\n")
 	io.WriteString(server, "* 1 EXISTS\r\n")
 	done := make(chan error)
-	go func() { done <- w.Relay(t.Context(), outcome, "a1 OK\r\n") }()
-	w.client.(interface{ CloseWrite() error }).CloseWrite()
+	go func() { done <- w.relay(t.Context(), outcome) }()
+	w.client.CloseWrite()
 	if text, err := io.ReadAll(server); string(text) != "a2 NOOP\r\n" || err != nil {
 		t.Errorf("mailhost got %q, %v", text, err)
 	}
@@ -62,14 +63,14 @@ func TestRelayDropRootFails(t *testing.T) {
 	server, conn := tcpPair(t)
 	w.server.DropRoot = func(string) error { return syscall.EPERM }
 	outcome := bobAt(conn)
-	err := w.Relay(t.Context(), outcome, "a1 OK\r\n")
+	err := w.relay(t.Context(), outcome)
 	if !errors.Is(err, login.ErrTemporary) || len(w.slept) != 1 {
 		t.Errorf("%v, slept %v", err, w.slept)
 	}
 	if text, err := io.ReadAll(server); len(text) != 0 || err != nil {
 		t.Errorf("mailhost got %q, %v", text, err)
 	}
-	w.Farewell("a1 NO\r\n") // the client has been told nothing, and can be
+	w.Farewell("a1 NO") // the client has been told nothing, and can be
 	w.Client.Close()
 	if text, err := io.ReadAll(w.client); string(text) != "a1 NO\r\n" || err != nil {
 		t.Errorf("client got %q, %v", text, err)
@@ -87,7 +88,7 @@ func TestRelayBroken(t *testing.T) {
 		server.SetLinger(0)
 		server.Close()
 	}()
-	if err := w.Relay(t.Context(), outcome, "a1 OK\r\n"); err != nil {
+	if err := w.relay(t.Context(), outcome); err != nil {
 		t.Error(err)
 	}
 	status := w.carrier.Wait(t.Context())
@@ -104,13 +105,14 @@ func TestRelayStopped(t *testing.T) {
 	w.auth.Add("bob", "mailhost=up")
 	w.Hosts = map[string][]string{"up": {"127.0.0.2"}}
 	w.Servers["127.0.0.2:143"] = logintest.Says(nil)
-	o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	o, err := w.tryLogin(t.Context(), password("bob", "secret"), "a1")
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Mailhost.Answer = []byte("a1 OK\r\n")
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	if err := w.Relay(ctx, o, "a1 OK\r\n"); err != nil {
+	if err := w.relay(ctx, o); err != nil {
 		t.Fatal(err)
 	}
 	go func() { ended <- w.carrier.Wait(ctx) }()

@@ -105,9 +105,9 @@ func TestReportSession(t *testing.T) {
 		w.Hosts = map[string][]string{"down": {"127.0.0.8"}, "up": {"127.0.0.2"}}
 		w.Servers["127.0.0.2:143"] = logintest.Says(nil)
 		w.server.DropRoot = func(string) error { return errors.New("not today") }
-		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+		o, err := w.tryLogin(t.Context(), password("bob", "secret"), "a1")
 		if err == nil {
-			_ = w.Relay(context.Background(), o, "a1 OK\r\n")
+			_ = w.relay(context.Background(), o)
 		}
 		got := r.all(1 + len(test.reports))
 		session := regexp.MustCompile(`^CARRY\nFAILED=down/connect\n(.*\n)*LOGIN_TLS=none\n(.*\n)*MAILHOST=up\n`)
@@ -129,7 +129,7 @@ func TestReportToNobody(t *testing.T) {
 	for range 20 { // an answer would be waited for for seconds, each time
 		for _, socket := range []string{l.Addr().String(), filepath.Join(t.TempDir(), "none"), ""} {
 			w := newWorld(t, imap, "RELAY_SOCKET="+socket)
-			if _, err := w.Login(t.Context(), password("bob", "x"), "a1"); !errors.Is(err, login.ErrRefused) {
+			if _, err := w.tryLogin(t.Context(), password("bob", "x"), "a1"); !errors.Is(err, login.ErrRefused) {
 				t.Error(err)
 			}
 		}

@@ -12,10 +12,17 @@ import (
 // Exchange holds a SASL exchange with the client, see login.Session.Exchange; listed are the mechanisms that
 // the settings name.
 func (c *Conn) Exchange(
-	ctx context.Context, client sasl.Client, mechanism, initial string, listed []string,
+	ctx context.Context, mechanism, initial string, listed []string,
 ) (*login.Credentials, error) {
-	return c.Session.Exchange(ctx, client, mechanism, initial, c.saslOptions(listed))
+	return c.Session.Exchange(ctx, saslClient{c}, mechanism, initial, c.saslOptions(listed))
 }
+
+// saslClient is the client in a SASL exchange.
+type saslClient struct{ c *Conn }
+
+func (s saslClient) Challenge(text string) error { return s.c.Reply("+ " + text) }
+
+func (s saslClient) ReadLine(limit int) ([]byte, error) { return s.c.In.ReadLine(limit) }
 
 // Mechanisms returns those of a list that a client can use on the connection as it is, in upper case, in
 // order and none twice.

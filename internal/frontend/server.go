@@ -139,14 +139,14 @@ func (s *Server) ServeConn(ctx context.Context, conn launch.Conn, peer launch.Pe
 		return failure(ctx)
 	}
 	if !c.AcquireUnauth() {
-		c.Farewell(s.Protocol.Unavailable + "\r\n")
+		c.Farewell(s.Protocol.Unavailable)
 		return 1
 	}
 	defer c.CloseThrottle()
 	if err := c.beginTLS(ctx); err != nil {
 		return failure(ctx)
 	}
-	return s.Protocol.Serve(ctx, c)
+	return int(c.serve(ctx))
 }
 
 // failure is the exit status after a failure: none when the program was told to stop.

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"mailproxy/authlib"
-	"mailproxy/internal/login"
 	"mailproxy/relay"
 )
 
@@ -19,7 +18,7 @@ func TestThrottleClosedBeforeDropRoot(t *testing.T) {
 	if !w.AcquireUnauth() || !isOpen(t, path) {
 		t.Fatal("the table is not open, which proves nothing")
 	}
-	w.Login(t.Context(), password("bob", "x"), "a1")
+	w.tryLogin(t.Context(), password("bob", "x"), "a1")
 	dropped := false
 	w.server.DropRoot = func(string) error {
 		dropped = true
@@ -31,7 +30,7 @@ func TestThrottleClosedBeforeDropRoot(t *testing.T) {
 	server, conn := tcpPair(t)
 	server.Close()
 	w.client.Close()
-	w.Relay(t.Context(), bobAt(conn), "a1 OK\r\n")
+	w.relay(t.Context(), bobAt(conn))
 	if !dropped {
 		t.Error("root was not given up")
 	}
@@ -53,11 +52,11 @@ func TestRefusedSessionCounts(t *testing.T) {
 			server, conn := tcpPair(t)
 			t.Cleanup(func() { server.Close() })
 			w.server.Engine = func() (relay.Carrier, error) { return full{}, nil }
-			return w.Relay(t.Context(), bobAt(conn), "a1 OK\r\n")
+			return w.relay(t.Context(), bobAt(conn))
 		}},
 		{"no local accounts", func(w *world) error {
 			w.server.Local = nil
-			return w.ExecLocal(&login.Outcome{Account: &authlib.Account{Address: "bob"}}, "a1")
+			return w.execLocal(&authlib.Account{Address: "bob"}, nil)
 		}},
 	} {
 		w := newWorld(t, imap, settings...)
@@ -65,7 +64,7 @@ func TestRefusedSessionCounts(t *testing.T) {
 		if !w.AcquireUnauth() {
 			t.Fatalf("%s: no room for the first connection", test.name)
 		}
-		if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); err != nil {
+		if _, err := w.tryLogin(t.Context(), password("bob", "secret"), "a1"); err != nil {
 			t.Fatal(err)
 		}
 		if err := test.end(w); err == nil {

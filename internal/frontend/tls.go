@@ -12,9 +12,6 @@ import (
 	"mailproxy/internal/tlsconf"
 )
 
-// setting returns a setting that IMAP and POP3 have by their own names: IMAP_TLS, POP3_TLS.
-func (c *Conn) setting(suffix string) string { return c.server.Protocol.Name + suffix }
-
 // TLS makes handshakes with clients.
 type TLS interface {
 	// Check says what is missing when no handshake can be made: Handshake would fail whatever the client
@@ -113,7 +110,13 @@ func (c *Conn) NeedsTLS() bool {
 // after its command in clear text is still in the connection, is no TLS record, and so fails the handshake
 // (CVE-2011-0411). Settings change as for a session that was encrypted from the start. After an error the
 // session is over; it is logged, and no further log line or text follows.
-func (c *Conn) StartTLS(ctx context.Context) error { return c.handshake(ctx, true) }
+func (c *Conn) StartTLS(ctx context.Context) error {
+	if err := c.handshake(ctx, true); err != nil {
+		return err
+	}
+	c.In.Reset(c.Client)
+	return nil
+}
 
 // handshake replaces the connection by an encrypted one.
 func (c *Conn) handshake(ctx context.Context, startTLS bool) error {

@@ -72,7 +72,7 @@ func TestStartTLS(t *testing.T) {
 	if w.OffersStartTLS() || w.NeedsTLS() || !w.TLS {
 		t.Errorf("offered %v, needed %v, TLS %v", w.OffersStartTLS(), w.NeedsTLS(), w.TLS)
 	}
-	environ := w.localEnviron(&authlib.Account{}, "a", nil)
+	environ := w.localEnviron(&authlib.Account{}, nil)
 	for _, want := range []string{"IMAP_TLS=1", "IMAP_STARTTLS=NO", "IMAP_TLS_REQUIRED=0"} {
 		if !slices.Contains(environ, want) {
 			t.Errorf("the local server is not told %s", want)

@@ -14,6 +14,7 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/facts"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/line"
 	"mailproxy/internal/local"
 	"mailproxy/internal/login"
 	"mailproxy/internal/maillog"
@@ -44,7 +45,7 @@ type world struct {
 	*Conn
 	*logintest.Mailhosts
 	auth    *logintest.Auth
-	client  net.Conn
+	client  *net.TCPConn
 	log     *testlog.Log
 	slept   []time.Duration
 	dropped []string
@@ -83,7 +84,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	system.resolve, system.Dial = w.Resolve, w.Dial
 	peer := launch.Peer{
 		RemoteIP: "::ffff:192.0.2.7", RemotePort: "5000", LocalIP: "::ffff:192.0.2.1", LocalPort: protocol.Port,
-		TLS: facts.Extract(c.Texts()),
+		TLS: facts.Extract(c.Raw().Texts()),
 	}
 	log := maillog.NewLog(w.log)
 	w.carrier = NewProcessCarrier(log)
@@ -96,6 +97,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 		t.Fatal(err)
 	}
 	w.Conn = server.newConn(t.Context(), conn, peer)
+	w.In = line.NewReader(conn)
 	t.Cleanup(w.begin())
 	return w
 }

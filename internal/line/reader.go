@@ -40,13 +40,20 @@ type Reader struct {
 
 // NewReader returns a Reader for conn.
 func NewReader(conn net.Conn) *Reader {
-	r := &Reader{conn: conn}
+	r := &Reader{}
+	r.Reset(conn)
+	return r
+}
+
+// Reset clears the Reader, which goes on with another connection: that of STARTTLS. It goes on counting.
+func (r *Reader) Reset(conn net.Conn) {
+	r.Clear()
+	r.conn, r.sock = conn, nil
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil && isSocket(raw) {
 			r.sock = raw
 		}
 	}
-	return r
 }
 
 // Tee has see told of all that is consumed from now on, as it is; nil = no longer. The bytes are see's during

@@ -160,3 +160,23 @@ func TestReadLineEndless(t *testing.T) {
 		}
 	}
 }
+
+// After Reset another connection is read, nothing is left of what the first one said, and the count goes on.
+func TestReset(t *testing.T) {
+	first, client := pair(t, true)
+	second, after := pair(t, false)
+	go client.Write([]byte("secret\r\nrest\r\n"))
+	go after.Write([]byte("next\r\n"))
+	r := NewReader(first)
+	text, err := r.ReadLine(100)
+	if err != nil || string(text) != "secret" {
+		t.Fatalf("%q, %v", text, err)
+	}
+	r.Reset(second)
+	if strings.Trim(string(text), "\x00") != "" {
+		t.Errorf("%q is left", text)
+	}
+	if text, err = r.ReadLine(100); err != nil || string(text) != "next" || r.Count() != 14 {
+		t.Errorf("%q, %v after %d bytes", text, err, r.Count())
+	}
+}

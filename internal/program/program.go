@@ -120,7 +120,7 @@ func serveOne(
 // giveUp tells the client, if there is one, and returns the exit status.
 func giveUp(opened *launch.Launch, text string) int {
 	if opened.Conn != nil {
-		frontend.Farewell(opened.Conn, time.Now(), text+"\r\n")
+		frontend.Farewell(opened.Conn, time.Now(), text)
 		opened.Conn.Close()
 	}
 	return 1

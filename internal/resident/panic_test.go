@@ -53,7 +53,7 @@ func (r *record) String() string {
 
 // serving is a service with a dialogue of the test's, and how to connect to it.
 func serving(
-	t *testing.T, serve func(ctx context.Context, c *frontend.Conn) int,
+	t *testing.T, dialogue func(c *frontend.Conn) frontend.Dialogue,
 ) (dial func() net.Conn, log *record, s *service) {
 	t.Helper()
 	c, err := config.Load(nil, nil, config.IMAP)
@@ -63,10 +63,12 @@ func serving(
 	log = &record{}
 	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}, conns: newConnections(),
 		statistics: newStatistics(), certificates: &tlsconf.Memory{}}
-	s.unauth = newUnauthLimit(10, "* BYE\r\n", s.log)
+	s.unauth = newUnauthLimit(10, "* BYE", s.log)
 	s.server, err = frontend.New(frontend.Options{
-		Protocol: &frontend.Protocol{Protocol: login.Protocol{Name: "IMAP", Service: "imap"}, Serve: serve},
-		Config:   c, Log: s.log, Auth: noAccounts{},
+		Protocol: &frontend.Protocol{
+			Protocol: login.Protocol{Name: "IMAP", Service: "imap"}, NewDialogue: dialogue,
+		},
+		Config: c, Log: s.log, Auth: noAccounts{},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -101,28 +103,40 @@ func serving(
 	}, log, s
 }
 
+// echo is a dialogue that says everything back. "fault" is one.
+type echo struct{ c *frontend.Conn }
+
+func (echo) Greeting() string          { return "hello" }
+func (echo) Farewell(login.End) string { return "" }
+func (echo) Capabilities() []string    { return nil }
+
+func (e echo) Next(context.Context) error {
+	text, err := e.c.In.ReadLine(100)
+	if err != nil {
+		return err
+	}
+	if string(text) == "fault" {
+		panic("a fault in the dialogue")
+	}
+	return e.c.Reply(string(text))
+}
+
 // A panic in what serves one connection closes it, is in the log with its stack, gives its slot back, and
 // nobody else notices.
 func TestPanicEndsOneConnection(t *testing.T) {
-	echo := func(_ context.Context, c *frontend.Conn) int {
-		lines := bufio.NewReader(c.Client)
-		for {
-			text, err := lines.ReadString('\n')
-			switch {
-			case err != nil:
-				return 0
-			case text == "fault\n":
-				panic("a fault in the dialogue")
-			}
-			io.WriteString(c.Client, text)
-		}
-	}
-	dial, log, s := serving(t, echo)
+	connect, log, s := serving(t, func(c *frontend.Conn) frontend.Dialogue { return echo{c} })
 	say := func(conn net.Conn, text string) (string, error) {
 		if _, err := io.WriteString(conn, text+"\n"); err != nil {
 			return "", err
 		}
 		return bufio.NewReader(conn).ReadString('\n')
+	}
+	dial := func() net.Conn {
+		conn := connect()
+		if text, err := bufio.NewReader(conn).ReadString('\n'); text != "hello\r\n" || err != nil {
+			t.Fatalf("greeting %q, %v", text, err)
+		}
+		return conn
 	}
 	before := dial()
 	for range 30 { // more than there are slots
@@ -137,11 +151,11 @@ func TestPanicEndsOneConnection(t *testing.T) {
 		for s.unauth.now.Load() > 1 && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}
-		if text, err := say(before, "still here"); text != "still here\n" || err != nil {
+		if text, err := say(before, "still here"); text != "still here\r\n" || err != nil {
 			t.Fatalf("another connection: %q, %v", text, err)
 		}
 	}
-	if text, err := say(dial(), "new"); text != "new\n" || err != nil {
+	if text, err := say(dial(), "new"); text != "new\r\n" || err != nil {
 		t.Errorf("a new connection: %q, %v", text, err)
 	}
 	for _, want := range []string{

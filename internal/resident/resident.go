@@ -156,7 +156,7 @@ func start(o Options) (*service, error) {
 		s.log.Warnf("MAXUNAUTH=%d: there are file descriptors for %d (LimitNOFILE=, ulimit -n)",
 			c.Limits.Unauth, logins)
 	}
-	s.unauth = newUnauthLimit(logins, o.Program.Protocol.Unavailable+"\r\n", s.log)
+	s.unauth = newUnauthLimit(logins, o.Program.Protocol.Unavailable, s.log)
 	loops := runtime.GOMAXPROCS(0)
 	s.engine, err = engine.New(engine.Config{
 		Loops: loops, Shared: true, Log: s.log.Line, Ended: s.ended,

@@ -2,7 +2,6 @@ package pop3
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"mailproxy/authlib/sasl"
@@ -19,16 +18,11 @@ func (d *dialogue) authenticate(ctx context.Context, arg string) error {
 		return d.listMechanisms()
 	}
 	if len(words) > 2 {
-		return d.bad(textAborted) // a response with blanks in it is not base64
+		return sasl.ErrAborted // a response with blanks in it is not base64
 	}
 	mechanism, initial := words[0], strings.Join(words[1:], "")
-	credentials, err := d.s.Exchange(ctx, saslClient{d}, mechanism, initial, d.listed())
-	switch {
-	case errors.Is(err, sasl.ErrUnknownMechanism):
-		return d.bad(textMechanism)
-	case errors.Is(err, sasl.ErrAborted):
-		return d.bad(textAborted)
-	case err != nil:
+	credentials, err := d.s.Exchange(ctx, mechanism, initial, d.listed())
+	if err != nil {
 		return err
 	}
 	return d.tryLogin(ctx, textAuthFailed, credentials)
@@ -41,10 +35,3 @@ func (d *dialogue) listMechanisms() error {
 	}
 	return d.ok(list + "\r\n.")
 }
-
-// saslClient is the client in a SASL exchange.
-type saslClient struct{ *dialogue }
-
-func (d saslClient) Challenge(text string) error { return d.reply("+ " + text) }
-
-func (d saslClient) ReadLine(limit int) ([]byte, error) { return d.in.ReadLine(limit) }

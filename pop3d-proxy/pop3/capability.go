@@ -8,12 +8,12 @@ import (
 // capability is CAPA, RFC 2449 section 5. The list is Courier's, which the local server repeats after login,
 // and the response codes that this program uses.
 func (d *dialogue) capability(_ context.Context, _ string) error {
-	return d.ok("+OK Here's what I can do:\r\n" + strings.Join(d.capabilities(), "\r\n") + "\r\n.")
+	return d.ok("+OK Here's what I can do:\r\n" + strings.Join(d.Capabilities(), "\r\n") + "\r\n.")
 }
 
-// capabilities is the list itself: no SASL and no USER where they would be refused for want of TLS, and no
-// PIPELINING then, or a client would send PASS along with the USER that is refused.
-func (d *dialogue) capabilities() []string {
+// Capabilities is part of frontend.Dialogue: no SASL and no USER where they would be refused for want of TLS,
+// and no PIPELINING then, or a client would send PASS along with the USER that is refused.
+func (d *dialogue) Capabilities() []string {
 	var list []string
 	if names := d.mechanisms(); len(names) > 0 && !d.s.NeedsTLS() {
 		list = append(list, "SASL "+strings.Join(names, " "))

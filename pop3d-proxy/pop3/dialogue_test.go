@@ -95,7 +95,7 @@ func TestTimeIsUp(t *testing.T) {
 				go s.Repeat("CAPA\r\n")
 			}
 			said, _ := io.ReadAll(s.Conn)
-			if status := s.Wait(t); status != exitFailed {
+			if status := s.Wait(t); status != 1 {
 				t.Errorf("status %d", status)
 			}
 			// RFC 1939 section 3: "the server should close the TCP connection without ... sending any
@@ -115,7 +115,7 @@ func TestStop(t *testing.T) {
 		r := transcript.Play(t, s.Conn, "S* .*")
 		s.Stop()
 		r.MustPlay(t, "S: "+textShutdown+"\nS-")
-		if status := s.Wait(t); status != exitOK ||
+		if status := s.Wait(t); status != 0 ||
 			!strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
@@ -131,7 +131,7 @@ func TestStop(t *testing.T) {
 		<-asked
 		s.Stop()
 		r.MustPlay(t, "S: "+textShutdown+"\nS-")
-		if status := s.Wait(t); status != exitOK ||
+		if status := s.Wait(t); status != 0 ||
 			!strings.Contains(s.Log.String(), "NOTICE: Disconnected during shutdown by signal, ip=") {
 			t.Errorf("status %d, log\n%s", status, s.Log)
 		}
@@ -262,7 +262,7 @@ func FuzzSession(f *testing.F) {
 func TestHalfChanged(t *testing.T) {
 	s := front().Begin(t, fronttest.Options{DropRoot: local.ErrChanged})
 	transcript.Play(t, s.Conn, "S* .*\nC: USER bob\nS* .*\nC: PASS geheim\nS: "+textTemporary+"\nS-")
-	if status := s.Wait(t); status != exitFailed ||
+	if status := s.Wait(t); status != 1 ||
 		!strings.Contains(s.Log.String(), "ERR: giving up root rights: ") {
 		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
@@ -275,7 +275,7 @@ func TestTooManyCommands(t *testing.T) {
 		"S* .*\nC: LANG\nS* .*\nC: x\nS* -ERR.*\nC: USER ann\nS* .*\nC: PASS x\nS* -ERR.*\n"+
 			"C: LANG\nS: -ERR Too many commands without a login.\nS-")
 	const want = "NOTICE: TOO MANY COMMANDS WITHOUT A LOGIN (LOGIN_MAX_COMMANDS=4), " + fronttest.Where + "\n"
-	if status := s.Wait(t); status != exitFailed || !strings.Contains(s.Log.String(), want) {
+	if status := s.Wait(t); status != 1 || !strings.Contains(s.Log.String(), want) {
 		t.Errorf("status %d, log\n%s", status, s.Log)
 	}
 }

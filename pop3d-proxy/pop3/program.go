@@ -28,9 +28,8 @@ func protocol() *frontend.Protocol {
 			Visit: newVisit,
 		},
 		// courierpop3d reads its standard input with plain read calls and takes EAGAIN for the end.
-		NonBlocking:  false,
-		Serve:        serve,
-		Capabilities: func(c *frontend.Conn) []string { return (&dialogue{s: c}).capabilities() },
-		Unavailable:  textTemporary,
+		NonBlocking: false,
+		NewDialogue: newDialogue,
+		Unavailable: textTemporary,
 	}
 }

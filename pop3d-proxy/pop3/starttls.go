@@ -2,6 +2,8 @@ package pop3
 
 import (
 	"context"
+
+	"mailproxy/internal/frontend"
 )
 
 // startTLS is STLS, RFC 2595 section 4. What a client, or somebody in between, has sent after the command is
@@ -15,10 +17,9 @@ func (d *dialogue) startTLS(ctx context.Context, _ string) error {
 		return err
 	}
 	if err := d.s.StartTLS(ctx); err != nil {
-		return &exit{exitFailed} // logged; the client does not understand clear text any more
+		return frontend.Failed // logged; the client does not understand clear text any more
 	}
 	// Nor is anything believed that was said in clear text (Courier keeps the name).
 	d.name, d.utf8 = "", false
-	d.listen()
 	return nil
 }

@@ -88,7 +88,7 @@ func (f *Front) Begin(t testing.TB, o Options) *Session {
 	}
 	peer := launch.Peer{
 		RemoteIP: clientIP, RemotePort: "4711", LocalIP: "::ffff:192.0.2.1", LocalPort: p.Port,
-		TLS: facts.Extract(c.Texts()),
+		TLS: facts.Extract(c.Raw().Texts()),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	result := &Session{Conn: theirs, served: make(chan int, 1), Stop: cancel, Log: log}
