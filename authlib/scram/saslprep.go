@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"mailproxy/internal/text"
+
 	"golang.org/x/text/unicode/bidi"
 	"golang.org/x/text/unicode/norm"
 )
@@ -17,7 +19,7 @@ import (
 // The libraries for this build their tables when a program starts, which a process for each connection pays
 // for at every login, whatever mechanism it uses.
 func prepare(password string) string {
-	if isASCII(password) || !utf8.ValidString(password) {
+	if text.IsASCII(password) || !utf8.ValidString(password) {
 		return password
 	}
 	prepared := norm.NFKC.String(strings.Map(mapped, password))
@@ -25,10 +27,6 @@ func prepare(password string) string {
 		return password
 	}
 	return prepared
-}
-
-func isASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // mapped is RFC 4013 section 2.1: what commonly becomes nothing (RFC 3454 table B.1), and other spaces (table

@@ -8,12 +8,12 @@ import (
 	"strings"
 
 	"mailproxy/internal/line"
-	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 )
 
 // upstream is our dialogue with a mailhost, as its client.
 type upstream struct {
+	mailhost.Steps
 	m  *mailhost.Conn
 	in responses
 	// greeted is the mailhost's greeting.
@@ -31,8 +31,6 @@ type upstream struct {
 	proxy bool
 	// challenge is why the mailhost refuses a token, in base64.
 	challenge string
-	// step is where we are, for errors.
-	step mailhost.Step
 }
 
 // loginAtMailhost logs in to an IMAP mailhost: greeting, TLS and the client's address as far as they are
@@ -40,36 +38,19 @@ type upstream struct {
 // after the final answer.
 func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 	u := newUpstream(m)
-	defer func() { u.in.in.Clear() }() // a mailhost may repeat what it was told
-	return u.run(ctx, u.greeting, u.startTLS, u.askCapability, u.forwardClient, u.login, u.follow)
+	defer u.in.in.Clear() // a mailhost may repeat what it was told
+	return u.Run(ctx, u.greeting, u.startTLS, u.askCapability, u.forwardClient, u.login, u.follow)
 }
 
 func newUpstream(m *mailhost.Conn) *upstream {
-	return &upstream{m: m, step: mailhost.StepGreeting, in: responses{line.NewReader(m.Conn)}}
-}
-
-// run makes steps of the dialogue until one fails.
-func (u *upstream) run(ctx context.Context, steps ...func(context.Context) error) error {
-	for _, step := range steps {
-		err := step(ctx)
-		_, rejected := errors.AsType[*login.RejectedError](err)
-		_, hungUp := errors.AsType[*mailhost.HungUpError](err)
-		_, named := errors.AsType[*mailhost.StepError](err)
-		switch {
-		case err == nil:
-			continue
-		case rejected, hungUp, named:
-			return err
-		}
-		return &mailhost.StepError{Step: u.step, Err: err}
-	}
-	return nil
+	return &upstream{m: m, in: responses{line.NewReader(m.Conn)}}
 }
 
 // greeting waits for "* OK". A PREAUTH greeting (RFC 3501 section 7.1.4) means that the mailhost takes every
 // connection for somebody who need not log in: nobody's mail is shown on such a basis, and it would let
 // STARTTLS be skipped.
 func (u *upstream) greeting(context.Context) error {
+	u.Step = mailhost.StepGreeting
 	r, err := u.in.next()
 	for empty := 0; err == nil && r.text == "" && empty < maxEmpty; empty++ {
 		r, err = u.in.next()
@@ -81,9 +62,9 @@ func (u *upstream) greeting(context.Context) error {
 	switch {
 	case r.tag == "*" && r.status == "PREAUTH":
 		return fmt.Errorf("mailhost said %q: everybody is logged in there already, so nobody can log in",
-			u.brief(r.text))
+			u.m.Shown(r.text))
 	case r.tag != "*" || r.status != "OK":
-		return fmt.Errorf("mailhost said %q", u.brief(r.text))
+		return fmt.Errorf("mailhost said %q", u.m.Shown(r.text))
 	}
 	u.capabilities, _ = r.capabilities()
 	u.proxy = strings.HasSuffix(r.text, " "+textReady)
@@ -95,17 +76,13 @@ func (u *upstream) startTLS(ctx context.Context) error {
 	if u.m.StartTLS == nil {
 		return nil
 	}
-	u.step = mailhost.StepTLS
-	const tag = "S1"
-	if err := u.send(tag + " STARTTLS" + crlf); err != nil {
-		return err
-	}
-	r, err := u.tagged(tag)
+	u.Step = mailhost.StepTLS
+	r, err := u.command("S1", "STARTTLS")
 	if err != nil {
 		return err
 	}
 	if r.status != "OK" {
-		return fmt.Errorf("mailhost refuses STARTTLS: %q", u.brief(r.text))
+		return fmt.Errorf("mailhost refuses STARTTLS: %q", u.m.Shown(r.text))
 	}
 	if u.in.in.Pending() {
 		return errors.New("mailhost sent clear text behind its answer to STARTTLS")
@@ -114,12 +91,26 @@ func (u *upstream) startTLS(ctx context.Context) error {
 		return err
 	}
 	u.capabilities, u.learned = "", ""
-	u.in = responses{line.NewReader(u.m.Conn)}
+	u.in.in.Reset(u.m.Conn)
 	return nil
 }
 
-// tagged reads responses up to the tagged one.
-func (u *upstream) tagged(tag string) (response, error) { return u.until(tag, false) }
+// command sends a command of our own and reads responses up to the tagged one.
+func (u *upstream) command(tag, text string) (response, error) {
+	if err := u.send(tag + " " + text); err != nil {
+		return response{}, err
+	}
+	return u.until(tag, false)
+}
+
+// exchange sends a line of the login command, and reads responses up to the tagged one or, if a continuation
+// is expected, up to that.
+func (u *upstream) exchange(text string, continuation bool) (response, error) {
+	if err := u.send(text); err != nil {
+		return response{}, err
+	}
+	return u.until(u.m.Tag, continuation)
+}
 
 // until reads responses up to the tagged one or, if a continuation is expected, up to that. A capability list
 // on the way is remembered. Lines that mean nothing are skipped, as Courier does.
@@ -132,17 +123,17 @@ func (u *upstream) until(tag string, continuation bool) (response, error) {
 		}
 		switch {
 		case err != nil && bye != "" && errors.Is(err, io.EOF):
-			return response{}, fmt.Errorf("%w: %q", errBye, u.brief(bye))
+			return response{}, fmt.Errorf("%w: %q", errBye, u.m.Shown(bye))
 		case err != nil:
 			return response{}, err
 		case r.tag == tag && (r.status == "OK" || r.status == "NO" || r.status == "BAD"):
 			return r, nil
 		case r.tag == tag:
-			return response{}, fmt.Errorf("mailhost said %q", u.brief(r.text))
+			return response{}, fmt.Errorf("mailhost said %q", u.m.Shown(r.text))
 		case r.tag == "+" && continuation:
 			return r, nil
 		case r.tag == "+":
-			return response{}, fmt.Errorf("mailhost asks for more: %q", u.brief(r.text))
+			return response{}, fmt.Errorf("mailhost asks for more: %q", u.m.Shown(r.text))
 		case r.tag == "*" && r.status == "BYE":
 			bye = r.text
 		case r.tag == "*":
@@ -153,14 +144,11 @@ func (u *upstream) until(tag string, continuation bool) (response, error) {
 	}
 }
 
-// brief is what the log may have of a mailhost's words: not all of them, and never the password.
-func (u *upstream) brief(text string) string { return brief(u.m.Redact(text)) }
-
 func (u *upstream) send(text string) error {
 	if err := u.inStep(); err != nil {
 		return err
 	}
-	return u.m.Send([]byte(text))
+	return u.m.Send([]byte(text + crlf))
 }
 
 // inStep reads what the mailhost has said unasked, where its answer decides: what has come before it is sent
@@ -173,9 +161,9 @@ func (u *upstream) inStep() error {
 		case err != nil:
 			return err
 		case r.tag == u.m.Tag:
-			return fmt.Errorf("mailhost answers before it is asked: %q", u.brief(r.text))
+			return fmt.Errorf("mailhost answers before it is asked: %q", u.m.Shown(r.text))
 		case r.tag == "*" && r.status == "BYE":
-			return fmt.Errorf("%w: %q", errBye, u.brief(r.text))
+			return fmt.Errorf("%w: %q", errBye, u.m.Shown(r.text))
 		}
 		if list, ok := r.capabilities(); ok && r.tag == "*" {
 			u.learned = list

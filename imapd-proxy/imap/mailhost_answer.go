@@ -14,7 +14,7 @@ import (
 // its capabilities if IMAP_PROXY_FOREIGN wants them, and the tagged OK. What the mailhost says from now on is
 // never lost, reordered or rewritten.
 func (u *upstream) follow(context.Context) error {
-	u.step = mailhost.StepFollow
+	u.Step = mailhost.StepFollow
 	u.m.Answer = u.untagged.bytes
 	if u.m.Local { // nothing of its capabilities is foreign, and its words are the local server's
 		u.m.Answer = append(u.m.Answer, u.final+crlf...)
@@ -75,7 +75,7 @@ func beforeLogin(word string) bool {
 // is; told says that the tagged answer is among it, or still to come. A mailhost that refuses has let the
 // client in all the same.
 func (u *upstream) passAnswer() (told bool, err error) {
-	if err := u.send(u.m.Tag + " CAPABILITY" + crlf); err != nil {
+	if err := u.send(u.m.Tag + " CAPABILITY"); err != nil {
 		return false, err
 	}
 	for {
@@ -92,7 +92,7 @@ func (u *upstream) passAnswer() (told bool, err error) {
 		case r.tag == u.m.Tag:
 			return true, nil
 		case r.tag != "*":
-			return false, fmt.Errorf("mailhost answers CAPABILITY with %q", u.brief(r.text))
+			return false, fmt.Errorf("mailhost answers CAPABILITY with %q", u.m.Shown(r.text))
 		}
 	}
 }
@@ -101,7 +101,7 @@ func (u *upstream) passAnswer() (told bool, err error) {
 // in order.
 func (u *upstream) askAgain() error {
 	const tag = "C1"
-	if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
+	if err := u.send(tag + " CAPABILITY"); err != nil {
 		return err
 	}
 	for {
@@ -116,7 +116,7 @@ func (u *upstream) askAgain() error {
 			u.m.Answer = u.m.Answer[:begin]
 			return nil
 		case r.tag != "*":
-			return fmt.Errorf("mailhost answers CAPABILITY with %q", u.brief(r.text))
+			return fmt.Errorf("mailhost answers CAPABILITY with %q", u.m.Shown(r.text))
 		}
 		if list, ok := r.capabilities(); ok {
 			u.learned = list

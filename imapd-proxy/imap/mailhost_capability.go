@@ -14,12 +14,8 @@ func (u *upstream) askCapability(context.Context) error {
 	if u.capabilities != "" {
 		return nil
 	}
-	u.step = mailhost.StepFollow
-	const tag = "C0"
-	if err := u.send(tag + " CAPABILITY" + crlf); err != nil {
-		return err
-	}
-	r, err := u.tagged(tag)
+	u.Step = mailhost.StepFollow
+	r, err := u.command("C0", "CAPABILITY")
 	if err == nil && r.status == "OK" {
 		u.capabilities = u.learned
 	}

@@ -3,7 +3,6 @@ package imap
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -21,7 +20,7 @@ func (u *upstream) forwardClient(context.Context) error {
 	if !forward && !u.proxy {
 		return nil
 	}
-	u.step = mailhost.StepForward
+	u.Step = mailhost.StepForward
 	own := u.ownFields(forward)
 	if len(own) == 0 {
 		return nil
@@ -57,10 +56,7 @@ func (u *upstream) sendID(tag string, fields []mailhost.IDField) (string, error)
 		}
 		text += " " + quote(f.Name) + " " + value
 	}
-	if err := u.send(tag + " ID (" + text[1:] + ")" + crlf); err != nil {
-		return "", err
-	}
-	r, err := u.tagged(tag)
+	r, err := u.command(tag, "ID ("+text[1:]+")")
 	return r.status, err
 }
 
@@ -73,10 +69,12 @@ func (u *upstream) ownFields(forward bool) []mailhost.IDField {
 		}
 	}
 	if c := u.m.Client; forward {
-		add("x-originating-ip", plainAddress(c.RemoteIP))
-		add("x-originating-port", decimal(c.RemotePort))
-		add("x-connected-ip", plainAddress(c.LocalIP))
-		add("x-connected-port", decimal(c.LocalPort))
+		ip, port := mailhost.Endpoint(c.RemoteIP, c.RemotePort)
+		add("x-originating-ip", ip)
+		add("x-originating-port", port)
+		ip, port = mailhost.Endpoint(c.LocalIP, c.LocalPort)
+		add("x-connected-ip", ip)
+		add("x-connected-port", port)
 	}
 	if u.m.Hops > 0 {
 		add(hopsField, strconv.Itoa(u.m.Hops))
@@ -103,21 +101,4 @@ func clientFields(said []mailhost.IDField, n int) []mailhost.IDField {
 		fields = append(fields, f)
 	}
 	return fields
-}
-
-// plainAddress writes an address without the ::ffff: of the launcher's IPv4; "" when it is none.
-func plainAddress(text string) string {
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return ""
-	}
-	return addr.Unmap().WithZone("").String()
-}
-
-// decimal returns a port number as it is; "" when it is none.
-func decimal(text string) string {
-	if text == "" || len(text) > 5 || strings.Trim(text, "0123456789") != "" {
-		return ""
-	}
-	return text
 }

@@ -14,7 +14,7 @@ import (
 
 // login sends the user's name and password in the way that the mailhost takes them (RFC 3501 section 6.2.3).
 func (u *upstream) login(ctx context.Context) error {
-	u.step = mailhost.StepLogin
+	u.Step = mailhost.StepLogin
 	for _, s := range []string{u.m.User, u.m.Password, u.m.Authzid} {
 		if strings.ContainsAny(s, "\r\n\x00") {
 			return errors.New("name or password holds a line break or NUL and was not sent")
@@ -35,9 +35,9 @@ func (u *upstream) login(ctx context.Context) error {
 	u.untagged.end(false) // the tagged response is for us
 	u.final = r.text
 	if r.status != "OK" {
-		answer := r.answer(u.brief(r.text))
+		answer := r.answer(u.m.Shown(r.text))
 		answer.Challenge = u.challenge
-		return &login.RejectedError{Step: u.step, Answer: answer}
+		return &login.RejectedError{Step: u.Step, Answer: answer}
 	}
 	if list, ok := r.capabilities(); ok {
 		u.learned = list
@@ -69,13 +69,9 @@ func (u *upstream) sendLogin() (response, error) {
 			hasCapability(u.capabilities, "LITERAL-") && len(arg) <= 4096 {
 			plus = "+" // RFC 7888
 		}
-		text += fmt.Sprintf(" {%d%s}", len(arg), plus) + crlf
+		text += fmt.Sprintf(" {%d%s}", len(arg), plus)
 		if plus == "" {
-			if err := u.send(text); err != nil {
-				return response{}, err
-			}
-			text = ""
-			r, err := u.until(u.m.Tag, true)
+			r, err := u.exchange(text, true)
 			switch {
 			case err != nil:
 				return response{}, err
@@ -87,13 +83,12 @@ func (u *upstream) sendLogin() (response, error) {
 			default:
 				return r, nil
 			}
+			text = arg
+			continue
 		}
-		text += arg
+		text += crlf + arg
 	}
-	if err := u.send(text + crlf); err != nil {
-		return response{}, err
-	}
-	return u.tagged(u.m.Tag)
+	return u.exchange(text, false)
 }
 
 // sendPlain says AUTHENTICATE PLAIN, with the user's own name and password or with those of PROXY_MASTER_USER
@@ -106,25 +101,16 @@ func (u *upstream) sendPlain() (response, error) {
 	encoded := base64.StdEncoding.EncodeToString(plain)
 	clear(plain)
 	if hasCapability(u.capabilities, "SASL-IR") && hasCapability(u.capabilities, "AUTH=PLAIN") {
-		if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN " + encoded + crlf); err != nil {
-			return response{}, err
-		}
-		return u.tagged(u.m.Tag)
+		return u.exchange(u.m.Tag+" AUTHENTICATE PLAIN "+encoded, false)
 	}
-	if err := u.send(u.m.Tag + " AUTHENTICATE PLAIN" + crlf); err != nil {
+	r, err := u.exchange(u.m.Tag+" AUTHENTICATE PLAIN", true)
+	switch {
+	case err != nil:
 		return response{}, err
-	}
-	r, err := u.until(u.m.Tag, true)
-	if err != nil {
-		return response{}, err
-	}
-	if r.tag != "+" {
+	case r.tag != "+":
 		return u.unseen(r, "AUTHENTICATE PLAIN")
 	}
-	if err := u.send(encoded + crlf); err != nil {
-		return response{}, err
-	}
-	return u.tagged(u.m.Tag)
+	return u.exchange(encoded, false)
 }
 
 // unseen judges the tagged answer to a command of which the mailhost has not seen the password: it cannot
@@ -133,7 +119,7 @@ func (u *upstream) unseen(r response, command string) (response, error) {
 	if r.status == "NO" && r.code != "" && !strings.EqualFold(r.code, "AUTHENTICATIONFAILED") {
 		return r, nil
 	}
-	return response{}, fmt.Errorf("mailhost does not take %s: %q", command, u.brief(r.text))
+	return response{}, fmt.Errorf("mailhost does not take %s: %q", command, u.m.Shown(r.text))
 }
 
 // canQuote says whether a string can be sent as a quoted string: short, printable ASCII. The rest goes as a

@@ -82,15 +82,6 @@ func (r response) answer(shown string) login.Answer {
 	return login.Answer{Kind: kind, Code: r.code, Text: shown, Human: r.human}
 }
 
-// brief cuts a mailhost's words down to what a log line can hold.
-func brief(text string) string {
-	const most = 200
-	if len(text) > most {
-		return text[:most] + "..."
-	}
-	return text
-}
-
 // hasCapability says whether a capability list holds a name.
 func hasCapability(list, name string) bool {
 	for word := range strings.FieldsSeq(list) {

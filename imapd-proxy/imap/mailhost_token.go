@@ -7,6 +7,7 @@ import (
 
 	"mailproxy/authlib/sasl"
 	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 )
 
 // maxCommand is the longest command line in bytes that every server takes (RFC 2683 section 3.2.1.5). A
@@ -23,7 +24,8 @@ func (u *upstream) tokenMethod() (func() (response, error), error) {
 	if !u.m.TLS && hasCapability(u.capabilities, "STARTTLS") {
 		why += " before STARTTLS (PROXY_TLS=STARTTLS encrypts the connection)"
 	}
-	return nil, &login.NotOfferedError{Mechanism: u.m.Mechanism, Why: why}
+	err := &login.NotOfferedError{Mechanism: u.m.Mechanism, Why: why}
+	return nil, &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
 }
 
 // sendToken says AUTHENTICATE with the client's message and returns the tagged answer. A challenge means that
@@ -34,10 +36,7 @@ func (u *upstream) sendToken() (response, error) {
 	if hasCapability(u.capabilities, "SASL-IR") && len(command)+1+len(encoded) <= maxCommand {
 		command += " " + encoded
 	} else {
-		if err := u.send(command + crlf); err != nil {
-			return response{}, err
-		}
-		r, err := u.until(u.m.Tag, true)
+		r, err := u.exchange(command, true)
 		switch {
 		case err != nil:
 			return response{}, err
@@ -48,20 +47,14 @@ func (u *upstream) sendToken() (response, error) {
 		}
 		command = encoded
 	}
-	if err := u.send(command + crlf); err != nil {
-		return response{}, err
-	}
-	r, err := u.until(u.m.Tag, true)
+	r, err := u.exchange(command, true)
 	if err != nil || r.tag != "+" {
 		return r, err
 	}
 	if text := strings.TrimPrefix(strings.TrimPrefix(r.text, "+"), " "); sasl.IsChallenge(text) {
 		u.challenge = text
 	}
-	if err := u.send(sasl.Dummy(u.m.Mechanism) + crlf); err != nil {
-		return response{}, err
-	}
-	r, err = u.tagged(u.m.Tag)
+	r, err = u.exchange(sasl.Dummy(u.m.Mechanism), false)
 	if err == nil && r.status == "OK" {
 		return response{}, errors.New("token accepted after it was refused")
 	}

@@ -15,12 +15,12 @@ func newVisit(m *mailhost.Conn) mailhost.Visit { return &visit{newUpstream(m)} }
 
 // Greeting is part of mailhost.Visit.
 func (v *visit) Greeting(ctx context.Context) (string, error) {
-	err := v.u.run(ctx, v.u.greeting)
+	err := v.u.Run(ctx, v.u.greeting)
 	return v.u.greeted, err
 }
 
 // StartTLS is part of mailhost.Visit.
-func (v *visit) StartTLS(ctx context.Context) error { return v.u.run(ctx, v.u.startTLS) }
+func (v *visit) StartTLS(ctx context.Context) error { return v.u.Run(ctx, v.u.startTLS) }
 
 // Capabilities is part of mailhost.Visit.
 func (v *visit) Capabilities(ctx context.Context) ([]string, error) {
@@ -28,7 +28,7 @@ func (v *visit) Capabilities(ctx context.Context) ([]string, error) {
 	if v.u.final != "" {
 		ask, list = v.askAgain, &v.u.learned
 	}
-	if err := v.u.run(ctx, ask); err != nil {
+	if err := v.u.Run(ctx, ask); err != nil {
 		return nil, err
 	}
 	if *list == "" {
@@ -39,7 +39,7 @@ func (v *visit) Capabilities(ctx context.Context) ([]string, error) {
 
 // askAgain asks after the login, unless the mailhost has told with it.
 func (v *visit) askAgain(context.Context) error {
-	v.u.step = mailhost.StepFollow
+	v.u.Step = mailhost.StepFollow
 	if v.u.learned != "" {
 		return nil
 	}
@@ -48,14 +48,11 @@ func (v *visit) askAgain(context.Context) error {
 
 // Login is part of mailhost.Visit.
 func (v *visit) Login(ctx context.Context) error {
-	return v.u.run(ctx, v.u.askCapability, v.u.forwardClient, v.u.login)
+	return v.u.Run(ctx, v.u.askCapability, v.u.forwardClient, v.u.login)
 }
 
 // Quit is part of mailhost.Visit.
 func (v *visit) Quit(context.Context) {
-	const tag = "Q1"
-	if err := v.u.send(tag + " LOGOUT" + crlf); err == nil {
-		_, _ = v.u.tagged(tag)
-	}
+	_, _ = v.u.command("Q1", "LOGOUT")
 	v.u.in.in.Clear()
 }

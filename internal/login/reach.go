@@ -205,7 +205,7 @@ func (s *Session) classifyFailure(ctx context.Context, m *mailhost.Conn, err err
 		case verdict.next:
 			return temporary(err)
 		case verdict.alert:
-			return &DeniedError{Code: verdict.code, Alert: text.Line(text.Shorten(m.Redact(rejected.Answer.Human)))}
+			return &DeniedError{Code: verdict.code, Alert: text.Line(m.Shown(rejected.Answer.Human))}
 		}
 		return &DeniedError{Code: verdict.code}
 	}

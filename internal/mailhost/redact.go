@@ -4,21 +4,26 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
+
+	"mailproxy/internal/text"
 )
+
+// Shown is what the log may have of a mailhost's words: not all of them, and never our password.
+func (m *Conn) Shown(words string) string { return text.Shorten(m.Redact(words)) }
 
 // Redact takes our password out of a mailhost's words: some servers quote the command they did not like. It
 // is to be done before the words are cut to a length, as half a password is no less of a secret.
-func (m *Conn) Redact(text string) string {
+func (m *Conn) Redact(words string) string {
 	if m.Token != "" {
-		return redactToken(text, m.Token)
+		return redactToken(words, m.Token)
 	}
 	if m.Password == "" {
-		return text
+		return words
 	}
 	for _, form := range m.secretForms() {
-		text = strings.ReplaceAll(text, form, "***")
+		words = strings.ReplaceAll(words, form, "***")
 	}
-	return text
+	return words
 }
 
 // secretForms are the ways in which the password may come back, those that hold others first: as SASL PLAIN

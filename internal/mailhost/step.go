@@ -1,6 +1,11 @@
 package mailhost
 
-import "mailproxy/relay"
+import (
+	"context"
+	"errors"
+
+	"mailproxy/relay"
+)
 
 // Step is relay.Step: relayd counts by the same names.
 type Step = relay.Step
@@ -30,6 +35,28 @@ func (e *StepError) Error() string { return string(e.Step) + ": " + e.Err.Error(
 
 // Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }
+
+// Steps is where a Login is.
+type Steps struct{ Step Step }
+
+// Run makes steps of the dialogue until one fails. An error that is neither the mailhost's answer nor says by
+// itself where it comes from is one of s.Step, which the steps set.
+func (s *Steps) Run(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
+		err := step(ctx)
+		_, isAnswer := errors.AsType[answerError](err)
+		_, hungUp := errors.AsType[*HungUpError](err)
+		_, named := errors.AsType[*StepError](err)
+		switch {
+		case err == nil:
+			continue
+		case isAnswer, hungUp, named:
+			return err
+		}
+		return &StepError{Step: s.Step, Err: err}
+	}
+	return nil
+}
 
 // HungUpError says that the mailhost ended the connection when it was told something that can be left out. It
 // is connected to and logged in to once more, with Conn.LeaveOut.

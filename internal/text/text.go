@@ -65,6 +65,11 @@ func Shorten(s string) string {
 	return strings.ToValidUTF8(s[:maxField], "") + "..."
 }
 
+// IsASCII says whether s has no byte above 0x7f.
+func IsASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
+}
+
 // Plain says whether s has no control character below U+0020 and no DEL: what a password may hold, which may
 // be in any encoding, and the least that every protocol here asks for, as CR or LF would end a command and
 // begin another.

@@ -6,12 +6,12 @@ import (
 	"fmt"
 
 	"mailproxy/internal/line"
-	"mailproxy/internal/login"
 	"mailproxy/internal/mailhost"
 )
 
 // upstream is our dialogue with a mailhost, as its client.
 type upstream struct {
+	mailhost.Steps
 	m  *mailhost.Conn
 	in *line.Reader
 	// greeted is the greeting.
@@ -22,40 +22,21 @@ type upstream struct {
 	final string
 	// challenge is why the mailhost refuses a token, in base64.
 	challenge string
-	// step is where we are, for errors.
-	step mailhost.Step
 }
 
 // loginAtMailhost logs in to a POP3 mailhost: greeting, TLS, the client's address and UTF8 as far as they are
 // asked for, USER and PASS or AUTH. It reads nothing after the final answer.
 func loginAtMailhost(ctx context.Context, m *mailhost.Conn) error {
 	u := newUpstream(m)
-	defer func() { u.in.Clear() }() // a mailhost may repeat what it was told
-	return u.run(ctx, u.sendable, u.greeting, u.startTLS, u.forwardClient, u.utf8, u.login, u.follow)
+	defer u.in.Clear() // a mailhost may repeat what it was told
+	return u.Run(ctx, u.sendable, u.greeting, u.startTLS, u.forwardClient, u.utf8, u.login, u.follow)
 }
 
 func newUpstream(m *mailhost.Conn) *upstream { return &upstream{m: m, in: line.NewReader(m.Conn)} }
 
-// run makes steps of the dialogue until one fails.
-func (u *upstream) run(ctx context.Context, steps ...func(context.Context) error) error {
-	for _, step := range steps {
-		err := step(ctx)
-		_, rejected := errors.AsType[*login.RejectedError](err)
-		_, hungUp := errors.AsType[*mailhost.HungUpError](err)
-		switch {
-		case err == nil:
-			continue
-		case rejected, hungUp:
-			return err
-		}
-		return &mailhost.StepError{Step: u.step, Err: err}
-	}
-	return nil
-}
-
 // greeting waits for +OK.
 func (u *upstream) greeting(context.Context) error {
-	u.step = mailhost.StepGreeting
+	u.Step = mailhost.StepGreeting
 	text, err := u.line()
 	for empty := 0; err == nil && text == "" && empty < maxEmpty; empty++ {
 		text, err = u.line()
@@ -74,14 +55,14 @@ func (u *upstream) startTLS(ctx context.Context) error {
 	if u.m.StartTLS == nil {
 		return nil
 	}
-	u.step = mailhost.StepTLS
+	u.Step = mailhost.StepTLS
 	if err := u.accepted(u.command("STLS")); err != nil {
 		return err
 	}
 	if err := u.m.StartTLS(ctx); err != nil {
 		return err
 	}
-	u.in = line.NewReader(u.m.Conn)
+	u.in.Reset(u.m.Conn)
 	return nil
 }
 
@@ -134,7 +115,7 @@ func (u *upstream) line() (string, error) {
 func (u *upstream) parse(text string, continuation bool) (response, error) {
 	r := parseResponse(text)
 	if r.status == statusOther || r.status == statusMore && !continuation {
-		return response{}, fmt.Errorf("not a POP3 response: %q", u.brief(text))
+		return response{}, fmt.Errorf("not a POP3 response: %q", u.m.Shown(text))
 	}
 	return r, nil
 }
@@ -142,11 +123,7 @@ func (u *upstream) parse(text string, continuation bool) (response, error) {
 // accepted makes an error of a -ERR to anything but the login, whose answer is judged by package login.
 func (u *upstream) accepted(r response, err error) error {
 	if err == nil && r.status != statusOK {
-		err = fmt.Errorf("answered %q", u.brief(r.text))
+		err = fmt.Errorf("answered %q", u.m.Shown(r.text))
 	}
 	return err
 }
-
-// brief is what the log may have of a mailhost's words: not all of them, and never the password, in case it
-// repeats what it did not understand.
-func (u *upstream) brief(text string) string { return brief(u.m.Redact(text)) }

@@ -8,7 +8,7 @@ import (
 
 // follow puts together what the client reads as the answer to its login.
 func (u *upstream) follow(context.Context) error {
-	u.step = mailhost.StepLogin
+	u.Step = mailhost.StepLogin
 	if err := u.inStep(); err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (u *upstream) method() (send func() (response, error), err error) {
 	if u.m.Token == "" && u.m.Authzid == "" {
 		return u.sendLogin, nil
 	}
-	u.step = mailhost.StepLogin
+	u.Step = mailhost.StepLogin
 	if err := u.askCapability(); err != nil {
 		return nil, err
 	}

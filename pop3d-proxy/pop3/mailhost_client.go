@@ -3,12 +3,10 @@ package pop3
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"strconv"
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/connection"
-	"mailproxy/internal/launch"
 	"mailproxy/internal/mailhost"
 )
 
@@ -21,14 +19,18 @@ func (u *upstream) forwardClient(context.Context) error {
 	default:
 		return nil
 	}
-	text := xclient(u.m.Client)
-	if text == "" {
+	ip, port := mailhost.Endpoint(u.m.Client.RemoteIP, u.m.Client.RemotePort)
+	if ip == "" {
 		return nil
+	}
+	text := "XCLIENT ADDR=" + ip
+	if port != "" {
+		text += " PORT=" + port
 	}
 	if u.m.Hops > 0 {
 		text += " TTL=" + strconv.Itoa(u.m.Hops)
 	}
-	u.step = mailhost.StepForward
+	u.Step = mailhost.StepForward
 	r, err := u.command(text)
 	switch {
 	case connection.HungUp(err): // it is not logged in to without the client's address
@@ -37,18 +39,4 @@ func (u *upstream) forwardClient(context.Context) error {
 		u.m.Log.Warnf("%s did not take the client's address (XCLIENT): %v", u.m.Host, u.accepted(r, nil))
 	}
 	return err
-}
-
-// xclient returns the command for a client, empty when its address is not known. IPv4 addresses go as such,
-// not mapped into IPv6.
-func xclient(client launch.Peer) string {
-	addr, err := netip.ParseAddr(client.RemoteIP)
-	if err != nil {
-		return ""
-	}
-	text := "XCLIENT ADDR=" + addr.Unmap().WithZone("").String()
-	if port, err := strconv.ParseUint(client.RemotePort, 10, 16); err == nil {
-		text += " PORT=" + strconv.FormatUint(port, 10)
-	}
-	return text
 }

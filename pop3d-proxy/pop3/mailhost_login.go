@@ -18,7 +18,7 @@ const maxCommand = 255
 // sendable checks what the account database and the client gave us once more, here where it would become a
 // command: USER and PASS have no quoting (RFC 1939 section 3), and an empty argument is none.
 func (u *upstream) sendable(context.Context) error {
-	u.step = mailhost.StepUser
+	u.Step = mailhost.StepUser
 	switch {
 	case u.m.Token != "": // goes in base64, and names nobody but in it
 		return nil
@@ -42,8 +42,8 @@ func (u *upstream) login(context.Context) error {
 	}
 	u.final = r.text
 	if r.status != statusOK {
-		answer := login.Answer{Code: r.code, Text: u.brief(r.text), Challenge: u.challenge}
-		return &login.RejectedError{Step: u.step, Answer: answer}
+		answer := login.Answer{Code: r.code, Text: u.m.Shown(r.text), Challenge: u.challenge}
+		return &login.RejectedError{Step: u.Step, Answer: answer}
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func (u *upstream) login(context.Context) error {
 // sendLogin says USER and PASS (RFC 1939 section 7) and returns the answer that decides. A mailhost that
 // takes no USER may take AUTH PLAIN.
 func (u *upstream) sendLogin() (response, error) {
-	u.step = mailhost.StepUser
+	u.Step = mailhost.StepUser
 	r, err := u.command("USER " + u.m.User)
 	if err != nil {
 		return response{}, err
@@ -59,7 +59,7 @@ func (u *upstream) sendLogin() (response, error) {
 	if r.status != statusOK {
 		return u.withoutUser(r)
 	}
-	u.step = mailhost.StepPassword
+	u.Step = mailhost.StepPassword
 	return u.command("PASS " + u.m.Password)
 }
 
@@ -67,7 +67,7 @@ func (u *upstream) sendLogin() (response, error) {
 // PROXY_MASTER_USER on its behalf, and returns the answer. The password goes along with the command only
 // where the mailhost is known to have the mechanism. A server that takes no notice of it there asks for it.
 func (u *upstream) sendPlain() (response, error) {
-	u.step = mailhost.StepLogin
+	u.Step = mailhost.StepLogin
 	plain, err := sasl.PlainResponse(u.m.Authzid, u.m.User, u.m.Password)
 	if err != nil {
 		return response{}, err

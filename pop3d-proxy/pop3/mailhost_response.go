@@ -61,12 +61,3 @@ func parseResponse(text string) response {
 	}
 	return r
 }
-
-// brief cuts a mailhost's words down to what a log line can hold.
-func brief(text string) string {
-	const most = 200
-	if len(text) > most {
-		return text[:most] + "..."
-	}
-	return text
-}

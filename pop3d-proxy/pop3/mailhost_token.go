@@ -7,6 +7,7 @@ import (
 
 	"mailproxy/authlib/sasl"
 	"mailproxy/internal/login"
+	"mailproxy/internal/mailhost"
 )
 
 // tokenMethod decides whether the client's token can be shown to the mailhost. It is not where the mailhost
@@ -19,7 +20,8 @@ func (u *upstream) tokenMethod() (func() (response, error), error) {
 	if !u.m.TLS && hasCapability(u.capabilities, "STLS") {
 		why += " before STLS (PROXY_TLS=STARTTLS encrypts the connection)"
 	}
-	return nil, &login.NotOfferedError{Mechanism: u.m.Mechanism, Why: why}
+	err := &login.NotOfferedError{Mechanism: u.m.Mechanism, Why: why}
+	return nil, &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
 }
 
 // sendToken says AUTH with the client's message and returns the answer. A challenge means that the token is

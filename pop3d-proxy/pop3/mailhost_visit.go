@@ -14,17 +14,17 @@ func newVisit(m *mailhost.Conn) mailhost.Visit { return &visit{newUpstream(m)} }
 
 // Greeting is part of mailhost.Visit.
 func (v *visit) Greeting(ctx context.Context) (string, error) {
-	err := v.u.run(ctx, v.u.greeting)
+	err := v.u.Run(ctx, v.u.greeting)
 	return v.u.greeted, err
 }
 
 // StartTLS is part of mailhost.Visit.
-func (v *visit) StartTLS(ctx context.Context) error { return v.u.run(ctx, v.u.startTLS) }
+func (v *visit) StartTLS(ctx context.Context) error { return v.u.Run(ctx, v.u.startTLS) }
 
 // Capabilities is part of mailhost.Visit.
 func (v *visit) Capabilities(ctx context.Context) ([]string, error) {
-	v.u.step, v.u.capabilities = mailhost.StepFollow, nil
-	if err := v.u.run(ctx, func(context.Context) error { return v.u.askCapability() }); err != nil {
+	v.u.Step, v.u.capabilities = mailhost.StepFollow, nil
+	if err := v.u.Run(ctx, func(context.Context) error { return v.u.askCapability() }); err != nil {
 		return nil, err
 	}
 	if v.u.capabilities == nil {
@@ -35,12 +35,12 @@ func (v *visit) Capabilities(ctx context.Context) ([]string, error) {
 
 // Login is part of mailhost.Visit.
 func (v *visit) Login(ctx context.Context) error {
-	return v.u.run(ctx, v.u.sendable, v.u.forwardClient, v.u.utf8, v.u.login, v.done)
+	return v.u.Run(ctx, v.u.sendable, v.u.forwardClient, v.u.utf8, v.u.login, v.done)
 }
 
 // done is what a login looks at before it believes the answer.
 func (v *visit) done(context.Context) error {
-	v.u.step = mailhost.StepLogin
+	v.u.Step = mailhost.StepLogin
 	return v.u.inStep()
 }
 

@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	},
 	"pop3d-proxy": {"pop3d-proxy/pop3", "internal/check", "internal/program"},
 	"pop3d-proxy/pop3": {
-		"authlib", "authlib/sasl", "internal/config", "internal/frontend", "internal/launch", "internal/login",
+		"authlib", "authlib/sasl", "internal/config", "internal/frontend", "internal/login",
 		"internal/mailhost",
 	},
 
