@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"mailproxy/authlib/scram"
 	"mailproxy/internal/line"
 )
 
@@ -94,19 +95,14 @@ func gs2Name(message string) (string, error) {
 	if !ok {
 		return "", ErrMalformed
 	}
-	return saslName(encoded)
-}
-
-// saslName decodes "=2C" and "=3D", a comma and an equals sign (RFC 5801 section 4).
-func saslName(encoded string) (string, error) {
-	rest := strings.NewReplacer("=2C", "", "=3D", "").Replace(encoded)
+	name, ok := scram.DecodeName(encoded)
 	switch {
-	case strings.Contains(rest, "="):
+	case !ok:
 		return "", ErrMalformed
-	case encoded == "":
+	case name == "":
 		return "", ErrNoName
 	}
-	return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(encoded), nil
+	return name, nil
 }
 
 // xoauth2Name returns the name in a message of XOAUTH2: "user=NAME" and the separator, after which the other

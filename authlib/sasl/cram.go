@@ -2,11 +2,9 @@ package sasl
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"io"
-
-	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
 )
@@ -17,13 +15,14 @@ type cram struct {
 	mechanism string
 	authType  authlib.AuthType
 	digestLen int // hex digits
-	challenge []byte
-	sent      bool
+	hostname  string
+	nonce     func() []byte // the part of the challenge that nobody can guess
+	challenge []byte        // nil = it has not been sent
 	cred      Credentials
 }
 
 func newCRAM(mechanism string, opts Options) (exchange, error) {
-	c := &cram{mechanism: mechanism}
+	c := &cram{mechanism: mechanism, hostname: opts.Hostname, nonce: newNonce}
 	switch mechanism {
 	case "CRAM-MD5":
 		c.authType, c.digestLen = authlib.AuthCRAMMD5, 32
@@ -32,40 +31,24 @@ func newCRAM(mechanism string, opts Options) (exchange, error) {
 	default:
 		c.authType, c.digestLen = authlib.AuthCRAMSHA256, 64
 	}
-	random := opts.random
-	if random == nil {
-		random = kernelRandom{}
-	}
-	nonce := make([]byte, 16)
-	if _, err := io.ReadFull(random, nonce); err != nil {
-		return nil, fmt.Errorf("challenge: %w", err)
-	}
-	c.challenge = fmt.Appendf(nil, "<%x@%s>", nonce, opts.Hostname)
 	return c, nil
 }
 
-// kernelRandom reads from the kernel. crypto/rand does the same, but links half of crypto, which the programs
-// that use this package do without.
-type kernelRandom struct{}
-
-func (kernelRandom) Read(p []byte) (int, error) {
-	for {
-		n, err := unix.Getrandom(p, 0)
-		if err != unix.EINTR {
-			return max(n, 0), err
-		}
-	}
+func newNonce() []byte {
+	nonce := make([]byte, 16)
+	_, _ = rand.Read(nonce) // which never fails
+	return nonce
 }
 
 func (c *cram) Credentials() Credentials { return c.cred }
 
 func (c *cram) Next(response []byte) ([]byte, bool, error) {
-	if !c.sent {
-		c.sent = true
+	if c.challenge == nil {
 		if response != nil {
 			// The server speaks first: an answer to a question not yet asked (RFC 4422 section 5, 3a).
 			return nil, false, fmt.Errorf("%w: %s has no initial response", ErrMalformed, c.mechanism)
 		}
+		c.challenge = fmt.Appendf(nil, "<%x@%s>", c.nonce(), c.hostname)
 		return c.challenge, false, nil
 	}
 	// The last space separates: names may hold spaces.

@@ -14,7 +14,6 @@ package sasl
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"mailproxy/authlib"
@@ -42,8 +41,6 @@ var (
 type Options struct {
 	// Hostname stands in CRAM challenges.
 	Hostname string
-	// random yields the unguessable part of CRAM challenges; nil = the kernel.
-	random io.Reader
 	// External is the user that the connection itself has authenticated (a client certificate); empty = EXTERNAL
 	// is an unknown mechanism.
 	External string
@@ -128,17 +125,8 @@ func mechanisms() map[string]func(name string, o Options) (exchange, error) {
 
 // Known says whether newExchange has a mechanism.
 func Known(mechanism string, o Options) bool {
-	o.random = zeros{}
 	_, err := newExchange(mechanism, o)
 	return err == nil
-}
-
-// zeros are good enough for an exchange that does not take place.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
 }
 
 // Check reports as ErrMalformed a user name or password that must not go any further: an empty name, one of

@@ -57,7 +57,7 @@ func ParseClientFirst(message string) (*ClientFirst, error) {
 	if !ok && field[1] != "" {
 		return nil, errMalformed
 	}
-	if m.AuthzID, ok = decodeName(name); !ok {
+	if m.AuthzID, ok = DecodeName(name); !ok {
 		return nil, errMalformed
 	}
 	// Extensions may follow the nonce; "m=" in place of the name is one that this server would have to know.
@@ -66,7 +66,7 @@ func ParseClientFirst(message string) (*ClientFirst, error) {
 	if !ok || len(field) < 2 {
 		return nil, errMalformed
 	}
-	if m.User, ok = decodeName(name); !ok {
+	if m.User, ok = DecodeName(name); !ok {
 		return nil, errMalformed
 	}
 	if m.nonce, ok = strings.CutPrefix(field[1], "r="); !ok || !printable(m.nonce) {
@@ -75,8 +75,9 @@ func ParseClientFirst(message string) (*ClientFirst, error) {
 	return m, nil
 }
 
-// decodeName reads a saslname: "=2C" is a comma, "=3D" an equals sign, and there is no other one.
-func decodeName(s string) (string, bool) {
+// DecodeName reads a saslname (RFC 5801 section 4, RFC 5802 section 5.1): "=2C" is a comma, "=3D" an equals
+// sign, and there is no other one.
+func DecodeName(s string) (string, bool) {
 	rest := strings.NewReplacer("=2C", "", "=3D", "").Replace(s)
 	return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(s), !strings.Contains(rest, "=")
 }
