@@ -85,7 +85,7 @@ func (o Options) Clean() (clean Options, remarks []string, err error) {
 			if err != nil {
 				return "", nil, err
 			}
-			if on != (Atoi(value) != 0) {
+			if on != (atoi(value) != 0) {
 				value, hasValue = "0", true
 				if on {
 					value = "1"
@@ -122,4 +122,22 @@ func (o Options) Merge(defaults Options) Options {
 		merged += field
 	}
 	return Options(merged)
+}
+
+// atoi reads a leading decimal number as C's atoi does (blanks, a sign, digits; the rest is ignored), which
+// is how Courier reads every numeric setting. Numbers beyond the int32 range are cut to it.
+func atoi(s string) int {
+	s = strings.TrimLeft(s, " \t\n\v\f\r")
+	sign := 1
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		if s[0] == '-' {
+			sign = -1
+		}
+		s = s[1:]
+	}
+	n := 0
+	for i := 0; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
+		n = min(n*10+int(s[i]-'0'), 1<<31-1)
+	}
+	return sign * n
 }

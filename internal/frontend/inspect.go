@@ -1,6 +1,10 @@
 package frontend
 
-import "mailproxy/internal/launch"
+import (
+	"mailproxy/internal/config"
+	"mailproxy/internal/launch"
+	"mailproxy/internal/maillog"
+)
 
 // AuthProgram is the authdaemond that is started where nobody listens; empty where there is none.
 func (s *Server) AuthProgram() string { return authProgram(s.Config) }
@@ -11,4 +15,9 @@ func (s *Server) Capabilities(tls bool) []string {
 	c := &Conn{Session: s.Login.NewSession(launch.Peer{}, nil, s.Log), server: s}
 	c.TLS = tls
 	return s.Protocol.NewDialogue(c).Capabilities()
+}
+
+// Inspect makes a server from settings for a program that explains them: see Server.Inspect.
+func (p *Program) Inspect(c *config.Config, log *maillog.Log) (*Server, error) {
+	return New(Options{Protocol: p.Protocol, Config: c, Log: log, Auth: NewAuth(c, nil)})
 }

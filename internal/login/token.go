@@ -11,21 +11,6 @@ import (
 // lives, and the mailhost is shown the client's message. Only its yes makes that a login, and its no is no
 // failed one: clients show tokens that have expired to learn that they have.
 
-// NotOfferedError says that a mailhost does not have the mechanism of the client's token, which it was not
-// shown.
-type NotOfferedError struct {
-	Mechanism string
-	Why       string // what the mailhost has said, and which setting to look at
-}
-
-// Error names the mechanism and the reason.
-func (e *NotOfferedError) Error() string {
-	return "mailhost does not offer " + e.Mechanism + ": " + e.Why
-}
-
-// Answered tells package mailhost that the mailhost works.
-func (e *NotOfferedError) Answered() {}
-
 // tokenHere refuses a token for an account that is here: nobody here can tell whose it is.
 func (s *Session) tokenHere(c *Credentials, account *authlib.Account) error {
 	s.logTokenHere(c, account.Address)

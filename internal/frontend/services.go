@@ -10,6 +10,8 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/config"
+	"mailproxy/internal/peercred"
+	"mailproxy/relay/handoff"
 )
 
 // NewAuth returns the client of the auth module of these settings; when nobody listens, it starts authdaemond
@@ -31,6 +33,14 @@ func NewAuth(settings *config.Config, stderr *os.File) *authlib.Client {
 		return starter.Start(ctx)
 	}
 	return c
+}
+
+// NewRelayd returns the client of relayd of these settings.
+func NewRelayd(c *config.Config) *handoff.Client {
+	return &handoff.Client{
+		Socket:  c.RelaySocket,
+		Trusted: func(conn *net.UnixConn) error { return peercred.Listener(conn, c.RelaydUsers...) },
+	}
 }
 
 // authProgram is AUTHDAEMON_PROGRAM, or the authdaemond that is installed beside this program; empty when
