@@ -85,8 +85,8 @@ func TestAllCapabilities(t *testing.T) {
 					t.Errorf("got\n%swant once %q", out.String(), want)
 				}
 			}
-			if check.report.Failed() != c.failed {
-				t.Errorf("failed: %v\n%s", check.report.Failed(), out.String())
+			if check.report.failed != c.failed {
+				t.Errorf("failed: %v\n%s", check.report.failed, out.String())
 			}
 		})
 	}

@@ -10,20 +10,20 @@ import (
 	"mailproxy/internal/text"
 )
 
-// Level is how a step went.
-type Level string
+// level is how a step went.
+type level string
 
-// The levels, worst last. Only Failed makes the exit status 1.
+// The levels, worst last. Only levelFailed makes the exit status 1.
 const (
-	OK      Level = "ok"
-	Info    Level = "info"
-	Warning Level = "warn"
-	Failed  Level = "fail"
+	levelOK      level = "ok"
+	levelInfo    level = "info"
+	levelWarning level = "warn"
+	levelFailed  level = "fail"
 )
 
 // step is one line of the report.
 type step struct {
-	Level Level `json:"level"`
+	Level level `json:"level"`
 	// Topic is what was looked at: "settings", "auth", "mailhost", ...
 	Topic string `json:"topic"`
 	// Text says what was found, and, for warnings and failures, what to do about it.
@@ -38,20 +38,17 @@ type report struct {
 	// color marks the levels for a terminal.
 	color bool
 
-	failed bool
+	failed bool // a step has
 }
 
-// Failed says whether any step has failed.
-func (r *report) Failed() bool { return r.failed }
+func (r *report) ok(topic, format string, args ...any)   { r.add(levelOK, topic, format, args) }
+func (r *report) info(topic, format string, args ...any) { r.add(levelInfo, topic, format, args) }
+func (r *report) warn(topic, format string, args ...any) { r.add(levelWarning, topic, format, args) }
+func (r *report) fail(topic, format string, args ...any) { r.add(levelFailed, topic, format, args) }
 
-func (r *report) ok(topic, format string, args ...any)   { r.add(OK, topic, format, args) }
-func (r *report) info(topic, format string, args ...any) { r.add(Info, topic, format, args) }
-func (r *report) warn(topic, format string, args ...any) { r.add(Warning, topic, format, args) }
-func (r *report) fail(topic, format string, args ...any) { r.add(Failed, topic, format, args) }
-
-func (r *report) add(level Level, topic, format string, args []any) {
-	r.failed = r.failed || level == Failed
-	step := step{level, topic, text.Visible(fmt.Sprintf(format, args...))}
+func (r *report) add(l level, topic, format string, args []any) {
+	r.failed = r.failed || l == levelFailed
+	step := step{l, topic, text.Visible(fmt.Sprintf(format, args...))}
 	if r.json {
 		b, err := json.Marshal(step)
 		if err == nil {
@@ -59,11 +56,13 @@ func (r *report) add(level Level, topic, format string, args []any) {
 		}
 		return
 	}
-	word := fmt.Sprintf("%-4s", level)
+	word := fmt.Sprintf("%-4s", l)
 	if r.color {
-		word = colors[level] + word + "\x1b[0m"
+		word = colors[l] + word + "\x1b[0m"
 	}
 	fmt.Fprintf(r.out, "%s  %-12s %s\n", word, step.Topic, step.Text)
 }
 
-var colors = map[Level]string{OK: "\x1b[32m", Info: "\x1b[36m", Warning: "\x1b[33m", Failed: "\x1b[31m"}
+var colors = map[level]string{
+	levelOK: "\x1b[32m", levelInfo: "\x1b[36m", levelWarning: "\x1b[33m", levelFailed: "\x1b[31m",
+}

@@ -81,8 +81,7 @@ func Command(
 		c.settingsError = err
 		return c.run(ctx)
 	}
-	c.server = server
-	c.Advertised = silent.Capabilities
+	c.server, c.silent = server, silent
 	return c.run(ctx)
 }
 

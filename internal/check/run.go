@@ -27,8 +27,8 @@ type check struct {
 	files []string
 	// settingsError is what was wrong with the settings, when something was.
 	settingsError error
-	// Advertised is the capability list that clients are shown before they log in, without and with TLS.
-	Advertised func(tls bool) []string
+	// silent is the server again, without its log: for what clients are told before they log in.
+	silent *frontend.Server
 	// program is the front end's name, as it is in its greeting.
 	program string
 	// servers are the names that clients connect to; a certificate must be good for each.
@@ -65,7 +65,7 @@ func (c *check) run(ctx context.Context) int {
 			}
 		}
 	}
-	if c.report.Failed() {
+	if c.report.failed {
 		return 1
 	}
 	return 0
@@ -247,7 +247,7 @@ func (c *check) compare(when string, offered []string) {
 // advertised is the list that clients are shown.
 func (c *check) advertised(tls bool) []string {
 	var list []string
-	for _, capability := range c.Advertised(tls) {
+	for _, capability := range c.silent.Capabilities(tls) {
 		list = append(list, strings.ToUpper(capability))
 	}
 	return sorted(list)

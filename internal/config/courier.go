@@ -11,7 +11,7 @@ func ignored() (list []Setting) {
 		{"RELAY_TLS", "it no longer has a meaning: front ends make their TLS handshakes themselves"},
 		{"TLS_COMPRESSION", "TLS compression is not safe and not offered"},
 	} {
-		list = append(list, Setting{Name: s.name, Kind: Text}.ignored(s.why))
+		list = append(list, Setting{Name: s.name}.ignored(s.why))
 	}
 	return list
 }
@@ -29,7 +29,7 @@ func passed() (list []Setting) {
 		"TCPLOCALHOST", "TCPREMOTEHOST", "POP3AUTH_ORIG", "POP3AUTH_TLS_ORIG", "POP3_ULIMITD",
 		"POP3_LOG_DELETIONS", "TLS_CONNECTED_PROTOCOL",
 	} {
-		list = append(list, Setting{Name: name, Kind: Text, Status: Passed})
+		list = append(list, Setting{Name: name, Status: Passed})
 	}
 	return list
 }

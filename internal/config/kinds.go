@@ -13,33 +13,17 @@ import (
 	"mailproxy/internal/tlsnames"
 )
 
-// Kind is how the value of a setting is written.
-type Kind string
-
-// The kinds. Blanks around a value never count, except in a Text, and every value may be empty, which means
-// the default.
-const (
-	Switch    Kind = "switch"    // see spelling.ParseSwitch
-	Number    Kind = "number"    // decimal
-	Seconds   Kind = "seconds"   // whole seconds, decimal
-	Octal     Kind = "octal"     // a file mode creation mask
-	Text      Kind = "text"      // as it stands
-	Words     Kind = "words"     // separated by blanks, commas or colons
-	Choice    Kind = "choice"    // one of Setting.Values, in any case
-	Users     Kind = "users"     // separated by blanks or commas, no groups
-	Addresses Kind = "addresses" // IP addresses and prefixes, separated by blanks or commas
-	Hosts     Kind = "hosts"     // host names, *.patterns, addresses and networks, separated likewise
-)
-
 // maxSeconds bounds every time limit to ten years, far below what overflows a time.Duration.
 const maxSeconds = 10 * 366 * 24 * 3600
 
-// The functions below make the table's entries; to finds the field of a Config.
+// The functions below make the table's entries, one for each kind of value; to finds the field of a Config.
+// Blanks around a value do not count, except in a text, and every value may be empty, which means the
+// default.
 
 var errNoSwitch = errors.New("must be yes, no, true, false, on, off, 1 or 0")
 
 func switchOf(name string, def string, to func(*Config) *bool) Setting {
-	return Setting{Name: name, Kind: Switch, Default: def, set: func(c *Config, text string) error {
+	return Setting{Name: name, Default: def, set: func(c *Config, text string) error {
 		on, ok := spelling.ParseSwitch(text)
 		if !ok {
 			return errNoSwitch
@@ -50,7 +34,7 @@ func switchOf(name string, def string, to func(*Config) *bool) Setting {
 }
 
 func number(name, def string, least, most int, to func(*Config) *int) Setting {
-	return Setting{Name: name, Kind: Number, Default: def, set: func(c *Config, text string) error {
+	return Setting{Name: name, Default: def, set: func(c *Config, text string) error {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil || n < least || n > most {
 			return fmt.Errorf("must be a number from %d to %d", least, most)
@@ -61,7 +45,7 @@ func number(name, def string, least, most int, to func(*Config) *int) Setting {
 }
 
 func seconds(name, def string, least int, to func(*Config) *time.Duration) Setting {
-	return Setting{Name: name, Kind: Seconds, Default: def, unit: "s", set: func(c *Config, text string) error {
+	return Setting{Name: name, Default: def, set: func(c *Config, text string) error {
 		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
 		if err != nil || n < uint64(least) || n > maxSeconds {
 			return fmt.Errorf("must be a number of seconds from %d to %d", least, maxSeconds)
@@ -72,7 +56,7 @@ func seconds(name, def string, least int, to func(*Config) *time.Duration) Setti
 }
 
 func octal(name string, to func(*Config) *int) Setting {
-	return Setting{Name: name, Kind: Octal, set: func(c *Config, text string) error {
+	return Setting{Name: name, set: func(c *Config, text string) error {
 		n, err := strconv.ParseUint(strings.TrimSpace(text), 8, 9)
 		if err != nil {
 			return errors.New("must be an octal number from 0 to 777")
@@ -83,7 +67,7 @@ func octal(name string, to func(*Config) *int) Setting {
 }
 
 func text(name, def string, to func(*Config) *string) Setting {
-	return Setting{Name: name, Kind: Text, Default: def, set: func(c *Config, text string) error {
+	return Setting{Name: name, Default: def, blanks: true, set: func(c *Config, text string) error {
 		*to(c) = text
 		return nil
 	}}
@@ -91,16 +75,14 @@ func text(name, def string, to func(*Config) *string) Setting {
 
 // trimmed is a text of which blanks around it are no part.
 func trimmed(name, def string, to func(*Config) *string) Setting {
-	s := text(name, def, to)
-	s.set = func(c *Config, text string) error {
+	return Setting{Name: name, Default: def, set: func(c *Config, text string) error {
 		*to(c) = strings.TrimSpace(text)
 		return nil
-	}
-	return s
+	}}
 }
 
 func words(name string, to func(*Config) *[]string) Setting {
-	return Setting{Name: name, Kind: Words, set: func(c *Config, text string) error {
+	return Setting{Name: name, set: func(c *Config, text string) error {
 		*to(c) = strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t,:", r) })
 		return nil
 	}}
@@ -108,7 +90,7 @@ func words(name string, to func(*Config) *[]string) Setting {
 
 // version takes Courier's names of versions of TLS, of which the lowest counts.
 func version(name string, to func(*Config) *uint16) Setting {
-	return Setting{Name: name, Kind: Words, set: func(c *Config, text string) (err error) {
+	return Setting{Name: name, set: func(c *Config, text string) (err error) {
 		*to(c), err = tlsnames.ParseVersion(text)
 		return err
 	}}
@@ -117,7 +99,7 @@ func version(name string, to func(*Config) *uint16) Setting {
 // users takes users who may listen on a socket. Groups are none: the kernel tells of a listener the user, and
 // anybody in a group could put a listener there.
 func users(name, def string, to func(*Config) *[]string) Setting {
-	return Setting{Name: name, Kind: Users, Default: def, set: func(c *Config, text string) error {
+	return Setting{Name: name, Default: def, set: func(c *Config, text string) error {
 		names := peercred.Names(text)
 		isGroup := func(name string) bool { return strings.HasPrefix(name, "@") }
 		if len(names) == 0 || slices.ContainsFunc(names, isGroup) {
@@ -131,21 +113,16 @@ func users(name, def string, to func(*Config) *[]string) Setting {
 // choice takes one of values, in any case. What switches off is also NO or 0, what switches on YES or 1, if
 // it is among them.
 func choice[T ~string](name string, def T, to func(*Config) *T, values ...T) Setting {
-	s := Setting{Name: name, Kind: Choice, Default: string(def)}
-	for _, v := range values {
-		s.values = append(s.values, string(v))
-	}
-	s.set = func(c *Config, text string) error {
+	return Setting{Name: name, Default: string(def), set: func(c *Config, text string) error {
 		v, err := parseChoice(text, values...)
 		if err == nil {
 			*to(c) = v
 		}
 		return err
-	}
-	return s
+	}}
 }
 
-// parseChoice reads the value of a Choice.
+// parseChoice reads the value of a choice.
 func parseChoice[T ~string](text string, values ...T) (T, error) {
 	meant := []string{strings.TrimSpace(text)}
 	switch on, ok := spelling.ParseSwitch(text); {

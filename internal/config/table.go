@@ -23,20 +23,17 @@ const (
 // Setting is one entry of the table.
 type Setting struct {
 	Name string
-	Kind Kind
 	// Default is what counts when the setting is not set, as it would be written; empty = nothing, or see the
 	// manual page.
 	Default string
-	// unit is of numbers: "s", "KiB".
-	unit string
-	// values are what a Choice may be.
-	values []string
 	// For is the front end that reads it; empty = both.
 	For    Protocol
 	Status Status
 	// Why says why it is ignored.
 	Why string
 
+	// blanks: blanks around the value are a part of it.
+	blanks bool
 	// evenEmpty: set to nothing is not the same as not set.
 	evenEmpty bool
 	set       func(c *Config, text string) error
@@ -57,7 +54,7 @@ func (s Setting) ignored(why string) Setting {
 // isSet says whether the setting has a value of its own.
 func (s *Setting) isSet(raw Raw) bool {
 	value, ok := raw[s.Name]
-	isEmpty := value.Text == "" || s.Kind != Text && strings.TrimSpace(value.Text) == ""
+	isEmpty := value.Text == "" || !s.blanks && strings.TrimSpace(value.Text) == ""
 	return ok && (!isEmpty || s.evenEmpty)
 }
 
@@ -98,7 +95,7 @@ func authServicePort(name string) (port string, ok bool) {
 func authServices(raw Raw) (list []Setting) {
 	for name := range raw {
 		if port, ok := authServicePort(name); ok {
-			list = append(list, Setting{Name: name, Kind: Text, set: func(c *Config, text string) error {
+			list = append(list, Setting{Name: name, blanks: true, set: func(c *Config, text string) error {
 				c.AuthServices[port] = text
 				return nil
 			}})
@@ -114,11 +111,11 @@ func dialogue() []Setting {
 		text("IMAP_CAPABILITY", "IMAP4rev1", func(c *Config) *string { return &c.IMAP.Capability }).only(IMAP),
 		text("IMAP_CAPABILITY_TLS", "", func(c *Config) *string { return &c.IMAP.CapabilityTLS }).only(IMAP),
 		switchOf("IMAP_ACL", "0", func(c *Config) *bool { return &c.IMAP.ACL }).only(IMAP),
-		{Name: "IMAP_ID_FIELDS", Kind: Number, For: IMAP, evenEmpty: true, set: setID},
+		{Name: "IMAP_ID_FIELDS", For: IMAP, evenEmpty: true, set: setID},
 		text("OUTBOX", "", func(c *Config) *string { return &c.IMAP.Outbox }).only(IMAP),
 		switchOf("IMAP_MOVE_EXPUNGE_TO_TRASH", "0", func(c *Config) *bool { return &c.IMAP.Trash }).only(IMAP),
-		Setting{Name: "IMAP_UTF8", Kind: Switch, set: setUTF8}.only(IMAP),
-		Setting{Name: "POP3_UTF8", Kind: Switch, set: setUTF8}.only(POP3),
+		Setting{Name: "IMAP_UTF8", set: setUTF8}.only(IMAP),
+		Setting{Name: "POP3_UTF8", set: setUTF8}.only(POP3),
 		text("POP3AUTH", "", func(c *Config) *string { return &c.POP3.Auth }).only(POP3),
 		text("POP3AUTH_TLS", "", func(c *Config) *string { return &c.POP3.AuthTLS }).only(POP3),
 		seconds("LOGIN_TIMEOUT", "60", 1, func(c *Config) *time.Duration { return &c.LoginTimeout }),
@@ -158,7 +155,7 @@ func accounts() []Setting {
 		text("DEFDOMAIN", "", func(c *Config) *string { return &c.DefDomain }),
 		text("DOMAINSEP", "", func(c *Config) *string { return &c.DomainSep }),
 		switchOf("LOGIN_LOWERCASE", "0", func(c *Config) *bool { return &c.LowerCase }),
-		{Name: authService + "143", Kind: Text}, // and of any other port, see parse
+		{Name: authService + "143"}, // and of any other port, see parse
 		text("AUTHDAEMON_SOCKET", "/run/courier/authdaemon/socket",
 			func(c *Config) *string { return &c.AuthSocket }),
 		users("AUTHDAEMON_USER", "", func(c *Config) *[]string { return &c.AuthUsers }),
@@ -169,7 +166,7 @@ func accounts() []Setting {
 		seconds("TIMEOUT_READ", "30", 1, func(c *Config) *time.Duration { return &c.AuthRead }),
 		trimmed("SCRAM_SECRET_FILE", "", func(c *Config) *string { return &c.SCRAMSecretFile }),
 		number("SCRAM_ITERATIONS", "10000", 4096, 1_000_000, func(c *Config) *int { return &c.SCRAMIterations }),
-		{Name: "DEBUG_LOGIN", Kind: Switch, Default: "0", set: setDebug},
+		{Name: "DEBUG_LOGIN", Default: "0", set: setDebug},
 	}
 }
 
@@ -179,8 +176,8 @@ func places() []Setting {
 		switchOf("IMAP_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(IMAP),
 		switchOf("POP3_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(POP3),
 		text("PROXY_HOSTNAME", "", func(c *Config) *string { return &c.Hostname }),
-		{Name: "PROXY_LOCAL", Kind: Text, set: setLocal},
-		{Name: "PROXY_MAILHOSTS", Kind: Hosts, set: func(c *Config, text string) (err error) {
+		{Name: "PROXY_LOCAL", set: setLocal},
+		{Name: "PROXY_MAILHOSTS", set: func(c *Config, text string) (err error) {
 			c.Mailhosts, err = hostlist.Parse(text)
 			return err
 		}},
@@ -208,7 +205,7 @@ func places() []Setting {
 			func(c *Config) *string { return &c.RelaySocket }).even(),
 		users("RELAY_USER", "mailproxy", func(c *Config) *[]string { return &c.RelaydUsers }),
 		text("AUTH_MKHOMEDIR_SKEL", "", func(c *Config) *string { return &c.Skeleton }),
-		{Name: "LOCAL_ULIMIT_V", Kind: Number, Default: "unlimited", unit: "KiB", set: setAddressSpace},
+		{Name: "LOCAL_ULIMIT_V", Default: "unlimited", set: setAddressSpace},
 		octal("IMAP_UMASK", func(c *Config) *int { return &c.Umask }).only(IMAP),
 		octal("POP3_UMASK", func(c *Config) *int { return &c.Umask }).only(POP3),
 	}
@@ -218,7 +215,7 @@ func places() []Setting {
 func connection() []Setting {
 	list := []Setting{
 		switchOf("HAPROXY", "0", func(c *Config) *bool { return &c.haproxy }),
-		{Name: "HAPROXY_ALLOW", Kind: Addresses, Default: haproxy.DefaultSources, set: setBalancers},
+		{Name: "HAPROXY_ALLOW", Default: haproxy.DefaultSources, set: setBalancers},
 		// The file's own name, which Courier's start script changes into the next one, counts for less.
 		switchOf("IMAPDSTARTTLS", "NO", func(c *Config) *bool { return &c.StartTLS }).only(IMAP),
 	}
@@ -233,7 +230,7 @@ func connection() []Setting {
 		trimmed("TLS_PRIVATE_KEYFILE", "", func(c *Config) *string { return &c.TLS.KeyFile }),
 		version("TLS_PROTOCOL", func(c *Config) *uint16 { return &c.TLS.Protocol }),
 		version("TLS_STARTTLS_PROTOCOL", func(c *Config) *uint16 { return &c.TLS.StartTLSProtocol }),
-		Setting{Name: "TLS_CIPHER_LIST", Kind: Words, set: setCiphers},
+		Setting{Name: "TLS_CIPHER_LIST", set: setCiphers},
 		choice("TLS_VERIFYPEER", VerifyNone, func(c *Config) *Verify { return &c.TLS.Verify },
 			VerifyNone, VerifyPeer, VerifyRequire),
 		trimmed("TLS_TRUSTCERTS", "", func(c *Config) *string { return &c.TLS.TrustCerts }),
@@ -252,7 +249,7 @@ func launcher() (list []Setting) {
 		"TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT", // couriertcpd, tcpserver, tcpsvd
 		"REMOTE_ADDR", "REMOTE_PORT", // systemd, xinetd
 	} {
-		list = append(list, Setting{Name: name, Kind: Text, Status: Launcher})
+		list = append(list, Setting{Name: name, Status: Launcher})
 	}
 	return list
 }
