@@ -9,9 +9,13 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
+	"mailproxy/internal/loglimit"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/text"
 )
+
+// complaintPause is how long an account that the log has named is not named again.
+const complaintPause = time.Minute
 
 // asker asks the modules in order: success ends it, "not mine" goes on to the next, a failure ends it without
 // an answer. It may be used by many goroutines at once.
@@ -24,8 +28,8 @@ type asker struct {
 	// cache is nil when it is off.
 	cache *cache
 	now   func() time.Time
-	// complaints outlives a reload.
-	complaints *complaints
+	// complaints are about accounts: anybody can ask for any number. They outlive a reload.
+	complaints *loglimit.Limit
 }
 
 // served is a module with what is known about its health, which outlives a reload.
@@ -37,7 +41,7 @@ type served struct {
 // newAsker opens the modules of s, taking those that are open already from old, which may be nil, unless they
 // would now be opened with other settings.
 func newAsker(s *settings, su setup, old *asker, now func() time.Time) *asker {
-	a := &asker{log: su.log, settings: s, setup: su, now: now, complaints: new(complaints)}
+	a := &asker{log: su.log, settings: s, setup: su, now: now, complaints: new(loglimit.Limit)}
 	if old != nil {
 		a.complaints = old.complaints
 	}
@@ -117,7 +121,7 @@ func (a *asker) withOptions(module string, account *authlib.Account) (*authlib.A
 	if err != nil {
 		return nil, authlib.Unusable(account.Address, "%v", err)
 	}
-	if len(remarks) > 0 && a.complaints.due("options of "+account.Address, a.now()) {
+	if len(remarks) > 0 && a.due("options of "+account.Address) {
 		a.log.Warnf("%s: account %q: %s", module, account.Address, strings.Join(remarks, "; "))
 	}
 	merged := *account
@@ -137,7 +141,7 @@ func (a *asker) recordOutcome(m *served, err error) error {
 	case errors.Is(err, authlib.ErrRefused):
 		m.success(a.log, m.Name(), a.now)
 		a.debugf("%s: REJECT - try next module", m.Name())
-		if err != authlib.ErrRefused && a.complaints.due(err.Error(), a.now()) {
+		if err != authlib.ErrRefused && a.due(err.Error()) {
 			// Refused for a reason that the administrator can do something about, such as a locked account.
 			a.log.Infof("%s: %v", m.Name(), err)
 		}
@@ -145,7 +149,7 @@ func (a *asker) recordOutcome(m *served, err error) error {
 		// The daemon stops: not the module's failure.
 	case errors.Is(err, errHashesBusy):
 		m.success(a.log, m.Name(), a.now)
-		if a.complaints.due("hashes", a.now()) {
+		if a.due("hashes") {
 			a.log.Warnf("%v: some logins are told to come back later; see AUTH_VERIFY_CACHE", errHashesBusy)
 		}
 	default:
@@ -155,9 +159,12 @@ func (a *asker) recordOutcome(m *served, err error) error {
 	return err
 }
 
+// due tells whether the log is to name an account, or what is wrong with it, now.
+func (a *asker) due(account string) bool { return a.complaints.Due(account, complaintPause, a.now()) }
+
 // complain names an account that cannot be used.
 func (a *asker) complain(module string, err *authlib.AccountError) {
-	if a.complaints.due(err.Account, a.now()) {
+	if a.due(err.Account) {
 		a.log.Warnf("%s: %v", module, err)
 	}
 	a.debugf("%s: TEMPFAIL - no more modules will be tried: %v", module, err)

@@ -8,12 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mailproxy/authlib"
 	"mailproxy/internal/identity"
+	"mailproxy/internal/loglimit"
 	"mailproxy/internal/peercred"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/unixsocket"
@@ -151,9 +151,9 @@ const courierGroup = "@courier"
 // refuse logs a client that may not ask.
 func (s *server) refuse(err error) {
 	s.metrics.denied.Inc()
-	if more, due := s.complaints.Due(time.Now()); due {
-		s.log.Errf("a client is not answered, see -allow: %v%s", err, more)
-	}
+	s.complaints.Count(refusalsEvery, func(n int) {
+		s.log.Errf("a client is not answered, see -allow: %v%s", err, loglimit.More(n))
+	})
 }
 
 // admit tells whether the client of a connection may ask.

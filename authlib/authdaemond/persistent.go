@@ -12,6 +12,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
+	"mailproxy/internal/loglimit"
 )
 
 // Persistent connections: the second socket's, see package authlib for what is said on them. A connection
@@ -189,7 +190,8 @@ func (s *server) settings() *settings {
 // tooMany reports a connection that is closed without a greeting: its client asks on the first socket.
 func (s *server) tooMany(most int) {
 	s.metrics.turnedAway.Inc()
-	if more, due := s.crowded.Due(time.Now()); due {
-		s.log.Warnf("AUTH_PERSISTENT_CONNECTIONS=%d are open: a client has to use the other socket%s", most, more)
-	}
+	s.crowded.Count(refusalsEvery, func(n int) {
+		s.log.Warnf("AUTH_PERSISTENT_CONNECTIONS=%d are open: a client has to use the other socket%s",
+			most, loglimit.More(n))
+	})
 }

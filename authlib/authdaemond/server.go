@@ -17,6 +17,7 @@ import (
 	"mailproxy/authlib/password"
 	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
+	"mailproxy/internal/loglimit"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/peercred"
 )
@@ -38,6 +39,8 @@ const (
 	writeTime = 10 * time.Second
 	// drainPause is how often the end of the requests under way is looked for.
 	drainPause = 5 * time.Millisecond
+	// refusalsEvery is how often the log tells of clients that are refused.
+	refusalsEvery = 10 * time.Second
 	// maxIdle is the number of workers that wait for work.
 	maxIdle = 32
 	// maxSilent bounds the clients that are waited for; those beyond are closed.
@@ -49,7 +52,7 @@ type server struct {
 	log *maillog.Log
 	// allowed are the users and groups that are answered.
 	allowed    *peercred.Set
-	complaints peercred.Complaints
+	complaints loglimit.Limit
 	// limits, variable for tests.
 	silent, request, write time.Duration
 
@@ -64,7 +67,7 @@ type server struct {
 	waiting atomic.Int64 // clients that have not sent their request yet
 	// connections counts the persistent ones, crowded what is said of those beyond the limit.
 	connections atomic.Int64
-	crowded     peercred.Complaints
+	crowded     loglimit.Limit
 	// underWay counts requests from their last byte to the end of the answer.
 	underWay atomic.Int64
 	// reloadFailed says that the settings stay as they were because new ones could not be used.
@@ -86,8 +89,7 @@ type generation struct {
 	slots  chan struct{}
 	queued atomic.Int64
 	users  sync.WaitGroup
-	// complained is when overloaded last did.
-	complained atomic.Pointer[time.Time]
+	lines  loglimit.Limit // of overloaded
 }
 
 // pool hands out buffers for requests and answers.
@@ -340,8 +342,7 @@ func (g *generation) acquire(ctx context.Context) bool {
 
 // overloaded reports, once a minute, that requests are turned away.
 func (g *generation) overloaded() {
-	now, last := g.asker.now(), g.complained.Load()
-	if (last == nil || now.Sub(*last) >= time.Minute) && g.complained.CompareAndSwap(last, &now) {
+	if g.lines.Due("", time.Minute, g.now()) {
 		g.log.Errf(
 			"more than %d requests under way and waiting: the rest is told to come back later; raise daemons, or "+
 				"see what the databases wait for",

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/loglimit"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 )
 
 // Failures are those of one loop. The zero value is ready.
-type Failures struct{ complained time.Time }
+type Failures struct{ lines loglimit.Limit }
 
 // Retry is called with each error of accept and reports whether to try again. It does so after a pause, in
 // which file descriptors or memory may become free; connections wait in the kernel's queue meanwhile.
@@ -32,8 +34,7 @@ func (f *Failures) Retry(ctx context.Context, err error, complain func(err error
 	if ctx.Err() != nil {
 		return false
 	}
-	if now := time.Now(); now.Sub(f.complained) >= complainEvery {
-		f.complained = now
+	if f.lines.Due("", complainEvery, time.Now()) {
 		complain(err)
 	}
 	select {

@@ -1,7 +1,5 @@
 // Package limits bounds what clients that have not logged in can take of a process that serves many:
-// connections
-// (Clients), and processor time for TLS handshakes (Handshakes). Refusals tells the log how often, at a rate
-// that clients have no influence on.
+// connections (Clients), file descriptors (Capacity), and processor time for TLS handshakes (Handshakes).
 package limits
 
 import (

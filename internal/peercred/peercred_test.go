@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"mailproxy/internal/peercred"
 )
@@ -182,26 +181,6 @@ func TestNames(t *testing.T) {
 	} {
 		if _, err := peercred.NewSet(name); err == nil {
 			t.Errorf("%q is somebody", name)
-		}
-	}
-}
-
-// TestComplaints: the first is due, those soon after are counted.
-func TestComplaints(t *testing.T) {
-	var c peercred.Complaints
-	now := time.Unix(1e9, 0)
-	for i, test := range []struct {
-		after time.Duration
-		more  string
-		due   bool
-	}{
-		{0, "", true}, {0, "", false}, {9 * time.Second, "", false},
-		{time.Second, " (2 like this since the last line)", true}, {time.Second, "", false},
-		{time.Hour, " (1 like this since the last line)", true}, {time.Hour, "", true},
-	} {
-		now = now.Add(test.after)
-		if more, due := c.Due(now); more != test.more || due != test.due {
-			t.Errorf("%d: %q, %v", i, more, due)
 		}
 	}
 }

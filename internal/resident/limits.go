@@ -10,6 +10,7 @@ import (
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/limits"
+	"mailproxy/internal/loglimit"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/throttle"
 )
@@ -19,21 +20,20 @@ type unauthLimit struct {
 	max          int64
 	now          atomic.Int64
 	text         string // for those that are turned away
-	refusals     *limits.Refusals
+	refusals     loglimit.Limit
+	log          *maillog.Log
 	beingRefused chan struct{} // has a token for each of those that are being told
 }
+
+// refusalsEvery is how often the log tells of clients that are turned away.
+const refusalsEvery = time.Minute
 
 // maxBeingRefused is how many clients are told at a time that there is no room; more are cut off untold.
 const maxBeingRefused = 256
 
 func newUnauthLimit(max int, text string, log *maillog.Log) *unauthLimit {
-	return &unauthLimit{
-		max: int64(max), text: text, beingRefused: make(chan struct{}, maxBeingRefused),
-		refusals: limits.NewRefusals(func(n int, last string) {
-			log.Warnf("MAXUNAUTH: %d connections without a login are here, %d turned away, the last of ip=[%s]",
-				max, n, last)
-		}),
-	}
+	return &unauthLimit{max: int64(max), text: text, log: log,
+		beingRefused: make(chan struct{}, maxBeingRefused)}
 }
 
 // acquire counts one more connection, unless there are as many as there may be.
@@ -49,7 +49,11 @@ func (u *unauthLimit) release() { u.now.Add(-1) }
 
 // refuse closes a connection and tells its client why, unless it expects TLS. It does not wait.
 func (u *unauthLimit) refuse(conn launch.Conn, tls bool) {
-	u.refusals.Refused(launch.NewPeer(nil, conn).RemoteIP)
+	remoteIP := launch.NewPeer(nil, conn).RemoteIP
+	u.refusals.Count(refusalsEvery, func(n int) {
+		u.log.Warnf("MAXUNAUTH: %d connections without a login are here, %d turned away, the last of ip=[%s]",
+			u.max, n, remoteIP)
+	})
 	if tls {
 		conn.Close()
 		return
@@ -73,10 +77,13 @@ func (u *unauthLimit) refuse(conn launch.Conn, tls bool) {
 func (s *service) limitAddresses(o *frontend.Options, c *config.Config) {
 	limit := c.MaxUnauthPerIP
 	o.Throttle = addresses{s.failures, limits.NewClients()}
-	refusals := limits.NewRefusals(func(n int, last string) {
-		s.log.Warnf("MAXUNAUTHPERIP=%d: %d connections turned away, the last of ip=[%s]", limit, n, last)
-	})
-	o.TooMany = refusals.Refused
+	var refusals loglimit.Limit
+	o.TooMany = func(remoteIP string) {
+		s.statistics.ofAddress.Add(1)
+		refusals.Count(refusalsEvery, func(n int) {
+			s.log.Warnf("MAXUNAUTHPERIP=%d: %d connections turned away, the last of ip=[%s]", limit, n, remoteIP)
+		})
+	}
 }
 
 // addresses is the login.Throttle of a process that serves all connections.

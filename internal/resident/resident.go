@@ -202,7 +202,6 @@ func (s *service) options(o Options, c *config.Config, loops int) frontend.Optio
 		Reports:  reports{relayd, s.statistics.logins},
 	}
 	s.limitAddresses(&options, c)
-	options.TooMany = s.statistics.refused(options.TooMany)
 	return options
 }
 

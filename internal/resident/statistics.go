@@ -50,16 +50,6 @@ func countHandOver(set *metrics.Set, err error, n int64) {
 	set.Add(prefix+"handovers_total", metrics.Labels("result", handOverResult(err)), n)
 }
 
-// refused says that MAXUNAUTHPERIP has turned a client away, and passes that on.
-func (n *statistics) refused(next func(string)) func(string) {
-	return func(remoteIP string) {
-		n.ofAddress.Add(1)
-		if next != nil {
-			next(remoteIP)
-		}
-	}
-}
-
 // handOvers counts the sessions that relayd is offered.
 type handOvers struct {
 	frontend.Relayd

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailproxy/internal/loglimit"
 )
 
 const (
@@ -17,7 +19,6 @@ const (
 	logEvery   = time.Hour       // how long a line is not written again while nothing changes
 	settled    = 2 * time.Second // a file that is younger may yet change within the same time stamp
 	maxNames   = 1000            // names and addresses whose certificates are kept
-	maxLogged  = 1000
 )
 
 // Memory keeps certificates and what else a handshake needs in a process that serves many connections, all
@@ -34,7 +35,7 @@ type Memory struct {
 	sets map[string]*cached[*certSet]
 	// absent are names that had no files at that time, where the directory cannot be listed.
 	absent map[string]time.Time
-	logged map[string]time.Time // lines that were written
+	logged loglimit.Limit
 }
 
 // cached is an immutable value that is made anew when it is older than checkEvery. One goroutine does so.
@@ -285,24 +286,7 @@ func (m *Memory) failure(o *Options, err error, key string) error {
 // shouldLog says whether something is to be logged, and notes that it is: it has not been within the last
 // hour.
 func (m *Memory) shouldLog(o *Options, what string) bool {
-	now := o.now()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	old := func(at time.Time) bool { return now.Sub(at).Abs() >= logEvery }
-	if at, ok := m.logged[what]; ok && !old(at) {
-		return false
-	}
-	if m.logged == nil {
-		m.logged = map[string]time.Time{}
-	}
-	if len(m.logged) >= maxLogged {
-		maps.DeleteFunc(m.logged, func(_ string, at time.Time) bool { return old(at) })
-	}
-	if len(m.logged) >= maxLogged {
-		clear(m.logged)
-	}
-	m.logged[what] = now
-	return true
+	return m.logged.Due(what, logEvery, o.now())
 }
 
 // stamp tells the state of two files from any other one without reading them. still: nobody can change them

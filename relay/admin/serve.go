@@ -9,6 +9,7 @@ import (
 
 	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
+	"mailproxy/internal/loglimit"
 	"mailproxy/internal/peercred"
 	"mailproxy/relay/handoff"
 )
@@ -27,7 +28,7 @@ type Server struct {
 	// Log writes one line, without a line end.
 	Log func(line string)
 
-	complaints peercred.Complaints
+	complaints loglimit.Limit
 }
 
 // Serve answers until ctx ends; l stays open. One that is closed meanwhile is the end as well.
@@ -95,7 +96,7 @@ func (s *Server) converse(ctx context.Context, c *net.UnixConn) {
 }
 
 func (s *Server) complain(what string, err error) {
-	if more, due := s.complaints.Due(time.Now()); due {
-		s.Log(fmt.Sprintf("ERR: admin socket: %s: %v%s", what, err, more))
-	}
+	s.complaints.Count(10*time.Second, func(n int) {
+		s.Log(fmt.Sprintf("ERR: admin socket: %s: %v%s", what, err, loglimit.More(n)))
+	})
 }

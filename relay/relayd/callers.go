@@ -12,6 +12,7 @@ import (
 
 	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
+	"mailproxy/internal/loglimit"
 	"mailproxy/relay/admin"
 	"mailproxy/relay/handoff"
 )
@@ -92,9 +93,9 @@ func (s *service) allowed(c syscall.Conn) bool {
 		return true
 	}
 	s.counters.denied.Add(1)
-	if more, due := s.complaints.Due(time.Now()); due {
-		s.log.Errf("relayd: a caller may not use this socket, see -allow: %v%s", err, more)
-	}
+	s.complaints.Count(10*time.Second, func(n int) {
+		s.log.Errf("relayd: a caller may not use this socket, see -allow: %v%s", err, loglimit.More(n))
+	})
 	return false
 }
 

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"mailproxy/internal/limits"
+	"mailproxy/internal/loglimit"
 	"mailproxy/internal/maillog"
-	"mailproxy/internal/peercred"
 	"mailproxy/internal/successor"
 	"mailproxy/relay"
 	"mailproxy/relay/counters"
@@ -25,8 +25,8 @@ type service struct {
 	conversations conversations
 	reserve       successor.Reserve
 	started       time.Time
-	complaints    peercred.Complaints // about callers who may not use the socket
-	takenOver     *int                // sessions; nil: there was no relayd before this one
+	complaints    loglimit.Limit // about callers who may not use the socket
+	takenOver     *int           // sessions; nil: there was no relayd before this one
 }
 
 // numbers are what metrics and stats show.

@@ -17,8 +17,8 @@ const module = "mailproxy/"
 var leaves = []string{
 	"internal/accept", "internal/connection", "internal/facts", "internal/guard", "internal/haproxy",
 	"internal/hostlist", "internal/identity",
-	"internal/limits", "internal/line", "internal/logqueue", "internal/maillog", "internal/metrics",
-	"internal/peercred", "internal/safepath",
+	"internal/limits", "internal/line", "internal/loglimit", "internal/logqueue", "internal/maillog",
+	"internal/metrics", "internal/peercred", "internal/safepath",
 	"internal/shellfile", "internal/smallfile", "internal/spelling", "internal/successor", "internal/systemd",
 	"internal/text", "internal/throttle", "internal/tlsnames", "internal/trust", "internal/unixsocket",
 	"internal/version",
