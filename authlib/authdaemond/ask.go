@@ -85,33 +85,62 @@ func (a *asker) close(next *asker) {
 	}
 }
 
-// account has each module in turn try, until one says something else than "not mine". It returns that
-// module's name. When all refuse, the error is the first that tells more than authlib.ErrRefused, and the
-// module the one that said so.
-func (a *asker) account(
-	try func(authlib.Module) (*authlib.Account, error),
-) (*authlib.Account, string, error) {
-	refused, by := authlib.ErrRefused, ""
+// errNoModule says that authmodulelist is empty.
+var errNoModule = errors.New("authmodulelist names no module: nobody can log in")
+
+// ask has each module in turn try, until one says something else than "not mine". It returns that module's
+// name. When all refuse, the error is the first that tells more than authlib.ErrRefused, and the module the
+// one that said so. A module without a database is passed over; where there is no other, nobody has looked
+// for the account, which is a temporary failure.
+func (a *asker) ask(try func(*served) error) (module string, err error) {
+	var refused error
+	var absent *served
+	missing := errNoModule
 	for _, m := range a.modules {
 		a.debugf("%s: trying this module", m.Name())
-		account, err := try(m.Module)
-		if err == nil {
-			account, err = a.withOptions(m.Name(), account)
+		err := try(m)
+		if errors.Is(err, authlib.ErrNoDatabase) {
+			a.debugf("%s: %v - try next module", m.Name(), err)
+			absent, missing = m, err
+			continue
 		}
-		switch err := a.recordOutcome(m, err); {
-		case err == nil:
-			if a.settings.debug > 0 {
-				a.debugAccount(account)
-			}
-			return account, m.Name(), nil
-		case !errors.Is(err, authlib.ErrRefused):
-			return nil, m.Name(), err
-		case refused == authlib.ErrRefused && err != refused:
-			refused, by = err, m.Name()
+		err = a.recordOutcome(m, err)
+		if !errors.Is(err, authlib.ErrRefused) {
+			return m.Name(), err
+		}
+		if refused == nil || refused == authlib.ErrRefused && err != refused {
+			refused, module = err, m.Name()
 		}
 	}
-	a.debugf("FAIL, all modules rejected")
-	return nil, by, refused
+	switch {
+	case refused != nil:
+		a.debugf("FAIL, all modules rejected")
+		return module, refused
+	case absent != nil:
+		return absent.Name(), a.recordOutcome(absent, missing)
+	case a.complaints.Due(missing.Error(), complaintPause, a.now()):
+		a.log.Errf("%v", missing)
+	}
+	return "", missing
+}
+
+// account is ask for an account.
+func (a *asker) account(
+	try func(authlib.Module) (*authlib.Account, error),
+) (account *authlib.Account, module string, err error) {
+	module, err = a.ask(func(m *served) (err error) {
+		if account, err = try(m.Module); err == nil {
+			account, err = a.withOptions(m.Name(), account)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, module, err
+	}
+	if a.settings.debug > 0 {
+		a.debugAccount(account)
+	}
+	return account, module, nil
 }
 
 // withOptions returns the account with its options as every program understands them, those of DEFAULTOPTIONS
@@ -238,6 +267,9 @@ func (a *asker) lookup(ctx context.Context, req *authlib.LookupRequest) (*authli
 				one.modules = append(one.modules, m)
 			}
 		}
+		if one.modules == nil {
+			return nil, "", authlib.ErrRefused
+		}
 		ask = &one
 	}
 	try := func(m authlib.Module) (*authlib.Account, error) { return m.Lookup(ctx, req) }
@@ -270,22 +302,16 @@ func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest
 		a.cache.clear()
 		defer a.cache.clear()
 	}
-	for _, m := range a.modules {
-		a.debugf("%s: trying this module", m.Name())
-		err := a.recordOutcome(m, m.ChangePassword(ctx, req))
-		if err == nil {
-			a.log.Infof("password changed, user=%s, module=%s, ip=[%s]",
-				text.Field(req.User), m.Name(), text.Field(req.RemoteIP))
-			return m.Name(), nil
-		}
-		if !errors.Is(err, authlib.ErrRefused) {
-			return m.Name(), err
-		}
+	module, err := a.ask(func(m *served) error { return m.ChangePassword(ctx, req) })
+	if err == nil {
+		a.log.Infof("password changed, user=%s, module=%s, ip=[%s]",
+			text.Field(req.User), module, text.Field(req.RemoteIP))
 	}
-	return "", authlib.ErrRefused
+	return module, err
 }
 
-// enumerate answers ENUMERATE: begin is called for each module, then yield for its accounts.
+// enumerate answers ENUMERATE: begin is called for each module, then yield for its accounts. A module without
+// a database has none, unless it is the only one.
 func (a *asker) enumerate(
 	ctx context.Context,
 	begin func(module string) error,
@@ -307,6 +333,9 @@ func (a *asker) enumerate(
 		if ours != nil {
 			// The client went away: not the module's failure.
 			return ours
+		}
+		if errors.Is(err, authlib.ErrNoDatabase) && len(a.modules) > 1 {
+			continue
 		}
 		if err := a.recordOutcome(m, err); err != nil {
 			return err

@@ -90,8 +90,9 @@ func TestCommands(t *testing.T) {
 			"ann\t1000\t1001\t/home/ann\tM\tm1:144\tauthuserdb\nodd\t1000\t1001\t/home/odd\t\t\tauthuserdb\n",
 			"the list is not complete: authfoo"},
 		{"-config " + broken + " test ann", 111, "", `authdaemonrc:1: daemons: "x" is not a number`},
-		{"-config " + empty + " test ann", 1, "", "no such file, no accounts"},
-		{"-config " + empty + " test ann", 1, "", "/authdaemonrc is not there: every setting has its default"},
+		{"-config " + empty + " test ann", 111, "", "temporary failure: authuserdb: " + empty +
+			"/userdb: no such file, nor what makeuserdb makes of it: no database"},
+		{"-config " + empty + " test ann", 111, "", "/authdaemonrc is not there: every setting has its default"},
 		{"frobnicate", 100, "", "wrong usage"},
 		{"-nonsense", 100, "", "flag provided but not defined"},
 		{"-nonsense", 100, "", " test [-s SERVICE] USER "},

@@ -240,3 +240,70 @@ func TestRefusedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyAsked: a refusal comes of a module that has looked. Where none has a database, or there is no
+// module, it is a temporary failure that is in the log once, whatever was asked.
+func TestNobodyAsked(t *testing.T) {
+	has := true
+	absent := &fake{name: "a", do: func(context.Context, string) error {
+		if has {
+			return nil
+		}
+		return fmt.Errorf("/etc/a: no such file: %w", authlib.ErrNoDatabase)
+	}, users: []string{"eve"}}
+	working := &fake{name: "b", users: []string{"ann"}}
+	const head = "ERR: a: cannot answer, clients are told to come back later: " +
+		"/etc/a: no such file: no database\n"
+	for _, test := range []struct {
+		fakes          []*fake
+		ann, eve, list string
+		log            string
+	}{
+		{[]*fake{absent, working}, "ok", "refused", "ok", ""},
+		{[]*fake{working, absent}, "ok", "refused", "ok", ""},
+		{[]*fake{absent}, "temporary", "temporary", "temporary", head},
+		{nil, "temporary", "temporary", "ok", "ERR: authmodulelist names no module: nobody can log in\n"},
+	} {
+		a, log := fakeAsker(t, "", test.fakes...)
+		result := func(err error) string {
+			switch {
+			case err == nil:
+				return "ok"
+			case errors.Is(err, authlib.ErrRefused):
+				return "refused"
+			}
+			return "temporary"
+		}
+		has = false
+		for user, want := range map[string]string{"ann": test.ann, "eve": test.eve} {
+			_, _, auth := a.authenticate(t.Context(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthLogin,
+				User: user, Password: user})
+			_, _, look := a.lookup(t.Context(), &authlib.LookupRequest{Service: "imap", User: user})
+			_, change := a.changePassword(t.Context(), &authlib.PasswordRequest{Service: "imap", User: user})
+			for what, err := range map[string]error{"AUTH": auth, "PRE": look, "PASSWD": change} {
+				if got := result(err); got != want {
+					t.Errorf("%d modules, %s %s: %s, %v; want %s", len(test.fakes), what, user, got, err, want)
+				}
+			}
+		}
+		list := a.enumerate(t.Context(), func(string) error { return nil },
+			func(*authlib.Account) error { return nil })
+		if got := result(list); got != test.list {
+			t.Errorf("%d modules, ENUMERATE: %s, %v", len(test.fakes), got, list)
+		}
+		said := regexp.MustCompile(`(?m)^INFO: .*\n`).ReplaceAllString(log.String(), "")
+		if said != test.log {
+			t.Errorf("%d modules: log %q, want %q", len(test.fakes), said, test.log)
+		}
+		if _, _, err := a.lookup(t.Context(), &authlib.LookupRequest{Service: "imap", User: "ann",
+			Module: "z"}); !errors.Is(err, authlib.ErrRefused) {
+			t.Errorf("PRE of a module that is not asked: %v", err)
+		}
+		if has = true; len(test.fakes) == 1 {
+			_, _, err := a.lookup(t.Context(), &authlib.LookupRequest{Service: "imap", User: "eve"})
+			if err != nil || !strings.Contains(log.String(), "INFO: a: answers again after ") {
+				t.Errorf("a database that has come: %v, log %s", err, log)
+			}
+		}
+	}
+}

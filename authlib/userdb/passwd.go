@@ -30,12 +30,12 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 		req.NewPassword == "" {
 		return fmt.Errorf("empty name or password, or control characters in it: %w", authlib.ErrRefused)
 	}
-	var unusable *authlib.AccountError
-	if r, err := m.find(req.User); err == nil {
-		// As the other databases do: nobody could log in with the new password.
-		if _, err := r.account(req.User); errors.As(err, &unusable) {
-			return err
-		}
+	r, err := m.find(req.User)
+	if err != nil {
+		return err
+	}
+	if _, err := r.account(req.User); err != nil { // nobody could log in with the new password
+		return err
 	}
 	path, err := filepath.EvalSymlinks(m.config.Path)
 	if err != nil {
@@ -60,13 +60,6 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 			m.quiet.Store(0)
 			return nil
 		}
-	}
-	r, err := m.find(req.User)
-	if err != nil {
-		return err
-	}
-	if _, err := r.account(req.User); err != nil {
-		return err
 	}
 	return authlib.ErrRefused
 }

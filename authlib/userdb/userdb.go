@@ -55,6 +55,8 @@ type Module struct {
 	mu     sync.RWMutex
 	state  state
 	source source // nil before the first question, and when there are no files
+	// existed says that a file of the database has been seen.
+	existed bool
 	// quiet is the time, in ns since born, until which nobody looks whether the files changed.
 	quiet   atomic.Int64
 	problem string // what was reported last
@@ -87,8 +89,7 @@ func New(c Config) *Module {
 // Name returns "authuserdb".
 func (m *Module) Name() string { return "authuserdb" }
 
-// Check reports what would keep the module from answering: files that cannot be read. That there are none is
-// in the log then.
+// Check reports what would keep the module from answering: files that cannot be read, or that there are none.
 func (m *Module) Check() error {
 	_, release, err := m.open()
 	if err == nil {
@@ -169,7 +170,7 @@ func (m *Module) Lookup(_ context.Context, req *authlib.LookupRequest) (*authlib
 // Enumerate lists the accounts; those that could not log in for want of ids or a home are left out.
 func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
 	src, release, err := m.open()
-	if src == nil || err != nil {
+	if err != nil {
 		return err
 	}
 	defer release()
@@ -208,9 +209,6 @@ func (m *Module) find(name string) (record, error) {
 	if err != nil {
 		return "", err
 	}
-	if src == nil {
-		return "", authlib.ErrRefused
-	}
 	defer release()
 	r, ok, err := src.find(name)
 	if err != nil {
@@ -222,8 +220,9 @@ func (m *Module) find(name string) (record, error) {
 	return r, nil
 }
 
-// open returns the database as it is now, which stays open until release. src is nil if there are no files:
-// then there are no accounts, which Courier's module does not take for a failure either.
+// open returns the database as it is now, which stays open until release. Where there has been none since the
+// module was made the error is [authlib.ErrNoDatabase]: Courier's module has no accounts then. One that has
+// vanished is a failure: its users' passwords are not wrong.
 func (m *Module) open() (src source, release func(), err error) {
 	now := m.config.now()
 	m.mu.RLock()
@@ -239,15 +238,21 @@ func (m *Module) open() (src source, release func(), err error) {
 		return m.hold()
 	}
 	s, directory, err := stateOf(m.config.Path)
+	m.existed = m.existed || s != state{}
 	var fresh source
 	switch {
 	case err != nil:
 	case s.useDat():
 		fresh, err = openDat(m.config.Path, !m.config.OneShot)
-	case !s.text.exists:
-		m.report(fmt.Sprintf("%s: no such file, no accounts", m.config.Path))
+	case s == state{} && !m.existed:
+		return nil, nil, fmt.Errorf("%s: no such file, nor what makeuserdb makes of it: %w", m.config.Path,
+			authlib.ErrNoDatabase)
+	case s == state{}:
 		m.swap(nil, s)
-		return nil, func() {}, nil
+		return nil, nil, fmt.Errorf("%s: no such file any more, nor what makeuserdb makes of it", m.config.Path)
+	case !s.text.exists:
+		err = fmt.Errorf("%s: no such file, and of %[1]s.dat and %[1]sshadow.dat only one: run makeuserdb",
+			m.config.Path)
 	case m.config.OneShot:
 		fresh = scan{m.config.Path}
 	default:

@@ -302,11 +302,13 @@ func TestFiles(t *testing.T) {
 	if got := login(m, "imap", "newer", "secret"); !strings.HasPrefix(got, "1/1 ") {
 		t.Errorf("repaired file: %s", got)
 	}
-	// No file at all: no accounts.
+	// A file that vanishes takes no account away: nobody's password is wrong.
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if got := login(m, "imap", "newer", "secret"); got != "refused" {
+	clock.Add(int64(quietTime))
+	if got := login(m, "imap", "newer", "secret"); !strings.Contains(got, path+": no such file any more") ||
+		!strings.Contains(got, "makeuserdb") {
 		t.Errorf("no file: %s", got)
 	}
 	// A directory; dot-files are skipped; CRLF and a missing last newline are taken.
@@ -335,6 +337,39 @@ func TestFiles(t *testing.T) {
 	clock.Add(int64(quietTime))
 	if got := login(m, "imap", "another", "secret"); !strings.HasPrefix(got, "1/1 ") {
 		t.Errorf("changed file in a directory: %s", got)
+	}
+}
+
+// TestMissing: a database that never was is told from one that has vanished, and from half of one.
+func TestMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "userdb")
+	for _, oneShot := range []bool{false, true} {
+		m := New(Config{Path: path, OneShot: oneShot})
+		errs := map[string]error{"Check": m.Check()}
+		_, errs["Lookup"] = m.Lookup(t.Context(), &authlib.LookupRequest{Service: "imap", User: "ann"})
+		errs["ChangePassword"] = m.ChangePassword(t.Context(), &authlib.PasswordRequest{Service: "imap",
+			User: "ann", OldPassword: "old", NewPassword: "new"})
+		errs["Enumerate"] = m.Enumerate(t.Context(), func(*authlib.Account) error { return nil })
+		for what, err := range errs {
+			if !errors.Is(err, authlib.ErrNoDatabase) || !strings.Contains(err.Error(), path) {
+				t.Errorf("one shot %v, %s: %v", oneShot, what, err)
+			}
+		}
+	}
+	m, path := install(t, true, Config{})
+	if err := m.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{path, path + "shadow.dat"} {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, half := range []*Module{New(Config{Path: path}), New(Config{Path: path, OneShot: true})} {
+		err := half.Check()
+		if err == nil || errors.Is(err, authlib.ErrNoDatabase) || !strings.Contains(err.Error(), "makeuserdb") {
+			t.Errorf("half a database: %v", err)
+		}
 	}
 }
 
