@@ -61,13 +61,18 @@ func AppendAccount(dst []byte, a *Account) ([]byte, error) {
 // know, and Courier's daemon never sends this one.
 const refusedKey = "REFUSED"
 
+// refusals are the words for the kinds of ErrRefused.
+var refusals = [...]struct {
+	word string
+	kind error
+}{{"EXPIRED", ErrExpired}, {"CONTACTADMIN", ErrLocked}, {"LIMIT", ErrTooLong}}
+
 // AppendRefusal appends the answer to AUTH or PRE for err, an [ErrRefused] of whatever kind.
 func AppendRefusal(dst []byte, err error) []byte {
-	switch {
-	case errors.Is(err, ErrExpired):
-		dst = append(dst, refusedKey+"=EXPIRED\n"...)
-	case errors.Is(err, ErrLocked):
-		dst = append(dst, refusedKey+"=CONTACTADMIN\n"...)
+	for _, r := range refusals {
+		if errors.Is(err, r.kind) {
+			dst = append(dst, refusedKey+"="+r.word+"\n"...)
+		}
 	}
 	return append(dst, AnswerFail...)
 }
@@ -134,11 +139,10 @@ func parseAccount(buf []byte) (a *Account, rest []byte, err error) {
 		}
 		switch key {
 		case refusedKey:
-			switch value {
-			case "EXPIRED":
-				refused = ErrExpired
-			case "CONTACTADMIN":
-				refused = ErrLocked
+			for _, r := range refusals {
+				if r.word == value {
+					refused = r.kind
+				}
 			}
 		case "USERNAME":
 			a.SystemUser = value

@@ -14,11 +14,13 @@ var ErrRefused = errors.New("no such account, or wrong password")
 // is asked. Where there is no other, nobody has looked for the account, which is a temporary failure.
 var ErrNoDatabase = errors.New("no database")
 
-// ErrExpired and ErrLocked are kinds of [ErrRefused] for which no password was found wrong: the client is to
-// be told EXPIRED, or CONTACTADMIN (RFC 5530 section 3), and neither counts as a failed login.
+// These are kinds of [ErrRefused] for which no password was found wrong: the client is to be told EXPIRED,
+// CONTACTADMIN, or LIMIT (RFC 5530 section 3), and none counts as a failed login. ErrTooLong is the answer for
+// every name, whether there is such an account or not.
 var (
 	ErrExpired error = &refusal{"password or account expired"}
 	ErrLocked  error = &refusal{"account locked or disabled"}
+	ErrTooLong error = &refusal{"password too long"}
 )
 
 // refusal is a kind of ErrRefused.

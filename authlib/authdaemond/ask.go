@@ -231,8 +231,10 @@ func (a *asker) authenticate(
 		return nil, "", authlib.ErrRefused
 	}
 	if len(req.Password) > password.MaxLength {
+		// Without a look at the account: hashes of long passwords would keep a CPU busy, and whether there is such
+		// an account is not to show.
 		a.debugf("FAIL, %v", password.ErrTooLong)
-		return nil, "", authlib.ErrRefused
+		return nil, "", password.ErrTooLong
 	}
 	try := func(m authlib.Module) (*authlib.Account, error) { return m.Authenticate(ctx, req) }
 	if a.cache == nil || req.Type != authlib.AuthLogin {
@@ -295,7 +297,7 @@ func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest
 	a.debugf("received password change request: %s, service=%s", req.User, req.Service)
 	if len(req.OldPassword) > password.MaxLength || len(req.NewPassword) > password.MaxLength {
 		a.log.Infof("password of %q not changed: %v", req.User, password.ErrTooLong)
-		return "", authlib.ErrRefused
+		return "", password.ErrTooLong
 	}
 	if a.cache != nil {
 		// Afterwards as well: what was asked before the change may be answered after it.

@@ -225,9 +225,6 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 			like = "{SSHA}"
 		}
 		hash, err := password.Hash(like, req.NewPassword)
-		if errors.Is(err, password.ErrTooLong) {
-			return fmt.Errorf("%w: %w", authlib.ErrRefused, err)
-		}
 		if err != nil {
 			return err
 		}

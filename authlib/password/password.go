@@ -21,8 +21,8 @@ import (
 // the length, so that somebody who sends long ones would keep a CPU busy.
 const MaxLength = 512
 
-// ErrTooLong says that a new password is longer than [MaxLength].
-var ErrTooLong = fmt.Errorf("a password of more than %d bytes", MaxLength)
+// ErrTooLong is the [authlib.ErrTooLong] of a password longer than [MaxLength].
+var ErrTooLong = fmt.Errorf("%w: more than %d bytes", authlib.ErrTooLong, MaxLength)
 
 // UnknownSchemeError says that a stored hash cannot be used: nobody's password matches it.
 type UnknownSchemeError struct {

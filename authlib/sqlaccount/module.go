@@ -205,11 +205,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	}
 	v := g.queries.values(req.User, req.Service)
 	v.newPass = req.NewPassword
-	v.newPassCrypt, err = password.Hash(like, req.NewPassword)
-	switch {
-	case errors.Is(err, password.ErrTooLong):
-		return fmt.Errorf("%w: %w", authlib.ErrRefused, err)
-	case err != nil:
+	if v.newPassCrypt, err = password.Hash(like, req.NewPassword); err != nil {
 		return err
 	}
 	n, err := g.Exec(ctx, g.queries.change, &v)

@@ -3,7 +3,6 @@ package userdb
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -116,9 +115,6 @@ func (r record) change(ctx context.Context, req *authlib.PasswordRequest) (recor
 	}
 	field, old, _ := r.password(req.Service)
 	hash, err := password.Hash(keep(old), req.NewPassword)
-	if errors.Is(err, password.ErrTooLong) {
-		return "", fmt.Errorf("%w: %w", authlib.ErrRefused, err)
-	}
 	if err != nil {
 		return "", err
 	}

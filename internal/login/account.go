@@ -117,7 +117,10 @@ func (s *Session) ask(
 		return a, true, err
 	}
 	known, lookErr := lookUp()
-	if lookErr != nil {
+	switch {
+	case errors.Is(lookErr, authlib.ErrRefused): // answered as a wrong password, or one too long, of an account
+		return nil, false, err
+	case lookErr != nil:
 		return nil, false, lookErr
 	}
 	if byMailhost, optionErr := s.service.isByMailhost(known); byMailhost || optionErr != nil {

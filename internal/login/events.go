@@ -64,11 +64,15 @@ func (s *Session) logFailed(c *Credentials) {
 	s.Log.Always().Infof("LOGIN FAILED, user=%s, %s", text.Field(c.User), s.Where())
 }
 
-// logTooLong: a name or password that is longer than any account's. Not a LOGIN FAILED: nobody was asked.
-func (s *Session) logTooLong(c *Credentials) {
+// errTooLong is a name or password that the auth module is not asked for.
+var errTooLong = fmt.Errorf("name or password too long, at most %d and %d bytes are taken",
+	sasl.MaxUser, sasl.MaxPassword)
+
+// logTooLong: a name or password that is longer than this program or the auth module takes, which err says.
+// Not a LOGIN FAILED: no password was looked at.
+func (s *Session) logTooLong(c *Credentials, err error) {
 	s.Log.Always().
-		Infof("LOGIN REFUSED, method=%s, %s: name or password too long, at most %d and %d bytes are taken",
-			text.Field(c.Mechanism), s.Where(), sasl.MaxUser, sasl.MaxPassword)
+		Infof("LOGIN REFUSED, method=%s, %s: %v", text.Field(c.Mechanism), s.Where(), err)
 }
 
 // logNoKeys: the account cannot log in by this mechanism, whatever its password. Not a LOGIN FAILED: no

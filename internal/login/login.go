@@ -63,7 +63,7 @@ func (s *Session) failed(ctx context.Context, err error) error {
 
 func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
 	if c.tooLong || len(c.User) > sasl.MaxUser || len(c.Password) > sasl.MaxPassword {
-		s.logTooLong(c)
+		s.logTooLong(c, errTooLong)
 		return nil, &DeniedError{Code: s.service.Protocol.Codes.TooLong}
 	}
 	who, err := s.admit(ctx, c, false)
@@ -108,6 +108,9 @@ func (s *Session) admit(ctx context.Context, c *Credentials, fresh bool) (who ad
 	case errors.Is(err, authlib.ErrLocked):
 		s.logStopped(err)
 		return who, &DeniedError{Code: s.service.Protocol.Codes.Broken}
+	case errors.Is(err, authlib.ErrTooLong):
+		s.logTooLong(c, err)
+		return who, &DeniedError{Code: s.service.Protocol.Codes.TooLong}
 	case errors.Is(err, authlib.ErrRefused):
 		s.logFailed(c)
 		return who, ErrRefused

@@ -155,6 +155,26 @@ func TestLoginStopped(t *testing.T) {
 	}
 }
 
+// TestLoginTooLong: a password that the auth module does not look at is no failed login, and the answer is the
+// same whether there is such an account or not.
+func TestLoginTooLong(t *testing.T) {
+	for protocol, code := range map[*Protocol]string{&imap: "LIMIT", &pop3: "SYS/PERM"} {
+		for _, settings := range [][]string{nil, {protocol.Name + "_PROXY=1"}} {
+			for _, user := range []string{"bob", "nobody"} {
+				w := newWorld(t, *protocol, settings...)
+				w.auth.Add("bob", "")
+				w.auth.MaxPassword = 5
+				_, err := w.Login(t.Context(), password(user, "secret"), "a1")
+				denied, ok := errors.AsType[*DeniedError](err)
+				if !ok || denied.Code != code {
+					t.Errorf("%s %v %s: %v", protocol.Name, settings, user, err)
+				}
+				w.wantLog(t, "INFO: LOGIN REFUSED, method=LOGIN, "+from+": password too long")
+			}
+		}
+	}
+}
+
 // TestLoginUnclearOption: an option that is neither on nor off opens no door, and is not the user's fault.
 func TestLoginUnclearOption(t *testing.T) {
 	w := newWorld(t, imap)

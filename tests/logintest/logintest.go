@@ -21,6 +21,8 @@ type Auth struct {
 	// Remembered accounts are what a question that is not Fresh is answered, by name.
 	Remembered map[string]*authlib.Account
 	Asked      []string
+	// MaxPassword is the longest password that is looked at, as authdaemond has it; 0 = any.
+	MaxPassword int
 }
 
 // NewAuth returns one without accounts.
@@ -46,6 +48,8 @@ func (a *Auth) Authenticate(_ context.Context, r *authlib.AuthRequest) (*authlib
 	switch {
 	case a.Err != nil:
 		return nil, a.Err
+	case a.MaxPassword > 0 && len(r.Password) > a.MaxPassword:
+		return nil, authlib.ErrTooLong
 	case !ok || account == nil || r.Type == authlib.AuthLogin && account.ClearPassword != r.Password:
 		return nil, authlib.ErrRefused
 	}
