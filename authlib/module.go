@@ -10,13 +10,13 @@ import (
 // be answered.
 var ErrRefused = errors.New("no such account, or wrong password")
 
-// ErrNoDatabase says that a module has no database, and never had one: it knows no account, so the next module
-// is asked. Where there is no other, nobody has looked for the account, which is a temporary failure.
+// ErrNoDatabase says that a module has no database, and never had one: it knows no account, so the next
+// module is asked. Where there is no other, nobody has looked for the account, which is a temporary failure.
 var ErrNoDatabase = errors.New("no database")
 
 // These are kinds of [ErrRefused] for which no password was found wrong: the client is to be told EXPIRED,
-// CONTACTADMIN, or LIMIT (RFC 5530 section 3), and none counts as a failed login. ErrTooLong is the answer for
-// every name, whether there is such an account or not.
+// CONTACTADMIN, or LIMIT (RFC 5530 section 3), and none counts as a failed login. ErrTooLong is the answer
+// for every name, whether there is such an account or not.
 var (
 	ErrExpired error = &refusal{"password or account expired"}
 	ErrLocked  error = &refusal{"account locked or disabled"}
@@ -76,9 +76,9 @@ type PasswordRequest struct {
 }
 
 // Module is one account database. Its methods are called by many goroutines at once. They return ErrRefused
-// for an account that is not theirs or a proof that does not hold, ErrNoDatabase, and any other error when they
-// could not tell: the daemon then stops asking and the client is told to come back later. What they log, and
-// their errors, do not say Name: the daemon does.
+// for an account that is not theirs or a proof that does not hold, ErrNoDatabase, and any other error when
+// they could not tell: the daemon then stops asking and the client is told to come back later. What they log,
+// and their errors, do not say Name: the daemon does.
 type Module interface {
 	// Name is the name in authmodulelist, such as "authuserdb".
 	Name() string

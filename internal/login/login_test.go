@@ -155,8 +155,8 @@ func TestLoginStopped(t *testing.T) {
 	}
 }
 
-// TestLoginTooLong: a password that the auth module does not look at is no failed login, and the answer is the
-// same whether there is such an account or not.
+// TestLoginTooLong: a password that the auth module does not look at is no failed login, and the answer is
+// the same whether there is such an account or not.
 func TestLoginTooLong(t *testing.T) {
 	for protocol, code := range map[*Protocol]string{&imap: "LIMIT", &pop3: "SYS/PERM"} {
 		for _, settings := range [][]string{nil, {protocol.Name + "_PROXY=1"}} {

@@ -3,6 +3,7 @@ package login
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -40,6 +41,32 @@ func TestFailDelayGrowsAcrossSessions(t *testing.T) {
 			t.Errorf("a temporary failure waits %v, want 5 s", got)
 		}
 	}
+}
+
+// TestDefaultDomain: with and without DEFDOMAIN's domain a name has one count.
+func TestDefaultDomain(t *testing.T) {
+	w := newWorld(t, imap, "DEFDOMAIN=@example.com", "THROTTLE_FILE=/nonexistent")
+	names := new(namedThrottle)
+	w.service.Throttle = names
+	for _, user := range []string{"joe", "joe@example.com"} {
+		if _, err := w.Login(t.Context(), password(user, "wrong"), "a1"); !errors.Is(err, ErrRefused) {
+			t.Error(err)
+		}
+	}
+	if want := []string{"joe@example.com", "joe@example.com"}; !slices.Equal(names.counted, want) {
+		t.Errorf("counted for %q, want %q", names.counted, want)
+	}
+}
+
+// namedThrottle remembers the names that it counts for.
+type namedThrottle struct {
+	countingThrottle
+	counted []string
+}
+
+func (n *namedThrottle) FailedName(name string, _ time.Time) (int, error) {
+	n.counted = append(n.counted, name)
+	return 1, nil
 }
 
 func TestEnterLimitsConnections(t *testing.T) {
