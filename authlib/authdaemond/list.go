@@ -7,18 +7,16 @@ import (
 	"mailproxy/authlib"
 )
 
-// list answers ENUMERATE. An error ends the list without its final dot.
-func (s *server) list(g *generation, c *conn) error {
-	// The list of a large installation takes longer than other answers; the limit of each write ends it for who
-	// goes away.
-	w := &lister{w: c}
-	err := g.enumerate(context.Background(), w.begin, w.account)
+// list answers ENUMERATE on a connection. An error ends the list without its final dot.
+func (a *asker) list(ctx context.Context, conn io.Writer) error {
+	w := &lister{w: conn}
+	err := a.enumerate(ctx, w.begin, w.account)
 	if err == nil {
 		w.buf = append(w.buf, authlib.AnswerEnd...)
 		err = w.flush()
 	}
 	if err != nil {
-		g.debugf("ENUMERATE: %v", err)
+		a.debugf("ENUMERATE: %v", err)
 	}
 	return err
 }

@@ -23,12 +23,7 @@ func serveOnce(ctx context.Context, conn net.Conn, a *asker) error {
 		return err
 	}
 	if _, ok := req.(*authlib.EnumerateRequest); ok {
-		w := &lister{w: conn}
-		if err := a.enumerate(ctx, w.begin, w.account); err != nil {
-			return err
-		}
-		w.buf = append(w.buf, authlib.AnswerEnd...)
-		return w.flush()
+		return a.list(ctx, conn)
 	}
 	out, err := a.answer(ctx, req, nil)
 	if err != nil {

@@ -16,19 +16,11 @@ import (
 	"mailproxy/internal/spelling"
 )
 
-// Defaults of authdaemonrc.
-const (
-	defaultModules = "authuserdb"
-	defaultDaemons = 5
-	// Persistent connections at once, and seconds until a silent one is closed.
-	defaultConnections = 1024
-	defaultIdle        = 300
-)
-
 // Bounds on slips of the pen.
 const (
 	maxDaemons     = 1000
 	maxConnections = 50000
+	maxSeconds     = 24 * 3600
 )
 
 // maxRC is how much of an authdaemonrc is read, in bytes.
@@ -89,32 +81,62 @@ func readRC(directory string) (*settings, error) {
 	return parseRC(path, string(text))
 }
 
-// known are the settings of authdaemonrc, ours and Courier's.
-var known = []string{
-	"authmodulelist", "authmodulelistorig", "daemons", "authdaemonvar", "subsystem", "DEBUG_LOGIN",
-	"DEFAULTOPTIONS", "LOGGEROPTS", "AUTH_CACHE_TTL", "AUTH_VERIFY_CACHE", "AUTH_METRICS",
-	"AUTH_PERSISTENT_CONNECTIONS", "AUTH_PERSISTENT_TIMEOUT",
-	"LDAPTLS_CACERT", "LDAPTLS_CACERTDIR", "LDAPTLS_CERT",
-	"LDAPTLS_KEY", "LDAPTLS_REQCERT", "LDAPTLS_CIPHER_SUITE", "LDAPTLS_CRLFILE", "LDAPTLS_CRLCHECK",
+// rcSetting is a setting of authdaemonrc.
+type rcSetting struct {
+	name, value string // value is the default
+	// set reads a value; nil = the setting means something to Courier only. The warning is about what is there
+	// but does nothing.
+	set func(s *settings, value string) (warning string, err error)
 }
 
-// isRead tells whether a setting means something here, so that what is not understood of it is an error.
-func isRead(name string) bool {
-	switch name {
-	case "authmodulelistorig", "subsystem", "LOGGEROPTS":
-		return false
+// rcTable is every setting there is, ours and Courier's.
+func rcTable() []rcSetting {
+	table := []rcSetting{
+		{"authmodulelist", "authuserdb", (*settings).setModules},
+		{"authmodulelistorig", "", nil},
+		{"daemons", "5", number(1, maxDaemons, func(s *settings, n int) { s.daemons = n })},
+		{"authdaemonvar", authlib.DefaultDirectory, (*settings).setDirectory},
+		{"subsystem", "", nil},
+		{"DEBUG_LOGIN", "", (*settings).setDebug},
+		{"DEFAULTOPTIONS", "", (*settings).setDefaults},
+		{"LOGGEROPTS", "", nil},
+		{"AUTH_CACHE_TTL", "0", seconds(0, func(s *settings, d time.Duration) { s.cacheTTL = d })},
+		{"AUTH_VERIFY_CACHE", "0", seconds(0, func(s *settings, d time.Duration) { s.verifyTTL = d })},
+		{"AUTH_PERSISTENT_CONNECTIONS", "1024",
+			number(1, maxConnections, func(s *settings, n int) { s.connections = n })},
+		{"AUTH_PERSISTENT_TIMEOUT", "300", seconds(1, func(s *settings, d time.Duration) { s.idle = d })},
+		{"AUTH_METRICS", "", func(s *settings, value string) (string, error) {
+			s.metrics = value
+			return "", nil
+		}},
 	}
-	return slices.Contains(known, name)
+	for _, name := range []string{"CACERT", "CACERTDIR", "CERT", "KEY", "REQCERT", "CIPHER_SUITE", "CRLFILE",
+		"CRLCHECK"} {
+		name = "LDAPTLS_" + name
+		table = append(table, rcSetting{name, "", func(s *settings, value string) (string, error) {
+			s.ldapTLS[name] = value
+			return "", nil
+		}})
+	}
+	return table
 }
 
 // parseRC parses the text of an authdaemonrc, one NAME=value a line as the shell reads it, see
 // [shellfile.Assignment]. Of two settings of a name the last counts. A value that cannot be used is an error
 // that names line and setting.
 func parseRC(path, text string) (*settings, error) {
-	s := &settings{modules: []string{defaultModules}, daemons: defaultDaemons,
-		directory:   authlib.DefaultDirectory,
-		connections: defaultConnections, idle: defaultIdle * time.Second,
-		ldapTLS: make(map[string]string)}
+	s := &settings{ldapTLS: make(map[string]string)}
+	var known []string
+	set := make(map[string]func(*settings, string) (warning string, err error))
+	for _, setting := range rcTable() {
+		known = append(known, setting.name)
+		set[setting.name] = setting.set
+		if setting.value != "" {
+			if _, err := setting.set(s, setting.value); err != nil {
+				return nil, err
+			}
+		}
+	}
 	values := make(map[string]string)
 	number := 0
 	for line := range strings.Lines(text) {
@@ -123,7 +145,7 @@ func parseRC(path, text string) (*settings, error) {
 		name, value, err := shellfile.Assignment(strings.TrimRight(line, "\r\n"),
 			func(name string) string { return values[name] })
 		switch {
-		case err != nil && isRead(name):
+		case err != nil && set[name] != nil:
 			return nil, fmt.Errorf("%s: %w", where, err)
 		case err != nil:
 			s.warnings = append(s.warnings, fmt.Sprintf("%s: ignored: %v", where, err))
@@ -132,7 +154,17 @@ func parseRC(path, text string) (*settings, error) {
 			continue
 		}
 		values[name] = value
-		warning, err := s.set(name, value)
+		warning := ""
+		switch {
+		case authlib.HasControl(value):
+			err = errors.New("control character")
+		case set[name] != nil:
+			warning, err = set[name](s, value)
+		default:
+			if near := spelling.Nearest(name, known); near != "" {
+				warning = fmt.Sprintf("is not a setting: is %s meant?", near)
+			}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", where, name, err)
 		}
@@ -143,73 +175,52 @@ func parseRC(path, text string) (*settings, error) {
 	return s, nil
 }
 
-// set sets one setting. The warning is about what is there but does nothing.
-func (s *settings) set(name, value string) (warning string, err error) {
-	if authlib.HasControl(value) {
-		return "", errors.New("control character")
-	}
-	switch name {
-	case "authmodulelist":
-		s.modules = nil
-		for m := range strings.FieldsSeq(value) {
-			if !slices.Contains(s.modules, m) {
-				s.modules = append(s.modules, m)
-			}
-		}
-	case "daemons":
-		s.daemons, err = count(value, 1, maxDaemons)
-	case "authdaemonvar":
-		s.directory = value
-		if !filepath.IsAbs(value) {
-			err = errors.New("not an absolute path")
-		}
-	case "DEBUG_LOGIN":
-		s.debug, err = debugLevel(value)
-	case "DEFAULTOPTIONS":
-		var remarks []string
-		s.defaults, remarks, err = authlib.Options(value).Clean()
-		warning = strings.Join(remarks, "; ")
-	case "AUTH_CACHE_TTL":
-		s.cacheTTL, err = seconds(value, 0)
-	case "AUTH_VERIFY_CACHE":
-		s.verifyTTL, err = seconds(value, 0)
-	case "AUTH_PERSISTENT_CONNECTIONS":
-		s.connections, err = count(value, 1, maxConnections)
-	case "AUTH_PERSISTENT_TIMEOUT":
-		s.idle, err = seconds(value, 1)
-	case "AUTH_METRICS":
-		s.metrics = value
-	default:
-		if strings.HasPrefix(name, "LDAPTLS_") {
-			s.ldapTLS[name] = value
-		}
-		if near := spelling.Nearest(name, known); near != "" {
-			warning = fmt.Sprintf("is not a setting: is %s meant?", near)
+func (s *settings) setModules(value string) (warning string, err error) {
+	s.modules = nil
+	for m := range strings.FieldsSeq(value) {
+		if !slices.Contains(s.modules, m) {
+			s.modules = append(s.modules, m)
 		}
 	}
-	return warning, err
+	return "", nil
 }
 
-// debugLevel reads DEBUG_LOGIN: a switch, or how much is written.
-func debugLevel(text string) (int, error) {
-	level, ok := spelling.ParseLevel(text)
-	if !ok && strings.TrimSpace(text) != "" {
-		return 0, fmt.Errorf("%.40q is none of 0, 1, 2, yes and no", text)
+func (s *settings) setDirectory(value string) (warning string, err error) {
+	s.directory = value
+	if !filepath.IsAbs(value) {
+		err = errors.New("not an absolute path")
 	}
-	return level, nil
+	return "", err
 }
 
-// seconds parses a time of a day at most.
-func seconds(s string, least int) (time.Duration, error) {
-	n, err := count(s, least, 24*3600)
-	return time.Duration(n) * time.Second, err
+// setDebug reads a switch, or how much is written.
+func (s *settings) setDebug(value string) (warning string, err error) {
+	level, ok := spelling.ParseLevel(value)
+	if s.debug = level; !ok && strings.TrimSpace(value) != "" {
+		err = fmt.Errorf("%.40q is none of 0, 1, 2, yes and no", value)
+	}
+	return "", err
 }
 
-// count parses a number within bounds.
-func count(s string, least, most int) (int, error) {
-	n, err := strconv.Atoi(strings.TrimSpace(s))
-	if err != nil || n < least || n > most {
-		return 0, fmt.Errorf("%q is not a number from %d to %d", s, least, most)
+func (s *settings) setDefaults(value string) (warning string, err error) {
+	var remarks []string
+	s.defaults, remarks, err = authlib.Options(value).Clean()
+	return strings.Join(remarks, "; "), err
+}
+
+// seconds is number for a time of a day at most.
+func seconds(least int, set func(*settings, time.Duration)) func(*settings, string) (string, error) {
+	return number(least, maxSeconds, func(s *settings, n int) { set(s, time.Duration(n)*time.Second) })
+}
+
+// number reads a number within bounds.
+func number(least, most int, set func(*settings, int)) func(*settings, string) (string, error) {
+	return func(s *settings, value string) (string, error) {
+		n, err := strconv.Atoi(strings.TrimSpace(value))
+		if err != nil || n < least || n > most {
+			return "", fmt.Errorf("%q is not a number from %d to %d", value, least, most)
+		}
+		set(s, n)
+		return "", nil
 	}
-	return n, nil
 }
