@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -38,8 +39,12 @@ func New(file string, conns int, logf func(format string, args ...any)) *sqlacco
 type backend struct {
 	db *sql.DB
 	// slots has an element for each request that has a connection.
-	slots chan struct{}
-	modes modes
+	slots   chan struct{}
+	charset string
+	// mode is the sql_mode of the latest connection, nil before the first.
+	mode atomic.Pointer[string]
+	// statements are the compiled templates, *statement by statementKey.
+	statements sync.Map
 }
 
 func open(s *rcfile.Settings, conns int, warnf func(format string, args ...any)) (*backend, error) {
@@ -52,11 +57,15 @@ func open(s *rcfile.Settings, conns int, warnf func(format string, args ...any))
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{slots: make(chan struct{}, max(conns, 1)), modes: modes{charset: charset}}
-	b.db = sql.OpenDB(&connector{c, &b.modes})
+	return newBackend(c, conns, charset), nil
+}
+
+func newBackend(c driver.Connector, conns int, charset string) *backend {
+	b := &backend{slots: make(chan struct{}, max(conns, 1)), charset: charset}
+	b.db = sql.OpenDB(&connector{c, &b.mode})
 	b.db.SetMaxOpenConns(cap(b.slots))
 	b.db.SetMaxIdleConns(cap(b.slots))
-	return b, nil
+	return b
 }
 
 // Close implements sqlaccount.Backend.
@@ -68,7 +77,7 @@ func (b *backend) Close() {
 // connector makes connections, and finds out with each how its server reads SQL.
 type connector struct {
 	driver.Connector
-	modes *modes
+	mode *atomic.Pointer[string]
 }
 
 // Connect implements driver.Connector.
@@ -83,7 +92,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	c.modes.set(mode)
+	c.mode.Store(&mode)
 	return conn, nil
 }
 
@@ -105,15 +114,11 @@ func sqlMode(ctx context.Context, conn driver.Conn) (string, error) {
 	return fmt.Sprintf("%s", value[0]), nil
 }
 
-// modes is how the server reads SQL, and the statements that are made for that. It changes when the server
-// comes back from a restart with another sql_mode.
-type modes struct {
-	charset string
-
-	mu         sync.Mutex
-	mode       string
-	known      bool
-	statements map[*sqlaccount.Template]*statement
+// statementKey names a compiled template: the server reads it by its sql_mode, which may be another after a
+// restart.
+type statementKey struct {
+	template *sqlaccount.Template
+	mode     string
 }
 
 // statement is a compiled template.
@@ -122,29 +127,10 @@ type statement struct {
 	prepared *sql.Stmt // nil when the text depends on the values
 }
 
-func (m *modes) set(mode string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.known || m.mode != mode {
-		m.mode, m.known = mode, true
-		m.statements = nil
-	}
-}
-
-// get returns a statement made before; found is false when the server has not been asked yet or the template
-// was not used yet.
-func (m *modes) get(t *sqlaccount.Template) (s *statement, known bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.statements[t], m.known
-}
-
-// dialect is how the server reads SQL.
-func (m *modes) dialect() (d sqlaccount.Dialect, mode string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	d = sqlaccount.Dialect{MySQL: true, Backslash: true, Multibyte: sqlaccount.Multibyte(m.charset)}
-	for word := range strings.SplitSeq(m.mode, ",") {
+// dialect is how a server with a sql_mode reads SQL.
+func (b *backend) dialect(mode string) sqlaccount.Dialect {
+	d := sqlaccount.Dialect{MySQL: true, Backslash: true, Multibyte: sqlaccount.Multibyte(b.charset)}
+	for word := range strings.SplitSeq(mode, ",") {
 		switch word {
 		case "NO_BACKSLASH_ESCAPES":
 			d.Backslash = false
@@ -152,28 +138,7 @@ func (m *modes) dialect() (d sqlaccount.Dialect, mode string) {
 			d.ANSIQuotes = true
 		}
 	}
-	return d, m.mode
-}
-
-// put keeps a statement for later, unless the mode for which it was made has changed. It returns the one to
-// use.
-func (m *modes) put(t *sqlaccount.Template, mode string, s *statement) *statement {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.mode != mode {
-		return s
-	}
-	if old := m.statements[t]; old != nil {
-		if s.prepared != nil {
-			go s.prepared.Close()
-		}
-		return old
-	}
-	if m.statements == nil {
-		m.statements = make(map[*sqlaccount.Template]*statement)
-	}
-	m.statements[t] = s
-	return s
+	return d
 }
 
 // statement returns the statement of a template, prepared unless its text depends on the values.
@@ -190,27 +155,30 @@ func (b *backend) statement(
 
 // compiled is the statement for any values.
 func (b *backend) compiled(ctx context.Context, t *sqlaccount.Template) (*statement, error) {
-	s, known := b.modes.get(t)
-	if s != nil {
-		return s, nil
-	}
-	if !known {
+	if b.mode.Load() == nil {
 		if err := b.db.PingContext(ctx); err != nil {
 			return nil, err
 		}
 	}
-	d, mode := b.modes.dialect()
-	q, err := t.Compile(d)
+	key := statementKey{t, *b.mode.Load()}
+	if s, ok := b.statements.Load(key); ok {
+		return s.(*statement), nil
+	}
+	q, err := t.Compile(b.dialect(key.mode))
 	if err != nil {
 		return nil, err
 	}
-	s = &statement{Query: q}
+	s := &statement{Query: q}
 	if text, fixed := q.Fixed(); fixed {
 		if s.prepared, err = b.db.PrepareContext(ctx, text); err != nil {
 			return nil, err
 		}
 	}
-	return b.modes.put(t, mode, s), nil
+	old, loaded := b.statements.LoadOrStore(key, s)
+	if loaded && s.prepared != nil { // another request was faster
+		go s.prepared.Close()
+	}
+	return old.(*statement), nil
 }
 
 // do calls try when one of the connections is free, and once more when the server has ended it meanwhile,

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -112,11 +111,7 @@ func (r *rows) Next(dest []driver.Value) error {
 }
 
 func (s *server) backend(conns int) *backend {
-	b := &backend{slots: make(chan struct{}, conns), modes: modes{charset: "utf8mb4"}}
-	b.db = sql.OpenDB(&connector{s, &b.modes})
-	b.db.SetMaxOpenConns(conns)
-	b.db.SetMaxIdleConns(conns)
-	return b
+	return newBackend(s, conns, "utf8mb4")
 }
 
 // ask returns the one column of the one row.
