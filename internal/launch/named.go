@@ -23,15 +23,14 @@ const (
 
 func isNamed(name string) bool { return slices.Contains([]string{Admin, Metrics}, name) }
 
-// errAdmin is about a socket of another kind.
-var errAdmin = errors.New("not a unix socket of type SOCK_SEQPACKET")
-
 // takeNamed makes a listener of a copy of a file.
 func (s *Sockets) takeNamed(f *os.File, name string) error {
-	l, err := net.FileListener(f)
-	if err == nil && name == Admin && l.Addr().Network() != "unixpacket" {
-		l.Close()
-		err = errAdmin
+	var l net.Listener
+	var err error
+	if name == Admin {
+		l, err = unixsocket.Packets(f)
+	} else {
+		l, err = net.FileListener(f)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)

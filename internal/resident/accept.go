@@ -2,139 +2,89 @@ package resident
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/accept"
 	"mailproxy/internal/guard"
 	"mailproxy/internal/launch"
-	"mailproxy/internal/maillog"
+	"mailproxy/internal/successor"
 )
 
-// acceptor accepts the connections to the listening sockets. It can be stopped, so that connections wait in
-// the kernel's queue, and started again.
-type acceptor struct {
-	log     *maillog.Log
-	sockets *launch.Sockets
-	// acquire says whether there is room for a connection; where there is none, the connection is its own.
-	acquire func(l *launch.Listener, c launch.Conn) bool
-	// serve serves a connection; conns counts those being served.
-	serve func(l *launch.Listener, c launch.Conn)
-	conns *connections
-	// failed gets the error of a socket that cannot be used.
-	failed chan error
-
-	mu      sync.Mutex         // held while accepting starts or stops
-	running *sync.WaitGroup    // since it was started last
-	cancel  context.CancelFunc // nil: stopped
-	closed  bool
+// newAcceptor is what accepts the connections to the listening sockets and has them served until the end of
+// ctx. While it stands still, connections wait in the kernel's queue, and whatever was accepted before is
+// counted in s.conns.
+func (s *service) newAcceptor(ctx context.Context) *successor.Part {
+	return &successor.Part{Name: "accepting connections", Run: func(accepting context.Context) {
+		var running sync.WaitGroup
+		for _, l := range s.sockets.Listeners {
+			running.Go(func() {
+				err := accept.Serve(accepting, l.Listener, nil, func(err error) {
+					s.log.Errf("accept at %s: %v; connections wait", l.Addr(), err)
+				}, func(c net.Conn) { s.serve(ctx, l, c.(launch.Conn)) })
+				if err == nil {
+					return
+				}
+				select {
+				case s.failed <- fmt.Errorf("%s: does not listen any more: %w", l.Addr(), err):
+				default: // another socket has failed as well
+				}
+			})
+		}
+		running.Wait()
+	}}
 }
 
-func newAcceptor(log *maillog.Log, sockets *launch.Sockets, conns *connections) *acceptor {
-	return &acceptor{log: log, sockets: sockets, conns: conns, failed: make(chan error, len(sockets.Listeners))}
-}
-
-// start begins to accept. After close, and while it is accepting, it does nothing.
-func (a *acceptor) start() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed || a.cancel != nil {
+// serve serves a connection in a goroutine, unless there is no room for it.
+func (s *service) serve(ctx context.Context, l *launch.Listener, c launch.Conn) {
+	s.statistics.connections.Add(1)
+	if !s.conns.begin() {
+		s.statistics.turnedAway.Add(1)
+		s.refuser.refuse(c, l.TLS)
 		return
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	a.cancel, a.running = cancel, new(sync.WaitGroup)
-	for _, l := range a.sockets.Listeners {
-		setDeadline(l, time.Time{})
-		a.running.Go(func() { a.accept(ctx, l) })
-	}
-}
-
-// stop has connections wait in the kernel's queue. Whatever was accepted before is counted when it returns
-// nil; with an error it may be that one more is accepted.
-func (a *acceptor) stop() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.cancel == nil {
-		return nil
-	}
-	a.cancel()
-	a.cancel = nil
-	for _, l := range a.sockets.Listeners {
-		setDeadline(l, time.Unix(1, 0))
-	}
-	return waitAtMost("accepting connections", restTime, a.running.Wait)
-}
-
-// close stops for good and closes the sockets.
-func (a *acceptor) close() {
-	_ = a.stop() // closing ends it as well
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.closed = true
-	a.sockets.Close()
-}
-
-func setDeadline(l *launch.Listener, t time.Time) {
-	if d, ok := l.Listener.(interface{ SetDeadline(time.Time) error }); ok {
-		_ = d.SetDeadline(t)
-	}
-}
-
-// accept serves the connections to one socket, each in a goroutine.
-func (a *acceptor) accept(ctx context.Context, l *launch.Listener) {
-	var failures accept.Failures
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			if !failures.Retry(ctx, err, func(err error) {
-				a.log.Errf("accept at %s: %v; connections wait", l.Addr(), err)
-			}) {
-				if errors.Is(err, unix.EINVAL) {
-					a.failed <- fmt.Errorf("%s: does not listen any more: %w", l.Addr(), err)
-				}
-				return
-			}
-			continue
+	guard.Go(s.log.Line, "a connection", func() {
+		defer s.conns.end()
+		server := s.server
+		if l.TLS {
+			server = s.overTLS
 		}
-		c, ok := conn.(launch.Conn)
-		if !ok {
-			conn.Close()
-			a.failed <- fmt.Errorf("%s: not a stream socket", l.Addr())
-			return
-		}
-		if !a.acquire(l, c) {
-			continue
-		}
-		a.conns.begin()
-		guard.Go(a.log.Line, "a connection", func() {
-			defer a.conns.end()
-			a.serve(l, c)
-		})
-	}
+		server.ServeConn(ctx, c, launch.NewPeer(nil, c))
+	})
 }
 
-// connections counts those that have not logged in.
+// connections counts those that have not logged in, and bounds them (MAXUNAUTH).
 type connections struct {
+	max     int
 	mu      sync.Mutex
 	changed *sync.Cond
 	running int
 	last    time.Time // when a connection or session ended last
 }
 
-func newConnections() *connections {
-	c := &connections{last: time.Now()}
+func newConnections(max int) *connections {
+	c := &connections{max: max, last: time.Now()}
 	c.changed = sync.NewCond(&c.mu)
 	return c
 }
 
-func (c *connections) begin() {
+// begin counts one more, unless there are as many as there may be.
+func (c *connections) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.running >= c.max {
+		return false
+	}
 	c.running++
+	return true
+}
+
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running
 }
 
 func (c *connections) end() {

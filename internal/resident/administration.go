@@ -3,76 +3,56 @@ package resident
 import (
 	"context"
 	"net"
-	"sync"
+	"time"
 
 	"mailproxy/internal/launch"
+	"mailproxy/internal/loglimit"
 	"mailproxy/internal/metrics"
 	"mailproxy/internal/peercred"
+	"mailproxy/internal/successor"
 	"mailproxy/relay/admin"
+	"mailproxy/relay/handoff"
 )
 
-// administration answers administrators and Prometheus, on the sockets that there are for them.
-type administration struct {
-	server   admin.Server
-	l        *net.UnixListener // nil: no admin socket
-	prom     net.Listener      // nil: no metrics
-	stopping context.CancelFunc
+const (
+	maxAdministrators = 16               // who are answered at a time; others wait in the listen queue
+	administratorTime = 10 * time.Second // for one to ask
+)
 
-	mu      sync.Mutex
-	running sync.WaitGroup     // metrics
-	cancel  context.CancelFunc // nil: administrators wait
-	ended   chan struct{}      // closed when nobody is answered since cancel
+// newAdministrators is what answers administrators, on the socket that there may be for them. While sessions
+// are on their way to another process they wait in the kernel's queue: a kick would miss these.
+func (s *service) newAdministrators() *successor.Part {
+	var complaints loglimit.Limit
+	complain := func(what string) func(error) {
+		return func(err error) {
+			complaints.Count(administratorTime, func(n int) {
+				s.log.Errf("admin socket: %s: %v%s", what, err, loglimit.More(n))
+			})
+		}
+	}
+	questions := &admin.Handler{Engine: s.engine, Stats: s.metrics}
+	server := &handoff.Server{
+		Allow: peercred.Own(), Denied: complain("a caller may not use this socket"),
+		Most: maxAdministrators, Silence: administratorTime, Handle: questions.Handle,
+		NotAccepted: complain("accept"), Log: s.log.Line,
+	}
+	return s.onNamed(launch.Admin, "the answer to an administrator", func(ctx context.Context, l net.Listener) {
+		_ = server.Serve(ctx, l)
+	})
 }
 
-func newAdministration(s *service) *administration {
-	a := &administration{prom: s.sockets.Named[launch.Metrics]}
-	a.l, _ = s.sockets.Named[launch.Admin].(*net.UnixListener)
-	a.server = admin.Server{
-		Handler: admin.Handler{Engine: s.engine, Stats: s.metrics},
-		Allow:   peercred.Own(),
-		Log:     s.log.Line,
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	a.stopping = cancel
-	if a.prom != nil {
-		a.running.Go(func() { metrics.Serve(ctx, a.prom, s.metrics, s.log.Line) })
-	}
-	return a
+// newScrapes is what answers Prometheus. That goes on while sessions are on their way to another process.
+func (s *service) newScrapes() *successor.Part {
+	return s.onNamed(launch.Metrics, "the answer to Prometheus", func(ctx context.Context, l net.Listener) {
+		metrics.Serve(ctx, l, s.metrics, s.log.Line)
+	})
 }
 
-// start has administrators answered.
-func (a *administration) start() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.l == nil || a.cancel != nil {
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.server.Serve(ctx, a.l)
-	}()
-	a.cancel, a.ended = cancel, done
-}
-
-// stop has administrators wait in the kernel's queue: sessions are on their way to another process, and a
-// kick would miss them. Prometheus goes on being answered.
-func (a *administration) stop() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.cancel == nil {
-		return nil
-	}
-	a.cancel()
-	a.cancel = nil
-	ended := a.ended
-	return waitAtMost("the answer to an administrator", restTime, func() { <-ended })
-}
-
-// close ends it. Where another process has the sockets, nobody notices.
-func (a *administration) close() {
-	_ = a.stop()
-	a.stopping()
-	_ = waitAtMost("the answer to Prometheus", restTime, a.running.Wait)
+// onNamed is a part that serves on a socket with a name, where there is one.
+func (s *service) onNamed(socket, name string, serve func(context.Context, net.Listener)) *successor.Part {
+	return &successor.Part{Name: name, Run: func(ctx context.Context) {
+		if l := s.sockets.Named[socket]; l != nil {
+			serve(ctx, l)
+		}
+	}}
 }

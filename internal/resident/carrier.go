@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
+	"mailproxy/internal/successor"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
 	"mailproxy/relay/handoff"
@@ -61,11 +61,11 @@ func (c *carrier) release() {
 }
 
 // close has new sessions wait, and waits for those that are being taken. After an error nobody waits.
-func (c *carrier) close(limit time.Duration) error {
+func (c *carrier) close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	err := waitAtMost("taking a session", limit, func() {
+	err := successor.WaitAtMost("taking a session", func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for c.closed && c.taking > 0 {

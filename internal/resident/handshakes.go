@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/connection"
 	"mailproxy/internal/frontend"
 	"mailproxy/internal/limits"
 	"mailproxy/internal/tlsconf"
@@ -52,8 +52,7 @@ func awaitClient(ctx context.Context, conn limits.Socket) error {
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer connection.Interrupt(ctx, conn.SetReadDeadline)()
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err

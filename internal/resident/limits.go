@@ -3,7 +3,6 @@ package resident
 import (
 	"encoding"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"mailproxy/internal/config"
@@ -15,13 +14,12 @@ import (
 	"mailproxy/internal/throttle"
 )
 
-// unauthLimit bounds how many connections there are that have not logged in (MAXUNAUTH).
-type unauthLimit struct {
-	max          int64
-	now          atomic.Int64
-	text         string // for those that are turned away
-	refusals     loglimit.Limit
+// refuser turns connections away for which there is no room (MAXUNAUTH).
+type refuser struct {
+	max          int
+	text         string // for their clients
 	log          *maillog.Log
+	refusals     loglimit.Limit
 	beingRefused chan struct{} // has a token for each of those that are being told
 }
 
@@ -31,44 +29,32 @@ const refusalsEvery = time.Minute
 // maxBeingRefused is how many clients are told at a time that there is no room; more are cut off untold.
 const maxBeingRefused = 256
 
-func newUnauthLimit(max int, text string, log *maillog.Log) *unauthLimit {
-	return &unauthLimit{max: int64(max), text: text, log: log,
-		beingRefused: make(chan struct{}, maxBeingRefused)}
+func newRefuser(max int, text string, log *maillog.Log) *refuser {
+	return &refuser{max: max, text: text, log: log, beingRefused: make(chan struct{}, maxBeingRefused)}
 }
-
-// acquire counts one more connection, unless there are as many as there may be.
-func (u *unauthLimit) acquire() bool {
-	if u.now.Add(1) > u.max {
-		u.now.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (u *unauthLimit) release() { u.now.Add(-1) }
 
 // refuse closes a connection and tells its client why, unless it expects TLS. It does not wait.
-func (u *unauthLimit) refuse(conn launch.Conn, tls bool) {
+func (r *refuser) refuse(conn launch.Conn, tls bool) {
 	remoteIP := launch.NewPeer(nil, conn).RemoteIP
-	u.refusals.Count(refusalsEvery, func(n int) {
-		u.log.Warnf("MAXUNAUTH: %d connections without a login are here, %d turned away, the last of ip=[%s]",
-			u.max, n, remoteIP)
+	r.refusals.Count(refusalsEvery, func(n int) {
+		r.log.Warnf("MAXUNAUTH: %d connections without a login are here, %d turned away, the last of ip=[%s]",
+			r.max, n, remoteIP)
 	})
 	if tls {
 		conn.Close()
 		return
 	}
 	select {
-	case u.beingRefused <- struct{}{}:
+	case r.beingRefused <- struct{}{}:
 	default:
 		conn.Close()
 		return
 	}
 	go func() {
-		defer func() { <-u.beingRefused }()
+		defer func() { <-r.beingRefused }()
 		defer conn.Close()
 		now := time.Now()
-		frontend.Farewell(conn, now, u.text)
+		frontend.Farewell(conn, now, r.text)
 		frontend.Linger(conn, now) // there may be unread bytes, as a PROXY header
 	}()
 }

@@ -61,9 +61,9 @@ func serving(
 		t.Fatal(err)
 	}
 	log = &record{}
-	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}, conns: newConnections(),
+	s = &service{log: maillog.NewLog(log), sockets: &launch.Sockets{}, conns: newConnections(10),
 		statistics: newStatistics(), certificates: &tlsconf.Memory{}}
-	s.unauth = newUnauthLimit(10, "* BYE", s.log)
+	s.refuser = newRefuser(10, "* BYE", s.log)
 	s.server, err = frontend.New(frontend.Options{
 		Protocol: &frontend.Protocol{
 			Protocol: login.Protocol{Name: "IMAP", Service: "imap"}, NewDialogue: dialogue,
@@ -81,8 +81,7 @@ func serving(
 	if s.engine, err = engine.New(engine.Config{}); err != nil {
 		t.Fatal(err)
 	}
-	s.predecessors = newPredecessors(s.log, s.engine)
-	s.accepting = newAcceptor(s.log, s.sockets, s.conns)
+	s.predecessors = newPredecessors(s.log, s.engine, nil, nil)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx, nil) }()
@@ -148,7 +147,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 			t.Errorf("the faulty connection: %q, %v, want its end", text, err)
 		}
 		deadline := time.Now().Add(30 * time.Second)
-		for s.unauth.now.Load() > 1 && time.Now().Before(deadline) {
+		for s.conns.count() > 1 && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}
 		if text, err := say(before, "still here"); text != "still here\r\n" || err != nil {

@@ -3,8 +3,6 @@ package resident
 import (
 	"context"
 	"errors"
-	"net"
-	"os"
 	"slices"
 
 	"mailproxy/internal/launch"
@@ -12,72 +10,75 @@ import (
 	"mailproxy/relay/handoff"
 )
 
-// next is a process that may take this one's place.
-type next struct {
-	*os.Process
-	handoff *net.UnixConn // for the sessions
-	carry   *net.UnixConn // for those of logins that are under way
-}
-
 // reload starts the program as it is on disk now, with the settings as they are now, and has it take the
 // listening sockets and the sessions. Nothing is refused: clients that connect wait in the kernel's queue
 // until one of the two accepts them, and a login that is under way ends here. When anything fails, everything
 // goes on here, with the old settings. The end of ctx is such a failure.
-func (s *service) reload(ctx context.Context) (*successor.Next, error) {
+func (s *service) reload(ctx context.Context) (_ *successor.Next, err error) {
 	defer s.reserve.Fill()
-	n, err := s.startNext()
-	if err != nil {
-		return nil, err
-	}
-	defer n.handoff.Close()
-	next, err := s.engine.PassOn(ctx, n.Process, n.handoff, func() (resume func(), err error) {
-		err = errors.Join(s.accepting.stop(), s.predecessors.pause(), s.administration.stop())
-		if err == nil {
-			err = s.carrier.close(restTime)
-		}
-		if err == nil {
-			err = sendState(ctx, n.carry, s.inherited())
-		}
-		return func() {
-			s.carrier.reopen(nil)
-			s.predecessors.resume()
-			s.accepting.start()
-			s.administration.start()
-		}, err
-	})
-	if err != nil {
-		n.carry.Close()
-		return nil, err
-	}
-	s.carrier.reopen(handoff.NewPeer(n.carry))
-	s.predecessors.close()
-	return next, nil
-}
-
-// startNext starts the process.
-func (s *service) startNext() (*next, error) {
-	ours, theirs, err := s.reserve.Pair()
+	carry, theirs, err := s.reserve.Pair() // for the sessions of logins that are under way
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
-	carry, theirCarry, err := s.reserve.Pair()
+	defer func() {
+		if err != nil {
+			carry.Close()
+		}
+	}()
+	program := successor.Program{
+		Path: s.program, Args: slices.Concat([]string{s.program}, s.args), Environ: s.sockets.Environ,
+		Variable: launch.VariableInherit, Inherit: s.sockets.Descriptors(),
+	}
+	for _, c := range append(s.predecessors.all(), theirs) {
+		program.Inherit = append(program.Inherit, successor.Descriptor{Name: launch.Predecessor, Conn: c})
+	}
+	process, c, err := s.reserve.Start(program)
 	if err != nil {
-		ours.Close()
 		return nil, err
 	}
-	defer theirCarry.Close()
-	n := &next{handoff: ours, carry: carry}
-	left := &launch.Inherited{Handoff: theirs, Predecessors: append(s.predecessors.all(), theirCarry)}
-	program := successor.Program{Path: s.program, Args: slices.Concat([]string{s.program}, s.args)}
-	program.Environ, program.Conns, err = s.sockets.ForSuccessor(s.environ, left)
-	if err == nil {
-		n.Process, err = s.reserve.Start(&program)
-	}
+	defer c.Close()
+	next, err := s.engine.PassOn(ctx, process, c, func() (resume func(), err error) {
+		for _, p := range s.parts {
+			err = errors.Join(err, p.Stop())
+		}
+		if err == nil {
+			err = s.carrier.close()
+		}
+		if err == nil {
+			err = sendState(ctx, carry, s.inherited())
+		}
+		return func() {
+			s.carrier.reopen(nil)
+			s.startParts()
+		}, err
+	})
 	if err != nil {
-		n.handoff.Close()
-		n.carry.Close()
 		return nil, err
 	}
-	return n, nil
+	s.carrier.reopen(handoff.NewPeer(carry))
+	s.predecessors.close()
+	return next, nil
+}
+
+// startParts starts, or starts again, what stands still while another process takes over.
+func (s *service) startParts() {
+	for _, p := range s.parts {
+		p.Start()
+	}
+}
+
+// takeOver takes the place of the process that has started this one: its sessions, what it has learned, and
+// the logins that are under way there. Everything that can fail has been done by then: the old process goes
+// on when this one does not come so far, or is ended by a signal on the way.
+func (s *service) takeOver(ctx context.Context, in *launch.Inherited) (err error) {
+	received := receiveState(in.Predecessors[len(in.Predecessors)-1])
+	if s.takenOver, err = successor.TakeOver(ctx, in.Handoff, s.engine.TakeOver); err != nil {
+		return err
+	}
+	s.statistics.Taken.Add(int64(*s.takenOver))
+	if err := restoreState(s.inherited(), <-received); err != nil {
+		s.log.Warnf("from before the reload is forgotten: %v", err)
+	}
+	return nil
 }

@@ -70,9 +70,7 @@ func Run(ctx context.Context, o Options) int {
 	defer signal.Stop(signals)
 	s, err := start(o)
 	if err == nil && o.Sockets.Inherited != nil {
-		if err = s.takeOver(ctx, o.Sockets.Inherited); err != nil {
-			err = fmt.Errorf("taking over: %w", err)
-		}
+		err = s.takeOver(ctx, o.Sockets.Inherited)
 	}
 	if err == nil {
 		err = s.run(ctx, signals)
@@ -95,20 +93,20 @@ type service struct {
 	engine          *engine.Engine
 	carrier         *carrier
 	conns           *connections
-	unauth          *unauthLimit
+	refuser         *refuser
 	failures        *throttle.Memory
 	health          *mailhost.Health
 	certificates    *tlsconf.Memory
 	statistics      *statistics
-	administration  *administration
-	accepting       *acceptor
 	predecessors    *predecessors
+	parts           []*successor.Part // that stand still while another process takes over
+	failed          chan error        // that end the service
 	reserve         successor.Reserve
 	takenOver       *int // sessions; nil: there was no process before this one
 
 	// What a successor is started with.
-	program       string
-	args, environ []string
+	program string
+	args    []string
 
 	linger, idle time.Duration
 }
@@ -141,10 +139,10 @@ func start(o Options) (*service, error) {
 		return nil, err
 	}
 	s := &service{
-		log: o.Sockets.Log, sockets: o.Sockets, conns: newConnections(),
+		log: o.Sockets.Log, sockets: o.Sockets, failed: make(chan error, 1),
 		failures:     throttle.NewMemory(time.Now),
 		certificates: &tlsconf.Memory{}, statistics: newStatistics(),
-		args: o.Args, environ: o.Sockets.Environ, linger: o.Linger, idle: o.Idle,
+		args: o.Args, linger: o.Linger, idle: o.Idle,
 	}
 	s.reserve.Fill() // before there are sessions, which may take all that is left
 	// By now: the file may be replaced by another version, which is then started under this name.
@@ -156,7 +154,8 @@ func start(o Options) (*service, error) {
 		s.log.Warnf("MAXUNAUTH=%d: there are file descriptors for %d (LimitNOFILE=, ulimit -n)",
 			c.Limits.Unauth, logins)
 	}
-	s.unauth = newUnauthLimit(logins, o.Program.Protocol.Unavailable, s.log)
+	s.conns = newConnections(logins)
+	s.refuser = newRefuser(logins, o.Program.Protocol.Unavailable, s.log)
 	loops := runtime.GOMAXPROCS(0)
 	s.engine, err = engine.New(engine.Config{
 		Loops: loops, Shared: true, Log: s.log.Line, Ended: s.ended,
@@ -180,9 +179,7 @@ func start(o Options) (*service, error) {
 	if o.Sockets.Inherited != nil {
 		before = o.Sockets.Inherited.Predecessors
 	}
-	s.predecessors = newPredecessors(s.log, s.engine, before...)
-	s.predecessors.taken = func() { s.statistics.Taken.Add(1) }
-	s.accepting = newAcceptor(s.log, s.sockets, s.conns)
+	s.predecessors = newPredecessors(s.log, s.engine, func() { s.statistics.Taken.Add(1) }, before)
 	return s, nil
 }
 

@@ -5,9 +5,7 @@ import (
 	"os"
 	"time"
 
-	"mailproxy/internal/launch"
 	"mailproxy/internal/successor"
-	"mailproxy/internal/systemd"
 )
 
 // The time limits on the way out. Whatever else goes on, the process ends within 5 seconds of SIGTERM.
@@ -20,54 +18,29 @@ const (
 func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.accepting.acquire = func(l *launch.Listener, c launch.Conn) bool {
-		s.statistics.connections.Add(1)
-		acquired := s.unauth.acquire()
-		if !acquired {
-			s.statistics.turnedAway.Add(1)
-			s.unauth.refuse(c, l.TLS)
-		}
-		return acquired
-	}
-	s.accepting.serve = func(l *launch.Listener, c launch.Conn) {
-		defer s.unauth.release()
-		server := s.server
-		if l.TLS {
-			server = s.overTLS
-		}
-		server.ServeConn(ctx, c, launch.NewPeer(nil, c))
-	}
-	s.predecessors.resume()
-	s.accepting.start()
-	s.administration = newAdministration(s)
-	s.administration.start()
-	_ = systemd.Ready(os.Getpid())
-
+	accepting, administrators, scrapes := s.newAcceptor(ctx), s.newAdministrators(), s.newScrapes()
+	s.parts = []*successor.Part{&s.predecessors.Part, accepting, administrators}
+	s.startParts()
+	scrapes.Start()
 	loop := &successor.Loop{
-		Signals: signals, Failed: s.accepting.failed, Ending: cancel, Log: s.log.Line,
+		Signals: signals, Failed: s.failed, Ending: cancel, Log: s.log.Line,
 		Replace: s.reload, ReloadFailed: &s.statistics.reloadFailed,
 		Addresses: s.listenAddresses(), TakenOver: s.takenOver,
 		Sessions: func() int { return s.engine.Totals().Counted },
+		Close: func() {
+			_ = administrators.Close()
+			_ = scrapes.Close()
+			_ = accepting.Close()
+			s.sockets.Close()
+		},
+		Logins: s.conns.wait, SessionsEnd: s.engine.Wait, Linger: s.linger,
 	}
 	if s.sockets.Wait {
 		loop.NoReload = "under inetd's wait: settings are read at the next start, which SIGTERM brings about"
-		go s.endWhenIdle(ctx, cancel)
+		go s.endWhenIdle(ctx, accepting, cancel)
 	}
-	next, err := loop.Wait(ctx)
-	s.administration.close()
-	s.accepting.close()
-	if next != nil {
-		ctx, stop := loop.Linger(ctx, next)
-		s.conns.wait(ctx) // logins that are under way
-		sessions, stopSessions := context.WithTimeout(ctx, s.linger)
-		if s.engine.Wait(sessions) != nil && ctx.Err() == nil {
-			loop.Ends("-linger is over")
-		}
-		stopSessions()
-		stop()
-	}
+	err := loop.Run(ctx)
 	cancel()
-	_ = s.predecessors.pause()
 	s.predecessors.close()
 	end, stop := context.WithTimeout(context.Background(), farewellTime)
 	defer stop()
@@ -91,7 +64,7 @@ func (s *service) listenAddresses() (addresses []string) {
 }
 
 // endWhenIdle ends a process that an inetd waits for when nobody needs it any more.
-func (s *service) endWhenIdle(ctx context.Context, end func()) {
+func (s *service) endWhenIdle(ctx context.Context, accepting *successor.Part, end func()) {
 	for {
 		rest := s.idle - s.conns.idle()
 		select {
@@ -99,7 +72,7 @@ func (s *service) endWhenIdle(ctx context.Context, end func()) {
 			return
 		case <-time.After(max(rest, s.idle/10, time.Millisecond)):
 		}
-		if s.stopIfIdle() {
+		if s.stopIfIdle(accepting) {
 			s.log.Infof("no connection for %v: ending until the next one", s.idle)
 			end()
 			return
@@ -109,14 +82,14 @@ func (s *service) endWhenIdle(ctx context.Context, end func()) {
 
 // stopIfIdle stops accepting when this process, for which an inetd waits, has served nobody for long enough,
 // and says whether it has: what comes in this moment stays in the queue of the inetd's socket.
-func (s *service) stopIfIdle() bool {
+func (s *service) stopIfIdle(accepting *successor.Part) bool {
 	if s.conns.idle() < s.idle || s.engine.Totals().Counted > 0 {
 		return false
 	}
 	// Somebody may have come before that.
-	if s.accepting.stop() == nil && s.conns.idle() >= s.idle && s.engine.Totals().Counted == 0 {
+	if accepting.Stop() == nil && s.conns.idle() >= s.idle && s.engine.Totals().Counted == 0 {
 		return true
 	}
-	s.accepting.start()
+	accepting.Start()
 	return false
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"mailproxy/internal/connection"
 	"mailproxy/relay/handoff"
 )
 
@@ -27,7 +28,7 @@ const (
 // sendState sends the process at the other end of c what this one has learned.
 func sendState(ctx context.Context, c *net.UnixConn, all map[string]inherited) error {
 	_ = c.SetDeadline(time.Now().Add(stateTime))
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	stop := connection.Interrupt(ctx, c.SetDeadline)
 	defer func() {
 		stop()
 		_ = c.SetDeadline(time.Time{})

@@ -118,12 +118,12 @@ func (t countedTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Opti
 // metrics writes the state in Prometheus' text format.
 func (s *service) metrics(w io.Writer) {
 	n := s.statistics
-	_, capacity := limits.Capacity(int(s.unauth.max))
+	_, capacity := limits.Capacity(s.conns.max)
 	totals := s.engine.Totals()
 	n.Write(w, prefix, totals, capacity)
 	counters.WriteRefused(w, prefix, totals.Refused)
 	metrics.WriteReload(w, prefix, n.reloadFailed.Load())
-	counters.WriteGauges(w, prefix, map[string]int{"connections": int(s.unauth.now.Load())})
+	counters.WriteGauges(w, prefix, map[string]int{"connections": s.conns.count()})
 	down, busy := s.health.TurnedAway()
 	counters.WriteCounters(w, prefix, map[string]int64{
 		"connections_total":                n.connections.Load(),

@@ -47,11 +47,39 @@ type Loop struct {
 	TakenOver *int
 	// Sessions counts those that are here, for the line about the end.
 	Sessions func() int
+	// Close stops listening.
+	Close func()
+	// Logins waits for those that are under way, SessionsEnd for the sessions that could not be passed on, which
+	// may stay as long as Linger, once another process has replaced this one. Both return with the end of ctx;
+	// a nil Logins is for a service that has none.
+	Logins      func(ctx context.Context)
+	SessionsEnd func(ctx context.Context) error
+	Linger      time.Duration
 }
 
-// Wait says that the service is there, and returns when it is to end, with the end of ctx too: next is the
-// process that has replaced this one, or nil.
-func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
+// Run tells systemd and the log that the service is there, and returns when nothing is to be waited for any
+// more, with the end of ctx too: what is still here ends with this process.
+func (l *Loop) Run(ctx context.Context) error {
+	next, err := l.wait(ctx)
+	l.Close()
+	if next == nil {
+		return err
+	}
+	ctx, stop := l.forward(ctx, next)
+	defer stop()
+	if l.Logins != nil {
+		l.Logins(ctx)
+	}
+	sessions, stopSessions := context.WithTimeout(ctx, l.Linger)
+	defer stopSessions()
+	if l.SessionsEnd(sessions) != nil && ctx.Err() == nil {
+		l.ends("-linger is over")
+	}
+	return nil
+}
+
+// wait returns when the service is to end, or next, the process that has replaced this one.
+func (l *Loop) wait(ctx context.Context) (next *Next, err error) {
 	type outcome struct {
 		next *Next
 		err  error
@@ -69,6 +97,7 @@ func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
 			done <- outcome{next, err}
 		}()
 	}
+	_ = systemd.Ready(os.Getpid())
 	l.began()
 	for {
 		select {
@@ -89,7 +118,7 @@ func (l *Loop) Wait(ctx context.Context) (next *Next, err error) {
 				continue
 			}
 			_ = systemd.Notify("STOPPING=1")
-			l.ends(sig)
+			l.signalled(sig)
 			l.Ending()
 			giveUp()
 			if reloading == nil {
@@ -138,17 +167,17 @@ func (l *Loop) began() {
 		strings.Join(l.Addresses, ", ")))
 }
 
-// ends says that a signal ends the service.
-func (l *Loop) ends(sig os.Signal) {
+// signalled says that a signal ends the service.
+func (l *Loop) signalled(sig os.Signal) {
 	name := sig.String()
 	if s, ok := sig.(syscall.Signal); ok {
 		name = unix.SignalName(s)
 	}
-	l.Ends(name)
+	l.ends(name)
 }
 
-// Ends says why the process ends, and with how many sessions.
-func (l *Loop) Ends(why string) {
+// ends says why the process ends, and with how many sessions.
+func (l *Loop) ends(why string) {
 	l.Log(fmt.Sprintf("INFO: %s%s: ending with %d sessions", l.Prefix, why, l.Sessions()))
 }
 
@@ -156,10 +185,9 @@ func (l *Loop) passedOn(n *Next) {
 	l.Log(fmt.Sprintf("INFO: %s%d sessions passed on to process %d", l.Prefix, n.Sessions, n.Pid))
 }
 
-// Linger returns a context for what is left to be done here once next has taken over: a signal ends it, and
-// SIGHUP is for next.
-func (l *Loop) Linger(ctx context.Context, next *Next) (context.Context, context.CancelFunc) {
-	ctx, stop := context.WithCancel(ctx)
+// forward returns a context that a signal ends, until stop is called; SIGHUP is for next.
+func (l *Loop) forward(ctx context.Context, next *Next) (_ context.Context, stop context.CancelFunc) {
+	ctx, stop = context.WithCancel(ctx)
 	go func() {
 		for {
 			select {
@@ -169,7 +197,7 @@ func (l *Loop) Linger(ctx context.Context, next *Next) (context.Context, context
 				if sig == unix.SIGHUP {
 					_ = next.Signal(sig)
 				} else {
-					l.ends(sig)
+					l.signalled(sig)
 					stop()
 				}
 			}

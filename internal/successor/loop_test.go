@@ -125,7 +125,7 @@ func TestLoop(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			go test.do(r)
-			next, err := r.Wait(ctx)
+			next, err := r.wait(ctx)
 			text := ""
 			if err != nil {
 				text = err.Error()
@@ -155,7 +155,7 @@ func TestTakenOver(t *testing.T) {
 	r.TakenOver = &n
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Wait(ctx); err != nil {
+	if _, err := r.wait(ctx); err != nil {
 		t.Error(err)
 	}
 	want := fmt.Sprintf("INFO: x: 3 sessions taken over by process %d: version %s listens at a, tls:b",
@@ -165,10 +165,10 @@ func TestTakenOver(t *testing.T) {
 	}
 }
 
-// TestLinger: SIGHUP is for the process that has taken over, another signal ends the wait.
-func TestLinger(t *testing.T) {
+// TestForward: SIGHUP is for the process that has taken over, another signal ends the wait.
+func TestForward(t *testing.T) {
 	r := newReloads(t)
-	ctx, stop := r.Linger(t.Context(), r.next)
+	ctx, stop := r.forward(t.Context(), r.next)
 	defer stop()
 	r.signals <- unix.SIGHUP
 	if state, err := r.next.Wait(); err != nil || state.Sys().(syscall.WaitStatus).Signal() != unix.SIGHUP {
@@ -178,5 +178,45 @@ func TestLinger(t *testing.T) {
 	<-ctx.Done()
 	if want := []string{"INFO: x: SIGTERM: ending with 5 sessions"}; !slices.Equal(r.log, want) {
 		t.Errorf("log %q", r.log)
+	}
+}
+
+// TestRun: after a reload the logins and sessions that are left are waited for, these for a time; without one
+// nothing is.
+func TestRun(t *testing.T) {
+	for name, test := range map[string]struct {
+		signal syscall.Signal
+		linger time.Duration
+		log    []string
+	}{
+		"ended": {unix.SIGTERM, time.Minute, []string{"INFO: x: SIGTERM: ending with 5 sessions", "ending",
+			"close"}},
+		"sessions end": {unix.SIGHUP, time.Minute, []string{"close", "logins", "sessions"}},
+		"sessions stay": {unix.SIGHUP, 0,
+			[]string{"close", "logins", "INFO: x: -linger is over: ending with 5 sessions"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReloads(t)
+			r.Close = func() { r.say("close") }
+			r.Logins = func(context.Context) { r.say("logins") }
+			r.SessionsEnd = func(ctx context.Context) error {
+				if ctx.Err() == nil {
+					r.say("sessions")
+				}
+				return ctx.Err()
+			}
+			r.Replace = func(context.Context) (*Next, error) { return r.next, nil }
+			r.Linger = test.linger
+			go func() { r.signals <- test.signal }()
+			if err := r.Run(t.Context()); err != nil {
+				t.Error(err)
+			}
+			log := slices.DeleteFunc(r.log, func(line string) bool {
+				return strings.Contains(line, "listens at") || strings.Contains(line, "passed on")
+			})
+			if !slices.Equal(log, test.log) {
+				t.Errorf("log %q, want %q", log, test.log)
+			}
+		})
 	}
 }

@@ -66,8 +66,24 @@ func (r *Reserve) Pair() (a, b *net.UnixConn, err error) {
 	return Pair()
 }
 
-// Start starts a program.
-func (r *Reserve) Start(p *Program) (*os.Process, error) {
+// Start starts a program with what it is to inherit, and a connection, for the sessions, whose other end it
+// returns.
+func (r *Reserve) Start(p Program) (*os.Process, *net.UnixConn, error) {
+	ours, theirs, err := r.Pair()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	p.Inherit = append([]Descriptor{{Handoff, theirs}}, p.Inherit...)
+	process, err := r.start(&p)
+	if err != nil {
+		ours.Close()
+		return nil, nil, err
+	}
+	return process, ours, nil
+}
+
+func (r *Reserve) start(p *Program) (*os.Process, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {

@@ -5,8 +5,11 @@ package successor
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,29 +17,37 @@ import (
 	"mailproxy/internal/systemd"
 )
 
-// FirstDescriptor is the number of the first of Program.Conns in the new process.
-const FirstDescriptor = 3
-
 // Program is what is to be started.
 type Program struct {
 	Path string
 	// Args include the program's name.
 	Args, Environ []string
-	// Conns are passed as the file descriptors from FirstDescriptor on, beside the three standard ones of this
-	// process.
-	Conns []syscall.Conn
+	// Inherit are what it inherits besides the three standard file descriptors, as it finds in the variable of
+	// the environment that Variable names, see Inherited.
+	Inherit  []Descriptor
+	Variable string
 }
 
 // start starts it, see Reserve.Start. File descriptors are passed by number: os/exec would make them
 // blocking, which both processes would share.
 func (p *Program) start() (*os.Process, error) {
+	var names []string
+	var conns []syscall.Conn
+	for _, d := range p.Inherit {
+		c, ok := d.Conn.(syscall.Conn)
+		if !ok {
+			return nil, fmt.Errorf("%s: a %T cannot be left to another process", d.Name, d.Conn)
+		}
+		names, conns = append(names, d.Name), append(conns, c)
+	}
+	environ := append(slices.Clone(p.Environ), p.Variable+"="+strings.Join(names, ","))
 	sys := &syscall.SysProcAttr{}
-	if systemd.Watched(p.Environ) {
+	if systemd.Watched(environ) {
 		// systemd warns of a main process that is not its own child.
 		sys.Cloneflags = unix.CLONE_PARENT
 	}
-	pid, err := withDescriptors(p.Conns, []uintptr{0, 1, 2}, func(fds []uintptr) (int, error) {
-		return syscall.ForkExec(p.Path, p.Args, &syscall.ProcAttr{Env: p.Environ, Files: fds, Sys: sys})
+	pid, err := withDescriptors(conns, []uintptr{0, 1, 2}, func(fds []uintptr) (int, error) {
+		return syscall.ForkExec(p.Path, p.Args, &syscall.ProcAttr{Env: environ, Files: fds, Sys: sys})
 	})
 	if err != nil {
 		return nil, &os.PathError{Op: "start", Path: p.Path, Err: err}
@@ -74,19 +85,4 @@ func Pair() (a, b *net.UnixConn, err error) {
 		return nil, nil, err
 	}
 	return a, b, nil
-}
-
-// Conn makes a connection of a file, a unix socket, which it closes.
-func Conn(f *os.File) (*net.UnixConn, error) {
-	defer f.Close()
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		c.Close()
-		return nil, errors.New(f.Name() + " is not a unix socket")
-	}
-	return u, nil
 }

@@ -6,9 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -54,43 +52,37 @@ func startWithoutDescriptors() error {
 			return fmt.Errorf("after a start in vain: %w", err)
 		}
 	}
-	var conns []syscall.Conn
-	var kept []*net.UnixConn // else the garbage collector would close them
-	for range reservedPairs {
-		ours, theirs, err := r.Pair()
-		if err != nil {
-			return err
-		}
-		if n := takeAll(); n > 0 {
-			return errors.New("a pair of the reserve has given descriptors away")
-		}
-		if err := connected(ours, theirs); err != nil {
-			return err
-		}
-		conns, kept = append(conns, theirs), append(kept, ours)
-	}
-	defer runtime.KeepAlive(kept)
-	if _, _, err := r.Pair(); !errors.Is(err, unix.EMFILE) {
-		return errors.New("a pair that was not in the reserve")
-	}
-	p, err := r.Start(&Program{Path: "/bin/sh",
-		Args:  []string{"sh", "-c", "test -S /dev/fd/3 && test -S /dev/fd/4"},
-		Conns: conns})
+	ours, theirs, err := r.Pair()
 	if err != nil {
 		return err
 	}
+	defer ours.Close()
+	defer theirs.Close()
+	if n := takeAll(); n > 0 {
+		return errors.New("a pair of the reserve has given descriptors away")
+	}
+	if err := connected(ours, theirs); err != nil {
+		return err
+	}
+	const test = `test -S /dev/fd/3 && test -S /dev/fd/4 && test "$X" = handoff,carry`
+	p, c, err := r.Start(Program{Path: "/bin/sh", Args: []string{"sh", "-c", test}, Variable: "X",
+		Inherit: []Descriptor{{"carry", theirs}}})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
 	state, err := p.Wait()
 	if err != nil || !state.Success() {
 		return errors.Join(err, errors.New("the program: "+state.String()))
 	}
-	if n := takeAll(); n > forkFiles {
+	if n := takeAll(); n > 1+forkFiles { // one was the new process's
 		return errors.New("a start has given more away than it took")
 	}
 	// Whoever is faster once does not prevent it.
-	if _, err := r.Start(&Program{Path: "/bin/true", Args: []string{"true"}}); err != nil {
+	if _, err := r.start(&Program{Path: "/bin/true", Args: []string{"true"}}); err != nil {
 		return err
 	}
-	_, err = r.Start(&Program{Path: "/nonexistent"})
+	_, err = r.start(&Program{Path: "/nonexistent"})
 	if !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "/nonexistent") {
 		return errors.New("a program that is not there: " + err.Error())
 	}
@@ -110,7 +102,7 @@ func startInVain(r *Reserve) error {
 		theirs.Close()
 		takeAll()
 	}
-	_, err := r.Start(&Program{Path: "/nonexistent"})
+	_, err := r.start(&Program{Path: "/nonexistent"})
 	if !errors.Is(err, unix.ENOENT) {
 		return err
 	}

@@ -157,6 +157,22 @@ func makeAt(parent *safepath.File, name string, group *User) error {
 // bound is what the names begin with that sockets are bound to here.
 const bound = "/proc/self/fd/"
 
+// Packets makes a listener of a copy of a file that has to be a unix socket of type SOCK_SEQPACKET.
+func Packets(f *os.File) (*net.UnixListener, error) {
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := l.(*net.UnixListener)
+	if !ok || l.Addr().Network() != "unixpacket" {
+		l.Close()
+		return nil, errPackets
+	}
+	return u, nil
+}
+
+var errPackets = errors.New("not a unix socket of type SOCK_SEQPACKET")
+
 // Path is where l listens. One that Listen has made, here or in the process before this one, has kept no name
 // that says so: path is what it was made for then.
 func Path(l net.Listener, path string) string {

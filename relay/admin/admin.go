@@ -23,25 +23,25 @@ type Handler struct {
 	Stats func(io.Writer)
 }
 
-// IsQuestion says whether a message is a question.
-func IsQuestion(m *handoff.Message) bool {
-	return m.Verb == handoff.Who || m.Verb == handoff.Kick || m.Verb == handoff.Stats
-}
-
-// Answer answers a question on the connection that it came on.
-func (d *Handler) Answer(c *net.UnixConn, m *handoff.Message) error {
+// Handle is a handoff.Handler, for callers with one question each. Anything else is an unknown request.
+func (h *Handler) Handle(c *net.UnixConn, m *handoff.Message, fds []int) (more bool) {
+	handoff.CloseAll(fds)
 	var out bytes.Buffer
 	switch m.Verb {
 	case handoff.Who:
-		writeSessions(&out, d.Engine.List())
+		writeSessions(&out, h.Engine.List())
 	case handoff.Stats:
-		d.Stats(&out)
+		h.Stats(&out)
 	case handoff.Kick:
 		whom := m.Fields["WHOM"]
-		n := d.Engine.Kick(func(i relay.Info) bool { return handoff.IsOf(i, whom) })
+		n := h.Engine.Kick(func(i relay.Info) bool { return handoff.IsOf(i, whom) })
 		out.WriteString(strconv.Itoa(n) + "\n")
+	default:
+		_ = handoff.Answer(c, handoff.Fail, "unknown request")
+		return false
 	}
-	return handoff.SendText(c, out.Bytes())
+	_ = handoff.SendText(c, out.Bytes())
+	return false
 }
 
 // writeSessions lists sessions, the oldest first.

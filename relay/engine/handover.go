@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/connection"
 	"mailproxy/internal/guard"
 	"mailproxy/internal/successor"
 	"mailproxy/relay"
@@ -192,7 +193,7 @@ func (e *Engine) receiveAll(c *net.UnixConn) (all []*session, err error) {
 // within limits what is done on c by time and by ctx; the function it returns takes the limit off.
 func within(ctx context.Context, c *net.UnixConn, d time.Duration) (end func()) {
 	_ = c.SetDeadline(time.Now().Add(d))
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(past()) })
+	stop := connection.Interrupt(ctx, c.SetDeadline)
 	return func() {
 		stop()
 		_ = c.SetDeadline(time.Time{})

@@ -15,8 +15,11 @@ func (e *Engine) TakeMessage(c *net.UnixConn, m *handoff.Message, fds []int) (in
 	h, err := handoff.ParseSession(m)
 	if err == nil {
 		info = h.Info
-		if len(fds) != 2 {
-			err = fmt.Errorf("%d descriptors instead of 2", len(fds))
+		switch {
+		case m.FilesLost:
+			err = fmt.Errorf("%w: no free file descriptors", relay.ErrUnavailable)
+		case len(fds) != 2:
+			err = fmt.Errorf("%d file descriptors instead of 2", len(fds))
 		}
 	}
 	if err == nil {

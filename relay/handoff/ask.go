@@ -7,10 +7,10 @@ import (
 	"io"
 	"net"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/connection"
 	"mailproxy/internal/peercred"
 	"mailproxy/internal/text"
 )
@@ -37,7 +37,7 @@ func Ask(ctx context.Context, socket string, users []string, m *Message, w io.Wr
 	if err := peercred.Listener(c, users...); err != nil {
 		return fmt.Errorf("%s: who listens: %w", socket, err)
 	}
-	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
+	defer connection.Interrupt(ctx, c.SetDeadline)()
 	err = exchangeText(c, m, w)
 	if ctx.Err() != nil && err != nil {
 		return fmt.Errorf("%s: no answer: %w", socket, context.Cause(ctx))

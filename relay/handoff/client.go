@@ -188,7 +188,7 @@ func exchange(ctx context.Context, conn *net.UnixConn, m *Message, raw [2]syscal
 	answer *Message, usable bool, err error) {
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := connection.Interrupt(ctx, conn.SetDeadline)
 	defer stop()
 	if err := sendWith(conn, m, nil, raw[:]); err != nil {
 		return nil, false, err

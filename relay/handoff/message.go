@@ -22,9 +22,6 @@ const (
 	MaxFiles = 16
 )
 
-// ErrFiles reports that file descriptors were lost on the way: the receiver has no free ones.
-var ErrFiles = errors.New("no free descriptors")
-
 // ErrSyntax reports a packet that is not a message.
 var ErrSyntax = errors.New("not a relayd message")
 
@@ -33,6 +30,9 @@ type Message struct {
 	Verb   string            // upper-case letters
 	Fields map[string]string // names are upper-case letters, digits and _; values have no line end
 	Body   []byte
+	// FilesLost says of a message that was received that file descriptors were lost on the way: there were no
+	// free ones.
+	FilesLost bool
 }
 
 // Encode returns the packet. Names and values with a line end or NUL are an error: they would be something

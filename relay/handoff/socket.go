@@ -70,12 +70,13 @@ func receive(fd int) (*Message, []int, error) {
 	switch {
 	case n == 0 && len(fds) == 0:
 		return nil, nil, io.EOF
-	case flags&unix.MSG_CTRUNC != 0:
-		return nil, fds, ErrFiles
 	case flags&unix.MSG_TRUNC != 0:
 		return nil, fds, ErrSyntax
 	}
 	m, err := Decode(p[:n])
+	if err == nil {
+		m.FilesLost = flags&unix.MSG_CTRUNC != 0
+	}
 	return m, fds, err
 }
 

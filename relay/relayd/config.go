@@ -18,7 +18,8 @@ import (
 // config is everything relayd can be told.
 type config struct {
 	program    string        // our own file
-	args       []string      // as started, for the restart
+	args       []string      // as started, for a reload
+	environ    []string      // for a reload
 	command    string        // "", "who", "kick", "stats", "version"
 	whom       string        // kick: a user or an address
 	socket     string        // where front ends come to
@@ -30,7 +31,7 @@ type config struct {
 	maxPerUser int           // sessions of one user; 0 = any number
 	old        []string      // options given that no longer mean anything
 	loops      int           // threads
-	linger     time.Duration // how long the old process keeps what a restart could not pass on
+	linger     time.Duration // how long the old process keeps what a reload could not pass on
 }
 
 const usage = `usage: relayd [-socket PATH] [-user NAME] [-allow NAME,@GROUP,...]

@@ -83,7 +83,7 @@ func TestDescriptorsUsedUp(t *testing.T) {
 		cancel()
 		here(t, nc, nm, fc, fm)
 		if round == 0 {
-			p.restart()
+			p.reload()
 			proceed()
 		}
 		room()

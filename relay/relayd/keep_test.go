@@ -27,7 +27,7 @@ func TestKeptThroughReloads(t *testing.T) {
 			}
 			far = append(far, [2]relaytest.Conn{fc, fm})
 		}
-		p.restart()
+		p.reload()
 	}
 	for _, x := range far {
 		exchange(t, x[0], x[1])

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,87 +10,61 @@ import (
 
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/metrics"
+	"mailproxy/internal/successor"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/unixsocket"
 )
 
-// inherited is what relayd serves on, and what it got from its starter.
-type inherited struct {
+// sockets are what relayd serves on.
+type sockets struct {
 	socket  *net.UnixListener
 	metrics net.Listener
 	handoff *net.UnixConn // to the relayd whose sessions this one takes over; nil at a fresh start
 	remove  []func()      // the files of sockets that were made here
 }
 
-// inheritVariable names file descriptors from 3 on, for a relayd that takes over: "handoff,socket" or
-// "handoff,socket,metrics".
-const inheritVariable = "RELAYD_INHERIT"
-
 // inherit takes the sockets that systemd or the relayd before us has left open.
-func (c *config) inherit(getenv func(string) string) (*inherited, error) {
-	in := &inherited{}
-	names := strings.FieldsFunc(getenv(inheritVariable), func(r rune) bool { return r == ',' })
-	for i, name := range names {
-		f := os.NewFile(uintptr(3+i), name)
-		unix.CloseOnExec(3 + i)
-		if err := in.takeOver(name, f); err != nil {
+func inherit(getenv func(string) string) (*sockets, error) {
+	s := &sockets{}
+	files := successor.Inherited(getenv(inheritVariable))
+	for _, f := range files {
+		if err := s.take(f.Name(), f); err != nil {
 			return nil, err
 		}
 	}
-	if len(names) > 0 {
-		return in, nil
+	if len(files) > 0 {
+		return s, nil
 	}
 	for kind, files := range systemd.Sockets(unix.SOCK_SEQPACKET) {
 		for _, f := range files {
-			if err := in.takeOver(string(kind), f); err != nil {
+			if err := s.take(string(kind), f); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return in, nil
+	return s, nil
 }
 
-// takeOver takes over what f is, and closes it.
-func (in *inherited) takeOver(name string, f *os.File) error {
-	err := in.takeOverAs(name, f)
-	if err != nil {
-		err = fmt.Errorf("inherited %s: %w", f.Name(), err)
+// take takes what f is, and closes it.
+func (s *sockets) take(name string, f *os.File) (err error) {
+	switch name {
+	case successor.Handoff:
+		s.handoff, err = successor.Conn(f)
+	case "metrics":
+		s.metrics, err = net.FileListener(f)
+	default:
+		s.socket, err = unixsocket.Packets(f)
 	}
 	f.Close()
-	return err
-}
-
-func (in *inherited) takeOverAs(name string, f *os.File) error {
-	if name == "handoff" {
-		c, err := net.FileConn(f)
-		if err != nil {
-			return err
-		}
-		var ok bool
-		if in.handoff, ok = c.(*net.UnixConn); !ok {
-			return errors.New("not a unix socket")
-		}
-		return nil
-	}
-	l, err := net.FileListener(f)
 	if err != nil {
-		return err
+		return fmt.Errorf("inherited %s: %w", f.Name(), err)
 	}
-	if name == "metrics" {
-		in.metrics = l
-		return nil
-	}
-	ul, ok := l.(*net.UnixListener)
-	if !ok || l.Addr().Network() != "unixpacket" {
-		return errors.New("not a unix socket of type SOCK_SEQPACKET")
-	}
-	in.socket = ul
 	return nil
 }
 
 // listen opens what was not inherited.
-func (in *inherited) listen(c *config, log *maillog.Log) error {
-	if in.socket == nil {
+func (s *sockets) listen(c *config, log *maillog.Log) error {
+	if s.socket == nil {
 		// Everybody may connect: callers are known by their user.
 		user, err := c.socketUser()
 		if err != nil {
@@ -102,11 +75,11 @@ func (in *inherited) listen(c *config, log *maillog.Log) error {
 		if err != nil {
 			return err
 		}
-		in.socket = l.UnixListener
-		in.remove = append(in.remove, l.Remove)
+		s.socket = l.UnixListener
+		s.remove = append(s.remove, l.Remove)
 	}
-	in.socket.SetUnlinkOnClose(false)
-	if in.metrics != nil || c.metrics == "" {
+	s.socket.SetUnlinkOnClose(false)
+	if s.metrics != nil || c.metrics == "" {
 		return nil
 	}
 	user, err := c.socketUser()
@@ -120,9 +93,9 @@ func (in *inherited) listen(c *config, log *maillog.Log) error {
 	case err != nil:
 		return fmt.Errorf("-metrics: %w", err)
 	default:
-		in.metrics = l
+		s.metrics = l
 		if remove != nil {
-			in.remove = append(in.remove, remove)
+			s.remove = append(s.remove, remove)
 		}
 	}
 	return nil
@@ -141,8 +114,16 @@ func (c *config) socketUser() (*unixsocket.User, error) {
 }
 
 // removeFiles removes the files of sockets that were made here.
-func (in *inherited) removeFiles() {
-	for _, remove := range in.remove {
+func (s *sockets) removeFiles() {
+	for _, remove := range s.remove {
 		remove()
+	}
+}
+
+// close stops listening.
+func (s *sockets) close() {
+	s.socket.Close()
+	if s.metrics != nil {
+		s.metrics.Close()
 	}
 }

@@ -12,8 +12,9 @@ import (
 // report counts a login that became no session. The front end does not wait for an answer; there is one
 // only for nonsense.
 func (s *service) report(c *net.UnixConn, m *handoff.Message) {
+	err := s.countLogin(m, relay.Result(m.Fields["RESULT"]))
 	s.counters.reported.Add(1)
-	if err := s.countLogin(m, relay.Result(m.Fields["RESULT"])); err != nil {
+	if err != nil {
 		_ = handoff.Answer(c, handoff.Fail, err.Error())
 	}
 }

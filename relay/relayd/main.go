@@ -96,11 +96,16 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, log *mai
 	if c.program, err = os.Executable(); err != nil {
 		return err
 	}
-	in, err := c.inherit(getenv)
+	for _, name := range []string{"NOTIFY_SOCKET", "JOURNAL_STREAM", "GOMAXPROCS", "GODEBUG", "GORACE"} {
+		if v := getenv(name); v != "" {
+			c.environ = append(c.environ, name+"="+v)
+		}
+	}
+	sockets, err := inherit(getenv)
 	if err != nil {
 		return err
 	}
-	if err := in.listen(c, log); err != nil {
+	if err := sockets.listen(c, log); err != nil {
 		return err
 	}
 	if err := c.dropRights(); err != nil {
@@ -108,14 +113,14 @@ func (c *config) serve(ctx context.Context, getenv func(string) string, log *mai
 	}
 	// A loop that waits keeps a processor of the scheduler's for a while; the rest has others.
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + c.loops)
-	s, err := newService(c, log)
+	s, err := newService(c, sockets, log)
 	if err != nil {
 		return err
 	}
-	if in.handoff != nil {
-		if err := s.takeOver(ctx, in.handoff); err != nil {
-			return fmt.Errorf("taking over: %w", err)
+	if sockets.handoff != nil {
+		if err := s.takeOver(ctx, sockets.handoff); err != nil {
+			return err
 		}
 	}
-	return s.serve(ctx, in, signals, getenv)
+	return s.serve(ctx, signals)
 }

@@ -24,7 +24,7 @@ func (s *service) metrics(w io.Writer) {
 		"reports_malformed_total": c.malformed.Load(),
 	})
 	counters.WriteRefused(w, shared, t.Refused)
-	scrape.WriteReload(w, shared, c.restartFailed.Load())
+	scrape.WriteReload(w, shared, c.reloadFailed.Load())
 	counters.WriteProcess(w, own, s.started)
 	c.logins.Write(w)
 	c.logins.WriteSessions(w, t.Mailhosts)

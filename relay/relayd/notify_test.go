@@ -13,7 +13,7 @@ import (
 	"mailproxy/tests/testlog"
 )
 
-// TestNotifyBeforeTheEnd: after a restart systemd hears of the new main process from the old one. What the
+// TestNotifyBeforeTheEnd: after a reload systemd hears of the new main process from the old one. What the
 // new one says itself may come after the old one's end, which systemd would take for the end of the
 // service.
 func TestNotifyBeforeTheEnd(t *testing.T) {
@@ -34,7 +34,7 @@ func TestNotifyBeforeTheEnd(t *testing.T) {
 		t.Fatal(cerr, err)
 	}
 	p := startProcess(t, "NOTIFY_SOCKET="+path)
-	p.restart()
+	p.reload()
 	pids := p.pids()
 	// It is our own child, as it would be systemd's.
 	t.Cleanup(func() {

@@ -15,7 +15,7 @@ import (
 const optionsName = "RELAYD_OPTIONS"
 
 // optionsFrom reads options, separated by blanks, from a file; a file that is not there has none. Each
-// start reads it, so that a restart by SIGHUP has the new ones. A line that is not understood, or whose name
+// start reads it, so that a reload has the new ones. A line that is not understood, or whose name
 // nearly is that of the setting, is an error: a limit that was written there would not hold.
 func optionsFrom(path string) ([]string, error) {
 	text, err := os.ReadFile(path)

@@ -40,7 +40,7 @@ func TestOptions(t *testing.T) {
 	if _, err := parse([]string{"relayd", "-options", filepath.Dir(path)}, io.Discard); err == nil {
 		t.Error("a directory is no file of options")
 	}
-	// The restart has the arguments as they were given, and reads the file anew.
+	// The reload has the arguments as they were given, and reads the file anew.
 	c, err := parse([]string{"relayd", "-options", path, "version"}, io.Discard)
 	if err != nil || len(c.args) != 4 || c.command != "version" {
 		t.Errorf("%+v, %v", c, err)

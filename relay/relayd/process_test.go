@@ -25,7 +25,7 @@ import (
 	"mailproxy/tests/testprocess"
 )
 
-// TestMain makes this test binary a relayd when it is called so, which a restart does as well.
+// TestMain makes this test binary a relayd when it is called so, which a reload does as well.
 func TestMain(m *testing.M) {
 	if fault := os.Getenv(faultVariable); fault != "" {
 		faultySuccessor(fault)
@@ -101,7 +101,7 @@ func startProcess(t testing.TB, args ...string) *process {
 
 var takenOver = regexp.MustCompile(`(\d+) sessions taken over by process (\d+)`)
 
-// pids are the processes that there have been: the first, and those of restarts.
+// pids are the processes that there have been: the first, and those of reloads.
 func (p *process) pids() []int {
 	pids := []int{p.cmd.Process.Pid}
 	for _, m := range takenOver.FindAllStringSubmatch(p.log.String(), -1) {
@@ -118,8 +118,8 @@ func (p *process) until(what string, ok func() bool) {
 	}
 }
 
-// restart sends SIGHUP to the newest process and waits until the next one serves.
-func (p *process) restart() {
+// reload sends SIGHUP to the newest process and waits until the next one serves.
+func (p *process) reload() {
 	p.t.Helper()
 	pids := p.pids()
 	if err := unix.Kill(pids[len(pids)-1], unix.SIGHUP); err != nil {
@@ -140,9 +140,9 @@ func (p *process) hand(client, mailhost relaytest.Conn, user string) {
 	mailhost.Close()
 }
 
-// TestRestart: megabytes each way through three processes one after the other, not a byte lost, plain and
+// TestReload: megabytes each way through three processes one after the other, not a byte lost, plain and
 // with TLS, with readers that are slow, and sessions that idle or are half closed meanwhile.
-func TestRestart(t *testing.T) {
+func TestReload(t *testing.T) {
 	p := startProcess(t)
 	kinds := append(relaytest.TLSKinds()[:2], relaytest.Kinds()...)
 	var wg sync.WaitGroup
@@ -167,7 +167,7 @@ func TestRestart(t *testing.T) {
 	_ = farHalf.CloseWrite()
 	for range 2 {
 		time.Sleep(150 * time.Millisecond)
-		p.restart()
+		p.reload()
 	}
 	wg.Wait()
 	close(errs)
@@ -215,8 +215,8 @@ func (s slow) Read(b []byte) (int, error) {
 	return s.Conn.Read(b)
 }
 
-// TestRestartFails: a new version that does not start, or dies, leaves everything with the old one.
-func TestRestartFails(t *testing.T) {
+// TestReloadFails: a new version that does not start, or dies, leaves everything with the old one.
+func TestReloadFails(t *testing.T) {
 	for _, broken := range []string{"#!/bin/sh\nexit 1\n", "#!/bin/sh\nsleep 0.2\n", "not a program"} {
 		s := startService(t)
 		path := filepath.Join(t.TempDir(), "relayd")
@@ -228,7 +228,7 @@ func TestRestartFails(t *testing.T) {
 		s.join(t, nc, nm, time.Minute)
 		exchange(t, fc, fm)
 		s.conf.program = path
-		if next, err := s.restart(context.Background(), s.in, noVariables); err == nil {
+		if next, err := s.reload(context.Background()); err == nil {
 			t.Fatalf("%q took %d sessions", broken, next.Sessions)
 		}
 		exchange(t, fc, fm)

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/version"
 	"mailproxy/relay"
@@ -30,14 +32,6 @@ type testService struct {
 	socket string
 	stop   func()
 	log    *testlog.Log
-	in     *inherited
-}
-
-// conversing is the number of conversations that are going on.
-func conversing(s *service) int {
-	s.conversations.mu.Lock()
-	defer s.conversations.mu.Unlock()
-	return s.conversations.going
 }
 
 func startService(t testing.TB, args ...string) *testService { return startChanged(t, nil, args...) }
@@ -52,14 +46,11 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 	}
 	out := &testlog.Log{}
 	log, closeLog := maillog.NewLog(out).Queue()
-	in, err := conf.inherit(noVariables)
-	if err == nil {
-		err = in.listen(conf, log)
-	}
-	if err != nil {
+	sockets := &sockets{}
+	if err := sockets.listen(conf, log); err != nil {
 		t.Fatal(err)
 	}
-	s, err := newService(conf, log)
+	s, err := newService(conf, sockets, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,10 +60,7 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		err := s.serve(ctx, in, make(chan os.Signal), noVariables)
-		for conversing(s) > 0 {
-			time.Sleep(time.Millisecond)
-		}
+		err := s.serve(ctx, make(chan os.Signal))
 		closeLog()
 		done <- err
 	}()
@@ -83,7 +71,7 @@ func startChanged(t testing.TB, change func(*service), args ...string) *testServ
 		}
 	})
 	t.Cleanup(stop)
-	return &testService{s, socket, stop, out, in}
+	return &testService{s, socket, stop, out}
 }
 
 func info(user string) relay.Info {
@@ -269,7 +257,6 @@ func TestSilentCaller(t *testing.T) {
 	if _, _, err := s.hand(t, info("ann")); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return conversing(s.service) == 20 })
 	for _, c := range silent {
 		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 		if err := handoff.Send(c, &handoff.Message{Verb: "CARRY"}); err != nil {
@@ -311,7 +298,10 @@ func TestNotAcknowledged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return conversing(s.service) == 0 && s.engine.Totals().Counted == 0 })
+	waitFor(t, func() bool { // it hangs up
+		return errors.Is(handoff.Send(c.(*net.UnixConn), &handoff.Message{Verb: "HELLO"}), unix.EPIPE)
+	})
+	waitFor(t, func() bool { return s.engine.Totals().Counted == 0 })
 	expectText(t, nc, "from the client")
 	expectText(t, nm, "from the mailhost")
 	if taken := s.counters.Taken.Load(); taken != 0 {

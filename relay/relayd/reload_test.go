@@ -114,7 +114,7 @@ func TestReloadFaults(t *testing.T) {
 	for _, fault := range []string{"exits", "dies when ready", "dies at the first session", "dies with all",
 		"says nonsense", "dies when it holds all", "dies before it serves"} {
 		s.conf.program = faultyProgram(t, fault)
-		if next, err := s.restart(t.Context(), s.in, noVariables); err == nil {
+		if next, err := s.reload(t.Context()); err == nil {
 			t.Errorf("%s: %d sessions are gone", fault, next.Sessions)
 		}
 		for _, p := range far {
@@ -145,18 +145,18 @@ func TestStopDuringReload(t *testing.T) {
 				t.Fatal(err)
 			}
 			log := maillog.NewSilentLog()
-			in := &inherited{}
-			if err := in.listen(conf, log); err != nil {
+			sockets := &sockets{}
+			if err := sockets.listen(conf, log); err != nil {
 				t.Fatal(err)
 			}
-			s, err := newService(conf, log)
+			s, err := newService(conf, sockets, log)
 			if err != nil {
 				t.Fatal(err)
 			}
 			conf.program = faultyProgram(t, fault)
 			signals := make(chan os.Signal, 2)
 			done := make(chan error, 1)
-			go func() { done <- s.serve(context.Background(), in, signals, noVariables) }()
+			go func() { done <- s.serve(context.Background(), signals) }()
 			nc, fc := relaytest.TCP(t, 0)
 			nm, fm := relaytest.TCP(t, 0)
 			if err := handOver(socket, nc, nm, info("ann"), ""); err != nil {
@@ -189,11 +189,11 @@ func TestReloadDuringReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := maillog.NewSilentLog()
-	in := &inherited{}
-	if err := in.listen(conf, log); err != nil {
+	sockets := &sockets{}
+	if err := sockets.listen(conf, log); err != nil {
 		t.Fatal(err)
 	}
-	s, err := newService(conf, log)
+	s, err := newService(conf, sockets, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestReloadDuringReload(t *testing.T) {
 	signals := make(chan os.Signal, 2)
 	signals <- unix.SIGHUP
 	signals <- unix.SIGHUP
-	if err := s.serve(t.Context(), in, signals, noVariables); err != nil {
+	if err := s.serve(t.Context(), signals); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { _, err := os.Stat(told); return err == nil })
@@ -284,7 +284,7 @@ func TestFiftyReloads(t *testing.T) {
 					}
 					callers = append(callers, c)
 				}
-				p.restart()
+				p.reload()
 				for _, c := range callers {
 					c.Close()
 				}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,55 +22,34 @@ import (
 // testServer is a server on a socket, with an engine.
 type testServer struct {
 	t      *testing.T
-	server *admin.Server
-	l      *net.UnixListener
+	engine *engine.Engine
 	path   string
-
-	mu  sync.Mutex
-	log []string
 }
 
-func newTestServer(t *testing.T, allow *peercred.Set) *testServer {
+func newTestServer(t *testing.T) *testServer {
 	t.Helper()
 	e, err := engine.New(engine.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Shutdown(context.Background()) })
-	d := &testServer{t: t, path: filepath.Join(t.TempDir(), "admin")}
-	d.l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: d.path})
+	d := &testServer{t: t, engine: e, path: filepath.Join(t.TempDir(), "admin")}
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: d.path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.l.Close() })
 	stats := func(w io.Writer) { _, _ = io.WriteString(w, strings.Repeat("a 1\n", 100_000)) }
-	handler := admin.Handler{Engine: e, Stats: stats}
-	d.server = &admin.Server{Handler: handler, Allow: allow, Log: func(line string) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.log = append(d.log, line)
-	}}
-	return d
-}
-
-// serve serves until stop is called.
-func (d *testServer) serve() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		d.server.Serve(ctx, d.l)
-	}()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		select {
-		case <-done:
-		case <-time.After(30 * time.Second):
-			d.t.Error("it does not stop")
+	questions := &admin.Handler{Engine: e, Stats: stats}
+	server := &handoff.Server{Allow: peercred.Own(), Most: 16, Silence: time.Minute, Handle: questions.Handle}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(context.Background(), l) }()
+	t.Cleanup(func() {
+		l.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
 		}
 	})
-	d.t.Cleanup(stop)
-	return stop
+	return d
 }
 
 func (d *testServer) ask(m *handoff.Message, limit time.Duration) (string, error) {
@@ -88,15 +66,14 @@ func (d *testServer) carry(user, ip string) (far relaytest.Conn) {
 	mailhost, _ := relaytest.TCP(d.t, 0)
 	info := relay.Info{User: user, RemoteIP: ip, RemotePort: "1", Mailhost: "mail1", Start: time.Unix(1e9, 0)}
 	s := &relay.Session{Client: client, Mailhost: mailhost, Info: info}
-	if err := d.server.Handler.Engine.Carry(context.Background(), s); err != nil {
+	if err := d.engine.Carry(context.Background(), s); err != nil {
 		d.t.Fatal(err)
 	}
 	return far
 }
 
 func TestQuestions(t *testing.T) {
-	d := newTestServer(t, peercred.Own())
-	d.serve()
+	d := newTestServer(t)
 	ann := d.carry("ann", "::ffff:192.0.2.7")
 	d.carry("b\x1bb", "2001:db8::7")
 	who, err := d.ask(&handoff.Message{Verb: handoff.Who}, time.Minute)
@@ -121,48 +98,5 @@ func TestQuestions(t *testing.T) {
 			!strings.Contains(err.Error(), "unknown request") {
 			t.Errorf("%s: %v", verb, err)
 		}
-	}
-}
-
-// TestStopAndGoOn: a server that is stopped, with callers that say nothing, leaves new ones in the queue; one
-// that goes on answers them.
-func TestStopAndGoOn(t *testing.T) {
-	d := newTestServer(t, peercred.Own())
-	for range 20 {
-		stop := d.serve()
-		silent, err := net.Dial("unixpacket", d.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer silent.Close()
-		if _, err := d.ask(&handoff.Message{Verb: handoff.Who}, time.Minute); err != nil {
-			t.Fatal(err)
-		}
-		stop()
-	}
-	if _, err := d.ask(&handoff.Message{Verb: handoff.Who}, 50*time.Millisecond); !errors.Is(err,
-		context.DeadlineExceeded) {
-		t.Errorf("a server that is stopped: %v", err)
-	}
-	d.serve()
-	if _, err := d.ask(&handoff.Message{Verb: handoff.Who}, time.Minute); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestStrangersAreRefused: who may not ask gets nothing, and the log has one line.
-func TestStrangersAreRefused(t *testing.T) {
-	d := newTestServer(t, &peercred.Set{})
-	d.serve()
-	for range 3 {
-		if out, err := d.ask(&handoff.Message{Verb: handoff.Who}, time.Minute); !errors.Is(err,
-			handoff.ErrClosed) || out != "" {
-			t.Errorf("%q, %v", out, err)
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.log) != 1 || !strings.HasPrefix(d.log[0], "ERR: admin socket: a caller may not use this socket: ") {
-		t.Errorf("log: %q", d.log)
 	}
 }
