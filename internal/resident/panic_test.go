@@ -81,7 +81,7 @@ func serving(
 	if s.engine, err = engine.New(engine.Config{}); err != nil {
 		t.Fatal(err)
 	}
-	s.predecessors = newPredecessors(s.log, s.engine, nil, nil)
+	s.predecessors = newPredecessors(s.log, s.engine, nil)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx, nil) }()

@@ -18,14 +18,13 @@ type predecessors struct {
 	successor.Part
 	log    *maillog.Log
 	engine *engine.Engine
-	taken  func() // told of each session
 
 	mu    sync.Mutex
 	conns map[*net.UnixConn]struct{}
 }
 
-func newPredecessors(log *maillog.Log, e *engine.Engine, taken func(), conns []*net.UnixConn) *predecessors {
-	p := &predecessors{log: log, engine: e, taken: taken, conns: make(map[*net.UnixConn]struct{})}
+func newPredecessors(log *maillog.Log, e *engine.Engine, conns []*net.UnixConn) *predecessors {
+	p := &predecessors{log: log, engine: e, conns: make(map[*net.UnixConn]struct{})}
 	p.Name, p.Run = "a hand-over of an older process", p.listen
 	for _, c := range conns {
 		p.conns[c] = struct{}{}
@@ -68,7 +67,6 @@ func (p *predecessors) handle(c *net.UnixConn, m *handoff.Message, fds []int) (m
 	if _, err := p.engine.TakeMessage(c, m, fds); err != nil {
 		return handoff.Refuse(c, err) == nil
 	}
-	p.taken()
 	return true
 }
 

@@ -76,7 +76,6 @@ func (s *service) takeOver(ctx context.Context, in *launch.Inherited) (err error
 	if s.takenOver, err = successor.TakeOver(ctx, in.Handoff, s.engine.TakeOver); err != nil {
 		return err
 	}
-	s.statistics.Taken.Add(int64(*s.takenOver))
 	if err := restoreState(s.inherited(), <-received); err != nil {
 		s.log.Warnf("from before the reload is forgotten: %v", err)
 	}

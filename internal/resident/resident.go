@@ -179,7 +179,7 @@ func start(o Options) (*service, error) {
 	if o.Sockets.Inherited != nil {
 		before = o.Sockets.Inherited.Predecessors
 	}
-	s.predecessors = newPredecessors(s.log, s.engine, func() { s.statistics.Taken.Add(1) }, before)
+	s.predecessors = newPredecessors(s.log, s.engine, before)
 	return s, nil
 }
 
@@ -192,7 +192,7 @@ func (s *service) options(o Options, c *config.Config, loops int) frontend.Optio
 		Protocol: o.Program.Protocol,
 		Log:      s.log,
 		Auth:     auth,
-		Engine:   func() (relay.Carrier, error) { return counted{s.carrier, s.statistics}, nil },
+		Engine:   func() (relay.Carrier, error) { return s.carrier, nil },
 		TLS:      countedTLS{newHandshakes(c, s.certificates, loops), s.statistics.set},
 		Health:   s.health,
 		Relayd:   handOvers{relayd, s.statistics.set},
@@ -214,9 +214,8 @@ func newServer(o frontend.Options, c *config.Config) (*frontend.Server, error) {
 }
 
 // ended logs a session that did not end in order.
-func (s *service) ended(info relay.Info, st relay.Stats, err error) {
+func (s *service) ended(info relay.Info, _ relay.Stats, err error) {
 	s.conns.touch()
-	s.statistics.Ended(st, err)
 	if err != nil {
 		frontend.LogBroken(s.log, info, err)
 	}

@@ -24,7 +24,6 @@ const prefix = "mailproxy_"
 
 // statistics are what a resident front end counts.
 type statistics struct {
-	counters.Sessions
 	logins  *counters.Logins
 	set     *metrics.Set // what has labels
 	started time.Time
@@ -81,21 +80,6 @@ func (r reports) Report(l *relay.Report) error {
 	return r.logins.Add(l)
 }
 
-// counted counts the sessions that a Carrier takes.
-type counted struct {
-	relay.Carrier
-	statistics *statistics
-}
-
-// Carry is part of relay.Carrier.
-func (c counted) Carry(ctx context.Context, s *relay.Session) error {
-	err := c.Carrier.Carry(ctx, s)
-	if err == nil {
-		c.statistics.Taken.Add(1)
-	}
-	return err
-}
-
 // countedTLS counts handshakes.
 type countedTLS struct {
 	frontend.TLS
@@ -120,7 +104,7 @@ func (s *service) metrics(w io.Writer) {
 	n := s.statistics
 	_, capacity := limits.Capacity(s.conns.max)
 	totals := s.engine.Totals()
-	n.Write(w, prefix, totals, capacity)
+	counters.WriteSessions(w, prefix, totals, capacity)
 	counters.WriteRefused(w, prefix, totals.Refused)
 	metrics.WriteReload(w, prefix, n.reloadFailed.Load())
 	counters.WriteGauges(w, prefix, map[string]int{"connections": s.conns.count()})

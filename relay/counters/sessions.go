@@ -5,39 +5,16 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"mailproxy/internal/metrics"
-	"mailproxy/relay"
 	"mailproxy/relay/engine"
 )
 
-// Sessions counts the sessions of an engine. Its zero value is ready, and its methods may be called by many
-// goroutines.
-type Sessions struct {
-	Taken atomic.Int64 // sessions that the engine has been given
-	ended, broken,
-	fromClient, fromMailhost atomic.Int64
-}
-
-// Ended accounts for a session that has ended.
-func (c *Sessions) Ended(st relay.Stats, err error) {
-	c.ended.Add(1)
-	if err != nil {
-		c.broken.Add(1)
-	}
-	c.fromClient.Add(st.FromClient)
-	c.fromMailhost.Add(st.FromMailhost)
-}
-
-// Changes grows with every session that begins or ends.
-func (c *Sessions) Changes() int64 { return c.Taken.Load() + c.ended.Load() }
-
-// Write writes what there is to say of sessions in Prometheus' text format, each name with prefix, such as
-// "mailproxy_". t are the engine's, capacity is the number of sessions for which there are file descriptors;
+// WriteSessions writes what there is to say of an engine's sessions in Prometheus' text format, each name
+// with prefix, such as "mailproxy_". capacity is the number of sessions for which there are file descriptors;
 // 0 = unknown.
-func (c *Sessions) Write(w io.Writer, prefix string, t engine.Totals, capacity int) {
+func WriteSessions(w io.Writer, prefix string, t engine.Totals, capacity int) {
 	WriteGauges(w, prefix, map[string]int{
 		"sessions":          t.Sessions,
 		"sessions_reserved": t.Counted, // being relayed or about to be
@@ -45,11 +22,11 @@ func (c *Sessions) Write(w io.Writer, prefix string, t engine.Totals, capacity i
 		"sessions_capacity": capacity,
 	})
 	WriteCounters(w, prefix, map[string]int64{
-		"sessions_taken_total":  c.Taken.Load(),
-		"sessions_ended_total":  c.ended.Load(),
-		"sessions_broken_total": c.broken.Load(), // ended with an error: a reset, a kick
-		"client_bytes_total":    c.fromClient.Load() + t.FromClient,
-		"mailhost_bytes_total":  c.fromMailhost.Load() + t.FromMailhost,
+		"sessions_taken_total":  t.Taken,
+		"sessions_ended_total":  t.Ended,
+		"sessions_broken_total": t.Broken, // ended with an error: a reset, a kick
+		"client_bytes_total":    t.FromClient,
+		"mailhost_bytes_total":  t.FromMailhost,
 	})
 }
 

@@ -69,6 +69,7 @@ func (e *Engine) carryCopied(s *relay.Session) error {
 	if s.Accepted != nil {
 		s.Accepted()
 	}
+	e.history.taken.Add(1)
 	e.copied.mu.Lock()
 	e.copied.all[c] = struct{}{}
 	e.copied.mu.Unlock()

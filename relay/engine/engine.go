@@ -46,12 +46,13 @@ type Config struct {
 
 // Engine carries sessions. Its methods may be called by any goroutine.
 type Engine struct {
-	conf   Config
-	loops  []*loop
-	next   atomic.Uint32 // the loop that gets the next session
-	counts counts
-	copied copiedSessions
-	closed sync.Once
+	conf    Config
+	loops   []*loop
+	next    atomic.Uint32 // the loop that gets the next session
+	counts  counts
+	history history
+	copied  copiedSessions
+	closed  sync.Once
 }
 
 // New starts an Engine, which Shutdown ends.
@@ -85,6 +86,7 @@ func (e *Engine) account(i relay.Info, st relay.Stats, err error) {
 	if e.conf.Ended != nil {
 		e.conf.Ended(i, st, err)
 	}
+	e.history.end(st, err)
 	e.counts.release(i)
 }
 
@@ -152,6 +154,7 @@ func (e *Engine) take(h *handoff.Session, fds [2]int, acknowledge func() error) 
 		tune(fd, h.KeepAlive)
 	}
 	s.queueInitial(h)
+	e.history.taken.Add(1)
 	e.start(s)
 	return nil
 }

@@ -275,7 +275,10 @@ func TestListAndKick(t *testing.T) {
 			t.Errorf("connection %d of a kicked session is open", n)
 		}
 	}
-	wait(t, "three ended", func() bool { return len(e.ended()) == 3 })
+	wait(t, "three ended", func() bool { return len(e.ended()) == 3 && e.Totals().Counted == 1 })
+	if got := e.Totals(); got.Taken != 4 || got.Ended != 3 || got.Broken != 3 || e.Changes() != 7 {
+		t.Errorf("%+v, %d changes", got, e.Changes())
+	}
 	for _, err := range e.ended() {
 		if !errors.Is(err, relay.ErrKicked) {
 			t.Error(err)

@@ -148,6 +148,7 @@ func (e *Engine) TakeOver(ctx context.Context, c *net.UnixConn) (n int, err erro
 	}
 	for _, s := range all {
 		e.counts.adopt(s.info())
+		e.history.taken.Add(1)
 		e.start(s)
 	}
 	return len(all), nil

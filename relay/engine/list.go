@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync/atomic"
 	"time"
 
 	"mailproxy/relay"
@@ -24,14 +25,15 @@ func (e *Engine) List() []State {
 	return append(all, e.copied.list(now)...)
 }
 
-// Totals are sums over the sessions that there are.
+// Totals are sums over the sessions that there are, and that there have been.
 type Totals struct {
 	Counted  int // those being carried and those about to be
 	Sessions int // being carried
 	Waiting  int
 	Copied   int
 
-	FromClient, FromMailhost int64
+	Taken, Ended, Broken     int64 // since New: broken are those that ended with an error
+	FromClient, FromMailhost int64 // bytes of these and of those that are being carried
 
 	Mailhosts map[string]int // of Counted, by the mailhost's name as the session has it
 	Refused   Refused
@@ -55,8 +57,31 @@ func (e *Engine) Totals() Totals {
 		t.Copied++
 		add(c.Stats, false)
 	}
+	e.history.totals(&t)
 	return t
 }
+
+// history counts what the sessions have been since New.
+type history struct{ taken, ended, broken, fromClient, fromMailhost atomic.Int64 }
+
+// end counts a session that has ended.
+func (p *history) end(st relay.Stats, err error) {
+	p.ended.Add(1)
+	if err != nil {
+		p.broken.Add(1)
+	}
+	p.fromClient.Add(st.FromClient)
+	p.fromMailhost.Add(st.FromMailhost)
+}
+
+func (p *history) totals(t *Totals) {
+	t.Taken, t.Ended, t.Broken = p.taken.Load(), p.ended.Load(), p.broken.Load()
+	t.FromClient += p.fromClient.Load()
+	t.FromMailhost += p.fromMailhost.Load()
+}
+
+// Changes grows with every session that begins or ends.
+func (e *Engine) Changes() int64 { return e.history.taken.Load() + e.history.ended.Load() }
 
 // Kick ends every session that match returns true for, and returns how many there were.
 func (e *Engine) Kick(match func(relay.Info) bool) (n int) {

@@ -120,7 +120,7 @@ func TestAdoptLastRelease(t *testing.T) {
 	}()
 	s := startChanged(t, func(s *service) {
 		err := s.takeOver(context.Background(), ours)
-		if err != nil || s.counters.Taken.Load() != int64(len(sessions)) {
+		if err != nil || s.engine.Totals().Taken != int64(len(sessions)) {
 			t.Fatal(err)
 		}
 	})

@@ -62,7 +62,6 @@ func (s *service) carry(c *net.UnixConn, m *handoff.Message, fds []int) error {
 	switch {
 	case err == nil:
 		s.countSession(m, relay.LoginOK)
-		s.counters.Taken.Add(1)
 		return nil
 	case errors.Is(err, relay.ErrLimit):
 		s.countSession(m, relay.LoginLimit)

@@ -81,7 +81,7 @@ func TestSessionsAreLogins(t *testing.T) {
 	}
 	begin(info("silent"))
 	begin(login("odd", "no mailhost"))
-	waitFor(t, func() bool { return s.counters.Taken.Load() == 3 })
+	waitFor(t, func() bool { return s.engine.Totals().Taken == 3 })
 	text := wantMetrics(t, s, `
 mailproxy_logins_total{protocol="imap",result="ok",mailhost="mail1"} 1
 mailproxy_logins_total{protocol="imap",result="limit",mailhost="mail1"} 1

@@ -19,7 +19,7 @@ func (s *service) tidy(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		now := s.counters.Changes() + s.counters.reported.Load()
+		now := s.engine.Changes() + s.counters.reported.Load()
 		if now == seen && now != tidied {
 			debug.FreeOSMemory()
 			tidied = now

@@ -15,8 +15,8 @@ func (s *service) metrics(w io.Writer) {
 	t := s.engine.Totals()
 	c := &s.counters
 	_, capacity := limits.Capacity(0)
-	c.Write(w, own, t, capacity)
-	c.Write(w, shared, t, capacity)
+	counters.WriteSessions(w, own, t, capacity)
+	counters.WriteSessions(w, shared, t, capacity)
 	counters.WriteCounters(w, own, map[string]int64{
 		"refused_total":           c.refused.Load(),
 		"full_total":              c.full.Load(),

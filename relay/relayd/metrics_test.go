@@ -9,22 +9,29 @@ import (
 
 	"mailproxy/relay"
 	"mailproxy/tests/metricstest"
+	"mailproxy/tests/testlog"
 )
 
 // wantMetrics asks for the metrics, looks for lines, and returns all.
 func wantMetrics(t *testing.T, s *testService, lines string) string {
 	t.Helper()
-	text, _, err := ask(s.socket, "stats")
-	if err != nil {
-		t.Fatal(err)
+	var text, missing string
+	if !testlog.Eventually(func() bool { // logins are counted after the answer
+		var err error
+		if text, _, err = ask(s.socket, "stats"); err != nil {
+			t.Fatal(err)
+		}
+		have := strings.Split(text, "\n")
+		for missing = range strings.SplitSeq(lines, "\n") {
+			if !slices.Contains(have, missing) {
+				return false
+			}
+		}
+		return true
+	}) {
+		t.Errorf("no %s in\n%s", missing, text)
 	}
 	metricstest.Lint(t, text)
-	have := strings.Split(text, "\n")
-	for want := range strings.SplitSeq(lines, "\n") {
-		if !slices.Contains(have, want) {
-			t.Errorf("no %s in\n%s", want, text)
-		}
-	}
 	return text
 }
 

@@ -304,7 +304,7 @@ func TestNotAcknowledged(t *testing.T) {
 	waitFor(t, func() bool { return s.engine.Totals().Counted == 0 })
 	expectText(t, nc, "from the client")
 	expectText(t, nm, "from the mailhost")
-	if taken := s.counters.Taken.Load(); taken != 0 {
+	if taken := s.engine.Totals().Taken; taken != 0 {
 		t.Errorf("%d sessions taken", taken)
 	}
 	exchange(t, nc, fc)
@@ -415,7 +415,7 @@ func TestAdministration(t *testing.T) {
 		nm.Close()
 		far = append(far, fc, fm)
 	}
-	waitFor(t, func() bool { return s.counters.Taken.Load() == 3 })
+	waitFor(t, func() bool { return s.engine.Totals().Sessions == 3 })
 	out, code, err := ask(s.socket, "who")
 	want := "ann\t[::ffff:192.0.2.7]:4711\tIMAP\tmail1\t2023-11-14T22:13:20Z\t0\t0\n"
 	if err != nil || code != 0 || !strings.HasPrefix(out, want) || strings.Count(out, "\n") != 3 {

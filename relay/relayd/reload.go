@@ -31,8 +31,6 @@ func (s *service) reload(ctx context.Context) (*successor.Next, error) {
 
 // takeOver is the new process's side.
 func (s *service) takeOver(ctx context.Context, c *net.UnixConn) (err error) {
-	if s.takenOver, err = successor.TakeOver(ctx, c, s.engine.TakeOver); err == nil {
-		s.counters.Taken.Add(int64(*s.takenOver))
-	}
+	s.takenOver, err = successor.TakeOver(ctx, c, s.engine.TakeOver)
 	return err
 }

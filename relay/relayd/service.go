@@ -8,7 +8,6 @@ import (
 	"mailproxy/internal/loglimit"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/successor"
-	"mailproxy/relay"
 	"mailproxy/relay/counters"
 	"mailproxy/relay/engine"
 )
@@ -30,7 +29,6 @@ type service struct {
 
 // numbers are what metrics and stats show.
 type numbers struct {
-	counters.Sessions
 	refused, full, denied atomic.Int64 // hand-overs
 	reported, malformed   atomic.Int64 // REPORT messages
 	reloadFailed          atomic.Bool  // the last one
@@ -44,13 +42,8 @@ func newService(c *config, sockets *sockets, log *maillog.Log) (*service, error)
 	s.reserve.Fill()
 	var err error
 	_, capacity := limits.Capacity(0)
-	s.engine, err = engine.New(engine.Config{Loops: c.loops, Log: s.log.Line, Ended: s.ended,
+	s.engine, err = engine.New(engine.Config{Loops: c.loops, Log: s.log.Line,
 		Limits: engine.Limits{Sessions: c.max, PerAddress: c.maxPerIP, PerUser: c.maxPerUser,
 			Capacity: capacity}})
 	return s, err
-}
-
-// ended accounts for a session that has ended.
-func (s *service) ended(_ relay.Info, st relay.Stats, err error) {
-	s.counters.Ended(st, err)
 }
