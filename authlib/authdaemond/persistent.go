@@ -26,25 +26,11 @@ var (
 	errFault = errors.New("panic")
 )
 
-// servePersistent accepts persistent connections until ctx ends, which it then returns nil for.
+// servePersistent accepts persistent connections until ctx ends.
 func (s *server) servePersistent(ctx context.Context, l *net.UnixListener) error {
-	defer context.AfterFunc(ctx, func() { _ = l.SetDeadline(time.Unix(1, 0)) })()
-	var failures accept.Failures
-	for {
-		conn, err := l.AcceptUnix()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				conn.Close()
-			}
-			return nil
-		case err != nil && !failures.Retry(ctx, err, s.notAccepted):
-			return err
-		case err != nil:
-			continue
-		}
-		guard.Go(s.log.Line, "a connection", func() { s.persistent(ctx, conn) })
-	}
+	return accept.Serve(ctx, l, nil, s.notAccepted, func(conn net.Conn) {
+		guard.Go(s.log.Line, "a connection", func() { s.persistent(ctx, conn.(*net.UnixConn)) })
+	})
 }
 
 // notAccepted reports that no connection can be accepted.

@@ -2,6 +2,7 @@ package connection
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
 )
@@ -22,4 +23,15 @@ func Interrupt(ctx context.Context, set func(time.Time) error) (stop func() bool
 		<-done
 		return false
 	})
+}
+
+// Within limits what is done on conn to the time d, and to that until the end of ctx. The function that it
+// returns takes the limit off.
+func Within(ctx context.Context, conn net.Conn, d time.Duration) (end func()) {
+	_ = conn.SetDeadline(time.Now().Add(d))
+	stop := Interrupt(ctx, conn.SetDeadline)
+	return func() {
+		stop()
+		_ = conn.SetDeadline(time.Time{})
+	}
 }

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/netip"
@@ -47,10 +48,10 @@ func NewPeer(environment config.Raw, conn net.Conn) Peer {
 		systemdIP = AddressText(addr)
 	}
 	return Peer{
-		RemoteIP:   first(environment.Get("TCPREMOTEIP"), systemdIP, remoteIP, "127.0.0.1"),
-		RemotePort: first(environment.Get("TCPREMOTEPORT"), environment.Get("REMOTE_PORT"), remotePort, "N/A"),
-		LocalIP:    first(environment.Get("TCPLOCALIP"), localIP),
-		LocalPort:  first(environment.Get("TCPLOCALPORT"), localPort),
+		RemoteIP:   cmp.Or(environment.Get("TCPREMOTEIP"), systemdIP, remoteIP, "127.0.0.1"),
+		RemotePort: cmp.Or(environment.Get("TCPREMOTEPORT"), environment.Get("REMOTE_PORT"), remotePort, "N/A"),
+		LocalIP:    cmp.Or(environment.Get("TCPLOCALIP"), localIP),
+		LocalPort:  cmp.Or(environment.Get("TCPLOCALPORT"), localPort),
 		TLS:        facts.Extract(environment.Texts()),
 	}
 }
@@ -71,13 +72,4 @@ func AddressText(addr netip.Addr) string {
 		addr = netip.AddrFrom16(addr.As16())
 	}
 	return addr.String()
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }

@@ -169,10 +169,11 @@ func start(o Options) (*service, error) {
 	}
 	s.carrier = newCarrier(s.engine)
 	options := s.options(o, c, loops)
-	if s.server, err = newServer(options, c); err == nil {
-		s.overTLS, err = newServer(options, c.OverTLS())
+	if s.server, err = frontend.New(options); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	options.Config = c.OverTLS()
+	if s.overTLS, err = frontend.New(options); err != nil {
 		return nil, err
 	}
 	var before []*net.UnixConn
@@ -190,6 +191,7 @@ func (s *service) options(o Options, c *config.Config, loops int) frontend.Optio
 	s.health = newHealth(c, s.log)
 	options := frontend.Options{
 		Protocol: o.Program.Protocol,
+		Config:   c,
 		Log:      s.log,
 		Auth:     auth,
 		Engine:   func() (relay.Carrier, error) { return s.carrier, nil },
@@ -207,11 +209,6 @@ const (
 	relaydConnections = 4
 	authConnections   = 16
 )
-
-func newServer(o frontend.Options, c *config.Config) (*frontend.Server, error) {
-	o.Config = c
-	return frontend.New(o)
-}
 
 // ended logs a session that did not end in order.
 func (s *service) ended(info relay.Info, _ relay.Stats, err error) {

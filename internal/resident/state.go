@@ -27,12 +27,7 @@ const (
 
 // sendState sends the process at the other end of c what this one has learned.
 func sendState(ctx context.Context, c *net.UnixConn, all map[string]inherited) error {
-	_ = c.SetDeadline(time.Now().Add(stateTime))
-	stop := connection.Interrupt(ctx, c.SetDeadline)
-	defer func() {
-		stop()
-		_ = c.SetDeadline(time.Time{})
-	}()
+	defer connection.Within(ctx, c, stateTime)()
 	for name, one := range all {
 		text, err := one.MarshalBinary()
 		if err != nil {

@@ -73,7 +73,7 @@ func (e *Engine) PassOn(ctx context.Context, process *os.Process, c *net.UnixCon
 // awaitReady waits until the process at the other end of c is ready to take sessions over. Sessions are
 // served meanwhile.
 func awaitReady(ctx context.Context, c *net.UnixConn) error {
-	defer within(ctx, c, readyTime)()
+	defer connection.Within(ctx, c, readyTime)()
 	m, err := expect(c, "READY")
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func awaitReady(ctx context.Context, c *net.UnixConn) error {
 // delivered, stay. After an error every session goes on here where it was; kill has ended the other process
 // then.
 func (e *Engine) handOver(ctx context.Context, c *net.UnixConn, kill func()) (n int, err error) {
-	end := within(ctx, c, moveTime)
+	end := connection.Within(ctx, c, moveTime)
 	frozen, err := e.freeze(freezeTime)
 	if err == nil {
 		err = frozen.send(c)
@@ -133,7 +133,7 @@ func awaitEnd(c *net.UnixConn) (served bool) {
 // TakeOver is the other side: it takes the sessions over and starts to serve them. n is how many there
 // were. After an error none is touched, and the process is to end.
 func (e *Engine) TakeOver(ctx context.Context, c *net.UnixConn) (n int, err error) {
-	defer within(ctx, c, moveTime)()
+	defer connection.Within(ctx, c, moveTime)()
 	ready := &handoff.Message{Verb: "READY", Fields: map[string]string{"VERSION": formatVersion,
 		"PID": strconv.Itoa(os.Getpid())}}
 	if err := handoff.Send(c, ready); err != nil {
@@ -189,16 +189,6 @@ func (e *Engine) receiveAll(c *net.UnixConn) (all []*session, err error) {
 		err = handoff.Send(c, &handoff.Message{Verb: "SERVING"})
 	}
 	return all, err
-}
-
-// within limits what is done on c by time and by ctx; the function it returns takes the limit off.
-func within(ctx context.Context, c *net.UnixConn, d time.Duration) (end func()) {
-	_ = c.SetDeadline(time.Now().Add(d))
-	stop := connection.Interrupt(ctx, c.SetDeadline)
-	return func() {
-		stop()
-		_ = c.SetDeadline(time.Time{})
-	}
 }
 
 func expect(c *net.UnixConn, verb string) (*handoff.Message, error) {

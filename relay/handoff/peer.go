@@ -44,13 +44,3 @@ func (p *Peer) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (*Me
 	}
 	return answer, err
 }
-
-// Close hangs up.
-func (p *Peer) Close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.conn != nil {
-		p.conn.Close()
-		p.conn = nil
-	}
-}

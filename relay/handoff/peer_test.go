@@ -24,7 +24,7 @@ func follower(t *testing.T, answer func(c *net.UnixConn, m *handoff.Message, fds
 	}
 	p := handoff.NewPeer(ours)
 	var running sync.WaitGroup
-	t.Cleanup(func() { p.Close(); running.Wait() })
+	t.Cleanup(func() { ours.Close(); running.Wait() })
 	running.Go(func() {
 		defer theirs.Close()
 		for {
