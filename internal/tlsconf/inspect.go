@@ -6,8 +6,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -139,22 +139,14 @@ func (i *inspection) beside(base fileList) map[string][]*x509.Certificate {
 }
 
 // suffixes are the names and addresses that have files, sorted.
-func (i *inspection) suffixes(base fileList) (names []string) {
-	for _, f := range base {
-		entries, err := os.ReadDir(filepath.Dir(f.cert))
-		if err != nil {
-			i.add(GradeWarning, "certificates for single names: %v", err)
-		}
-		for _, entry := range entries {
-			name, ok := strings.CutPrefix(entry.Name(), filepath.Base(f.cert)+".")
-			// Host names of one label are rather .bak and .old.
-			if ok && strings.ContainsAny(name, ".:") {
-				names = append(names, name)
-			}
-		}
+func (i *inspection) suffixes(base fileList) []string {
+	found, err := base.suffixes()
+	if err != nil {
+		i.add(GradeWarning, "certificates for single names: %v", err)
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	// Host names of one label are rather .bak and .old.
+	maps.DeleteFunc(found, func(name string, _ bool) bool { return !strings.ContainsAny(name, ".:") })
+	return slices.Sorted(maps.Keys(found))
 }
 
 // pair inspects one pair of files. What makes it unusable has the grade worst, and then what follows from

@@ -3,7 +3,6 @@ package tlsconf
 import (
 	"crypto/tls"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,11 +29,9 @@ const (
 //
 // The zero Memory is empty and ready; it may be used by many goroutines at once.
 type Memory struct {
-	base cached[*policies]
-	mu   sync.Mutex // for what follows
-	sets map[string]*cached[*certSet]
-	// absent are names that had no files at that time, where the directory cannot be listed.
-	absent map[string]time.Time
+	base   cached[*policies]
+	mu     sync.Mutex // for what follows
+	sets   map[string]*cached[*certSet]
 	logged loglimit.Limit
 }
 
@@ -111,49 +108,21 @@ func (m *Memory) set(o *Options, base *policies, suffix string) ([]candidate, er
 	if suffix == "" || base.suffixes != nil && !base.suffixes[suffix] {
 		return nil, nil
 	}
-	if base.suffixes == nil && m.isAbsent(o, suffix, base.files) {
-		return nil, nil
+	if base.suffixes == nil && !m.isKnown(suffix) && base.files.suffixed(suffix) == nil {
+		return nil, nil // clients can invent any number of names: what is not there is not remembered
 	}
 	return m.certificates(o, suffix, base.files)
 }
 
-// isAbsent says that a name has no files, by what was found within the last minute. Clients can invent any
-// number of names; beyond maxNames in a minute the file system is asked for each.
-func (m *Memory) isAbsent(o *Options, suffix string, base fileList) bool {
-	now := o.now()
-	m.mu.Lock()
-	at, ok := m.absent[suffix]
-	known := m.sets[suffix] != nil
-	m.mu.Unlock()
-	switch {
-	case ok && !due(at, now):
-		return true
-	case known || base.suffixed(suffix) != nil:
-		return false
-	}
-	m.setAbsent(suffix, now)
-	return true
-}
-
-func (m *Memory) setAbsent(suffix string, now time.Time) {
+func (m *Memory) isKnown(suffix string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.sets, suffix)
-	if m.absent == nil {
-		m.absent = map[string]time.Time{}
-	}
-	if len(m.absent) >= maxNames {
-		maps.DeleteFunc(m.absent, func(_ string, at time.Time) bool { return due(at, now) })
-	}
-	if len(m.absent) < maxNames {
-		m.absent[suffix] = now
-	}
+	return m.sets[suffix] != nil
 }
 
 // certificates returns those of a suffix, "" being none.
 func (m *Memory) certificates(o *Options, suffix string, base fileList) ([]candidate, error) {
-	now := o.now()
-	set := m.entry(suffix).get(now, func(before *certSet) *certSet {
+	set := m.entry(suffix).get(o.now(), func(before *certSet) *certSet {
 		list := base
 		if suffix != "" {
 			list = base.suffixed(suffix)
@@ -161,7 +130,9 @@ func (m *Memory) certificates(o *Options, suffix string, base fileList) ([]candi
 		return m.look(o, before, list)
 	})
 	if suffix != "" && len(set.files) == 0 {
-		m.setAbsent(suffix, now)
+		m.mu.Lock()
+		delete(m.sets, suffix)
+		m.mu.Unlock()
 		return nil, nil
 	}
 	if len(set.found) == 0 {

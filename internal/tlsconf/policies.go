@@ -36,7 +36,7 @@ func (m *Memory) policies(o *Options) *policies {
 		}
 		p := &policies{}
 		if p.files, p.err = o.baseFiles(); p.err == nil {
-			p.suffixes = p.files.suffixes()
+			p.suffixes, _ = p.files.suffixes()
 			m.forget(p.suffixes)
 		}
 		var old policies
@@ -86,23 +86,18 @@ func (m *Memory) config(o *Options) (*tls.Config, error) {
 }
 
 // suffixes lists what follows the names of the certificates' files, and the dot, in their directories.
-func (l fileList) suffixes() map[string]bool {
+func (l fileList) suffixes() (map[string]bool, error) {
 	found := map[string]bool{}
 	for _, f := range l {
-		dir, err := os.Open(filepath.Dir(f.cert))
+		entries, err := os.ReadDir(filepath.Dir(f.cert))
 		if err != nil {
-			return nil
+			return nil, err
 		}
-		names, err := dir.Readdirnames(-1)
-		dir.Close()
-		if err != nil {
-			return nil
-		}
-		for _, name := range names {
-			if suffix, ok := strings.CutPrefix(name, filepath.Base(f.cert)+"."); ok {
+		for _, entry := range entries {
+			if suffix, ok := strings.CutPrefix(entry.Name(), filepath.Base(f.cert)+"."); ok {
 				found[suffix] = true
 			}
 		}
 	}
-	return found
+	return found, nil
 }
