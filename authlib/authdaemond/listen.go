@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -89,7 +88,7 @@ func (s *sockets) listen(directory string, as *identity.User) error {
 	first := filepath.Join(directory, "socket")
 	for _, path := range []string{first, authlib.PersistentSocket(first)} {
 		socket := unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: 0o777,
-			User: fileUser(as), MakeDir: true}
+			User: as, MakeDir: true}
 		l, err := socket.Listen()
 		if err != nil {
 			s.close()
@@ -111,7 +110,7 @@ func (s *sockets) listenMetrics(where string, as *identity.User) error {
 		return nil
 	}
 	if strings.HasPrefix(where, "/") {
-		socket := unixsocket.Socket{Path: where, Type: unix.SOCK_STREAM, Mode: 0o660, User: fileUser(as)}
+		socket := unixsocket.Socket{Path: where, Type: unix.SOCK_STREAM, Mode: 0o660, User: as}
 		l, err := socket.Listen()
 		if err != nil {
 			return fmt.Errorf("AUTH_METRICS: %w", err)
@@ -163,12 +162,4 @@ func (s *server) admit(fd int) bool {
 		s.refuse(err)
 	}
 	return err == nil
-}
-
-// fileUser is the user as package unixsocket wants it; nil stays nil.
-func fileUser(id *identity.User) *unixsocket.User {
-	if id == nil || os.Geteuid() != 0 {
-		return nil
-	}
-	return &unixsocket.User{UID: int(id.UID), GID: int(id.GID)}
 }

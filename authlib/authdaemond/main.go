@@ -236,7 +236,7 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 
 // identity returns the user to become, or nil to stay what we are. Unless -user names one, it is Courier's
 // where Courier's programs ask, else our own, and the other one where there is no such user.
-func (p *program) identity(courier bool) (id *identity.User, err error) {
+func (p *program) identity(courier bool) (*identity.User, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
@@ -244,19 +244,12 @@ func (p *program) identity(courier bool) (id *identity.User, err error) {
 		if *p.user == "" || *p.user == "root" {
 			return nil, nil
 		}
-		return identity.Lookup(*p.user)
+		return identity.Ordinary(*p.user)
 	}
-	first, second := ownUser, courierUser
 	if courier {
-		first, second = second, first
+		return identity.Ordinary(courierUser, ownUser)
 	}
-	if id, err = identity.Lookup(first); err == nil {
-		return id, nil
-	}
-	if id, serr := identity.Lookup(second); serr == nil {
-		return id, nil
-	}
-	return nil, err
+	return identity.Ordinary(ownUser, courierUser)
 }
 
 // firstDirectory returns the first directory that is there, or the first.

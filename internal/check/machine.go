@@ -1,7 +1,6 @@
 package check
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -23,7 +22,7 @@ func (c *check) machine() {
 	if s.RelayUser == "" || !s.Proxy {
 		return
 	}
-	err := checkUser(s.RelayUser)
+	_, err := identity.Ordinary(s.RelayUser)
 	if err == nil {
 		return
 	}
@@ -33,18 +32,6 @@ func (c *check) machine() {
 	}
 	r.fail("settings", "PROXY_USER=%s: %v; started as root, the program refuses all accounts that are elsewhere",
 		s.RelayUser, err)
-}
-
-// checkUser says whether a program can become a user.
-func checkUser(name string) error {
-	id, err := identity.Lookup(name)
-	if err != nil {
-		return err
-	}
-	if identity.Check(id.UID, id.GID, nil) != nil {
-		return fmt.Errorf("it has uid %d and gid %d, which no session may have", id.UID, id.GID)
-	}
-	return nil
 }
 
 // comesBack says whether an address is this machine's, and the port one at which this program is to be

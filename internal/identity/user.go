@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -37,6 +38,30 @@ func Lookup(name string) (*User, error) {
 		numbers = append(numbers, uint32(n))
 	}
 	return &User{Name: name, UID: numbers[0], GID: numbers[1], Groups: numbers[2:]}, nil
+}
+
+// Ordinary finds the first of some system users that there is. That it has ids which Check refuses is an
+// error, as that there is none.
+func Ordinary(names ...string) (*User, error) {
+	var missing error
+	for _, name := range names {
+		id, err := Lookup(name)
+		_, unknown := errors.AsType[user.UnknownUserError](err)
+		switch {
+		case unknown && missing != nil:
+			missing = fmt.Errorf("%w; %w", missing, err)
+		case unknown:
+			missing = err
+		case err != nil:
+			return nil, err
+		case Check(id.UID, id.GID, nil) != nil:
+			return nil, fmt.Errorf("system user %q has uid %d and gid %d, which no session may have",
+				name, id.UID, id.GID)
+		default:
+			return id, nil
+		}
+	}
+	return nil, missing
 }
 
 // NoCore keeps this process's memory, where passwords and keys are, out of core files and away from debuggers

@@ -1,10 +1,8 @@
 package local
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"slices"
 
 	"mailproxy/internal/identity"
@@ -55,21 +53,8 @@ func dropTo(id *identity.User, groups []uint32) error {
 
 // sessionUser returns the user that a process of sessions is to become.
 func sessionUser(name string) (*identity.User, error) {
-	names := relayUsers[:]
 	if name != "" {
-		names = []string{name}
+		return identity.Ordinary(name)
 	}
-	var none []error
-	for _, name := range names {
-		id, err := identity.Lookup(name)
-		if _, unknown := errors.AsType[user.UnknownUserError](err); unknown {
-			none = append(none, err)
-			continue
-		}
-		if err == nil && identity.Check(id.UID, id.GID, nil) != nil {
-			err = fmt.Errorf("system user %q has uid %d and gid %d, which no session may have", name, id.UID, id.GID)
-		}
-		return id, err
-	}
-	return nil, errors.Join(none...)
+	return identity.Ordinary(relayUsers[:]...)
 }

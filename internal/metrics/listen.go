@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/identity"
 	"mailproxy/internal/unixsocket"
 )
 
@@ -17,7 +18,7 @@ var ErrPlace = errors.New("not a place for metrics")
 // Listen listens where Prometheus asks: unix:PATH, to which everybody may connect who may enter the
 // directory, or HOST:PORT of the loopback network. user is who a process of root's becomes; nil = it stays
 // what it is. remove, nil for an address, removes the socket's file.
-func Listen(where string, user *unixsocket.User) (l net.Listener, remove func(), err error) {
+func Listen(where string, user *identity.User) (l net.Listener, remove func(), err error) {
 	if path, isUnix := strings.CutPrefix(where, "unix:"); isUnix {
 		s := unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: 0o666, User: user}
 		ul, err := s.Listen()

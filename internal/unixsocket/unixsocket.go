@@ -19,14 +19,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/identity"
 	"mailproxy/internal/safepath"
 )
 
 // ErrInUse reports that there is a service at the path already.
 var ErrInUse = errors.New("another process listens there")
-
-// User is a user and its group.
-type User struct{ UID, GID int }
 
 // Socket says what to make.
 type Socket struct {
@@ -38,7 +36,7 @@ type Socket struct {
 	// Mode of the socket, such as 0660. Write permission lets callers connect.
 	Mode uint32
 	// User is who the service becomes, when root starts it; nil = it stays what it is.
-	User *User
+	User *identity.User
 	// MakeDir makes the directory, mode 0750 and for the group of User, when it is not there.
 	MakeDir bool
 }
@@ -49,7 +47,7 @@ type Listener struct {
 	dir  *safepath.File
 	name string
 	ino  uint64
-	user *User
+	user *identity.User
 }
 
 // backlog is how many callers wait, as in the units of systemd. The kernel takes no more than
@@ -68,7 +66,7 @@ func (s *Socket) Listen() (*Listener, error) {
 	if int(d.Stat.Uid) != os.Geteuid() {
 		l.user = s.User
 	}
-	err = l.user.do(func() error { return l.listen(s) })
+	err = do(l.user, func() error { return l.listen(s) })
 	if err != nil {
 		d.Close()
 		return nil, fmt.Errorf("socket %s: %w", s.Path, err)
@@ -96,7 +94,7 @@ func (s *Socket) directory() (*safepath.File, error) {
 		return nil, fmt.Errorf("%s is a link or a file, not a directory", path)
 	}
 	euid := os.Geteuid()
-	own := int(d.Stat.Uid) == euid || euid == 0 && s.User != nil && int(d.Stat.Uid) == s.User.UID
+	own := int(d.Stat.Uid) == euid || euid == 0 && s.User != nil && d.Stat.Uid == s.User.UID
 	if !own || d.Stat.Mode&0o022 != 0 {
 		defer d.Close()
 		who := "this process's user"
@@ -112,7 +110,7 @@ func (s *Socket) directory() (*safepath.File, error) {
 // mkdir makes the directory: as root's and for the service's group where root is alone in the parent; else
 // with the rights of the service's user, whose own it then is.
 func (s *Socket) mkdir(parent *safepath.File, name string) (d *safepath.File, err error) {
-	var as, group *User
+	var as, group *identity.User
 	switch euid := os.Geteuid(); {
 	case parent.IsAlone(euid) && euid == 0:
 		group = s.User
@@ -123,7 +121,7 @@ func (s *Socket) mkdir(parent *safepath.File, name string) (d *safepath.File, er
 		return nil, fmt.Errorf("%s is not there, and is not made in %s, which others can write to",
 			name, parent.Path)
 	}
-	err = as.do(func() error {
+	err = do(as, func() error {
 		err := makeAt(parent, name, group)
 		if err == nil || err == unix.EEXIST { // made by somebody else: directory() looks whose it is
 			d, err = parent.OpenAt(name)
@@ -137,7 +135,7 @@ func (s *Socket) mkdir(parent *safepath.File, name string) (d *safepath.File, er
 }
 
 // makeAt makes a directory for this thread's user and for the group, if one is given, whatever the umask is.
-func makeAt(parent *safepath.File, name string, group *User) error {
+func makeAt(parent *safepath.File, name string, group *identity.User) error {
 	if err := unix.Mkdirat(parent.FD, name, 0o700); err != nil {
 		return err
 	}
@@ -147,7 +145,7 @@ func makeAt(parent *safepath.File, name string, group *User) error {
 	}
 	defer unix.Close(fd)
 	if group != nil {
-		if err := unix.Fchown(fd, -1, group.GID); err != nil {
+		if err := unix.Fchown(fd, -1, int(group.GID)); err != nil {
 			return err
 		}
 	}
@@ -258,7 +256,7 @@ func (l *Listener) vacant(kind int) error {
 // next one replaces it.
 func (l *Listener) Remove() {
 	var now unix.Stat_t
-	_ = l.user.do(func() error {
+	_ = do(l.user, func() error {
 		err := unix.Fstatat(l.dir.FD, l.name, &now, unix.AT_SYMLINK_NOFOLLOW)
 		if err == nil && now.Ino == l.ino {
 			err = unix.Unlinkat(l.dir.FD, l.name, 0)
@@ -271,16 +269,16 @@ func (l *Listener) Remove() {
 // do calls f with the rights that the user has in the file system, setfsuid(2), as far as this process is
 // root; without a user it just calls f. Only the calling thread is concerned, and root's capabilities over
 // files are gone with it.
-func (u *User) do(f func() error) error {
-	if u == nil || os.Geteuid() != 0 {
+func do(user *identity.User, f func() error) error {
+	if user == nil || os.Geteuid() != 0 {
 		return f()
 	}
 	runtime.LockOSThread()
-	err := u.setFS()
+	err := setFS(int(user.UID), int(user.GID))
 	if err == nil {
 		err = f()
 	}
-	if back := (&User{0, os.Getegid()}).setFS(); back != nil {
+	if back := setFS(0, os.Getegid()); back != nil {
 		return errors.Join(err, back) // the thread stays locked, and ends with its goroutine
 	}
 	runtime.UnlockOSThread()
@@ -289,17 +287,17 @@ func (u *User) do(f func() error) error {
 
 // setFS changes the thread's ids for the file system. The kernel answers with the ids it had
 // until then, so they are asked for again.
-func (u *User) setFS() error {
-	if err := unix.Setfsgid(u.GID); err != nil {
+func setFS(uid, gid int) error {
+	if err := unix.Setfsgid(gid); err != nil {
 		return os.NewSyscallError("setfsgid", err)
 	}
-	if err := unix.Setfsuid(u.UID); err != nil {
+	if err := unix.Setfsuid(uid); err != nil {
 		return os.NewSyscallError("setfsuid", err)
 	}
-	gid, _ := unix.SetfsgidRetGid(-1)
-	uid, _ := unix.SetfsuidRetUid(-1)
-	if gid != u.GID || uid != u.UID {
-		return fmt.Errorf("the file system is used as %d:%d instead of %d:%d", uid, gid, u.UID, u.GID)
+	gotGID, _ := unix.SetfsgidRetGid(-1)
+	gotUID, _ := unix.SetfsuidRetUid(-1)
+	if gotGID != gid || gotUID != uid {
+		return fmt.Errorf("the file system is used as %d:%d instead of %d:%d", gotUID, gotGID, uid, gid)
 	}
 	return nil
 }

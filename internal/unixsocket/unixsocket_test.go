@@ -15,12 +15,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/identity"
 	"mailproxy/internal/unixsocket"
 	"mailproxy/tests/testlog"
 )
 
+const serviceUID, serviceGID = 40001, 40002
+
 // service is the user that the service under test becomes.
-var service = &unixsocket.User{UID: 40001, GID: 40002}
+var service = &identity.User{UID: serviceUID, GID: serviceGID}
 
 // stream is a socket of that service.
 func stream(path string, mkdir bool) *unixsocket.Socket {
@@ -67,18 +70,18 @@ func TestListen(t *testing.T) {
 	for name, test := range map[string]struct {
 		uid    int
 		mode   os.FileMode
-		user   *unixsocket.User
+		user   *identity.User
 		reason string // of the error
 	}{
 		"root's":                      {0, 0o755, service, ""},
 		"root's, for the group":       {0, 0o750, service, ""},
 		"root's, who stays root":      {0, 0o700, nil, ""},
-		"the service's":               {service.UID, 0o750, service, ""},
-		"the service's, root stays":   {service.UID, 0o750, nil, "must belong to"},
+		"the service's":               {serviceUID, 0o750, service, ""},
+		"the service's, root stays":   {serviceUID, 0o750, nil, "must belong to"},
 		"somebody else's":             {40003, 0o755, service, "must belong to root or user 40001"},
 		"root's, its group may write": {0, 0o770, service, "nobody else may write to it"},
 		"root's, all may write":       {0, 0o777 | os.ModeSticky, service, "nobody else may write to it"},
-		"the service's and others'":   {service.UID, 0o775, service, "nobody else may write to it"},
+		"the service's and others'":   {serviceUID, 0o775, service, "nobody else may write to it"},
 	} {
 		path := filepath.Join(place(t, test.uid, test.mode), "socket")
 		for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET} {
@@ -147,7 +150,7 @@ func TestMakeDir(t *testing.T) {
 		uid    int // of what is made; -1 = nothing is
 	}{
 		"in root's":          {place(t, 0, 0o755), 0},
-		"in the service's":   {place(t, service.UID, 0o755), service.UID},
+		"in the service's":   {place(t, serviceUID, 0o755), serviceUID},
 		"in somebody else's": {place(t, 40003, 0o755), -1},
 	} {
 		dir := filepath.Join(test.parent, "new")
@@ -162,7 +165,7 @@ func TestMakeDir(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if uid, gid, mode := owner(t, dir); uid != test.uid || gid != service.GID || mode.Perm() != 0o750 {
+		if uid, gid, mode := owner(t, dir); uid != test.uid || gid != serviceGID || mode.Perm() != 0o750 {
 			t.Errorf("%s: made for %d:%d, %v", name, uid, gid, mode)
 		}
 		l.Close()
@@ -177,7 +180,7 @@ func TestLinks(t *testing.T) {
 	if err := os.WriteFile(file, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	own := place(t, service.UID, 0o755)
+	own := place(t, serviceUID, 0o755)
 	dangling := filepath.Join(victim, "new")
 	for name, target := range map[string]string{"dir": victim, "link": file, "dangling": dangling} {
 		if err := os.Symlink(target, filepath.Join(own, name)); err != nil {
@@ -231,7 +234,7 @@ func TestRace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	own := place(t, service.UID, 0o755)
+	own := place(t, serviceUID, 0o755)
 	dir := filepath.Join(own, "run")
 	stop := make(chan struct{})
 	var attack sync.WaitGroup
@@ -285,13 +288,13 @@ func TestRace(t *testing.T) {
 }
 
 // as calls f in a thread with a user's rights over files.
-func as(user *unixsocket.User, f func()) {
+func as(user *identity.User, f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		_ = unix.Setfsgid(user.GID)
-		_ = unix.Setfsuid(user.UID)
+		_ = unix.Setfsgid(int(user.GID))
+		_ = unix.Setfsuid(int(user.UID))
 		f()
 	}()
 	<-done
@@ -300,14 +303,14 @@ func as(user *unixsocket.User, f func()) {
 // TestUnprivileged: a service that is not root works in a directory of its own, and only there.
 func TestUnprivileged(t *testing.T) {
 	for _, test := range []struct{ dir, want string }{
-		{place(t, service.UID, 0o755), "made\n"},
+		{place(t, serviceUID, 0o755), "made\n"},
 		{place(t, 0, 0o755), "belongs to user 0 and has mode 0755: it must belong to this process's user"},
-		{place(t, service.UID, 0o775), "it must belong to this process's user, and nobody else may write to it"},
+		{place(t, serviceUID, 0o775), "it must belong to this process's user, and nobody else may write to it"},
 	} {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = []string{socketVariable + "=" + filepath.Join(test.dir, "socket"), "GORACE=" +
 			os.Getenv("GORACE")}
-		who := &syscall.Credential{Uid: uint32(service.UID), Gid: uint32(service.GID)}
+		who := &syscall.Credential{Uid: serviceUID, Gid: serviceGID}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), test.want) {

@@ -122,10 +122,7 @@ func lookup(name string) (*identity.User, error) {
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}
-	id, err := identity.Lookup(name)
-	if err == nil {
-		err = identity.Check(id.UID, id.GID, nil)
-	}
+	id, err := identity.Ordinary(name)
 	if err != nil {
 		return nil, fmt.Errorf("-user %s: %w", name, err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/identity"
 	"mailproxy/internal/maillog"
 	"mailproxy/internal/metrics"
 	"mailproxy/internal/successor"
@@ -102,15 +103,11 @@ func (s *sockets) listen(c *config, log *maillog.Log) error {
 }
 
 // socketUser is who this process becomes; nil: it stays what it is.
-func (c *config) socketUser() (*unixsocket.User, error) {
+func (c *config) socketUser() (*identity.User, error) {
 	if c.user == "" || os.Getuid() != 0 {
 		return nil, nil
 	}
-	id, err := lookup(c.user)
-	if err != nil {
-		return nil, err
-	}
-	return &unixsocket.User{UID: int(id.UID), GID: int(id.GID)}, nil
+	return lookup(c.user)
 }
 
 // removeFiles removes the files of sockets that were made here.

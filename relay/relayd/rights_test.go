@@ -29,8 +29,8 @@ func TestUserIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for user, want := range map[string]string{
-		"uid-root": "belongs to root", "gid-root": "belongs to root", "uid-none": `"4294967295": not a user's`,
-		"gid-none": "4294967295 is nobody's", "large": "no user",
+		"uid-root": "has uid 0 and gid 100", "gid-root": "has uid 100 and gid 0",
+		"uid-none": `"4294967295": not a user's`, "gid-none": "has uid 100 and gid 4294967295", "large": "no user",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c",
