@@ -293,6 +293,26 @@ func TestPoliciesOnceAMinute(t *testing.T) {
 	}
 }
 
+// A connection that began with TLS and one after STARTTLS have the lowest version that the settings give
+// each.
+func TestRememberedMinVersion(t *testing.T) {
+	r := newRemembering(t)
+	r.opts.TLS.Protocol, r.opts.TLS.StartTLSProtocol = tls.VersionTLS13, tls.VersionTLS12
+	for n := range 4 {
+		o, want := r.opts, uint16(tls.VersionTLS13)
+		if n%2 == 1 {
+			o.StartTLS, want = true, tls.VersionTLS12
+		}
+		s, err := NewServer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.config.MinVersion != want {
+			t.Errorf("%d: the lowest version is %x, want %x", n, s.config.MinVersion, want)
+		}
+	}
+}
+
 // Settings with which no handshake can be made are said once as well.
 func TestPolicyErrorOnce(t *testing.T) {
 	r := newRemembering(t)

@@ -9,20 +9,16 @@ import (
 	"strings"
 )
 
-// policies is what Memory knows besides certificates: the configurations that connections get copies of, and
+// policies is what Memory knows besides certificates: the configuration that connections get copies of, and
 // which names have files.
 type policies struct {
 	files fileList
 	err   error // of the settings of files
-	// direct and startTLS are for ports 993 and 995, and for STARTTLS.
-	direct, startTLS policy
+	// cfg is not to be changed: Clone. cfgErr says why there is none.
+	cfg    *tls.Config
+	cfgErr error
 	// suffixes are those of the files beside TLS_CERTFILE; nil: the directory cannot be listed.
 	suffixes map[string]bool
-}
-
-type policy struct {
-	cfg *tls.Config // not to be changed: Clone
-	err error
 }
 
 // policies looks once a minute.
@@ -39,14 +35,14 @@ func (m *Memory) policies(o *Options) *policies {
 			p.suffixes, _ = p.files.suffixes()
 			m.forget(p.suffixes)
 		}
-		var old policies
-		if before != nil {
-			old = *before
+		p.cfg, p.cfgErr = quiet.serverConfig()
+		if p.cfgErr == nil || before == nil || before.cfg == nil {
+			return p
 		}
-		quiet.StartTLS = false
-		p.direct = m.policy(&quiet, o, old.direct)
-		quiet.StartTLS = true
-		p.startTLS = m.policy(&quiet, o, old.startTLS)
+		if m.shouldLog(o, "policy "+p.cfgErr.Error()) {
+			o.err("%v; what was read before still counts", p.cfgErr)
+		}
+		p.cfg, p.cfgErr = before.cfg, nil
 		return p
 	})
 }
@@ -60,29 +56,15 @@ func (m *Memory) forget(suffixes map[string]bool) {
 	})
 }
 
-// policy makes a configuration, or keeps the last good one.
-func (m *Memory) policy(quiet, o *Options, old policy) policy {
-	cfg, err := quiet.serverConfig()
-	if err == nil || old.cfg == nil {
-		return policy{cfg, err}
-	}
-	if m.shouldLog(o, "policy "+err.Error()) {
-		o.err("%v; what was read before still counts", err)
-	}
-	return old
-}
-
 // config returns a configuration of a connection's own.
 func (m *Memory) config(o *Options) (*tls.Config, error) {
 	p := m.policies(o)
-	chosen := p.direct
-	if o.StartTLS {
-		chosen = p.startTLS
+	if p.cfgErr != nil {
+		return nil, m.failure(o, p.cfgErr, "")
 	}
-	if chosen.err != nil {
-		return nil, m.failure(o, chosen.err, "")
-	}
-	return chosen.cfg.Clone(), nil
+	cfg := p.cfg.Clone()
+	cfg.MinVersion = o.minVersion()
+	return cfg, nil
 }
 
 // suffixes lists what follows the names of the certificates' files, and the dot, in their directories.
