@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"strings"
 
@@ -13,6 +11,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/internal/identity"
 	"mailproxy/internal/loglimit"
+	"mailproxy/internal/metrics"
 	"mailproxy/internal/peercred"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/unixsocket"
@@ -100,9 +99,6 @@ func (s *sockets) listen(directory string, as *identity.User) error {
 	return nil
 }
 
-// errMetricsPlace is a value of AUTH_METRICS that means nothing.
-var errMetricsPlace = errors.New("neither a path nor a loopback address and port")
-
 // listenMetrics listens where AUTH_METRICS says: the path of a unix socket, or a loopback address and port.
 // The numbers tell when who logs in: nobody else's business.
 func (s *sockets) listenMetrics(where string, as *identity.User) error {
@@ -110,21 +106,17 @@ func (s *sockets) listenMetrics(where string, as *identity.User) error {
 		return nil
 	}
 	if strings.HasPrefix(where, "/") {
-		socket := unixsocket.Socket{Path: where, Type: unix.SOCK_STREAM, Mode: 0o660, User: as}
-		l, err := socket.Listen()
-		if err != nil {
-			return fmt.Errorf("AUTH_METRICS: %w", err)
-		}
-		s.scraper = l
-		s.remove = append(s.remove, l.Remove)
-		return nil
+		where = "unix:" + where
 	}
-	addr, err := netip.ParseAddrPort(where)
-	if err != nil || !addr.Addr().IsLoopback() {
-		return fmt.Errorf("AUTH_METRICS=%s: %w", where, errMetricsPlace)
+	l, remove, err := metrics.Listen(where, 0o660, as)
+	if err != nil {
+		return fmt.Errorf("AUTH_METRICS: %w", err)
 	}
-	s.scraper, err = net.Listen("tcp", where)
-	return err
+	s.scraper = l
+	if remove != nil {
+		s.remove = append(s.remove, remove)
+	}
+	return nil
 }
 
 // allowed returns who is answered: root, the daemon's own user, and those of -allow; where Courier's programs

@@ -29,6 +29,7 @@ import (
 
 	"mailproxy/internal/identity"
 	"mailproxy/internal/maillog"
+	"mailproxy/internal/metrics"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 )
@@ -200,7 +201,7 @@ func (p *program) resident(ctx context.Context, s *settings) int {
 	}
 	defer socks.close()
 	switch err := socks.listenMetrics(s.metrics, id); {
-	case errors.Is(err, errMetricsPlace):
+	case errors.Is(err, metrics.ErrPlace):
 		p.log.Errf("%v", err)
 		return exitFailure
 	case err != nil:

@@ -65,7 +65,7 @@ func (s *Sockets) OpenNamed(admin, where string) error {
 	if where == "" || s.Named[Metrics] != nil {
 		return nil
 	}
-	l, _, err := metrics.Listen(where, nil)
+	l, _, err := metrics.Listen(where, 0o666, nil)
 	switch {
 	case errors.Is(err, metrics.ErrPlace):
 		return fmt.Errorf("-metrics: %w", err)

@@ -15,12 +15,12 @@ import (
 // ErrPlace says that numbers are not to be served there.
 var ErrPlace = errors.New("not a place for metrics")
 
-// Listen listens where Prometheus asks: unix:PATH, to which everybody may connect who may enter the
-// directory, or HOST:PORT of the loopback network. user is who a process of root's becomes; nil = it stays
-// what it is. remove, nil for an address, removes the socket's file.
-func Listen(where string, user *identity.User) (l net.Listener, remove func(), err error) {
+// Listen listens where Prometheus asks: unix:PATH, a socket of that mode, or HOST:PORT of the loopback
+// network. user is who a process of root's becomes; nil = it stays what it is. remove, nil for an address,
+// removes the socket's file.
+func Listen(where string, mode uint32, user *identity.User) (l net.Listener, remove func(), err error) {
 	if path, isUnix := strings.CutPrefix(where, "unix:"); isUnix {
-		s := unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: 0o666, User: user}
+		s := unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: mode, User: user}
 		ul, err := s.Listen()
 		if err != nil {
 			return nil, nil, err

@@ -91,7 +91,7 @@ func (s *Socket) directory() (*safepath.File, error) {
 	}
 	if d.Kind() != unix.S_IFDIR {
 		defer d.Close()
-		return nil, fmt.Errorf("%s is a link or a file, not a directory", path)
+		return nil, fmt.Errorf("%s: not a directory but a link or a file", path)
 	}
 	euid := os.Geteuid()
 	own := int(d.Stat.Uid) == euid || euid == 0 && s.User != nil && d.Stat.Uid == s.User.UID

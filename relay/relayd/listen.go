@@ -87,7 +87,7 @@ func (s *sockets) listen(c *config, log *maillog.Log) error {
 	if err != nil {
 		return err
 	}
-	l, remove, err := metrics.Listen(c.metrics, user)
+	l, remove, err := metrics.Listen(c.metrics, 0o666, user)
 	switch {
 	case err != nil && strings.HasPrefix(c.metrics, "unix:"): // sessions matter more
 		log.Errf("relayd: no metrics: %v", err)
