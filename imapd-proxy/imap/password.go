@@ -3,7 +3,6 @@ package imap
 import (
 	"context"
 
-	"mailproxy/authlib"
 	"mailproxy/internal/login"
 )
 
@@ -23,8 +22,7 @@ func (d *dialogue) login(ctx context.Context, tag string) error {
 	if err := d.cmd.end(); err != nil {
 		return err
 	}
-	return d.tryLogin(ctx, tag,
-		&login.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password})
+	return d.tryLogin(ctx, tag, login.Password(user, password))
 }
 
 func (d *dialogue) refuseWithoutTLS(tag string) error {

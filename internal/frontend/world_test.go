@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/facts"
 	"mailproxy/internal/launch"
@@ -119,5 +118,5 @@ func (w *world) wantLog(t *testing.T, lines ...string) {
 }
 
 func password(user, password string) *login.Credentials {
-	return &login.Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password}
+	return login.Password(user, password)
 }

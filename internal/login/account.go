@@ -44,8 +44,8 @@ func (s *Session) proof(c *Credentials) (*authlib.AuthRequest, error) {
 	switch {
 	case c.Err != nil && user == "": // not even a name was understood
 		return nil, ofExchange(c.Err)
-	case c.Err != nil, c.account != nil:
-	case c.external, c.token != "":
+	case c.Err != nil, c.Account != nil:
+	case c.External, c.Token != "":
 		if sasl.Check(c.User, "") != nil {
 			return nil, authlib.ErrRefused
 		}
@@ -55,14 +55,14 @@ func (s *Session) proof(c *Credentials) (*authlib.AuthRequest, error) {
 		}
 		req.User, req.Password = s.service.LoginName(user), c.Password
 	default:
-		name, digest, ok := cutLast(c.response, ' ')
-		if !ok || !text.PlainName(string(c.response)) || len(name) == 0 {
+		name, digest, ok := cutLast(c.Response, ' ')
+		if !ok || !text.PlainName(string(c.Response)) || len(name) == 0 {
 			return nil, authlib.ErrRefused
 		}
 		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be
 		// completed.
 		user = string(name)
-		req.Challenge, req.Response = c.challenge, []byte(s.service.LoginName(user)+" "+string(digest))
+		req.Challenge, req.Response = c.Challenge, []byte(s.service.LoginName(user)+" "+string(digest))
 	}
 	s.attempt.name = s.service.LoginName(user)
 	return req, nil
@@ -85,18 +85,18 @@ func (s *Session) ask(
 ) (a *authlib.Account, proven bool, err error) {
 	lookUp := func() (*authlib.Account, error) { return s.lookUp(ctx, s.attempt.name, req.Fresh) }
 	switch {
-	case c.account != nil && !req.Fresh:
-		return c.account, true, nil
-	case c.account != nil: // the proof holds for what was stored then
+	case c.Account != nil && !req.Fresh:
+		return c.Account, true, nil
+	case c.Account != nil: // the proof holds for what was stored then
 		a, err = lookUp()
-		was := c.account
+		was := c.Account
 		if err == nil && (a.CryptPassword != was.CryptPassword || a.ClearPassword != was.ClearPassword) {
 			err = authlib.ErrRefused
 		}
 		return a, true, err
 	case c.Err != nil && !errors.Is(ofExchange(c.Err), authlib.ErrRefused):
 		return nil, false, c.Err
-	case c.external, c.token != "": // a token goes to the mailhost and nowhere else
+	case c.External, c.Token != "": // a token goes to the mailhost and nowhere else
 		a, err = lookUp()
 		return a, true, err
 	}

@@ -1,7 +1,10 @@
 package login
 
 import (
+	"errors"
+
 	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/mailhost"
 )
 
@@ -9,32 +12,27 @@ import (
 type Credentials struct {
 	// Mechanism is "LOGIN" for the protocol's own command (IMAP LOGIN, POP3 USER and PASS), else the SASL
 	// mechanism.
-	Mechanism string
-	// sasl says that they came by AUTHENTICATE or AUTH: the failure line then names the mechanism instead of
+	sasl.Credentials
+	// bySASL says that they came by AUTHENTICATE or AUTH: the failure line then names the mechanism instead of
 	// the user.
-	sasl bool
-	// Type is the kind of proof.
-	Type authlib.AuthType
-	// User and Password are the proof of authlib.AuthLogin.
-	User, Password string
-	// challenge and response, decoded, are the proof of the CRAM types.
-	challenge, response []byte
-	// tooLong says that the name or the password is longer than any account's: nobody is asked, and the log
-	// tells it apart.
-	tooLong bool
-	// external says that the certificate has proven User already (SASL EXTERNAL).
-	external bool
-	// token is the message of a mechanism in which the client shows a token, see sasl.Credentials: the mailhost
-	// judges it.
-	token string
-	// account is whose proof the SASL exchange has verified already (SCRAM).
-	account *authlib.Account
-	// Err is why the SASL exchange has failed, see sasl.Credentials.
-	Err error
+	bySASL bool
 	// UTF8 says that a POP3 client has sent UTF8.
 	UTF8 bool
 	// Offered is the capability list that the client was shown.
 	Offered string
 	// ID is what an IMAP client has said of itself.
 	ID []mailhost.IDField
+}
+
+// Password are the credentials of the protocol's own command.
+func Password(user, password string) *Credentials {
+	return &Credentials{Credentials: sasl.Credentials{
+		Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password,
+	}}
+}
+
+// tooLong says that the name or the password is longer than any account's: nobody is asked, and the log tells
+// it apart.
+func (c *Credentials) tooLong() bool {
+	return errors.Is(c.Err, sasl.ErrTooLong) || len(c.User) > sasl.MaxUser || len(c.Password) > sasl.MaxPassword
 }

@@ -57,7 +57,7 @@ func (s *Session) LogLogin(address string) {
 
 // logFailed: the one line that fail2ban counts. Never for a failure that is not the client's.
 func (s *Session) logFailed(c *Credentials) {
-	if c.sasl {
+	if c.bySASL {
 		s.Log.Always().Infof("LOGIN FAILED, method=%s, %s", text.Field(c.Mechanism), s.Where())
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/mailhost"
 )
 
@@ -97,8 +98,8 @@ func TestFail2ban(t *testing.T) {
 	w.Login(t.Context(), password("bob", "x"), "a1")
 	w.Login(t.Context(), password("x, ip=[198.51.100.1], port=[1]", "x"), "a1")
 	w.Login(t.Context(), password("LOGIN FAILED, ip=[198.51.100.1]", "x"), "a1")
-	w.Login(t.Context(), &Credentials{Mechanism: "PLAIN", sasl: true, Type: authlib.AuthLogin, User: "bob",
-		Password: "x"}, "a1")
+	w.Login(t.Context(), bySASL(sasl.Credentials{Mechanism: "PLAIN", Type: authlib.AuthLogin, User: "bob",
+		Password: "x"}), "a1")
 	failures := strings.Count(w.log.String(), "\n")
 	w.Login(t.Context(), password("bob", "secret"), "a1") // no mailhost there
 	w.LogConnection()

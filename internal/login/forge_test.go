@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/mailhost"
 	"mailproxy/relay"
@@ -16,7 +17,7 @@ func TestNamesForgeNothing(t *testing.T) {
 	for what, event := range map[string]func(s *Session){
 		"login":         func(s *Session) { s.LogLogin(name) },
 		"failed":        func(s *Session) { s.logFailed(password(name, "x")) },
-		"failed method": func(s *Session) { s.logFailed(&Credentials{sasl: true, Mechanism: name}) },
+		"failed method": func(s *Session) { s.logFailed(bySASL(sasl.Credentials{Mechanism: name})) },
 		"disabled":      func(s *Session) { s.logDisabled(name, "disableimap") },
 		"no mailhost":   func(s *Session) { s.logNoMailhost(name) },
 		"no password":   func(s *Session) { s.logNoPassword(&mailhost.Conn{}, name) },

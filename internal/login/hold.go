@@ -25,7 +25,7 @@ const (
 func (s *Session) hold(ctx context.Context, c *Credentials, who admitted) (admitted, error) {
 	address := who.account.Address
 	stillHeld := &DeniedError{Code: s.service.Protocol.Codes.InUse}
-	if who.options.Verifier == config.VerifierMailhost || c.token != "" {
+	if who.options.Verifier == config.VerifierMailhost || c.Token != "" {
 		// It does not wait for what the auth module remembers from before the release either.
 		if held, err := s.isHeld(ctx); err == nil && !held {
 			return s.readmit(ctx, c, address)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
 	"mailproxy/tests/clock"
 	"mailproxy/tests/logintest"
 )
@@ -98,7 +99,7 @@ func TestHold(t *testing.T) {
 			[]string{"login imap bob x  ::ffff:192.0.2.7", look, look}, "", 0,
 			[]string{still("the login is not verified here, so it does not wait")}},
 		{"a token", nil, "", nil,
-			&Credentials{Mechanism: "OAUTHBEARER", sasl: true, User: "bob", token: "x"}, inUse,
+			bySASL(sasl.Credentials{Mechanism: "OAUTHBEARER", User: "bob", Token: "x"}), inUse,
 			[]string{look, look}, "", 0, []string{still("the login is not verified here, so it does not wait")}},
 		{"not held", nil, "mailhost=old,hold=0", nil, nil, nil, []string{ask}, "127.0.0.2:143", 0, nil},
 		{"too long", nil, "mailhost=old,hold=51", nil, nil, ErrTemporary, []string{ask}, "", 0, []string{
@@ -138,7 +139,7 @@ func TestHold(t *testing.T) {
 func TestHoldRemembered(t *testing.T) {
 	for name, c := range map[string]*Credentials{
 		"the mailhost verifies": password("bob", "x"),
-		"a token":               {Mechanism: "OAUTHBEARER", sasl: true, User: "bob", token: "x"},
+		"a token":               bySASL(sasl.Credentials{Mechanism: "OAUTHBEARER", User: "bob", Token: "x"}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := holdWorld(t, nil)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/mailhost"
 	"mailproxy/tests/logintest"
 )
@@ -17,7 +17,7 @@ import (
 // An account that is here is logged in to at PROXY_LOCAL, as itself, where the program has such an address.
 func TestReachLocal(t *testing.T) {
 	const here = "127.0.0.5:1143"
-	external := &Credentials{Mechanism: "EXTERNAL", sasl: true, external: true, User: "bob"}
+	external := bySASL(sasl.Credentials{Mechanism: "EXTERNAL", External: true, User: "bob"})
 	inUse := Answer{Code: "INUSE", Text: "a1 NO"}
 	full := logintest.Says(&RejectedError{Step: mailhost.StepLogin, Answer: inUse})
 	for _, test := range []struct {
@@ -88,7 +88,7 @@ func TestReachLocalAsTyped(t *testing.T) {
 	w.auth.Add("bob@example.com", "").Address = "mailbox-17"
 	var told mailhost.Conn
 	w.Servers["127.0.0.5:1110"] = func(_ context.Context, m *mailhost.Conn) error { told = *m; return nil }
-	_, err := w.Login(t.Context(), &Credentials{Type: authlib.AuthLogin, User: "bob", Password: "secret"}, "")
+	_, err := w.Login(t.Context(), password("bob", "secret"), "")
 	if err != nil || told.User != "bob" || told.Password != "secret" {
 		t.Errorf("%v, told %+v", err, told)
 	}

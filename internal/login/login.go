@@ -62,7 +62,7 @@ func (s *Session) failed(ctx context.Context, err error) error {
 }
 
 func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
-	if c.tooLong || len(c.User) > sasl.MaxUser || len(c.Password) > sasl.MaxPassword {
+	if c.tooLong() {
 		s.logTooLong(c, errTooLong)
 		return nil, &DeniedError{Code: s.service.Protocol.Codes.TooLong}
 	}
@@ -163,7 +163,7 @@ func (s *Session) reachMailbox(
 		return nil, err
 	}
 	m, err := s.reach(ctx, hosts, c, account, o, tag)
-	if err == nil && m == nil && c.token != "" {
+	if err == nil && m == nil && c.Token != "" {
 		return nil, s.tokenHere(c, account)
 	}
 	if err == nil && m == nil && s.service.Local.IsValid() && o.Verifier != config.VerifierMailhost {

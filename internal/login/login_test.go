@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
 	"mailproxy/tests/logintest"
 )
 
 // Who is refused, who is sent away for now, what the log says, and that every failure is delayed.
 func TestLoginRefused(t *testing.T) {
 	cram := func(response string) *Credentials {
-		return &Credentials{Mechanism: "CRAM-MD5", sasl: true, Type: authlib.AuthCRAMMD5,
-			challenge: []byte("<x@y>"), response: []byte(response)}
+		return bySASL(sasl.Credentials{Mechanism: "CRAM-MD5", Type: authlib.AuthCRAMMD5,
+			Challenge: []byte("<x@y>"), Response: []byte(response)})
 	}
 	for _, test := range []struct {
 		name  string
@@ -49,20 +50,20 @@ func TestLoginRefused(t *testing.T) {
 			&DeniedError{Code: "LIMIT"},
 			"INFO: LOGIN REFUSED, method=LOGIN, " + from +
 				": name or password too long, at most 1024 and 4096 bytes are taken", 0},
-		{"PLAIN, too long", &Credentials{Mechanism: "PLAIN", sasl: true, Type: authlib.AuthLogin, User: "bob",
-			Password: strings.Repeat("p", 4097)},
+		{"PLAIN, too long", bySASL(sasl.Credentials{Mechanism: "PLAIN", Type: authlib.AuthLogin, User: "bob",
+			Password: strings.Repeat("p", 4097)}),
 			nil, &DeniedError{Code: "LIMIT"}, "INFO: LOGIN REFUSED, method=PLAIN, " + from +
 				": name or password too long, at most 1024 and 4096 bytes are taken", 0},
-		{"PLAIN", &Credentials{Mechanism: "PLAIN", sasl: true, Type: authlib.AuthLogin, User: "bob", Password: "x"},
+		{"PLAIN", bySASL(sasl.Credentials{Mechanism: "PLAIN", Type: authlib.AuthLogin, User: "bob", Password: "x"}),
 			nil, ErrRefused,
 			"INFO: LOGIN FAILED, method=PLAIN, " + from, 1},
 		{"CRAM", cram("eve 0123"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 1},
 		{"CRAM without a digest", cram("eve"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 0},
 		{"CRAM with LF", cram("bob\n 0123"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 0},
 		{"CRAM without a name", cram(" 0123"), nil, ErrRefused, "INFO: LOGIN FAILED, method=CRAM-MD5, " + from, 0},
-		{"EXTERNAL", &Credentials{Mechanism: "EXTERNAL", sasl: true, external: true, User: "eve"}, nil, ErrRefused,
+		{"EXTERNAL", bySASL(sasl.Credentials{Mechanism: "EXTERNAL", External: true, User: "eve"}), nil, ErrRefused,
 			"INFO: LOGIN FAILED, method=EXTERNAL, " + from, 1},
-		{"EXTERNAL with LF", &Credentials{Mechanism: "EXTERNAL", sasl: true, external: true, User: "bob\n"}, nil,
+		{"EXTERNAL with LF", bySASL(sasl.Credentials{Mechanism: "EXTERNAL", External: true, User: "bob\n"}), nil,
 			ErrRefused,
 			"INFO: LOGIN FAILED, method=EXTERNAL, " + from, 0},
 		{"no auth module", password("bob", "secret"), errors.New("connect: no such file"), ErrTemporary,
@@ -92,10 +93,11 @@ func TestLoginAsks(t *testing.T) {
 			"login mail bob secret  ::ffff:192.0.2.7"},
 		{[]string{"AUTHSERVICE143="}, password("bob", "secret"), "login imap bob secret  ::ffff:192.0.2.7"},
 		{[]string{"DEFDOMAIN=@d"}, password("bob", "p w"), "login imap bob@d p w  ::ffff:192.0.2.7"},
-		{[]string{"DEFDOMAIN=@d"}, &Credentials{Type: authlib.AuthCRAMSHA1, challenge: []byte("c"),
-			response: []byte("b ob 00ff")},
+		{[]string{"DEFDOMAIN=@d"}, bySASL(sasl.Credentials{Type: authlib.AuthCRAMSHA1,
+			Challenge: []byte("c"), Response: []byte("b ob 00ff")}),
 			"cram-sha1 imap   b ob@d 00ff ::ffff:192.0.2.7"},
-		{[]string{"DEFDOMAIN=@d"}, &Credentials{external: true, User: "bob"}, "lookup imap bob@d ::ffff:192.0.2.7"},
+		{[]string{"DEFDOMAIN=@d"}, bySASL(sasl.Credentials{External: true, User: "bob"}),
+			"lookup imap bob@d ::ffff:192.0.2.7"},
 	} {
 		w := newWorld(t, imap, test.settings...)
 		w.Login(t.Context(), test.c, "a1")

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/config"
 )
 
@@ -35,10 +36,10 @@ func TestLoginName(t *testing.T) {
 func TestLoginLowercase(t *testing.T) {
 	for want, c := range map[string]*Credentials{
 		"login imap \u00e4nn@Example.com x ": password("\u00c4NN", "x"),
-		"lookup imap ann@example.com ":       {Mechanism: "EXTERNAL", external: true, User: "Ann@Example.com"},
-		" ann@Example.com 01AB ": {
-			Mechanism: "CRAM-MD5", Type: authlib.AuthCRAMMD5, challenge: []byte("<x@y>"), response: []byte("Ann 01AB"),
-		},
+		"lookup imap ann@example.com ": bySASL(sasl.Credentials{
+			Mechanism: "EXTERNAL", External: true, User: "Ann@Example.com"}),
+		" ann@Example.com 01AB ": bySASL(sasl.Credentials{Mechanism: "CRAM-MD5", Type: authlib.AuthCRAMMD5,
+			Challenge: []byte("<x@y>"), Response: []byte("Ann 01AB")}),
 	} {
 		w := newWorld(t, imap, "LOGIN_LOWERCASE=1", "DEFDOMAIN=@Example.com")
 		if _, err := w.Login(t.Context(), c, "a"); !errors.Is(err, ErrRefused) {

@@ -21,7 +21,7 @@ func (s *Service) Prepare(m *mailhost.Conn, account *authlib.Account, password s
 		return errors.New("the master user may not log in for an account whose mailhost verifies the password")
 	}
 	session := s.NewSession(launch.Peer{}, nil, m.Log)
-	t, err := session.template(&Credentials{Password: password}, account, o, "check")
+	t, err := session.template(Password("", password), account, o, "check")
 	if err != nil {
 		return err
 	}

@@ -88,8 +88,8 @@ func (s *Session) template(
 		Log:     s.Log,
 	}
 	m.Name, m.Mode = account.Address, o.TLS
-	if c.token != "" { // whose name the token holds
-		m.User, m.Mechanism, m.Token = account.Address, c.Mechanism, c.token
+	if c.Token != "" { // whose name the token holds
+		m.User, m.Mechanism, m.Token = account.Address, c.Mechanism, c.Token
 		return m, nil
 	}
 	m.User, m.Password = account.Address, account.ClearPassword

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/mailhost"
 	"mailproxy/tests/logintest"
 	"mailproxy/tests/testlog"
@@ -196,7 +197,7 @@ func TestReachNoPassword(t *testing.T) {
 	} {
 		w := newWorld(t, imap, append(test.settings, "IMAP_PROXY=1")...)
 		w.auth.Add("bob", "mailhost=127.0.1.1").ClearPassword = test.password
-		_, err := w.Login(t.Context(), &Credentials{Mechanism: "EXTERNAL", sasl: true, external: true, User: "bob"},
+		_, err := w.Login(t.Context(), bySASL(sasl.Credentials{Mechanism: "EXTERNAL", External: true, User: "bob"}),
 			"a1")
 		if !sameError(err, test.want) || len(w.Dialed) != 0 {
 			t.Errorf("%v: %v, dialed %v", test.settings, err, w.Dialed)

@@ -2,7 +2,6 @@ package login
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -30,12 +29,7 @@ func (s *Session) Exchange(
 	}
 	// What a mechanism has against the client's words is told by Login, as after a wrong password: counted,
 	// logged and delayed, so that guessing is no cheaper this way.
-	return &Credentials{
-		Mechanism: c.Mechanism, sasl: true, Type: c.Type, tooLong: errors.Is(c.Err, sasl.ErrTooLong),
-		User: c.User, Password: c.Password,
-		challenge: c.Challenge, response: c.Response, external: c.External, token: c.Token,
-		account: c.Account, Err: c.Err,
-	}, nil
+	return &Credentials{Credentials: *c, bySASL: true}, nil
 }
 
 // Mechanisms returns those of o.Listed that a client can use, in order and none twice.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mailproxy/authlib/sasl"
 )
 
 // Without a secret that nobody can guess there is no SCRAM, and the error says which setting helps.
@@ -35,3 +37,6 @@ func TestSCRAMSecret(t *testing.T) {
 		}
 	}
 }
+
+// bySASL are credentials that came by AUTHENTICATE.
+func bySASL(c sasl.Credentials) *Credentials { return &Credentials{Credentials: c, bySASL: true} }

@@ -61,8 +61,8 @@ func TestToken(t *testing.T) {
 				return c.err
 			}
 			for range 3 {
-				o, err := w.Login(t.Context(), &Credentials{
-					Mechanism: "OAUTHBEARER", sasl: true, User: c.user, token: token, Err: c.reason}, "a")
+				o, err := w.Login(t.Context(), bySASL(sasl.Credentials{
+					Mechanism: "OAUTHBEARER", User: c.user, Token: token, Err: c.reason}), "a")
 				denied, _ := errors.AsType[*DeniedError](err)
 				switch {
 				case c.code == "" && !c.temporary:

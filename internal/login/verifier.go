@@ -13,12 +13,12 @@ import (
 // logged.
 func (s *Session) maySend(c *Credentials, account *authlib.Account) error {
 	switch {
-	case c.token != "": // which the mailhost verifies in any case, and with which no master user logs in
+	case c.Token != "": // which the mailhost verifies in any case, and with which no master user logs in
 		return nil
 	case s.Config.MasterUser != "": // whose password would let everybody in
 		s.logBadVerifier(account.Address, "PROXY_MASTER_USER is set")
 		return ErrTemporary
-	case c.external || c.Type != authlib.AuthLogin || c.Password == "":
+	case c.External || c.Type != authlib.AuthLogin || c.Password == "":
 		s.logNoSecret(c, account.Address)
 		return &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/mailhost"
 	"mailproxy/tests/logintest"
 )
@@ -35,9 +36,9 @@ func TestMailhostVerifies(t *testing.T) {
 	typed := func(p string) string { return "login imap bob " + p + "  ::ffff:192.0.2.7" }
 	all := []string{"IMAP_PROXY=1", "PROXY_VERIFY=MAILHOST"}
 	each := []string{"IMAP_PROXY=1"}
-	external := &Credentials{Mechanism: "EXTERNAL", sasl: true, external: true, User: "bob"}
-	cram := &Credentials{Mechanism: "CRAM-MD5", sasl: true, Type: authlib.AuthCRAMMD5, challenge: []byte("c"),
-		response: []byte("bob 00")}
+	external := bySASL(sasl.Credentials{Mechanism: "EXTERNAL", External: true, User: "bob"})
+	cram := bySASL(sasl.Credentials{Mechanism: "CRAM-MD5", Type: authlib.AuthCRAMMD5, Challenge: []byte("c"),
+		Response: []byte("bob 00")})
 	unproven := func(method string) string {
 		return "INFO: LOGIN REFUSED, method=" + method + ", user=bob, " + from +
 			": its mailhost verifies the password, which this method does not show"
@@ -92,8 +93,8 @@ func TestMailhostVerifies(t *testing.T) {
 			[]string{"cram-md5 imap   bob 00 ::ffff:192.0.2.7"}, nil, []string{unproven("CRAM-MD5")}},
 		{"EXTERNAL", each, option, external, Answer{}, broken, []string{pre}, nil,
 			[]string{unproven("EXTERNAL")}},
-		{"SCRAM", each, option, &Credentials{Mechanism: "SCRAM-SHA-256", sasl: true, User: "bob",
-			Err: authlib.ErrRefused}, Answer{}, broken, []string{pre}, nil,
+		{"SCRAM", each, option, bySASL(sasl.Credentials{Mechanism: "SCRAM-SHA-256", User: "bob",
+			Err: authlib.ErrRefused}), Answer{}, broken, []string{pre}, nil,
 			[]string{unproven("SCRAM-SHA-256")}},
 		{"here", all, "mailhost=proxy.example.com", password("bob", "secret"), Answer{}, broken,
 			[]string{pre}, nil, []string{bad("the account is here")}},
@@ -198,11 +199,11 @@ func TestNoWrongPassword(t *testing.T) {
 		"verify=MAILHOST,verify=authlib"}
 	places := []string{"", "mailhost=proxy.example.com", "mailhost=there", "mailhost=there;proxy.example.com"}
 	logins := []*Credentials{password("bob", "stored"), password("bob", "theirs"), password("bob", "x"),
-		{Mechanism: "CRAM-MD5", sasl: true, Type: authlib.AuthCRAMMD5, response: []byte("bob 00")},
-		{Mechanism: "EXTERNAL", sasl: true, external: true, User: "bob"},
-		{Mechanism: "SCRAM-SHA-256", sasl: true, User: "bob", account: &authlib.Account{
-			Address: "bob", ClearPassword: "stored"}},
-		{Mechanism: "SCRAM-SHA-256", sasl: true, User: "bob", Err: authlib.ErrRefused}}
+		bySASL(sasl.Credentials{Mechanism: "CRAM-MD5", Type: authlib.AuthCRAMMD5, Response: []byte("bob 00")}),
+		bySASL(sasl.Credentials{Mechanism: "EXTERNAL", External: true, User: "bob"}),
+		bySASL(sasl.Credentials{Mechanism: "SCRAM-SHA-256", User: "bob", Account: &authlib.Account{
+			Address: "bob", ClearPassword: "stored"}}),
+		bySASL(sasl.Credentials{Mechanism: "SCRAM-SHA-256", User: "bob", Err: authlib.ErrRefused})}
 	refusals := []*Answer{{}, {Code: "AUTHENTICATIONFAILED"}, {Kind: Undecided}, {Code: "UNAVAILABLE"}, nil}
 	locals := []string{"", "127.0.0.5:1143"}
 	in := 0
@@ -216,9 +217,9 @@ func TestNoWrongPassword(t *testing.T) {
 		w := newWorld(t, imap, masterFile(setting, secretFile)...)
 		known := w.auth.Add("bob", place+","+option)
 		known.ClearPassword = "stored"
-		if c.account != nil {
+		if c.Account != nil {
 			scram := *c
-			scram.account = known
+			scram.Account = known
 			c = &scram
 		}
 		w.Hosts["there"] = []string{"127.0.0.2"}
@@ -251,7 +252,7 @@ func TestNoWrongPassword(t *testing.T) {
 		switch {
 		case first == "other":
 			t.Errorf("%s: let in with an option that is not understood", what)
-		case byMailhost && (o.Mailhost == nil || o.Mailhost.Local || c.Password != "theirs" || c.external ||
+		case byMailhost && (o.Mailhost == nil || o.Mailhost.Local || c.Password != "theirs" || c.External ||
 			told.Authzid != "" || told.Password != c.Password):
 			t.Errorf("%s: let in although only the mailhost verifies", what)
 		case c.Err != nil:

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"mailproxy/authlib"
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/mailhost"
@@ -79,7 +78,7 @@ func (w *world) wantLog(t *testing.T, lines ...string) {
 }
 
 func password(user, password string) *Credentials {
-	return &Credentials{Mechanism: "LOGIN", Type: authlib.AuthLogin, User: user, Password: password}
+	return Password(user, password)
 }
 
 func writeFile(t *testing.T, name, text string) {

@@ -3,7 +3,6 @@ package pop3
 import (
 	"context"
 
-	"mailproxy/authlib"
 	"mailproxy/internal/login"
 )
 
@@ -26,10 +25,5 @@ func (d *dialogue) pass(ctx context.Context, arg string) error {
 	if d.name == "" || arg == "" {
 		return d.ok("-ERR USER/PASS required.")
 	}
-	return d.tryLogin(ctx, textLoginFailed, &login.Credentials{
-		Mechanism: "LOGIN",
-		Type:      authlib.AuthLogin,
-		User:      d.name,
-		Password:  arg,
-	})
+	return d.tryLogin(ctx, textLoginFailed, login.Password(d.name, arg))
 }

@@ -32,11 +32,11 @@ var leaves = []string{
 var arrows = map[string][]string{
 	"imapd-proxy": {"imapd-proxy/imap", "internal/check", "internal/program"},
 	"imapd-proxy/imap": {
-		"authlib", "authlib/sasl", "internal/config", "internal/frontend", "internal/login", "internal/mailhost",
+		"authlib/sasl", "internal/config", "internal/frontend", "internal/login", "internal/mailhost",
 	},
 	"pop3d-proxy": {"pop3d-proxy/pop3", "internal/check", "internal/program"},
 	"pop3d-proxy/pop3": {
-		"authlib", "authlib/sasl", "internal/config", "internal/frontend", "internal/login",
+		"authlib/sasl", "internal/config", "internal/frontend", "internal/login",
 		"internal/mailhost",
 	},
 
