@@ -22,11 +22,10 @@ type Conn struct {
 
 	server *Server
 
-	ctx         context.Context // ends when the program is told to stop
-	mu          sync.Mutex      // of Client while the end of ctx may interrupt it, and of the two below
-	interrupted bool            // ctx has ended
-	released    bool            // the login is over
-	carried     bool            // a Carrier has the session
+	mu          sync.Mutex // of Client while the end of the context may interrupt it, and of the two below
+	interrupted bool       // it has ended
+	released    bool       // the login is over
+	carried     bool       // a Carrier has the session
 
 	sent int64 // bytes of replies
 
@@ -36,18 +35,18 @@ type Conn struct {
 }
 
 // newConn makes a Conn of a connection that has just come in.
-func (s *Server) newConn(ctx context.Context, conn launch.Conn, peer launch.Peer) *Conn {
+func (s *Server) newConn(conn launch.Conn, peer launch.Peer) *Conn {
 	session := s.Login.NewSession(peer, conn.LocalAddr(), s.Options.Log)
-	c := &Conn{Session: session, Client: conn, server: s, ctx: ctx}
-	session.Gone = c.hungUp
+	c := &Conn{Session: session, Client: conn, server: s}
+	session.Gone, session.Bindings = c.hungUp, c.bindings
 	return c
 }
 
-// begin sets the connection's deadlines and has it interrupted when ctx ends. The function it returns undoes
-// the latter.
-func (c *Conn) begin() (end func()) {
+// begin sets the connection's deadlines and has it interrupted when ctx ends, as the program is told to stop.
+// The function it returns undoes the latter.
+func (c *Conn) begin(ctx context.Context) (end func()) {
 	_ = c.Client.SetDeadline(c.Deadline())
-	stop := context.AfterFunc(c.ctx, func() {
+	stop := context.AfterFunc(ctx, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.interrupted = true

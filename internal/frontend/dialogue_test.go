@@ -62,8 +62,7 @@ func TestServe(t *testing.T) {
 			w := newWorld(t, protocol, test.setting)
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			w.ctx = ctx
-			defer w.begin()()
+			defer w.begin(ctx)()
 			status := make(chan Exit, 1)
 			go func() {
 				status <- w.serve(ctx)

@@ -17,8 +17,7 @@ import (
 func TestInterrupt(t *testing.T) {
 	w := newWorld(t, imap)
 	ctx, cancel := context.WithCancel(t.Context())
-	w.ctx = ctx
-	defer w.begin()()
+	defer w.begin(ctx)()
 	time.AfterFunc(30*time.Millisecond, cancel)
 	_, err := w.Client.Read(make([]byte, 1))
 	if w.why(ctx, err) != login.EndShutdown {

@@ -34,7 +34,7 @@ func testConn(
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server.newConn(t.Context(), conn, peer)
+	return server.newConn(conn, peer)
 }
 
 func TestAcceptHeader(t *testing.T) {

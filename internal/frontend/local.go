@@ -19,15 +19,17 @@ import (
 // does the session's TLS it stays, the local server is a child, and nil tells that a Carrier has the session.
 // Errors, by then logged: ErrEndSession, at once; a *login.DeniedError (the account belongs to root, or there
 // are no local accounts), login.ErrTemporary or login.ErrEnd as from Session.Login.
-func (c *Conn) execLocal(account *authlib.Account, environ map[string]string) error {
+func (c *Conn) execLocal(
+	ctx context.Context, account *authlib.Account, environ map[string]string,
+) error {
 	if c.server.Local == nil {
 		c.LogLocal(account.Address, errNoLocal)
-		return c.Refuse(c.ctx, &login.DeniedError{Code: c.server.Protocol.Codes.Broken})
+		return c.Refuse(ctx, &login.DeniedError{Code: c.server.Protocol.Codes.Broken})
 	}
 	l := c.localServer(account, environ)
 	var err error
 	if doesTLS(c.Client) {
-		if err = c.startLocal(c.ctx, l, account.Address); err == nil {
+		if err = c.startLocal(ctx, l, account.Address); err == nil {
 			return nil
 		}
 	} else {
@@ -46,9 +48,9 @@ func (c *Conn) execLocal(account *authlib.Account, environ map[string]string) er
 		return ErrEndSession
 	}
 	if errors.Is(err, local.ErrRoot) {
-		return c.Refuse(c.ctx, &login.DeniedError{Code: c.server.Protocol.Codes.Broken})
+		return c.Refuse(ctx, &login.DeniedError{Code: c.server.Protocol.Codes.Broken})
 	}
-	return c.Refuse(c.ctx, login.ErrTemporary)
+	return c.Refuse(ctx, login.ErrTemporary)
 }
 
 // errNoLocal says that this program serves no accounts that are here.

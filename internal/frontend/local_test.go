@@ -17,7 +17,7 @@ func TestExecLocal(t *testing.T) {
 		"AUTH_MKHOMEDIR_SKEL=/skel", "LOCAL_ULIMIT_V=1000", "IMAP_UMASK=027", "OPTIONS=old", "AUTHENTICATED=old")
 	w.execErr = fmt.Errorf("%w: x", local.ErrProgram)
 	account := w.auth.Add("bob", "a=b,c=d")
-	err := w.execLocal(account, map[string]string{"IMAPLOGINTAG": "a1", "PROTOCOL": "IMAP"})
+	err := w.execLocal(t.Context(), account, map[string]string{"IMAPLOGINTAG": "a1", "PROTOCOL": "IMAP"})
 	l := w.execed
 	if !errors.Is(err, login.ErrTemporary) || l.Path != "/usr/bin/imapd" ||
 		!slices.Equal(l.Args, []string{"Maildir"}) || l.Home != "/home/bob" ||
@@ -46,7 +46,7 @@ func TestExecLocalPOP3(t *testing.T) {
 	account := w.auth.Add("bob", "")
 	account.Maildir, account.SystemUser, account.UID = "Mail", "system", nil
 	w.execErr = local.ErrRoot
-	err := w.execLocal(account, map[string]string{"UTF8": "0"})
+	err := w.execLocal(t.Context(), account, map[string]string{"UTF8": "0"})
 	if denied, ok := errors.AsType[*login.DeniedError](err); !ok ||
 		*denied != (login.DeniedError{Code: "SYS/PERM"}) {
 		t.Error(err)
@@ -81,7 +81,7 @@ func TestExecLocalErrors(t *testing.T) {
 	} {
 		w := newWorld(t, imap)
 		w.execErr = test.err
-		err := w.execLocal(w.auth.Add("bob", ""), nil)
+		err := w.execLocal(t.Context(), w.auth.Add("bob", ""), nil)
 		if !errors.Is(err, test.want) || (len(w.slept) > 0) != test.delayed {
 			t.Errorf("%v: %v, slept %v", test.err, err, w.slept)
 		}
@@ -93,7 +93,7 @@ func TestExecLocalErrors(t *testing.T) {
 func TestNoLocal(t *testing.T) {
 	w := newWorld(t, imap)
 	w.server.Local = nil
-	err := w.execLocal(w.auth.Add("bob", ""), nil)
+	err := w.execLocal(t.Context(), w.auth.Add("bob", ""), nil)
 	if denied, ok := errors.AsType[*login.DeniedError](err); !ok || denied.Code != imap.Codes.Broken {
 		t.Errorf("%v", err)
 	}

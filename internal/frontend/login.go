@@ -24,7 +24,7 @@ func (c *Conn) Login(
 	switch {
 	case err != nil:
 	case o.Mailhost == nil:
-		err = c.execLocal(o.Account, environ)
+		err = c.execLocal(ctx, o.Account, environ)
 	default:
 		err = c.relay(ctx, o)
 	}

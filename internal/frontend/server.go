@@ -127,14 +127,14 @@ func New(o Options) (*Server, error) {
 // The result is the exit status of a program that serves one connection: 0 after an orderly end and after the
 // end of ctx, 1 after a failure.
 func (s *Server) ServeConn(ctx context.Context, conn launch.Conn, peer launch.Peer) (status int) {
-	c := s.newConn(ctx, conn, peer)
+	c := s.newConn(conn, peer)
 	defer func() {
 		if !c.carried {
 			_ = conn.Close()
 		}
 	}()
 	defer guard.Recover(c.LogPanic, "the connection with "+c.Where(), func() { status = 1 })
-	defer c.begin()()
+	defer c.begin(ctx)()
 	if err := c.acceptHeader(); err != nil {
 		return failure(ctx)
 	}

@@ -56,7 +56,7 @@ func TestRefusedSessionCounts(t *testing.T) {
 		}},
 		{"no local accounts", func(w *world) error {
 			w.server.Local = nil
-			return w.execLocal(&authlib.Account{Address: "bob"}, nil)
+			return w.execLocal(t.Context(), &authlib.Account{Address: "bob"}, nil)
 		}},
 	} {
 		w := newWorld(t, imap, settings...)

@@ -144,15 +144,6 @@ func isOurs(err error) bool {
 	return ok
 }
 
-// ExternalName is the login name that the client's certificate proves by way of TLS_EXTERNAL; "" when
-// EXTERNAL is not to be offered.
-func (c *Conn) ExternalName() string {
-	if !c.TLS {
-		return ""
-	}
-	return c.Peer.TLS.External(c.Config.TLS.External)
-}
-
 // doesTLS says whether this process itself encrypts the connection.
 func doesTLS(conn launch.Conn) bool {
 	_, ok := conn.(interface{ NetConn() net.Conn })

@@ -95,9 +95,9 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Conn = server.newConn(t.Context(), conn, peer)
+	w.Conn = server.newConn(conn, peer)
 	w.In = line.NewReader(conn)
-	t.Cleanup(w.begin())
+	t.Cleanup(w.begin(t.Context()))
 	return w
 }
 

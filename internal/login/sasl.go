@@ -4,21 +4,22 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/sasl"
 )
 
-// Exchange holds a SASL exchange with the client: initial is what follows the mechanism in its command,
-// see sasl.Converse, which also says what the errors are; o tells what the mechanisms have to know of the
-// connection. Whatever the mechanism makes of the client's words is in the credentials, for Login.
+// Exchange holds a SASL exchange with the client: initial is what follows the mechanism in its command, see
+// sasl.Converse, which also says what the errors are; listed are the mechanisms that the settings name.
+// Whatever the mechanism makes of the client's words is in the credentials, for Login.
 func (s *Session) Exchange(
-	ctx context.Context, client sasl.Client, mechanism, initial string, o sasl.Options,
+	ctx context.Context, client sasl.Client, mechanism, initial string, listed []string,
 ) (*Credentials, error) {
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
-	o = s.saslOptions(ctx, o)
+	o := s.saslOptions(ctx, listed)
 	var err error
 	if o.Hostname, err = s.service.System.Hostname(); err != nil {
 		o.Hostname = "localhost" // it only stands in challenges
@@ -32,29 +33,46 @@ func (s *Session) Exchange(
 	return &Credentials{Credentials: *c, bySASL: true}, nil
 }
 
-// Mechanisms returns those of o.Listed that a client can use, in order and none twice.
-func (s *Session) Mechanisms(o sasl.Options) []string {
-	o = s.saslOptions(context.Background(), o)
+// Mechanisms returns those of a list that a client can use on the connection as it is, in upper case, in
+// order and none twice.
+func (s *Session) Mechanisms(listed []string) []string {
+	o := s.saslOptions(context.Background(), listed)
 	var names []string
-	seen := map[string]bool{}
 	for _, name := range o.Listed {
-		if !seen[name] && sasl.Known(name, o) {
+		if sasl.Known(name, o) && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
-		seen[name] = true
 	}
 	return names
 }
 
-// saslOptions completes what the mechanisms are told, but for this host's name.
-func (s *Session) saslOptions(ctx context.Context, o sasl.Options) sasl.Options {
-	o.Tokens = s.TLS && s.Config.Proxy
-	o.SCRAM = &sasl.SCRAM{
-		Account: func(user string) (*authlib.Account, error) {
-			return s.lookUp(ctx, s.service.LoginName(user), false)
+// ExternalName is the login name that the client's certificate proves by way of TLS_EXTERNAL; "" when
+// EXTERNAL is not to be offered.
+func (s *Session) ExternalName() string {
+	if !s.TLS {
+		return ""
+	}
+	return s.Peer.TLS.External(s.Config.TLS.External)
+}
+
+// saslOptions are what the mechanisms are told of the connection, but for this host's name.
+func (s *Session) saslOptions(ctx context.Context, listed []string) sasl.Options {
+	o := sasl.Options{
+		External: s.ExternalName(),
+		Tokens:   s.TLS && s.Config.Proxy,
+		SCRAM: &sasl.SCRAM{
+			Account: func(user string) (*authlib.Account, error) {
+				return s.lookUp(ctx, s.service.LoginName(user), false)
+			},
+			Secret:     s.service.SCRAMSecret,
+			Iterations: s.Config.SCRAMIterations,
 		},
-		Secret:     s.service.SCRAMSecret,
-		Iterations: s.Config.SCRAMIterations,
+	}
+	for _, name := range listed {
+		o.Listed = append(o.Listed, strings.ToUpper(name))
+	}
+	if s.Bindings != nil && slices.ContainsFunc(o.Listed, sasl.Binds) {
+		o.Bindings = s.Bindings()
 	}
 	return o
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"mailproxy/authlib/sasl"
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
 	"mailproxy/internal/mailhost"
@@ -30,6 +31,8 @@ type Session struct {
 	Started time.Time
 	// Gone says whether the client has closed the connection; nil = that cannot be seen.
 	Gone func() bool
+	// Bindings are the channel bindings of the connection as it is; nil = it has none.
+	Bindings func() []sasl.Binding
 
 	service *Service
 	own     netip.AddrPort // our end of the connection; zero where that is no TCP address
