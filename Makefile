@@ -77,10 +77,10 @@ bench:
 	tests/install.sh
 	$(GO) test -count=1 -timeout=60m -run '^$$' -bench . -benchtime 1x -p 1 ./tests/bench/...
 
-## pictures: draw docs/operating-*.svg from a run of tests/eyes
+## pictures: draw docs/operating-*.svg from a run of tests/monitoring
 pictures:
 	tests/install.sh
-	$(GO) test -count=1 ./tests/eyes -pictures
+	$(GO) test -count=1 ./tests/monitoring -pictures
 
 # DEMO_ONCE=1 ends afterwards.
 #

@@ -31,7 +31,7 @@ func TestBearer(t *testing.T) {
 		{"a bare equals sign", "OAUTHBEARER", "n,a=a=b,\x01\x01", "", ErrMalformed},
 		{"a line break", "OAUTHBEARER", "n,a=a\nb,\x01\x01", "", ErrMalformed},
 		{"too many fields", "OAUTHBEARER", "n,a=ann,x,\x01\x01", "", ErrMalformed},
-		{"text behind the header", "OAUTHBEARER", "n,a=ann,x\x01\x01", "", ErrMalformed},
+		{"text after the header", "OAUTHBEARER", "n,a=ann,x\x01\x01", "", ErrMalformed},
 		{"the header alone", "OAUTHBEARER", "n,a=ann,", "", ErrMalformed},
 		{"another flag", "OAUTHBEARER", "z,a=ann,\x01\x01", "", ErrMalformed},
 		{"the dummy response", "OAUTHBEARER", "\x01", "", ErrMalformed},

@@ -92,9 +92,9 @@ func Nonce() string { return rand.Text() }
 
 // Server is the server's side of an exchange, from its first message on.
 type Server struct {
-	hash        Hash
-	client      *ClientFirst
-	nonce, said string
+	hash         Hash
+	client       *ClientFirst
+	nonce, first string // first is our first message
 }
 
 // Begin answers the client's first message. nonce is the server's part of it, see Nonce; of keys only salt
@@ -102,8 +102,8 @@ type Server struct {
 func (h Hash) Begin(m *ClientFirst, nonce string, keys Keys) (s *Server, message string) {
 	s = &Server{hash: h, client: m, nonce: m.nonce + nonce}
 	salt := base64.StdEncoding.EncodeToString(keys.Salt)
-	s.said = fmt.Sprintf("r=%s,s=%s,i=%d", s.nonce, salt, keys.Iterations)
-	return s, s.said
+	s.first = fmt.Sprintf("r=%s,s=%s,i=%d", s.nonce, salt, keys.Iterations)
+	return s, s.first
 }
 
 // Finish verifies the client's final message, and answers it with the server's own proof. binding is the data
@@ -133,7 +133,7 @@ func (s *Server) Finish(message string, binding []byte, keys Keys) (string, erro
 	case field[1] != "r="+s.nonce, len(proof) != s.hash.Size:
 		return "", errMalformed
 	}
-	all := s.client.bare + "," + s.said + "," + without
+	all := s.client.bare + "," + s.first + "," + without
 	clientKey := make([]byte, s.hash.Size)
 	subtle.XORBytes(clientKey, proof, s.hash.mac(keys.Stored, all))
 	stored := s.hash.new()

@@ -72,7 +72,7 @@ func TestLog(t *testing.T) {
 			Log: []string{"INFO: LOGIN REFUSED, method=LOGIN, " + where +
 				": name or password too long, at most 1024 and 4096 bytes are taken",
 				"DEBUG: Disconnected, " + where + ", time=0"}},
-		{Name: "a session behind a wrong password", Text: "S* .*\nC: a LOGIN ann x\n" +
+		{Name: "a session after a wrong password", Text: "S* .*\nC: a LOGIN ann x\n" +
 			strings.Repeat("C: b SELECT INBOX\n", 20) +
 			"S* a NO .*\n" + strings.Repeat("S: b BAD Error in IMAP command received by server.\n", 20) + "C-\nS-",
 			Log: []string{"INFO: LOGIN FAILED, user=ann, " + where, "DEBUG: Disconnected, " + where + ", time=0"}},
@@ -260,7 +260,7 @@ func TestLogIDOnce(t *testing.T) {
 	}
 }
 
-// A client that is sent away reads the last reply, whatever it has sent behind its last command.
+// A client that is sent away reads the last reply, whatever it has sent after its last command.
 func TestLastReply(t *testing.T) {
 	front().LastReply(t, strings.Repeat("x\r\n", maxErrors), "* BYE "+textViolations)
 }

@@ -85,7 +85,7 @@ func (u *upstream) startTLS(ctx context.Context) error {
 		return fmt.Errorf("mailhost refuses STARTTLS: %q", u.m.Shown(r.text))
 	}
 	if u.in.in.Pending() {
-		return errors.New("mailhost sent clear text behind its answer to STARTTLS")
+		return errors.New("mailhost sent clear text after its answer to STARTTLS")
 	}
 	if err := u.m.StartTLS(ctx); err != nil {
 		return err

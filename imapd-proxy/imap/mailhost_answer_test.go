@@ -58,7 +58,7 @@ func TestWhatIsTheClients(t *testing.T) {
 	const foreign1, foreign2 = "IMAP_PROXY_FOREIGN=1", "IMAP_PROXY_FOREIGN=2"
 	const forward = "PROXY_FORWARD_CLIENT=ID"
 	runLogins(t, []loginCase{
-		{name: "only what is said behind the login command is the client's", setting: forward, server: `
+		{name: "only what is said after the login command is the client's", setting: forward, server: `
 			S= "* OK [CAPABILITY IMAP4rev1] ready\r\n* OK [ALERT] before\r\n"
 			C~ I1 ID .*
 			S: * ID ("name" "x")

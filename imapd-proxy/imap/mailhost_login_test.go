@@ -176,30 +176,30 @@ func TestAnswersBeforeTheQuestion(t *testing.T) {
 	plain := func(m *mailhost.Conn) { m.Unverified, m.TLS = true, true }
 	literal := func(m *mailhost.Conn) { m.Unverified, m.Password = true, "grün" }
 	runLogins(t, []loginCase{
-		{name: "behind the greeting", change: plain, server: `
+		{name: "after the greeting", change: plain, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			S: a1 OK come in`,
 			step: "login", cause: `answers before it is asked: "a1 OK come in"`},
-		{name: "behind its list", change: plain, server: `
+		{name: "after its list", change: plain, server: `
 			S: * OK ready
 			C: C0 CAPABILITY
 			S: * CAPABILITY IMAP4rev1
 			S: C0 OK done
 			S: a1 OK come in`,
 			step: "login", cause: "before it is asked"},
-		{name: "behind the continuation", change: plain, server: `
+		{name: "after the continuation", change: plain, server: `
 			S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN] ready
 			C: a1 AUTHENTICATE PLAIN
 			S: +
 			S: a1 OK come in`,
 			step: "login", cause: "before it is asked"},
-		{name: "behind the continuation of a literal", change: literal, server: `
+		{name: "after the continuation of a literal", change: literal, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			C: a1 LOGIN "ann@example.com" {5}
 			S: + go on
 			S: a1 OK come in`,
 			step: "login", cause: "before it is asked"},
-		{name: "goodbye behind the greeting", change: plain, server: `
+		{name: "goodbye after the greeting", change: plain, server: `
 			S: * OK [CAPABILITY IMAP4rev1] ready
 			S: * BYE overloaded`,
 			step: "login", cause: "overloaded"},

@@ -88,7 +88,7 @@ func FuzzResponses(f *testing.F) {
 				t.Fatal(err)
 			}
 			if n := rs.in.Count(); n == 0 || input[n-1] != '\n' {
-				t.Fatalf("stopped at byte %d of %q, not behind a line", n, input)
+				t.Fatalf("stopped at byte %d of %q, not after a line", n, input)
 			}
 			if len(r.text) > maxResponse || strings.Contains(r.text, "\n") {
 				t.Fatalf("kept %q", r.text)

@@ -76,11 +76,11 @@ func TestTokenAtMailhost(t *testing.T) {
 			C: AQ==
 			S: a1 OK come in`,
 			step: "login", cause: "accepted after it was refused"},
-		{name: "accepted before it is shown, behind the greeting", change: shows(annsBearer), server: `
+		{name: "accepted before it is shown, after the greeting", change: shows(annsBearer), server: `
 			S: * OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER SASL-IR] ready
 			S: a1 OK come in`,
 			step: "login", cause: "answers before it is asked"},
-		{name: "accepted before it is shown, behind the continuation", change: shows(annsBearer), server: `
+		{name: "accepted before it is shown, after the continuation", change: shows(annsBearer), server: `
 			S: * OK [CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER] ready
 			C: a1 AUTHENTICATE OAUTHBEARER
 			S: +

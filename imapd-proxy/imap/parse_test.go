@@ -89,7 +89,7 @@ func TestLoginArguments(t *testing.T) {
 			errSyntax, 0, "next"},
 		{"long line", "a1 LOGIN " + strings.Repeat("y", maxLine) + " x\r\nnext", "a1", "", "", errTooLong, 0,
 			"next"},
-		{"long line behind a literal", "a1 LOGIN {1}\r\nj " + strings.Repeat("y", maxLine) + "\r\nnext", "a1", "",
+		{"long line after a literal", "a1 LOGIN {1}\r\nj " + strings.Repeat("y", maxLine) + "\r\nnext", "a1", "",
 			"", errTooLong, 1, "next"},
 		{"end inside a literal", "a1 LOGIN {5}\r\njoe", "a1", "", "", io.ErrUnexpectedEOF, 1, ""},
 		{"end inside the line", "a1 LOGIN joe sec", "", "", "", io.ErrUnexpectedEOF, 0, ""},

@@ -61,7 +61,7 @@ func (c *check) run(ctx context.Context) int {
 		if account := c.account(ctx); account != nil {
 			var ok bool
 			if c.own, ok = c.options(account); ok {
-				c.places(ctx, account)
+				c.mailhosts(ctx, account)
 			}
 		}
 	}
@@ -136,8 +136,8 @@ func (c *check) module(ctx context.Context, req *authlib.LookupRequest) string {
 	return "a module of its own"
 }
 
-// places follows the account to its servers.
-func (c *check) places(ctx context.Context, account *authlib.Account) {
+// mailhosts follows the account to its servers.
+func (c *check) mailhosts(ctx context.Context, account *authlib.Account) {
 	s, r := c.server, c.report
 	option, _ := account.Options.Get("mailhost")
 	switch {

@@ -68,7 +68,7 @@ func (s Setting) even() Setting {
 func All() []Setting { return slices.Concat(parsed(), launcher(), ignored(), passed()) }
 
 // parsed is the part of the table that has a place in Config.
-func parsed() []Setting { return slices.Concat(dialogue(), accounts(), places(), connection()) }
+func parsed() []Setting { return slices.Concat(dialogue(), accounts(), mailhosts(), connection()) }
 
 // Find returns the setting of that name. AUTHSERVICE with any port is AUTHSERVICE143.
 func Find(name string) (Setting, bool) {
@@ -170,8 +170,8 @@ func accounts() []Setting {
 	}
 }
 
-// places: here or there.
-func places() []Setting {
+// mailhosts: where accounts are, here or there.
+func mailhosts() []Setting {
 	return []Setting{
 		switchOf("IMAP_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(IMAP),
 		switchOf("POP3_PROXY", "0", func(c *Config) *bool { return &c.Proxy }).only(POP3),

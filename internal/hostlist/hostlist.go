@@ -53,7 +53,7 @@ func Parse(text string) (List, error) {
 // its length is refused: it is not clear what was meant.
 func plain(p netip.Prefix) (netip.Prefix, error) {
 	if p != p.Masked() {
-		return p, fmt.Errorf("bits are set behind the prefix: %v is meant", p.Masked())
+		return p, fmt.Errorf("bits are set after the prefix: %v is meant", p.Masked())
 	}
 	if p.Addr().Is4In6() {
 		if p.Bits() < 96 {

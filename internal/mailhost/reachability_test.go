@@ -81,7 +81,7 @@ func TestJudge(t *testing.T) {
 		{name: "SIGTERM while connecting", err: dial(context.Canceled), want: unknown, ctx: stopped},
 		{name: "SIGTERM before the greeting", err: silent, want: unknown, ctx: stopped, took: time.Hour},
 		{name: "SIGTERM after LOGIN", err: at(StepLogin, timeout), want: answered, ctx: stopped},
-		{name: "SIGTERM behind the answer", err: context.Canceled, want: unknown, ctx: stopped},
+		{name: "SIGTERM after the answer", err: context.Canceled, want: unknown, ctx: stopped},
 		{name: "a login at the last moment", err: silent, want: unknown, ctx: expired, took: time.Second},
 		{name: "the login time went by", err: silent, want: absent, ctx: expired, took: 10 * time.Second},
 

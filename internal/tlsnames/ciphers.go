@@ -139,7 +139,7 @@ func ParseCiphers(list string) (ids []uint16, unknown []string) {
 	killed := map[uint16]bool{}
 	for _, word := range strings.FieldsFunc(list, isSeparator) {
 		if word, _, _ = strings.Cut(word, "@"); word == "" {
-			continue // @STRENGTH and @SECLEVEL=n, alone or behind a word
+			continue // @STRENGTH and @SECLEVEL=n, alone or after a word
 		}
 		op := word[0]
 		if op == '!' || op == '-' || op == '+' {

@@ -280,7 +280,7 @@ func TestTooManyCommands(t *testing.T) {
 	}
 }
 
-// A client that is sent away reads the last reply, whatever it has sent behind its last command.
+// A client that is sent away reads the last reply, whatever it has sent after its last command.
 func TestLastReply(t *testing.T) {
 	front().LastReply(t, strings.Repeat("x\r\n", maxErrors), textViolations)
 }

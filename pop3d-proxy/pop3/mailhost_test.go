@@ -213,7 +213,7 @@ func TestMailhost(t *testing.T) {
 			S: +ok: in`},
 		{name: "nothing but empty lines", step: mailhost.StepGreeting, server: `
 			S= "\n\n\n\n\n\n"`},
-		{name: "a colon behind -ERR", step: mailhost.StepPassword, reject: true, code: "IN-USE", server: `
+		{name: "a colon after -ERR", step: mailhost.StepPassword, reject: true, code: "IN-USE", server: `
 			S: +OK
 			C: USER ann@example.com
 			S: +OK

@@ -1,8 +1,8 @@
-// Package eyes runs etc/prometheus and etc/grafana on a proxy under load: a real Prometheus scrapes it, each
-// alert fires for a fault that is made, and each query of the dashboard returns data.
+// Package monitoring runs etc/prometheus and etc/grafana on a proxy under load: a real Prometheus scrapes it,
+// each alert fires for a fault that is made, and each query of the dashboard returns data.
 //
 // What is not tested here: Grafana itself.
-package eyes
+package monitoring
 
 import (
 	"flag"
