@@ -39,8 +39,8 @@ func limit(mechanism string) int {
 // bearer takes one message. Only the name is read from it: the token is for the mailhost, which gets the
 // message as it is.
 type bearer struct {
+	learned
 	name string // the mechanism, in upper case
-	cred Credentials
 }
 
 func newBearer(name string, o Options) (exchange, error) {
@@ -49,9 +49,6 @@ func newBearer(name string, o Options) (exchange, error) {
 	}
 	return &bearer{name: name}, nil
 }
-
-// Credentials is part of exchange.
-func (b *bearer) Credentials() Credentials { return b.cred }
 
 // Next is part of exchange.
 func (b *bearer) Next(response []byte) ([]byte, bool, error) {

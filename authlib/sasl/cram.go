@@ -12,13 +12,13 @@ import (
 // cram is RFC 2195 and the same with other hashes: the answer to a challenge is the user's name and the HMAC
 // of the challenge keyed with the password. The auth module, which has the password, does the sum.
 type cram struct {
+	learned
 	mechanism string
 	authType  authlib.AuthType
 	digestLen int // hex digits
 	hostname  string
 	nonce     func() []byte // the part of the challenge that nobody can guess
 	challenge []byte        // nil = it has not been sent
-	cred      Credentials
 }
 
 func newCRAM(mechanism string, opts Options) (exchange, error) {
@@ -39,8 +39,6 @@ func newNonce() []byte {
 	_, _ = rand.Read(nonce) // which never fails
 	return nonce
 }
-
-func (c *cram) Credentials() Credentials { return c.cred }
 
 func (c *cram) Next(response []byte) ([]byte, bool, error) {
 	if c.challenge == nil {

@@ -5,8 +5,8 @@ import "fmt"
 // external is RFC 4422 appendix A: the connection has proved who the client is, the client only names whom it
 // wants to act for, which here can be nobody but itself.
 type external struct {
+	learned
 	identity string
-	cred     Credentials
 }
 
 func newExternal(_ string, o Options) (exchange, error) {
@@ -15,8 +15,6 @@ func newExternal(_ string, o Options) (exchange, error) {
 	}
 	return &external{identity: o.External}, nil
 }
-
-func (e *external) Credentials() Credentials { return e.cred }
 
 func (e *external) Next(response []byte) ([]byte, bool, error) {
 	if response == nil {

@@ -5,9 +5,9 @@ import "mailproxy/authlib"
 // login asks for name and password one after the other: never standardised (draft-murchison-sasl-login), in
 // wide use.
 type login struct {
+	learned
 	user  string
 	state int
-	cred  Credentials
 }
 
 const (
@@ -17,8 +17,6 @@ const (
 )
 
 func newLogin(string, Options) (exchange, error) { return &login{}, nil }
-
-func (l *login) Credentials() Credentials { return l.cred }
 
 // Next checks the name only when the password has come: a client that sent both at once must not see its
 // password taken for a command.

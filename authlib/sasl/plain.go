@@ -9,11 +9,9 @@ import (
 )
 
 // plain is RFC 4616: one message, authzid NUL authcid NUL password.
-type plain struct{ cred Credentials }
+type plain struct{ learned }
 
 func newPlain(string, Options) (exchange, error) { return &plain{}, nil }
-
-func (p *plain) Credentials() Credentials { return p.cred }
 
 func (p *plain) Next(response []byte) ([]byte, bool, error) {
 	if response == nil {

@@ -94,6 +94,12 @@ type exchange interface {
 	Credentials() Credentials
 }
 
+// learned is the part of an exchange that knows the credentials when it is over.
+type learned struct{ cred Credentials }
+
+// Credentials is part of exchange.
+func (l *learned) Credentials() Credentials { return l.cred }
+
 // newExchange begins an exchange; the mechanism's name may be in any case.
 func newExchange(mechanism string, opts Options) (exchange, error) {
 	begin := mechanisms()[strings.ToUpper(mechanism)]
