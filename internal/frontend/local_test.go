@@ -41,7 +41,7 @@ func TestExecLocal(t *testing.T) {
 }
 
 func TestExecLocalPOP3(t *testing.T) {
-	w := newWorld(t, pop3)
+	w := newWorld(t, pop3, "UTF8=1")
 	w.TLS = true
 	account := w.auth.Add("bob", "")
 	account.Maildir, account.SystemUser, account.UID = "Mail", "system", nil
