@@ -80,36 +80,12 @@ func AppendRefusal(dst []byte, err error) []byte {
 // readAccount reads an answer to AUTH or PRE. The error is [ErrRefused] for FAIL, or a kind of it;
 // io.ErrUnexpectedEOF when the connection ended without an answer, which is the daemon's way to say "not
 // now"; [ErrProtocol] for garbage; an [*AccountError] for ids that no account may have; or r's own.
-func readAccount(r io.Reader) (*Account, error) {
-	buf := make([]byte, 0, 1024)
-	for {
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if n > 0 {
-			// Only a last line can end the answer: no need to look at the rest twice.
-			if bytes.HasSuffix(buf, []byte("\n.\n")) || string(buf) == AnswerEnd ||
-				bytes.HasSuffix(buf, []byte(AnswerFail)) {
-				if a, _, perr := parseAccount(buf); perr != errIncomplete {
-					return a, perr
-				}
-			}
-		}
-		if err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			if a, _, perr := parseAccount(buf); perr != errIncomplete {
-				return a, perr
-			}
-			return nil, err
-		}
-		if len(buf) == cap(buf) {
-			if len(buf) >= maxAnswer {
-				return nil, ErrProtocol
-			}
-			buf = append(buf, 0)[:len(buf)]
-		}
-	}
+func readAccount(r io.Reader) (a *Account, err error) {
+	err = readMessage(r, maxAnswer, func(buf []byte) (err error) {
+		a, _, err = parseAccount(buf)
+		return err
+	})
+	return a, err
 }
 
 // parseAccount parses an answer to AUTH or PRE; rest is what follows it in buf.

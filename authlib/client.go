@@ -85,25 +85,15 @@ func (c *Client) Lookup(ctx context.Context, req *LookupRequest) (*Account, erro
 // change it.
 func (c *Client) ChangePassword(ctx context.Context, req *PasswordRequest) error {
 	return c.ask(ctx, req, func(r io.Reader) error {
-		var answer [8]byte
-		n := 0
-		for n < len(answer) {
-			m, err := r.Read(answer[n:])
-			n += m
-			switch string(answer[:n]) {
+		return readMessage(r, len(AnswerFail), func(answer []byte) error {
+			switch string(answer) {
 			case AnswerOK:
 				return nil
 			case AnswerFail:
 				return ErrRefused
 			}
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return ErrProtocol
+			return errIncomplete
+		})
 	})
 }
 

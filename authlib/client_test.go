@@ -43,7 +43,7 @@ func serve(t *testing.T, handle func(net.Conn)) *Client {
 // reply answers every request with a text.
 func reply(t *testing.T, text string) *Client {
 	return serve(t, func(c net.Conn) {
-		if _, err := ReadRequest(c, nil); err == nil {
+		if _, err := ReadRequest(c); err == nil {
 			_, _ = io.WriteString(c, text)
 		}
 	})
@@ -173,7 +173,7 @@ func TestClientNobodyListens(t *testing.T) {
 			ours, theirs := net.Pipe()
 			go func() {
 				defer theirs.Close()
-				if _, err := ReadRequest(theirs, nil); err == nil {
+				if _, err := ReadRequest(theirs); err == nil {
 					_, _ = io.WriteString(theirs, "ADDRESS=oneshot\n.\n")
 				}
 			}()
@@ -213,7 +213,7 @@ func TestClientStartsFew(t *testing.T) {
 			ours, theirs := net.Pipe()
 			go func() {
 				defer theirs.Close()
-				if _, err := ReadRequest(theirs, nil); err == nil {
+				if _, err := ReadRequest(theirs); err == nil {
 					time.Sleep(time.Second)
 					_, _ = io.WriteString(theirs, "ADDRESS=ann\n.\n")
 				}

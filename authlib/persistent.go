@@ -95,28 +95,12 @@ func ParseQuestion(buf []byte) (number uint64, req Request, err error) {
 // came whole the errors are nil, [ErrRefused] and its kinds, an [*AccountError] and errTempfail: the
 // connection is fit for another question. got tells whether anything was answered at all.
 func readFramedAccount(r io.Reader, number uint64) (a *Account, got bool, err error) {
-	buf := make([]byte, 0, 1024)
-	defer func() { clear(buf[:cap(buf)]) }() // there is a password in it
-	for {
-		if len(buf) == cap(buf) {
-			grown := append(make([]byte, 0, 2*cap(buf)), buf...)
-			clear(buf)
-			buf = grown
-		}
-		n, rerr := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if n > 0 {
-			if a, err = parseFramedAccount(buf, number); err != errIncomplete {
-				return a, true, err
-			}
-		}
-		if rerr == io.EOF {
-			rerr = io.ErrUnexpectedEOF
-		}
-		if rerr != nil {
-			return nil, len(buf) > 0, rerr
-		}
-	}
+	err = readMessage(r, maxHeader+maxAnswer, func(buf []byte) (err error) {
+		got = true
+		a, err = parseFramedAccount(buf, number)
+		return err
+	})
+	return a, got, err
 }
 
 // parseFramedAccount parses buf, which is to be one answer and nothing more.

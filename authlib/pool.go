@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -167,24 +168,18 @@ func (c *Client) connectKept(ctx context.Context) (*keptConn, error) {
 	return nil, nil
 }
 
+// maxGreeting is the longest first line of a daemon that is read, in bytes.
+const maxGreeting = 64
+
 // readGreeting reads the daemon's first line, after which it says nothing unasked.
-func readGreeting(r io.Reader) (string, error) {
-	var buf [64]byte
-	n := 0
-	for n < len(buf) {
-		m, err := r.Read(buf[n:])
-		n += m
-		if n > 0 && buf[n-1] == '\n' {
-			break
+func readGreeting(r io.Reader) (line string, err error) {
+	err = readMessage(r, maxGreeting, func(buf []byte) error {
+		if line = string(buf); len(buf) < maxGreeting && !strings.HasSuffix(line, "\n") {
+			return errIncomplete
 		}
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	return string(buf[:n]), nil
+		return nil
+	})
+	return line, err
 }
 
 // take returns a connection that was kept, or nil.

@@ -48,7 +48,7 @@ func TestRequests(t *testing.T) {
 		for _, r := range []io.Reader{strings.NewReader(test.wire),
 			iotest.OneByteReader(strings.NewReader(test.wire)),
 			iotest.DataErrReader(strings.NewReader(test.wire)), strings.NewReader(test.wire + "trailing")} {
-			got, err := ReadRequest(r, nil)
+			got, err := ReadRequest(r)
 			if err != nil || !reflect.DeepEqual(got, test.req) {
 				t.Errorf("ReadRequest(%q) = %+v, %v", test.wire, got, err)
 			}
@@ -83,7 +83,7 @@ func TestReadRequestOdd(t *testing.T) {
 		"PRE . imap " + strings.Repeat("x", maxLine-11) +
 			"\n": &LookupRequest{Service: "imap", User: strings.Repeat("x", maxLine-11)},
 	} {
-		if got, err := ReadRequest(strings.NewReader(wire), nil); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := ReadRequest(strings.NewReader(wire)); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("ReadRequest(%.60q) = %+v, %v", wire, got, err)
 		}
 	}
@@ -98,13 +98,13 @@ func TestReadRequestOdd(t *testing.T) {
 		strings.Repeat("x", maxLine+1), "PRE . imap " + strings.Repeat("x", maxLine-10) +
 			"\n", strings.Repeat("A=b\n", MaxRequest),
 	} {
-		if got, err := ReadRequest(strings.NewReader(wire), nil); err != ErrProtocol {
+		if got, err := ReadRequest(strings.NewReader(wire)); err != ErrProtocol {
 			t.Errorf("ReadRequest(%.60q) = %+v, %v", wire, got, err)
 		}
 	}
-	for wire, want := range map[string]error{"": io.EOF, "PRE": io.ErrUnexpectedEOF,
+	for wire, want := range map[string]error{"": io.ErrUnexpectedEOF, "PRE": io.ErrUnexpectedEOF,
 		"AUTH 20\nimap": io.ErrUnexpectedEOF} {
-		if _, err := ReadRequest(strings.NewReader(wire), nil); err != want {
+		if _, err := ReadRequest(strings.NewReader(wire)); err != want {
 			t.Errorf("ReadRequest(%q): %v, want %v", wire, err, want)
 		}
 	}
@@ -221,7 +221,7 @@ func FuzzParseRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		req, err := ParseRequest(data)
-		if again, err2 := ReadRequest(iotest.OneByteReader(bytes.NewReader(data)), nil); err == nil &&
+		if again, err2 := ReadRequest(iotest.OneByteReader(bytes.NewReader(data))); err == nil &&
 			(err2 != nil || !reflect.DeepEqual(req, again)) {
 			t.Errorf("byte by byte: %+v, %v; at once: %+v", again, err2, req)
 		}

@@ -185,36 +185,15 @@ func checkValues(values ...string) error {
 // refused returns an error that is an [ErrRefused] with a reason.
 func refused(why string) error { return fmt.Errorf("%s: %w", why, ErrRefused) }
 
-// ReadRequest reads one request from r, which gets no more reads once the request is complete. buf is working
-// space: a slice with some capacity saves an allocation; the request returned does not refer to it. The error
-// is [ErrProtocol] for anything unintelligible or too long, io.ErrUnexpectedEOF or io.EOF for a client that
-// went away, or r's own.
-func ReadRequest(r io.Reader, buf []byte) (Request, error) {
-	buf = buf[:0]
-	for {
-		if len(buf) == cap(buf) {
-			if len(buf) >= MaxRequest {
-				return nil, ErrProtocol
-			}
-			grown := make([]byte, len(buf), min(max(2*cap(buf), 1024), MaxRequest))
-			copy(grown, buf)
-			buf = grown
-		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if n > 0 {
-			req, perr := ParseRequest(buf)
-			if perr != errIncomplete {
-				return req, perr
-			}
-		}
-		if err == io.EOF && len(buf) > 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
+// ReadRequest reads one request from r, which gets no more reads once the request is complete. The error is
+// [ErrProtocol] for anything unintelligible or too long, io.ErrUnexpectedEOF for a client that went away, or
+// r's own.
+func ReadRequest(r io.Reader) (req Request, err error) {
+	err = readMessage(r, MaxRequest, func(buf []byte) (err error) {
+		req, err = ParseRequest(buf)
+		return err
+	})
+	return req, err
 }
 
 // Incomplete tells whether err, from [ParseRequest], asks for more bytes.

@@ -13,7 +13,7 @@ func serveOnce(ctx context.Context, conn net.Conn, a *asker) error {
 	if err := conn.SetDeadline(time.Now().Add(silentTime)); err != nil {
 		return err
 	}
-	req, err := authlib.ReadRequest(conn, nil)
+	req, err := authlib.ReadRequest(conn)
 	if err != nil {
 		return err
 	}

@@ -266,7 +266,7 @@ func authModule(t *testing.T, sections map[string]string, expand func(string) st
 			if err != nil {
 				return
 			}
-			req, err := authlib.ReadRequest(conn, nil)
+			req, err := authlib.ReadRequest(conn)
 			answer := authlib.AnswerFail
 			switch req := req.(type) {
 			case *authlib.LookupRequest:

@@ -91,7 +91,7 @@ func (w *world) hold(user string) (letGo func()) {
 
 // answer is the auth module: everybody's password is right.
 func (w *world) answer(c net.Conn) {
-	request, err := authlib.ReadRequest(c, nil)
+	request, err := authlib.ReadRequest(c)
 	if err != nil {
 		return
 	}
