@@ -69,16 +69,20 @@ func cryptSchemes() []scheme {
 	}
 }
 
-// salt returns n random characters of cryptAlphabet.
-func salt(n int) (string, error) {
+// random returns n random bytes.
+func random(n int) []byte {
 	b := make([]byte, n)
-	if _, err := rand.Read(b); err != nil {
-		return "", err
-	}
+	_, _ = rand.Read(b) // never fails: it ends the process instead
+	return b
+}
+
+// salt returns n random characters of cryptAlphabet.
+func salt(n int) string {
+	b := random(n)
 	for i := range b {
 		b[i] = cryptAlphabet[b[i]&63]
 	}
-	return string(b), nil
+	return string(b)
 }
 
 // same compares in constant time.
@@ -93,8 +97,8 @@ func verifyMD5(hash, clear string) (bool, bool) {
 }
 
 func hashMD5(_, clear string) (string, error) {
-	salt, err := salt(8)
-	return "$1$" + salt + "$" + string(crypt.KeyMD5Crypt([]byte(clear), []byte(salt))), err
+	salt := salt(8)
+	return "$1$" + salt + "$" + string(crypt.KeyMD5Crypt([]byte(clear), []byte(salt))), nil
 }
 
 // shaCrypt is SHA-crypt with one of its two functions; digest is the length of the encoded hash.
@@ -121,10 +125,7 @@ func shaCrypt(prefix string, f func() hash.Hash, digest int) scheme {
 		},
 		hash: func(like, clear string) (string, error) {
 			n, explicit, _ := rounds(strings.TrimPrefix(like, prefix))
-			salt, err := salt(16)
-			if err != nil {
-				return "", err
-			}
+			salt := salt(16)
 			n = min(n, maxSHARounds)
 			cost := ""
 			if explicit {
@@ -193,11 +194,7 @@ func hashYescrypt(like, clear string) (string, error) {
 	if len(like) > 7 && like[6] == '$' {
 		setting = like[:7]
 	}
-	random := make([]byte, 16)
-	if _, err := rand.Read(random); err != nil {
-		return "", err
-	}
-	hash, err := yescrypt.Hash([]byte(clear), append([]byte(setting), yescrypt.Encode64(random)...))
+	hash, err := yescrypt.Hash([]byte(clear), append([]byte(setting), yescrypt.Encode64(random(16))...))
 	if err != nil {
 		return "", fmt.Errorf("yescrypt: %w", err)
 	}
@@ -268,10 +265,7 @@ func hashArgon2(like, clear string) (string, error) {
 		a = argon{kind: strings.Trim(like, "$"), memory: 64 << 10, time: 3, threads: 4, digest: make([]byte, 32)}
 		a.kind, _, _ = strings.Cut(a.kind, "$")
 	}
-	a.salt = make([]byte, 16)
-	if _, err := rand.Read(a.salt); err != nil {
-		return "", err
-	}
+	a.salt = random(16)
 	enc := base64.RawStdEncoding
 	return fmt.Sprintf("$%s$v=19$m=%d,t=%d,p=%d$%s$%s", a.kind, a.memory, a.time, a.threads,
 		enc.EncodeToString(a.salt), enc.EncodeToString(a.sum(clear))), nil

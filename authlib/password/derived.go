@@ -60,10 +60,7 @@ func hashPBKDF2(like, clear string) (string, error) {
 			n = old
 		}
 	}
-	salt, err := salt(16)
-	if err != nil {
-		return "", err
-	}
+	salt := salt(16)
 	made, err := pbkdf2.Key(sha1.New, clear, []byte(salt), n, sha1.Size)
 	return fmt.Sprintf("$1$%s$%d$%x", salt, n, made), err
 }
@@ -143,11 +140,7 @@ func hashScrypt(like, clear string) (string, error) {
 	if _, _, _, _, ok := scryptSetting(like); ok {
 		costs = like[len("$7$"):][:11]
 	}
-	salt, err := salt(22)
-	if err != nil {
-		return "", err
-	}
-	hash, ok := scryptHash("$7$"+costs+salt, clear)
+	hash, ok := scryptHash("$7$"+costs+salt(22), clear)
 	if !ok {
 		return "", fmt.Errorf("scrypt: costs %q", costs)
 	}

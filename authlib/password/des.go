@@ -11,11 +11,7 @@ func isDES(s string) bool { return len(s) == 13 && strings.Trim(s, cryptAlphabet
 func verifyDES(hash, clear string) (bool, bool) { return same(hash, desCrypt(clear, hash[:2])), true }
 
 func hashDES(_, clear string) (string, error) {
-	salt, err := salt(2)
-	if err != nil {
-		return "", err
-	}
-	return desCrypt(clear, salt), nil
+	return desCrypt(clear, salt(2)), nil
 }
 
 // The permutations of FIPS 46-3: each entry names, counted from 1 and from the left, the input bit that

@@ -2,7 +2,6 @@ package password
 
 import (
 	"crypto/md5"
-	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -66,10 +65,7 @@ func saltedDigest(name string, f sum, size int) scheme {
 			) == 1, true
 		},
 		hash: func(_, clear string) (string, error) {
-			salt := make([]byte, newSalt)
-			if _, err := rand.Read(salt); err != nil {
-				return "", err
-			}
+			salt := random(newSalt)
 			return string(append(f([]byte(clear), salt), salt...)), nil
 		},
 	}

@@ -112,8 +112,7 @@ func Locked(hash string) bool {
 }
 
 // Hash makes a hash of clear of the same kind and cost as like, which is a hash, or only a scheme such as
-// "{SSHA}", "$1$", "$6$". The error is an [*UnknownSchemeError], [ErrTooLong], or the system's for want of
-// randomness.
+// "{SSHA}", "$1$", "$6$". The error is an [*UnknownSchemeError], [ErrTooLong], or that of a scheme's library.
 func Hash(like, clear string) (string, error) {
 	if len(clear) > MaxLength {
 		return "", ErrTooLong
