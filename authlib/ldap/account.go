@@ -43,21 +43,6 @@ func (d *directory) find(ctx context.Context, user, service string) (*authlib.Ac
 	return a, e, nil
 }
 
-// entry returns the only entry that matches; the error is authlib.ErrRefused when there is none, errSeveral
-// when there are more.
-func (d *directory) entry(ctx context.Context, q *query) (*goldap.Entry, error) {
-	e, err := d.one(ctx, q)
-	switch {
-	case errors.Is(err, errSeveral):
-		return nil, errSeveral
-	case err != nil:
-		return nil, err
-	case e == nil:
-		return nil, authlib.ErrRefused
-	}
-	return e, nil
-}
-
 // handle looks the address up in the e-mail map.
 func (d *directory) handle(ctx context.Context, address string) (string, error) {
 	local, realm, _ := strings.Cut(address, "@")

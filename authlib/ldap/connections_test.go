@@ -23,7 +23,7 @@ func askAll(d *directory, n int) <-chan error {
 	done := make(chan error, n)
 	for range n {
 		go func() {
-			e, err := d.one(context.Background(), question)
+			e, err := d.entry(context.Background(), question)
 			if err == nil && (e == nil || e.DN != "mail=a") {
 				err = errors.New("another's answer, or none")
 			}
@@ -114,7 +114,7 @@ func TestNeighbour(t *testing.T) {
 	done := askAll(d, sharing-1)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if _, err := d.one(ctx, question); err == nil {
+	if _, err := d.entry(ctx, question); err == nil {
 		t.Error("an answer where there is none")
 	}
 	for range cap(done) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"mailproxy/authlib"
+
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
@@ -41,11 +43,10 @@ type query struct {
 // errSeveral says that more than one entry matches.
 var errSeveral = errors.New("more than one entry matches")
 
-// one returns the only entry that matches; nil when there is none. The error is errSeveral, or that of the
-// search.
-func (d *directory) one(ctx context.Context, q *query) (*goldap.Entry, error) {
-	var found *goldap.Entry
-	err := d.searches.do(ctx, func(c *conn) error {
+// entry returns the only entry that matches; the error is authlib.ErrRefused when there is none, errSeveral
+// when there are more, or that of the search.
+func (d *directory) entry(ctx context.Context, q *query) (found *goldap.Entry, err error) {
+	err = d.searches.do(ctx, func(c *conn) error {
 		r := goldap.NewSearchRequest(q.base, goldap.ScopeWholeSubtree, d.deref, 2, int(d.timeout.Seconds()), false,
 			q.filter, q.attributes, nil)
 		result, err := c.search(ctx, r)
@@ -55,9 +56,10 @@ func (d *directory) one(ctx context.Context, q *query) (*goldap.Entry, error) {
 			return errSeveral
 		case err != nil:
 			return fmt.Errorf("search below %q: %w", q.base, err)
-		case len(result.Entries) == 1:
-			found = result.Entries[0]
+		case len(result.Entries) == 0:
+			return authlib.ErrRefused
 		}
+		found = result.Entries[0]
 		return nil
 	})
 	return found, err

@@ -165,16 +165,16 @@ func TestOne(t *testing.T) {
 				}
 			})
 			q := &query{base: "b", filter: "(mail=a)"}
-			if e, err := d.one(context.Background(), q); e != nil || err != nil {
+			if e, err := d.entry(context.Background(), q); !errors.Is(err, authlib.ErrRefused) {
 				t.Fatal(e, err)
 			}
-			e, err := d.one(context.Background(), q)
+			e, err := d.entry(context.Background(), q)
 			got := ""
 			switch {
-			case err != nil:
-				got = err.Error()
-			case e != nil:
+			case err == nil:
 				got = e.DN
+			case !errors.Is(err, authlib.ErrRefused):
+				got = err.Error()
 			}
 			if got != test.want && (err == nil || test.want == "" || !strings.Contains(got, test.want)) {
 				t.Errorf("got %q, want %q", got, test.want)

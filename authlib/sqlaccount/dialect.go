@@ -1,6 +1,7 @@
 package sqlaccount
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -65,14 +66,7 @@ func quoteName(quote string) func(*strings.Builder, string) {
 	}
 }
 
-const hexDigits = "0123456789ABCDEF"
-
 // quoteHex writes X'...', which MySQL takes after a character set introducer.
 func quoteHex(b *strings.Builder, value string) {
-	b.WriteString("X'")
-	for i := range len(value) {
-		b.WriteByte(hexDigits[value[i]>>4])
-		b.WriteByte(hexDigits[value[i]&15])
-	}
-	b.WriteString("'")
+	fmt.Fprintf(b, "X'%X'", value)
 }

@@ -1,6 +1,9 @@
 package sqlaccount
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // cut splits text at its placeholders. Unknown ones become nothing; "$(" that is not closed stays.
 func cut(text string) literal {
@@ -126,43 +129,33 @@ func (d Dialect) unescape(s string) (text string, n int) {
 	switch b := s[1]; {
 	case b == 'f':
 		return "\f", 2
-	case b == 'x' && digits(s[2:], 16, 2) > 0:
-		n := digits(s[2:], 16, 2)
-		return string([]byte{byte(number(s[2:2+n], 16))}), 2 + n
-	case b == 'u' && digits(s[2:], 16, 4) == 4:
-		return string(rune(number(s[2:6], 16))), 6
-	case b == 'U' && digits(s[2:], 16, 8) == 8:
-		return string(rune(number(s[2:10], 16))), 10
+	case b == 'x':
+		if v, n := number(s[2:], 16, 2); n > 0 {
+			return string([]byte{byte(v)}), 2 + n
+		}
+	case b == 'u':
+		if v, n := number(s[2:], 16, 4); n == 4 {
+			return string(rune(v)), 6
+		}
+	case b == 'U':
+		if v, n := number(s[2:], 16, 8); n == 8 {
+			return string(rune(v)), 10
+		}
 	case b >= '0' && b <= '7':
-		n := digits(s[1:], 8, 3)
-		return string([]byte{byte(number(s[1:1+n], 8))}), 1 + n
+		v, n := number(s[1:], 8, 3)
+		return string([]byte{byte(v)}), 1 + n
 	}
 	return s[1:2], 2
 }
 
-// digits returns how many digits of a base s begins with, at most limit.
-func digits(s string, base, limit int) int {
-	n := 0
+// number reads the digits of a base that s begins with, at most limit; n is how many there are.
+func number(s string, base, limit int) (v uint64, n int) {
 	for n < len(s) && n < limit {
-		if v := strings.IndexByte(hexDigits, upper(s[n])); v < 0 || v >= base {
+		more, err := strconv.ParseUint(s[:n+1], base, 32)
+		if err != nil {
 			break
 		}
-		n++
+		v, n = more, n+1
 	}
-	return n
-}
-
-func number(s string, base int) uint32 {
-	v := uint32(0)
-	for i := range len(s) {
-		v = v*uint32(base) + uint32(strings.IndexByte(hexDigits, upper(s[i])))
-	}
-	return v
-}
-
-func upper(b byte) byte {
-	if b >= 'a' && b <= 'f' {
-		return b - 'a' + 'A'
-	}
-	return b
+	return v, n
 }

@@ -185,7 +185,7 @@ func FuzzCompile(f *testing.F) {
 func closed(s string, d Dialect) int {
 	if rest, ok := strings.CutPrefix(s, "X'"); ok {
 		n := strings.IndexByte(rest, '\'')
-		if n < 0 || strings.Trim(rest[:n], hexDigits) != "" {
+		if n < 0 || strings.Trim(rest[:n], "0123456789ABCDEF") != "" {
 			return 0
 		}
 		return n + 3
