@@ -47,7 +47,8 @@ func (p *Part) Stop() error {
 	}
 	p.cancel()
 	p.cancel = nil
-	return WaitAtMost(p.Name, func() { <-p.ended })
+	ended := p.ended
+	return WaitAtMost(p.Name, func() { <-ended })
 }
 
 // Close stops the part for good.
