@@ -2,11 +2,31 @@
 package connection
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"syscall"
+	"time"
 )
+
+// During calls use, while reads and writes of conn end at the deadline of ctx, and when ctx ends; that ctx
+// has ended meanwhile is an error. Without one conn has no deadline afterwards.
+func During(ctx context.Context, conn net.Conn, use func() error) error {
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // past
+	err := use()
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return conn.SetDeadline(time.Time{})
+}
 
 // HungUp says whether err is the end of a connection by its other end, and not a timeout or an answer.
 func HungUp(err error) bool {

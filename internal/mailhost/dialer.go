@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/connection"
 	"mailproxy/internal/launch"
 )
 
@@ -64,19 +64,15 @@ func (d *Dialer) logIn(ctx context.Context, m *Conn, addr netip.AddrPort, login 
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.Config.MailhostTimeout)
 	defer cancel()
-	deadline, _ := ctx.Deadline()
-	_ = conn.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
-	if err = d.prepare(ctx, m); err == nil {
-		err = login(ctx, m)
+	err = connection.During(ctx, conn, func() error {
+		if err := d.prepare(ctx, m); err != nil {
+			return err
+		}
+		return login(ctx, m)
+	})
+	if err != nil {
+		m.Conn.Close()
 	}
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err == nil {
-		return m.Conn.SetDeadline(time.Time{})
-	}
-	m.Conn.Close()
 	return err
 }
 
@@ -87,9 +83,7 @@ func (d *Dialer) Connect(ctx context.Context, m *Conn, addr netip.AddrPort) erro
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past()) })
-	defer stop()
-	if err = d.prepare(ctx, m); err != nil {
+	if err = connection.During(ctx, conn, func() error { return d.prepare(ctx, m) }); err != nil {
 		conn.Close()
 	}
 	return err
@@ -119,6 +113,3 @@ func (d *Dialer) prepare(ctx context.Context, m *Conn) error {
 	}
 	return d.encrypt(ctx, m)
 }
-
-// past is a deadline that ends every wait.
-func past() time.Time { return time.Unix(1, 0) }

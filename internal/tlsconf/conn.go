@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"time"
 
+	"mailproxy/internal/connection"
 	"mailproxy/relay/tlsrecord"
 )
 
@@ -46,17 +46,5 @@ func Connect(ctx context.Context, conn net.Conn, cfg *tls.Config) (*Conn, error)
 // handshake does without tls.Conn.HandshakeContext, which closes conn at the deadline: the one who has the
 // connection may still want to know its peer.
 func handshake(ctx context.Context, c *Conn, conn net.Conn) error {
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	err := c.Handshake()
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	return conn.SetDeadline(time.Time{})
+	return connection.During(ctx, conn, c.Handshake)
 }
