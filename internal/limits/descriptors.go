@@ -3,9 +3,10 @@ package limits
 import "golang.org/x/sys/unix"
 
 // Capacity returns for how many connections before the login, at most wanted, and for how many sessions this
-// process has file descriptors; no sessions: for any number. A login needs up to three: the client's, the
-// auth module's and the mailhost's; those that only wait for their client one. A session needs two. Some are
-// set aside for pipes and everything else.
+// process has file descriptors; no sessions: for any number. A login needs two at a time: the client's, and
+// the auth module's or later the mailhost's; those that wait for their client or for name servers need one. A
+// session needs two. Some are set aside for everything else: pipes, connections that are kept, name servers,
+// sessions on their way to relayd.
 func Capacity(wanted int) (logins, sessions int) {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<30 {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mailproxy/authlib/sasl"
@@ -316,6 +317,36 @@ func TestMailhostThatIsDown(t *testing.T) {
 	if lines := strings.Count(w.log.String(), "address=127.0.0.2:143"); len(tried) != 3 || lines != 3 {
 		t.Errorf("tried %d times with %d lines, want 3:\n%s", len(tried), lines, w.log)
 	}
+}
+
+// TestNameServersDoNotAnswer: a login goes to the last address of a mailhost; one for which there is none is
+// a temporary failure with host and cause, and no failed login.
+func TestNameServersDoNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_CONNECT_TIMEOUT=5")
+		w.auth.Add("bob", "mailhost=known")
+		w.auth.Add("ann", "mailhost=other")
+		w.Hosts["known"] = []string{"127.0.0.2"}
+		w.Servers["127.0.0.2:143"] = logintest.Says(nil)
+		w.service.Mailhosts.Health = mailhost.NewHealth(10, time.Hour, time.Now, mailhost.Events{})
+		silent := func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		for range 2 {
+			o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+			if err != nil || o.Mailhost.Addr != "127.0.0.2:143" {
+				t.Fatal(o, err)
+			}
+			o.Mailhost.Conn.Close()
+			w.service.Mailhosts.Lookup = silent
+		}
+		if _, err := w.Login(t.Context(), password("ann", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+			t.Error(err)
+		}
+		w.wantLog(t, "WARN: getaddrinfo on proxyhost other failed, address=none, step=resolve, user=ann: timeout")
+		time.Sleep(time.Minute) // the look-up behind the second login
+	})
 }
 
 // TestStopDuringLogin: a login that the end of the program interrupts is no fault of the mailhost: there is

@@ -35,6 +35,9 @@ const (
 // process that serves many connections; its methods may be called by many goroutines. A nil *Health lets
 // everything through.
 type Health struct {
+	// Names are the mailhosts' names.
+	Names *Names
+
 	logins int           // under way at one address at most
 	retry  time.Duration // an address that is down is tried once in so long
 	now    func() time.Time
@@ -64,6 +67,10 @@ type Events struct {
 	// Busy: logins are turned away with ErrBusy. It comes with the first one, and then once a minute with
 	// their number since, for as long as there are any.
 	Busy func(m Mailhost, turnedAway int)
+	// Unresolved: name servers no longer answer for a name, as err says; its last addresses are used.
+	Unresolved func(host string, err error)
+	// Resolved: they answer again. They did not for so long.
+	Resolved func(host string, silent time.Duration)
 }
 
 // address is what is known of one mailhost.
@@ -88,6 +95,7 @@ type address struct {
 // that is down every retry. now is the clock.
 func NewHealth(logins int, retry time.Duration, now func() time.Time, events Events) *Health {
 	return &Health{
+		Names:  newNames(logins+waitersPerLogin*logins, now, events),
 		logins: logins, retry: retry, now: now, events: events,
 		addrs: map[netip.AddrPort]*address{}, swept: now(),
 	}

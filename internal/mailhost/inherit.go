@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -70,3 +71,57 @@ func (h *Health) UnmarshalBinary(data []byte) error {
 	}
 	return nil
 }
+
+// inheritedName is what the next process gets to know of a mailhost's name. Times are how long ago.
+type inheritedName struct {
+	Addrs    []netip.Addr  `json:"addrs"`
+	Answered time.Duration `json:"answered"`
+	Silent   time.Duration `json:"silent,omitempty"`
+}
+
+// MarshalBinary returns the last answers of name servers, for the process that follows: without them a reload
+// while name servers do not answer would end logins that go on.
+func (n *Names) MarshalBinary() ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.now()
+	all := map[string]inheritedName{}
+	for host, a := range n.all {
+		if len(a.addrs) == 0 {
+			continue
+		}
+		one := inheritedName{Addrs: a.addrs, Answered: now.Sub(a.answered)}
+		if !a.silent.IsZero() {
+			one.Silent = max(now.Sub(a.silent), 1)
+		}
+		all[host] = one
+	}
+	return json.Marshal(all)
+}
+
+// UnmarshalBinary learns what MarshalBinary returned in another process. After an error nothing is learned.
+// It is for Names that have not been used.
+func (n *Names) UnmarshalBinary(data []byte) error {
+	var all map[string]inheritedName
+	if err := json.Unmarshal(data, &all); err != nil {
+		return err
+	}
+	for host, one := range all {
+		if slices.ContainsFunc(one.Addrs, isInvalid) || one.Answered < 0 || one.Silent < 0 {
+			return fmt.Errorf("mailhost %q, addresses %v: not what a process says", host, one.Addrs)
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.now()
+	for host, one := range all {
+		a := &name{addrs: one.Addrs, answered: now.Add(-one.Answered)}
+		if one.Silent > 0 {
+			a.silent = now.Add(-one.Silent)
+		}
+		n.all[host] = a
+	}
+	return nil
+}
+
+func isInvalid(addr netip.Addr) bool { return !addr.IsValid() }

@@ -51,7 +51,7 @@ func (d *Dialer) Resolve(ctx context.Context, host Host, mode config.Mode) ([]ne
 	} else {
 		ctx, cancel := context.WithTimeout(ctx, d.Config.ConnectTimeout)
 		defer cancel()
-		if ips, err = d.Lookup(ctx, host.Name); err != nil {
+		if ips, err = d.lookUp(ctx, host.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -69,6 +69,14 @@ func (d *Dialer) Resolve(ctx context.Context, host Host, mode config.Mode) ([]ne
 		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
 	}
 	return addrs, nil
+}
+
+// lookUp returns the addresses of a name, by way of Health where there is one.
+func (d *Dialer) lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
+	if d.Health == nil {
+		return d.Lookup(ctx, host)
+	}
+	return d.Health.Names.find(ctx, host, d.Lookup, d.Config.ConnectTimeout)
 }
 
 // defaultPort is the port of a mailhost whose option names none.

@@ -94,5 +94,5 @@ type inherited interface {
 
 // inherited returns everything of that kind, by the name that it is passed on under.
 func (s *service) inherited() map[string]inherited {
-	return map[string]inherited{"failures": s.failures, "mailhosts": s.health}
+	return map[string]inherited{"failures": s.failures, "mailhosts": s.health, "names": s.health.Names}
 }

@@ -31,5 +31,12 @@ func newHealth(c *config.Config, log *maillog.Log) *mailhost.Health {
 			log.Warnf("MAILHOST BUSY, mailhost=%s, address=%s, turned-away=%d: PROXY_MAILHOST_LOGINS=%d",
 				text.Field(m.Host), m.Addr, turnedAway, c.MailhostLogins)
 		},
+		Unresolved: func(host string, err error) {
+			log.Warnf("MAILHOST UNRESOLVED, mailhost=%s: %s: its last addresses are used",
+				text.Field(host), text.Field(login.Cause(err)))
+		},
+		Resolved: func(host string, silent time.Duration) {
+			log.Noticef("MAILHOST RESOLVED, mailhost=%s, unresolved=%d", text.Field(host), silent/time.Second)
+		},
 	})
 }
