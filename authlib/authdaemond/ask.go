@@ -129,7 +129,7 @@ func (a *asker) account(
 	try func(authlib.Module) (*authlib.Account, error),
 ) (account *authlib.Account, module string, err error) {
 	module, err = a.ask(func(m *served) (err error) {
-		if account, err = try(m.Module); err == nil {
+		if account, err = a.attempt(m, try); err == nil {
 			account, err = a.withOptions(m.Name(), account)
 		}
 		return err
@@ -141,6 +141,19 @@ func (a *asker) account(
 		a.debugAccount(account)
 	}
 	return account, module, nil
+}
+
+// attempt has one module try. One that is known not to answer gets no more than half of the slots: the others
+// are for the accounts of other modules.
+func (a *asker) attempt(
+	m *served, try func(authlib.Module) (*authlib.Account, error),
+) (*authlib.Account, error) {
+	defer m.asked.Add(-1)
+	half := a.settings.daemons * slotsPerDaemon / 2
+	if m.asked.Add(1) > int64(half) && len(a.modules) > 1 && m.down.Load() {
+		return nil, errOthersWait
+	}
+	return try(m.Module)
 }
 
 // withOptions returns the account with its options as every program understands them, those of DEFAULTOPTIONS

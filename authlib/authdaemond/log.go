@@ -22,7 +22,8 @@ const (
 // watch turns a module's failures into one line when they begin, one for each further reason, so that mending
 // the first mistake shows the second, and one when they end.
 type watch struct {
-	down   atomic.Bool // spares the lock while all is well
+	asked  atomic.Int64 // requests under way
+	down   atomic.Bool  // spares the lock while all is well
 	mu     sync.Mutex
 	since  time.Time // of the first failure; zero = serving
 	failed int
@@ -41,11 +42,17 @@ func reasonOf(err error) string {
 	}, err.Error())
 }
 
+// errOthersWait says that a module is not asked: it does not answer those that were before.
+var errOthersWait = errors.New("others wait for it already")
+
 // failure is called for each question that a module could not answer.
 func (w *watch) failure(l *maillog.Log, module string, err error, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failed++
+	if errors.Is(err, errOthersWait) { // nothing new
+		return
+	}
 	reason := reasonOf(err)
 	if w.reasons[reason] || len(w.reasons) >= maxReasons && now.Sub(w.last) < reasonPause {
 		return

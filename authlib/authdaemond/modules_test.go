@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -305,5 +306,65 @@ func TestNobodyAsked(t *testing.T) {
 				t.Errorf("a database that has come: %v, log %s", err, log)
 			}
 		}
+	}
+}
+
+// TestOthersGoOn: a module that does not answer holds up its own accounts, not those of a module before it.
+func TestOthersGoOn(t *testing.T) {
+	var silent atomic.Bool
+	silent.Store(true)
+	release := make(chan struct{})
+	var inside atomic.Int64
+	a, log := fakeAsker(t, "daemons=1",
+		&fake{name: "a", users: []string{"ann"}},
+		&fake{name: "b", users: []string{"bob"}, do: func(ctx context.Context, user string) error {
+			switch {
+			case user == "first":
+				return errors.New("timeout")
+			case silent.Load():
+				inside.Add(1)
+				<-release
+			}
+			return nil
+		}})
+	now := time.Now()
+	a.now = func() time.Time { return now } // the log says for how long a module was down
+	s := start(t, a, nil)
+	if got := s.login("first", "x"); got != "temporary" {
+		t.Fatalf("got %s", got)
+	}
+	const more = 100
+	answers := make(chan string, more)
+	for range more {
+		go func() { answers <- s.login("bob", "bob") }()
+	}
+	const waiting = slotsPerDaemon / 2
+	for range more - waiting {
+		if got := <-answers; got != "temporary" {
+			t.Errorf("got %s", got)
+		}
+	}
+	for range 20 {
+		if got := s.login("ann", "ann"); got != "/a own=1" {
+			t.Fatal(got)
+		}
+	}
+	if n := inside.Load(); n != waiting {
+		t.Errorf("%d wait for a module that does not answer, want %d", n, waiting)
+	}
+	silent.Store(false)
+	close(release)
+	for range waiting {
+		if got := <-answers; got != "/b own=1" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if got := s.login("bob", "bob"); got != "/b own=1" {
+		t.Errorf("got %s", got)
+	}
+	log.has(t, "ERR: b: cannot answer, clients are told to come back later: timeout\n")
+	log.has(t, fmt.Sprintf("INFO: b: answers again after 0 s, %d requests failed\n", 1+more-waiting))
+	if strings.Count(log.String(), "ERR") != 1 {
+		t.Errorf("more than one line:\n%s", log)
 	}
 }
