@@ -12,24 +12,21 @@ import (
 	"mailproxy/tests/testlog"
 )
 
-// wantMetrics asks for the metrics, looks for lines, and returns all.
+// wantMetrics asks for the metrics until they have the lines, and returns all.
 func wantMetrics(t *testing.T, s *testService, lines string) string {
 	t.Helper()
-	var text, missing string
-	if !testlog.Eventually(func() bool { // logins are counted after the answer
+	var text string
+	wanted := strings.Split(lines, "\n")
+	missing := func() []string {
 		var err error
 		if text, _, err = ask(s.socket, "stats"); err != nil {
 			t.Fatal(err)
 		}
 		have := strings.Split(text, "\n")
-		for missing = range strings.SplitSeq(lines, "\n") {
-			if !slices.Contains(have, missing) {
-				return false
-			}
-		}
-		return true
-	}) {
-		t.Errorf("no %s in\n%s", missing, text)
+		return slices.DeleteFunc(slices.Clone(wanted), func(l string) bool { return slices.Contains(have, l) })
+	}
+	if !testlog.Eventually(func() bool { return len(missing()) == 0 }) {
+		t.Errorf("no %s in\n%s", strings.Join(missing(), "\n"), text)
 	}
 	metricstest.Lint(t, text)
 	return text
