@@ -58,11 +58,11 @@ func digestOf(response []byte, size int) []byte {
 }
 
 // VerifyCRAM tells whether response ("user SPACE hex-digest", decoded from base64) answers challenge
-// (decoded) with the clear password. It is false for a type that is not CRAM, and for a password longer than
-// [MaxLength].
+// (decoded) with the clear password, which is a stored one: no stranger chooses how long it is. It is false
+// for a type that is not CRAM.
 func VerifyCRAM(clear string, t authlib.AuthType, challenge, response []byte) bool {
 	m, ok := mechanismOf(t)
-	if !ok || len(clear) > MaxLength {
+	if !ok {
 		return false
 	}
 	got := digestOf(response, m.size)

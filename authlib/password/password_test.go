@@ -262,7 +262,7 @@ func TestCRAM(t *testing.T) {
 		if got := CRAMSecret("secret", kind); got != secret {
 			t.Errorf("CRAMSecret(%s) = %s, want %s", kind, got, secret)
 		}
-		for _, clear := range []string{"secret", "", x80} {
+		for _, clear := range []string{"secret", "", x80, strings.Repeat("x", MaxLength+1)} {
 			m, _ := mechanismOf(kind)
 			mac := hmac.New(m.new, []byte(clear))
 			mac.Write(challenge)
