@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"mailproxy/internal/connection"
 	"mailproxy/internal/peercred"
 )
 
@@ -136,9 +137,7 @@ func (c *Client) ask(ctx context.Context, req Request, read func(io.Reader) erro
 		return err
 	}
 	defer conn.Close()
-	// The context ends a blocked write or read by moving the deadline into the past.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer connection.Interrupt(ctx, conn.SetDeadline)()
 	w := &patient{Conn: conn, ctx: ctx, limit: positive(c.WriteTimeout, DefaultWriteTimeout)}
 	if _, err := w.Write(msg); err != nil && !errors.Is(err, syscall.EPIPE) {
 		// A daemon that closes early may have said why: read on.

@@ -121,7 +121,7 @@ func (c *Client) keptFailed(ctx context.Context, step string, err error) error {
 // during calls use while the end of ctx ends reads and writes of conn. It returns false when use does, or
 // when ctx has ended: the deadlines are not what they were then.
 func during(ctx context.Context, conn net.Conn, use func() bool) bool {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := connection.Interrupt(ctx, conn.SetDeadline)
 	usable := use()
 	return stop() && usable
 }

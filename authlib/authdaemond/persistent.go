@@ -11,6 +11,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/internal/accept"
+	"mailproxy/internal/connection"
 	"mailproxy/internal/guard"
 	"mailproxy/internal/loglimit"
 )
@@ -53,8 +54,7 @@ func (s *server) persistent(ctx context.Context, conn *net.UnixConn) {
 		return
 	}
 	// What the end of ctx interrupts is the wait for a question, never an answer.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer connection.Interrupt(ctx, conn.SetReadDeadline)()
 	err = s.send(conn, []byte(authlib.Greeting))
 	for err == nil {
 		err = s.question(ctx, conn, raw)

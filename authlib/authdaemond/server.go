@@ -16,6 +16,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
 	"mailproxy/internal/accept"
+	"mailproxy/internal/connection"
 	"mailproxy/internal/guard"
 	"mailproxy/internal/loglimit"
 	"mailproxy/internal/maillog"
@@ -168,7 +169,7 @@ func (s *server) serve(ctx context.Context, l *net.UnixListener) error {
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
+	defer connection.Interrupt(ctx, f.SetReadDeadline)()
 	var failures accept.Failures
 	for {
 		fd := -1
@@ -292,7 +293,7 @@ func (s *server) receive(ctx context.Context, c *conn) (req authlib.Request, ok 
 			return nil, false
 		}
 		file := c.wait()
-		stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
+		stop := connection.Interrupt(ctx, file.SetReadDeadline)
 		req, err = c.await(rest, time.Now().Add(s.silent), &s.buffers)
 		stop()
 	}

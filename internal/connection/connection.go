@@ -17,7 +17,7 @@ func During(ctx context.Context, conn net.Conn, use func() error) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // past
+	stop := Interrupt(ctx, conn.SetDeadline)
 	err := use()
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
