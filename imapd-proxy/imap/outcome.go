@@ -10,9 +10,9 @@ import (
 
 // tryLogin takes credentials to the front end and tells the client why they do not let it in.
 func (d *dialogue) tryLogin(ctx context.Context, tag string, c *login.Credentials) error {
-	c.Offered, c.ID = d.capabilities(), d.clientID
+	c.Tag, c.Offered, c.ID = tag, d.capabilities(), d.clientID
 	// Courier's imapd sends the tagged OK by itself.
-	err := d.s.Login(ctx, c, tag, map[string]string{"IMAPLOGINTAG": tag, "PROTOCOL": "IMAP"})
+	err := d.s.Login(ctx, c, map[string]string{"IMAPLOGINTAG": tag, "PROTOCOL": "IMAP"})
 	d.maxErrors = maxErrorsAfterLogin
 	denied, _ := errors.AsType[*login.DeniedError](err)
 	switch {

@@ -15,12 +15,9 @@ var ErrEndSession = errors.New("the session must end")
 // Login takes credentials to package login and, when they let the client in, its session to a Carrier or to
 // the local server. The dialogue has to answer a *login.DeniedError, which is logged by then, ErrEndSession
 // and sasl.ErrAborted. Any other error ends the session: Done, when the client is served by somebody else,
-// one of the connection, or login.ErrEnd. tag is the IMAP tag; environ is what only this protocol's local
-// server is told, by name.
-func (c *Conn) Login(
-	ctx context.Context, credentials *login.Credentials, tag string, environ map[string]string,
-) error {
-	o, err := c.tryLogin(ctx, credentials, tag)
+// one of the connection, or login.ErrEnd. environ is what only this protocol's local server is told, by name.
+func (c *Conn) Login(ctx context.Context, credentials *login.Credentials, environ map[string]string) error {
+	o, err := c.tryLogin(ctx, credentials)
 	switch {
 	case err != nil:
 	case o.Mailhost == nil:
@@ -48,11 +45,9 @@ func (c *Conn) Login(
 
 // tryLogin is login.Session's Login. A login that was held has had time that does not count: the connection's
 // deadlines follow.
-func (c *Conn) tryLogin(
-	ctx context.Context, credentials *login.Credentials, tag string,
-) (*login.Outcome, error) {
+func (c *Conn) tryLogin(ctx context.Context, credentials *login.Credentials) (*login.Outcome, error) {
 	deadline := c.Deadline()
-	o, err := c.Session.Login(ctx, credentials, tag)
+	o, err := c.Session.Login(ctx, credentials)
 	if c.Deadline() != deadline {
 		c.mu.Lock()
 		c.setDeadlines()

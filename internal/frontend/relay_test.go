@@ -105,7 +105,7 @@ func TestRelayStopped(t *testing.T) {
 	w.auth.Add("bob", "mailhost=up")
 	w.Hosts = map[string][]string{"up": {"127.0.0.2"}}
 	w.Servers["127.0.0.2:143"] = logintest.Says(nil)
-	o, err := w.tryLogin(t.Context(), password("bob", "secret"), "a1")
+	o, err := w.tryLogin(t.Context(), password("bob", "secret"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func TestReportSession(t *testing.T) {
 		w.Hosts = map[string][]string{"down": {"127.0.0.8"}, "up": {"127.0.0.2"}}
 		w.Servers["127.0.0.2:143"] = logintest.Says(nil)
 		w.server.DropRoot = func(string) error { return errors.New("not today") }
-		o, err := w.tryLogin(t.Context(), password("bob", "secret"), "a1")
+		o, err := w.tryLogin(t.Context(), password("bob", "secret"))
 		if err == nil {
 			_ = w.relay(context.Background(), o)
 		}
@@ -129,7 +129,7 @@ func TestReportToNobody(t *testing.T) {
 	for range 20 { // an answer would be waited for for seconds, each time
 		for _, socket := range []string{l.Addr().String(), filepath.Join(t.TempDir(), "none"), ""} {
 			w := newWorld(t, imap, "RELAY_SOCKET="+socket)
-			if _, err := w.tryLogin(t.Context(), password("bob", "x"), "a1"); !errors.Is(err, login.ErrRefused) {
+			if _, err := w.tryLogin(t.Context(), password("bob", "x")); !errors.Is(err, login.ErrRefused) {
 				t.Error(err)
 			}
 		}

@@ -18,7 +18,7 @@ func TestThrottleClosedBeforeDropRoot(t *testing.T) {
 	if !w.AcquireUnauth() || !isOpen(t, path) {
 		t.Fatal("the table is not open, which proves nothing")
 	}
-	w.tryLogin(t.Context(), password("bob", "x"), "a1")
+	w.tryLogin(t.Context(), password("bob", "x"))
 	dropped := false
 	w.server.DropRoot = func(string) error {
 		dropped = true
@@ -64,7 +64,7 @@ func TestRefusedSessionCounts(t *testing.T) {
 		if !w.AcquireUnauth() {
 			t.Fatalf("%s: no room for the first connection", test.name)
 		}
-		if _, err := w.tryLogin(t.Context(), password("bob", "secret"), "a1"); err != nil {
+		if _, err := w.tryLogin(t.Context(), password("bob", "secret")); err != nil {
 			t.Fatal(err)
 		}
 		if err := test.end(w); err == nil {

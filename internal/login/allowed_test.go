@@ -42,7 +42,7 @@ func TestMailhostAllowed(t *testing.T) {
 		for _, addr := range []string{"192.0.2.1:143", "192.0.2.2:143", "192.0.2.3:1143", "192.0.2.5:143"} {
 			w.Servers[addr] = logintest.Says(nil)
 		}
-		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+		o, err := w.Login(t.Context(), password("bob", "secret"))
 		switch {
 		case test.want == "here":
 			if err != nil || o.Mailhost != nil || len(w.Dialed) != 0 {
@@ -67,7 +67,7 @@ func TestMailhostAllowed(t *testing.T) {
 func TestMailhostNotResolved(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_MAILHOSTS=*.example.com")
 	w.auth.Add("bob", "mailhost=secret.evil.example")
-	w.Login(t.Context(), password("bob", "secret"), "a1")
+	w.Login(t.Context(), password("bob", "secret"))
 	w.wantLog(t, "WARN: account bob is not sent to mailhost secret.evil.example: PROXY_MAILHOSTS does not "+
 		"allow this mailhost")
 }

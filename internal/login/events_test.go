@@ -95,13 +95,13 @@ func TestFail2ban(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, imap, "IMAP_PROXY=1")
 	w.auth.Add("bob", "mailhost=127.0.1.1")
-	w.Login(t.Context(), password("bob", "x"), "a1")
-	w.Login(t.Context(), password("x, ip=[198.51.100.1], port=[1]", "x"), "a1")
-	w.Login(t.Context(), password("LOGIN FAILED, ip=[198.51.100.1]", "x"), "a1")
+	w.Login(t.Context(), password("bob", "x"))
+	w.Login(t.Context(), password("x, ip=[198.51.100.1], port=[1]", "x"))
+	w.Login(t.Context(), password("LOGIN FAILED, ip=[198.51.100.1]", "x"))
 	w.Login(t.Context(), bySASL(sasl.Credentials{Mechanism: "PLAIN", Type: authlib.AuthLogin, User: "bob",
-		Password: "x"}), "a1")
+		Password: "x"}))
 	failures := strings.Count(w.log.String(), "\n")
-	w.Login(t.Context(), password("bob", "secret"), "a1") // no mailhost there
+	w.Login(t.Context(), password("bob", "secret")) // no mailhost there
 	w.LogConnection()
 	w.LogLogout(1, 2)
 	w.LogDisconnected(EndClosed)

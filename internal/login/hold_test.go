@@ -117,7 +117,7 @@ func TestHold(t *testing.T) {
 				c = password("bob", "secret")
 			}
 			deadline := w.Deadline()
-			_, err := w.Login(t.Context(), c, "a1")
+			_, err := w.Login(t.Context(), c)
 			if !sameError(err, test.want) {
 				t.Errorf("%v, want %v", err, test.want)
 			}
@@ -147,7 +147,7 @@ func TestHoldRemembered(t *testing.T) {
 			old.Options = "mailhost=old,hold=30,verify=mailhost"
 			w.auth.Remembered = map[string]*authlib.Account{"bob": &old}
 			w.auth.Accounts["bob"].Options = "mailhost=new,verify=mailhost"
-			if _, err := w.Login(t.Context(), c, "a1"); err != nil || strings.Join(w.Dialed, " ") != "127.0.0.3:143" {
+			if _, err := w.Login(t.Context(), c); err != nil || strings.Join(w.Dialed, " ") != "127.0.0.3:143" {
 				t.Errorf("%v, dialed %q", err, w.Dialed)
 			}
 		})
@@ -161,7 +161,7 @@ func TestHoldEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	w := holdWorld(t, func(*world, int) { cancel() })
-	if _, err := w.Login(ctx, password("bob", "secret"), "a1"); !errors.Is(err, ErrEnd) {
+	if _, err := w.Login(ctx, password("bob", "secret")); !errors.Is(err, ErrEnd) {
 		t.Error(err)
 	}
 }
@@ -174,11 +174,11 @@ func TestHoldMax(t *testing.T) {
 	w.service.System.Sleep = func(ctx context.Context, d time.Duration) {
 		if d > 0 && second == nil {
 			other := w.service.NewSession(w.Peer, nil, w.Log)
-			_, second = other.Login(ctx, password("bob", "secret"), "a2")
+			_, second = other.Login(ctx, password("bob", "secret"))
 		}
 		asleep(ctx, d)
 	}
-	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	_, err := w.Login(t.Context(), password("bob", "secret"))
 	if inUse := (&DeniedError{Code: "INUSE"}); !sameError(err, inUse) || !sameError(second, inUse) {
 		t.Errorf("%v, %v", err, second)
 	}

@@ -24,7 +24,7 @@ func TestNoiseHidesNoGuess(t *testing.T) {
 	for range 1000 {
 		w.Log.Infof("noise %s", strings.Repeat("x", 100))
 	}
-	w.Login(t.Context(), password("bob", "x"), "a1")
+	w.Login(t.Context(), password("bob", "x"))
 	w.LogDisconnected(EndTimeout)
 	log := w.log.String()
 	if n := len(log); n > maxLog+500 {

@@ -12,15 +12,12 @@ import (
 // whatever PROXY_MASTER_USER says, since the program there asks the same account database. Its errors are
 // those of reach.
 func (s *Session) reachLocal(
-	ctx context.Context, c *Credentials, account *authlib.Account, tag string,
+	ctx context.Context, c *Credentials, account *authlib.Account,
 ) (*mailhost.Conn, error) {
 	addr := s.service.Local
-	m := &mailhost.Conn{
-		Host: "local", Addr: addr.String(), Local: true, ClientTLS: s.TLS,
-		Tag: tag, Client: s.Peer, UTF8: c.UTF8, Offered: c.Offered, ID: c.ID,
-		User: account.Address, Password: account.ClearPassword,
-		Config: s.Config, Log: s.Log,
-	}
+	m := s.newConn(c)
+	m.Host, m.Addr, m.Local, m.ClientTLS = "local", addr.String(), true, s.TLS
+	m.User, m.Password = account.Address, account.ClearPassword
 	if c.Type == authlib.AuthLogin {
 		m.User, m.Password = c.User, c.Password
 	}

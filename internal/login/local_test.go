@@ -61,7 +61,8 @@ func TestReachLocal(t *testing.T) {
 			told = m
 			return test.server(ctx, m)
 		}
-		o, err := w.Login(t.Context(), test.c, "a1")
+		test.c.Tag = "a1"
+		o, err := w.Login(t.Context(), test.c)
 		if !sameError(err, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, err, test.want)
 		}
@@ -88,7 +89,7 @@ func TestReachLocalAsTyped(t *testing.T) {
 	w.auth.Add("bob@example.com", "").Address = "mailbox-17"
 	var told mailhost.Conn
 	w.Servers["127.0.0.5:1110"] = func(_ context.Context, m *mailhost.Conn) error { told = *m; return nil }
-	_, err := w.Login(t.Context(), password("bob", "secret"), "")
+	_, err := w.Login(t.Context(), password("bob", "secret"))
 	if err != nil || told.User != "bob" || told.Password != "secret" {
 		t.Errorf("%v, told %+v", err, told)
 	}
@@ -107,7 +108,7 @@ func TestLocalIsNeverDown(t *testing.T) {
 	w.auth.Add("bob", "")
 	const tried = 5
 	for range tried {
-		if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+		if _, err := w.Login(t.Context(), password("bob", "secret")); !errors.Is(err, ErrTemporary) {
 			t.Error(err)
 		}
 	}
@@ -115,7 +116,7 @@ func TestLocalIsNeverDown(t *testing.T) {
 		t.Errorf("%d lines for %d logins:\n%s", lines, tried, w.log)
 	}
 	w.Servers[here] = logintest.Says(nil)
-	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); err != nil {
+	if _, err := w.Login(t.Context(), password("bob", "secret")); err != nil {
 		t.Error(err)
 	}
 }

@@ -12,13 +12,12 @@ import (
 )
 
 // Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its
-// mailhost. tag is the IMAP tag, empty for POP3. The error is ErrRefused, ErrTemporary, a *DeniedError,
-// errGone or ErrEnd, by then logged and, but for the last two, delayed to a multiple of Config.FailDelay
-// after the call. The delay does not end when the client hangs up: who guesses passwords would otherwise have
-// the next connection at once.
-func (s *Session) Login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
+// mailhost. The error is ErrRefused, ErrTemporary, a *DeniedError, errGone or ErrEnd, by then logged and, but
+// for the last two, delayed to a multiple of Config.FailDelay after the call. The delay does not end when the
+// client hangs up: who guesses passwords would otherwise have the next connection at once.
+func (s *Session) Login(ctx context.Context, c *Credentials) (*Outcome, error) {
 	s.attempt = attempt{began: s.service.System.Now(), how: c.Mechanism}
-	o, err := s.login(ctx, c, tag)
+	o, err := s.login(ctx, c)
 	if err != nil || o.Mailhost == nil { // else the hand-over knows what there is to tell
 		s.reportLogin(err)
 	}
@@ -61,7 +60,7 @@ func (s *Session) failed(ctx context.Context, err error) error {
 	return err
 }
 
-func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outcome, error) {
+func (s *Session) login(ctx context.Context, c *Credentials) (*Outcome, error) {
 	if c.tooLong() {
 		s.logTooLong(c, errTooLong)
 		return nil, &DeniedError{Code: s.service.Protocol.Codes.TooLong}
@@ -75,7 +74,7 @@ func (s *Session) login(ctx context.Context, c *Credentials, tag string) (*Outco
 	}
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
-	m, err := s.reachMailbox(ctx, c, who.account, who.options, tag)
+	m, err := s.reachMailbox(ctx, c, who)
 	switch {
 	case errors.Is(err, ErrRefused):
 		s.logFailed(c)
@@ -155,19 +154,17 @@ func (s *Session) admit(ctx context.Context, c *Credentials, fresh bool) (who ad
 }
 
 // reachMailbox logs in where the account is; nil = here. Its errors are those of reach.
-func (s *Session) reachMailbox(
-	ctx context.Context, c *Credentials, account *authlib.Account, o AccountOptions, tag string,
-) (*mailhost.Conn, error) {
-	hosts, err := s.mailhosts(account)
+func (s *Session) reachMailbox(ctx context.Context, c *Credentials, who admitted) (*mailhost.Conn, error) {
+	hosts, err := s.mailhosts(who.account)
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.reach(ctx, hosts, c, account, o, tag)
+	m, err := s.reach(ctx, hosts, c, who)
 	if err == nil && m == nil && c.Token != "" {
-		return nil, s.tokenHere(c, account)
+		return nil, s.tokenHere(c, who.account)
 	}
-	if err == nil && m == nil && s.service.Local.IsValid() && o.Verifier != config.VerifierMailhost {
-		m, err = s.reachLocal(ctx, c, account, tag)
+	if err == nil && m == nil && s.service.Local.IsValid() && who.options.Verifier != config.VerifierMailhost {
+		m, err = s.reachLocal(ctx, c, who.account)
 	}
 	return m, err
 }

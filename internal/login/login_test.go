@@ -72,7 +72,7 @@ func TestLoginRefused(t *testing.T) {
 		w := newWorld(t, imap)
 		w.auth.Add("bob", "")
 		w.auth.Err = test.err
-		_, err := w.Login(t.Context(), test.c, "a1")
+		_, err := w.Login(t.Context(), test.c)
 		if !sameError(err, test.want) || len(w.auth.Asked) != test.asked ||
 			!slices.Equal(w.slept, []time.Duration{5 * time.Second}) {
 			t.Errorf("%s: error %v, asked %q, slept %v", test.name, err, w.auth.Asked, w.slept)
@@ -100,7 +100,7 @@ func TestLoginAsks(t *testing.T) {
 			"lookup imap bob@d ::ffff:192.0.2.7"},
 	} {
 		w := newWorld(t, imap, test.settings...)
-		w.Login(t.Context(), test.c, "a1")
+		w.Login(t.Context(), test.c)
 		if !slices.Equal(w.auth.Asked, []string{test.want}) {
 			t.Errorf("%v: asked %q, want %q", test.settings, w.auth.Asked, test.want)
 		}
@@ -124,7 +124,7 @@ func TestLoginHere(t *testing.T) {
 	} {
 		w := newWorld(t, imap, test.settings...)
 		w.auth.Add("bob", test.options)
-		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+		o, err := w.Login(t.Context(), password("bob", "secret"))
 		if err != nil || o.Mailhost != nil || o.Account.Address != "bob" || w.slept != nil {
 			t.Errorf("%v %s: %+v, %v", test.settings, test.options, o, err)
 		}
@@ -147,7 +147,7 @@ func TestLoginStopped(t *testing.T) {
 	} {
 		w := newWorld(t, test.protocol)
 		w.auth.Err = test.err
-		_, err := w.Login(t.Context(), password("b,ob", "secret"), "a1")
+		_, err := w.Login(t.Context(), password("b,ob", "secret"))
 		denied, ok := errors.AsType[*DeniedError](err)
 		if !ok || denied.Code != test.code || errors.Is(err, ErrRefused) {
 			t.Errorf("%s %v: %v", test.protocol.Name, test.err, err)
@@ -166,7 +166,7 @@ func TestLoginTooLong(t *testing.T) {
 				w := newWorld(t, *protocol, settings...)
 				w.auth.Add("bob", "")
 				w.auth.MaxPassword = 5
-				_, err := w.Login(t.Context(), password(user, "secret"), "a1")
+				_, err := w.Login(t.Context(), password(user, "secret"))
 				denied, ok := errors.AsType[*DeniedError](err)
 				if !ok || denied.Code != code {
 					t.Errorf("%s %v %s: %v", protocol.Name, settings, user, err)
@@ -181,7 +181,7 @@ func TestLoginTooLong(t *testing.T) {
 func TestLoginUnclearOption(t *testing.T) {
 	w := newWorld(t, imap)
 	w.auth.Add("bob", "disableimap=maybe")
-	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+	if _, err := w.Login(t.Context(), password("bob", "secret")); !errors.Is(err, ErrTemporary) {
 		t.Error(err)
 	}
 	w.wantLog(t, `WARN: account bob cannot be used: option disableimap="maybe": `+
@@ -212,7 +212,7 @@ func TestLoginDisabled(t *testing.T) {
 			w.Hosts["there"] = []string{"127.0.0.2"}
 			w.Servers["127.0.0.2:"+test.protocol.Port] = logintest.Says(nil)
 			w.TLS = test.tls
-			_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+			_, err := w.Login(t.Context(), password("bob", "secret"))
 			if test.want == "" {
 				if err != nil {
 					t.Errorf("%s %s: %v", test.protocol.Name, test.options, err)
@@ -240,14 +240,14 @@ func TestLoginEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
 	start := time.Now()
-	_, err := w.Login(ctx, password("bob", "x"), "a1")
+	_, err := w.Login(ctx, password("bob", "x"))
 	if !errors.Is(err, ErrEnd) || time.Since(start) > 30*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
 
 	w = newWorld(t, imap, "LOGIN_TIMEOUT=1", "LOGIN_FAIL_DELAY=60")
 	w.service.System.Sleep = RealSystem().Sleep
-	_, err = w.Login(t.Context(), password("bob", "x"), "a1")
+	_, err = w.Login(t.Context(), password("bob", "x"))
 	if !errors.Is(err, ErrEnd) {
 		t.Error(err)
 	}

@@ -42,7 +42,7 @@ func TestLoginLowercase(t *testing.T) {
 			Challenge: []byte("<x@y>"), Response: []byte("Ann 01AB")}),
 	} {
 		w := newWorld(t, imap, "LOGIN_LOWERCASE=1", "DEFDOMAIN=@Example.com")
-		if _, err := w.Login(t.Context(), c, "a"); !errors.Is(err, ErrRefused) {
+		if _, err := w.Login(t.Context(), c); !errors.Is(err, ErrRefused) {
 			t.Error(err)
 		}
 		if len(w.auth.Asked) != 1 || !strings.Contains(w.auth.Asked[0], want) {

@@ -44,7 +44,7 @@ func TestAccountOptions(t *testing.T) {
 		var told mailhost.Conn
 		take := func(_ context.Context, m *mailhost.Conn) error { told = *m; return nil }
 		w.Servers["127.0.0.2:143"], w.Servers["127.0.0.2:110"] = take, take
-		_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+		_, err := w.Login(t.Context(), password("bob", "secret"))
 		if test.dialed == "" {
 			if !sameError(err, ErrTemporary) || len(w.Dialed) > 0 {
 				t.Errorf("%s: %v, dialed %q", test.options, err, w.Dialed)
@@ -67,7 +67,7 @@ func TestAccountTLS(t *testing.T) {
 		w := newWorld(t, protocol, protocol.Name+"_PROXY=1")
 		w.auth.Add("bob", "mailhost=there;there:1,mailhosttls=YES,mailhostuser=Bob17")
 		w.Hosts["there"] = []string{"127.0.0.2"}
-		if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !sameError(err, ErrTemporary) {
+		if _, err := w.Login(t.Context(), password("bob", "secret")); !sameError(err, ErrTemporary) {
 			t.Error(err)
 		}
 		if want := []string{"127.0.0.2:" + protocol.TLSPort, "127.0.0.2:1"}; !slices.Equal(w.Dialed, want) {
@@ -85,7 +85,7 @@ func TestAccountOptionsNotAllowed(t *testing.T) {
 	w.auth.Add("bob", "mailhost=there,mailhosttls=NO,mailhostuser=Bob17")
 	w.Hosts["there"] = []string{"127.0.0.2"}
 	w.Servers["127.0.0.2:143"] = logintest.Says(nil)
-	_, err := w.Login(t.Context(), password("bob", "x"), "a1")
+	_, err := w.Login(t.Context(), password("bob", "x"))
 	if !sameError(err, ErrTemporary) || len(w.Dialed) > 0 {
 		t.Errorf("%v, dialed %q", err, w.Dialed)
 	}

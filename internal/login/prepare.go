@@ -21,7 +21,9 @@ func (s *Service) Prepare(m *mailhost.Conn, account *authlib.Account, password s
 		return errors.New("the master user may not log in for an account whose mailhost verifies the password")
 	}
 	session := s.NewSession(launch.Peer{}, nil, m.Log)
-	t, err := session.template(Password("", password), account, o, "check")
+	c := Password("", password)
+	c.Tag = "check"
+	t, err := session.template(c, admitted{account, o})
 	if err != nil {
 		return err
 	}

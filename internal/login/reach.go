@@ -33,12 +33,7 @@ func (s *Session) mailhosts(account *authlib.Account) ([]mailhost.Host, error) {
 // there are none, a *DeniedError or ErrRefused when a server's answer rules the others out too, ErrTemporary
 // when none was of use.
 func (s *Session) reach(
-	ctx context.Context,
-	hosts []mailhost.Host,
-	c *Credentials,
-	account *authlib.Account,
-	o AccountOptions,
-	tag string,
+	ctx context.Context, hosts []mailhost.Host, c *Credentials, who admitted,
 ) (*mailhost.Conn, error) {
 	if len(hosts) == 0 {
 		return nil, nil
@@ -53,7 +48,7 @@ func (s *Session) reach(
 		if here {
 			return nil, nil
 		}
-		template, err := s.template(c, account, o, tag)
+		template, err := s.template(c, who)
 		if err != nil {
 			return nil, err
 		}
@@ -74,20 +69,10 @@ func isFinal(err error) bool {
 }
 
 // template is what every attempt to log an account in has in common.
-func (s *Session) template(
-	c *Credentials, account *authlib.Account, o AccountOptions, tag string,
-) (*mailhost.Conn, error) {
-	m := &mailhost.Conn{
-		Tag:     tag,
-		Client:  s.Peer,
-		Hops:    s.hops.Left(),
-		UTF8:    c.UTF8,
-		Offered: c.Offered,
-		ID:      c.ID,
-		Config:  s.Config,
-		Log:     s.Log,
-	}
-	m.Name, m.Mode = account.Address, o.TLS
+func (s *Session) template(c *Credentials, who admitted) (*mailhost.Conn, error) {
+	account, o := who.account, who.options
+	m := s.newConn(c)
+	m.Name, m.Mode, m.Hops = account.Address, o.TLS, s.hops.Left()
 	if c.Token != "" { // whose name the token holds
 		m.User, m.Mechanism, m.Token = account.Address, c.Mechanism, c.Token
 		return m, nil
@@ -111,6 +96,13 @@ func (s *Session) template(
 		return nil, err
 	}
 	return m, nil
+}
+
+// newConn is a connection to a server to be made, with what it is told of the client.
+func (s *Session) newConn(c *Credentials) *mailhost.Conn {
+	return &mailhost.Conn{
+		Tag: c.Tag, Client: s.Peer, UTF8: c.UTF8, Offered: c.Offered, ID: c.ID, Config: s.Config, Log: s.Log,
+	}
 }
 
 // sendable says why an account's name and password cannot be said to a server, which is logged: there is no

@@ -99,7 +99,7 @@ func TestReach(t *testing.T) {
 			w.Hosts = map[string][]string{"a": {"127.0.1.1"}, "two": {"127.0.2.1", "127.0.2.2"},
 				"proxy.example.com": {"127.0.1.9"}, "zero": {"0.0.0.0"}}
 			w.Servers = test.servers
-			o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+			o, err := w.Login(t.Context(), password("bob", "secret"))
 			w.wantLog(t, test.log...)
 			if got := strings.Join(w.Dialed, " "); got != test.dialed {
 				t.Errorf("dialed %s, want %s", got, test.dialed)
@@ -156,8 +156,8 @@ func TestReachTemplate(t *testing.T) {
 		w.auth.Add("bob", "mailhost=127.0.1.1")
 		w.Servers["127.0.1.1:110"] = func(_ context.Context, m *mailhost.Conn) error { got = *m; return nil }
 		c := password("bob", "secret")
-		c.UTF8 = true
-		if _, err := w.Login(t.Context(), c, "tag"); err != nil {
+		c.UTF8, c.Tag = true, "tag"
+		if _, err := w.Login(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		if got.User != test.want.User || got.Password != test.want.Password || got.Authzid != test.want.Authzid ||
@@ -198,8 +198,7 @@ func TestReachNoPassword(t *testing.T) {
 	} {
 		w := newWorld(t, imap, append(test.settings, "IMAP_PROXY=1")...)
 		w.auth.Add("bob", "mailhost=127.0.1.1").ClearPassword = test.password
-		_, err := w.Login(t.Context(), bySASL(sasl.Credentials{Mechanism: "EXTERNAL", External: true, User: "bob"}),
-			"a1")
+		_, err := w.Login(t.Context(), bySASL(sasl.Credentials{Mechanism: "EXTERNAL", External: true, User: "bob"}))
 		if !sameError(err, test.want) || len(w.Dialed) != 0 {
 			t.Errorf("%v: %v, dialed %v", test.settings, err, w.Dialed)
 		}
@@ -211,7 +210,7 @@ func TestReachHostnameFails(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1")
 	w.auth.Add("bob", "mailhost=127.0.1.1")
 	w.service.System.Hostname = func() (string, error) { return "", syscall.EFAULT }
-	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+	if _, err := w.Login(t.Context(), password("bob", "secret")); !errors.Is(err, ErrTemporary) {
 		t.Error(err)
 	}
 	w.wantLog(t, "ERR: gethostname failed: bad address")
@@ -228,7 +227,7 @@ func TestReachTimeLimits(t *testing.T) {
 	w.auth.Add("bob", "mailhost=127.0.1.1")
 	w.Servers["127.0.1.1:143"] = hang
 	start := time.Now()
-	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	_, err := w.Login(t.Context(), password("bob", "secret"))
 	d := time.Since(start)
 	if !errors.Is(err, ErrTemporary) || d < 900*time.Millisecond || d > testlog.Patience {
 		t.Errorf("%v after %v", err, d)
@@ -242,7 +241,7 @@ func TestReachTimeLimits(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+	if _, err := w.Login(t.Context(), password("bob", "secret")); !errors.Is(err, ErrTemporary) {
 		t.Error(err)
 	}
 	w.wantLog(t, "WARN: Connection to proxyhost 127.0.1.1 failed, address=127.0.1.1:143, step=connect, "+
@@ -255,7 +254,7 @@ func TestReachTimeLimits(t *testing.T) {
 		cancel()
 		return hang(ctx, m)
 	}
-	if _, err := w.Login(ctx, password("bob", "secret"), "a1"); !errors.Is(err, ErrEnd) || len(w.Dialed) != 1 {
+	if _, err := w.Login(ctx, password("bob", "secret")); !errors.Is(err, ErrEnd) || len(w.Dialed) != 1 {
 		t.Errorf("%v, dialed %v", err, w.Dialed)
 	}
 }
@@ -266,7 +265,7 @@ func TestReachDeadlinesGone(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_LOGIN_TIMEOUT=3", "LOGIN_TIMEOUT=3")
 	w.auth.Add("bob", "mailhost=127.0.1.1")
 	w.Servers["127.0.1.1:143"] = logintest.Says(nil)
-	o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	o, err := w.Login(t.Context(), password("bob", "secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,13 +303,13 @@ func TestMailhostThatIsDown(t *testing.T) {
 	w.service.Mailhosts.Dial = refusing(w.service.Mailhosts.Dial)
 	w.service.Mailhosts.Health = mailhost.NewHealth(10, time.Hour, time.Now, mailhost.Events{})
 	for range 5 {
-		o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+		o, err := w.Login(t.Context(), password("bob", "secret"))
 		if err != nil || o.Mailhost.Host != "up" {
 			t.Fatal(o, err)
 		}
 		o.Mailhost.Conn.Close()
 	}
-	if _, err := w.Login(t.Context(), password("ann", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+	if _, err := w.Login(t.Context(), password("ann", "secret")); !errors.Is(err, ErrTemporary) {
 		t.Error(err)
 	}
 	tried := slices.DeleteFunc(slices.Clone(w.Dialed), func(addr string) bool { return addr != "127.0.0.2:143" })
@@ -334,14 +333,14 @@ func TestNameServersDoNotAnswer(t *testing.T) {
 			return nil, ctx.Err()
 		}
 		for range 2 {
-			o, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+			o, err := w.Login(t.Context(), password("bob", "secret"))
 			if err != nil || o.Mailhost.Addr != "127.0.0.2:143" {
 				t.Fatal(o, err)
 			}
 			o.Mailhost.Conn.Close()
 			w.service.Mailhosts.Lookup = silent
 		}
-		if _, err := w.Login(t.Context(), password("ann", "secret"), "a1"); !errors.Is(err, ErrTemporary) {
+		if _, err := w.Login(t.Context(), password("ann", "secret")); !errors.Is(err, ErrTemporary) {
 			t.Error(err)
 		}
 		w.wantLog(t, "WARN: getaddrinfo on proxyhost other failed, address=none, step=resolve, user=ann: timeout")
@@ -362,7 +361,7 @@ func TestStopDuringLogin(t *testing.T) {
 		return &mailhost.StepError{Step: mailhost.StepLogin, Err: err}
 	}
 	w.Servers["127.0.0.2:143"] = logintest.Says(nil)
-	if _, err := w.Login(ctx, password("bob", "secret"), "a1"); !errors.Is(err, ErrEnd) {
+	if _, err := w.Login(ctx, password("bob", "secret")); !errors.Is(err, ErrEnd) {
 		t.Error(err)
 	}
 	if len(w.attempt.failures) > 0 {
@@ -377,7 +376,7 @@ func TestStopDuringQuestion(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	w.auth.Err = context.Canceled
-	if _, err := w.Login(ctx, password("bob", "secret"), "a1"); !errors.Is(err, ErrEnd) {
+	if _, err := w.Login(ctx, password("bob", "secret")); !errors.Is(err, ErrEnd) {
 		t.Error(err)
 	}
 	w.wantLog(t)

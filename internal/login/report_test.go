@@ -79,7 +79,7 @@ func TestReportLogin(t *testing.T) {
 		w.Servers["127.0.0.2:143"], w.Servers["127.0.0.3:143"] = logintest.Says(rejected), logintest.Says(nil)
 		gone := &mailhost.StepError{Step: mailhost.StepGreeting, Err: errors.New("gone")}
 		w.Servers["127.0.0.4:143"] = logintest.Says(gone)
-		_, _ = w.Login(t.Context(), test.c, "a1")
+		_, _ = w.Login(t.Context(), test.c)
 		test.want.Protocol, test.want.Mechanism, test.want.TLS = "IMAP", "LOGIN", "none"
 		if diff := cmp.Diff([]relay.Report{test.want}, told.reports); diff != "" {
 			t.Errorf("%s: %s", test.name, diff)
@@ -99,7 +99,7 @@ func TestReportSession(t *testing.T) {
 		w.Servers["127.0.0.2:143"] = logintest.Says(nil)
 		now := time.Now()
 		w.service.System.Now = func() time.Time { return now }
-		if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); err != nil || len(told.reports) > 0 {
+		if _, err := w.Login(t.Context(), password("bob", "secret")); err != nil || len(told.reports) > 0 {
 			t.Fatalf("%v, reported %v", err, told.reports)
 		}
 		now = now.Add(time.Second)
@@ -130,7 +130,7 @@ func TestReportAgain(t *testing.T) {
 	w.service.Reports = told
 	w.auth.Add("bob", "mailhost=nowhere")
 	for _, word := range []string{"secret", "x"} {
-		_, _ = w.Login(t.Context(), password("bob", word), "")
+		_, _ = w.Login(t.Context(), password("bob", word))
 	}
 	want := []relay.Report{
 		{
@@ -149,7 +149,7 @@ func TestReportToNobody(t *testing.T) {
 	w := newWorld(t, imap)
 	told := &fakeReports{absent: true}
 	w.service.Reports = told
-	_, err := w.Login(t.Context(), password("bob", "x"), "a1")
+	_, err := w.Login(t.Context(), password("bob", "x"))
 	if !errors.Is(err, ErrRefused) || told.reports != nil {
 		t.Errorf("%v, reported %v", err, told.reports)
 	}

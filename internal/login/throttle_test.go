@@ -49,7 +49,7 @@ func TestDefaultDomain(t *testing.T) {
 	names := new(namedThrottle)
 	w.service.Throttle = names
 	for _, user := range []string{"joe", "joe@example.com"} {
-		if _, err := w.Login(t.Context(), password(user, "wrong"), "a1"); !errors.Is(err, ErrRefused) {
+		if _, err := w.Login(t.Context(), password(user, "wrong")); !errors.Is(err, ErrRefused) {
 			t.Error(err)
 		}
 	}
@@ -155,7 +155,7 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 			w.service.Auth = slowAuth{w.auth, work}
 			start := now
 			w.service.System.Sleep = func(_ context.Context, d time.Duration) { now = now.Add(d) }
-			w.Login(t.Context(), password(user, "secret"), "a1")
+			w.Login(t.Context(), password(user, "secret"))
 			took := now.Sub(start)
 			if user == "carl" && test.takes > 5*time.Second {
 				test.want = 15 * time.Second // both were slow
@@ -185,8 +185,8 @@ func TestNameThrottled(t *testing.T) {
 		w := newWorld(t, imap, "THROTTLE_FILE="+path, "DEFDOMAIN=@example.com")
 		w.auth.Add("bob@example.com", "")
 		w.Peer.RemoteIP = fmt.Sprintf("192.0.2.%d", i+1)
-		if _, err := w.Login(t.Context(), password([]string{"bob", "BOB", "bob@example.com"}[i%3], "x"),
-			"a1"); err == nil {
+		name := []string{"bob", "BOB", "bob@example.com"}[i%3]
+		if _, err := w.Login(t.Context(), password(name, "x")); err == nil {
 			t.Fatal("logged in")
 		}
 		if !slices.Equal(w.slept, []time.Duration{want * time.Second}) {
@@ -195,7 +195,7 @@ func TestNameThrottled(t *testing.T) {
 	}
 	w := newWorld(t, imap, "THROTTLE_FILE="+path, "DEFDOMAIN=@example.com")
 	w.auth.Add("bob@example.com", "")
-	if _, err := w.Login(t.Context(), password("bob", "secret"), "a1"); err != nil || len(w.slept) != 0 {
+	if _, err := w.Login(t.Context(), password("bob", "secret")); err != nil || len(w.slept) != 0 {
 		t.Errorf("the right password: %v, slept %v", err, w.slept)
 	}
 }

@@ -62,7 +62,7 @@ func TestToken(t *testing.T) {
 			}
 			for range 3 {
 				o, err := w.Login(t.Context(), bySASL(sasl.Credentials{
-					Mechanism: "OAUTHBEARER", User: c.user, Token: token, Err: c.reason}), "a")
+					Mechanism: "OAUTHBEARER", User: c.user, Token: token, Err: c.reason}))
 				denied, _ := errors.AsType[*DeniedError](err)
 				switch {
 				case c.code == "" && !c.temporary:

@@ -128,7 +128,7 @@ func TestMailhostVerifies(t *testing.T) {
 		w.Hosts["there"], w.Hosts["next"] = []string{"127.0.0.2"}, []string{"127.0.0.3"}
 		w.Servers[there] = byPassword("bob", "theirs", test.refusal)
 		w.Servers[next] = byPassword("bob", "theirs", Answer{Text: "a1 NO"})
-		o, err := w.Login(t.Context(), test.c, "a1")
+		o, err := w.Login(t.Context(), test.c)
 		if !sameError(err, test.want) || err == nil && o.Mailhost == nil {
 			t.Errorf("%s: %v, want %v", test.name, err, test.want)
 		}
@@ -148,7 +148,7 @@ func TestMailhostVerifiesAddress(t *testing.T) {
 	w.auth.Add("bob@d", "mailhost=there").Address = "mailbox-17"
 	w.Hosts["there"] = []string{"127.0.0.2"}
 	w.Servers["127.0.0.2:143"] = byPassword("mailbox-17", "theirs", Answer{})
-	if _, err := w.Login(t.Context(), password("bob", "theirs"), "a1"); err != nil {
+	if _, err := w.Login(t.Context(), password("bob", "theirs")); err != nil {
 		t.Error(err)
 	}
 }
@@ -159,7 +159,7 @@ func TestMailhostVerifiesNotLocal(t *testing.T) {
 	w.service.Local = netip.MustParseAddrPort("127.0.0.5:1143")
 	w.auth.Add("bob", "mailhost=proxy.example.com")
 	w.Servers["127.0.0.5:1143"] = logintest.Says(nil)
-	_, err := w.Login(t.Context(), password("bob", "secret"), "a1")
+	_, err := w.Login(t.Context(), password("bob", "secret"))
 	if !sameError(err, &DeniedError{Code: "CONTACTADMIN"}) || len(w.Dialed) > 0 {
 		t.Errorf("%v, dialed %q", err, w.Dialed)
 	}
@@ -180,7 +180,7 @@ func TestMailhostVerifiesThrottle(t *testing.T) {
 		w.auth.Add("bob", "mailhost=there")
 		w.Hosts["there"] = []string{"127.0.0.2"}
 		w.Servers["127.0.0.2:143"] = byPassword("bob", "theirs", test.refusal)
-		w.Login(t.Context(), password("bob", "x"), "a1")
+		w.Login(t.Context(), password("bob", "x"))
 		if memory.addresses != test.counted || memory.names != test.counted {
 			t.Errorf("%+v: counted %d for the address, %d for the name",
 				test.refusal, memory.addresses, memory.names)
@@ -240,7 +240,7 @@ func TestNoWrongPassword(t *testing.T) {
 		if local != "" {
 			w.service.Local = netip.MustParseAddrPort(local)
 		}
-		o, err := w.Login(t.Context(), c, "a1")
+		o, err := w.Login(t.Context(), c)
 		if err != nil {
 			continue
 		}

@@ -17,7 +17,7 @@ func (d *dialogue) tryLogin(ctx context.Context, failed string, c *login.Credent
 	if d.utf8 {
 		utf8 = "1"
 	}
-	err := d.s.Login(ctx, c, "", map[string]string{"UTF8": utf8})
+	err := d.s.Login(ctx, c, map[string]string{"UTF8": utf8})
 	denied, _ := errors.AsType[*login.DeniedError](err)
 	switch {
 	case denied != nil:
