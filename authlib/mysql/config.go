@@ -32,9 +32,8 @@ type silent struct{}
 
 func (silent) Print(...any) {}
 
-// config returns the driver's settings and the connection's character set. As for Courier, the server
-// "localhost" is the unix socket.
-func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.Config, string, error) {
+// config returns the driver's settings. As for Courier, the server "localhost" is the unix socket.
+func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.Config, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName = s.Get("MYSQL_USERNAME"), s.Get("MYSQL_PASSWORD"), s.Get("MYSQL_DATABASE")
 	cfg.ClientFoundRows = true
@@ -45,11 +44,11 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.
 	server, socket := s.Get("MYSQL_SERVER"), s.Get("MYSQL_SOCKET")
 	switch {
 	case server == "" && socket == "":
-		return nil, "", errors.New("MYSQL_SERVER or MYSQL_SOCKET must be set")
+		return nil, errors.New("MYSQL_SERVER or MYSQL_SOCKET must be set")
 	case cfg.User == "":
-		return nil, "", errors.New("MYSQL_USERNAME is not set")
+		return nil, errors.New("MYSQL_USERNAME is not set")
 	case cfg.DBName == "":
-		return nil, "", errors.New("MYSQL_DATABASE is not set")
+		return nil, errors.New("MYSQL_DATABASE is not set")
 	}
 	if server == "" || server == "localhost" {
 		cfg.Net, cfg.Addr = "unix", socket
@@ -59,11 +58,11 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.
 	}
 	port, err := s.Number("MYSQL_PORT")
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	opt, err := s.Number("MYSQL_OPT")
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if cfg.Net != "unix" {
 		if port == 0 {
@@ -73,15 +72,15 @@ func config(s *rcfile.Settings, warnf func(format string, args ...any)) (*mysql.
 	}
 	if opt&optCompress != 0 {
 		if err := cfg.Apply(mysql.EnableCompression(true)); err != nil {
-			return nil, "", err
+			return nil, err
 		}
 	}
 	charset := strings.ToLower(s.Default("MYSQL_CHARACTER_SET", "utf8mb4"))
 	if err := cfg.Apply(mysql.Charset(charset, "")); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	cfg.TLS, err = tlsConfig(s, server, warnf)
-	return cfg, charset, err
+	return cfg, err
 }
 
 // tlsConfig returns nil when neither a CA file nor a CA directory is set. The server's certificate must come

@@ -9,9 +9,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -32,23 +30,20 @@ const (
 // file that cannot be used is logged by logf, one line each, and requests fail until it can.
 func New(file string, conns int, logf func(format string, args ...any)) *sqlaccount.Module {
 	connect := func(s *rcfile.Settings) (sqlaccount.Backend, error) { return open(s, conns, logf) }
-	return sqlaccount.New("authmysql", "MYSQL_", file, ownSettings, connect, logf)
+	return sqlaccount.New("authmysql", "MYSQL_", file, sqlaccount.MySQL, ownSettings, connect, logf)
 }
 
 // backend is one server as the settings describe it.
 type backend struct {
 	db *sql.DB
 	// slots has an element for each request that has a connection.
-	slots   chan struct{}
-	charset string
-	// mode is the sql_mode of the latest connection, nil before the first.
-	mode atomic.Pointer[string]
-	// statements are the compiled templates, *statement by statementKey.
+	slots chan struct{}
+	// statements are the prepared ones, *sql.Stmt by *sqlaccount.Query.
 	statements sync.Map
 }
 
 func open(s *rcfile.Settings, conns int, warnf func(format string, args ...any)) (*backend, error) {
-	cfg, charset, err := config(s, warnf)
+	cfg, err := config(s, warnf)
 	if err != nil {
 		return nil, err
 	}
@@ -57,12 +52,11 @@ func open(s *rcfile.Settings, conns int, warnf func(format string, args ...any))
 	if err != nil {
 		return nil, err
 	}
-	return newBackend(c, conns, charset), nil
+	return newBackend(c, conns), nil
 }
 
-func newBackend(c driver.Connector, conns int, charset string) *backend {
-	b := &backend{slots: make(chan struct{}, max(conns, 1)), charset: charset}
-	b.db = sql.OpenDB(&connector{c, &b.mode})
+func newBackend(c driver.Connector, conns int) *backend {
+	b := &backend{db: sql.OpenDB(connector{c}), slots: make(chan struct{}, max(conns, 1))}
 	b.db.SetMaxOpenConns(cap(b.slots))
 	b.db.SetMaxIdleConns(cap(b.slots))
 	return b
@@ -74,111 +68,30 @@ func (b *backend) Close() {
 	go b.db.Close()
 }
 
-// connector makes connections, and finds out with each how its server reads SQL.
-type connector struct {
-	driver.Connector
-	mode *atomic.Pointer[string]
-}
+// connector limits how long a connection may take to be made and logged in.
+type connector struct{ driver.Connector }
 
 // Connect implements driver.Connector.
-func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	conn, err := c.Connector.Connect(ctx)
+	return c.Connector.Connect(ctx)
+}
+
+// statement returns the prepared statement of a query.
+func (b *backend) statement(ctx context.Context, q *sqlaccount.Query) (*sql.Stmt, error) {
+	if s, ok := b.statements.Load(q); ok {
+		return s.(*sql.Stmt), nil
+	}
+	s, err := b.db.PrepareContext(ctx, q.SQL(func(int) string { return "?" }))
 	if err != nil {
 		return nil, err
 	}
-	mode, err := sqlMode(ctx, conn)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+	first, found := b.statements.LoadOrStore(q, s)
+	if found {
+		go s.Close()
 	}
-	c.mode.Store(&mode)
-	return conn, nil
-}
-
-// sqlMode asks for the session's sql_mode.
-func sqlMode(ctx context.Context, conn driver.Conn) (string, error) {
-	q, ok := conn.(driver.QueryerContext)
-	if !ok {
-		return "", driver.ErrSkip
-	}
-	rows, err := q.QueryContext(ctx, "SELECT @@sql_mode", nil)
-	if err != nil {
-		return "", err
-	}
-	defer rows.Close()
-	value := make([]driver.Value, 1)
-	if err := rows.Next(value); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s", value[0]), nil
-}
-
-// statementKey names a compiled template: the server reads it by its sql_mode, which may be another after a
-// restart.
-type statementKey struct {
-	template *sqlaccount.Template
-	mode     string
-}
-
-// statement is a compiled template.
-type statement struct {
-	*sqlaccount.Query
-	prepared *sql.Stmt // nil when the text depends on the values
-}
-
-// dialect is how a server with a sql_mode reads SQL.
-func (b *backend) dialect(mode string) sqlaccount.Dialect {
-	d := sqlaccount.Dialect{MySQL: true, Backslash: true, Multibyte: sqlaccount.Multibyte(b.charset)}
-	for word := range strings.SplitSeq(mode, ",") {
-		switch word {
-		case "NO_BACKSLASH_ESCAPES":
-			d.Backslash = false
-		case "ANSI_QUOTES":
-			d.ANSIQuotes = true
-		}
-	}
-	return d
-}
-
-// statement returns the statement of a template, prepared unless its text depends on the values.
-func (b *backend) statement(
-	ctx context.Context, t *sqlaccount.Template, v *sqlaccount.Values,
-) (prepared *sql.Stmt, text string, args []any, err error) {
-	s, err := b.compiled(ctx, t)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	text, args, err = s.SQL(v)
-	return s.prepared, text, args, err
-}
-
-// compiled is the statement for any values.
-func (b *backend) compiled(ctx context.Context, t *sqlaccount.Template) (*statement, error) {
-	if b.mode.Load() == nil {
-		if err := b.db.PingContext(ctx); err != nil {
-			return nil, err
-		}
-	}
-	key := statementKey{t, *b.mode.Load()}
-	if s, ok := b.statements.Load(key); ok {
-		return s.(*statement), nil
-	}
-	q, err := t.Compile(b.dialect(key.mode))
-	if err != nil {
-		return nil, err
-	}
-	s := &statement{Query: q}
-	if text, fixed := q.Fixed(); fixed {
-		if s.prepared, err = b.db.PrepareContext(ctx, text); err != nil {
-			return nil, err
-		}
-	}
-	old, loaded := b.statements.LoadOrStore(key, s)
-	if loaded && s.prepared != nil { // another request was faster
-		go s.prepared.Close()
-	}
-	return old.(*statement), nil
+	return first.(*sql.Stmt), nil
 }
 
 // do calls try when one of the connections is free, and once more when the server has ended it meanwhile,
@@ -211,33 +124,22 @@ func (b *backend) do(
 // Query implements sqlaccount.Backend.
 func (b *backend) Query(
 	ctx context.Context,
-	t *sqlaccount.Template,
+	q *sqlaccount.Query,
 	v *sqlaccount.Values,
 	row func([]string) (stop bool),
 ) error {
 	return b.do(ctx, v, func(ctx context.Context) (begun bool, err error) {
-		rows, err := b.query(ctx, t, v)
+		s, err := b.statement(ctx, q)
+		if err != nil {
+			return false, err
+		}
+		rows, err := s.QueryContext(ctx, q.Params(v)...)
 		if err != nil {
 			return false, err
 		}
 		defer rows.Close()
 		return each(rows, row)
 	})
-}
-
-func (b *backend) query(
-	ctx context.Context,
-	t *sqlaccount.Template,
-	v *sqlaccount.Values,
-) (*sql.Rows, error) {
-	prepared, text, args, err := b.statement(ctx, t, v)
-	switch {
-	case err != nil:
-		return nil, err
-	case prepared != nil:
-		return prepared.QueryContext(ctx, args...)
-	}
-	return b.db.QueryContext(ctx, text, args...)
 }
 
 // each passes the rows on as text, NULL as "", until row says stop. begun tells whether it has been called.
@@ -271,20 +173,15 @@ func each(rows *sql.Rows, row func([]string) (stop bool)) (begun bool, err error
 // Exec implements sqlaccount.Backend.
 func (b *backend) Exec(
 	ctx context.Context,
-	t *sqlaccount.Template,
+	q *sqlaccount.Query,
 	v *sqlaccount.Values,
 ) (n int64, err error) {
 	err = b.do(ctx, v, func(ctx context.Context) (begun bool, err error) {
-		prepared, text, args, err := b.statement(ctx, t, v)
+		s, err := b.statement(ctx, q)
 		if err != nil {
 			return false, err
 		}
-		var result sql.Result
-		if prepared != nil {
-			result, err = prepared.ExecContext(ctx, args...)
-		} else {
-			result, err = b.db.ExecContext(ctx, text, args...)
-		}
+		result, err := s.ExecContext(ctx, q.Params(v)...)
 		if err != nil {
 			return false, err
 		}

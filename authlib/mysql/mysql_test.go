@@ -23,9 +23,7 @@ import (
 // server is a database without a network: every query answers with one row, its own text.
 type server struct {
 	mu       sync.Mutex
-	mode     string
 	err      error // of the next query
-	epoch    int   // connections of an earlier one are dead
 	open     atomic.Int64
 	most     atomic.Int64
 	hold     chan struct{} // not nil: queries wait for it
@@ -38,12 +36,11 @@ func (s *server) Connect(context.Context) (driver.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.most.Store(max(s.most.Load(), s.open.Add(1)))
-	return &session{s: s, epoch: s.epoch}, nil
+	return &session{s}, nil
 }
 
 type session struct {
-	s     *server
-	epoch int
+	s *server
 }
 
 func (c *session) Prepare(query string) (driver.Stmt, error) {
@@ -52,25 +49,6 @@ func (c *session) Prepare(query string) (driver.Stmt, error) {
 }
 func (c *session) Close() error              { c.s.open.Add(-1); return nil }
 func (c *session) Begin() (driver.Tx, error) { return nil, driver.ErrSkip }
-
-func (c *session) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if query == "SELECT @@sql_mode" {
-		return &rows{value: c.s.mode}, nil
-	}
-	return nil, driver.ErrSkip
-}
-
-// ResetSession is where the real driver notices a connection that the server has closed.
-func (c *session) ResetSession(context.Context) error {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if c.epoch != c.s.epoch {
-		return driver.ErrBadConn
-	}
-	return nil
-}
 
 type stmt struct {
 	c     *session
@@ -110,27 +88,22 @@ func (r *rows) Next(dest []driver.Value) error {
 	return nil
 }
 
-func (s *server) backend(conns int) *backend {
-	return newBackend(s, conns, "utf8mb4")
-}
-
 // ask returns the one column of the one row.
-func ask(ctx context.Context, b *backend, t *sqlaccount.Template) (string, error) {
+func ask(ctx context.Context, b *backend, q *sqlaccount.Query) (string, error) {
 	got := ""
-	err := b.Query(ctx, t, &sqlaccount.Values{LocalPart: "ann"}, func(c []string) bool {
+	err := b.Query(ctx, q, &sqlaccount.Values{LocalPart: "ann"}, func(c []string) bool {
 		got = c[0]
 		return true
 	})
 	return got, err
 }
 
-// TestModes: a template is read as the server reads SQL, and anew when the server comes back with another
-// sql_mode.
-func TestModes(t *testing.T) {
+// TestPrepared: a query is prepared once.
+func TestPrepared(t *testing.T) {
 	s := &server{}
-	b := s.backend(3)
+	b := newBackend(s, 3)
 	defer b.db.Close()
-	text := sqlaccount.Text(`SELECT '\'$(local_part)'`)
+	text := query(t)
 	for range 3 {
 		if got, err := ask(t.Context(), b, text); got != "SELECT ?" || err != nil {
 			t.Fatalf("%q, %v", got, err)
@@ -139,20 +112,16 @@ func TestModes(t *testing.T) {
 	if n := s.prepared.Load(); n != 1 {
 		t.Errorf("prepared %d times", n)
 	}
-	s.mu.Lock()
-	s.mode, s.epoch = "STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES,ANSI_QUOTES", 1
-	s.mu.Unlock()
-	// The connection is made, and the mode seen, while the first query is under way.
-	if _, err := ask(t.Context(), b, text); err != nil {
-		t.Errorf("first query after a restart: %v", err)
+}
+
+// query returns one that has a parameter.
+func query(t *testing.T) *sqlaccount.Query {
+	t.Helper()
+	q, err := sqlaccount.MySQL.Parse("SELECT '$(local_part)'")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got, err := ask(t.Context(), b, text); err == nil {
-		t.Errorf("the literal is not closed for this server: %q", got)
-	}
-	if got, err := ask(t.Context(), b, sqlaccount.Text(`SELECT '\', '$(local_part)'`)); got != `SELECT '\', ?` ||
-		err != nil {
-		t.Errorf("%q, %v", got, err)
-	}
+	return q
 }
 
 // TestAgain: which errors make a query be repeated, once.
@@ -169,8 +138,8 @@ func TestAgain(t *testing.T) {
 		{context.DeadlineExceeded, false}, {errors.New("other"), false},
 	} {
 		s := &server{}
-		b := s.backend(1)
-		query := sqlaccount.Text("SELECT '$(local_part)'")
+		b := newBackend(s, 1)
+		query := query(t)
 		if _, err := ask(t.Context(), b, query); err != nil {
 			t.Fatal(err)
 		}
@@ -189,9 +158,9 @@ func TestAgain(t *testing.T) {
 // context.
 func TestBounded(t *testing.T) {
 	s := &server{hold: make(chan struct{})}
-	b := s.backend(2)
+	b := newBackend(s, 2)
 	defer b.db.Close()
-	query := sqlaccount.Text("SELECT '$(local_part)'")
+	query := query(t)
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
@@ -252,16 +221,16 @@ func TestConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg, charset, err := config(s, t.Logf)
+		cfg, err := config(s, t.Logf)
 		if test.err != "" {
 			if err == nil || !strings.Contains(err.Error(), test.err) {
 				t.Errorf("%q: %v", test.settings, err)
 			}
 			continue
 		}
-		if err != nil || cfg.Net != test.net || cfg.Addr != test.addr || charset != "utf8mb4" ||
-			!cfg.ClientFoundRows {
-			t.Errorf("%q: %v %v, %v", test.settings, cfg, charset, err)
+		if err != nil || cfg.Net != test.net || cfg.Addr != test.addr || !cfg.ClientFoundRows ||
+			!strings.Contains(cfg.FormatDSN(), "charset=utf8mb4") {
+			t.Errorf("%q: %v, %v", test.settings, cfg, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package pgsql
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,7 @@ func New(file string, conns int, logf func(format string, args ...any)) *sqlacco
 		}
 		return open(cfg, conns)
 	}
-	return sqlaccount.New("authpgsql", "PGSQL_", file, ownSettings, connect, logf)
+	return sqlaccount.New("authpgsql", "PGSQL_", file, sqlaccount.PostgreSQL, ownSettings, connect, logf)
 }
 
 // backend is one database as the settings describe it.
@@ -38,9 +39,8 @@ type backend struct {
 	pool *pgxpool.Pool
 	// unnamed says that prepared statements do not live as long as the connection: there is a pooler in between.
 	unnamed atomic.Bool
-	// statements are the compiled templates, *sqlaccount.Query by statementKey; untyped those whose parameters'
-	// types the server cannot find out.
-	statements, untyped sync.Map
+	// texts are the statements, string by *sqlaccount.Query.
+	texts sync.Map
 }
 
 func open(cfg *pgxpool.Config, conns int) (*backend, error) {
@@ -61,44 +61,24 @@ func (b *backend) Close() {
 	go b.pool.Close()
 }
 
-// statementKey names a compiled template: it depends on two parameters of the connection.
-type statementKey struct {
-	template           *sqlaccount.Template
-	conforming, client string
-	text               bool
+// text returns a query's statement.
+func (b *backend) text(q *sqlaccount.Query) string {
+	text, ok := b.texts.Load(q)
+	if !ok {
+		text, _ = b.texts.LoadOrStore(q, q.SQL(func(n int) string { return "$" + strconv.Itoa(n) }))
+	}
+	return text.(string)
 }
 
-// statement returns the template as the connection's server reads it.
-func (b *backend) statement(c *pgxpool.Conn, t *sqlaccount.Template) (*sqlaccount.Query, error) {
-	pg := c.Conn().PgConn()
-	_, text := b.untyped.Load(t)
-	key := statementKey{
-		t,
-		pg.ParameterStatus("standard_conforming_strings"),
-		pg.ParameterStatus("client_encoding"),
-		text,
-	}
-	if q, ok := b.statements.Load(key); ok {
-		return q.(*sqlaccount.Query), nil
-	}
-	q, err := t.Compile(
-		sqlaccount.Dialect{
-			Backslash: key.conforming == "off",
-			Multibyte: sqlaccount.Multibyte(key.client),
-			Text:      text,
-		},
-	)
-	if err != nil {
-		return nil, err
-	}
-	b.statements.Store(key, q)
-	return q, nil
+// isText tells the server from now on that the query's parameters are text.
+func (b *backend) isText(q *sqlaccount.Query) {
+	b.texts.Store(q, q.SQL(func(n int) string { return "$" + strconv.Itoa(n) + "::text" }))
 }
 
-// run sends a template's statement and has read take the answer.
+// run sends a query's statement and has read take the answer.
 func (b *backend) run(
 	ctx context.Context,
-	t *sqlaccount.Template,
+	q *sqlaccount.Query,
 	v *sqlaccount.Values,
 	read func(pgx.Rows) error,
 ) error {
@@ -107,23 +87,19 @@ func (b *backend) run(
 		return err
 	}
 	defer c.Release()
-	s, err := b.statement(c, t)
-	if err != nil {
-		return err
-	}
-	text, params, err := s.SQL(v)
-	if err != nil {
-		return err
-	}
+	params := q.Params(v)
 	hasNUL := func(p any) bool { return strings.IndexByte(p.(string), 0) >= 0 }
 	if slices.ContainsFunc(params, hasNUL) {
 		return sqlaccount.ErrValue
 	}
 	// pgx sends strings as the text that they are, whatever the parameter's type, and the server reads it as it
 	// does the literals that they replace.
-	_, fixed := s.Fixed()
-	args := append([]any{b.mode(fixed), pgx.QueryResultFormats{pgx.TextFormatCode}}, params...)
-	rows, err := c.Query(ctx, text, args...)
+	mode := pgx.QueryExecModeCacheStatement
+	if b.unnamed.Load() {
+		mode = pgx.QueryExecModeCacheDescribe
+	}
+	args := append([]any{mode, pgx.QueryResultFormats{pgx.TextFormatCode}}, params...)
+	rows, err := c.Query(ctx, b.text(q), args...)
 	if err == nil {
 		err = read(rows)
 		rows.Close()
@@ -131,25 +107,17 @@ func (b *backend) run(
 	return ofValue(err, params)
 }
 
-// mode tells how to send a statement.
-func (b *backend) mode(fixed bool) pgx.QueryExecMode {
-	if !fixed || b.unnamed.Load() {
-		return pgx.QueryExecModeCacheDescribe
-	}
-	return pgx.QueryExecModeCacheStatement
-}
-
 // do runs a statement, and once more where the answer says that this may help: begun tells whether rows have
 // been passed on.
 func (b *backend) do(
 	ctx context.Context,
-	t *sqlaccount.Template,
+	q *sqlaccount.Query,
 	v *sqlaccount.Values,
 	read func(pgx.Rows) (begun bool, err error),
 ) error {
 	begun := false
 	once := func() error {
-		return b.run(ctx, t, v, func(rows pgx.Rows) (err error) {
+		return b.run(ctx, q, v, func(rows pgx.Rows) (err error) {
 			begun, err = read(rows)
 			return err
 		})
@@ -158,7 +126,7 @@ func (b *backend) do(
 	switch {
 	case err == nil, begun, ctx.Err() != nil:
 	case isUntyped(err):
-		b.untyped.Store(t, true)
+		b.isText(q)
 		err = once()
 	case isPooler(err):
 		b.unnamed.Store(true)
@@ -174,11 +142,11 @@ func (b *backend) do(
 // Query implements sqlaccount.Backend.
 func (b *backend) Query(
 	ctx context.Context,
-	t *sqlaccount.Template,
+	q *sqlaccount.Query,
 	v *sqlaccount.Values,
 	row func([]string) (stop bool),
 ) error {
-	return b.do(ctx, t, v, func(rows pgx.Rows) (begun bool, err error) {
+	return b.do(ctx, q, v, func(rows pgx.Rows) (begun bool, err error) {
 		var columns []string
 		for rows.Next() {
 			begun = true
@@ -197,10 +165,10 @@ func (b *backend) Query(
 // Exec implements sqlaccount.Backend.
 func (b *backend) Exec(
 	ctx context.Context,
-	t *sqlaccount.Template,
+	q *sqlaccount.Query,
 	v *sqlaccount.Values,
 ) (n int64, err error) {
-	err = b.do(ctx, t, v, func(rows pgx.Rows) (begun bool, err error) {
+	err = b.do(ctx, q, v, func(rows pgx.Rows) (begun bool, err error) {
 		rows.Close()
 		n = rows.CommandTag().RowsAffected()
 		return false, rows.Err()

@@ -20,19 +20,32 @@ import (
 
 // ask returns the one column of the one row.
 func ask(b *backend, text string) (string, error) {
-	return askTemplate(b, sqlaccount.Text(text))
+	q, err := sqlaccount.PostgreSQL.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	return askQuery(b, q)
 }
 
-func askTemplate(b *backend, t *sqlaccount.Template) (string, error) {
+func askQuery(b *backend, q *sqlaccount.Query) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	got := ""
-	err := b.Query(ctx, t, &sqlaccount.Values{LocalPart: "ann", Domain: "x\x00"},
+	err := b.Query(ctx, q, &sqlaccount.Values{LocalPart: "ann", Domain: "x\x00"},
 		func(c []string) bool {
 			got = c[0]
 			return true
 		})
 	return got, err
+}
+
+func parse(t *testing.T, text string) *sqlaccount.Query {
+	t.Helper()
+	q, err := sqlaccount.PostgreSQL.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
 }
 
 // TestPooler: behind a pooler in transaction mode a prepared statement may be gone: the same question is put
@@ -41,9 +54,9 @@ func TestPooler(t *testing.T) {
 	s := newServer(t)
 	s.pooler = true
 	b := s.backend(2)
-	query := sqlaccount.Text("select '$(local_part)'")
+	query := parse(t, "select '$(local_part)'")
 	for range 5 {
-		if got, err := askTemplate(b, query); got != "select $1" || err != nil {
+		if got, err := askQuery(b, query); got != "select $1" || err != nil {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
@@ -57,9 +70,9 @@ func TestUntyped(t *testing.T) {
 	s := newServer(t)
 	s.untyped = true
 	b := s.backend(2)
-	query := sqlaccount.Text("select concat('$(local_part)')")
+	query := parse(t, "select concat('$(local_part)')")
 	for range 2 {
-		if got, err := askTemplate(b, query); got != "select concat($1::text)" || err != nil {
+		if got, err := askQuery(b, query); got != "select concat($1::text)" || err != nil {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
@@ -69,19 +82,19 @@ func TestUntyped(t *testing.T) {
 func TestRestart(t *testing.T) {
 	s := newServer(t)
 	b := s.backend(3)
-	query := sqlaccount.Text("select '$(local_part)'")
+	query := parse(t, "select '$(local_part)'")
 	for range 3 {
 		var wg sync.WaitGroup
 		for range 6 {
 			wg.Go(func() {
-				if _, err := askTemplate(b, query); err != nil {
+				if _, err := askQuery(b, query); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		wg.Wait()
 		s.restart()
-		if _, err := askTemplate(b, query); err != nil {
+		if _, err := askQuery(b, query); err != nil {
 			t.Errorf("first question after a restart: %v", err)
 		}
 	}

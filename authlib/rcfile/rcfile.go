@@ -56,7 +56,7 @@ func (s *Settings) Number(name string) (int, error) {
 	}
 	n, err := strconv.ParseUint(value, 10, 31)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %.40q is not a number", name, value)
+		return 0, s.Wrong(name, fmt.Errorf("%.40q is not a number", value))
 	}
 	return int(n), nil
 }
@@ -69,10 +69,23 @@ func (s *Settings) Switch(name string) (bool, error) {
 	}
 	on, ok := spelling.ParseSwitch(value)
 	if !ok {
-		return false, fmt.Errorf("%s: %.40q: must be yes, no, true, false, on, off, 1 or 0", name, value)
+		return false, s.Wrong(name, fmt.Errorf("%.40q: must be yes, no, true, false, on, off, 1 or 0", value))
 	}
 	return on, nil
 }
+
+// Wrong returns err, which is about a setting's value, with its name in front, and its line for the log.
+func (s *Settings) Wrong(name string, err error) error {
+	return &valueError{s.lines[name], fmt.Errorf("%s: %w", name, err)}
+}
+
+// valueError is an error about what stands in a line.
+type valueError struct {
+	line int
+	error
+}
+
+func (e *valueError) Unwrap() error { return e.error }
 
 // misspelt returns, for each name that is none of known but nearly one, a sentence that begins with its
 // line's number.

@@ -1,6 +1,7 @@
 package rcfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -183,7 +184,11 @@ func (w *Watcher[T]) load() (T, error) {
 		w.logf("%s:%s", w.path, sentence)
 	}
 	value, err := w.build(s)
-	if err != nil {
+	var wrong *valueError
+	switch {
+	case errors.As(err, &wrong):
+		return none, fmt.Errorf("%s:%d: %w", w.path, wrong.line, err)
+	case err != nil:
 		return none, fmt.Errorf("%s: %w", w.path, err)
 	}
 	return value, nil

@@ -1,6 +1,6 @@
-// Package sqlaccount is what authmysql and authpgsql have in common: the settings that make the queries,
-// templates that become statements with parameters, so that no value that a client sends can change a query,
-// the rows that make accounts, and the rules that decide about a password.
+// Package sqlaccount is what authmysql and authpgsql have in common: the settings that make the queries, in
+// which all that a client sends is a parameter, the rows that make accounts, and the rules that decide about
+// a password.
 package sqlaccount
 
 import (
@@ -20,15 +20,18 @@ import (
 // its next 1,000 rows.
 const queryTimeout = 10 * time.Second
 
+// ErrValue says that the database cannot compare a value with what it has; no row can have it.
+var ErrValue = errors.New("no row can have the value")
+
 // Backend is a database as the settings describe it. Its methods wait for a connection no longer than their
 // context, and for the server's next word no longer than that, or than a time limit of their own. Their error
 // is [ErrValue] when no row can have the value, or else one that says why the question could not be answered.
 type Backend interface {
 	// Query passes each row of the answer, columns in order, NULL as "", to row until that says stop. The slice
 	// is valid until row returns.
-	Query(ctx context.Context, t *Template, v *Values, row func(columns []string) (stop bool)) error
+	Query(ctx context.Context, q *Query, v *Values, row func(columns []string) (stop bool)) error
 	// Exec returns how many rows it found.
-	Exec(ctx context.Context, t *Template, v *Values) (rows int64, err error)
+	Exec(ctx context.Context, q *Query, v *Values) (rows int64, err error)
 	// Close ends all connections. Nobody uses the backend any more.
 	Close()
 }
@@ -47,10 +50,10 @@ type generation struct {
 
 // query is Query with a row that may fail, whose error it then returns.
 func (g *generation) query(
-	ctx context.Context, t *Template, v *Values, row func(columns []string) (stop bool, err error),
+	ctx context.Context, q *Query, v *Values, row func(columns []string) (stop bool, err error),
 ) error {
 	var own error // not the database's
-	err := g.Query(ctx, t, v, func(columns []string) (stop bool) {
+	err := g.Query(ctx, q, v, func(columns []string) (stop bool) {
 		stop, own = row(columns)
 		return stop || own != nil
 	})
@@ -60,14 +63,14 @@ func (g *generation) query(
 	return err
 }
 
-// New returns the module name, configured by file with settings that begin with prefix. It does not fail: a
-// file that cannot be used is logged, and requests fail until it can. open makes the database of the
-// settings, of which own are those that it reads, without the prefix.
-func New(name, prefix, file string, own []string, open func(*rcfile.Settings) (Backend, error),
+// New returns the module name, configured by file with settings that begin with prefix and queries in the
+// dialect d. It does not fail: a file that cannot be used is logged, and requests fail until it can. open
+// makes the database of the settings, of which own are those that it reads, without the prefix.
+func New(name, prefix, file string, d *Dialect, own []string, open func(*rcfile.Settings) (Backend, error),
 	logf func(format string, args ...any)) *Module {
 	m := &Module{name: name}
 	m.watch = rcfile.Watch(file, known(prefix, own), func(s *rcfile.Settings) (*generation, error) {
-		q, err := newQueries(s, prefix)
+		q, err := newQueries(s, prefix, d)
 		if err != nil {
 			return nil, err
 		}

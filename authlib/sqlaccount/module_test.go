@@ -23,21 +23,15 @@ type memory struct {
 	closed int
 }
 
-func (m *memory) Query(_ context.Context, t *Template, v *Values, row func([]string) bool) error {
-	q, err := t.Compile(Dialect{})
-	if err != nil {
-		return err
-	}
-	sql, params, err := q.SQL(v)
-	if err != nil {
-		return err
-	}
-	m.asked = append(m.asked, sql)
+func mark(int) string { return "?" }
+
+func (m *memory) Query(_ context.Context, q *Query, v *Values, row func([]string) bool) error {
+	m.asked = append(m.asked, q.SQL(mark))
 	if m.err != nil {
 		return m.err
 	}
 	key := "*"
-	if len(params) > 0 {
+	if params := q.Params(v); len(params) > 0 {
 		key = params[0].(string)
 	}
 	for _, r := range m.rows[key] {
@@ -48,16 +42,8 @@ func (m *memory) Query(_ context.Context, t *Template, v *Values, row func([]str
 	return nil
 }
 
-func (m *memory) Exec(_ context.Context, t *Template, v *Values) (int64, error) {
-	q, err := t.Compile(Dialect{})
-	if err != nil {
-		return 0, err
-	}
-	_, params, err := q.SQL(v)
-	if err != nil {
-		return 0, err
-	}
-	for _, p := range params {
+func (m *memory) Exec(_ context.Context, q *Query, v *Values) (int64, error) {
+	for _, p := range q.Params(v) {
 		m.asked = append(m.asked, p.(string))
 	}
 	return int64(len(m.rows[v.User])), m.err
@@ -74,7 +60,8 @@ func module(t *testing.T, m *memory, settings ...string) *Module {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mod := New("authx", "X_", path, nil, func(*rcfile.Settings) (Backend, error) { return m, nil }, t.Logf)
+	open := func(*rcfile.Settings) (Backend, error) { return m, nil }
+	mod := New("authx", "X_", path, PostgreSQL, nil, open, t.Logf)
 	t.Cleanup(func() {
 		if err := mod.Close(); err != nil || m.closed != 1 {
 			t.Errorf("close: %v, closed %d times", err, m.closed)
@@ -153,6 +140,28 @@ func TestAuthenticate(t *testing.T) {
 	db.err = fmt.Errorf("no such number: %w", ErrValue)
 	if got := login(m, "ann", "secret"); got != "refused" {
 		t.Error(got)
+	}
+}
+
+// TestWrongQuery: the administrator reads where the mistake is when the file is loaded, not at a login.
+func TestWrongQuery(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rc")
+	for _, setting := range []string{"X_SELECT_CLAUSE", "X_ENUMERATE_CLAUSE", "X_CHPASS_CLAUSE"} {
+		text := "##NAME: MARKER:0\nX_USER_TABLE t\nX_CLEAR_PWFIELD c\n" + setting + " SELECT \\\n E'$(domain)'\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var log []string
+		m := New("authx", "X_", path, PostgreSQL, nil,
+			func(*rcfile.Settings) (Backend, error) { return nil, errors.New("opened") },
+			func(format string, args ...any) { log = append(log, fmt.Sprintf(format, args...)) })
+		want := path + ":4: " + setting + ": " + errGlue.Error() + ": '$(domain)', character 9 of the query"
+		if got := strings.Join(log, "\n"); got != want {
+			t.Errorf("log %q, want %q", got, want)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package sqlaccount
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,12 +9,12 @@ import (
 	"mailproxy/authlib/rcfile"
 )
 
-// queries are the templates that the settings ask for.
+// queries are those that the settings ask for.
 type queries struct {
 	domain            string // DEFAULT_DOMAIN
-	standard          *Template
-	courier           *Template // for the service "courier"; nil: standard
-	enumerate, change *Template // nil: the settings do not say how
+	standard          *Query
+	courier           *Query // for the service "courier"; nil: standard
+	enumerate, change *Query // nil: the settings do not say how
 }
 
 // settingNames are those of the queries, without the prefix.
@@ -35,9 +34,21 @@ func known(prefix string, own []string) []string {
 }
 
 // newQueries reads the settings named prefix + "USER_TABLE" and so on.
-func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
+func newQueries(s *rcfile.Settings, prefix string, d *Dialect) (*queries, error) {
 	get := func(name, def string) string { return s.Default(prefix+name, def) }
 	q := &queries{domain: s.First("DEFAULT_DOMAIN", prefix+"DEFAULT_DOMAIN")}
+	for _, clause := range []struct {
+		name string
+		to   **Query
+	}{{"SELECT_CLAUSE", &q.standard}, {"ENUMERATE_CLAUSE", &q.enumerate}, {"CHPASS_CLAUSE", &q.change}} {
+		if text := get(clause.name, ""); text != "" {
+			parsed, err := d.Parse(text)
+			if err != nil {
+				return nil, s.Wrong(prefix+clause.name, err)
+			}
+			*clause.to = parsed
+		}
+	}
 	var (
 		table   = get("USER_TABLE", "")
 		login   = get("LOGIN_FIELD", "id")
@@ -50,71 +61,42 @@ func newQueries(s *rcfile.Settings, prefix string) (*queries, error) {
 		options = get("AUXOPTIONS_FIELD", get("AUXOPTIONS", "''"))
 		where   = get("WHERE_CLAUSE", "1=1")
 	)
-	if text := get("SELECT_CLAUSE", ""); text != "" {
-		q.standard = Text(text)
-	} else {
+	if q.standard == nil {
 		switch {
 		case table == "":
 			return nil, fmt.Errorf("%sUSER_TABLE is not set", prefix)
 		case crypt == "" && clear == "":
 			return nil, fmt.Errorf("one of %sCRYPT_PWFIELD and %sCLEAR_PWFIELD must be set", prefix, prefix)
 		}
-		find := func(maildir string) *Template {
+		find := func(maildir string) *Query {
 			columns := []string{login, quoteEmpty(crypt), quoteEmpty(clear), uid, gid, home, maildir,
 				get("QUOTA_FIELD", "''"), get("NAME_FIELD", "''"), options}
-			return raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + login + " = ").
-				user().Raw(" AND (" + where + ")")
+			return newQuery("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + login + " = ").
+				param(segment{value: user}).raw(" AND (" + where + ")")
 		}
 		q.standard = find(maildir)
 		if delivery := get("DEFAULTDELIVERY", ""); delivery != "" {
 			q.courier = find(delivery)
 		}
 	}
-	if text := get("ENUMERATE_CLAUSE", ""); text != "" {
-		q.enumerate = Text(text)
-	} else if table != "" {
+	if q.enumerate == nil && table != "" {
 		columns := []string{login, uid, gid, home, maildir, options}
-		q.enumerate = raw("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + where)
+		q.enumerate = newQuery("SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + where)
 	}
-	if text := get("CHPASS_CLAUSE", ""); text != "" {
-		q.change = Text(text)
-	} else if table != "" && (crypt != "" || clear != "") {
-		q.change = raw("UPDATE " + table + " SET ")
+	if q.change == nil && table != "" && (crypt != "" || clear != "") {
+		q.change = newQuery("UPDATE " + table + " SET ")
 		if crypt != "" {
-			q.change.Raw(crypt + " = ").newPassCrypt()
+			q.change.raw(crypt + " = ").param(segment{value: newPassCrypt})
 		}
 		if crypt != "" && clear != "" {
-			q.change.Raw(", ")
+			q.change.raw(", ")
 		}
 		if clear != "" {
-			q.change.Raw(clear + " = ").newPass()
+			q.change.raw(clear + " = ").param(segment{value: newPass})
 		}
-		q.change.Raw(" WHERE " + login + " = ").user().Raw(" AND (" + where + ")")
+		q.change.raw(" WHERE " + login + " = ").param(segment{value: user}).raw(" AND (" + where + ")")
 	}
-	return q, q.check()
-}
-
-// check finds mistakes in the templates that no dialect makes good, so that a broken file does not replace a
-// good one.
-func (q *queries) check() error {
-	for _, t := range []*Template{q.standard, q.courier, q.enumerate, q.change} {
-		if t == nil {
-			continue
-		}
-		var errs []error
-		for _, d := range []Dialect{{}, {Backslash: true}, {MySQL: true}, {MySQL: true, Backslash: true}} {
-			if _, err := t.Compile(d); err != nil {
-				errs = append(errs, err)
-			}
-		}
-		if len(errs) == 4 {
-			return errs[0]
-		}
-	}
-	if q.standard == nil {
-		return errors.New("no query")
-	}
-	return nil
+	return q, nil
 }
 
 func quoteEmpty(field string) string {
@@ -124,7 +106,7 @@ func quoteEmpty(field string) string {
 	return field
 }
 
-func (q *queries) find(service string) *Template {
+func (q *queries) find(service string) *Query {
 	if q.courier != nil && service == "courier" {
 		return q.courier
 	}

@@ -79,37 +79,31 @@ func TestInjection(t *testing.T) {
 		switch d.module {
 		case "authpgsql":
 			sql("PGSQL_", map[string]string{
-				"whole":   `id='$(local_part)@$(domain)' AND '$(service)' <> ''`,
-				"escape":  `id=E'$(local_part)\x40$(domain)'`,
-				"dollar":  `id=$q$$(local_part)@$(domain)$q$`,
-				"bare":    `id=$(local_part) || '@' || $(domain)`,
-				"like":    `id LIKE '$(local_part)@$(domain)' AND id = '$(local_part)@$(domain)'`,
-				"cast":    `id=CAST('$(local_part)@$(domain)' AS varchar)`,
-				"concat":  `id=concat('$(local_part)', '@', '$(domain)')`,
-				"in":      `id IN ('$(local_part)@$(domain)', '')`,
-				"comment": `id='$(local_part)@$(domain)' /* $(local_part) */`,
+				"whole":  `id='$(local_part)@$(domain)' AND '$(service)' <> ''`,
+				"bare":   `id=$(local_part) || '@' || $(domain)`,
+				"like":   `id LIKE '$(local_part)@$(domain)' AND id = '$(local_part)@$(domain)'`,
+				"cast":   `id=CAST('$(local_part)@$(domain)' AS varchar)`,
+				"concat": `id=concat('$(local_part)', '@', '$(domain)')`,
+				"in":     `id IN ('$(local_part)@$(domain)', '')`,
 			})
 			templates["latin1"] = settings{"PGSQL_CHARACTER_SET": "LATIN1"}
 			templates["sjis"] = settings{"PGSQL_CHARACTER_SET": "SJIS"}
 			templates["conforming off"] = settings{
 				"PGSQL_CONNECTION":    d.base["PGSQL_CONNECTION"] + ` options='-c standard_conforming_strings=off'`,
-				"PGSQL_SELECT_CLAUSE": columns + `id='$(local_part)\x40$(domain)'`,
+				"PGSQL_SELECT_CLAUSE": columns + `id='$(local_part)@$(domain)'`,
 			}
 		case "authmysql":
 			sql("MYSQL_", map[string]string{
-				"whole":      `id='$(local_part)@$(domain)' AND '$(service)' <> ''`,
-				"double":     `id="$(local_part)@$(domain)"`,
-				"bare":       `id=CONCAT($(local_part), '@', $(domain))`,
-				"introducer": `id=_utf8mb4'$(local_part)@$(domain)'`,
-				"escape":     `id='$(local_part)\@$(domain)'`,
-				"in":         `id IN ('$(local_part)@$(domain)', '')`,
-				"name":       "`id`='$(local_part)@$(domain)' AND (SELECT 1 AS `$(local_part)`) = 1",
-				"comment":    `id='$(local_part)@$(domain)' -- $(local_part)`,
+				"whole":  `id='$(local_part)@$(domain)' AND '$(service)' <> ''`,
+				"double": `id="$(local_part)@$(domain)"`,
+				"bare":   `id=CONCAT($(local_part), '@', $(domain))`,
+				"in":     `id IN ('$(local_part)@$(domain)', '')`,
+				"name":   "`id`='$(local_part)@$(domain)' AND (SELECT 1 AS `it's`) = 1 -- it's",
 			})
 			for _, set := range []string{"gbk", "sjis", "big5", "latin1", "utf8"} {
 				templates[set] = settings{"MYSQL_CHARACTER_SET": set}
 				templates[set+" clause"] = settings{
-					"MYSQL_CHARACTER_SET": set, "MYSQL_SELECT_CLAUSE": columns + `id='$(local_part)\@$(domain)'`,
+					"MYSQL_CHARACTER_SET": set, "MYSQL_SELECT_CLAUSE": columns + `id='$(local_part)@$(domain)'`,
 				}
 			}
 		case "authldap":
@@ -161,11 +155,12 @@ func TestServerModes(t *testing.T) {
 	for name, s := range map[string]settings{
 		"generated": {},
 		"backslash is itself": {
-			"MYSQL_SELECT_CLAUSE": columns + `'\' = '\' AND "id" = '$(local_part)@$(domain)'`,
+			"MYSQL_SELECT_CLAUSE": columns + `'\\' <> '$(domain)' AND "id" = '$(local_part)@$(domain)'`,
 		},
+		"double": {"MYSQL_SELECT_CLAUSE": columns + `"id" = "$(local_part)@$(domain)"`},
 		"gbk": {
 			"MYSQL_CHARACTER_SET": "gbk",
-			"MYSQL_SELECT_CLAUSE": columns + `'\' <> '$(domain)' AND "id" = '$(local_part)@$(domain)'`,
+			"MYSQL_SELECT_CLAUSE": columns + `"id" = '$(local_part)@$(domain)'`,
 		},
 	} {
 		c, _, _ := d.start(t, d.base.with(s))

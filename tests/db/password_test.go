@@ -114,8 +114,70 @@ func TestChangePassword(t *testing.T) {
 				file,
 			)
 			expect(t, "both@example.com", "both secret", "x", "temporary failure") // nobody said how
+			// The queries that Courier's own files show, written as there; in PostgreSQL's two slips are mended.
+			d.server.SQL(t, courierTables)
+			reload(t, d.base.with(courierQueries(prefix)), file)
+			want(t, c, question{"login", "imap", "it's@courier.example", "box secret"},
+				`home="/srv/it's" address="it's`)
+			want(t, c, question{"login", "imap", "it''s@courier.example", "box secret"}, "refused")
+			want(t, c, question{"login", "imap", "it's@other.example", "box secret"}, "refused")
+			if n, err := count(t, c); n != 0 || err != nil { // the placeholders stand for nothing
+				t.Errorf("%d accounts, %v", n, err)
+			}
+			if got := change(t, c, "it's@courier.example", "box secret", awkward); got != "ok" {
+				t.Errorf("Courier's query: %s", got)
+			}
+			box := d.server.SQL(t, "select clearpw from popbox where local_part='it''s'")
+			if got := strings.TrimSpace(box); !strings.HasPrefix(got, "n'ew") {
+				t.Errorf("Courier's query stored %q", got)
+			}
 		})
 	}
+}
+
+const courierTables = `create table domain (domain_name varchar(100), uid int, gid int, path varchar(100),
+	quota varchar(100));
+create table popbox (local_part varchar(100), domain_name varchar(100), password_hash varchar(200),
+	clearpw varchar(100), mbox_name varchar(100), sharedgroup varchar(100));
+insert into domain values ('courier.example', 7, 8, '/srv', ''), ('other.example', 7, 8, '/other', '');
+insert into popbox values ('it''s', 'courier.example', 'u/8tLE21qodK1J0pxC9MuA==', '', 'it''s', 'a');`
+
+// courierQueries are those of Courier's authmysqlrc and authpgsqlrc.
+func courierQueries(prefix string) settings {
+	const where = `			FROM popbox, domain				\
+			WHERE popbox.local_part = '$(local_part)'	\
+			AND popbox.domain_name = '$(domain)'		\
+			AND popbox.domain_name = domain.domain_name`
+	s := settings{
+		"MYSQL_SELECT_CLAUSE": `SELECT CONCAT(popbox.local_part, '@', popbox.domain_name),			\
+			CONCAT('{MD5}', popbox.password_hash),		\
+			popbox.clearpw, domain.uid, domain.gid, CONCAT(domain.path, '/', popbox.mbox_name),	\
+			'', domain.quota, '', CONCAT("disableimap=",0,",sharedgroup=",sharedgroup)             \
+` + where,
+		"MYSQL_ENUMERATE_CLAUSE": `SELECT CONCAT(popbox.local_part, '@', popbox.domain_name),			\
+			domain.uid, domain.gid, CONCAT(domain.path, '/', popbox.mbox_name), '',			\
+			CONCAT('sharedgroup=', sharedgroup)		\
+` + where,
+		"PGSQL_SELECT_CLAUSE": `SELECT popbox.local_part || '@' || popbox.domain_name,			\
+			'{MD5}' || popbox.password_hash,		\
+			popbox.clearpw, domain.uid, domain.gid, domain.path || '/' || popbox.mbox_name,	\
+			'', domain.quota, ''						\
+` + where,
+		"PGSQL_ENUMERATE_CLAUSE": `SELECT popbox.local_part || '@' || popbox.domain_name,	\
+			domain.uid, domain.gid, domain.path || '/' || popbox.mbox_name, '', 'sharedgroup=' || sharedgroup	\
+` + where,
+	}
+	for name := range s {
+		if !strings.HasPrefix(name, prefix) {
+			delete(s, name)
+		}
+	}
+	s[prefix+"CHPASS_CLAUSE"] = `UPDATE	popbox					\
+			SET	clearpw='$(newpass)',			\
+				password_hash='$(newpass_crypt)'	\
+			WHERE	local_part='$(local_part)'		\
+			AND	domain_name='$(domain)'`
+	return s
 }
 
 // TestChangePasswordAsUser changes passwords in a directory where only the user may.
