@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,8 +24,12 @@ var cramTypes = [...]authlib.AuthType{authlib.AuthCRAMMD5, authlib.AuthCRAMSHA1,
 // password, in the text file, which is replaced as a whole. Then makeuserdb runs if .dat files are there; if
 // it fails, the text, being younger, is read from then on.
 func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordRequest) error {
-	m.passwd.Lock()
-	defer m.passwd.Unlock()
+	select {
+	case m.changes <- struct{}{}:
+		defer func() { <-m.changes }()
+	default:
+		return fmt.Errorf("%d changes of passwords wait already", maxChanges)
+	}
 	if req.User == "" || authlib.HasControl(req.User) || authlib.HasControl(req.NewPassword) ||
 		req.NewPassword == "" {
 		return fmt.Errorf("empty name or password, or control characters in it: %w", authlib.ErrRefused)
@@ -40,7 +45,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	if err != nil {
 		return err
 	}
-	unlock, err := lock(path)
+	unlock, err := lock(ctx, path)
 	if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
@@ -63,18 +68,40 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	return authlib.ErrRefused
 }
 
-// lock takes the lock that Courier's userdb(8) takes before it writes.
-func lock(path string) (unlock func(), err error) {
+// maxChanges is how many changes wait for the lock at most, lockTime for how long, and lockPause until one
+// tries again: each keeps one of authdaemond's places, and whoever has the lock may keep it.
+const (
+	maxChanges = 8
+	lockTime   = 5 * time.Second
+	lockPause  = 20 * time.Millisecond
+)
+
+// lock takes the lock that Courier's userdb(8) takes before it writes; our own changes wait for each other by
+// it as well.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
 	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), ".lock."+filepath.Base(path)),
 		os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		f.Close()
-		return nil, err
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == unix.EWOULDBLOCK {
+			select {
+			case <-time.After(lockPause):
+				continue
+			case <-ctx.Done():
+				err = fmt.Errorf("another process has it, which may be makeuserdb: %w", ctx.Err())
+			}
+		}
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		return func() { f.Close() }, nil
 	}
-	return func() { f.Close() }, nil
 }
 
 // changeFile changes the password in one file, if the account is in it.
@@ -206,6 +233,7 @@ func (m *Module) rebuild(ctx context.Context) {
 	}
 	cmd := exec.CommandContext(ctx, m.config.makeUserDB, args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.WaitDelay = time.Second // for what it has left behind
 	if out, err := cmd.CombinedOutput(); err != nil {
 		line, _, _ := strings.Cut(string(out), "\n")
 		m.config.Log(

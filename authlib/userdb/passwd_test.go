@@ -2,10 +2,15 @@ package userdb
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
@@ -14,6 +19,41 @@ import (
 func change(m *Module, service, user, old, new string) error {
 	return m.ChangePassword(context.Background(), &authlib.PasswordRequest{Service: service, User: user,
 		OldPassword: old, NewPassword: new})
+}
+
+// TestLocked: changes of passwords wait for a lock that nobody lets go of neither for ever nor in any number,
+// for each keeps one of authdaemond's places.
+func TestLocked(t *testing.T) { synctest.Test(t, testLocked) }
+
+func testLocked(t *testing.T) {
+	m, path := install(t, false, Config{})
+	unlock, err := lock(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var turnedAway, timedOut atomic.Int32
+	began := time.Now()
+	for range maxChanges + 5 {
+		wg.Go(func() {
+			switch err := change(m, "imap", "sha", "secret", "new"); {
+			case errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), ".lock.userdb"):
+				timedOut.Add(1)
+			case err != nil && strings.Contains(err.Error(), "wait already"):
+				turnedAway.Add(1)
+			default:
+				t.Errorf("locked: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(began); turnedAway.Load() != 5 || timedOut.Load() != maxChanges || took != lockTime {
+		t.Errorf("%d turned away, %d timed out after %v", turnedAway.Load(), timedOut.Load(), took)
+	}
+	unlock()
+	if err := change(m, "imap", "sha", "secret", "new"); err != nil {
+		t.Errorf("unlocked: %v", err)
+	}
 }
 
 func TestChangePassword(t *testing.T) {

@@ -62,8 +62,8 @@ type Module struct {
 	problem string // what was reported last
 	readers *sync.WaitGroup
 
-	// passwd serialises changes.
-	passwd sync.Mutex
+	// changes has an element for each change of a password that is under way.
+	changes chan struct{}
 }
 
 var _ authlib.Module = (*Module)(nil)
@@ -83,7 +83,9 @@ func New(c Config) *Module {
 	if c.now == nil {
 		c.now = time.Now
 	}
-	return &Module{config: c, born: c.now(), readers: new(sync.WaitGroup)}
+	return &Module{
+		config: c, born: c.now(), readers: new(sync.WaitGroup), changes: make(chan struct{}, maxChanges),
+	}
 }
 
 // Name returns "authuserdb".
