@@ -185,6 +185,10 @@ func (p *program) once(ctx context.Context, s *settings) int {
 
 // resident serves until ctx ends.
 func (p *program) resident(ctx context.Context, s *settings) int {
+	signal.Ignore(syscall.SIGPIPE) // logins go on without a reader of the log, and with one that is stuck
+	log, closeLog := p.log.Queue()
+	defer closeLog()
+	p.log = log
 	socks := &sockets{where: filepath.Join(s.directory, "socket")}
 	if err := socks.inherit(); err != nil {
 		p.log.Errf("%v", err)

@@ -12,8 +12,13 @@ import (
 // daemon starts our authdaemond on Courier's socket and waits until it answers there.
 func daemon(t testing.TB, program string, args ...string) *harness.Process {
 	t.Helper()
+	return startDaemon(t, exec.Command(program, args...))
+}
+
+func startDaemon(t testing.TB, cmd *exec.Cmd) *harness.Process {
+	t.Helper()
 	os.Remove(harness.CourierAuthSocket)
-	p := harness.Start(t, exec.Command(program, args...))
+	p := harness.Start(t, cmd)
 	if !harness.Eventually(func() bool {
 		c, err := net.Dial("unix", harness.CourierAuthSocket)
 		if err == nil {

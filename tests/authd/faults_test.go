@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -78,6 +79,38 @@ func TestNoDescriptors(t *testing.T) {
 	}
 	if n := len(p.Log.Find(`too many open files`)); n > 4 {
 		t.Errorf("%d lines in a few seconds", n)
+	}
+}
+
+// TestLogReader: logins go on when the reader of the log ends, or reads no more.
+func TestLogReader(t *testing.T) {
+	ann(t, "authuserdb", harness.Env{"DEBUG_LOGIN": "1"})
+	for _, gone := range []bool{true, false} {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		if _, err := unix.FcntlInt(writer.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize()); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(harness.Bin(t, "authdaemond"))
+		cmd.Stderr = writer
+		p := startDaemon(t, cmd)
+		writer.Close()
+		if gone {
+			reader.Close()
+		}
+		client := &authlib.Client{}
+		for range 30 { // several lines each
+			if got := login(client); got != "ann " {
+				t.Fatalf("reader gone %v: %s", gone, got)
+			}
+		}
+		p.Signal(t, syscall.SIGTERM)
+		if status := p.Wait(t); status != 0 {
+			t.Errorf("reader gone %v: status %d", gone, status)
+		}
 	}
 }
 
