@@ -183,15 +183,17 @@ func (c *conn) await(have []byte, deadline time.Time, buffers *pool) (authlib.Re
 	var rerr error
 	err = raw.Read(func(uintptr) bool {
 		buf := buffers.get()
-		defer buffers.put(buf)
+		defer buffers.put(buf, (*buf)[:cap(*buf)])
 		var rest []byte
 		var done bool
 		req, rest, done, rerr = c.receive(append((*buf)[:0], have...))
 		if !done && len(rest) > len(have) {
+			clear(have)
 			have = append([]byte(nil), rest...)
 		}
 		return done
 	})
+	clear(have)
 	if err != nil {
 		return nil, err
 	}

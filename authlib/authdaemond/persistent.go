@@ -72,15 +72,17 @@ func (s *server) question(ctx context.Context, conn *net.UnixConn, raw syscall.R
 	s.underWay.Add(1)
 	defer s.underWay.Add(-1)
 	buf, framed := s.buffers.get(), s.buffers.get()
-	defer s.buffers.put(buf)
-	defer s.buffers.put(framed)
 	out, err := s.respond(req, began, (*buf)[:0])
+	var answer []byte
 	if err != nil {
-		out = authlib.AppendTempfail((*framed)[:0], number)
+		out = (*buf)[:cap(*buf)]
+		answer = authlib.AppendTempfail((*framed)[:0], number)
 	} else {
-		out = authlib.AppendAnswer((*framed)[:0], number, out)
+		answer = authlib.AppendAnswer((*framed)[:0], number, out)
 	}
-	return s.send(conn, out)
+	s.buffers.put(buf, out)
+	defer s.buffers.put(framed, answer)
+	return s.send(conn, answer)
 }
 
 // respond appends the answer to a request; an error is a temporary failure.
@@ -120,14 +122,16 @@ func (s *server) receiveQuestion(ctx context.Context, conn *net.UnixConn, raw sy
 			n, rerr = rawRead(int(fd), (*buf)[:cap(*buf)])
 		}
 		if rerr == unix.EAGAIN { // no buffer while it waits
-			s.buffers.put(buf)
+			s.buffers.put(buf, nil)
 			buf = nil
 			return false
 		}
 		return true
 	})
+	var used []byte
 	if buf != nil {
-		defer func() { s.buffers.put(buf) }()
+		used = (*buf)[:cap(*buf)]
+		defer func() { s.buffers.put(buf, used) }()
 	}
 	if err = errors.Join(err, rerr); err != nil {
 		return 0, nil, err
@@ -138,6 +142,7 @@ func (s *server) receiveQuestion(ctx context.Context, conn *net.UnixConn, raw sy
 		}
 		number, req, err = authlib.ParseQuestion((*buf)[:have])
 		if !authlib.Incomplete(err) {
+			used = (*buf)[:have]
 			return number, req, err
 		}
 		if have == n { // the first bytes

@@ -104,9 +104,10 @@ func (p *pool) get() *[]byte {
 	return &b
 }
 
-func (p *pool) put(b *[]byte) {
-	// Passwords do not stay.
-	clear((*b)[:cap(*b)][:min(cap(*b), 1024)])
+// put takes b back, of which no more than used was written to, or has grown out of it. Passwords do not stay.
+func (p *pool) put(b *[]byte, used []byte) {
+	clear(used)
+	clear((*b)[:min(len(used), cap(*b))])
 	p.Put(b)
 }
 
@@ -261,11 +262,13 @@ func (s *server) client(ctx context.Context, fd int) {
 		return
 	}
 	buf := s.buffers.get()
-	defer s.buffers.put(buf)
+	used := (*buf)[:cap(*buf)]
+	defer func() { s.buffers.put(buf, used) }()
 	// Without an answer the connection is closed: a temporary failure.
 	out, err := g.answer(limit, req, (*buf)[:0])
 	if err == nil {
 		_, _ = c.Write(out)
+		used = out
 	}
 	s.metrics.count(kindOf(req), resultOf(out, err), began)
 }
@@ -285,8 +288,13 @@ func (s *server) receive(ctx context.Context, c *conn) (req authlib.Request, ok 
 	}
 	if len(rest) > 0 {
 		rest = append([]byte(nil), rest...)
+		defer clear(rest)
 	}
-	s.buffers.put(buf)
+	used := (*buf)[:cap(*buf)]
+	if c.peeked > 0 { // and nothing was received
+		used = used[:c.peeked]
+	}
+	s.buffers.put(buf, used)
 	if !done {
 		defer s.waiting.Add(-1)
 		if s.waiting.Add(1) > maxSilent || ctx.Err() != nil {

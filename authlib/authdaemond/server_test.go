@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -229,6 +230,64 @@ func TestWire(t *testing.T) {
 				t.Errorf("%.40q by %d: %q", test.send, step, got)
 			}
 		}
+	}
+}
+
+// TestNothingStays: no buffer has anything of a request or an answer when it is over, wherever in it a password
+// stood and in whatever pieces it came.
+func TestNothingStays(t *testing.T) {
+	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, options: "o=" + strings.Repeat("x", 3000)})
+	var mu sync.Mutex
+	var all []*[]byte
+	s := start(t, a, func(s *server) {
+		s.buffers.New = func() any {
+			b := make([]byte, 0, authlib.MaxRequest)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, &b)
+			return &b
+		}
+	})
+	auth := func(user, password string) string {
+		body := "imap\nlogin\n" + user + "\n" + password + "\n"
+		return fmt.Sprintf("AUTH %d\n%s", len(body), body)
+	}
+	for request, answer := range map[string]string{
+		auth("ann", "ann"): "PASSWD2=ann\n", auth(strings.Repeat("n", 5000), "secret"): "FAIL\n",
+	} {
+		for _, step := range []int{len(request), 3000, 1} {
+			c, err := net.Dial("unix", s.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			say(t, bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriterSize(c, 0)), request, step)
+			if got, err := io.ReadAll(c); err != nil || !strings.Contains(string(got), answer) {
+				t.Fatalf("%.60q, %v, want %q", got, err, answer)
+			}
+			c.Close()
+			p := s.dialPersistent(t)
+			readLine(p)
+			say(t, p, frame(1, request), step)
+			for line := readLine(p); line != answer; line = readLine(p) {
+				if line == "" {
+					t.Fatalf("persistent: no %q", answer)
+				}
+			}
+		}
+	}
+	s.stop()
+	if !testlog.Eventually(func() bool { return s.underWay.Load() == 0 && s.connections.Load() == 0 }) {
+		t.Fatal("requests are under way")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, b := range all {
+		if n := len(bytes.TrimRight((*b)[:cap(*b)], "\x00")); n > 0 {
+			t.Errorf("%d bytes are left of %d", n, cap(*b))
+		}
+	}
+	if len(all) == 0 {
+		t.Error("no buffers")
 	}
 }
 
