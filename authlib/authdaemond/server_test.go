@@ -233,10 +233,11 @@ func TestWire(t *testing.T) {
 	}
 }
 
-// TestNothingStays: no buffer has anything of a request or an answer when it is over, wherever in it a password
-// stood and in whatever pieces it came.
+// TestNothingStays: no buffer has anything of a request or an answer when it is over, wherever in it a
+// password stood and in whatever pieces it came.
 func TestNothingStays(t *testing.T) {
-	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, options: "o=" + strings.Repeat("x", 3000)})
+	options := "o=" + strings.Repeat("x", 3000)
+	a, _ := fakeAsker(t, "", &fake{name: "a", users: []string{"ann"}, options: options})
 	var mu sync.Mutex
 	var all []*[]byte
 	s := start(t, a, func(s *server) {

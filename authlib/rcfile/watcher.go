@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"mailproxy/internal/filestamp"
 )
 
 // pause is how long nobody looks whether a file changed after somebody did: it matters under load only.
@@ -34,7 +36,7 @@ type Watcher[T any] struct {
 }
 
 type state[T any] struct {
-	stamp stamp
+	stamp filestamp.Stamp
 	held  *held[T] // nil: there is no value
 	err   error    // why not
 }
@@ -73,14 +75,6 @@ type loggedError struct{ error }
 func (loggedError) Logged() bool    { return true }
 func (e loggedError) Unwrap() error { return e.error }
 
-// stamp tells whether a file is still what it was.
-type stamp struct {
-	mtime time.Time
-	size  int64
-	mode  os.FileMode
-	err   string // of stat
-}
-
 // Watch loads the file and returns its watcher. known are all settings that such a file may have: a name that
 // nearly is one of them is passed to logf. build makes a T of the settings; drop, which may be nil, is
 // given each T that was replaced, and the last one after Close, when nobody uses it any more. What goes wrong
@@ -110,7 +104,7 @@ func (w *Watcher[T]) Use() (value T, release func(), err error) {
 func (w *Watcher[T]) current() *state[T] {
 	st, since := w.state.Load(), int64(time.Since(w.born))
 	if st == nil || st.held == nil || since >= w.quiet.Load() {
-		now := w.stat()
+		now, _ := filestamp.Of(w.path) // reload finds the error, too
 		if st == nil || st.stamp != now {
 			st = w.reload(now)
 		}
@@ -128,21 +122,13 @@ func (w *Watcher[T]) Close() {
 	}
 	w.closed = true
 	old := w.state.Load()
-	w.state.Store(&state[T]{stamp: w.stat(), err: os.ErrClosed})
+	w.state.Store(&state[T]{err: os.ErrClosed})
 	if old.held != nil {
 		old.held.release()
 	}
 }
 
-func (w *Watcher[T]) stat() stamp {
-	fi, err := os.Stat(w.path)
-	if err != nil {
-		return stamp{err: err.Error()}
-	}
-	return stamp{mtime: fi.ModTime(), size: fi.Size(), mode: fi.Mode()}
-}
-
-func (w *Watcher[T]) reload(now stamp) *state[T] {
+func (w *Watcher[T]) reload(now filestamp.Stamp) *state[T] {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	old := w.state.Load()

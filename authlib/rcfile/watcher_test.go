@@ -74,20 +74,29 @@ func testWatcher(t *testing.T) {
 		t.Fatal(err)
 	}
 	step("2", "", "open FILE: no such file or directory; the settings read before stay in force")
+	write("A 3\n"+end, 0o600)
+	step("3", "", "")
+	// Another file of that size and time, as rsync -t and cp -p make it.
+	if err := os.Rename(path, path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	clock = clock.Add(-time.Second)
+	write("A 5\n"+end, 0o600)
+	step("5", "", "")
 	write("A 4\n"+end, 0o600)
 	_, release, err := w.Use() // is not dropped while it is in use
 	if err != nil {
 		t.Fatal(err)
 	}
 	step("4", "", "")
-	if got := strings.Join(dropped, " "); got != "1" {
-		t.Errorf("dropped %q, want 1", got)
+	if got := strings.Join(dropped, " "); got != "1 2 3" {
+		t.Errorf("dropped %q, want 1 2 3", got)
 	}
 	release()
 	w.Close()
 	w.Close()
 	step("", os.ErrClosed.Error(), "")
-	if got := strings.Join(dropped, " "); got != "1 2 4" {
-		t.Errorf("dropped %q, want 1 2 4", got)
+	if got := strings.Join(dropped, " "); got != "1 2 3 5 4" {
+		t.Errorf("dropped %q, want 1 2 3 5 4", got)
 	}
 }

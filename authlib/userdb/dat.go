@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
+
+	"mailproxy/internal/filestamp"
 )
 
 // dat is the pair of databases that makeuserdb writes: one with what everybody may know, one with the
@@ -80,32 +81,22 @@ func (d *dat) close() error {
 	return errors.Join(errs...)
 }
 
-// stamp is what changes when a file does.
+// stamp is that of a file that need not exist.
 type stamp struct {
 	exists bool
-	// time of the last change of the contents and size tell the younger file; changed is the time of the last
-	// change of anything, the mode included.
-	time, size, changed int64
-	inode               uint64
+	filestamp.Stamp
 }
 
 // newer tells whether s is younger than o. What does not exist is older than everything else.
-func (s stamp) newer(o stamp) bool { return s.exists && (!o.exists || s.time > o.time) }
+func (s stamp) newer(o stamp) bool { return s.exists && (!o.exists || s.Modified > o.Modified) }
 
 // stampOf returns the stamp of a file; a missing one is no error.
-func stampOf(path string) (stamp, fs.FileInfo, error) {
-	info, err := os.Stat(path)
+func stampOf(path string) (stamp, error) {
+	s, err := filestamp.Of(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return stamp{}, nil, nil
+		return stamp{}, nil
 	}
-	if err != nil {
-		return stamp{}, nil, err
-	}
-	s := stamp{exists: true, time: info.ModTime().UnixNano(), size: info.Size()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode, s.changed = sys.Ino, sys.Ctim.Nano()
-	}
-	return s, info, nil
+	return stamp{err == nil, s}, err
 }
 
 // state is the stamps of all files of a database.
@@ -115,11 +106,10 @@ type state struct{ text, main, shadow stamp }
 // sizes and inodes.
 func stateOf(path string) (s state, directory bool, err error) {
 	var errs [3]error
-	var info fs.FileInfo
-	s.text, info, errs[0] = stampOf(path)
-	s.main, _, errs[1] = stampOf(path + ".dat")
-	s.shadow, _, errs[2] = stampOf(path + "shadow.dat")
-	if info == nil || !info.IsDir() {
+	s.text, errs[0] = stampOf(path)
+	s.main, errs[1] = stampOf(path + ".dat")
+	s.shadow, errs[2] = stampOf(path + "shadow.dat")
+	if !s.text.IsDir() {
 		return s, false, errors.Join(errs[:]...)
 	}
 	files, err := textFiles(path)
@@ -127,14 +117,14 @@ func stateOf(path string) (s state, directory bool, err error) {
 		return s, true, err
 	}
 	for _, name := range files {
-		f, _, err := stampOf(name)
+		f, err := stampOf(name)
 		if err != nil {
 			return s, true, err
 		}
-		s.text.time = max(s.text.time, f.time)
-		s.text.changed = max(s.text.changed, f.changed)
-		s.text.size += f.size
-		s.text.inode += f.inode
+		s.text.Modified = max(s.text.Modified, f.Modified)
+		s.text.Changed = max(s.text.Changed, f.Changed)
+		s.text.Size += f.Size
+		s.text.Inode += f.Inode
 	}
 	return s, true, errors.Join(errs[:]...)
 }

@@ -8,8 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"mailproxy/internal/filestamp"
 	"mailproxy/internal/loglimit"
 )
 
@@ -265,13 +264,9 @@ func (m *Memory) shouldLog(o *Options, what string) bool {
 func (f files) stamp(now time.Time) (stamp string, still bool) {
 	still = true
 	for _, path := range []string{f.cert, f.key} {
-		var st unix.Stat_t
-		if err := unix.Stat(path, &st); err != nil {
-			stamp += err.Error() + " "
-			continue
-		}
-		stamp += fmt.Sprint(st.Dev, st.Ino, st.Size, st.Mode, st.Mtim, st.Ctim, " ")
-		still = still && now.Sub(time.Unix(st.Ctim.Unix())) > settled
+		s, err := filestamp.Of(path)
+		stamp += fmt.Sprint(s)
+		still = still && (err != nil || now.Sub(time.Unix(0, s.Changed)) > settled)
 	}
 	return stamp, still
 }

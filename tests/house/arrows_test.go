@@ -15,7 +15,8 @@ const module = "mailproxy/"
 
 // leaves may be imported by every package, and import leaves only.
 var leaves = []string{
-	"internal/accept", "internal/connection", "internal/facts", "internal/guard", "internal/haproxy",
+	"internal/accept", "internal/connection", "internal/facts", "internal/filestamp", "internal/guard",
+	"internal/haproxy",
 	"internal/hostlist", "internal/identity",
 	"internal/limits", "internal/line", "internal/loglimit", "internal/logqueue", "internal/maillog",
 	"internal/metrics", "internal/peercred", "internal/safepath",
