@@ -269,7 +269,8 @@ func (a *asker) authenticate(
 
 // lookup answers PRE, by one module or by all.
 func (a *asker) lookup(ctx context.Context, req *authlib.LookupRequest) (*authlib.Account, string, error) {
-	a.debugf("received userid lookup request: %s, service=%s, module=%s", req.User, req.Service, req.Module)
+	a.debugf("received userid lookup request: %s, service=%s, module=%s",
+		text.Field(req.User), text.Field(req.Service), text.Field(req.Module))
 	if req.User == "" {
 		return nil, "", authlib.ErrRefused
 	}
@@ -307,7 +308,7 @@ func (a *asker) lookup(ctx context.Context, req *authlib.LookupRequest) (*authli
 
 // changePassword answers PASSWD: the first module that knows the account with the old password changes it.
 func (a *asker) changePassword(ctx context.Context, req *authlib.PasswordRequest) (string, error) {
-	a.debugf("received password change request: %s, service=%s", req.User, req.Service)
+	a.debugf("received password change request: %s, service=%s", text.Field(req.User), text.Field(req.Service))
 	if len(req.OldPassword) > password.MaxLength || len(req.NewPassword) > password.MaxLength {
 		a.log.Infof("password of %q not changed: %v", req.User, password.ErrTooLong)
 		return "", password.ErrTooLong

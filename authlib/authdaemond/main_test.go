@@ -171,6 +171,25 @@ func TestOnce(t *testing.T) {
 }
 
 // TestDebugLogin: steps with 1, passwords with 2 only.
+// TestDebugNames: no name or service that a client says can look like another field.
+func TestDebugNames(t *testing.T) {
+	const name, service = "x, ip=[192.0.2.1]", "imap, module=a"
+	a, log := fakeAsker(t, "DEBUG_LOGIN=1", &fake{name: "a"})
+	for _, req := range []authlib.Request{
+		&authlib.AuthRequest{Service: service, Type: authlib.AuthLogin, User: name, Password: "x"},
+		&authlib.LookupRequest{Service: service, User: name, Module: "a, ip=[192.0.2.1]"},
+		&authlib.PasswordRequest{Service: service, User: name, OldPassword: "x", NewPassword: "y"},
+	} {
+		if _, err := a.answer(t.Context(), req, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if text := log.String(); strings.Contains(text, "x, ip=[1") || strings.Contains(text, ", module=a,") ||
+		strings.Contains(text, "a, ip=[1") || strings.Count(text, `x\054 ip=[192.0.2.1]`) != 3 {
+		t.Errorf("log %s", text)
+	}
+}
+
 func TestDebugLogin(t *testing.T) {
 	for level, want := range []string{
 		"",
