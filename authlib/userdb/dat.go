@@ -93,10 +93,13 @@ func (s stamp) newer(o stamp) bool { return s.exists && (!o.exists || s.Modified
 // stampOf returns the stamp of a file; a missing one is no error.
 func stampOf(path string) (stamp, error) {
 	s, err := filestamp.Of(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return stamp{}, nil
+	case err != nil:
+		return stamp{}, err
 	}
-	return stamp{err == nil, s}, err
+	return stamp{true, s}, nil
 }
 
 // state is the stamps of all files of a database.
