@@ -78,6 +78,15 @@ func (c *check) dangers() {
 	if s.Balancers != nil && !s.IsSet("HAPROXY_ALLOW") {
 		r.info("settings", "HAPROXY=1 without HAPROXY_ALLOW: only this machine's own balancer is believed")
 	}
+	if s.Balancers != nil && s.Balancers.Loopback() && strings.EqualFold(s.TLS.External, "CN") {
+		r.warn("settings", "TLS_EXTERNAL=%s: a PROXY header from an address of this machine is not believed the "+
+			"certificate's name, as every user here can send one; a balancer here connects by a unix socket "+
+			"(HAPROXY_ALLOW=@GROUP)", s.TLS.External)
+	}
+	if s.Local.Addr.IsValid() {
+		r.warn("settings", "PROXY_LOCAL=%s: every user of this machine can connect there and say that a client "+
+			"has any address; a unix socket (the unit's) is for the resident program alone", s.Local)
+	}
 	c.secret("PROXY_MASTER_PASSWORD_FILE", s.MasterFile)
 	c.scramSecret()
 	c.machine()

@@ -96,7 +96,7 @@ type Config struct {
 	Hostname string
 	// Local (PROXY_LOCAL) is where a resident program sends accounts that are here: a listener on this machine
 	// that serves one connection a process and reads PROXY headers. The zero value: they are refused.
-	Local netip.AddrPort
+	Local Place
 	// Mailhosts (PROXY_MAILHOSTS) are where accounts may be sent; empty = anywhere.
 	Mailhosts hostlist.List
 	// ConnectTimeout (PROXY_CONNECT_TIMEOUT, 30 s) is for finding a mailhost's addresses, and for connecting
@@ -145,7 +145,7 @@ type Config struct {
 
 	// Balancers (HAPROXY_ALLOW, where HAPROXY is on) are who may say in a PROXY header who the client is, and
 	// that it is encrypted; nil = nobody. Those who can send from these addresses can pretend to be any client.
-	Balancers haproxy.Sources
+	Balancers *haproxy.Sources
 	// Encrypted (IMAP_TLS, POP3_TLS) says that connections are encrypted from the first byte, by us unless
 	// somebody in front of us does it.
 	Encrypted bool
@@ -165,6 +165,22 @@ type Config struct {
 	raw     Raw
 	haproxy bool // HAPROXY
 	utf8Set bool // IMAP_UTF8, POP3_UTF8
+}
+
+// Place is a listener on this machine: a unix socket, or an address of the loopback interface.
+type Place struct {
+	Path string
+	Addr netip.AddrPort // where Path is empty
+}
+
+// IsSet says whether there is such a listener.
+func (p Place) IsSet() bool { return p.Path != "" || p.Addr.IsValid() }
+
+func (p Place) String() string {
+	if p.Path != "" {
+		return p.Path
+	}
+	return p.Addr.String()
 }
 
 // Environ is the environment and the files in one, as an environment for another program, sorted by name.

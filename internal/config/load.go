@@ -175,22 +175,25 @@ func setUTF8(c *Config, text string) error {
 
 // setLocal reads PROXY_LOCAL. Passwords go there in clear text, so it is this machine.
 func setLocal(c *Config, text string) error {
-	addr, err := netip.ParseAddrPort(strings.TrimSpace(text))
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "/") {
+		c.Local = Place{Path: text}
+		return nil
+	}
+	addr, err := netip.ParseAddrPort(text)
 	switch {
 	case err != nil || addr.Port() == 0:
-		return errors.New("must be an IP address and a port, as 127.0.0.1:10143")
+		return errors.New("must be a unix socket, as /run/mailproxy/local/imapd, or an IP address and a port, " +
+			"as 127.0.0.1:10143")
 	case !addr.Addr().Unmap().IsLoopback():
 		return errors.New("must be an address of the loopback interface: passwords are sent there in clear text")
 	}
-	c.Local = addr
+	c.Local = Place{Addr: addr}
 	return nil
 }
 
 func setBalancers(c *Config, text string) (err error) {
 	c.Balancers, err = haproxy.ParseSources(text)
-	if err == nil && len(c.Balancers) == 0 {
-		err = errors.New("must be addresses and prefixes")
-	}
 	return err
 }
 

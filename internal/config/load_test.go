@@ -25,7 +25,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-var same = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmp.AllowUnexported(hostlist.List{}),
+var same = []cmp.Option{
+	cmpopts.IgnoreUnexported(Config{}), cmp.AllowUnexported(hostlist.List{}, haproxy.Sources{}),
 	cmpopts.EquateEmpty(),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateComparable(netip.AddrPort{})}
 
@@ -78,7 +79,10 @@ func TestDefaults(t *testing.T) {
 
 // Each setting reaches its field, and no other.
 func TestEverySetting(t *testing.T) {
-	sources := haproxy.Sources{netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::/32")}
+	sources, err := haproxy.ParseSources("192.0.2.1 2001:db8::/32")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ownHost, err := haproxy.ParseSources(haproxy.DefaultSources)
 	if err != nil {
 		t.Fatal(err)
@@ -89,12 +93,13 @@ func TestEverySetting(t *testing.T) {
 	}
 	ports := map[string]string{"143": "a", "2000": "b"}
 	second := time.Second
-	local := netip.MustParseAddrPort("127.0.0.1:99")
+	local := Place{Addr: netip.MustParseAddrPort("127.0.0.1:99")}
 	tests := map[string]func(c *Config){
 		"LOGIN_TIMEOUT=1":                    func(c *Config) { c.LoginTimeout = second },
 		"LOGIN_MAX_COMMANDS=7":               func(c *Config) { c.MaxCommands = 7 },
 		"PROXY_MAILHOSTS=*.example.com,::/8": func(c *Config) { c.Mailhosts = mailhosts },
 		"PROXY_LOCAL=127.0.0.1:99":           func(c *Config) { c.Local = local },
+		"PROXY_LOCAL=/run/imapd":             func(c *Config) { c.Local = Place{Path: "/run/imapd"} },
 		"LOGIN_FAIL_DELAY=0":                 func(c *Config) { c.FailDelay = 0 },
 		"LOGIN_FAIL_DELAY_MAX=2":             func(c *Config) { c.FailDelayMax = 2 * second },
 		"THROTTLE_FILE=/t":                   func(c *Config) { c.ThrottleFile = "/t" },

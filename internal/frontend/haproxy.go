@@ -1,9 +1,11 @@
 package frontend
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
 
 	"mailproxy/internal/facts"
 	"mailproxy/internal/haproxy"
@@ -13,21 +15,29 @@ import (
 )
 
 // acceptHeader takes the PROXY header off the connection when HAPROXY=1 and a balancer of HAPROXY_ALLOW has
-// connected, and makes the client it names the peer. Everybody else is taken for a client. It is
-// called before anything else is read. After an error, which is logged, the connection is to be closed
-// without a word.
+// connected, and makes the client it names the peer. Everybody else is taken for a client, but at a unix
+// socket that is for balancers. It is called before anything else is read. After an error, which is logged,
+// the connection is to be closed without a word.
 func (c *Conn) acceptHeader() error {
 	if c.Config.Balancers == nil {
 		return nil
 	}
-	from, ok := c.Client.RemoteAddr().(*net.TCPAddr)
-	if !ok || !c.Config.Balancers.Contain(from.AddrPort().Addr()) {
+	sends, err := c.Config.Balancers.Check(c.Client)
+	if err != nil {
+		c.LogStranger(err)
+		return login.ErrEnd
+	}
+	if !sends {
 		return nil
 	}
-	if told, err := netip.ParseAddr(c.Peer.RemoteIP); err == nil &&
-		told.Unmap() != from.AddrPort().Addr().Unmap() {
-		// couriertcpd -haproxy has taken the header already: it says that the client is somebody else.
-		return nil
+	var address netip.Addr       // none at a unix socket
+	from := c.Client.LocalAddr() // which has a name there, and the other end has none
+	if tcp, ok := c.Client.RemoteAddr().(*net.TCPAddr); ok {
+		from, address = tcp, tcp.AddrPort().Addr()
+		if told, err := netip.ParseAddr(c.Peer.RemoteIP); err == nil && told.Unmap() != address.Unmap() {
+			// couriertcpd -haproxy has taken the header already: it says that the client is somebody else.
+			return nil
+		}
 	}
 	h, err := haproxy.Read(line.NewReader(c.Client))
 	if err != nil {
@@ -37,6 +47,12 @@ func (c *Conn) acceptHeader() error {
 	if h.Local {
 		c.HealthCheck = true
 		return nil
+	}
+	if h.CommonName != "" && address.IsValid() && isOfThisMachine(address) {
+		if headerFacts(h).External(c.Config.TLS.External) != "" {
+			c.LogNotProven(address)
+		}
+		h.CommonName = ""
 	}
 	c.Peer = launch.Peer{
 		RemoteIP: launch.AddressText(h.Client.Addr()), RemotePort: strconv.Itoa(int(h.Client.Port())),
@@ -54,4 +70,14 @@ func headerFacts(h *haproxy.Header) facts.TLS {
 		return facts.TLS{}
 	}
 	return facts.Over(h.TLSVersion).With("CN", h.CommonName)
+}
+
+// isOfThisMachine says whether an address is one of this machine's: whether a socket can be bound to it.
+// Every local user can connect from there and say anything. What cannot be found out is taken for one.
+func isOfThisMachine(addr netip.Addr) bool {
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
+	if err == nil {
+		_ = conn.Close()
+	}
+	return !errors.Is(err, syscall.EADDRNOTAVAIL)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -111,39 +112,93 @@ func TestAcceptHeader(t *testing.T) {
 }
 
 // TestAcceptHeaderTLS: a balancer that ended the client's TLS says so, and nothing that was there before is
-// believed.
+// believed. The name of a certificate is believed where not every local user could have sent it.
 func TestAcceptHeaderTLS(t *testing.T) {
 	body := []byte{192, 0, 2, 7, 192, 0, 2, 1, 0x12, 0x67, 0, 143}
 	tls := "\x07\x00\x00\x00\x00\x21\x00\x07TLSv1.3\x22\x00\x03joe"
 	body = append(body, 0x20, 0, byte(len(tls)))
 	body = append(body, tls...)
 	header := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00"), byte(len(body)))
-	ours, theirs := tcpPair(t)
-	if _, err := theirs.Write(append(header, body...)); err != nil {
-		t.Fatal(err)
+	const warning = "WARN: TLS_EXTERNAL: the certificate's name in a PROXY header from 127.0.0.1 is not believed"
+	for _, test := range []struct {
+		name, allow, external string
+		unix                  bool
+		proven, log           string
+	}{
+		{name: "loopback", allow: "127.0.0.0/8", external: "cn", log: warning},
+		{name: "loopback without TLS_EXTERNAL", allow: "127.0.0.0/8"},
+		{name: "unix socket", allow: "@0", external: "CN", unix: true, proven: "joe"},
+	} {
+		ours, theirs := launch.Conn(nil), launch.Conn(nil)
+		if test.unix {
+			ours, theirs = namedSocket(t)
+		} else {
+			ours, theirs = tcpPair(t)
+		}
+		if _, err := theirs.Write(append(header, body...)); err != nil {
+			t.Fatal(err)
+		}
+		environ := []string{"HAPROXY=1", "HAPROXY_ALLOW=" + test.allow, "TLS_EXTERNAL=" + test.external,
+			"TLS_SUBJECT_O=forged"}
+		loaded, err := config.Load(nil, environ, config.IMAP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		s := testConn(t, &imap, loaded, maillog.NewLog(&log), ours, launch.NewPeer(loaded.Raw(), ours))
+		if err := s.acceptHeader(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.beginTLS(t.Context()); err != nil || !s.TLS {
+			t.Errorf("%s: TLS in front of us is not recognised: %v, %v", test.name, s.TLS, err)
+		}
+		if got := s.ExternalName(); got != test.proven {
+			t.Errorf("%s: EXTERNAL is offered to %q, want %q", test.name, got, test.proven)
+		}
+		if !strings.HasPrefix(log.String(), test.log) || (log.Len() > 0) != (test.log != "") {
+			t.Errorf("%s: log %q", test.name, log.String())
+		}
+		// The local server gets it by the names that couriertls uses.
+		e := map[string]string{}
+		for _, entry := range s.localEnviron(&authlib.Account{}, nil) {
+			name, value, _ := strings.Cut(entry, "=")
+			e[name] = value
+		}
+		if e["IMAP_TLS"] != "1" || e["TLS_CONNECTED_PROTOCOL"] != "TLSv1.3" || e["TLS_SUBJECT_CN"] != test.proven ||
+			e["TLS_SUBJECT_O"] != "" ||
+			e["TCPREMOTEIP"] != "::ffff:192.0.2.7" || e["TCPREMOTEPORT"] != "4711" {
+			t.Errorf("%s: the local server's environment %v", test.name, e)
+		}
 	}
-	environ := []string{"HAPROXY=1", "TLS_SUBJECT_O=forged"}
-	protocol := &imap
-	loaded, err := config.Load(nil, environ, config.IMAP)
+}
+
+// namedSocket returns the two ends of a connection to a unix socket: the one accepted, and the other.
+func namedSocket(t *testing.T) (accepted, dialed launch.Conn) {
+	t.Helper()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := testConn(t, protocol, loaded, maillog.NewSilentLog(), ours, launch.NewPeer(loaded.Raw(), ours))
-	if err := s.acceptHeader(); err != nil {
+	defer l.Close()
+	d, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.beginTLS(t.Context()); err != nil || !s.TLS {
-		t.Errorf("TLS in front of us is not recognised: %v, %v", s.TLS, err)
+	a, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
 	}
-	// The local server gets it by the names that couriertls uses.
-	e := map[string]string{}
-	for _, entry := range s.localEnviron(&authlib.Account{}, nil) {
-		name, value, _ := strings.Cut(entry, "=")
-		e[name] = value
-	}
-	if e["IMAP_TLS"] != "1" || e["TLS_CONNECTED_PROTOCOL"] != "TLSv1.3" || e["TLS_SUBJECT_CN"] != "joe" ||
-		e["TLS_SUBJECT_O"] != "" ||
-		e["TCPREMOTEIP"] != "::ffff:192.0.2.7" || e["TCPREMOTEPORT"] != "4711" {
-		t.Errorf("the local server's environment %v", e)
+	t.Cleanup(func() { a.Close(); d.Close() })
+	return a.(launch.Conn), d.(launch.Conn)
+}
+
+// An address that is not this machine's is a balancer's own; what every local user can send from is not.
+func TestIsOfThisMachine(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"127.0.0.1": true, "127.9.9.9": true, "::ffff:127.0.0.1": true, "192.0.2.77": false,
+	} {
+		if got := isOfThisMachine(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"syscall"
 
 	"github.com/pires/go-proxyproto"
@@ -171,39 +170,4 @@ func (h *Header) readTLS(v []byte) error {
 func addrPort(a *net.TCPAddr) netip.AddrPort {
 	ap := a.AddrPort()
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-// Sources is a list of addresses that may send a header.
-type Sources []netip.Prefix
-
-// DefaultSources is what HAPROXY_ALLOW is when it is not set: this machine.
-const DefaultSources = "127.0.0.0/8 ::1"
-
-// ParseSources reads addresses and prefixes separated by blanks or commas.
-func ParseSources(list string) (Sources, error) {
-	var out Sources
-	separator := func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }
-	for _, word := range strings.FieldsFunc(list, separator) {
-		prefix, err := netip.ParsePrefix(word)
-		if err != nil {
-			addr, aerr := netip.ParseAddr(word)
-			if aerr != nil {
-				return nil, fmt.Errorf("%q is neither an address nor a prefix such as 192.0.2.0/24", word)
-			}
-			prefix = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
-		}
-		out = append(out, prefix.Masked())
-	}
-	return out, nil
-}
-
-// Contain reports whether addr may send a header.
-func (s Sources) Contain(addr netip.Addr) bool {
-	addr = addr.Unmap().WithZone("")
-	for _, prefix := range s {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -203,6 +204,15 @@ func (s *Session) LogNoHeader(balancer net.Addr, err error) {
 	}
 	s.Log.Warnf("HAPROXY=1, but no PROXY header from %s: %s (send-proxy or send-proxy-v2 must be set there)",
 		balancer, Cause(err))
+}
+
+// LogStranger says that a process may not connect to a unix socket that is for balancers.
+func (s *Session) LogStranger(err error) { s.Log.Warnf("HAPROXY_ALLOW: %v", err) }
+
+// LogNotProven says that the name of a client's certificate in a PROXY header proves nothing.
+func (s *Session) LogNotProven(balancer netip.Addr) {
+	s.Log.Warnf("TLS_EXTERNAL: the certificate's name in a PROXY header from %s is not believed: every user of "+
+		"this machine can send from there; a balancer here connects by a unix socket", balancer.Unmap())
 }
 
 // LogPanic writes what guard.Recover has to say, line by line.

@@ -14,9 +14,9 @@ import (
 func (s *Session) reachLocal(
 	ctx context.Context, c *Credentials, account *authlib.Account,
 ) (*mailhost.Conn, error) {
-	addr := s.service.Local
+	at := s.service.Local
 	m := s.newConn(c)
-	m.Host, m.Addr, m.Local, m.ClientTLS = "local", addr.String(), true, s.TLS
+	m.Host, m.Addr, m.Path, m.Local, m.ClientTLS = "local", at.String(), at.Path, true, s.TLS
 	m.User, m.Password = account.Address, account.ClearPassword
 	if c.Type == authlib.AuthLogin {
 		m.User, m.Password = c.User, c.Password
@@ -24,11 +24,11 @@ func (s *Session) reachLocal(
 	if err := s.sendable(m, account); err != nil {
 		return nil, err
 	}
-	if s.isOurselves(addr) {
+	if at.Path == "" && s.isOurselves(at.Addr) {
 		s.LogLocal(account.Address, errLocalIsUs)
 		return nil, ErrTemporary
 	}
-	if err := s.service.Mailhosts.LogIn(ctx, m, addr, s.service.Protocol.Login); err != nil {
+	if err := s.service.Mailhosts.LogIn(ctx, m, at.Addr, s.service.Protocol.Login); err != nil {
 		return nil, s.classifyFailure(ctx, m, err)
 	}
 	s.logConnected(m)

@@ -3,13 +3,17 @@ package login
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"mailproxy/authlib/sasl"
+	"mailproxy/internal/config"
 	"mailproxy/internal/mailhost"
 	"mailproxy/tests/logintest"
 )
@@ -53,7 +57,7 @@ func TestReachLocal(t *testing.T) {
 		w := newWorld(t, imap,
 			"IMAP_PROXY=1", "PROXY_MASTER_USER=master", "PROXY_MASTER_PASSWORD_FILE=/nonexistent")
 		if test.local != "" {
-			w.service.Local = netip.MustParseAddrPort(test.local)
+			w.service.Local = config.Place{Addr: netip.MustParseAddrPort(test.local)}
 		}
 		w.auth.Add("bob", test.option).ClearPassword = test.stored
 		var told *mailhost.Conn
@@ -85,7 +89,7 @@ func TestReachLocal(t *testing.T) {
 // What was typed goes to PROXY_LOCAL, which asks the same database; not what the database has stored.
 func TestReachLocalAsTyped(t *testing.T) {
 	w := newWorld(t, pop3, "DEFDOMAIN=@example.com")
-	w.service.Local = netip.MustParseAddrPort("127.0.0.5:1110")
+	w.service.Local = config.Place{Addr: netip.MustParseAddrPort("127.0.0.5:1110")}
 	w.auth.Add("bob@example.com", "").Address = "mailbox-17"
 	var told mailhost.Conn
 	w.Servers["127.0.0.5:1110"] = func(_ context.Context, m *mailhost.Conn) error { told = *m; return nil }
@@ -100,7 +104,7 @@ func TestReachLocalAsTyped(t *testing.T) {
 func TestLocalIsNeverDown(t *testing.T) {
 	const here = "127.0.0.5:1143"
 	w := newWorld(t, imap, "IMAP_PROXY=1")
-	w.service.Local = netip.MustParseAddrPort(here)
+	w.service.Local = config.Place{Addr: netip.MustParseAddrPort(here)}
 	w.service.Mailhosts.Health = mailhost.NewHealth(1, time.Hour, time.Now, mailhost.Events{
 		Down: func(m mailhost.Mailhost, err error) { t.Errorf("%v is down: %v", m, err) },
 	})
@@ -118,5 +122,39 @@ func TestLocalIsNeverDown(t *testing.T) {
 	w.Servers[here] = logintest.Says(nil)
 	if _, err := w.Login(t.Context(), password("bob", "secret")); err != nil {
 		t.Error(err)
+	}
+}
+
+// PROXY_LOCAL may be a unix socket, at which root listens or this process's own user.
+func TestReachLocalSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "local")
+	w := newWorld(t, imap, "PROXY_LOCAL="+path)
+	w.service.Local = w.Config.Local
+	w.auth.Add("bob", "")
+	if _, err := w.Login(t.Context(), password("bob", "secret")); !errors.Is(err, ErrTemporary) {
+		t.Errorf("nobody listens: %v", err)
+	}
+	w.wantLog(t, "WARN: Connection to proxyhost local failed, address="+path+", step=connect, user=bob: "+
+		"connect: no such file "+
+		"or directory")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var told mailhost.Conn
+	w.Servers[path] = func(_ context.Context, m *mailhost.Conn) error { told = *m; return nil }
+	o, err := w.Login(t.Context(), password("bob", "secret"))
+	if err != nil || o.Mailhost == nil || told.Password != "secret" || len(w.Dialed) > 0 {
+		t.Fatalf("%v, %+v, told %+v, dialed %q", err, o, told, w.Dialed)
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	header := make([]byte, 12)
+	if _, err := io.ReadFull(conn, header); err != nil || string(header) != "\r\n\r\n\x00\r\nQUIT\n" {
+		t.Errorf("%q, %v", header, err)
 	}
 }

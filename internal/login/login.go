@@ -163,7 +163,7 @@ func (s *Session) reachMailbox(ctx context.Context, c *Credentials, who admitted
 	if err == nil && m == nil && c.Token != "" {
 		return nil, s.tokenHere(c, who.account)
 	}
-	if err == nil && m == nil && s.service.Local.IsValid() && who.options.Verifier != config.VerifierMailhost {
+	if err == nil && m == nil && s.service.Local.IsSet() && who.options.Verifier != config.VerifierMailhost {
 		m, err = s.reachLocal(ctx, c, who.account)
 	}
 	return m, err

@@ -23,7 +23,7 @@ func (s *Session) mailhosts(account *authlib.Account) ([]mailhost.Host, error) {
 		s.logBadAccount(account.Address, err)
 		return nil, ErrTemporary
 	}
-	if len(hosts) == 0 && !s.service.Local.IsValid() { // the program at PROXY_LOCAL says so
+	if len(hosts) == 0 && !s.service.Local.IsSet() { // the program at PROXY_LOCAL says so
 		s.logNoMailhost(account.Address)
 	}
 	return hosts, nil

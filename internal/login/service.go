@@ -39,7 +39,7 @@ type Service struct {
 	Mailhosts *mailhost.Dialer
 	// Local is where accounts that are here are logged in to: PROXY_LOCAL, of a process that serves many
 	// connections. Zero = the outcome of their login has no mailhost.
-	Local netip.AddrPort
+	Local config.Place
 	// System is the clock, and the name of this machine.
 	System *System
 

@@ -13,6 +13,7 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/sasl"
+	"mailproxy/internal/config"
 	"mailproxy/internal/mailhost"
 	"mailproxy/tests/logintest"
 )
@@ -156,7 +157,7 @@ func TestMailhostVerifiesAddress(t *testing.T) {
 // PROXY_LOCAL is not asked: an account that is here has no mailhost to verify it.
 func TestMailhostVerifiesNotLocal(t *testing.T) {
 	w := newWorld(t, imap, "IMAP_PROXY=1", "PROXY_VERIFY=MAILHOST")
-	w.service.Local = netip.MustParseAddrPort("127.0.0.5:1143")
+	w.service.Local = config.Place{Addr: netip.MustParseAddrPort("127.0.0.5:1143")}
 	w.auth.Add("bob", "mailhost=proxy.example.com")
 	w.Servers["127.0.0.5:1143"] = logintest.Says(nil)
 	_, err := w.Login(t.Context(), password("bob", "secret"))
@@ -238,7 +239,7 @@ func TestNoWrongPassword(t *testing.T) {
 		}
 		w.Servers["127.0.0.5:1143"] = byPassword("bob", "stored", Answer{})
 		if local != "" {
-			w.service.Local = netip.MustParseAddrPort(local)
+			w.service.Local = config.Place{Addr: netip.MustParseAddrPort(local)}
 		}
 		o, err := w.Login(t.Context(), c)
 		if err != nil {

@@ -14,6 +14,8 @@ type Conn struct {
 	Conn launch.Conn
 	// Host is the server as the mailhost option names it, Addr the address and port that we are connected to.
 	Host, Addr string
+	// Path is the unix socket to connect to in the place of an address; empty but for PROXY_LOCAL.
+	Path string
 	// Tag is the IMAP tag of the client's login command.
 	Tag string
 	// User and Password log in. Authzid, when not empty, is on whose behalf: then it must be SASL PLAIN (RFC

@@ -15,6 +15,7 @@ import (
 	"mailproxy/internal/config"
 	"mailproxy/internal/connection"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/peercred"
 )
 
 // Dialer connects to mailhosts. It is made once from settings and does not change.
@@ -93,7 +94,7 @@ func (d *Dialer) Connect(ctx context.Context, m *Conn, addr netip.AddrPort) erro
 func (d *Dialer) connect(ctx context.Context, m *Conn, addr netip.AddrPort) (launch.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Config.ConnectTimeout)
 	defer cancel()
-	c, err := d.Dial(ctx, addr)
+	c, err := d.dial(ctx, m.Path, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +104,23 @@ func (d *Dialer) connect(ctx context.Context, m *Conn, addr netip.AddrPort) (lau
 		return nil, fmt.Errorf("a %T cannot be half-closed", c)
 	}
 	m.Conn, m.TLS, m.StartTLS = conn, false, nil
+	return conn, nil
+}
+
+// dial connects to a unix socket, at which nobody but root and this process's own user is believed to listen,
+// or else to an address.
+func (d *Dialer) dial(ctx context.Context, path string, addr netip.AddrPort) (net.Conn, error) {
+	if path == "" {
+		return d.Dial(ctx, addr)
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := peercred.Listener(conn.(*net.UnixConn)); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	return conn, nil
 }
 

@@ -56,6 +56,14 @@ type Mailhost struct {
 	Addr netip.AddrPort
 }
 
+// Where is the address as it is shown. A unix socket has none.
+func (m Mailhost) Where() string {
+	if !m.Addr.IsValid() {
+		return "unix"
+	}
+	return m.Addr.String()
+}
+
 // Events are told what becomes of mailhosts, in this order: they must be quick, and must not call Health.
 // They may be nil.
 type Events struct {

@@ -29,7 +29,7 @@ func newHealth(c *config.Config, log *maillog.Log) *mailhost.Health {
 		},
 		Busy: func(m mailhost.Mailhost, turnedAway int) {
 			log.Warnf("MAILHOST BUSY, mailhost=%s, address=%s, turned-away=%d: PROXY_MAILHOST_LOGINS=%d",
-				text.Field(m.Host), m.Addr, turnedAway, c.MailhostLogins)
+				text.Field(m.Host), m.Where(), turnedAway, c.MailhostLogins)
 		},
 		Unresolved: func(host string, err error) {
 			log.Warnf("MAILHOST UNRESOLVED, mailhost=%s: %s: its last addresses are used",

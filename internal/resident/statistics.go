@@ -137,7 +137,7 @@ func writeHealth(w io.Writer, states []mailhost.State) {
 	down, since, underWay := map[string]int64{}, map[string]int64{}, map[string]int64{}
 	waiting, turned := map[string]int64{}, map[string]int64{}
 	for _, x := range states[:min(len(states), maxShown)] {
-		labels := metrics.Labels("mailhost", x.Host, "address", x.Addr.String())
+		labels := metrics.Labels("mailhost", x.Host, "address", x.Where())
 		down[labels], underWay[labels], waiting[labels] = 0, int64(x.UnderWay), int64(x.Waiting)
 		turned[labels] = int64(x.Turned)
 		if x.Down {

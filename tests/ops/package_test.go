@@ -187,6 +187,7 @@ var belongs = map[string]string{
 	"/run/mailproxy":                                        "root:root:755",
 	"/run/mailproxy/authdaemon":                             "root:root:755",
 	"/run/mailproxy/relayd":                                 "root:root:755",
+	"/run/mailproxy/local":                                  "root:root:755",
 	"/run/mailproxy/authdaemon-metrics":                     "mailproxy-auth:mailproxy-auth:750",
 	"/run/mailproxy/relayd-metrics":                         "mailproxy:mailproxy:750",
 	"/usr/lib/systemd/system/imapd-proxy.socket":            "root:root:644",

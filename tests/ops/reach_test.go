@@ -30,14 +30,15 @@ def make(path):
 lookup = b"PRE . imap ann@example.com\n"
 tries = {"ask-authdaemond": lambda: ask(socket.SOCK_STREAM, run + "authdaemon/socket", lookup),
     "ask-authdaemond-persistent": lambda: ask(socket.SOCK_STREAM, run + "authdaemon/socket.persistent", b""),
-    "ask-relayd": lambda: ask(socket.SOCK_SEQPACKET, run + "relayd/socket", b"WHO\n\n")}
+    "ask-relayd": lambda: ask(socket.SOCK_SEQPACKET, run + "relayd/socket", b"WHO\n\n"),
+    "ask-local": lambda: ask(socket.SOCK_STREAM, run + "local/imapd", b"PROXY UNKNOWN\r\n")}
 for name in ("imapd", "imapd-ssl", "imapd.pem", "pop3d", "relayd", "authdaemonrc", "authmysqlrc",
     "authpgsqlrc", "authldaprc", "userdb"):
     tries["read-" + name] = lambda path=etc + name: read(path)
 for name in "authdaemon", "relayd":
     tries["replace-" + name] = lambda path=run + name + "/socket": replace(path)
     tries["replace-folder-" + name] = lambda path=run + name: replace(path)
-for name in "", "authdaemon/", "relayd/", "authdaemon-metrics/", "relayd-metrics/":
+for name in "", "authdaemon/", "relayd/", "local/", "authdaemon-metrics/", "relayd-metrics/":
     tries["make-in-" + name] = lambda path=run + name + "new": make(path)
 for name, what in tries.items():
     try:
@@ -59,7 +60,8 @@ func (m *machine) testReach(t *testing.T) {
 	const everything = "read-imapd read-imapd-ssl read-imapd.pem read-pop3d read-relayd " + accounts +
 		" ask-authdaemond ask-authdaemond-persistent ask-relayd" +
 		" replace-authdaemon replace-folder-authdaemon replace-relayd replace-folder-relayd" +
-		" make-in- make-in-authdaemon/ make-in-relayd/ make-in-authdaemon-metrics/ make-in-relayd-metrics/"
+		" make-in- make-in-authdaemon/ make-in-relayd/ make-in-local/" +
+		" make-in-authdaemon-metrics/ make-in-relayd-metrics/"
 	for _, p := range []struct{ name, unit, program, want string }{
 		{"relayd", "mailproxy-relayd.service", python, "read-relayd make-in-relayd-metrics/"},
 		{"authdaemond", "mailproxy-authdaemond.service", python, "make-in-authdaemon-metrics/ " + accounts},

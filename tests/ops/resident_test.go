@@ -197,7 +197,7 @@ func (m *machine) testResidentReach(t *testing.T) {
 	const login = "/usr/bin/setpriv --reuid=mailproxy-login --regid=mailproxy-login --clear-groups "
 	for _, p := range []struct{ unit, program, want string }{
 		{"imapd-proxy-resident.service", python, "ask-authdaemond ask-authdaemond-persistent ask-relayd " +
-			"read-imapd read-imapd-ssl read-imapd.pem read-pop3d"},
+			"ask-local read-imapd read-imapd-ssl read-imapd.pem read-pop3d"},
 		{"imapd-proxy-local@.service", login + python, ""},
 	} {
 		got := m.inUnit(t, p.unit, p.program, `SystemCall\w+`)
