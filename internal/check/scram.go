@@ -7,6 +7,7 @@ import (
 	"mailproxy/authlib"
 	"mailproxy/authlib/sasl"
 	"mailproxy/authlib/scram"
+	"mailproxy/internal/login"
 )
 
 // offered are the SCRAM mechanisms that the settings name, on whatever connection, without -PLUS: what an
@@ -45,7 +46,7 @@ func (c *check) scramSecret() {
 	if len(c.offered()) == 0 {
 		return
 	}
-	if _, err := c.server.Login.SCRAMSecret(); err != nil {
+	if _, err := login.SCRAMSecret(c.server.Config); err != nil {
 		c.report.fail("settings", "%v: %s fails for everybody", err, strings.Join(c.offered(), " and "))
 	}
 }

@@ -2,11 +2,11 @@ package check
 
 import (
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
 	"mailproxy/internal/config"
+	"mailproxy/internal/login"
 	"mailproxy/internal/spelling"
 )
 
@@ -87,7 +87,11 @@ func (c *check) dangers() {
 		r.warn("settings", "PROXY_LOCAL=%s: every user of this machine can connect there and say that a client "+
 			"has any address; a unix socket (the unit's) is for the resident program alone", s.Local)
 	}
-	c.secret("PROXY_MASTER_PASSWORD_FILE", s.MasterFile)
+	if s.MasterFile != "" {
+		if _, err := login.MasterPassword(s); err != nil {
+			r.fail("settings", "%v: logins at mailhosts fail for everybody", err)
+		}
+	}
 	c.scramSecret()
 	c.machine()
 	if s.MasterUser != "" && s.Mailhosts.Empty() {
@@ -99,20 +103,6 @@ func (c *check) dangers() {
 	}
 	if s.Proxy && s.RelaySocket == "" {
 		r.info("settings", "RELAY_SOCKET is empty: each session keeps a process of its own while it lasts")
-	}
-}
-
-// secret looks at the file of a setting that nobody but its owner should read.
-func (c *check) secret(name, path string) {
-	if path == "" {
-		return
-	}
-	st, err := os.Stat(path)
-	switch {
-	case err != nil:
-		c.report.fail("settings", "%s: %v", name, err)
-	case st.Mode().Perm()&0o004 != 0:
-		c.report.warn("settings", "%s=%s can be read by everybody: chmod 600 %s", name, path, path)
 	}
 }
 

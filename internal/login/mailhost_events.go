@@ -54,7 +54,7 @@ func (s *Session) logNotAllowed(address string, host mailhost.Host) {
 
 func (s *Session) logHostname(err error) { s.Log.Errf("gethostname failed: %v", err) }
 
-func (s *Session) logMaster(err error) { s.Log.Errf("PROXY_MASTER_PASSWORD_FILE: %v", err) }
+func (s *Session) logMaster(err error) { s.Log.Errf("%v", err) }
 
 // logLoop: a mailhost leads back to where this connection has been.
 func (s *Session) logLoop(m *mailhost.Conn, why string) {

@@ -85,7 +85,7 @@ func (s *Session) template(c *Credentials, who admitted) (*mailhost.Conn, error)
 	case o.Verifier == config.VerifierMailhost:
 		m.Password, m.Unverified = c.Password, true
 	case s.Config.MasterUser != "":
-		secret, err := readSecret(s.Config.MasterFile)
+		secret, err := MasterPassword(s.Config)
 		if err != nil {
 			s.logMaster(err)
 			return nil, ErrTemporary

@@ -2,8 +2,6 @@ package login
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -64,7 +62,7 @@ func (s *Session) saslOptions(ctx context.Context, listed []string) sasl.Options
 			Account: func(user string) (*authlib.Account, error) {
 				return s.lookUp(ctx, s.service.LoginName(user), false)
 			},
-			Secret:     s.service.SCRAMSecret,
+			Secret:     func() ([]byte, error) { return SCRAMSecret(s.Config) },
 			Iterations: s.Config.SCRAMIterations,
 		},
 	}
@@ -75,35 +73,4 @@ func (s *Session) saslOptions(ctx context.Context, listed []string) sasl.Options
 		o.Bindings = s.Bindings()
 	}
 	return o
-}
-
-const (
-	// machineID is what the salts of SCRAM depend on without SCRAM_SECRET_FILE. Nobody from outside knows it,
-	// and it is shown to nobody (machine-id(5)).
-	machineID = "/etc/machine-id"
-	// minSecret is the shortest secret that cannot be guessed, in bytes.
-	minSecret = 16
-)
-
-// SCRAMSecret reads the secret of sasl.SCRAM. The error names the setting.
-func (s *Service) SCRAMSecret() ([]byte, error) {
-	if s.Config.SCRAMSecretFile != "" {
-		secret, err := readSecret(s.Config.SCRAMSecretFile)
-		if err == nil && len(secret) < minSecret {
-			err = fmt.Errorf("%s: its first line is shorter than %d bytes", s.Config.SCRAMSecretFile, minSecret)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("SCRAM_SECRET_FILE: %w", err)
-		}
-		return []byte(secret), nil
-	}
-	text, err := os.ReadFile(machineID)
-	id := strings.TrimSpace(string(text))
-	if err == nil && len(id) < minSecret {
-		err = fmt.Errorf("%s: no machine id", machineID)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("SCRAM without SCRAM_SECRET_FILE: %w", err)
-	}
-	return []byte(id), nil
 }

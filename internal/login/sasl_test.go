@@ -27,7 +27,7 @@ func TestSCRAMSecret(t *testing.T) {
 		{dir + "/missing", "", "no such file"},
 	} {
 		w := newWorld(t, Protocol{}, "SCRAM_SECRET_FILE="+c.file)
-		got, err := w.service.SCRAMSecret()
+		got, err := SCRAMSecret(w.Config)
 		switch {
 		case c.err == "" && (err != nil || string(got) != c.want):
 			t.Errorf("%s: %q, %v", c.file, got, err)

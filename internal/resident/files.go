@@ -15,6 +15,7 @@ import (
 
 	"mailproxy/internal/config"
 	"mailproxy/internal/launch"
+	"mailproxy/internal/login"
 )
 
 // keyGroup is the group that may read private keys and the master password's file.
@@ -42,9 +43,24 @@ func checkFiles(c *config.Config, tls bool) error {
 	if (c.Proxy || c.Mailhost.Mode != config.ModeClear) && c.Mailhost.Verify != config.VerifyNone {
 		errs = append(errs, named("PROXY_TLS_TRUSTCERTS", c.Mailhost.TrustCerts))
 	}
-	errs = append(errs, named("PROXY_MASTER_PASSWORD_FILE", c.MasterFile),
-		named("SCRAM_SECRET_FILE", c.SCRAMSecretFile))
+	errs = append(errs,
+		secret("PROXY_MASTER_PASSWORD_FILE", c.MasterFile, func() (err error) {
+			_, err = login.MasterPassword(c)
+			return err
+		}),
+		secret("SCRAM_SECRET_FILE", c.SCRAMSecretFile, func() (err error) {
+			_, err = login.SCRAMSecret(c)
+			return err
+		}))
 	return errors.Join(errs...)
+}
+
+// secret says what is wrong with the file of a secret: that it cannot be read, or what a login would find.
+func secret(setting, path string, read func() error) error {
+	if err := named(setting, path); err != nil || path == "" {
+		return err
+	}
+	return read()
 }
 
 // anyTLS says whether there are sockets whose connections begin with TLS.

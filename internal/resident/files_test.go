@@ -126,6 +126,14 @@ func TestCheckFiles(t *testing.T) {
 			"PROXY_MASTER_USER=m PROXY_MASTER_PASSWORD_FILE=DIR/root",
 			[]string{"PROXY_MASTER_PASSWORD_FILE: "},
 		},
+		"master password that everybody may read": {
+			"PROXY_MASTER_USER=m PROXY_MASTER_PASSWORD_FILE=DIR/public",
+			[]string{"PROXY_MASTER_PASSWORD_FILE: " + at("public") + ": everybody may use it (mode 0644)"},
+		},
+		"short SCRAM secret": {
+			"SCRAM_SECRET_FILE=DIR/group", []string{"SCRAM_SECRET_FILE: " + at("group") +
+				": its first line is shorter"},
+		},
 		"trusted": {
 			"PROXY_TLS=YES PROXY_TLS_TRUSTCERTS=DIR/closed",
 			[]string{
