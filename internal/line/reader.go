@@ -25,17 +25,23 @@ const maxEndless = 2 << 20
 var ErrEndless = errors.New("line without end")
 
 // Reader reads lines and counted bytes from a connection and holds no byte back. On a socket it looks ahead
-// with MSG_PEEK; elsewhere (a pipe, a TLS connection, which buffers by itself) it reads byte by byte.
-// Deadlines are the connection's.
+// with MSG_PEEK; a TLS connection takes back what was read too much; elsewhere (a pipe) it reads byte by
+// byte. Deadlines are the connection's.
 type Reader struct {
 	conn net.Conn
 	sock syscall.RawConn // nil when conn cannot be peeked at
+	back unreader        // nil when conn takes nothing back
 	buf  []byte          // what upToLF returned last
 	line []byte          // what ReadLine returned last
 	tee  func(p []byte)  // see Tee
 	n    int64
 	// filled says that the buffer was too small for what had come.
 	filled bool
+}
+
+// unreader is a connection that takes back the last bytes that it returned: the next Read begins with them.
+type unreader interface {
+	Unread(p []byte)
 }
 
 // NewReader returns a Reader for conn.
@@ -54,6 +60,7 @@ func (r *Reader) Reset(conn net.Conn) {
 			r.sock = raw
 		}
 	}
+	r.back, _ = conn.(unreader)
 }
 
 // Tee has see told of all that is consumed from now on, as it is; nil = no longer. The bytes are see's during
@@ -162,9 +169,12 @@ func (r *Reader) ReadFull(p []byte) error {
 func (r *Reader) upToLF(limit int) ([]byte, error) {
 	r.makeRoom(limit)
 	buf := r.buf[:min(max(limit, 1), len(r.buf))]
-	if r.sock == nil {
+	switch {
+	case r.sock == nil && r.back != nil:
+		return r.readSome(buf)
+	case r.sock == nil:
 		buf = buf[:1]
-	} else {
+	default:
 		n, err := r.peek(buf)
 		if err != nil {
 			return nil, err
@@ -180,6 +190,21 @@ func (r *Reader) upToLF(limit int) ([]byte, error) {
 	return buf[:n], err
 }
 
+// readSome is upToLF on a connection that takes back what follows the LF.
+func (r *Reader) readSome(buf []byte) ([]byte, error) {
+	n, err := r.conn.Read(buf)
+	r.filled = n == len(r.buf)
+	if i := bytes.IndexByte(buf[:n], '\n'); i >= 0 && i+1 < n {
+		r.back.Unread(buf[i+1 : n])
+		n = i + 1
+	}
+	if n > 0 {
+		err = nil // it comes back with the next Read
+	}
+	r.consumed(buf[:n])
+	return buf[:n], err
+}
+
 // Most lines fit into the first of these; a client that says nothing costs no more than that.
 const (
 	firstRoom = 256
@@ -189,7 +214,7 @@ const (
 // makeRoom makes the buffer: small, until one has been filled.
 func (r *Reader) makeRoom(limit int) {
 	switch {
-	case r.buf == nil && r.sock == nil:
+	case r.buf == nil && r.sock == nil && r.back == nil:
 		r.buf = make([]byte, 1)
 	case r.buf == nil:
 		r.buf = make([]byte, firstRoom)

@@ -1,6 +1,7 @@
 package line
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -178,5 +179,53 @@ func TestReset(t *testing.T) {
 	}
 	if text, err = r.ReadLine(100); err != nil || string(text) != "next" || r.Count() != 14 {
 		t.Errorf("%q, %v after %d bytes", text, err, r.Count())
+	}
+}
+
+// takesBack is a connection as one with TLS is: it cannot be peeked at, but takes back what is too much.
+type takesBack struct {
+	net.Conn
+	back  []byte
+	reads int
+}
+
+func (c *takesBack) Read(p []byte) (int, error) {
+	c.reads++
+	if len(c.back) > 0 {
+		n := copy(p, c.back)
+		c.back = c.back[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *takesBack) Unread(p []byte) { c.back = append(bytes.Clone(p), c.back...) }
+
+// What a line does not need is given back, and a long line takes few reads: before a login a stranger sends
+// them.
+func TestReadLineTakenBack(t *testing.T) {
+	ours, theirs := pair(t, false)
+	const size = 100 << 10
+	go func() {
+		_, _ = io.WriteString(theirs, "a\r\n\r\nb\n"+strings.Repeat("x", size)+"\r\nc\r\nrest")
+		theirs.Close()
+	}()
+	conn := &takesBack{Conn: ours}
+	r := NewReader(conn)
+	for _, want := range []string{"a", "", "b", "xxxxx", "c"} {
+		got, err := r.ReadLine(5)
+		if string(got) != want || (err != nil) != (want == "xxxxx") || err != nil && !errors.Is(err, ErrTooLong) {
+			t.Fatalf("%q, %v; want %q", got, err, want)
+		}
+	}
+	const limit = 5 + 2 // what is read at a time
+	if most := size/limit + 100; conn.reads > most {
+		t.Errorf("%d reads, want at most %d", conn.reads, most)
+	}
+	if rest, err := io.ReadAll(conn); err != nil || string(rest) != "rest" {
+		t.Errorf("left in the connection: %q, %v", rest, err)
+	}
+	if n := r.Count(); n != size+12 {
+		t.Errorf("%d bytes consumed", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -34,7 +35,7 @@ type Conn struct {
 
 	mu       sync.Mutex
 	detached bool
-	unread   []byte // what Detach or Pending has decrypted: the next Read returns it
+	unread   []byte // what Detach or Pending has decrypted, or Unread was given: the next Read returns it
 	released bool
 }
 
@@ -84,6 +85,15 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Unread takes back the last bytes that Read has returned: the next one begins with them.
+func (c *Conn) Unread(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.unread
+	c.unread = slices.Concat(p, before)
+	clear(before)
+}
+
 // Write is tls.Conn.Write.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.restore(nil)
@@ -99,6 +109,7 @@ func (c *Conn) restore(p []byte) (n int) {
 		c.detached = false
 	}
 	n = copy(p, c.unread)
+	clear(c.unread[:n]) // there may be passwords
 	c.unread = c.unread[n:]
 	return n
 }

@@ -55,6 +55,9 @@ func TestPending(t *testing.T) {
 		_, _ = io.WriteString(s, "-ERR\r\n")
 		read("+OK\r\n")
 		pending("another record", true)
+		c.Unread([]byte("OK\r\n")) // in front of what Pending has decrypted
+		pending("taken back", true)
+		read("OK\r\n")
 		d, err := c.Detach()
 		if err != nil || string(d.Plain) != "-ERR\r\n" && string(d.Plain) != "-" {
 			t.Fatalf("TLS %x: detached with %q, %v", version, d.Plain, err)
