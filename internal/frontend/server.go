@@ -139,7 +139,9 @@ func (s *Server) ServeConn(ctx context.Context, conn launch.Conn, peer launch.Pe
 		return failure(ctx)
 	}
 	if !c.AcquireUnauth() {
-		c.Farewell(s.Protocol.Unavailable)
+		if !c.beginsWithTLS() { // such a client would take clear text for a broken handshake
+			c.Farewell(s.Protocol.Unavailable)
+		}
 		return 1
 	}
 	defer c.CloseThrottle()

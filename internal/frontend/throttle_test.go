@@ -2,11 +2,14 @@ package frontend
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"mailproxy/authlib"
+	"mailproxy/internal/facts"
+	"mailproxy/internal/launch"
 	"mailproxy/relay"
 )
 
@@ -95,4 +98,33 @@ func isOpen(t *testing.T, path string) bool {
 		}
 	}
 	return false
+}
+
+// A client that MAXUNAUTHPERIP turns away reads why in clear text, unless it waits for a handshake.
+func TestTurnedAway(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		tls  string // IMAP_TLS
+		peer launch.Peer
+		want string
+	}{
+		{"clear text", "0", launch.Peer{RemoteIP: "192.0.2.7"}, imap.Unavailable + "\r\n"},
+		{"TLS first", "1", launch.Peer{RemoteIP: "192.0.2.7"}, ""},
+		{"TLS in front of us", "1", launch.Peer{RemoteIP: "192.0.2.7", TLS: facts.Over("TLSv1.3")},
+			imap.Unavailable + "\r\n"},
+	} {
+		settings := []string{"THROTTLE_FILE=" + filepath.Join(t.TempDir(), "throttle"), "MAXUNAUTHPERIP=1",
+			"IMAP_TLS=" + test.tls}
+		first := newWorld(t, imap, settings...)
+		first.Peer.RemoteIP = test.peer.RemoteIP
+		if !first.AcquireUnauth() {
+			t.Fatalf("%s: no room for the first connection", test.name)
+		}
+		client, conn := tcpPair(t)
+		status := newWorld(t, imap, settings...).server.ServeConn(t.Context(), conn, test.peer)
+		text, err := io.ReadAll(client)
+		if string(text) != test.want || err != nil || status != 1 {
+			t.Errorf("%s: read %q, %v, status %d; want %q", test.name, text, err, status, test.want)
+		}
+	}
 }

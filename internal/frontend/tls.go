@@ -55,21 +55,26 @@ func (f FileTLS) Handshake(ctx context.Context, conn net.Conn, o tlsconf.Options
 // session without a word: it is logged, and the client would not understand clear text.
 func (c *Conn) beginTLS(ctx context.Context) error {
 	c.TLS = c.Config.Encrypted || c.tlsAtBalancer
-	if !c.TLS || c.tlsInFront() {
+	if !c.beginsWithTLS() {
 		return nil
 	}
 	return c.handshake(ctx, false)
 }
 
-// tlsInFront tells a connection that somebody else decrypts for us from one that carries TLS itself.
+// beginsWithTLS says whether the client's first bytes are those of a handshake that is ours to make.
+func (c *Conn) beginsWithTLS() bool {
+	return (c.Config.Encrypted || c.tlsAtBalancer) && !TLSInFront(c.Client, c.Peer)
+}
+
+// TLSInFront tells a connection that somebody else decrypts for us from one that carries TLS itself.
 // couriertls says so in our environment, a balancer in its PROXY header; other programs between us and
 // the client (stunnel, s6-tlsd) give us a socket pair or pipes. What remains, a TCP socket under IMAP_TLS=1,
 // is the client's own.
-func (c *Conn) tlsInFront() bool {
-	if c.Peer.TLS.Encrypted() {
+func TLSInFront(conn net.Conn, peer launch.Peer) bool {
+	if peer.TLS.Encrypted() {
 		return true
 	}
-	_, tcp := c.Client.RemoteAddr().(*net.TCPAddr)
+	_, tcp := conn.RemoteAddr().(*net.TCPAddr)
 	return !tcp
 }
 

@@ -22,6 +22,7 @@ import (
 	"mailproxy/internal/launch"
 	"mailproxy/internal/local"
 	"mailproxy/internal/resident"
+	"mailproxy/internal/spelling"
 	"mailproxy/internal/systemd"
 	"mailproxy/internal/version"
 )
@@ -83,14 +84,16 @@ func serveOne(
 	if usage == nil && len(command.args) != 2 {
 		usage = fmt.Errorf("expected exactly two arguments, not %d", len(command.args))
 	}
+	// The launcher says it: the settings may be what is wrong.
+	overTLS, _ := spelling.ParseSwitch(config.Environment(request.Environ).Get(p.Protocol.Name + "_TLS"))
 	switch {
 	case usage != nil:
 		opened.Log.Errf("usage: %s [-config FILE]... SERVER MAILDIR, with a connection from a launcher; "+
 			"or with -listen, or as \"%[1]s check\", see %[1]s(8): %[2]v", p.Name, usage)
-		return giveUp(opened, p.WrongArguments)
+		return giveUp(opened, overTLS, p.WrongArguments)
 	case openErr != nil:
 		opened.Log.Critf("%v", openErr)
-		return giveUp(opened, p.Protocol.Unavailable)
+		return giveUp(opened, overTLS, p.Protocol.Unavailable)
 	}
 	c, err := config.Load(command.configs, request.Environ, config.Protocol(p.Protocol.Name))
 	if err == nil {
@@ -100,7 +103,7 @@ func serveOne(
 		for text := range strings.SplitSeq(err.Error(), "\n") {
 			opened.Log.Critf("%s", text)
 		}
-		return giveUp(opened, p.Protocol.Unavailable)
+		return giveUp(opened, overTLS, p.Protocol.Unavailable)
 	}
 	carrier := frontend.NewProcessCarrier(opened.Log)
 	server, err := frontend.New(frontend.Options{
@@ -111,16 +114,18 @@ func serveOne(
 	})
 	if err != nil {
 		opened.Log.Critf("%v", err)
-		return giveUp(opened, p.Protocol.Unavailable)
+		return giveUp(opened, overTLS, p.Protocol.Unavailable)
 	}
 	status := server.ServeConn(ctx, opened.Conn, opened.Peer)
 	return max(status, carrier.Wait(ctx))
 }
 
-// giveUp tells the client, if there is one, and returns the exit status.
-func giveUp(opened *launch.Launch, text string) int {
+// giveUp tells the client, if there is one that does not wait for a handshake, and returns the exit status.
+func giveUp(opened *launch.Launch, overTLS bool, text string) int {
 	if opened.Conn != nil {
-		frontend.Farewell(opened.Conn, time.Now(), text)
+		if !overTLS || frontend.TLSInFront(opened.Conn, opened.Peer) {
+			frontend.Farewell(opened.Conn, time.Now(), text)
+		}
 		opened.Conn.Close()
 	}
 	return 1

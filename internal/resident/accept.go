@@ -42,7 +42,7 @@ func (s *service) serve(ctx context.Context, l *launch.Listener, c launch.Conn) 
 	s.statistics.connections.Add(1)
 	if !s.conns.begin() {
 		s.statistics.turnedAway.Add(1)
-		s.refuser.refuse(c, l.TLS)
+		s.refuser.refuse(c, l.TLS || s.server.Config.Encrypted)
 		return
 	}
 	guard.Go(s.log.Line, "a connection", func() {

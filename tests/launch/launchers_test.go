@@ -123,7 +123,8 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// Broken settings and files stop a session with their name in the log and a temporary failure for the client.
+// Broken settings and files stop a session with their name in the log and a temporary failure for the client,
+// which is not told in clear text where TLS comes first.
 func TestBadSettings(t *testing.T) {
 	broken := filepath.Join(harness.Dir(t), "imapd")
 	harness.WriteFile(t, broken, "# comment\nIMAP_CAPABILITY=IMAP4rev1 IDLE\n", 0o644)
@@ -138,11 +139,16 @@ func TestBadSettings(t *testing.T) {
 			`:2: IMAP_CAPABILITY: "IDLE" after the value: a value with blanks has to be quoted`},
 		{nil, []string{"-config", "/nonexistent/imapd"},
 			`^CRIT: open /nonexistent/imapd: no such file or directory`},
+		{harness.Env{"IMAP_TLS": "1", "LOGIN_TIMEOUT": "x"}, nil, `^CRIT: environment: LOGIN_TIMEOUT="x"`},
 	} {
 		s := imap
 		p := harness.Tcpserver(t,
 			harness.Listen{Addr: proxy, Port: s.Port, Env: test.env, Program: s.arguments(t, test.args...)})
-		harness.Dialogue(t, s.At(proxy), "S~ \\* BYE \\[UNAVAILABLE\\] Temporary problem.*\nS-\n")
+		says := "S~ \\* BYE \\[UNAVAILABLE\\] Temporary problem.*\n"
+		if test.env["IMAP_TLS"] != "" {
+			says = ""
+		}
+		harness.Dialogue(t, s.At(proxy), says+"S-\n")
 		p.Log.WaitN(t, 1, test.log)
 		p.Stop()
 	}
