@@ -9,9 +9,9 @@ import (
 
 // Session is one that is logged in: two connections to be joined, and what is to be known of them.
 type Session struct {
-	// Client and Mailhost are *net.TCPConn, *net.UnixConn, a TLS connection that is a tlsrecord.Detacher,
-	// or any other connection with a CloseWrite method, which costs two goroutines for as long as the
-	// session lasts. Deadlines must be off.
+	// Client and Mailhost are *net.TCPConn, *net.UnixConn, or a TLS connection on one that is a
+	// tlsrecord.Detacher; any other connection with a CloseWrite method by way of package pump. Deadlines must
+	// be off.
 	Client, Mailhost net.Conn
 	Info             Info
 	// First is what the client is sent before anything of the mailhost's: the answer to its login. It is

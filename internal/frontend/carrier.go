@@ -9,6 +9,7 @@ import (
 	"mailproxy/internal/text"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
+	"mailproxy/relay/pump"
 )
 
 // LogBroken says that a session that a Carrier had did not end in order: a reset, or TLS that was cut off
@@ -21,6 +22,8 @@ func LogBroken(log *maillog.Log, info relay.Info, err error) {
 // ProcessCarrier is the engine of a process that serves one connection. It is started when it is needed, by
 // then without root rights.
 type ProcessCarrier struct {
+	// Pumps is Options.Pumps.
+	Pumps  *pump.Pumps
 	log    *maillog.Log
 	engine *engine.Engine
 
@@ -30,7 +33,9 @@ type ProcessCarrier struct {
 }
 
 // NewProcessCarrier returns one that writes to log. Nothing is started yet.
-func NewProcessCarrier(log *maillog.Log) *ProcessCarrier { return &ProcessCarrier{log: log} }
+func NewProcessCarrier(log *maillog.Log) *ProcessCarrier {
+	return &ProcessCarrier{Pumps: &pump.Pumps{Log: log.Line}, log: log}
+}
 
 // Start is Options.Engine.
 func (p *ProcessCarrier) Start() (relay.Carrier, error) {
@@ -51,11 +56,13 @@ func (p *ProcessCarrier) ended(info relay.Info, _ relay.Stats, err error) {
 // Wait waits until the session is over, if there is one, and returns the exit status. The end of ctx
 // (SIGTERM, SIGHUP) ends it in order: what it holds is delivered, and both connections are closed.
 func (p *ProcessCarrier) Wait(ctx context.Context) int {
-	if p.engine == nil {
-		return 0
+	var err error
+	if p.engine != nil {
+		err = p.engine.Wait(ctx)
+		p.engine.Shutdown(context.Background())
 	}
-	err := p.engine.Wait(ctx)
-	p.engine.Shutdown(context.Background())
+	_ = p.Pumps.Wait(ctx)
+	p.Pumps.Shutdown()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil || p.broken == nil {

@@ -56,15 +56,22 @@ func (c *Conn) logCarry(err error) {
 	c.LogCarry(err)
 }
 
-// carry gives a session to relayd or, with root rights given up, to the engine in this process. After an
-// error the session is still ours, and the client has been told nothing.
+// carry gives a session to relayd or, with root rights given up, to the engine in this process, by a pump
+// where one of its connections has to stay in this process. After an error the session is still ours, and the
+// client has been told nothing.
 func (c *Conn) carry(ctx context.Context, session *relay.Session) error {
 	c.ReleaseUnauth() // in time: where the session is taken, the client's next connection may come at once
 	c.release()
-	err := c.carryThere(ctx, session)
-	if err != nil && !errors.Is(err, relay.ErrLimit) {
-		err = c.carryHere(ctx, session)
-	}
+	err := c.server.Pumps.Carry(session, func(s *relay.Session) error {
+		err := c.carryThere(ctx, s)
+		switch {
+		case err == nil && s != session: // this process stays, to serve a client
+			return c.dropRoot()
+		case err == nil, errors.Is(err, relay.ErrLimit):
+			return err
+		}
+		return c.carryHere(ctx, s)
+	})
 	if err != nil {
 		c.retain()
 		return err
@@ -105,7 +112,7 @@ func (c *Conn) carryHere(ctx context.Context, session *relay.Session) error {
 		c.Report(relay.LoginOK, mailhost)
 	}
 	if err := c.dropRoot(); err != nil {
-		return &dropRootError{err}
+		return err
 	}
 	err := c.carryByEngine(ctx, session)
 	switch {
@@ -137,7 +144,10 @@ func (c *Conn) dropRoot() error {
 	if c.server.DropRoot == nil {
 		return nil
 	}
-	return c.server.DropRoot(c.Config.RelayUser)
+	if err := c.server.DropRoot(c.Config.RelayUser); err != nil {
+		return &dropRootError{err}
+	}
+	return nil
 }
 
 // dropRootError says that root rights could not be given up.

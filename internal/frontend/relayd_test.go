@@ -3,14 +3,20 @@ package frontend
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"mailproxy/internal/launch"
 	"mailproxy/internal/login"
+	"mailproxy/relay/engine"
+	"mailproxy/relay/handoff"
 	"mailproxy/tests/logintest"
 	"mailproxy/tests/testlog"
 )
@@ -114,6 +120,112 @@ func TestReportSession(t *testing.T) {
 		if len(got) == 0 || !session.MatchString(got[0]) || !slices.Equal(got[1:], test.reports) {
 			t.Errorf("%s: %q", test.name, got)
 		}
+	}
+}
+
+// engineRelayd is a relayd of one engine.
+func engineRelayd(t *testing.T, limits engine.Limits) (path string, e *engine.Engine) {
+	t.Helper()
+	e, err := engine.New(engine.Config{Limits: limits})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Shutdown(context.Background()) })
+	path = filepath.Join(t.TempDir(), "relayd")
+	l, err := net.Listen("unixpacket", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			u := c.(*net.UnixConn)
+			m, fds, err := handoff.Receive(u)
+			if err == nil {
+				if _, err = e.TakeMessage(u, m, fds); err != nil {
+					_ = handoff.Refuse(u, err)
+				}
+			}
+			c.Close()
+		}
+	}()
+	return path, e
+}
+
+// hidden is a connection that only this process can serve.
+type hidden struct{ launch.Conn }
+
+// TestRelaydPumped: relayd has the sessions whose connections it cannot have: its limits hold and its list
+// has them. This process gives up root and stays with the connection until the session is over.
+func TestRelaydPumped(t *testing.T) {
+	path, e := engineRelayd(t, engine.Limits{PerUser: 1})
+	begin := func() (*world, *net.TCPConn, error) {
+		w := newWorld(t, imap, "RELAY_SOCKET="+path, "PROXY_USER=someone")
+		w.Client = hidden{w.Client}
+		server, conn := tcpPair(t)
+		return w, server, w.relay(t.Context(), bobAt(conn))
+	}
+	w, server, err := begin()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, w.log)
+	}
+	listed := func() bool { all := e.List(); return len(all) == 1 && all[0].Info.User == "bob" }
+	if !testlog.Eventually(listed) || !slices.Equal(w.dropped, []string{"someone"}) {
+		t.Errorf("relayd has %+v, root dropped %v", e.List(), w.dropped)
+	}
+	second, _, err := begin()
+	if !errors.Is(err, login.ErrTemporary) || !strings.Contains(second.log.String(), "1 sessions of this user") {
+		t.Errorf("beyond the limit: %v\n%s", err, second.log)
+	}
+	waited := make(chan int, 1)
+	go func() { waited <- w.carrier.Wait(t.Context()) }()
+	_, _ = io.WriteString(w.client, "a2 NOOP\r\n")
+	text := make([]byte, 9)
+	if _, err := io.ReadFull(server, text); err != nil || string(text) != "a2 NOOP\r\n" {
+		t.Errorf("mailhost got %q, %v", text, err)
+	}
+	select {
+	case <-waited:
+		t.Error("the process does not wait for the session")
+	default:
+	}
+	server.Close()
+	if text, err := io.ReadAll(w.client); string(text) != "a1 OK\r\n" || err != nil {
+		t.Errorf("client got %q, %v", text, err)
+	}
+	w.client.Close()
+	if status := <-waited; status != 0 {
+		t.Errorf("status %d", status)
+	}
+}
+
+// TestRelaydPumpedRoot: nothing of a session is served with root rights; one that relayd has already ends.
+func TestRelaydPumpedRoot(t *testing.T) {
+	path, e := engineRelayd(t, engine.Limits{})
+	w := newWorld(t, imap, "RELAY_SOCKET="+path)
+	w.server.DropRoot = func(string) error { return syscall.EPERM }
+	w.Client = hidden{w.Client}
+	server, conn := tcpPair(t)
+	if err := w.relay(t.Context(), bobAt(conn)); !errors.Is(err, login.ErrTemporary) {
+		t.Error(err)
+	}
+	if text, err := io.ReadAll(server); len(text) > 0 || err != nil {
+		t.Errorf("mailhost got %q, %v", text, err)
+	}
+	w.Farewell("a1 NO")
+	w.Client.Close()
+	if text, err := io.ReadAll(w.client); string(text) != "a1 NO\r\n" || err != nil {
+		t.Errorf("client got %q, %v", text, err)
+	}
+	if !testlog.Eventually(func() bool { return e.Totals().Counted == 0 }) {
+		t.Error("relayd still has the session")
+	}
+	if !strings.Contains(w.log.String(), "ERR: giving up root rights: operation not permitted") {
+		t.Error(w.log)
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"mailproxy/internal/mailhost"
 	"mailproxy/internal/maillog"
 	"mailproxy/relay"
+	"mailproxy/relay/pump"
 )
 
 // Options are what a Server is made of. Protocol, Config, Log and Auth are required.
@@ -48,6 +49,9 @@ type Options struct {
 	Reports login.Reports
 	// Engine returns what carries a session that Relayd does not take. It is called after DropRoot.
 	Engine func() (relay.Carrier, error)
+	// Pumps serve connections that no other process could go on with; nil = those of a process that waits for
+	// none.
+	Pumps *pump.Pumps
 	// DropRoot gives up root rights for a session that goes on in this process; nil = there are none to give
 	// up.
 	DropRoot func(user string) error
@@ -97,6 +101,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.System == nil {
 		o.System = realSystem()
+	}
+	if o.Pumps == nil {
+		o.Pumps = &pump.Pumps{Log: o.Log.Line}
 	}
 	if o.Reports == nil && o.Relayd != nil {
 		o.Reports = o.Relayd

@@ -89,7 +89,7 @@ func newWorld(t *testing.T, protocol Protocol, settings ...string) *world {
 	w.carrier = NewProcessCarrier(log)
 	server, err := New(Options{
 		Protocol: &protocol, Config: c, Log: log, Auth: w.auth, Args: []string{"/usr/bin/imapd", "Maildir"},
-		Relayd: NewRelayd(c), Engine: w.carrier.Start, Local: w, System: system,
+		Relayd: NewRelayd(c), Engine: w.carrier.Start, Pumps: w.carrier.Pumps, Local: w, System: system,
 		DropRoot: func(user string) error { w.dropped = append(w.dropped, user); return nil },
 	})
 	if err != nil {

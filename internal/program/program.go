@@ -110,7 +110,8 @@ func serveOne(
 		Protocol: p.Protocol, Config: c, Log: opened.Log, Args: command.args,
 		Auth:   frontend.NewAuth(c, request.Stderr),
 		Relayd: frontend.NewRelayd(c),
-		Engine: carrier.Start, DropRoot: local.DropRoot, Local: local.Process{Stderr: request.Stderr},
+		Engine: carrier.Start, Pumps: carrier.Pumps,
+		DropRoot: local.DropRoot, Local: local.Process{Stderr: request.Stderr},
 	})
 	if err != nil {
 		opened.Log.Critf("%v", err)

@@ -23,11 +23,11 @@ type administered struct {
 	admin, metrics string
 }
 
-func startAdministered(t *testing.T, protocol string) administered {
+func startAdministered(t *testing.T, protocol string, settings ...string) administered {
 	w := newWorld(t)
 	dir := t.TempDir()
 	a := administered{admin: filepath.Join(dir, "admin"), metrics: filepath.Join(dir, "metrics")}
-	a.process = w.startWith([]string{"-admin", a.admin, "-metrics", "unix:" + a.metrics}, protocol)
+	a.process = w.startWith([]string{"-admin", a.admin, "-metrics", "unix:" + a.metrics}, protocol, settings...)
 	return a
 }
 
@@ -117,6 +117,36 @@ func TestAdministration(t *testing.T) {
 				"mailproxy_sessions_broken_total 2\n")
 		})
 	}
+}
+
+// TestAdministrationPumped: a session whose TLS cannot change hands is in the list of the newest process,
+// which alone counts it, and can be ended there. The process that has its connection ends with it.
+func TestAdministrationPumped(t *testing.T) {
+	a := startAdministered(t, "imap", "TLS_CIPHER_LIST=ECDHE-ECDSA-AES128-SHA", "MAXSESSIONSPERUSER=1")
+	ann, err := a.loginWith("ann", cbc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ann.Close()
+	for range 3 {
+		ann.mustEcho()
+		if who := a.ask(handoff.Who, ""); strings.Count(who, "ann\t") != 1 {
+			t.Errorf("who: %q", who)
+		}
+		if c, err := a.loginWith("ann", cbc); err == nil {
+			t.Error("MAXSESSIONSPERUSER does not hold")
+			c.Close()
+		}
+		a.reload()
+	}
+	a.want(a.scrape, "mailproxy_sessions 1\n", "mailproxy_sessions_taken_total 1\n")
+	if n := a.ask(handoff.Kick, "ann"); n != "1\n" {
+		t.Errorf("kick: %q", n)
+	}
+	if rest, _ := io.ReadAll(ann.r); len(rest) > 0 {
+		t.Errorf("the client reads %q", rest)
+	}
+	<-a.exited // of the first process
 }
 
 // TestAdminSocketInUse: clients matter more than administrators: a socket that cannot be made is a line.

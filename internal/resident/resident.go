@@ -33,6 +33,7 @@ import (
 	"mailproxy/internal/tlsconf"
 	"mailproxy/relay"
 	"mailproxy/relay/engine"
+	"mailproxy/relay/pump"
 )
 
 // Options are what the program was started with.
@@ -92,6 +93,7 @@ type service struct {
 	server, overTLS *frontend.Server
 	engine          *engine.Engine
 	carrier         *carrier
+	pumps           pump.Pumps
 	conns           *connections
 	refuser         *refuser
 	failures        *throttle.Memory
@@ -168,6 +170,7 @@ func start(o Options) (*service, error) {
 		return nil, err
 	}
 	s.carrier = newCarrier(s.engine)
+	s.pumps.Most, s.pumps.Log = sessions, s.log.Line
 	options := s.options(o, c, loops)
 	if s.server, err = frontend.New(options); err != nil {
 		return nil, err
@@ -197,6 +200,7 @@ func (s *service) options(o Options, c *config.Config, loops int) frontend.Optio
 		Engine:   func() (relay.Carrier, error) { return s.carrier, nil },
 		TLS:      countedTLS{newHandshakes(c, s.certificates, loops), s.statistics.set},
 		Health:   s.health,
+		Pumps:    &s.pumps,
 		Relayd:   handOvers{relayd, s.statistics.set},
 		Reports:  reports{relayd, s.statistics.logins},
 	}

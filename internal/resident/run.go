@@ -2,6 +2,7 @@ package resident
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -26,14 +27,14 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 		Signals: signals, Failed: s.failed, Ending: cancel, Log: s.log.Line,
 		Replace: s.reload, ReloadFailed: &s.statistics.reloadFailed,
 		Addresses: s.listenAddresses(), TakenOver: s.takenOver,
-		Sessions: func() int { return s.engine.Totals().Counted },
+		Sessions: s.sessions,
 		Close: func() {
 			_ = administrators.Close()
 			_ = scrapes.Close()
 			_ = accepting.Close()
 			s.sockets.Close()
 		},
-		Logins: s.conns.wait, SessionsEnd: s.engine.Wait, Linger: s.linger,
+		Logins: s.conns.wait, SessionsEnd: s.wait, Linger: s.linger,
 	}
 	if s.sockets.Wait {
 		loop.NoReload = "under inetd's wait: settings are read at the next start, which SIGTERM brings about"
@@ -48,7 +49,16 @@ func (s *service) run(ctx context.Context, signals <-chan os.Signal) error {
 	end, stop = context.WithTimeout(context.Background(), stopTime)
 	defer stop()
 	s.engine.Shutdown(end)
+	s.pumps.Shutdown()
 	return err
+}
+
+// sessions counts those that end with this process: what it carries, and what the pumps serve for others.
+func (s *service) sessions() int { return max(s.engine.Totals().Counted, s.pumps.Count()) }
+
+// wait waits for the end of what sessions counts, or of ctx.
+func (s *service) wait(ctx context.Context) error {
+	return errors.Join(s.engine.Wait(ctx), s.pumps.Wait(ctx))
 }
 
 // listenAddresses are those that clients come to, as the command line names them.
@@ -83,11 +93,11 @@ func (s *service) endWhenIdle(ctx context.Context, accepting *successor.Part, en
 // stopIfIdle stops accepting when this process, for which an inetd waits, has served nobody for long enough,
 // and says whether it has: what comes in this moment stays in the queue of the inetd's socket.
 func (s *service) stopIfIdle(accepting *successor.Part) bool {
-	if s.conns.idle() < s.idle || s.engine.Totals().Counted > 0 {
+	if s.conns.idle() < s.idle || s.sessions() > 0 {
 		return false
 	}
 	// Somebody may have come before that.
-	if accepting.Stop() == nil && s.conns.idle() >= s.idle && s.engine.Totals().Counted == 0 {
+	if accepting.Stop() == nil && s.conns.idle() >= s.idle && s.sessions() == 0 {
 		return true
 	}
 	accepting.Start()

@@ -69,8 +69,13 @@ func withDescriptors(conns []syscall.Conn, fds []uintptr, f func([]uintptr) (int
 }
 
 // Pair returns two connected SOCK_SEQPACKET connections.
-func Pair() (a, b *net.UnixConn, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+func Pair() (a, b *net.UnixConn, err error) { return pair(unix.SOCK_SEQPACKET) }
+
+// StreamPair is Pair for SOCK_STREAM.
+func StreamPair() (a, b *net.UnixConn, err error) { return pair(unix.SOCK_STREAM) }
+
+func pair(kind int) (a, b *net.UnixConn, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,15 +25,13 @@ import (
 // endingKinds are the kinds of clients whose session ends in each way.
 func endingKinds() []relaytest.Kind {
 	return []relaytest.Kind{relaytest.Kinds()[0], relaytest.Kinds()[1], relaytest.TLSKinds()[0],
-		relaytest.TLSKinds()[1],
-		hide(relaytest.Kinds()[0]), relaytest.TLS(tls.VersionTLS12, 0, false)}
+		relaytest.TLSKinds()[1]}
 }
 
 // TestMailhostEnds: the mailhost's end is the session's end. A slow client that keeps sending, and that
 // never closes its side, gets every byte, the end of the stream, and no reset.
 func TestMailhostEnds(t *testing.T) {
-	copied := func(k relaytest.Kind) bool { return strings.HasPrefix(k.Name, "copied-") }
-	for _, kind := range slices.DeleteFunc(endingKinds(), copied) {
+	for _, kind := range endingKinds() {
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
 			e := newTestEngine(t, Limits{})

@@ -8,8 +8,8 @@
 // close_notify, a bad record) is not told to the other as an orderly one. A panic ends one session. An idle
 // session holds no buffer: ten thousand cost a few megabytes.
 //
-// Sockets, and TLS that package tlsrecord can carry on, are served by the loops; whatever else has the
-// methods of a net.Conn and CloseWrite (pipes, TLS 1.1, CBC cipher suites) costs two goroutines.
+// It serves sockets, and TLS that package tlsrecord can carry on. Package pump has it serve any other
+// connection.
 //
 // It deliberately lacks any knowledge of IMAP and POP3: bytes go through unread, unchanged and in order.
 package engine
@@ -51,7 +51,6 @@ type Engine struct {
 	next    atomic.Uint32 // the loop that gets the next session
 	counts  counts
 	history history
-	copied  copiedSessions
 	closed  sync.Once
 }
 
@@ -63,7 +62,6 @@ func New(c Config) (*Engine, error) {
 	e := &Engine{conf: c}
 	e.counts.limits = c.Limits
 	e.counts.none = sync.NewCond(&e.counts.mu)
-	e.copied.all = make(map[*copiedSession]struct{})
 	for range max(c.Loops, 1) {
 		l, err := newLoop(c.Shared, e.over, c.Log)
 		if err != nil {
@@ -94,7 +92,7 @@ func (e *Engine) account(i relay.Info, st relay.Stats, err error) {
 func (e *Engine) Carry(_ context.Context, s *relay.Session) error {
 	h, raw, err := handoff.Describe(s)
 	if err != nil {
-		return e.carryCopied(s)
+		return fmt.Errorf("%w: %w", relay.ErrUnavailable, err)
 	}
 	var fds [2]int
 	for n, r := range raw {
@@ -202,7 +200,6 @@ func (e *Engine) Shutdown(ctx context.Context) {
 			}
 		})
 	}
-	e.copied.stop()
 	_ = e.Wait(ctx)
 	e.stopLoops()
 }

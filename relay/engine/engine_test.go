@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -90,22 +89,6 @@ func join(t testing.TB, e *testEngine, c, m relaytest.Conn, halfClose time.Durat
 	return func() { _ = e.Wait(context.Background()) }
 }
 
-// hidden is a connection that the loops cannot serve, as the pipes of some launchers.
-type hidden struct {
-	net.Conn
-	half func() error
-}
-
-func (h hidden) CloseWrite() error { return h.half() }
-
-func hide(k relaytest.Kind) relaytest.Kind {
-	return relaytest.Kind{Name: "copied-" + k.Name, Orderly: k.Orderly,
-		Make: func(t testing.TB) (relaytest.Conn, relaytest.Conn) {
-			near, far := k.Make(t)
-			return hidden{near, near.CloseWrite}, far
-		}}
-}
-
 func TestSessions(t *testing.T) { relaytest.Run(t, relaytest.Kinds(), relaytest.Kinds(), joiner) }
 
 func TestSessionsTLS(t *testing.T) {
@@ -113,12 +96,6 @@ func TestSessionsTLS(t *testing.T) {
 	relaytest.Run(t, relaytest.TLSKinds(), tcp, joiner)
 	relaytest.Run(t, relaytest.TLSKinds()[:1], []relaytest.Kind{relaytest.TLSMailhost(tls.VersionTLS13)}, joiner)
 	relaytest.Run(t, tcp, []relaytest.Kind{relaytest.TLSMailhost(tls.VersionTLS12)}, joiner)
-}
-
-func TestSessionsCopied(t *testing.T) {
-	tcp := relaytest.Kinds()[:1]
-	relaytest.Run(t, []relaytest.Kind{hide(tcp[0])}, tcp, joiner)
-	relaytest.Run(t, []relaytest.Kind{relaytest.TLS(tls.VersionTLS12, 0, false)}, tcp, joiner)
 }
 
 // In a process that has other work the loops wait in another way.
@@ -132,7 +109,6 @@ func TestSessionsShared(t *testing.T) {
 func TestHalfClosed(t *testing.T) {
 	tcp := relaytest.Kinds()[:1]
 	relaytest.HalfClosed(t, tcp, tcp, joiner)
-	relaytest.HalfClosed(t, []relaytest.Kind{hide(tcp[0])}, tcp, joiner)
 	relaytest.HalfClosed(t, relaytest.TLSKinds()[:1], tcp, joiner)
 }
 
@@ -194,53 +170,47 @@ func TestLimits(t *testing.T) {
 			relay.Info{RemoteIP: "2001:db8:1:3::1"}, nil},
 		{"descriptors", Limits{Capacity: 1}, relay.Info{}, relay.Info{}, relay.ErrUnavailable},
 	} {
-		for _, copied := range []bool{false, true} {
-			e := newTestEngine(t, tc.limits)
-			carry := func(i relay.Info) (far []relaytest.Conn, err error) {
-				k := relaytest.TLSKinds()[0]
-				if copied {
-					k = hide(relaytest.Kinds()[0])
+		e := newTestEngine(t, tc.limits)
+		carry := func(i relay.Info) (far []relaytest.Conn, err error) {
+			nc, fc := relaytest.TLSKinds()[0].Make(t)
+			nm, fm := relaytest.TCP(t, 0)
+			s := testSession("", nc, nm)
+			s.Info = i
+			err = e.Carry(t.Context(), s)
+			if err != nil { // the session is the caller's as it was
+				if _, werr := io.WriteString(s.Client, "a NO [LIMIT]\r\n"); werr != nil {
+					t.Errorf("%s: %v", tc.name, werr)
 				}
-				nc, fc := k.Make(t)
-				nm, fm := relaytest.TCP(t, 0)
-				s := testSession("", nc, nm)
-				s.Info = i
-				err = e.Carry(t.Context(), s)
-				if err != nil { // the session is the caller's as it was
-					if _, werr := io.WriteString(s.Client, "a NO [LIMIT]\r\n"); werr != nil {
-						t.Errorf("%s: %v", tc.name, werr)
-					}
-					if got, rerr := io.ReadAll(io.LimitReader(fc, 14)); string(got) != "a NO [LIMIT]\r\n" {
-						t.Errorf("%s: the client reads %q, %v", tc.name, got, rerr)
-					}
+				if got, rerr := io.ReadAll(io.LimitReader(fc, 14)); string(got) != "a NO [LIMIT]\r\n" {
+					t.Errorf("%s: the client reads %q, %v", tc.name, got, rerr)
 				}
-				return []relaytest.Conn{fc, fm}, err
 			}
-			first, err := carry(tc.first)
-			if err != nil {
-				t.Fatalf("%s: %v", tc.name, err)
-			}
-			if _, err := carry(tc.second); !errors.Is(err, tc.err) {
-				t.Errorf("%s: %v, want %v", tc.name, err, tc.err)
-			}
-			r, refused := e.Totals().Refused, int64(0)
-			if tc.err != nil {
-				refused = 1
-			}
-			if limits := r.All + r.Address + r.User; limits+r.Descriptors != refused ||
-				errors.Is(tc.err, relay.ErrLimit) && limits != 1 {
-				t.Errorf("%s: counted as %+v", tc.name, r)
-			}
-			if tc.err == nil {
-				continue
-			}
-			for _, c := range first {
-				c.Close()
-			}
-			wait(t, "room", func() bool { return e.Totals().Counted == 0 })
-			if _, err := carry(tc.second); err != nil {
-				t.Errorf("%s: after the first has ended: %v", tc.name, err)
-			}
+			return []relaytest.Conn{fc, fm}, err
+		}
+		first, err := carry(tc.first)
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		if _, err := carry(tc.second); !errors.Is(err, tc.err) {
+			t.Errorf("%s: %v, want %v", tc.name, err, tc.err)
+		}
+		r, refused := e.Totals().Refused, int64(0)
+		if tc.err != nil {
+			refused = 1
+		}
+		if limits := r.All + r.Address + r.User; limits+r.Descriptors != refused ||
+			errors.Is(tc.err, relay.ErrLimit) && limits != 1 {
+			t.Errorf("%s: counted as %+v", tc.name, r)
+		}
+		if tc.err == nil {
+			continue
+		}
+		for _, c := range first {
+			c.Close()
+		}
+		wait(t, "room", func() bool { return e.Totals().Counted == 0 })
+		if _, err := carry(tc.second); err != nil {
+			t.Errorf("%s: after the first has ended: %v", tc.name, err)
 		}
 	}
 }
@@ -249,19 +219,15 @@ func TestLimits(t *testing.T) {
 func TestListAndKick(t *testing.T) {
 	e := newTestEngine(t, Limits{})
 	var far []relaytest.Conn
-	for i, user := range []string{"ann", "bob", "ann", "ann"} {
-		k := relaytest.Kinds()[0]
-		if i == 3 {
-			k = hide(k)
-		}
-		nc, fc := k.Make(t)
+	for _, user := range []string{"ann", "bob", "ann", "ann"} {
+		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
 		if err := e.Carry(t.Context(), testSession(user, nc, nm)); err != nil {
 			t.Fatal(err)
 		}
 		far = append(far, fc, fm)
 	}
-	if got := e.Totals(); got.Sessions != 4 || got.Counted != 4 || got.Copied != 1 {
+	if got := e.Totals(); got.Sessions != 4 || got.Counted != 4 {
 		t.Errorf("%+v", got)
 	}
 	if got := e.List(); len(got) != 4 || got[0].Info.Mailhost != "mail1" {

@@ -85,9 +85,8 @@ func awaitReady(ctx context.Context, c *net.UnixConn) error {
 }
 
 // handOver gives all sessions to the process at the other end of c, which awaitReady has found ready, and
-// returns how many there were. Sessions that cost goroutines, and those that only wait for an alert to be
-// delivered, stay. After an error every session goes on here where it was; kill has ended the other process
-// then.
+// returns how many there were. Those that only wait for an alert to be delivered stay. After an error every
+// session goes on here where it was; kill has ended the other process then.
 func (e *Engine) handOver(ctx context.Context, c *net.UnixConn, kill func()) (n int, err error) {
 	end := connection.Within(ctx, c, moveTime)
 	frozen, err := e.freeze(freezeTime)

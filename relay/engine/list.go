@@ -12,7 +12,6 @@ type State struct {
 	Info    relay.Info
 	Stats   relay.Stats
 	Waiting bool // a peer does not take what is held for it
-	Copied  bool // it costs two goroutines
 }
 
 // List returns all sessions, in no order.
@@ -22,7 +21,7 @@ func (e *Engine) List() []State {
 	e.each(func(_ *loop, s *session) {
 		all = append(all, State{Info: s.info(), Stats: s.stats(now), Waiting: s.waiting()})
 	})
-	return append(all, e.copied.list(now)...)
+	return all
 }
 
 // Totals are sums over the sessions that there are, and that there have been.
@@ -30,7 +29,6 @@ type Totals struct {
 	Counted  int // those being carried and those about to be
 	Sessions int // being carried
 	Waiting  int
-	Copied   int
 
 	Taken, Ended, Broken     int64 // since New: broken are those that ended with an error
 	FromClient, FromMailhost int64 // bytes of these and of those that are being carried
@@ -43,20 +41,14 @@ type Totals struct {
 func (e *Engine) Totals() Totals {
 	var t Totals
 	e.counts.totals(&t)
-	add := func(st relay.Stats, waiting bool) {
+	e.each(func(_ *loop, s *session) {
 		t.Sessions++
-		t.FromClient += st.FromClient
-		t.FromMailhost += st.FromMailhost
-		if waiting {
+		t.FromClient += s.flows[client].moved
+		t.FromMailhost += s.flows[mailhost].moved
+		if s.waiting() {
 			t.Waiting++
 		}
-	}
-	now := time.Now()
-	e.each(func(_ *loop, s *session) { add(s.stats(now), s.waiting()) })
-	for _, c := range e.copied.list(now) {
-		t.Copied++
-		add(c.Stats, false)
-	}
+	})
 	e.history.totals(&t)
 	return t
 }
@@ -91,7 +83,7 @@ func (e *Engine) Kick(match func(relay.Info) bool) (n int) {
 			l.end(s, relay.ErrKicked)
 		}
 	})
-	return n + e.copied.kick(match)
+	return n
 }
 
 // each calls f for every session of the loops, in its loop's thread, one loop after the other.

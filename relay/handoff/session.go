@@ -59,15 +59,9 @@ func Describe(s *relay.Session) (*Session, [2]syscall.RawConn, error) {
 	}
 	conns := [2]net.Conn{ClientLeg: s.Client, MailhostLeg: s.Mailhost}
 	for i, c := range conns {
-		below := c
-		if d, ok := c.(tlsrecord.Detacher); ok {
-			if err := d.CanDetach(); err != nil {
-				return nil, raw, err
-			}
-			below = d.NetConn()
-		}
-		if raw[i] = streamSocket(below); raw[i] == nil {
-			return nil, raw, fmt.Errorf("%T is neither a socket nor TLS that can be detached", c)
+		var err error
+		if raw[i], err = direct(c); err != nil {
+			return nil, raw, err
 		}
 	}
 	for i, c := range conns {
@@ -82,6 +76,27 @@ func Describe(s *relay.Session) (*Session, [2]syscall.RawConn, error) {
 		h.Legs[i] = Leg{TLS: state.Codec, Plain: state.Plain, Raw: state.Raw, Ended: state.Ended}
 	}
 	return h, raw, nil
+}
+
+// Direct returns nil when Describe will succeed for a connection that is sound.
+func Direct(c net.Conn) error {
+	_, err := direct(c)
+	return err
+}
+
+// direct returns the socket of a connection.
+func direct(c net.Conn) (syscall.RawConn, error) {
+	below := c
+	if d, ok := c.(tlsrecord.Detacher); ok {
+		if err := d.CanDetach(); err != nil {
+			return nil, err
+		}
+		below = d.NetConn()
+	}
+	if raw := streamSocket(below); raw != nil {
+		return raw, nil
+	}
+	return nil, fmt.Errorf("%T is neither a socket nor TLS that can be detached", c)
 }
 
 // Release closes the connections of a session that somebody else goes on with.

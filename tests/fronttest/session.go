@@ -80,7 +80,8 @@ func (f *Front) Begin(t testing.TB, o Options) *Session {
 	carrier := frontend.NewProcessCarrier(out)
 	server, err := frontend.New(frontend.Options{
 		Protocol: p, Config: c, Log: out, Auth: auth{service: p.Service}, Args: f.Args,
-		Engine: carrier.Start, DropRoot: func(string) error { return o.DropRoot }, Local: becoming{f},
+		Engine: carrier.Start, Pumps: carrier.Pumps,
+		DropRoot: func(string) error { return o.DropRoot }, Local: becoming{f},
 		System: f.system(t, o),
 	})
 	if err != nil {

@@ -73,6 +73,7 @@ var arrows = map[string][]string{
 		"relay/counters",
 		"relay/engine",
 		"relay/handoff",
+		"relay/pump",
 	},
 	"internal/frontend": {
 		"authlib",
@@ -86,6 +87,7 @@ var arrows = map[string][]string{
 		"relay",
 		"relay/engine",
 		"relay/handoff",
+		"relay/pump",
 	},
 	"internal/login": {
 		"authlib",
@@ -119,6 +121,7 @@ var arrows = map[string][]string{
 	"relay/counters":     {"relay", "relay/engine"},
 	"relay/engine":       {"relay", "relay/handoff"},
 	"relay/handoff":      {"relay"},
+	"relay/pump":         {"relay", "relay/handoff"},
 	"relay/mailproxyctl": {"relay", "relay/handoff"},
 	"relay/relayd":       {"relay/..."},
 }
