@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	closeTick   = 50 * time.Millisecond // how often a session that is closing is looked at
-	deliverTime = time.Second           // for a client that has been delivered everything to close its side
-	refuseTime  = time.Second           // for an alert, and what was written before it, to be delivered
-	stopTime    = time.Second           // the same for what a session holds when the program ends
-	discardTurn = 256 << 10             // bytes discarded at once at most
+	closeTick   = 50 * time.Millisecond   // how often a session that is closing is looked at, for closeTime
+	closeTime   = 1200 * time.Millisecond // an ordinary end is over by then; the rest is looked at each pause
+	deliverTime = time.Second             // for a client that has been delivered everything to close its side
+	refuseTime  = time.Second             // for an alert, and what was written before it, to be delivered
+	stopTime    = time.Second             // the same for what a session holds when the program ends
+	discardTurn = 256 << 10               // bytes discarded at once at most
 )
 
 // halfClosed is the time that a session is given of which one side has ended. It is counted from the last
@@ -30,6 +31,7 @@ type halfClosed struct {
 // meanwhile: a connection that is closed with bytes to be read is reset, and a reset takes away what the
 // peer has not read.
 type closing struct {
+	begun time.Time
 	err   error
 	grace time.Duration // for a peer to close its side when everything has been delivered
 	limit time.Duration // in which something must be delivered
@@ -86,16 +88,23 @@ func (l *loop) stop(s *session) {
 		s.flows[client].done, s.flows[mailhost].done = true, true
 		l.startClosing(s, &closing{err: relay.ErrStopped, limit: stopTime})
 	}
+	l.hurry(s.closing)
 	s.closing.grace, s.closing.limit = 0, min(s.closing.limit, stopTime)
 }
 
 func (l *loop) startClosing(s *session, c *closing) {
-	c.since = time.Now()
+	l.hurry(c)
+	c.since = c.begun
 	s.closing = c
-	l.closers++
 	if s.half == nil {
 		l.ending = append(l.ending, s)
 	}
+}
+
+// hurry has a session that is closing looked at often for a while.
+func (l *loop) hurry(c *closing) {
+	c.begun = time.Now()
+	l.hurried = c.begun.Add(closeTime)
 }
 
 // step does what can be done, and reports whether the session is over.

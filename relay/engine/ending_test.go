@@ -90,6 +90,24 @@ func TestMailhostEnds(t *testing.T) {
 	}
 }
 
+// TestClosingLooked: a session whose client takes nothing any more is looked at often at first, and then once
+// a second: there may be thousands, when a network is down.
+func TestClosingLooked(t *testing.T) {
+	e := newTestEngine(t, Limits{})
+	nc, fc := relaytest.TCP(t, 0)
+	_, _ = nc.SetWriteBuffer(1<<20), fc.SetReadBuffer(4096)
+	nm, fm := relaytest.TCP(t, 0)
+	if err := e.Carry(t.Context(), testSession("ann", nc, nm)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = fm.Write(make([]byte, 128<<10)) // more than the client takes, less than its socket
+	fm.Close()
+	wait(t, "it is looked at less often", func() (yes bool) {
+		e.each(func(l *loop, s *session) { yes = s.closing != nil && time.Until(l.tick) > 2*closeTick })
+		return yes
+	})
+}
+
 // TestShutdown: nothing is written into a stream, what a session holds is delivered, and both sides are
 // closed.
 func TestShutdown(t *testing.T) {

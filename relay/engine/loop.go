@@ -28,8 +28,8 @@ type loop struct {
 	gone     []int32    // slots freed in this round: an event for them may still be in the batch
 	busy     []*session // to be put to rest
 	ending   []*session // of which one side has ended, or which are closing
-	closers  int        // how many of these are closing
-	tick     time.Time  // when the sessions of the three are looked at without an event; zero = never
+	hurried  time.Time  // until then some of these are looked at every closeTick
+	tick     time.Time  // when the sessions of the two are looked at without an event; zero = never
 	stopped  bool
 	finished chan struct{}         // closed when run has returned
 	over     func(*session, error) // a session is over; its file descriptors are closed already
@@ -86,14 +86,16 @@ func (l *loop) run() {
 			break
 		}
 		now := time.Now()
-		if l.closers > 0 && now.Sub(ticked) >= closeTick {
+		if now.Before(l.hurried) && now.Sub(ticked) >= closeTick {
 			ticked = now
-			l.eachEnding(now, func(s *session) bool { return s.closing != nil })
+			l.eachEnding(now, func(s *session) bool {
+				return s.closing != nil && now.Sub(s.closing.begun) < closeTime
+			})
 		}
 		if len(l.busy)+len(l.ending) > 0 && now.Sub(rested) >= pause {
 			rested = now
 			l.restAll()
-			l.eachEnding(now, func(s *session) bool { return s.closing == nil })
+			l.eachEnding(now, func(*session) bool { return true })
 		}
 		for _, ev := range events {
 			if ev.Fd == noSlot {
@@ -135,13 +137,13 @@ func (l *loop) close() bool {
 // setTick says when the poller returns for the sessions that are looked at without an event.
 func (l *loop) setTick() {
 	var wait time.Duration
+	now := time.Now()
 	switch {
-	case l.closers > 0:
+	case len(l.ending) > 0 && now.Before(l.hurried):
 		wait = closeTick
 	case len(l.busy)+len(l.ending) > 0:
 		wait = pause
 	}
-	now := time.Now()
 	if !now.Before(l.tick) {
 		l.tick = time.Time{}
 	}
@@ -195,9 +197,7 @@ func (l *loop) add(s *session) {
 		if s.half != nil || s.closing != nil {
 			l.ending = append(l.ending, s)
 		}
-		if s.closing != nil {
-			l.closers++
-		} else {
+		if s.closing == nil {
 			s.moveFirst(l.buffers)
 		}
 		l.advance(s)
@@ -285,9 +285,6 @@ func (l *loop) remove(s *session) {
 	l.unwatch(s)
 	l.slots[s.slot] = nil
 	l.gone = append(l.gone, s.slot)
-	if s.closing != nil {
-		l.closers--
-	}
 }
 
 func (l *loop) end(s *session, err error) {
