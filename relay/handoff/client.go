@@ -21,6 +21,7 @@ const (
 	answerTime = 5 * time.Second      // for relayd to take a session
 	queuePause = 5 * time.Millisecond // while its listen queue is full: nothing tells when it no longer is
 	attempts   = 3                    // a relayd that is being replaced hangs up
+	silentTime = 10 * time.Second     // a relayd that has not answered in time is not asked again for so long
 )
 
 // Client is the relay.Carrier that gives sessions to relayd. It is for use by any number of goroutines.
@@ -33,8 +34,9 @@ type Client struct {
 	// one.
 	Keep int
 
-	mu   sync.Mutex
-	idle []*net.UnixConn
+	mu     sync.Mutex
+	idle   []*net.UnixConn
+	silent time.Time // until then it is not asked, as it did not answer in time; zero: it has answered
 }
 
 // Carry is part of relay.Carrier. The user of this process must be one that relayd accepts.
@@ -82,8 +84,15 @@ func (c *Client) Close() {
 
 // ask is an asker that relayd answers.
 func (c *Client) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (answer *Message, err error) {
+	c.asks()
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
+	defer func() {
+		if err == nil || caller.Err() == nil {
+			err = c.heard(err, ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded))
+		}
+	}()
 	for conn := c.kept(); conn != nil; conn = c.kept() {
 		if answer, err = c.exchange(ctx, conn, m, raw); err == nil || !connection.HungUp(err) {
 			return answer, err
@@ -99,6 +108,27 @@ func (c *Client) ask(ctx context.Context, m *Message, raw [2]syscall.RawConn) (a
 		}
 	}
 	return nil, err
+}
+
+// asks has others wait for nothing where a relayd is asked that did not answer last time.
+func (c *Client) asks() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.silent.IsZero() {
+		c.silent = time.Now().Add(silentTime)
+	}
+}
+
+// heard notes whether relayd has answered in time, or hung up, and returns the error for the log.
+func (c *Client) heard(err error, late bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil || !late {
+		c.silent = time.Time{}
+		return err
+	}
+	c.silent = time.Now().Add(silentTime)
+	return fmt.Errorf("no answer within %v, so it is not asked for %v: %w", answerTime, silentTime, err)
 }
 
 // exchange is the function of that name, after which the connection is kept if it is of use.
@@ -224,9 +254,12 @@ func sendWith(c *net.UnixConn, m *Message, fds []int, raw []syscall.RawConn) (er
 	return errors.Join(cerr, err)
 }
 
-// Available reports whether there is a relayd to ask.
+// Available reports whether there is a relayd to ask, and that it is not one that has lately let others wait.
 func (c *Client) Available() bool {
-	if c.Socket == "" {
+	c.mu.Lock()
+	silent := time.Now().Before(c.silent)
+	c.mu.Unlock()
+	if c.Socket == "" || silent {
 		return false
 	}
 	_, err := os.Stat(c.Socket)

@@ -214,3 +214,39 @@ func TestKeptNotAnswered(t *testing.T) {
 		t.Errorf("%d connections", accepted)
 	}
 }
+
+// TestSilent: a relayd that does not answer in time lets one session wait, and not each of those that come in
+// the seconds after it. When it answers again, it is asked again.
+func TestSilent(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t)
+	wait := make(chan struct{})
+	defer close(wait)
+	p.do(func(int) bool { <-wait; return false })
+	c := &handoff.Client{Socket: p.socket, Keep: 4}
+	defer c.Close()
+	carry := func(ctx context.Context) error {
+		client, _ := relaytest.TCP(t, 0)
+		mailhost, _ := relaytest.TCP(t, 0)
+		return c.Carry(ctx, &relay.Session{Client: client, Mailhost: mailhost})
+	}
+	given, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	if err := carry(given); !errors.Is(err, relay.ErrUnavailable) || !c.Available() {
+		t.Errorf("a caller that gives up: %v, available %v", err, c.Available())
+	}
+	if err := carry(t.Context()); !errors.Is(err, relay.ErrUnavailable) || c.Available() {
+		t.Errorf("no answer: %v, available %v", err, c.Available())
+	}
+	if !testlog.Eventually(c.Available) {
+		t.Fatal("it is never asked again")
+	}
+	var others atomic.Bool
+	p.do(func(int) bool { others.Store(c.Available()); return true })
+	if err := carry(t.Context()); err != nil || !c.Available() {
+		t.Errorf("it answers again: %v, available %v", err, c.Available())
+	}
+	if others.Load() {
+		t.Error("others would have waited beside the one that tried it")
+	}
+}
