@@ -43,12 +43,11 @@ const DefaultUser = "mailproxy"
 
 // Errors of a Carrier.
 var (
-	// ErrUnavailable reports that the carrier cannot take the session: another one may. Which carrier that was
-	// is for who logs it to say.
+	// ErrUnavailable reports that the carrier cannot take the session; another one may. The caller logs which
+	// carrier it was.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrLimit reports that a limit that the administrator set is against the session (sessions in all, of
-	// one address, of one user). The client is refused; relaying it all the same would make the limit
-	// worthless.
+	// ErrLimit reports that the session would exceed a limit of the administrator's (sessions in all, of one
+	// address, of one user). The client is refused: no other carrier may take the session.
 	ErrLimit = errors.New("too many sessions")
 )
 

@@ -17,8 +17,8 @@ type Session struct {
 	// First is what the client is sent before anything of the mailhost's: the answer to its login. It is
 	// not counted.
 	First []byte
-	// Accepted, if not nil, is called once when a Carrier takes the session, in this process before a byte
-	// of it is moved: for the log line that comes before the LOGOUT line.
+	// Accepted, if not nil, is called once, in this process, when a Carrier has taken the session: it logs
+	// the login. relayd may have moved bytes by then.
 	Accepted func()
 	// KeepAlive is the idle time before TCP keepalive probes on both sides; 0 = off.
 	KeepAlive time.Duration
@@ -33,10 +33,10 @@ type Carrier interface {
 	// session is over, closes them, and writes the LOGOUT line; the caller must not use them any more, but
 	// may close them.
 	//
-	// After an error the session is still wholly the caller's, nothing has been written to either
-	// connection, and both can be used as before. ErrLimit: a limit that the administrator set is against
-	// the session, and the client is to be refused. ErrUnavailable: this carrier cannot take it; another
-	// one may. There is no third case. ctx limits the hand-over alone, not the session.
+	// After an error the session is still wholly the caller's, nothing has been written to either connection,
+	// and both can be used as before. It is ErrLimit if the session would exceed a limit of the
+	// administrator's: the caller refuses the client. Otherwise it is ErrUnavailable: another carrier may
+	// take the session. ctx limits the hand-over alone, not the session.
 	Carry(ctx context.Context, s *Session) error
 }
 

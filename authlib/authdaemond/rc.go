@@ -16,7 +16,7 @@ import (
 	"mailproxy/internal/spelling"
 )
 
-// Bounds on slips of the pen.
+// Upper bounds, against typing errors.
 const (
 	maxDaemons     = 1000
 	maxConnections = 50000

@@ -29,7 +29,7 @@ const (
 	defaultYescrypt   = "$y$j9T$"
 )
 
-// Bounds on stored costs: a slip of the pen in the database must not take all of the daemon's memory or time.
+// Bounds on stored costs: a typing error in the database must not take all of the daemon's memory or time.
 const (
 	maxArgonMemory  = 1 << 20 // KiB
 	maxArgonTime    = 1 << 10

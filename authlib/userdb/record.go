@@ -46,7 +46,7 @@ func cramField(t authlib.AuthType) string {
 // *authlib.AccountError.
 func (r record) account(name string) (*authlib.Account, error) {
 	if r == noTab {
-		return nil, authlib.Unusable(name, "a blank, not a TAB, after the name in userdb")
+		return nil, authlib.Unusable(name, "a space instead of a TAB after the name in userdb")
 	}
 	a := &authlib.Account{Address: name}
 	a.Home, _ = r.get("home")

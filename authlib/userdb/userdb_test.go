@@ -171,8 +171,8 @@ func TestBlankForTab(t *testing.T) {
 	for _, oneShot := range []bool{false, true} {
 		m := New(Config{Path: path, OneShot: oneShot})
 		for user, want := range map[string]string{
-			"ann":  `error account "ann" cannot be used: a blank, not a TAB, after the name in userdb`,
-			"bob":  `error account "bob" cannot be used: a blank`,
+			"ann":  `error account "ann" cannot be used: a space instead of a TAB after the name in userdb`,
+			"bob":  `error account "bob" cannot be used: a space`,
 			"with": "refused", "no": "refused", "with blank": "5/5 /h with blank",
 		} {
 			if got := login(m, "imap", user, "secret"); !strings.HasPrefix(got, want) {

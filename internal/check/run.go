@@ -75,7 +75,7 @@ func (c *check) run(ctx context.Context) int {
 func (c *check) account(ctx context.Context) *authlib.Account {
 	s, r := c.server, c.report
 	if c.user == "" {
-		// Nobody has an empty name: any answer at all says that the module works.
+		// Whether there is an account "check" does not matter: any answer shows that the module works.
 		req := &authlib.LookupRequest{Service: s.Protocol.Service, User: "check", Fresh: true}
 		_, err := s.Auth.Lookup(ctx, req)
 		if err != nil && !errors.Is(err, authlib.ErrRefused) {

@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// Clients counts connections that have not logged in, by address. An IPv6 /64, which is what one customer is
-// given, is one address; a /48, which one customer may be given too, has networkShare times as many. The
-// memory grows with the connections that there are.
+// Clients counts connections that have not logged in, by address. An IPv6 /64, the usual size of a customer's
+// network, counts as one address; a /48, which a customer may have too, has networkShare times the limit.
+// Memory grows with the number of connections.
 type Clients struct {
 	mu sync.Mutex
 	of map[netip.Prefix]int

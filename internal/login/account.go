@@ -59,8 +59,7 @@ func (s *Session) proof(c *Credentials) (*authlib.AuthRequest, error) {
 		if !ok || !text.PlainName(string(c.Response)) || len(name) == 0 {
 			return nil, authlib.ErrRefused
 		}
-		// The digest covers the challenge alone (RFC 2195 section 2), so the name in front of it may be
-		// completed.
+		// The name is not part of the digest (RFC 2195 section 2), so a default domain may be added.
 		user = string(name)
 		req.Challenge, req.Response = c.Challenge, []byte(s.service.LoginName(user)+" "+string(digest))
 	}
@@ -77,9 +76,9 @@ func ofExchange(err error) error {
 }
 
 // ask asks for an account with its proof, or without one where the SASL exchange, the certificate or the
-// mailhost is the proof. That the mailhost is may stand in the account itself: where passwords are verified
-// here, an account whose password is refused is looked up, so a wrong one and an unknown name cost the same
-// two questions.
+// mailhost is the proof. The account's own option (verify=mailhost) may make the mailhost the proof: so where
+// passwords are verified here, the account is looked up after its password was refused. A wrong password and
+// an unknown name thus cost the same two questions.
 func (s *Session) ask(
 	ctx context.Context, c *Credentials, req *authlib.AuthRequest,
 ) (a *authlib.Account, proven bool, err error) {

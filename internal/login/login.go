@@ -11,10 +11,10 @@ import (
 	"mailproxy/internal/mailhost"
 )
 
-// Login takes a client's credentials to the auth module and, when the account lives elsewhere, logs in to its
-// mailhost. The error is ErrRefused, ErrTemporary, a *DeniedError, errGone or ErrEnd, by then logged and, but
-// for the last two, delayed to a multiple of Config.FailDelay after the call. The delay does not end when the
-// client hangs up: who guesses passwords would otherwise have the next connection at once.
+// Login has the auth module check a client's credentials and, if the account lives elsewhere, logs in to its
+// mailhost. The error is ErrRefused, ErrTemporary, a *DeniedError, errGone or ErrEnd, and has been logged.
+// The first three are returned Config.FailDelay, or a multiple of it, after the call. The delay does not end
+// when the client hangs up: otherwise a password guesser could reconnect immediately.
 func (s *Session) Login(ctx context.Context, c *Credentials) (*Outcome, error) {
 	s.attempt = attempt{began: s.service.System.Now(), how: c.Mechanism}
 	o, err := s.login(ctx, c)

@@ -18,8 +18,8 @@ type Outcome struct {
 var (
 	// ErrRefused: no such account, or a wrong password. The client may try again.
 	ErrRefused = errors.New("login refused")
-	// ErrTemporary: nobody could tell, or the account's server is not to be had. The client may try again
-	// later.
+	// ErrTemporary: the auth module could not answer, or the account's server is not available. The client
+	// may try again later.
 	ErrTemporary = errors.New("temporary failure")
 	// errGone: the client has closed the connection while its login was held.
 	errGone = errors.New("client has gone")
@@ -27,9 +27,9 @@ var (
 	ErrEnd = errors.New("session ends")
 )
 
-// DeniedError says that the client has proven who it is and is not let in all the same: the account's server
-// does not take it, or its options or the way it came do not allow the login. It is no failed login: it is
-// answered after the usual delay, and counts nowhere against the client.
+// DeniedError says that a login is refused for another reason than a wrong name or password: the account's
+// mailhost does not accept it, or the account's options do not allow this service, this mechanism or this
+// connection. It is answered after the usual delay and is not counted as a failed login.
 type DeniedError struct {
 	// Code is the protocol's response code; empty = none.
 	Code string

@@ -83,9 +83,9 @@ func (s *Session) failDelay(refused bool) time.Duration {
 	return throttle.Delay(n, s.Config.FailDelay, s.Config.FailDelayMax)
 }
 
-// answerAfter is how long after the credentials a refusal is answered that is to wait for at least delay: a
-// multiple of unit. Took is the time that has passed. With the rest of the wait measured from the answer of a
-// server that was asked, a name that nobody has, a slow hash and a slow mailhost could be told apart by time.
+// answerAfter returns how long after the credentials a refusal is answered: the first multiple of unit that
+// is at least delay and not over yet. took is the time that has passed. If the delay began with the answer of
+// a server that was asked, the time would tell an unknown name, a slow hash and a slow mailhost apart.
 func answerAfter(took, delay, unit time.Duration) time.Duration {
 	if unit <= 0 {
 		return 0

@@ -7,9 +7,9 @@ import (
 	"mailproxy/internal/mailhost"
 )
 
-// Where the client shows a token (OAUTHBEARER, XOAUTH2) the auth module is asked only where the account
-// lives, and the mailhost is shown the client's message. Only its yes makes that a login, and its no is no
-// failed one: clients show tokens that have expired to learn that they have.
+// When a client sends a token (OAUTHBEARER, XOAUTH2), the auth module only says where the account lives, and
+// the mailhost is sent the client's message. The login succeeds only if the mailhost accepts it. A refusal is
+// not counted as a failed login: clients send expired tokens to learn that they have expired.
 
 // tokenHere refuses a token for an account that is here: nobody here can tell whose it is.
 func (s *Session) tokenHere(c *Credentials, account *authlib.Account) error {

@@ -36,10 +36,10 @@ type Dialer struct {
 type Login func(ctx context.Context, m *Conn) error
 
 // LogIn connects to an address of m.Host and calls login, with m.Conn ready for it: after a PROXY header and
-// TLS where the settings want them, with PROXY_LOGIN_TIMEOUT as its deadline, which moves into the past when
-// ctx ends. After nil the deadlines are off; after an error the connection is closed.
+// TLS where the settings want them, with PROXY_LOGIN_TIMEOUT as its deadline. When ctx ends the deadline is
+// set to now. After nil the deadlines are off; after an error the connection is closed.
 //
-// Without a slot at the address nothing is tried: then the error is a StepError with ErrDown or ErrBusy.
+// If there is no slot at the address, LogIn does not connect and returns a StepError with ErrDown or ErrBusy.
 func (d *Dialer) LogIn(ctx context.Context, m *Conn, addr netip.AddrPort, login Login) error {
 	attempt, err := d.Health.acquire(ctx, m.Host, addr)
 	if err != nil {

@@ -26,8 +26,8 @@ const (
 	waitersPerLogin = 2
 	// busyEvery is the time between two events Busy of an address.
 	busyEvery = time.Minute
-	// forgetAfter: an address at which nobody has wanted to log in for so long is forgotten. Names get new
-	// addresses, and mailhosts are taken out of service while they are down.
+	// forgetAfter: an address without a login attempt for this long is removed. Names get new addresses, and
+	// mailhosts are taken out of service while they are down.
 	forgetAfter = time.Hour
 )
 

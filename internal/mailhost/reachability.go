@@ -17,8 +17,8 @@ type reachability int
 
 const (
 	unknown  reachability = iota // nothing: the fault is ours, or the login was broken off
-	answered                     // somebody is there, be it to say no
-	absent                       // nobody is: refused, unreachable, timed out, no greeting
+	answered                     // it has answered; a refusal is an answer
+	absent                       // it has not: refused, unreachable, timed out, no greeting
 )
 
 // answerError is an error of a login that the mailhost has answered.
@@ -28,9 +28,9 @@ type answerError interface {
 	Answered()
 }
 
-// classify says what the mailhost has shown by what became of a login that took so long. PROXY_LOCAL is never
-// absent: there is no other place to go to, to find that out costs nothing on this machine, and the
-// administrator who restarts it waits for it.
+// classify derives a mailhost's state from the error of a login and the time that it took. PROXY_LOCAL is
+// never absent: there is no alternative to it, an attempt costs nothing on this machine, and the
+// administrator who restarts it expects logins at once.
 func (d *Dialer) classify(ctx context.Context, m *Conn, err error, took time.Duration) reachability {
 	var at *StepError
 	_, isAnswer := errors.AsType[answerError](err)

@@ -77,7 +77,8 @@ func (s *service) takeOver(ctx context.Context, in *launch.Inherited) (err error
 		return err
 	}
 	if err := restoreState(s.inherited(), <-received); err != nil {
-		s.log.Warnf("from before the reload is forgotten: %v", err)
+		s.log.Warnf("what was learned before the reload is lost (failed logins, states of mailhosts): %v",
+			err)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ type statistics struct {
 
 func newStatistics() *statistics {
 	n := &statistics{logins: counters.NewLogins(), set: metrics.NewSet(), started: time.Now()}
-	// What is there from the start is seen to grow.
+	// Prometheus needs a 0 first to see the increase.
 	for _, err := range []error{nil, relay.ErrLimit, relay.ErrUnavailable} {
 		countHandOver(n.set, err, 0)
 	}

@@ -140,7 +140,7 @@ func (l *Loop) wait(ctx context.Context) (next *Next, err error) {
 				// the new process.
 				_ = systemd.Ready(r.next.Pid)
 				l.passedOn(r.next)
-				if again { // what it was about may have come after the new process had looked
+				if again { // the settings may have changed after the new process read them
 					_ = r.next.Signal(unix.SIGHUP)
 				}
 				return r.next, nil

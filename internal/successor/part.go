@@ -59,12 +59,12 @@ func (p *Part) Close() error {
 	return p.Stop()
 }
 
-// restTime is for a part to come to rest. That is a matter of milliseconds; but whatever it is that keeps a
-// part from it, the service goes on.
+// restTime is how long a service waits for one of its parts to stop. That takes milliseconds; if a part does
+// not stop, the service goes on without waiting any longer.
 const restTime = 5 * time.Second
 
-// WaitAtMost calls wait, which returns when a part of a service has come to rest, and waits for that at most
-// for 5 seconds. The error names what has not come to an end by then.
+// WaitAtMost calls wait, which returns when a part of a service has stopped, and waits for that for restTime
+// at most. The error names a part that has not stopped by then.
 func WaitAtMost(what string, wait func()) error {
 	done := make(chan struct{})
 	go func() {

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reserve holds file descriptors for what must be possible when all others are used up: starting a successor.
-// Whoever waits for a free one gets none of them: what can be made in advance is there, ready to be used, and
-// of the rest only as many are given up at a time as are taken at once. Its zero value holds none. Its
-// methods may be called by several goroutines.
+// Reserve keeps file descriptors open for starting a successor when all others are used up. Socket pairs are
+// made in advance. The other descriptors are closed only when they are needed, and no more than are needed at
+// once, so that nothing else takes them. The zero value holds none. Its methods may be called by several
+// goroutines.
 type Reserve struct {
 	mu    sync.Mutex
 	pairs [][2]*net.UnixConn

@@ -81,8 +81,9 @@ func (b *bucket) number(k kind, network, address uint64) int {
 	return n
 }
 
-// add puts an entry into a free slot. When there is none, that with the lowest count makes room, of several
-// the one that expires first: who has failed often is not forgotten because many others fail once.
+// add puts an entry into a free slot. If the bucket is full, add replaces the entry with the lowest count
+// and, among equals, the earliest expiry: many clients that fail once do not displace one that has failed
+// often.
 func (b *bucket) add(e entry) *entry {
 	place := &b[0]
 	for i := range b {

@@ -6,11 +6,11 @@
 // an entry that expires. A process that serves all connections has the same buckets in its own memory
 // (Memory), and the same rules.
 //
-// IPv6 clients are counted by their /64, which is what one customer is given, and a second time by their /48,
-// which one customer may be given too: who has a /48 has 65536 of the former. Whatever a /48 does takes a
-// bounded part of one bucket, so that it pushes nobody else out. Failures, connections and names have tables
-// of their own. Which bucket an address belongs to depends on a key that is made with the file, so that
-// nobody can choose addresses which share a bucket with a victim's.
+// IPv6 clients are counted by their /64, the usual size of a customer's network, and also by their /48, since
+// a customer may have a /48, which is 65,536 /64s. A /48 can take only a bounded part of one bucket, so that
+// it cannot displace others. Failures, connections and names have tables of their own. Which bucket an
+// address belongs to depends on a key that is made with the file, so that nobody can choose addresses which
+// share a bucket with a victim's.
 package throttle
 
 import (

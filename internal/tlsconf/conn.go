@@ -43,8 +43,8 @@ func Connect(ctx context.Context, conn net.Conn, cfg *tls.Config) (*Conn, error)
 	return c, nil
 }
 
-// handshake does without tls.Conn.HandshakeContext, which closes conn at the deadline: the one who has the
-// connection may still want to know its peer.
+// handshake does not use tls.Conn.HandshakeContext, which closes conn at the deadline: callers need it open
+// to log the peer's address.
 func handshake(ctx context.Context, c *Conn, conn net.Conn) error {
 	return connection.During(ctx, conn, c.Handshake)
 }

@@ -78,8 +78,8 @@ func (i *inspection) add(g Grade, format string, a ...any) {
 	i.found = append(i.found, Finding{g, fmt.Sprintf(format, a...)})
 }
 
-// list inspects files of which each client gets one certificate. Of several some may be broken; when nothing
-// is left that has the grade worst.
+// list inspects the files from which each client gets one certificate. If one of several cannot be used, that
+// is a warning; if none can, the grade is worst.
 func (i *inspection) list(l fileList, worst Grade, then, who string) (leaves []*x509.Certificate) {
 	var found []candidate
 	one := len(l) == 1

@@ -19,11 +19,11 @@ const (
 	maxNames   = 1000            // names and addresses whose certificates are kept
 )
 
-// Memory keeps certificates and what else a handshake needs in a process that serves many connections, all
-// with the same settings. Files are looked at once a minute, by one of the handshakes, while the others go on
-// with what there is; they are read when they have changed, into values that are never changed. While what
-// they hold cannot be used - a renewed certificate whose key has not come yet, a file half written or gone -
-// the last good one goes on being served. Options.Err is called once for it, and again when the files change
+// Memory caches certificates and the other files of handshakes for a process that serves many connections,
+// all with the same settings. Once a minute one of the handshakes checks the files, while the others use the
+// cached values. Files that have changed are read into new values; values in use are never modified. If the
+// new content cannot be used (a renewed certificate whose key is not there yet, a file half written or gone),
+// the last good certificate stays in use. Options.Err is called once for it, and again when the files change
 // or an hour has passed.
 //
 // The zero Memory is empty and ready; it may be used by many goroutines at once.

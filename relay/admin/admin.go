@@ -1,6 +1,6 @@
-// Package admin answers an administrator's questions about the sessions of a process: who, kick, stats. They
-// come over a unix socket in the messages of package handoff, to relayd on the socket that front ends come to
-// and to a resident front end on one of its own.
+// Package admin answers an administrator's questions about the sessions of a process: who, kick, stats. The
+// questions are messages of package handoff. relayd receives them on the socket that front ends use, a
+// resident front end on a socket of its own.
 package admin
 
 import (

@@ -30,7 +30,7 @@ func WriteSessions(w io.Writer, prefix string, t engine.Totals, capacity int) {
 	})
 }
 
-// WriteRefused writes how many sessions have not been taken, and for want of what.
+// WriteRefused writes how many sessions have not been taken, by reason.
 func WriteRefused(w io.Writer, prefix string, r engine.Refused) {
 	metrics.WriteLabelled(w, metrics.Counter, prefix+"sessions_refused_total", map[string]int64{
 		metrics.Labels("limit", "all"): r.All, metrics.Labels("limit", "address"): r.Address,

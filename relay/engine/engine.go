@@ -3,10 +3,10 @@
 // connection, in one that serves all, and in relayd.
 //
 // It keeps to these rules. The end of the client's direction is passed on while the mailhost's goes on; the
-// mailhost's end is the session's end, after everything has been delivered to the client. A session of
-// which one side has ended has a time limit. An end that a peer did not say in order (TLS without
-// close_notify, a bad record) is not told to the other as an orderly one. A panic ends one session. An idle
-// session holds no buffer: ten thousand cost a few megabytes.
+// mailhost's end is the session's end, after everything has been delivered to the client. A session of which
+// one side has ended has a time limit. If one side breaks off (TLS without close_notify, a bad record), the
+// other is not sent an orderly end either: no close_notify, or a reset where it has no TLS. A panic ends one
+// session. An idle session holds no buffer: ten thousand cost a few megabytes.
 //
 // It serves sockets, and TLS that package tlsrecord can carry on. Package pump has it serve any other
 // connection.
@@ -122,8 +122,8 @@ func duplicate(r syscall.RawConn) (fd int, err error) {
 }
 
 // takeSockets is Carry for a session whose two sockets are file descriptors, which are the Engine's when it
-// returns nil. acknowledge, if not nil, is called when nothing is against the session and before anything of
-// it is touched; its error means that the session is not taken.
+// returns nil. acknowledge, if not nil, is called after all checks and before the first read or write; if it
+// fails, the Engine does not take the session.
 func (e *Engine) takeSockets(h *handoff.Session, fds [2]int, acknowledge func() error) error {
 	for _, fd := range fds {
 		if !handoff.IsStream(fd) {

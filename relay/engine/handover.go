@@ -30,9 +30,9 @@ import (
 //	old: GO                 the old one does not touch them any more
 //	new: SERVING            it serves them now; the old one lets go of its copies
 //
-// Whatever happens before SERVING, the old process goes on exactly where the sessions were: a new one that
-// has not said it has touched nothing. The last release says neither STATE nor GO: it sends MOVE after
-// READY, and expects OK after END.
+// Before SERVING the new process has neither read nor written a byte of any session, so the old one can go on
+// with all of them if anything fails. The last release sends neither STATE nor GO: it sends MOVE after READY,
+// and expects OK after END.
 
 const (
 	readyTime   = 10 * time.Second // for the new process to be ready

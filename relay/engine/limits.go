@@ -11,7 +11,7 @@ import (
 	"mailproxy/relay"
 )
 
-// Limits are those on sessions; 0 is none.
+// Limits are the limits on the number of sessions; 0 means no limit.
 type Limits struct {
 	Sessions   int // in all
 	PerAddress int // of one client address; the addresses of an IPv6 /64 count as one
@@ -34,7 +34,8 @@ type counts struct {
 	refused   Refused
 }
 
-// Refused is how many sessions were not taken, for want of what. But for Descriptors it was a limit.
+// Refused counts the sessions that were not taken: because of a limit (in all, of an address, of a user), or
+// because there were no file descriptors left.
 type Refused struct{ All, Address, User, Descriptors int64 }
 
 // acquire counts one more session, unless a limit is against it.

@@ -24,8 +24,8 @@ func oneLine(r rune) rune {
 	return r
 }
 
-// Refuse answers a CARRY message whose session is not taken because of err: Limit where a limit of the
-// administrator's is against it, Full where there is no room, Fail for anything else.
+// Refuse answers a CARRY message whose session is not taken because of err: Limit if it would exceed a limit
+// of the administrator's, Full if there are no resources for it, Fail for anything else.
 func Refuse(c syscall.Conn, err error) error {
 	verb := Fail
 	switch {

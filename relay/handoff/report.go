@@ -34,8 +34,8 @@ func putReport(fields map[string]string, r *relay.Report) {
 	}
 }
 
-// ParseReport reads what a REPORT message or a CARRY message tells of a login, but for the result. Whether
-// its names make sense is for who counts it to say.
+// ParseReport reads the fields about the login of a REPORT or CARRY message, without its result. The caller
+// checks the names.
 func ParseReport(fields map[string]string) (*relay.Report, error) {
 	r := &relay.Report{Protocol: fields["PROTOCOL"], Mailhost: fields["MAILHOST"],
 		Mechanism: fields["LOGIN_MECHANISM"], TLS: fields["LOGIN_TLS"]}
@@ -58,8 +58,9 @@ func ParseReport(fields map[string]string) (*relay.Report, error) {
 	return r, nil
 }
 
-// Report tells relayd how a login went that became no session. It waits for nothing: not for a place in a
-// listen queue that is full, and for no answer. The error is informational; mostly there is no relayd.
+// Report tells relayd the result of a login without a session. It does not block: if relayd's listen queue is
+// full it fails, and there is no answer. The error is informational; the usual one is that relayd does not
+// run.
 func (c *Client) Report(r *relay.Report) error {
 	m := &Message{Verb: Report, Fields: map[string]string{
 		"PROTOCOL": text.Line(r.Protocol), "RESULT": string(r.Result), "MAILHOST": text.Line(r.Mailhost),

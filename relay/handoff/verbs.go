@@ -3,13 +3,13 @@ package handoff
 // The verbs of a front end's messages, see Session and Client.Report.
 const (
 	Carry  = "CARRY"  // a session, with the descriptors of its connections; it is answered
-	Report = "REPORT" // a login that became no session; only nonsense is answered, by Fail
+	Report = "REPORT" // a login without a session; not answered, unless it is malformed: then with Fail
 )
 
 // The answers. All but OK may say why in REASON.
 const (
 	OK    = "OK"    // the session is held here now
-	Limit = "LIMIT" // a limit of the administrator's is against it
+	Limit = "LIMIT" // the session would exceed a limit of the administrator's
 	Full  = "FULL"  // there is no room
 	Fail  = "FAIL"  // anything else
 )

@@ -201,7 +201,7 @@ func TestUnusableUserdb(t *testing.T) {
 	c, p, directory := oddUserdb(t)
 	askUnusable(t, c, p, "authuserdb", directory)
 	want(t, c, question{"login", "imap", "blanks@example.com", oddPassword}, "temporary failure")
-	p.Log.WaitN(t, 1, `WARN: .*"blanks@example.com" cannot be used: a blank, not a TAB, after the name in `)
+	p.Log.WaitN(t, 1, `WARN: .*"blanks@example.com" cannot be used: a space instead of a TAB after the name `)
 	if got := change(t, c, "blanks@example.com", oddPassword, "new"); got != "temporary failure" {
 		t.Errorf("blanks: change of password: %s", got)
 	}
