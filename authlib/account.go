@@ -34,8 +34,8 @@ type Account struct {
 }
 
 // Spelling returns how a database spells the name that somebody typed: the first of its values that is the
-// same but for case and blanks around it, or the name as typed where none is, so that an alias does not log
-// in as somebody else. Limits, caches and mailhosts then see one user for Ann@x and ann@X.
+// same apart from case and surrounding blanks, or the name as typed if there is none, so that an alias does
+// not log in as another user. Limits, caches and mailhosts then see one user for Ann@x and ann@X.
 func Spelling(typed string, values ...string) string {
 	for _, v := range values {
 		if strings.EqualFold(strings.TrimSpace(v), strings.TrimSpace(typed)) {

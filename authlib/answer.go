@@ -187,7 +187,7 @@ func AppendListing(dst []byte, a *Account) ([]byte, error) {
 	return append(append(dst, string(a.Options)...), '\n'), nil
 }
 
-// readListing reads an enumeration to its end and calls yield for each account, but for those with ids that
+// readListing reads an enumeration to its end and calls yield for each account, except accounts with ids that
 // no account may have. It ends with yield's first error, with io.ErrUnexpectedEOF for a list that was cut
 // short, with [ErrProtocol] for garbage, or with r's own error.
 func readListing(r io.Reader, yield func(*Account) error) error {

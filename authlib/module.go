@@ -10,8 +10,9 @@ import (
 // be answered.
 var ErrRefused = errors.New("no such account, or wrong password")
 
-// ErrNoDatabase says that a module has no database, and never had one: it knows no account, so the next
-// module is asked. Where there is no other, nobody has looked for the account, which is a temporary failure.
+// ErrNoDatabase says that a module has no database, and never had one: it has no accounts, so the next module
+// is asked. If there is no other module, that is a temporary failure, because the account has not been looked
+// up.
 var ErrNoDatabase = errors.New("no database")
 
 // These are kinds of [ErrRefused] for which no password was found wrong: the client is to be told EXPIRED,

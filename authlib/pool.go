@@ -70,8 +70,8 @@ func (c *Client) askKept(ctx context.Context, req Request) (a *Account, ok bool,
 		if !errors.Is(err, errHungUp) {
 			return a, true, err
 		}
-		// The daemon was restarted, or had enough of a connection that was idle: as nothing was answered, the
-		// question can be asked again. Other connections of that age are no better.
+		// The daemon was restarted, or has closed an idle connection. As there was no answer, the question
+		// can be asked again. Other connections of that age are probably closed as well.
 		c.pool.drop()
 	}
 	conn, err := c.connectKept(ctx)

@@ -38,7 +38,7 @@ type EnumerateRequest struct {
 type Request any
 
 // Login returns the user name of the request: User, or for the CRAM types the name in the Response. ok is
-// false when a Response has no blank, or when the type is none of the known ones.
+// false if a Response has no blank, or if the type is unknown.
 func (r *AuthRequest) Login() (user string, ok bool) {
 	switch r.Type {
 	case AuthLogin:

@@ -8,7 +8,7 @@ import "fmt"
 type AccountError struct {
 	// Account is the name that was asked for.
 	Account string
-	// Reason names the field, and its value where that is no secret.
+	// Reason names the field, and its value unless that is a secret.
 	Reason string
 }
 

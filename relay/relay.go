@@ -27,11 +27,11 @@ type Info struct {
 // DefaultHalfClosed is longer than any server works on a command without a word.
 const DefaultHalfClosed = 5 * time.Minute
 
-// ErrHalfClosed is why a session ended of which one side had ended and the other did nothing any more: it
-// neither sent, nor took what it was sent, nor went away.
+// ErrHalfClosed is why a half-closed session ended: after one side had ended, the other neither sent, nor
+// read what it was sent, nor closed.
 var ErrHalfClosed = errors.New("half-closed for too long")
 
-// ErrTruncated is why a session ended of which one side's TLS stream stopped without close_notify (RFC 8446
+// ErrTruncated is why a session ended in which a TLS connection was closed without close_notify (RFC 8446
 // section 6.1).
 var ErrTruncated = tlsrecord.ErrTruncated
 

@@ -11,7 +11,7 @@ const (
 	LoginLocal     Result = "local"     // the account is on this machine: its server goes on
 	LoginRefused   Result = "refused"   // by the auth module
 	LoginDisabled  Result = "disabled"  // the account may not use this service
-	LoginTemporary Result = "temporary" // nobody could tell, or no mailhost was to be had
+	LoginTemporary Result = "temporary" // the auth module could not answer, or no mailhost was available
 	LoginLimit     Result = "limit"     // refused by a limit of relayd's, which counts it by itself
 )
 

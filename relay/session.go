@@ -22,7 +22,7 @@ type Session struct {
 	Accepted func()
 	// KeepAlive is the idle time before TCP keepalive probes on both sides; 0 = off.
 	KeepAlive time.Duration
-	// HalfClose ends a session of which one side has ended and in which no byte has moved for so long; 0 =
+	// HalfClose is how long a session may go on without a byte moved after one side has ended; 0 =
 	// DefaultHalfClosed.
 	HalfClose time.Duration
 }

@@ -88,10 +88,10 @@ func (a *asker) close(next *asker) {
 // errNoModule says that authmodulelist is empty.
 var errNoModule = errors.New("authmodulelist names no module: nobody can log in")
 
-// ask has each module in turn try, until one says something else than "not mine". It returns that module's
-// name. When all refuse, the error is the first that tells more than authlib.ErrRefused, and the module the
-// one that said so. A module without a database is passed over; where there is no other, nobody has looked
-// for the account, which is a temporary failure.
+// ask has each module in turn try, until one answers something else than "not mine". It returns that module's
+// name. If all refuse, it returns the first error that is more specific than authlib.ErrRefused, and that
+// module's name. A module without a database is skipped; if there is no other module, that is a temporary
+// failure, because the account has not been looked up.
 func (a *asker) ask(try func(*served) error) (module string, err error) {
 	var refused error
 	var absent *served

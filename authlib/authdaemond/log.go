@@ -32,7 +32,8 @@ type watch struct {
 	last    time.Time
 }
 
-// reasonOf is the text of an error but for its numbers: ports and durations make no other reason.
+// reasonOf is the text of an error without its numbers: errors that differ only in ports and durations have
+// the same reason.
 func reasonOf(err error) string {
 	return strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {

@@ -132,7 +132,7 @@ func (d *directory) matches(ctx context.Context, a *authlib.Account, e *goldap.E
 			a.CryptPassword = hash
 			return nil
 		}
-		// One that cannot be used matters when there is no other.
+		// An unusable hash is an error only if there is no usable one.
 		if result == nil || errors.Is(err, authlib.ErrRefused) {
 			result = err
 		}

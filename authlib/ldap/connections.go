@@ -24,7 +24,7 @@ type connections struct {
 // made.
 type slot chan attempt
 
-// attempt is what came of connecting.
+// attempt is the result of connecting.
 type attempt struct {
 	conn *conn // nil when there is none
 	err  error // why not, nil when nobody has tried

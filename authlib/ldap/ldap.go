@@ -190,7 +190,7 @@ func (m *Module) Lookup(ctx context.Context, req *authlib.LookupRequest) (*authl
 	return a, err
 }
 
-// Enumerate lists the accounts, each under every value of the mail attribute, but for those without ids or
+// Enumerate lists the accounts, each under every value of the mail attribute, except accounts without ids or
 // home.
 func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
 	d, release, err := m.watch.Use()

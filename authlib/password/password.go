@@ -64,8 +64,8 @@ func Slow(hash string) bool {
 	return err == nil && f.slow
 }
 
-// A Verifier is called in the place of [Verify], and may know the answer already, or have the caller wait for
-// its turn; an error that is no [*UnknownSchemeError] says that there is no answer now.
+// A Verifier is called in place of [Verify]. It may know the answer already, or let the caller wait for its
+// turn. An error other than [*UnknownSchemeError] means that there is no answer now.
 type Verifier func(ctx context.Context, hash, clear string) (bool, error)
 
 // verifierKey is the key of a context's Verifier.

@@ -66,9 +66,10 @@ func isGone(err error) bool {
 // plain are the characters of names that mean nothing in any number, date or pattern.
 const plain = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz@._-"
 
-// ofValue makes a [sqlaccount.ErrValue] of the errors that one of the parameters has caused: it is no number,
-// not in this character set, no pattern. The same errors come of rows and queries that are broken, which is
-// nobody's wrong password: there the server's words do not hold the value, and the value is an ordinary name.
+// ofValue makes a [sqlaccount.ErrValue] of the errors that one of the parameters has caused: it is not a
+// number, not in this character set or not a pattern. Broken rows and queries cause the same errors, which
+// must not count as a wrong password: in that case the server's message does not contain the value, and the
+// value is an ordinary name.
 func ofValue(err error, params []any) error {
 	var server *pgconn.PgError
 	if !errors.As(err, &server) || !strings.HasPrefix(server.Code, "22") { // data exception

@@ -87,8 +87,8 @@ type valueError struct {
 
 func (e *valueError) Unwrap() error { return e.error }
 
-// misspelt returns, for each name that is none of known but nearly one, a sentence that begins with its
-// line's number.
+// misspelt returns a sentence, beginning with the line number, for each name that is not in known but similar
+// to one that is.
 func (s *Settings) misspelt(known []string) (sentences []string) {
 	names := slices.SortedFunc(maps.Keys(s.lines), func(a, b string) int { return s.lines[a] - s.lines[b] })
 	for _, name := range names {

@@ -80,8 +80,8 @@ func (h Hash) Parse(text string) (Keys, error) {
 	return k, nil
 }
 
-// Find reads keys from a stored hash, "{SCRAM-SHA-256}..." in whatever case. ok is false when it is none of
-// this hash.
+// Find reads keys from a stored hash, "{SCRAM-SHA-256}..." in any case. ok is false if the stored hash has
+// another scheme.
 func (h Hash) Find(stored string) (k Keys, ok bool, err error) {
 	scheme := len(h.Name) + len("{}")
 	if len(stored) < scheme || !strings.EqualFold(stored[:scheme], "{"+h.Name+"}") {

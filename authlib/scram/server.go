@@ -76,7 +76,7 @@ func ParseClientFirst(message string) (*ClientFirst, error) {
 }
 
 // DecodeName reads a saslname (RFC 5801 section 4, RFC 5802 section 5.1): "=2C" is a comma, "=3D" an equals
-// sign, and there is no other one.
+// sign; any other "=" is an error.
 func DecodeName(s string) (string, bool) {
 	rest := strings.NewReplacer("=2C", "", "=3D", "").Replace(s)
 	return strings.NewReplacer("=2C", ",", "=3D", "=").Replace(s), !strings.Contains(rest, "=")

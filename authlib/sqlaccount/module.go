@@ -65,7 +65,7 @@ func (g *generation) query(
 
 // New returns the module name, configured by file with settings that begin with prefix and queries in the
 // dialect d. It does not fail: a file that cannot be used is logged, and requests fail until it can. open
-// makes the database of the settings, of which own are those that it reads, without the prefix.
+// makes the database from the settings; own are the names, without the prefix, of the settings that it reads.
 func New(name, prefix, file string, d *Dialect, own []string, open func(*rcfile.Settings) (Backend, error),
 	logf func(format string, args ...any)) *Module {
 	m := &Module{name: name}
@@ -219,7 +219,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	return err
 }
 
-// Enumerate lists the accounts, but for those without ids or home, which nobody can log in to.
+// Enumerate lists the accounts, except accounts without ids or home, which cannot log in.
 func (m *Module) Enumerate(ctx context.Context, yield func(*authlib.Account) error) error {
 	g, release, err := m.watch.Use()
 	if err != nil {

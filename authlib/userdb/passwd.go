@@ -68,8 +68,8 @@ func (m *Module) ChangePassword(ctx context.Context, req *authlib.PasswordReques
 	return authlib.ErrRefused
 }
 
-// maxChanges is how many changes wait for the lock at most, lockTime for how long, and lockPause until one
-// tries again: each keeps one of authdaemond's places, and whoever has the lock may keep it.
+// At most maxChanges changes wait for the lock, each for lockTime, and try again every lockPause. The wait is
+// bounded because each of them takes one of authdaemond's places, and the lock's holder may never release it.
 const (
 	maxChanges = 8
 	lockTime   = 5 * time.Second

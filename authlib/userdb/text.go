@@ -30,7 +30,7 @@ type source interface {
 const noTab record = " no TAB"
 
 // splitLine splits a line into name and fields, at the TAB, or else at the first blank (see fieldsOf); ok is
-// false for comments and whatever else is no account.
+// false for comments and all other lines that are not accounts.
 func splitLine(line string) (name, fields string, ok bool) {
 	if line == "" || line[0] == '#' {
 		return "", "", false

@@ -91,7 +91,7 @@ func New(c Config) *Module {
 // Name returns "authuserdb".
 func (m *Module) Name() string { return "authuserdb" }
 
-// Check reports what would keep the module from answering: files that cannot be read, or that there are none.
+// Check reports what would keep the module from answering: unreadable or missing files.
 func (m *Module) Check() error {
 	_, release, err := m.open()
 	if err == nil {

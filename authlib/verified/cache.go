@@ -61,7 +61,8 @@ type Cache struct {
 }
 
 // New returns a Cache whose entries live for ttl. It has room for MaxEntries, or for as many as the process
-// may lock memory for (RLIMIT_MEMLOCK): see Entries. The error says that there is no room worth having.
+// may lock memory for (RLIMIT_MEMLOCK): see Entries. The error says that there is too little memory for a
+// useful cache.
 func New(ttl time.Duration, now func() time.Time) (*Cache, error) {
 	return newCache(MaxEntries, ttl, now)
 }

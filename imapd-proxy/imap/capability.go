@@ -64,8 +64,8 @@ func (d *dialogue) settings() []string {
 	return strings.Fields(c.Capability)
 }
 
-// listed are the mechanisms among them. AUTHENTICATE takes every mechanism there is, listed or not, as
-// Courier does, but for those that not every account can use (SCRAM, tokens).
+// listed are the mechanisms among them. AUTHENTICATE takes every mechanism, listed or not, as Courier does,
+// except those that not every account can use (SCRAM, tokens).
 func (d *dialogue) listed() []string {
 	var names []string
 	for _, word := range d.settings() {

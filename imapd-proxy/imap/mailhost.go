@@ -151,8 +151,8 @@ func (u *upstream) send(text string) error {
 	return u.m.Send([]byte(text + crlf))
 }
 
-// inStep reads what the mailhost has said unasked, where its answer decides: what has come before it is sent
-// what it is to verify is no answer to that, whatever its tag.
+// inStep reads what the mailhost has sent unasked, if its answer decides about the login: a response that
+// came before the credentials were sent cannot be the answer to them, even with the right tag.
 func (u *upstream) inStep() error {
 	for u.final == "" && u.m.Decides() && u.in.in.Pending() {
 		r, err := u.in.next()

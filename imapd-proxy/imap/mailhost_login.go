@@ -113,8 +113,8 @@ func (u *upstream) sendPlain() (response, error) {
 	return u.exchange(encoded, false)
 }
 
-// unseen judges the tagged answer to a command of which the mailhost has not seen the password: it cannot
-// have refused that, and only a reason of another kind is an answer.
+// unseen judges the tagged answer to a command before the password was sent: the mailhost cannot have refused
+// the password, so only another reason counts as an answer.
 func (u *upstream) unseen(r response, command string) (response, error) {
 	if r.status == "NO" && r.code != "" && !strings.EqualFold(r.code, "AUTHENTICATIONFAILED") {
 		return r, nil

@@ -38,7 +38,7 @@ type response struct {
 	text string
 }
 
-// parseResponse takes a line apart. There is no line that it refuses: who asks for a status will not find it.
+// parseResponse parses a line. It accepts every line: one that makes no sense has no status.
 func parseResponse(text string) response {
 	r := response{text: text}
 	var rest string
@@ -55,8 +55,8 @@ func parseResponse(text string) response {
 	return r
 }
 
-// capabilities returns the capability list in a response, be it a code or an untagged CAPABILITY; ok is false
-// when there is none. Bytes that do not belong into such a list make it none.
+// capabilities returns the capability list in a response, from a code or an untagged CAPABILITY; ok is false
+// if there is none, or if it contains bytes that are not allowed there.
 func (r response) capabilities() (list string, ok bool) {
 	from := r.code
 	if r.tag == "*" && strings.EqualFold(r.status, "CAPABILITY") {

@@ -141,7 +141,7 @@ func (p *parser) end() error {
 }
 
 // astring returns the next argument: an atom, a quoted string or a literal (RFC 3501 section 4.3, RFC 7888).
-// NIL is none of them; in any other case it is an atom as in Courier, as somebody may have it for a password.
+// NIL is an error, but "nil" in any other case is an atom, as in Courier: it may be a password.
 func (p *parser) astring() (string, error) {
 	p.blanks()
 	switch {

@@ -37,7 +37,8 @@ func (c *check) noAnswer(ctx context.Context, user string, err error) {
 		words = append(words, "--")
 	}
 	words = append(words, user)
-	// The module's answer says no more than that there is none. It is asked by hand only where it is there.
+	// The answer to a temporary failure carries no reason. authdaemond's own program tells it, if it is
+	// installed here.
 	if program != "" && errors.Is(err, io.ErrUnexpectedEOF) {
 		for _, line := range ownWords(ctx, program, words[1:]) {
 			r.fail("auth", "authdaemond says: %s", line)

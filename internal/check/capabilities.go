@@ -19,9 +19,9 @@ type enumerator interface {
 	Enumerate(ctx context.Context, yield func(*authlib.Account) error) error
 }
 
-// capabilities asks each mailhost of all accounts once what it can do, and says which list is true of all of
-// them. With PROXY_MASTER_USER that is the list after a login; else the one before it, which many servers
-// keep short.
+// capabilities asks each mailhost of all accounts once for its capabilities, and prints those that all of
+// them have. With PROXY_MASTER_USER that is the list after a login; else the one before it, which many
+// servers keep short.
 func (c *check) capabilities(ctx context.Context) {
 	r := c.report
 	hosts, err := c.allHosts(ctx)

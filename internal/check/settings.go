@@ -51,8 +51,8 @@ func (c *check) count() (n int) {
 // isRead says whether the front ends make anything of a setting.
 func isRead(s config.Setting) bool { return s.Status == config.Used || s.Status == config.Launcher }
 
-// setting looks at one name. The environment is full of names that are none of ours, so only those that
-// nearly are one, and those that Courier has and we do not, are worth a word.
+// setting looks at one name. Most names in the environment are not settings of ours, so only names similar to
+// one, and settings that only Courier has, are reported.
 func (c *check) setting(name string) {
 	if s, known := config.Find(name); known {
 		if s.Status == config.Ignored && c.raw.Get(name) != "" {

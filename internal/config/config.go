@@ -4,8 +4,8 @@
 //
 // Settings are read from the environment, where Courier's start scripts put them, and from files in Courier's
 // form. A value that is not understood is an error, never "off"; one error names all of them, with file and
-// line. What is loaded does not change any more: facts of a connection (who the client is, whether TLS is on)
-// are no settings.
+// line. Settings do not change after they are loaded: facts of a connection (the client, whether TLS is on)
+// are not among them.
 //
 // It deliberately knows nothing of relayd's and authdaemond's own files.
 package config
@@ -28,7 +28,7 @@ const (
 	POP3 Protocol = "POP3"
 )
 
-// The settings of which each protocol has its own, and which the local server is told as well.
+// Settings that each protocol has under its own name, and that the local server is told as well.
 func (p Protocol) startTLS() string    { return string(p) + "_STARTTLS" }
 func (p Protocol) tls() string         { return string(p) + "_TLS" }
 func (p Protocol) tlsRequired() string { return string(p) + "_TLS_REQUIRED" }
@@ -130,8 +130,8 @@ type Config struct {
 	// Keepalive (PROXY_KEEPALIVE, 300 s; 0 = off) is the TCP keepalive time of both sides of a relayed
 	// session.
 	Keepalive time.Duration
-	// HalfClosed (PROXY_HALFCLOSE_TIMEOUT, 300 s) is how long a relayed session of which one side has ended
-	// may go on without a byte moved.
+	// HalfClosed (PROXY_HALFCLOSE_TIMEOUT, 300 s) is how long a relayed session may go on without a byte
+	// moved after one side has ended.
 	HalfClosed time.Duration
 
 	// Skeleton (AUTH_MKHOMEDIR_SKEL) is the directory that the missing home of a local account is made from;

@@ -73,7 +73,7 @@ func text(name, def string, to func(*Config) *string) Setting {
 	}}
 }
 
-// trimmed is a text of which blanks around it are no part.
+// trimmed is a text without surrounding blanks.
 func trimmed(name, def string, to func(*Config) *string) Setting {
 	return Setting{Name: name, Default: def, set: func(c *Config, text string) error {
 		*to(c) = strings.TrimSpace(text)
@@ -88,7 +88,7 @@ func words(name string, to func(*Config) *[]string) Setting {
 	}}
 }
 
-// version takes Courier's names of versions of TLS, of which the lowest counts.
+// version takes Courier's names of TLS versions; of several the lowest counts.
 func version(name string, to func(*Config) *uint16) Setting {
 	return Setting{Name: name, set: func(c *Config, text string) (err error) {
 		*to(c), err = tlsnames.ParseVersion(text)

@@ -49,8 +49,9 @@ func Over(protocol string) TLS {
 	return TLS{protocol: protocol}
 }
 
-// With returns t with a field of the subject of the client's certificate. Of several equal fields the last
-// counts; when that cannot be a fact, there is none. Names are those of couriertls: CN, O, EMAILADDRESS.
+// With returns t with a field of the subject of the client's certificate. If a field occurs several times the
+// last one counts; if its value is not allowed, there is no such field. Names are those of couriertls: CN, O,
+// EMAILADDRESS.
 func (t TLS) With(field, value string) TLS {
 	field = strings.ToUpper(field)
 	if t.protocol == "" || !isField(field) {

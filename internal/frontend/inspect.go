@@ -6,7 +6,8 @@ import (
 	"mailproxy/internal/maillog"
 )
 
-// AuthProgram is the authdaemond that is started where nobody listens; empty where there is none.
+// AuthProgram is the authdaemond that is started if no process listens on the socket; empty if there is no
+// such program.
 func (s *Server) AuthProgram() string { return authProgram(s.Config) }
 
 // Capabilities is what a client is told on a connection with or without TLS, for a program that explains

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// User is a system user, or the ids of an account that is none.
+// User is a system user, or only the ids of an account.
 type User struct {
 	Name     string // "" = it does not matter
 	UID, GID uint32
@@ -40,8 +40,8 @@ func Lookup(name string) (*User, error) {
 	return &User{Name: name, UID: numbers[0], GID: numbers[1], Groups: numbers[2:]}, nil
 }
 
-// Ordinary finds the first of some system users that there is. That it has ids which Check refuses is an
-// error, as that there is none.
+// Ordinary finds the first of the named system users that exists. It is an error if none exists, or if Check
+// refuses the ids of that user.
 func Ordinary(names ...string) (*User, error) {
 	var missing error
 	for _, name := range names {

@@ -13,7 +13,7 @@ import (
 	"mailproxy/internal/successor"
 )
 
-// VariableInherit names what a process inherits from the one whose place it takes.
+// VariableInherit names what a process inherits from its predecessor.
 const VariableInherit = "MAILPROXY_INHERIT"
 
 // The names there, beside successor.Handoff, Admin and Metrics.

@@ -24,7 +24,7 @@ type Sockets struct {
 	// Wait says that an inetd has handed over its own socket and waits for this process to end (inetd's and
 	// xinetd's "wait").
 	Wait bool
-	// Inherited is what the process that this one is the successor of has left to it; nil: there is none.
+	// Inherited is what this process has inherited from its predecessor; nil if it has none.
 	Inherited *Inherited
 	// Environ is the environment without what it says about file descriptors.
 	Environ []string

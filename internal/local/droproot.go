@@ -8,8 +8,8 @@ import (
 	"mailproxy/internal/identity"
 )
 
-// relayUsers are who a proxied session runs as unless PROXY_USER names someone: the user that our package
-// has for nothing else; relayd's or Courier's where there is no such user, else nobody.
+// relayUsers are the users that a proxied session runs as, unless PROXY_USER names one; the first that
+// exists: a user that our package has for this alone, relayd's, Courier's, nobody.
 var relayUsers = [...]string{"mailproxy-login", "mailproxy", "courier", "nobody"}
 
 // DropRoot gives up root rights for good: the process becomes the user named, or the first one of
@@ -27,8 +27,8 @@ func DropRoot(name string) error {
 	return dropTo(id, nil)
 }
 
-// DropRootAtStart is DropRoot for a process that opens its files afterwards: it keeps the user's groups, with
-// which it may read keys, but for root's, and programs that it starts gain no rights.
+// DropRootAtStart is DropRoot for a process that opens its files afterwards: it keeps the user's groups
+// except root's, because they may allow it to read keys. Programs that it starts gain no rights.
 func DropRootAtStart(name string) error {
 	if err := identity.NoNewPrivileges(); err != nil {
 		return err

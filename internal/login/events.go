@@ -145,7 +145,7 @@ func (s *Session) logTooMany() {
 // LogID: an IMAP client has said what it is. fields is safe for the log.
 func (s *Session) LogID(fields string) { s.Log.Infof("ID, %s, %s", s.Where(), fields) }
 
-// LogViolations: the client has said too much in a row that is no command of the protocol.
+// LogViolations: the client has sent too many invalid commands in a row.
 func (s *Session) LogViolations() {
 	s.Log.Always().Errf("TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS, %s", s.Where())
 }
@@ -174,7 +174,8 @@ func (s *Session) startTLSName() string {
 }
 
 // LogTLSFailed writes the one line about a handshake with the client that failed; the session ends with it.
-// ours says that the installation is at fault. Clients at fault are no news: scanners cause it by the dozen.
+// ours says that the installation is at fault. Faults of clients are only INFO: scanners cause them all the
+// time.
 func (s *Session) LogTLSFailed(ours bool, err error) {
 	say := s.Log.Infof
 	if ours {

@@ -98,8 +98,8 @@ func (s *Session) wait(ctx context.Context, end time.Time) (released bool, err e
 	}
 }
 
-// isHeld asks whether an account is held. One that is no longer there is not, nor is one whose options are
-// not understood: it is admitted anew, which says so.
+// isHeld asks whether an account is held. An account that no longer exists or whose options are not
+// understood is not held: the login is admitted anew, which finds and logs the error.
 func (s *Session) isHeld(ctx context.Context) (bool, error) {
 	account, err := s.lookUp(ctx, s.attempt.name, true)
 	switch {

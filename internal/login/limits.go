@@ -6,8 +6,8 @@ import "mailproxy/internal/maillog"
 // always is written: its failed logins, which MaxCommands bounds, and how the session begins and ends.
 const maxLog = 8 << 10
 
-// CountCommand counts a command, be it a good one or not, and says whether the client may say it. When it may
-// not, that is logged, and the session is to end.
+// CountCommand counts a command, valid or not, and says whether the client may send it. If not, that is
+// logged, and the caller ends the session.
 func (s *Session) CountCommand() bool {
 	s.commands++
 	if s.commands <= s.Config.MaxCommands {

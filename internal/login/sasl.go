@@ -53,7 +53,7 @@ func (s *Session) ExternalName() string {
 	return s.Peer.TLS.External(s.Config.TLS.External)
 }
 
-// saslOptions are what the mechanisms are told of the connection, but for this host's name.
+// saslOptions are what the mechanisms need to know about the connection, except this host's name.
 func (s *Session) saslOptions(ctx context.Context, listed []string) sasl.Options {
 	o := sasl.Options{
 		External: s.ExternalName(),

@@ -31,8 +31,7 @@ func (s *Session) LogRelayd(err error) {
 	s.Log.Warnf("relayd does not take the session: %v", err)
 }
 
-// LogRelayLimit: the client is refused as by a temporary problem, and is not taken for somebody who guesses
-// passwords.
+// LogRelayLimit: the client is refused as for a temporary problem; it is not treated as a password guesser.
 func (s *Session) LogRelayLimit(address string, err error) {
 	s.Log.Warnf("%s, user=%s, %s", err, text.Field(address), s.Where())
 }

@@ -20,8 +20,8 @@ type Session struct {
 	Config *config.Config
 	// Peer is who is at the other end of the client's connection.
 	Peer launch.Peer
-	// HealthCheck says that a load balancer itself has connected, in nobody's name. It takes no slot among the
-	// connections of its address, and that it goes again is no news.
+	// HealthCheck says that a load balancer has connected for itself, without a client. It takes no slot
+	// among the connections of its address, and its LOGOUT or QUIT is logged only as DEBUG.
 	HealthCheck bool
 	// TLS says that the connection is encrypted, by us or by somebody in front of us.
 	TLS bool

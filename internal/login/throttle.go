@@ -52,8 +52,8 @@ func (s *Session) ReleaseUnauth() {
 	s.release, s.released = nil, true
 }
 
-// countAgain counts a connection again whose login has led nowhere, be it one more than there may be: a
-// client that is over a limit of sessions could otherwise have any number of connections that do not count.
+// countAgain counts a connection again whose login has failed after ReleaseUnauth, even if that exceeds the
+// limit: otherwise a client over a limit of sessions could have any number of uncounted connections.
 func (s *Session) countAgain() {
 	const any = 1 << 24 // more than a process can have
 	if s.released {

@@ -6,8 +6,8 @@ import (
 )
 
 // Where the mailhost verifies the password (PROXY_VERIFY=MAILHOST, or the account's option verify), the
-// account database is asked only where the account lives, and may know nothing of its password. So the login
-// goes to the mailhost with what the client has sent, and only the mailhost's yes makes it one.
+// account database is asked only where the account lives, and need not know its password. The client's
+// credentials are sent to the mailhost, and the login succeeds only if the mailhost accepts them.
 
 // maySend says whether such an account can be sent to its mailhost with these credentials; why not is
 // logged.

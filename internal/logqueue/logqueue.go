@@ -15,8 +15,8 @@ const (
 	// CloseTime is for the reader of the log to take what is queued at the end.
 	CloseTime = time.Second
 	// gather is for how long after a write the next lines are gathered, to be written at once: under load a
-	// write for each line, and waking whoever reads it, is a tenth of a login's work. The first line after a
-	// pause is not delayed.
+	// write for each line, which also wakes the log's reader, is a tenth of a login's work. The first line
+	// after a pause is not delayed.
 	gather = 10 * time.Millisecond
 	// atOnce is how many lines are handed to be written at once at most.
 	atOnce = 64

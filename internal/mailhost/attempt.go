@@ -11,7 +11,7 @@ type loginAttempt struct {
 	trial bool // the mailhost is down, and this is the login that tries it
 }
 
-// answered says that the mailhost has said something, whatever came of the login, and that the login is no
+// answered says that the mailhost has answered, whether the login succeeded or not, and that the login is no
 // longer under way.
 func (l *loginAttempt) answered() {
 	if l == nil {

@@ -68,9 +68,9 @@ func (m *Conn) Send(command []byte) error {
 	return err
 }
 
-// Decides says that nobody but the mailhost decides whether the client may come in: its password, or its
-// token, has been verified by nobody else. Then only an answer counts that can be one: what had come before
-// the question is none.
+// Decides says that the mailhost alone decides whether the client may log in, because its password or token
+// has not been verified here. A response that came before the credentials were sent then does not count as an
+// answer.
 func (m *Conn) Decides() bool { return m.Unverified || m.Token != "" }
 
 // Account is whose login it is, also with another account's password.

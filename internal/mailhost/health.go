@@ -239,7 +239,7 @@ func (h *Health) passOn(a *address) {
 	a.waiting = slices.Delete(a.waiting, 0, 1)
 }
 
-// forget drops an address of which there is nothing to know.
+// forget removes an address without logins and without failures.
 func (h *Health) forget(a *address) {
 	if a.underWay == 0 && a.failures == 0 && !a.telling && h.addrs[a.Addr] == a {
 		delete(h.addrs, a.Addr)

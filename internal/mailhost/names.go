@@ -41,13 +41,13 @@ type Names struct {
 
 // name is what is known of a mailhost's name.
 type name struct {
-	addrs    []netip.Addr // the last answer; none = there is none
+	addrs    []netip.Addr // the last answer; empty = no answer yet
 	answered time.Time    // when it came
-	silent   time.Time    // since when there is none that is newer, though asked for; zero = it is not so
+	silent   time.Time    // since when look-ups have had no answer; zero = the last one had
 	lookup   *lookup      // under way
 }
 
-// lookup is a look-up under way, and what came of it once done is closed.
+// lookup is a look-up under way, and its result once done is closed.
 type lookup struct {
 	began   time.Time
 	waiting int // logins
@@ -177,7 +177,7 @@ func (n *Names) learn(host string, a *name, l *lookup) {
 	}
 }
 
-// isNoName says whether err is a name server's answer: that there is no such name, or no address of it.
+// isNoName says whether err is a name server's answer that the name, or an address for it, does not exist.
 func isNoName(err error) bool {
 	dns, ok := errors.AsType[*net.DNSError](err)
 	return ok && dns.IsNotFound

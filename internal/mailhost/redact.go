@@ -12,7 +12,7 @@ import (
 func (m *Conn) Shown(words string) string { return text.Shorten(m.Redact(words)) }
 
 // Redact takes our password out of a mailhost's words: some servers quote the command they did not like. It
-// is to be done before the words are cut to a length, as half a password is no less of a secret.
+// must be done before the words are shortened: otherwise half a password could stay in them.
 func (m *Conn) Redact(words string) string {
 	if m.Token != "" {
 		return redactToken(words, m.Token)

@@ -60,7 +60,7 @@ func (s *Set) Observe(name, labels string, bounds []float64, value float64) {
 	h.sum += value
 }
 
-// Write writes all of them in Prometheus' text format. Nobody who counts waits for the one who reads.
+// Write writes all of them in Prometheus' text format. A slow reader does not block counting.
 func (s *Set) Write(w io.Writer) {
 	_, _ = w.Write(s.text())
 }

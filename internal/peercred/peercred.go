@@ -21,7 +21,7 @@ import (
 )
 
 // Set is users and groups that are accepted. Root is always among them, and so is the user that the process
-// had when the Set was made: what it could do to itself is no secret from it.
+// had when the Set was made: such a process can do all that this one can.
 type Set struct {
 	uids, gids []uint32
 	names      string
@@ -35,7 +35,7 @@ func Names(list string) []string {
 // Own is root and this process's user.
 func Own() *Set { return &Set{uids: []uint32{0, uint32(os.Geteuid())}, names: "root"} }
 
-// NewSet looks up users and @groups, by name or number. The error names those that there are not.
+// NewSet looks up users and @groups, by name or number. The error names those that do not exist.
 func NewSet(names ...string) (*Set, error) {
 	s := Own()
 	s.names = strings.Join(append([]string{s.names}, names...), ", ")
@@ -166,8 +166,8 @@ func peerGroups(fd int) ([]uint32, error) {
 }
 
 // Listener returns nil when the process that listens at the other end of a connection is root's, of this
-// process's own user, or of one of the users named. Names are looked up only for a listener that is neither;
-// those that there are not are nobody's.
+// process's own user, or of one of the users named. Names are looked up only for other listeners; names
+// without a user are ignored.
 func Listener(conn syscall.Conn, names ...string) error {
 	var refused *Refused
 	if err := Own().Check(conn); !errors.As(err, &refused) {

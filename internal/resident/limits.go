@@ -14,7 +14,7 @@ import (
 	"mailproxy/internal/throttle"
 )
 
-// refuser turns connections away for which there is no room (MAXUNAUTH).
+// refuser turns connections away that exceed MAXUNAUTH.
 type refuser struct {
 	max          int
 	text         string // for their clients
@@ -26,7 +26,7 @@ type refuser struct {
 // refusalsEvery is how often the log tells of clients that are turned away.
 const refusalsEvery = time.Minute
 
-// maxBeingRefused is how many clients are told at a time that there is no room; more are cut off untold.
+// maxBeingRefused is how many clients at a time are told the reason; others are just closed.
 const maxBeingRefused = 256
 
 func newRefuser(max int, text string, log *maillog.Log) *refuser {

@@ -128,8 +128,8 @@ func (s *service) metrics(w io.Writer) {
 // maxShown bounds the addresses and the certificates that are shown one by one.
 const maxShown = 500
 
-// writeHealth writes what is known of mailhosts' addresses at which logins are under way or have failed;
-// where there is no room for all, those that are down.
+// writeHealth writes the state of mailhosts' addresses at which logins are under way or have failed; if there
+// are more than maxShown, those that are down first.
 func writeHealth(w io.Writer, states []mailhost.State) {
 	slices.SortStableFunc(states, func(a, b mailhost.State) int {
 		return cmp.Compare(b.Since.Unix(), a.Since.Unix()) // zero: not down

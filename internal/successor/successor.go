@@ -1,6 +1,6 @@
 // Package successor starts the program that replaces a running one: the same process in the eyes of systemd,
-// with the connections and listening sockets that it is given as file descriptors. What the two say to each
-// other is none of its business.
+// with the connections and listening sockets that it is given as file descriptors. What the two processes
+// send each other is not defined here.
 package successor
 
 import (

@@ -18,8 +18,8 @@ type Binding struct {
 
 // Bindings are those of the connection that are known: tls-exporter (RFC 9266) for TLS 1.3, and for TLS 1.2
 // with extended master secret; tls-server-end-point (RFC 5929 section 4) where it is known which certificate
-// the client has been shown, be it when the session began that this one resumes. It is for connections with
-// clients, before they are given to a Carrier.
+// the client has been shown, now or when the resumed session began. It is for connections with clients,
+// before they are given to a Carrier.
 func (c *Conn) Bindings() []Binding {
 	var list []Binding
 	state := c.ConnectionState()

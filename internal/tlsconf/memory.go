@@ -202,8 +202,8 @@ func (m *Memory) look(o *Options, before *certSet, list fileList) *certSet {
 	return set
 }
 
-// load reads a pair of files. Where anything in it cannot be used, what was good before stays, but for what
-// was renewed.
+// load reads a pair of files. If something in it cannot be used, the certificates that were good before stay,
+// except those that were renewed.
 func (m *Memory) load(o *Options, f files, old fileState, stamp string) fileState {
 	quiet := *o
 	quiet.Warn = func(format string, a ...any) {

@@ -64,8 +64,8 @@ func oneError(bad []problem) error {
 }
 
 // candidates finds the certificates in the files. A file with one private key holds one certificate, the
-// first one, and its chain. Where there are more keys, the first certificate needs its own among them, and so
-// does each of the others that is no authority.
+// first one, and its chain. If there are more keys, the first certificate needs its own among them, and so
+// does every other certificate that is not an authority's.
 func (t *pemText) candidates() (found []candidate, bad []problem) {
 	leaf, blocks, keys, err := t.check()
 	if err != nil {

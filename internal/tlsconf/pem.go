@@ -89,8 +89,8 @@ func (t *pemText) pair() (*tls.Certificate, error) {
 	return nil, err
 }
 
-// owner is the number of the certificate that the private key belongs to, beginning with 1; 0 = of none, -1 =
-// the key is none.
+// owner is the number of the certificate that the private key belongs to, beginning with 1; 0 = to none of
+// them, -1 = the key cannot be read.
 func (t *pemText) owner() int {
 	certs, keys := t.blocks()
 	key, err := parseKey(keys[0].Bytes)

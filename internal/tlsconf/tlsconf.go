@@ -92,7 +92,7 @@ func (o *Options) serverConfig() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// serverPolicy is what the settings say of handshakes with clients, but for certificates.
+// serverPolicy is the configuration of handshakes with clients, without certificates.
 func (o *Options) serverPolicy() *tls.Config {
 	if p := o.TLS.Priority; p != "" && !strings.EqualFold(p, "NORMAL") {
 		o.warn("TLS_PRIORITY is a setting of GnuTLS and is ignored: use TLS_PROTOCOL and TLS_CIPHER_LIST")

@@ -20,8 +20,8 @@ const maxFile = 4 << 20
 // Setting is a setting that names a PEM file or a directory of such files; an empty path: it is not set.
 type Setting struct{ Name, Path string }
 
-// Load returns the certificates in what settings name. That there is none is an error, as without any
-// setting: crypto/tls takes no certificates for those of the system.
+// Load returns the certificates in what settings name. It is an error if there are none, or no setting:
+// crypto/tls would use the system's certificates instead.
 func Load(settings ...Setting) (*x509.CertPool, error) {
 	pool, found := x509.NewCertPool(), false
 	var names, paths []string

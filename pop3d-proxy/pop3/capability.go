@@ -41,7 +41,7 @@ func (d *dialogue) Capabilities() []string {
 }
 
 // mechanisms returns what CAPA says about SASL. AUTH takes every mechanism there is, listed or not, as
-// Courier does, but for those that not every account can use (SCRAM, tokens).
+// Courier does, except those that not every account can use (SCRAM, tokens).
 func (d *dialogue) mechanisms() []string { return d.s.Mechanisms(d.listed()) }
 
 // listed are the mechanisms of the settings: POP3AUTH_TLS under TLS when it is set, else POP3AUTH, and

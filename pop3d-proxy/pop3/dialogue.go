@@ -103,7 +103,7 @@ func (d *dialogue) ok(text string) error {
 	return d.s.Reply(text)
 }
 
-// bad replies to a command that is none, and ends the session after too many.
+// bad replies to an invalid command, and ends the session after too many.
 func (d *dialogue) bad(text string) error {
 	d.errors++
 	if d.errors < maxErrors {

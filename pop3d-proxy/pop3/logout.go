@@ -11,6 +11,6 @@ import (
 func (d *dialogue) logout(_ context.Context, _ string) error {
 	d.s.LogLogout()
 	d.s.LogDisconnected(login.EndClosed) // Courier writes both lines
-	_ = d.s.Reply(textLoggingOut)        // a client that has left already is none the worse
+	_ = d.s.Reply(textLoggingOut)        // the client may have left already
 	return frontend.Done
 }

@@ -16,7 +16,7 @@ import (
 const maxCommand = 255
 
 // sendable checks what the account database and the client gave us once more, here where it would become a
-// command: USER and PASS have no quoting (RFC 1939 section 3), and an empty argument is none.
+// command: USER and PASS have no quoting (RFC 1939 section 3), so an empty argument would be missing.
 func (u *upstream) sendable(context.Context) error {
 	u.Step = mailhost.StepUser
 	switch {
@@ -94,8 +94,8 @@ func (u *upstream) sendPlain() (response, error) {
 	return u.unseen(r, command)
 }
 
-// unseen judges the answer to a command of which the mailhost has not seen the password: it cannot have
-// refused that, and only a reason of another kind is an answer.
+// unseen judges the answer to a command before the password was sent: the mailhost cannot have refused the
+// password, so only another reason counts as an answer.
 func (u *upstream) unseen(r response, command string) (response, error) {
 	if r.code != "" && r.code != "AUTH" {
 		return r, nil

@@ -27,7 +27,8 @@ const (
 // response is one line of a mailhost's.
 type response struct {
 	status status
-	// code is that of a -ERR, in upper case without its brackets (RFC 2449 section 8); empty if there is none.
+	// code is the response code of a -ERR, in upper case without its brackets (RFC 2449 section 8); empty if
+	// it has none.
 	code string
 	// text is the line.
 	text string

@@ -81,7 +81,7 @@ func (f *flow) run(b *buffers, src, dst *leg) status {
 		case f.eof:
 			f.stop(b, nil)
 			if !f.refused() {
-				// The destination may be gone; that it cannot be told is no news then.
+				// The destination may be gone; an error is of no interest then.
 				_ = unix.Shutdown(dst.fd, unix.SHUT_WR)
 				dst.shut = true
 			}

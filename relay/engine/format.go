@@ -125,7 +125,7 @@ func decode(m *handoff.Message, held []byte, fds []int, now time.Time) (*session
 	return s, s.decodeEnding(f, now)
 }
 
-// decodeEnding restores the time that a session of which one side has ended has been given already.
+// decodeEnding restores how long one side of a half-closed session has been over.
 func (s *session) decodeEnding(f map[string]string, now time.Time) error {
 	idle := int64(0)
 	if text, ok := f["IDLE"]; ok {

@@ -43,8 +43,8 @@ func (l *leg) gone() bool {
 	return err == nil && n == 1 && p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
-// flush writes out; done when nothing is left. Then, and only then, a key update that the peer of a TLS
-// connection has asked for is sent: one who asks and does not read gets one answer in all.
+// flush writes out; done when nothing is left. Only then a key update that the peer of a TLS connection has
+// requested is sent: a peer that sends requests and does not read gets one answer in all.
 func (l *leg) flush() (n int, err error) {
 	for {
 		for len(l.out) > 0 {

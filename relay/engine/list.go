@@ -24,7 +24,7 @@ func (e *Engine) List() []State {
 	return all
 }
 
-// Totals are sums over the sessions that there are, and that there have been.
+// Totals are sums over the present and the past sessions.
 type Totals struct {
 	Counted  int // those being carried and those about to be
 	Sessions int // being carried

@@ -38,8 +38,8 @@ type nested struct {
 	poll  func(uintptr) bool
 }
 
-// newPoller returns a poller that only wait's goroutine may use, but for wake. shared: other goroutines have
-// work to do while it waits.
+// newPoller returns a poller that, except for wake, only wait's goroutine may use. shared: other goroutines
+// have work to do while it waits.
 func newPoller(shared bool) (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {

@@ -19,7 +19,7 @@ type session struct {
 	begun   int64       // the same in steady seconds: the clock may be set meanwhile
 	names   string      // user, protocol, ip, port, mailhost, separated by NUL
 	half    *halfClosed // once one side has ended
-	closing *closing    // once the session is over but for what its peers have not received
+	closing *closing    // set when the session has ended and bytes are still to be delivered
 	limit   int32       // seconds that it may be half-closed without a byte moved
 	slot    int32
 	busy    bool // holds something that a pause gives back

@@ -127,7 +127,7 @@ func (a answers) mailhosts(sessions []session) []*mailhost {
 	return list
 }
 
-// addresses are those of which the programs know something: logins are under way, or have failed.
+// addresses are those that the programs list: at which logins are under way, or have failed.
 func (a answers) addresses() []address {
 	list := []address{}
 	for i, samples := range a.samples {

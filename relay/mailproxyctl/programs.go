@@ -56,7 +56,7 @@ type program struct {
 // errNobody says that there is no program to ask.
 var errNobody = errors.New("no relayd and no resident front end answers")
 
-// ask asks all programs at once. A socket that is missing, or that nobody listens on, is no error where
+// ask asks all programs at once. A socket that is missing, or without a listening process, is not an error if
 // others answer.
 func (c *config) ask(ctx context.Context, m *handoff.Message) ([]program, error) {
 	programs := make([]program, len(c.sources))

@@ -134,9 +134,9 @@ func (c *Codec) Split(raw []byte) (int, error) {
 	return n, nil
 }
 
-// Open decrypts one whole record in place. data is what it carries for the application (a part of rec,
-// empty for other records); ended is the peer's close_notify. After an error (ErrRecord, ErrAlert) the
-// connection is of no more use but for SealAlert.
+// Open decrypts one whole record in place. data is what it carries for the application (a part of rec, empty
+// for other records); ended is the peer's close_notify. After an error (ErrRecord, ErrAlert) only SealAlert
+// may be used.
 func (c *Codec) Open(rec []byte) (data []byte, ended bool, err error) {
 	kind, plain, err := c.open(rec)
 	if err != nil {

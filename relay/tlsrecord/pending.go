@@ -6,9 +6,9 @@ import (
 	"mailproxy/internal/line"
 )
 
-// Pending says whether something can be read that has come already, as far as that can be told without
-// waiting: of what is still encrypted in a connection that is no socket, nothing is known. It is not to be
-// called while another goroutine reads.
+// Pending says whether data that has arrived can be read, as far as that can be told without waiting:
+// encrypted data in a connection that is not a socket is not seen. It must not be called while another
+// goroutine reads.
 func (c *Conn) Pending() bool {
 	c.restore(nil)
 	if len(c.unread) > 0 {
