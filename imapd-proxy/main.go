@@ -2,7 +2,7 @@
 // 3501), asks the auth module who the client is, and joins the client to the mailhost that holds the
 // account, or becomes the local IMAP server. It takes the place of Courier's imaplogin.
 //
-// It deliberately knows no mailbox: after the login not a byte is looked at.
+// It deliberately does not look into mailboxes: bytes after the login are passed on unread.
 package main
 
 import (

@@ -2,7 +2,7 @@
 // the account: the local POP3 server, which it becomes, or a mailhost, which it logs in to and relays to.
 // It takes the place of Courier's courierpop3login.
 //
-// It deliberately knows no mailbox: after the login not a byte is looked at.
+// It deliberately does not look into mailboxes: bytes after the login are passed on unread.
 package main
 
 import (

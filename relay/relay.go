@@ -1,7 +1,7 @@
-// Package relay is what front ends know of relaying: a Session that is logged in, the client's connection
-// and the mailhost's, is given to a Carrier, which joins the two until the session is over. There are two
-// carriers, the engine in this process (package engine) and the client of relayd (package handoff); who
-// hands over does not know which.
+// Package relay is the interface between front ends and relaying: a Session that is logged in, with the
+// client's and the mailhost's connection, is given to a Carrier, which joins the two until the session is
+// over. There are two carriers, the engine in this process (package engine) and the client of relayd (package
+// handoff); the caller does not know which one it has.
 package relay
 
 import (

@@ -1,4 +1,4 @@
-// authdaemond answers who may log in, from Courier's account databases and over Courier's authdaemon
+// authdaemond answers which users may log in, from Courier's account databases and over Courier's authdaemon
 // protocol. It runs as a resident daemon on a unix socket, or for one request on its standard input.
 //
 //	authdaemond [-config DIRECTORY] [-user NAME] [-allow NAME,@GROUP,...]      resident

@@ -1,7 +1,7 @@
 // Package password tells whether a clear password belongs to a stored hash, or to a stored CRAM secret, and
-// makes new ones. It takes what the tables of Courier and Dovecot hold: crypt(3) formats, and digests, key
-// derivations and clear passwords with a {SCHEME} prefix. What it does not know it names, without showing the
-// hash.
+// makes new ones. It knows the formats in Courier's and Dovecot's tables: crypt(3) formats, and digests, key
+// derivations and clear passwords with a {SCHEME} prefix. The error for an unknown format names the format,
+// but does not show the hash.
 //
 // Of crypt(3) it lacks the formats that no mail system writes: $sha1$, $md5$, $gy$, $3$, BSDi's _; of
 // Dovecot's schemes those that are made for one mechanism: CRAM-MD5, HMAC-MD5, DIGEST-MD5, OTP; and

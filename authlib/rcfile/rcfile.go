@@ -1,5 +1,5 @@
 // Package rcfile reads Courier's authmysqlrc, authpgsqlrc and authldaprc: lines of a name, blanks and a
-// value. It also keeps what was made of such a file up to date: see [Watcher].
+// value. It also reads such a file again when it has changed: see [Watcher].
 package rcfile
 
 import (

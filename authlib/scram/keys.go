@@ -1,7 +1,7 @@
 // Package scram holds the keys that an account database stores for SCRAM (RFC 5802, RFC 7677) in place of a
-// password: making them, reading them, writing them. Who has them can verify a password and a client's proof,
-// and can neither log in with them nor read the password from them. The exchange with a client is here too,
-// as messages in and messages out; package sasl knows which keys are whose.
+// password: making them, reading them, writing them. With these keys one can verify a password and a client's
+// proof, but can neither log in nor read the password from them. The exchange with a client is here too, as
+// messages in and messages out; package sasl knows which keys are whose.
 //
 // The written form is that of Dovecot: "{SCRAM-SHA-256}ITERATIONS,SALT,STORED-KEY,SERVER-KEY", the last three
 // in base64. PostgreSQL has the same values in another order: SCRAM-SHA-256$ITERATIONS:SALT$STORED:SERVER.

@@ -1,6 +1,6 @@
 // Package userdb is the account database that needs no other program: Courier's userdb, a text file or a
-// directory of text files, or the GDBM files that makeuserdb makes of them. See userdb(8) of Courier for the
-// format.
+// directory of text files, or the GDBM files that makeuserdb makes from them. See userdb(8) of Courier for
+// the format.
 //
 // The .dat files are read when they exist and are no older than the text, else the text. It lacks Courier's
 // other kinds of .dat files (Berkeley DB).

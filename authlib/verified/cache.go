@@ -4,8 +4,8 @@
 //
 // What is kept is HMAC-SHA-256 with a random key of this process over the length and the bytes of the stored
 // hash and the password. Key and entries are in one mapping of fixed size, which is locked into memory
-// (mlock(2)) and left out of core files. Those who read that memory nevertheless can try passwords at the
-// speed of SHA-256.
+// (mlock(2)) and left out of core files. An attacker who reads that memory nevertheless can try passwords at
+// the speed of SHA-256.
 package verified
 
 import (

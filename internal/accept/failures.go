@@ -1,4 +1,4 @@
-// Package accept has what every loop that accepts connections does when that fails.
+// Package accept handles errors of accept(2), for all loops that accept connections.
 package accept
 
 import (

@@ -1,5 +1,5 @@
-// Package check answers "why does it not work": it goes the way of a login step by step, as the front end
-// would, and says at each step what it found. It changes nothing, and it needs no client.
+// Package check answers "why does it not work": it tries a login step by step, as the front end would, and
+// says what it finds at each step. It changes nothing, and it needs no client.
 package check
 
 import (

@@ -1,4 +1,4 @@
-// Package connection says of connections what package net does not.
+// Package connection has helpers for connections that package net lacks.
 package connection
 
 import (

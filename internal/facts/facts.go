@@ -1,7 +1,7 @@
 // Package facts holds what others have told about a client's TLS connection: our own handshake, couriertls in
-// front of us, or a balancer's PROXY header. Such words come from strangers at last, so they are bounded,
-// have no control characters, are never settings, and reach the local server's environment by the names below
-// alone.
+// front of us, or a balancer's PROXY header. Such data originates from strangers, so it is bounded, has no
+// control characters, is never a setting, and reaches the local server's environment only under the names
+// below.
 package facts
 
 import (

@@ -1,4 +1,4 @@
-// Package filestamp tells, without reading it, whether a file is still what it was.
+// Package filestamp tells whether a file has changed, without reading it.
 package filestamp
 
 import (

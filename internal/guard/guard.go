@@ -1,5 +1,5 @@
-// Package guard keeps a fault in what serves one connection from ending the program that serves all: what
-// runs for a connection recovers from a panic, and the log has the stack.
+// Package guard keeps a panic in the code for one connection from ending a program that serves many: the code
+// recovers, and the stack is logged.
 package guard
 
 import (

@@ -1,4 +1,5 @@
-// Package hostlist reads a list of hosts, by name and by network, and says who is on it: PROXY_MAILHOSTS.
+// Package hostlist reads a list of hosts, by name and by network, and says which hosts are on it:
+// PROXY_MAILHOSTS.
 package hostlist
 
 import (

@@ -2,8 +2,7 @@
 // become them, and takes from a process what could give its rights or its memory away.
 //
 // The ids 0 and 4294967295 are refused: 0 is root, and setresuid(2) and its siblings take 4294967295, which
-// is -1, for "leave it as it is", so that a process which asks for that id stays root and is told that all
-// went well.
+// is -1, for "leave it as it is", so that a process which asks for that id stays root without an error.
 package identity
 
 import (

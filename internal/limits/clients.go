@@ -1,4 +1,4 @@
-// Package limits bounds what clients that have not logged in can take of a process that serves many:
+// Package limits bounds the resources that clients can take before login in a process that serves many:
 // connections (Clients), file descriptors (Capacity), and processor time for TLS handshakes (Handshakes).
 package limits
 

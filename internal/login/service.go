@@ -1,13 +1,12 @@
-// Package login takes what a client says about itself to an account, and the account to where it is: here, or
-// on a mailhost that is logged in to. It says whose fault a refusal is, delays it, and writes the log line
-// for each thing that can happen to a session.
+// Package login finds the account for a client's credentials and the place where it lives: here, or on a
+// mailhost, to which it logs in. It classifies refusals by their cause, delays them, and writes the log line
+// for each event of a session.
 //
-// Whose fault it is when a mailhost does not take a login whose password has been verified here is one
-// table, the same that mailproxy(5) shows under REFUSALS; both protocols use it.
+// One table classifies a mailhost's refusals of logins whose passwords have been verified here. mailproxy(5)
+// shows it under REFUSALS; both protocols use it.
 //
 // It deliberately has no connection to the client: commands and replies are the dialogues', which also carry
-// the messages of a SASL exchange (Session.Exchange). What becomes of a connection that has logged in belongs
-// to package frontend.
+// the messages of a SASL exchange (Session.Exchange). Connections that have logged in are package frontend's.
 package login
 
 import (

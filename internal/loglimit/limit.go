@@ -1,5 +1,5 @@
-// Package loglimit bounds how often a program logs the same thing, for lines whose causes others bring about
-// as often as they like: clients that are refused, accounts that cannot be used, files that are broken.
+// Package loglimit bounds how often a program logs the same thing, for lines that others can cause as often
+// as they like: clients that are refused, accounts that cannot be used, files that are broken.
 package loglimit
 
 import (

@@ -1,5 +1,5 @@
-// Package logqueue writes log lines without anybody waiting for a slow reader of the log: a journal or a pipe
-// that nobody reads stops no connection and no session. It is for processes that serve many.
+// Package logqueue writes log lines without blocking on a slow reader of the log: a journal or a pipe that is
+// not read does not stop connections or sessions. It is for processes that serve many.
 package logqueue
 
 import (

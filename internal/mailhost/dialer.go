@@ -1,6 +1,7 @@
 // Package mailhost is the way to the servers that hold accounts: their names and addresses, connecting, the
 // PROXY header and TLS on the way out, the time limits, and whether there is a slot among the logins at an
-// address. What is said there belongs to the dialogues, and what follows from an answer to package login.
+// address. The dialogue with a mailhost is in the protocols' packages, and package login decides what follows
+// from an answer.
 //
 // It deliberately speaks neither IMAP nor POP3, and writes no log. What a dialogue has to know of a client
 // (Conn's Tag, ID, UTF8) passes through it unread.

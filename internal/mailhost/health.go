@@ -64,10 +64,10 @@ func (m Mailhost) Where() string {
 	return m.Addr.String()
 }
 
-// Events are told what becomes of mailhosts, in this order: they must be quick, and must not call Health.
-// They may be nil.
+// Events are callbacks for state changes of mailhosts, called in the order of the changes. They must not
+// block or call Health; each may be nil.
 type Events struct {
-	// Down: three logins in a row have found nobody; err is what the last one met.
+	// Down: a mailhost has not answered three logins in a row; err is the error of the last one.
 	Down func(m Mailhost, err error)
 	// Up: a mailhost that was down has answered. It was down for so long, and turnedAway logins were not
 	// tried.

@@ -2,7 +2,7 @@
 // one line a call, a level on each, nothing that can forge a second line, and a limit on what one
 // connection can have written.
 //
-// It deliberately knows no event: the rooms that log have one function for each line.
+// It deliberately defines no log lines: the packages that log have one function for each line.
 package maillog
 
 import (

@@ -1,5 +1,5 @@
-// Package metrics writes counters and histograms as Prometheus reads them, and serves them on a listener,
-// which must outlive a time without file descriptors and must not use them up itself.
+// Package metrics writes counters and histograms as Prometheus reads them, and serves them on a listener. The
+// listener survives a lack of file descriptors, and does not use them up itself.
 package metrics
 
 import (

@@ -1,7 +1,6 @@
-// Package peercred tells who is at the other end of a unix socket, and whether that is somebody who may be
-// there. The kernel says so: for a caller it is the user and the groups of the process that connected, for a
-// listener those of the process that called listen(2), unix(7). With systemd's socket activation that is
-// root.
+// Package peercred tells which user is at the other end of a unix socket, and whether that user may be there.
+// The kernel reports, for a caller, the user and the groups of the process that connected; for a listener,
+// those of the process that called listen(2), see unix(7). With systemd's socket activation that is root.
 //
 // It deliberately lacks names from NSS: a static program reads /etc/passwd and /etc/group only.
 package peercred

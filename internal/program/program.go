@@ -1,4 +1,4 @@
-// Package program is what the mains of imapd-proxy and pop3d-proxy have in common: the command line, and the
+// Package program is the common part of the mains of imapd-proxy and pop3d-proxy: the command line, and the
 // choice between the two ways to run. A program that was handed a connection serves it and ends; one that was
 // handed listening sockets, or told to listen, is resident.
 package program

@@ -1,9 +1,9 @@
-// Package safepath opens files by paths on which others may have put, or put at any moment, a link that leads
-// root to places where they may not go themselves.
+// Package safepath opens files by paths into which other users may put a link, at any moment, that leads root
+// to places where they have no access themselves.
 //
-// A path is gone along name by name, each opened in the directory that is open already; what is done at its
-// end is done in an open directory too. A link is followed where nobody but root and this process's user can
-// have put it: /var/run and, on some machines, /home are such.
+// A path is opened name by name, each in the directory opened before; the operation at its end is done in an
+// open directory too. A link is followed only if no user except root and this process's own can have put it
+// there: /var/run and, on some machines, /home are such.
 package safepath
 
 import (

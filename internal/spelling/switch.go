@@ -1,5 +1,5 @@
-// Package spelling tells what was meant by a word that an administrator wrote: by that of a switch, and by a
-// name that nearly is one.
+// Package spelling interprets words that an administrator has written: values of switches, and misspelt names
+// of settings.
 package spelling
 
 import (

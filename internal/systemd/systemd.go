@@ -1,6 +1,6 @@
-// Package systemd is what a program and systemd say to each other by way of go-systemd: sockets that systemd
-// has opened (sd_listen_fds(3)) and the service's state (sd_notify(3)). Without systemd there are no sockets
-// and nobody is told. The journal is package maillog's.
+// Package systemd is the interface to systemd, by go-systemd: sockets that systemd has opened
+// (sd_listen_fds(3)) and the service's state (sd_notify(3)). Without systemd there are no sockets, and
+// notifications do nothing. The journal is package maillog's.
 package systemd
 
 import (

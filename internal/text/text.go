@@ -1,7 +1,7 @@
-// Package text makes text that somebody else has chosen fit for a log line, and says whether it has control
-// characters. Every program's log uses it, and so do the checks of settings and of what clients say.
+// Package text escapes untrusted text for log lines, and says whether text has control characters. Every
+// program's log uses it, and so do the checks of settings and of clients' input.
 //
-// What a wire cannot carry is another question, asked where it is written: authlib.HasControl for the lines
+// Characters that a protocol cannot carry are checked where it is written: authlib.HasControl for the lines
 // of the authdaemon protocol, and in package imap what a quoted string may hold.
 package text
 

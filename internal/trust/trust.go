@@ -1,7 +1,7 @@
-// Package trust reads the certificates of the authorities whom clients, mailhosts and databases are believed.
+// Package trust reads the certificates of the authorities by which clients, mailhosts and databases are
+// verified.
 //
-// It deliberately knows no revocation lists, and nothing of OpenSSL's hashed names: every file of a directory
-// is read.
+// It deliberately lacks revocation lists and OpenSSL's hashed names: every file of a directory is read.
 package trust
 
 import (

@@ -1,11 +1,11 @@
 // Package unixsocket makes the unix sockets that a service listens on when systemd has made none.
 //
-// A service that root starts, to become a user of its own, works on paths in directories that this user or
-// somebody else may be able to write to: there a link or a rename in the right moment has root create, give
-// away or open a file of the attacker's choice. So nothing here is done by a path's name. The directory is
-// opened without following links and looked at; the socket is bound relative to it, with its mode from the
-// beginning, and appears under its name when it listens. Where the directory is the service's own, its user's
-// rights are what the file system is asked with.
+// A service that root starts, and that then becomes an ordinary user, works on paths in directories that this
+// or another user may be able to write to. There a link or a rename at the right moment could make root
+// create, give away or open a file of the attacker's choice. So nothing here is done by a path's name. The
+// directory is opened without following links and looked at; the socket is bound relative to it, with its
+// mode from the beginning, and appears under its name when it listens. Where the directory is the service's
+// own, its user's rights are what the file system is asked with.
 package unixsocket
 
 import (

@@ -1,4 +1,4 @@
-// Package counters is what the processes that carry sessions count, relayd and resident front ends alike:
+// Package counters has the counters of the processes that carry sessions, relayd and resident front ends:
 // logins and sessions, under the same names in all of them, for Prometheus and for administrators. A login is
 // counted in one process only, so that sums over all of them are right.
 package counters

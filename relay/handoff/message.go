@@ -3,8 +3,8 @@
 // is one message, file descriptors travel with it (SCM_RIGHTS). A message is text, so that strace shows
 // what goes on: a verb, NAME=value lines, an empty line, and a body of any bytes.
 //
-// It deliberately lacks anything about logins but how long they took and what failed on the way: no
-// password and no private key is ever part of a message. The traffic keys of a session are.
+// It deliberately has nothing about logins except how long they took and what failed: a message never
+// contains a password or a private key. It does contain the traffic keys of a session.
 package handoff
 
 import (

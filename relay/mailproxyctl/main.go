@@ -1,9 +1,9 @@
 // Mailproxyctl shows the sessions of relayd and of resident imapd-proxy and pop3d-proxy together, ends them,
-// and shows what these programs count and what they know of mailhosts. It asks their admin sockets, and
-// believes only programs of root's, of its own user and of the services' users.
+// and shows these programs' counters and the states of mailhosts. It asks their admin sockets, and believes
+// only programs of root's, of its own user and of the services' users.
 //
-// It deliberately lacks anything that one of the programs does not say by itself: sessions that a process of
-// their own carries are in no list.
+// It only shows what one of these programs reports: sessions that are carried by a process of their own are
+// in no list.
 package main
 
 import (

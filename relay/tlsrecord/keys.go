@@ -2,10 +2,10 @@
 // while it idles.
 //
 // crypto/tls makes the handshake; a tap under it notes the traffic secrets and counts the records. Detach
-// then takes the connection away from crypto/tls, and a Codec opens and seals its records from there on
-// (TLS 1.3: RFC 8446 section 5, TLS 1.2: RFC 5246 section 6 with the AEAD suites of RFC 5288 and RFC 7905).
-// What cannot be carried on that way (CBC suites, TLS 1.1 and older, a key update before Detach) stays with
-// crypto/tls.
+// then takes the connection away from crypto/tls, and a Codec opens and seals its records from there on (TLS
+// 1.3: RFC 8446 section 5, TLS 1.2: RFC 5246 section 6 with the AEAD suites of RFC 5288 and RFC 7905).
+// Connections that cannot be carried on that way (CBC suites, TLS 1.1 and older, a key update before Detach)
+// stay with crypto/tls.
 //
 // It deliberately lacks handshakes, certificates, renegotiation and every cipher that is not an AEAD.
 package tlsrecord
