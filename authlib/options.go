@@ -47,9 +47,9 @@ func (o Options) Get(key string) (string, bool) {
 	return value, found
 }
 
-// Switch tells whether the switch named key is on: an option without "=" is, one that is not there or has an
-// empty value is not, and the other values are those of [spelling.ParseSwitch]. Any other value is an error:
-// it is neither on nor off, and the login is refused until it is corrected.
+// Switch tells whether the switch named key is on: an option without "=" is on; a missing option, or one with
+// an empty value, is off; other values are those of [spelling.ParseSwitch]. Any other value is an error: it
+// is neither on nor off, and the login is refused until it is corrected.
 func (o Options) Switch(key string) (on bool, err error) {
 	value, hasValue, found := o.find(key)
 	switch {

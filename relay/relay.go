@@ -59,8 +59,8 @@ type Stats struct {
 }
 
 // EndLine returns the log line that ends a relayed session, without a line end. rcvd counts what the client
-// sent, sent what it was given, time is in whole seconds. No name can pass for a field of the line, or for
-// a line.
+// sent, sent what it was given, time is in whole seconds. Names are escaped, so that they cannot forge fields
+// or lines.
 func EndLine(i Info, s Stats) string {
 	return fmt.Sprintf("INFO: LOGOUT, user=%s, ip=[%s], port=[%s], mailhost=%s, "+
 		"rcvd=%d, sent=%d, time=%d, protocol=%s",

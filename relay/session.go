@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Session is one that is logged in: two connections to be joined, and what is to be known of them.
+// Session is a session that is logged in: two connections to be joined, and the facts about them.
 type Session struct {
 	// Client and Mailhost are *net.TCPConn, *net.UnixConn, or a TLS connection on one that is a
 	// tlsrecord.Detacher; any other connection with a CloseWrite method by way of package pump. Deadlines must

@@ -18,7 +18,7 @@ import (
 )
 
 // MaxLength is the longest password that a hash is computed of, in bytes. The time of most schemes grows with
-// the length, so that somebody who sends long ones would keep a CPU busy.
+// the length, so that long passwords would keep a CPU busy.
 const MaxLength = 512
 
 // ErrTooLong is the [authlib.ErrTooLong] of a password longer than [MaxLength].

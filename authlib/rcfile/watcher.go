@@ -75,10 +75,10 @@ type loggedError struct{ error }
 func (loggedError) Logged() bool    { return true }
 func (e loggedError) Unwrap() error { return e.error }
 
-// Watch loads the file and returns its watcher. known are all settings that such a file may have: a name that
-// nearly is one of them is passed to logf. build makes a T of the settings; drop, which may be nil, is
-// given each T that was replaced, and the last one after Close, when nobody uses it any more. What goes wrong
-// is passed to logf, one line a change of the file.
+// Watch loads the file and returns its watcher. known are all settings that such a file may have: a misspelt
+// one is reported to logf. build makes a T of the settings; drop, which may be nil, is given each T that was
+// replaced, and the last one after Close, once it is no longer in use. Errors are passed to logf, one line
+// for each change of the file.
 func Watch[T any](path string, known []string, build func(*Settings) (T, error), drop func(T),
 	logf func(format string, args ...any)) *Watcher[T] {
 	w := &Watcher[T]{path: path, known: known, build: build, drop: drop, logf: logf, born: time.Now()}
@@ -86,8 +86,8 @@ func Watch[T any](path string, known []string, build func(*Settings) (T, error),
 	return w
 }
 
-// Use returns what the file says now, or said 20 ms ago. The value is not dropped before release is called.
-// The error is that of a file that has never been good, or [os.ErrClosed] after Close.
+// Use returns the value of the file as it is now, or was 20 ms ago. The value is not dropped before release
+// is called. If the file has never been valid, the error says why; after Close it is [os.ErrClosed].
 func (w *Watcher[T]) Use() (value T, release func(), err error) {
 	for {
 		st := w.current()

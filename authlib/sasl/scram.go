@@ -37,8 +37,8 @@ type SCRAM struct {
 	Iterations int
 }
 
-// Binding is a channel binding (RFC 5056): what both ends of a TLS connection know of it, and nobody who sits
-// between two of them.
+// Binding is a channel binding (RFC 5056): data that both ends of a TLS connection know, and that an attacker
+// between two TLS connections cannot produce.
 type Binding struct {
 	// Type is "tls-exporter" (RFC 9266) or "tls-server-end-point" (RFC 5929).
 	Type string

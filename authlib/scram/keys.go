@@ -91,7 +91,7 @@ func (h Hash) Find(stored string) (k Keys, ok bool, err error) {
 	return k, true, err
 }
 
-// String writes keys as Parse reads them. They are secrets: nobody should see them who may not see hashes.
+// String writes keys as Parse reads them. They are as secret as hashes.
 func (k Keys) String() string {
 	enc := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("%d,%s,%s,%s", k.Iterations, enc(k.Salt), enc(k.Stored), enc(k.Server))

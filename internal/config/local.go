@@ -1,9 +1,9 @@
 package config
 
 // LocalEnviron is the environment of the local server of an account, by name, as far as it follows from
-// settings: everything that we were given but what is about this process (HOME is root's, LISTEN_* and
-// NOTIFY_SOCKET are systemd's). overTLS says that the client's connection is encrypted: then the local server
-// is to offer STARTTLS no more. The caller may change it.
+// settings: all variables that we were given, except those about this process (HOME is root's, LISTEN_* and
+// NOTIFY_SOCKET are systemd's). overTLS says that the client's connection is encrypted: the local server must
+// not offer STARTTLS then. The caller may change it.
 func (c *Config) LocalEnviron(overTLS bool) map[string]string {
 	e := c.raw.Texts()
 	for _, name := range []string{

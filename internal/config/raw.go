@@ -25,8 +25,8 @@ func (v Value) source() string {
 	return fmt.Sprintf("%s:%d", v.File, v.Line)
 }
 
-// Raw is the environment and the configuration files in one, by name, before anything is made of it: what the
-// local server is given, and what launchers say about the connection. A name that is set to nothing is in the
+// Raw is the environment and the configuration files in one, by name and unparsed: for the local server's
+// environment, and for the launcher's variables about the connection. A name that is set to nothing is in the
 // map.
 type Raw map[string]Value
 

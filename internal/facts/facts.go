@@ -33,8 +33,8 @@ const (
 // unknownProtocol is the protocol of a connection that is encrypted in a way that nobody has told.
 const unknownProtocol = "TLS"
 
-// TLS is what is known of a connection. The zero value is one that is not encrypted. It is a value: With
-// makes another one.
+// TLS holds the facts about the TLS of a connection. The zero value means that it is not encrypted. A TLS is
+// not modified: With returns a new one.
 type TLS struct {
 	protocol string
 	subject  map[string]string // by the field's name in upper case

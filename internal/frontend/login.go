@@ -12,7 +12,7 @@ import (
 // it. It is also the error of a home that cannot be entered. The session must end with a temporary failure.
 var ErrEndSession = errors.New("the session must end")
 
-// Login takes credentials to package login and, when they let the client in, its session to a Carrier or to
+// Login checks credentials with package login and, if they are right, gives the session to a Carrier or to
 // the local server. The dialogue has to answer a *login.DeniedError, which is logged by then, ErrEndSession
 // and sasl.ErrAborted. Any other error ends the session: Done, when the client is served by somebody else,
 // one of the connection, or login.ErrEnd. environ is what only this protocol's local server is told, by name.

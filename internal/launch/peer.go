@@ -37,9 +37,8 @@ func addrPort(ip, port string) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Unmap(), uint16(n))
 }
 
-// NewPeer finds out who is at the other end: what couriertcpd, tcpserver or tcpsvd wrote into the
-// environment (TCPREMOTEIP and so on), what systemd did (REMOTE_ADDR, REMOTE_PORT), and for the rest what
-// the socket says.
+// NewPeer returns the peer as couriertcpd, tcpserver or tcpsvd name it in the environment (TCPREMOTEIP and so
+// on), or systemd (REMOTE_ADDR, REMOTE_PORT); what is missing there comes from the socket.
 func NewPeer(environment config.Raw, conn net.Conn) Peer {
 	remoteIP, remotePort := endpoint(conn.RemoteAddr())
 	localIP, localPort := endpoint(conn.LocalAddr())

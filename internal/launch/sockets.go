@@ -46,9 +46,8 @@ const prefixTLS = "tls:"
 
 // Listen returns the listening sockets that a program was started with: those of systemd (Accept=no), that of
 // an inetd (wait), and those at addrs, which are what -listen names: "IP:PORT", "PORT" or "tls:..." of
-// either. A process that takes another one's place has that one's sockets and no other. Listen returns nil
-// when there are none: the launcher has passed a connection, see Open. With an error the Sockets have the
-// Log.
+// either. The successor of a process has that process's sockets and no others. Listen returns nil when there
+// are none: the launcher has passed a connection, see Open. With an error the Sockets have the Log.
 func Listen(ctx context.Context, req Request, addrs []string) (*Sockets, error) {
 	environment := config.Environment(req.Environ)
 	inherited := isInherited(environment)

@@ -6,10 +6,10 @@ import (
 	"syscall"
 )
 
-// Handshakes bounds how many TLS handshakes are computed at a time. More at once than there are processors
-// make none faster, and all slower, those of logins that are nearly done included. A handshake holds a slot
-// while it computes, not while it waits for its client: a client that says nothing, or reads nothing, takes
-// none; nor does one that sends a few bytes at a time.
+// Handshakes bounds how many TLS handshakes are computed at a time. More than there are processors would slow
+// all of them down, also those of logins that are nearly done. A handshake holds a slot while it computes,
+// not while it waits for its client: a client that says nothing, or reads nothing, takes none; nor does one
+// that sends a few bytes at a time.
 type Handshakes struct{ slots chan struct{} }
 
 // NewHandshakes returns a Handshakes for at most n at a time.

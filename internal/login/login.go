@@ -37,8 +37,8 @@ func (s *Session) limited(ctx context.Context) (context.Context, context.CancelF
 	return context.WithDeadline(ctx, s.Deadline())
 }
 
-// Refuse returns err, for what goes wrong after Login, as late as Login would have; ErrEnd when the session
-// ends by then. The connection counts again among those that have not logged in.
+// Refuse returns err, for a failure after Login, with Login's delay; it returns ErrEnd if the session ends
+// meanwhile. The connection counts again among those that have not logged in.
 func (s *Session) Refuse(ctx context.Context, err error) error {
 	s.countAgain()
 	ctx, cancel := s.limited(ctx)

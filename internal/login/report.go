@@ -50,9 +50,8 @@ func (a *attempt) last() string {
 	return a.failures[len(a.failures)-1].Mailhost
 }
 
-// Report sends one report for each login. It waits for nothing, and that it does not arrive is nothing that
-// anybody who logs in should notice. To be called while this process still has the rights by which relayd
-// knows a front end.
+// Report sends one report for each login. It does not block, and a report that is lost does not affect the
+// login. Call it while this process still has the rights that relayd requires of a front end.
 func (s *Session) Report(result relay.Result, mailhost string) {
 	if s.attempt.reported || s.service.Reports == nil || !s.service.Reports.Available() {
 		return

@@ -31,8 +31,8 @@ func (s *Session) Exchange(
 	return &Credentials{Credentials: *c, bySASL: true}, nil
 }
 
-// Mechanisms returns those of a list that a client can use on the connection as it is, in upper case, in
-// order and none twice.
+// Mechanisms returns the mechanisms of a list that a client can use on the connection as it is, in upper
+// case, in order and without duplicates.
 func (s *Session) Mechanisms(listed []string) []string {
 	o := s.saslOptions(context.Background(), listed)
 	var names []string

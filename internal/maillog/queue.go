@@ -2,9 +2,9 @@ package maillog
 
 import "mailproxy/internal/logqueue"
 
-// Queue returns a log that nobody waits for: its lines are written to l by way of package logqueue. It is for
-// a process that serves many connections. close writes what is queued, but waits for at most a second; the
-// log may be used afterwards and loses its lines then.
+// Queue returns a log that does not block: its lines are written to l by package logqueue. It is for a
+// process that serves many connections. close writes what is queued, but waits for at most a second; the log
+// may be used afterwards and loses its lines then.
 func (l *Log) Queue() (queued *Log, close func()) {
 	q := logqueue.New(
 		l.put,

@@ -16,8 +16,8 @@ import (
 var ErrPlace = errors.New("not a place for metrics")
 
 // Listen listens where Prometheus asks: unix:PATH, a socket of that mode, or HOST:PORT of the loopback
-// network. user is who a process of root's becomes; nil = it stays what it is. remove, nil for an address,
-// removes the socket's file.
+// network. user is the user that a process started by root becomes; nil = it keeps its user. remove, nil for
+// an address, removes the socket's file.
 func Listen(where string, mode uint32, user *identity.User) (l net.Listener, remove func(), err error) {
 	if path, isUnix := strings.CutPrefix(where, "unix:"); isUnix {
 		s := unixsocket.Socket{Path: path, Type: unix.SOCK_STREAM, Mode: mode, User: user}

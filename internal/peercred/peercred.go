@@ -94,7 +94,7 @@ func number(text string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// Refused is the error of somebody who may not be at the other end.
+// Refused is the error for a process that may not be at the other end.
 type Refused struct {
 	PID      int32
 	UID, gid uint32

@@ -12,9 +12,9 @@ import (
 )
 
 // Memory is a Table for the failures that one process sees, in its own memory: 2 KB for each bucket that is
-// in use, 4 MB at most. It does not count connections. MarshalBinary is what the process that follows gets.
-// Unlike in a Table, which outlives processes, nothing depends on what the clock is set to: a failure counts
-// for the time that passes.
+// in use, 4 MB at most. It does not count connections. MarshalBinary returns its content for the process's
+// successor. Unlike a Table, which outlives processes, it does not depend on the clock's setting: failures
+// expire by elapsed time.
 type Memory struct {
 	rules rules
 	tables

@@ -54,8 +54,8 @@ type Listener struct {
 // net.core.somaxconn.
 const backlog = 1024
 
-// Listen makes the socket. One that nobody listens on any more is replaced; ErrInUse is the error for one
-// that somebody listens on. Anything else that has the path's name is left alone, an error.
+// Listen makes the socket. A socket without a listening process is replaced; one with a listening process is
+// ErrInUse. Any other file of that name is left alone, and is an error.
 func (s *Socket) Listen() (*Listener, error) {
 	name := filepath.Base(s.Path)
 	d, err := s.directory()

@@ -49,8 +49,8 @@ type Leg struct {
 var legNames = [2]string{ClientLeg: "CLIENT_", MailhostLeg: "MAILHOST_"}
 
 // Describe detaches the TLS of a session and returns what another party needs to go on with it, and the two
-// sockets. An error says that only this process can go on with it; then, and as long as nobody has used
-// what is returned, the connections can be used as before.
+// sockets. An error says that only this process can go on with it. After an error, and as long as the
+// returned state is not used, the connections can be used as before.
 func Describe(s *relay.Session) (*Session, [2]syscall.RawConn, error) {
 	var raw [2]syscall.RawConn
 	h := &Session{Info: s.Info, KeepAlive: s.KeepAlive, HalfClose: s.HalfClose, First: s.First}

@@ -43,8 +43,8 @@ type half struct {
 	iv     []byte
 }
 
-// Codec opens what the peer of a TLS connection sealed and seals what is for the peer. It is for use by one
-// goroutine at a time.
+// Codec decrypts the records of the peer of a TLS connection, and encrypts those for the peer. It is for use
+// by one goroutine at a time.
 type Codec struct {
 	version, id uint16
 	skip        uint32 // bytes left of a handshake message that is ignored
