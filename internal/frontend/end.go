@@ -31,13 +31,13 @@ func (c *Conn) why(ctx context.Context, err error) login.End {
 // that does not take it within a second does not get it: a line fits into any connection that is read at all.
 func (c *Conn) Farewell(text string) { Farewell(c.Client, c.server.System.Now(), text) }
 
-// Farewell writes a last reply to a connection that nobody serves, as Conn.Farewell does.
+// Farewell writes a last reply to a connection without a Conn, as Conn.Farewell does.
 func Farewell(conn net.Conn, now time.Time, text string) {
 	_ = conn.SetWriteDeadline(now.Add(time.Second))
 	_, _ = io.WriteString(conn, text+"\r\n")
 }
 
-// maxUnread bounds what is read, and thrown away, of a client that is sent away.
+// maxUnread bounds what is read and discarded after the last reply to a client.
 const maxUnread = 1 << 20
 
 // Linger waits, after the last reply, until the client has left or has nothing more to say. It is for a

@@ -3,8 +3,8 @@
 // connection, in one that serves all, and in relayd.
 //
 // It keeps to these rules. The end of the client's direction is passed on while the mailhost's goes on; the
-// mailhost's end is the session's end, after everything has been delivered to the client. A session of which
-// one side has ended has a time limit. If one side breaks off (TLS without close_notify, a bad record), the
+// mailhost's end is the session's end, after everything has been delivered to the client. After one side has
+// ended a session has a time limit. If one side breaks off (TLS without close_notify, a bad record), the
 // other is not sent an orderly end either: no close_notify, or a reset where it has no TLS. A panic ends one
 // session. An idle session holds no buffer: ten thousand cost a few megabytes.
 //

@@ -19,7 +19,7 @@ const (
 
 var errPanic = errors.New("a fault in this program")
 
-// loop is one goroutine with its share of the sessions. Nothing but the inbox is touched by others.
+// loop is one goroutine with its share of the sessions. Other goroutines touch only the inbox.
 type loop struct {
 	poller   *poller
 	buffers  *buffers
@@ -29,7 +29,7 @@ type loop struct {
 	busy     []*session // to be put to rest
 	ending   []*session // of which one side has ended, or which are closing
 	hurried  time.Time  // until then some of these are looked at every closeTick
-	tick     time.Time  // when the sessions of the two are looked at without an event; zero = never
+	tick     time.Time  // when busy and ending sessions are next looked at without an event; zero = never
 	stopped  bool
 	finished chan struct{}         // closed when run has returned
 	over     func(*session, error) // a session is over; its file descriptors are closed already
@@ -37,7 +37,7 @@ type loop struct {
 	onEvent  func(*session) // nil but in tests
 
 	mu    sync.Mutex // of those below
-	inbox []func()   // where it is not empty the poller has been woken
+	inbox []func()   // functions to run in the loop; adding the first one wakes the poller
 	ended bool
 }
 

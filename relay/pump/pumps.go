@@ -137,7 +137,7 @@ func (p *Pumps) Count() int {
 	return len(p.all)
 }
 
-// Wait returns when there is none, or with the error of ctx. None may begin meanwhile.
+// Wait returns when no pump is left, or with the error of ctx. None may begin meanwhile.
 func (p *Pumps) Wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() { defer close(done); p.running.Wait() }()

@@ -102,7 +102,7 @@ func (s *sockets) listen(c *config, log *maillog.Log) error {
 	return nil
 }
 
-// socketUser is who this process becomes; nil: it stays what it is.
+// socketUser is the user that this process becomes; nil = it keeps its user.
 func (c *config) socketUser() (*identity.User, error) {
 	if c.user == "" || os.Getuid() != 0 {
 		return nil, nil
