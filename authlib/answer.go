@@ -65,7 +65,7 @@ const refusedKey = "REFUSED"
 var refusals = [...]struct {
 	word string
 	kind error
-}{{"EXPIRED", ErrExpired}, {"CONTACTADMIN", ErrLocked}, {"LIMIT", ErrTooLong}}
+}{{"EXPIRED", ErrExpired}, {"CONTACTADMIN", ErrLocked}, {"LIMIT", ErrTooLong}, {"CANNOT", ErrNoSecret}}
 
 // AppendRefusal appends the answer to AUTH or PRE for err, an [ErrRefused] of whatever kind.
 func AppendRefusal(dst []byte, err error) []byte {

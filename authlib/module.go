@@ -17,11 +17,13 @@ var ErrNoDatabase = errors.New("no database")
 
 // These are kinds of [ErrRefused] for which no password was found wrong: the client is to be told EXPIRED,
 // CONTACTADMIN, or LIMIT (RFC 5530 section 3), and none counts as a failed login. ErrTooLong is the answer
-// for every name, whether there is such an account or not.
+// for every name, whether there is such an account or not. ErrNoSecret is the one to a CRAM response that
+// there is nothing to compare with; it tells that there is such an account, so not every client is to know.
 var (
-	ErrExpired error = &refusal{"password or account expired"}
-	ErrLocked  error = &refusal{"account locked or disabled"}
-	ErrTooLong error = &refusal{"password too long"}
+	ErrExpired  error = &refusal{"password or account expired"}
+	ErrLocked   error = &refusal{"account locked or disabled"}
+	ErrTooLong  error = &refusal{"password too long"}
+	ErrNoSecret error = &refusal{"neither a clear password nor a secret of this mechanism is stored"}
 )
 
 // refusal is a kind of ErrRefused.

@@ -264,13 +264,14 @@ func TestRefusals(t *testing.T) {
 		{fmt.Errorf("%w: account %q: data 532", ErrExpired, "ann"), "REFUSED=EXPIRED\nFAIL\n"},
 		{fmt.Errorf("%w: account %q: data 775", ErrLocked, "ann"), "REFUSED=CONTACTADMIN\nFAIL\n"},
 		{fmt.Errorf("%w: more than 512 bytes", ErrTooLong), "REFUSED=LIMIT\nFAIL\n"},
+		{fmt.Errorf("%w: account %q", ErrNoSecret, "ann"), "REFUSED=CANNOT\nFAIL\n"},
 	} {
 		wire := string(AppendRefusal(nil, test.err))
 		if wire != test.wire {
 			t.Errorf("AppendRefusal(%v) = %q", test.err, wire)
 		}
 		_, err := readAccount(iotest.OneByteReader(strings.NewReader(wire)))
-		for _, kind := range []error{ErrRefused, ErrExpired, ErrLocked, ErrTooLong} {
+		for _, kind := range []error{ErrRefused, ErrExpired, ErrLocked, ErrTooLong, ErrNoSecret} {
 			if errors.Is(err, kind) != errors.Is(test.err, kind) {
 				t.Errorf("%q: %v is %v: %v", wire, err, kind, errors.Is(err, kind))
 			}

@@ -90,8 +90,9 @@ var errNoModule = errors.New("authmodulelist names no module: nobody can log in"
 
 // ask has each module in turn try, until one answers something else than "not mine". It returns that module's
 // name. If all refuse, it returns the first error that is more specific than authlib.ErrRefused, and that
-// module's name. A module without a database is skipped; if there is no other module, that is a temporary
-// failure, because the account has not been looked up.
+// module's name; but authlib.ErrNoSecret only if all return that, because another may have found a proof
+// wrong. A module without a database is skipped; if there is no other module, that is a temporary failure,
+// because the account has not been looked up.
 func (a *asker) ask(try func(*served) error) (module string, err error) {
 	var refused error
 	var absent *served
@@ -108,7 +109,11 @@ func (a *asker) ask(try func(*served) error) (module string, err error) {
 		if !errors.Is(err, authlib.ErrRefused) {
 			return m.Name(), err
 		}
-		if refused == nil || refused == authlib.ErrRefused && err != refused {
+		if errors.Is(err, authlib.ErrNoSecret) && refused != nil {
+			continue
+		}
+		if refused == nil || refused == authlib.ErrRefused && err != refused ||
+			errors.Is(refused, authlib.ErrNoSecret) {
 			refused, module = err, m.Name()
 		}
 	}

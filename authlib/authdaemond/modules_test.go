@@ -220,10 +220,12 @@ func TestRefusedFor(t *testing.T) {
 	expired := &fake{name: "a", users: []string{"ann"}, do: says(authlib.ErrExpired)}
 	locked := &fake{name: "b", users: []string{"ann"}, do: says(authlib.ErrLocked)}
 	works := &fake{name: "c", users: []string{"ann"}}
+	noSecret := &fake{name: "d", users: []string{"ann"}, do: says(authlib.ErrNoSecret)}
 	for want, fakes := range map[string][]*fake{
 		"REFUSED=EXPIRED\nFAIL\n":      {{name: "x"}, expired, locked},
 		"REFUSED=CONTACTADMIN\nFAIL\n": {locked, expired},
-		"FAIL\n":                       {{name: "x"}},
+		"FAIL\n":                       {noSecret, {name: "x"}}, // which may have found a proof wrong
+		"REFUSED=CANNOT\nFAIL\n":       {noSecret},
 		"UID=1\nGID=1\nHOME=/c\nADDRESS=ann\nPASSWD2=ann\nOPTIONS=own=1\n.\n": {locked, works},
 	} {
 		a, log := fakeAsker(t, "", fakes...)

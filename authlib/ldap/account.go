@@ -152,9 +152,9 @@ func values(e *goldap.Entry, attribute string) []string {
 	return slices.DeleteFunc(all, func(v string) bool { return v == "" })
 }
 
-// cramMatches tells whether the answer to a challenge was made with one of the entry's clear passwords, which
-// the account then has.
-func (d *directory) cramMatches(a *authlib.Account, e *goldap.Entry, req *authlib.AuthRequest) bool {
+// cramMatches returns authlib.ErrRefused unless the answer to a challenge was made with one of the entry's
+// clear passwords, which the account then has.
+func (d *directory) cramMatches(a *authlib.Account, e *goldap.Entry, req *authlib.AuthRequest) error {
 	all := values(e, d.clearPW)
 	if len(all) == 0 {
 		for _, hash := range values(e, d.cryptPW) {
@@ -166,10 +166,13 @@ func (d *directory) cramMatches(a *authlib.Account, e *goldap.Entry, req *authli
 	for _, clear := range all {
 		if password.VerifyCRAM(clear, req.Type, req.Challenge, req.Response) {
 			a.ClearPassword = clear
-			return true
+			return nil
 		}
 	}
-	return false
+	if len(all) == 0 {
+		return password.NoSecret(a.Address, a.CryptPassword)
+	}
+	return authlib.ErrRefused
 }
 
 // declined turns the answer to a change that a policy for passwords did not let pass into authlib.ErrRefused.

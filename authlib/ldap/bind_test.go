@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -11,10 +14,11 @@ import (
 
 	"mailproxy/authlib"
 	"mailproxy/authlib/password"
+	"mailproxy/authlib/rcfile"
 )
 
 // TestBindEachTime: with LDAP_AUTHBIND the server decides at every login; nothing that remembers hashes is
-// asked.
+// asked. CRAM finds nothing to compare with, whatever the name.
 func TestBindEachTime(t *testing.T) {
 	var binds atomic.Int64
 	d := server(t, 1, func(c net.Conn) {
@@ -31,6 +35,10 @@ func TestBindEachTime(t *testing.T) {
 		}
 	})
 	d.authBind = true
+	file := filepath.Join(t.TempDir(), "rc")
+	if err := os.WriteFile(file, []byte("##NAME: MARKER:1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	d.binds = newConnections(1, 1, func(ctx context.Context) (*conn, error) { return d.connect(ctx, false) })
 	t.Cleanup(d.binds.Close)
 	ctx := password.WithVerifier(t.Context(), func(context.Context, string, string) (bool, error) {
@@ -43,6 +51,13 @@ func TestBindEachTime(t *testing.T) {
 		if err := d.check(ctx, &authlib.Account{Address: "ann"}, entry, "secret"); !errors.Is(err, want) {
 			t.Errorf("login %d: %v, want %v", i+1, err, want)
 		}
+	}
+	m := &Module{watch: rcfile.Watch(file, known,
+		func(*rcfile.Settings) (*directory, error) { return d, nil }, func(*directory) {}, t.Logf)}
+	_, err := m.Authenticate(t.Context(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthCRAMMD5,
+		Challenge: []byte("<1@x>"), Response: []byte("nobody " + strings.Repeat("0", 32))})
+	if !errors.Is(err, authlib.ErrNoSecret) {
+		t.Errorf("CRAM: %v", err)
 	}
 	if binds.Load() != 3 {
 		t.Errorf("%d binds", binds.Load())

@@ -95,16 +95,19 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 	}
 	defer release()
 	user, ok := req.Login()
-	if !ok || req.Type != authlib.AuthLogin && d.authBind {
+	switch {
+	case !ok:
 		return nil, authlib.ErrRefused
+	case req.Type != authlib.AuthLogin && d.authBind: // for every name
+		return nil, fmt.Errorf("%w: LDAP_AUTHBIND is set", authlib.ErrNoSecret)
 	}
 	a, e, err := d.find(ctx, user, req.Service)
 	if err != nil {
 		return nil, err
 	}
 	if req.Type != authlib.AuthLogin {
-		if !d.cramMatches(a, e, req) {
-			return nil, authlib.ErrRefused
+		if err := d.cramMatches(a, e, req); err != nil {
+			return nil, err
 		}
 		return a, nil
 	}

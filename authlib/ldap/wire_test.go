@@ -227,6 +227,25 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestCRAM: a response is wrong only when it has been compared with a clear password.
+func TestCRAM(t *testing.T) {
+	d := &directory{settings: &settings{cryptPW: "hash", clearPW: "clear"}}
+	for _, test := range []struct {
+		hash, clear string
+		want        error
+	}{
+		{"{SHA}x", "", authlib.ErrNoSecret}, {"", "", authlib.ErrNoSecret}, {"!{SHA}x", "", authlib.ErrRefused},
+		{"{SHA}x", "secret", authlib.ErrRefused}, {"{PLAIN}secret", "", authlib.ErrRefused},
+	} {
+		e := goldap.NewEntry("cn=ann", map[string][]string{"hash": {test.hash}, "clear": {test.clear}})
+		err := d.cramMatches(&authlib.Account{Address: "ann", CryptPassword: test.hash}, e, &authlib.AuthRequest{
+			Type: authlib.AuthCRAMMD5, Response: []byte("ann " + strings.Repeat("0", 32))})
+		if !errors.Is(err, test.want) || errors.Is(err, authlib.ErrNoSecret) != (test.want == authlib.ErrNoSecret) {
+			t.Errorf("%q, %q: %v", test.hash, test.clear, err)
+		}
+	}
+}
+
 // FuzzMessages lets a server answer a search with anything: no panic, and the connection is given up unless
 // the answer was in order.
 func FuzzMessages(f *testing.F) {

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 
 	"mailproxy/authlib"
@@ -55,6 +56,15 @@ func digestOf(response []byte, size int) []byte {
 		return nil
 	}
 	return digest
+}
+
+// NoSecret is why an account of which this hash is stored, and no clear password, is refused to CRAM: locked
+// as for every login, or authlib.ErrNoSecret.
+func NoSecret(account, hash string) error {
+	if hash != "" && Locked(hash) {
+		return authlib.ErrRefused
+	}
+	return fmt.Errorf("%w: account %q", authlib.ErrNoSecret, account)
 }
 
 // VerifyCRAM tells whether response ("user SPACE hex-digest", decoded from base64) answers challenge

@@ -106,7 +106,12 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 		if a.ClearPassword == "" {
 			a.ClearPassword = password.Clear(a.CryptPassword)
 		}
-		if a.ClearPassword == "" || !password.VerifyCRAM(a.ClearPassword, req.Type, req.Challenge, req.Response) {
+		switch {
+		case a.CryptPassword != "" && password.Locked(a.CryptPassword):
+			return nil, authlib.ErrRefused
+		case a.ClearPassword == "":
+			return nil, password.NoSecret(a.Address, a.CryptPassword)
+		case !password.VerifyCRAM(a.ClearPassword, req.Type, req.Challenge, req.Response):
 			return nil, authlib.ErrRefused
 		}
 		return a, nil

@@ -2,6 +2,8 @@ package sqlaccount
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"os"
@@ -131,6 +133,21 @@ func TestAuthenticate(t *testing.T) {
 	} {
 		if got := login(m, test.user, test.pw); got != test.want {
 			t.Errorf("%s %q: %s, want %s", test.user, test.pw, got, test.want)
+		}
+	}
+	for user, want := range map[string]string{
+		"ann":   `neither a clear password nor a secret of this mechanism is stored: account "ann"`,
+		"none":  `neither a clear password nor a secret of this mechanism is stored: account "none"`,
+		"clear": "<nil>", "both": "no such account, or wrong password", "nobody": "no such account, or wrong " +
+			"password",
+		"locked": "no such account, or wrong password",
+	} {
+		mac := hmac.New(md5.New, []byte("secret"))
+		mac.Write([]byte("<1@x>"))
+		_, err := m.Authenticate(t.Context(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthCRAMMD5,
+			Challenge: []byte("<1@x>"), Response: fmt.Appendf(nil, "%s %x", user, mac.Sum(nil))})
+		if got := fmt.Sprint(err); got != want || err != nil && !errors.Is(err, authlib.ErrRefused) {
+			t.Errorf("CRAM, %s: %s, want %s", user, got, want)
 		}
 	}
 	db.err = errors.New("down")

@@ -122,15 +122,21 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 		a.ClearPassword = req.Password
 		return a, nil
 	}
+	_, hash, _ := r.password(req.Service)
+	if hash != "" && password.Locked(hash) {
+		return nil, authlib.ErrRefused
+	}
 	name := cramField(req.Type)
 	secret, ok := r.get(req.Service + "-" + name)
 	if !ok {
 		secret, ok = r.get(name)
 	}
 	if !ok {
-		_, hash, _ := r.password(req.Service)
 		clear := password.Clear(hash)
-		if clear == "" || !password.VerifyCRAM(clear, req.Type, req.Challenge, req.Response) {
+		switch {
+		case clear == "":
+			return nil, password.NoSecret(user, hash)
+		case !password.VerifyCRAM(clear, req.Type, req.Challenge, req.Response):
 			return nil, authlib.ErrRefused
 		}
 		a.ClearPassword = clear

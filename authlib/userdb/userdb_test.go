@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mailproxy/authlib"
+	"mailproxy/authlib/password"
 )
 
 // install copies the test data into a directory of the test's own, with or without the .dat files, and
@@ -229,6 +230,27 @@ func TestCRAM(t *testing.T) {
 	for _, user := range []string{"six", "nobody", ""} {
 		if got := ask(user, digest); got != "refused" {
 			t.Errorf("%q: got %s", user, got)
+		}
+	}
+	// A locked hash locks the account, and where nothing is stored for the mechanism nothing was found wrong.
+	for fields, want := range map[string]error{
+		"systempw=x": authlib.ErrNoSecret, "systempw={PLAIN}other": authlib.ErrRefused,
+		"systempw={PLAIN}secret": nil,
+		"hmac-sha1pw=" + password.CRAMSecret("secret", authlib.AuthCRAMSHA1):             nil,
+		"systempw=!x|hmac-sha1pw=" + password.CRAMSecret("secret", authlib.AuthCRAMSHA1): authlib.ErrRefused,
+	} {
+		path := filepath.Join(t.TempDir(), "userdb")
+		if err := os.WriteFile(path, []byte("u\tuid=1000|gid=1000|home=/h|"+fields+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m := New(Config{Path: path})
+		_, err := m.Authenticate(t.Context(), &authlib.AuthRequest{Service: "imap", Type: authlib.AuthCRAMSHA1,
+			Challenge: challenge, Response: []byte("u " + digest)})
+		if !errors.Is(err, want) || errors.Is(err, authlib.ErrNoSecret) != (want == authlib.ErrNoSecret) {
+			t.Errorf("%s: %v, want %v", fields, err, want)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 	if got := ask("a@x.org", strings.Repeat("0", 40)); got != "refused" {

@@ -16,6 +16,8 @@ type Credentials struct {
 	// bySASL says that they came by AUTHENTICATE or AUTH: the failure line then names the mechanism instead of
 	// the user.
 	bySASL bool
+	// offered says that the settings name the mechanism.
+	offered bool
 	// Tag is the IMAP tag of the client's command.
 	Tag string
 	// UTF8 says that a POP3 client has sent UTF8.

@@ -78,10 +78,10 @@ func (s *Session) logTooLong(c *Credentials, err error) {
 
 // logNoKeys: the account cannot log in by this mechanism, whatever its password. Not a LOGIN FAILED: no
 // password was looked at.
-func (s *Session) logNoKeys(c *Credentials) {
+func (s *Session) logNoKeys(c *Credentials, err error) {
 	s.Log.Always().
 		Warnf("LOGIN REFUSED, user=%s, method=%s, %s: %v: give it one of them, or do not offer the mechanism",
-			text.Field(c.User), text.Field(c.Mechanism), s.Where(), sasl.ErrNoKeys)
+			text.Field(c.User), text.Field(c.Mechanism), s.Where(), err)
 }
 
 // logBinding: the client proves itself over a TLS connection that is not this one, or was not shown what is

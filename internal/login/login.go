@@ -110,14 +110,15 @@ func (s *Session) admit(ctx context.Context, c *Credentials, fresh bool) (who ad
 	case errors.Is(err, authlib.ErrTooLong):
 		s.logTooLong(c, err)
 		return who, &DeniedError{Code: s.service.Protocol.Codes.TooLong}
+	case errors.Is(err, sasl.ErrNoKeys), errors.Is(err, authlib.ErrNoSecret) && c.offered:
+		// It tells that there is such an account, to a stranger too: not where nobody need try the mechanism.
+		s.logNoKeys(c, err)
+		return who, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case errors.Is(err, authlib.ErrRefused):
 		s.logFailed(c)
 		return who, ErrRefused
 	case errors.Is(err, sasl.ErrNoName):
 		s.logNoName(c)
-		return who, &DeniedError{Code: s.service.Protocol.Codes.Broken}
-	case errors.Is(err, sasl.ErrNoKeys):
-		s.logNoKeys(c)
 		return who, &DeniedError{Code: s.service.Protocol.Codes.Broken}
 	case errors.Is(err, sasl.ErrBinding):
 		s.logBinding(c)

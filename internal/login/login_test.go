@@ -157,6 +157,32 @@ func TestLoginStopped(t *testing.T) {
 	}
 }
 
+// TestLoginNoSecret: a CRAM response that was compared with nothing is no failed login where the mechanism is
+// offered. Elsewhere a stranger is not told that there is such an account.
+func TestLoginNoSecret(t *testing.T) {
+	const why = ": neither a clear password nor a secret of this mechanism is stored: give it one of them, or " +
+		"do not offer the mechanism"
+	for protocol, code := range map[*Protocol]string{&imap: "CONTACTADMIN", &pop3: "SYS/PERM"} {
+		for _, isOffered := range []bool{true, false} {
+			w := newWorld(t, *protocol)
+			w.auth.Err = authlib.ErrNoSecret
+			c := bySASL(sasl.Credentials{Mechanism: "CRAM-MD5", Type: authlib.AuthCRAMMD5, User: "bob",
+				Challenge: []byte("c"), Response: []byte("bob 00")})
+			c.offered = isOffered
+			_, err := w.Login(t.Context(), c)
+			denied, ok := errors.AsType[*DeniedError](err)
+			if isOffered {
+				w.wantLog(t, "WARN: LOGIN REFUSED, user=bob, method=CRAM-MD5, "+from+why)
+			} else {
+				w.wantLog(t, "INFO: LOGIN FAILED, method=CRAM-MD5, "+from)
+			}
+			if ok != isOffered || ok && denied.Code != code || !ok && !errors.Is(err, ErrRefused) {
+				t.Errorf("%s, offered %v: %v", protocol.Name, isOffered, err)
+			}
+		}
+	}
+}
+
 // TestLoginTooLong: a password that the auth module does not look at is no failed login, and the answer is
 // the same whether there is such an account or not.
 func TestLoginTooLong(t *testing.T) {

@@ -28,7 +28,7 @@ func (s *Session) Exchange(
 	}
 	// What a mechanism has against the client's words is told by Login, as after a wrong password: counted,
 	// logged and delayed, so that guessing is no cheaper this way.
-	return &Credentials{Credentials: *c, bySASL: true}, nil
+	return &Credentials{Credentials: *c, bySASL: true, offered: slices.Contains(o.Listed, c.Mechanism)}, nil
 }
 
 // Mechanisms returns the mechanisms of a list that a client can use on the connection as it is, in upper
