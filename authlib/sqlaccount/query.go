@@ -129,8 +129,8 @@ var (
 var (
 	placeholders = regexp.MustCompile(placeholder)
 	// before and after are what would be one token with a parameter, or is the first half of a literal, such as
-	// E'...', U&'...' and _utf8mb4 '...'.
-	before = regexp.MustCompile("(?:[\\w$&'\"`[:^ascii:]]|\\b_\\w+\\s+)$")
+	// E'...', U&'...' and _utf8mb4 '...', or of two strings that the server joins.
+	before = regexp.MustCompile("(?:[\\w$&`[:^ascii:]]|['\"]\\s*|\\b_\\w+\\s+)$")
 	after  = regexp.MustCompile("^[\\w$'\"`[:^ascii:]]")
 	inName = regexp.MustCompile(`[\w[:^ascii:]]$`)
 )
@@ -170,7 +170,8 @@ func (d *Dialect) Parse(sql string) (*Query, error) {
 			err = errName
 		case first != "$" && strings.Contains(token, `\`):
 			err = errBackslash
-		case before.MatchString(left), after.MatchString(right):
+		case before.MatchString(left), after.MatchString(right),
+			strings.IndexAny(strings.TrimSpace(right), d.quotes) == 0:
 			err = errGlue
 		case first == "$":
 			q.param(cut(token)...)
