@@ -1,6 +1,7 @@
 package login
 
 import (
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,3 +41,24 @@ func TestSCRAMSecret(t *testing.T) {
 
 // bySASL are credentials that came by AUTHENTICATE.
 func bySASL(c sasl.Credentials) *Credentials { return &Credentials{Credentials: c, bySASL: true} }
+
+// answering is a client that answers every challenge in the same way.
+type answering string
+
+func (answering) Challenge(string) error { return nil }
+
+func (a answering) ReadLine(int) ([]byte, error) {
+	return []byte(base64.StdEncoding.EncodeToString([]byte(a))), nil
+}
+
+// Whether a mechanism is offered goes by the settings' list, in capitals or not.
+func TestOffered(t *testing.T) {
+	for list, want := range map[string]bool{"PLAIN cram-md5": true, "PLAIN": false, "": false} {
+		w := newWorld(t, imap)
+		client := answering("bob " + strings.Repeat("0", 32))
+		c, err := w.Exchange(t.Context(), client, "Cram-MD5", "", strings.Fields(list))
+		if err != nil || c.Err != nil || c.User != "bob" || c.offered != want {
+			t.Errorf("%q: %+v, %v", list, c, err)
+		}
+	}
+}
