@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -46,39 +45,8 @@ func TestMailhostEnds(t *testing.T) {
 			if err := connection.Bottom(fc).(*net.TCPConn).SetReadBuffer(128 << 10); err != nil {
 				t.Fatal(err)
 			}
-			want := make([]byte, 3<<20)
-			_, _ = rand.NewChaCha8([32]byte{7}).Read(want)
-			go func() { // one that closes what it has not read resets its connection, and what it sent may be lost
-				go func() {
-					_, _ = io.Copy(io.Discard, fm)
-					fm.Close()
-				}()
-				_, _ = fm.Write(want)
-				_ = fm.CloseWrite()
-			}()
-			go func() {
-				for {
-					if _, err := io.WriteString(fc, "a NOOP\r\n"); err != nil {
-						return
-					}
-				}
-			}()
-			var got []byte
-			buf := make([]byte, 64<<10)
-			for len(got) < len(want) {
-				n, err := fc.Read(buf)
-				if got = append(got, buf[:n]...); err != nil && len(got) < len(want) {
-					t.Fatalf("after %d of %d bytes: %v", len(got), len(want), err)
-				}
-				<-time.After(10 * time.Millisecond)
-			}
+			relaytest.SlowClient(t, fc, fm)
 			ended := time.Now()
-			if n, err := fc.Read(buf); n != 0 || err != io.EOF {
-				t.Errorf("at the end: %d bytes, %v", n, err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Error("bytes were changed")
-			}
 			wait(t, "the session's end", func() bool { return len(e.ended()) == 1 })
 			if took := time.Since(ended); took > testlog.Patience {
 				t.Errorf("the client's open side kept the session for %v", took)
@@ -120,8 +88,8 @@ func TestShutdown(t *testing.T) {
 			if err := e.Carry(t.Context(), testSession("ann", nc, nm)); err != nil {
 				t.Fatal(err)
 			}
-			exchange(t, fm, fc)
-			exchange(t, fc, fm)
+			relaytest.Exchange(t, fm, fc)
+			relaytest.Exchange(t, fc, fm)
 			done := make(chan struct{})
 			begun := time.Now()
 			go func() { e.Shutdown(context.Background()); close(done) }()

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"mailproxy/relay"
 	"mailproxy/tests/relaytest"
 	"mailproxy/tests/testlog"
+	"mailproxy/tests/testprocess"
 )
 
 // testEngine is an Engine that notes what it says.
@@ -116,7 +116,7 @@ func TestHalfClosed(t *testing.T) {
 // open.
 func TestCounts(t *testing.T) {
 	e := newTestEngine(t, Limits{})
-	before := openFiles(t)
+	before := testprocess.OpenFiles(t)
 	for range 20 {
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.Unix(t, 0)
@@ -144,7 +144,7 @@ func TestCounts(t *testing.T) {
 	if n := len(line.FindAllString(e.log()+"\n", -1)); n != 20 {
 		t.Errorf("%d right lines:\n%s", n, e.log())
 	}
-	wait(t, "descriptors", func() bool { return openFiles(t) <= before })
+	wait(t, "descriptors", func() bool { return testprocess.OpenFiles(t) <= before })
 }
 
 // TestLimits: what each limit is against, and that a session that ends makes room.
@@ -280,7 +280,7 @@ func TestPanic(t *testing.T) {
 		t.Error("the session goes on")
 	}
 	for _, n := range []int{0, 2, 3} {
-		exchange(t, all[n].c, all[n].m)
+		relaytest.Exchange(t, all[n].c, all[n].m)
 	}
 	wait(t, "its end", func() bool { return len(e.ended()) == 1 })
 	log := e.log()
@@ -290,28 +290,9 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-func exchange(t testing.TB, a, b relaytest.Conn) {
-	t.Helper()
-	go func() { _, _ = io.WriteString(a, "exchange") }()
-	buf := make([]byte, 8)
-	_ = b.SetReadDeadline(time.Now().Add(testlog.Patience))
-	if n, err := io.ReadFull(b, buf); err != nil || string(buf) != "exchange" {
-		t.Fatalf("%q %v", buf[:n], err)
-	}
-}
-
 func wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !testlog.Eventually(ok) {
 		t.Fatalf("waited in vain: %s", what)
 	}
-}
-
-func openFiles(t testing.TB) int {
-	t.Helper()
-	d, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(d)
 }

@@ -60,7 +60,7 @@ func newScene(t testing.TB, e *testEngine) *scene {
 	}
 	for i, k := range append(relaytest.TLSKinds()[:2], tcp, relaytest.Kinds()[2]) {
 		p := add(fmt.Sprint("talking", i), k)
-		exchange(t, p[0], p[1])
+		relaytest.Exchange(t, p[0], p[1])
 		s.talking = append(s.talking, p)
 	}
 	s.half = add("half", tcp)
@@ -102,8 +102,8 @@ func (s *scene) check(e *testEngine) {
 	s.t.Helper()
 	for range 2 {
 		for _, p := range s.talking {
-			exchange(s.t, p[0], p[1])
-			exchange(s.t, p[1], p[0])
+			relaytest.Exchange(s.t, p[0], p[1])
+			relaytest.Exchange(s.t, p[1], p[0])
 		}
 	}
 	if got := e.Totals(); got.Sessions != s.sessions || got.Counted != s.sessions {
@@ -407,7 +407,7 @@ func TestBrokenStays(t *testing.T) {
 	if err := old.Carry(context.Background(), testSession("ann", nc, nm)); err != nil {
 		t.Fatal(err)
 	}
-	exchange(t, fc, fm)
+	relaytest.Exchange(t, fc, fm)
 	old.each(func(_ *loop, s *session) {
 		s.flows[client].eof, s.flows[client].err = true, tlsrecord.ErrRecord
 	})

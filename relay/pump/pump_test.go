@@ -1,14 +1,11 @@
 package pump
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +19,7 @@ import (
 	"mailproxy/relay/tlsrecord"
 	"mailproxy/tests/relaytest"
 	"mailproxy/tests/testlog"
+	"mailproxy/tests/testprocess"
 )
 
 // world is an engine, and the pumps that have it carry what it cannot.
@@ -156,35 +154,7 @@ func TestMailhostEnds(t *testing.T) {
 			if err := w.carry(t, "ann", nc, nm, time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			want := make([]byte, 3<<20)
-			_, _ = rand.NewChaCha8([32]byte{7}).Read(want)
-			go func() {
-				go func() { _, _ = io.Copy(io.Discard, fm) }()
-				_, _ = fm.Write(want)
-				_ = fm.CloseWrite()
-			}()
-			go func() {
-				for {
-					if _, err := io.WriteString(fc, "a NOOP\r\n"); err != nil {
-						return
-					}
-				}
-			}()
-			var got []byte
-			buf := make([]byte, 64<<10)
-			for len(got) < len(want) {
-				n, err := fc.Read(buf)
-				if got = append(got, buf[:n]...); err != nil && len(got) < len(want) {
-					t.Fatalf("after %d of %d bytes: %v", len(got), len(want), err)
-				}
-				<-time.After(5 * time.Millisecond)
-			}
-			if n, err := fc.Read(buf); n != 0 || err != io.EOF {
-				t.Errorf("at the end: %d bytes, %v", n, err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Error("bytes were changed")
-			}
+			relaytest.SlowClient(t, fc, fm)
 			wait(t, "the end", func() bool { return len(w.ended()) == 1 && w.pumps.Count() == 0 })
 			if err := w.ended()[0]; err != nil {
 				t.Errorf("the session ended with %v", err)
@@ -280,8 +250,8 @@ func TestShutdown(t *testing.T) {
 			if err := w.carry(t, "ann", nc, nm, time.Minute); err != nil {
 				t.Fatal(err)
 			}
-			exchange(t, fm, fc)
-			exchange(t, fc, fm)
+			relaytest.Exchange(t, fm, fc)
+			relaytest.Exchange(t, fc, fm)
 			go w.shutdown()
 			for _, c := range []relaytest.Conn{fc, fm} {
 				rest, err := io.ReadAll(c)
@@ -307,7 +277,7 @@ func TestShutdownElsewhere(t *testing.T) {
 	if err := w.carry(t, "ann", nc, nm, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	exchange(t, fm, fc)
+	relaytest.Exchange(t, fm, fc)
 	if _, err := io.WriteString(fm, "the last words"); err != nil {
 		t.Fatal(err)
 	}
@@ -331,23 +301,23 @@ func TestRefused(t *testing.T) {
 		if err := w.carry(t, "ann", nc, nm, time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		exchange(t, fc, fm)
+		relaytest.Exchange(t, fc, fm)
 		nc, fc = kind.Make(t)
 		nm, fm = relaytest.TCP(t, 0)
-		before := openFiles(t)
+		before := testprocess.OpenFiles(t)
 		if err := w.carry(t, "ann", nc, nm, time.Minute); !errors.Is(err, relay.ErrLimit) {
 			t.Fatal(err)
 		}
-		if now := openFiles(t); now != before {
+		if now := testprocess.OpenFiles(t); now != before {
 			t.Errorf("%d descriptors, %d before", now, before)
 		}
-		exchange(t, nc, fc)
-		exchange(t, fm, nm)
+		relaytest.Exchange(t, nc, fc)
+		relaytest.Exchange(t, fm, nm)
 		w.pumps.Most = 1
 		if err := w.carry(t, "bob", nc, nm, time.Minute); !errors.Is(err, relay.ErrUnavailable) {
 			t.Errorf("beyond Most: %v", err)
 		}
-		exchange(t, nc, fc)
+		relaytest.Exchange(t, nc, fc)
 	}
 }
 
@@ -415,7 +385,7 @@ func TestPanic(t *testing.T) {
 		_, _ = io.Copy(io.Discard, fm) // until it is closed
 		fm.Close()
 		wait(t, "its end", func() bool { return len(w.ended()) == 1 && w.pumps.Count() == 1 })
-		exchange(t, otherFar, otherMailFar)
+		relaytest.Exchange(t, otherFar, otherMailFar)
 		if log := w.log(); strings.Count(log, "ERR: panic in a session, which ends: in ") != 1 {
 			t.Errorf("log:\n%s", log)
 		}
@@ -450,27 +420,9 @@ func socketKeepAlive(t testing.TB, fd int) int {
 	return n
 }
 
-func exchange(t testing.TB, a, b io.ReadWriter) {
-	t.Helper()
-	go func() { _, _ = io.WriteString(a, "exchange") }()
-	buf := make([]byte, 8)
-	if n, err := io.ReadFull(b, buf); err != nil || string(buf) != "exchange" {
-		t.Fatalf("%q %v", buf[:n], err)
-	}
-}
-
 func wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !testlog.Eventually(ok) {
 		t.Fatalf("waited in vain: %s", what)
 	}
-}
-
-func openFiles(t testing.TB) int {
-	t.Helper()
-	d, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(d)
 }

@@ -35,8 +35,8 @@ func TestDescriptorsUsedUp(t *testing.T) {
 	proceed := func() {
 		t.Helper()
 		for _, x := range far {
-			exchange(t, x[0], x[1])
-			exchange(t, x[1], x[0])
+			relaytest.Exchange(t, x[0], x[1])
+			relaytest.Exchange(t, x[1], x[0])
 		}
 	}
 	scrape := func(limit time.Duration) error {
@@ -99,7 +99,7 @@ func TestDescriptorsUsedUp(t *testing.T) {
 	})
 	nc.Close()
 	nm.Close()
-	exchange(t, fc, fm)
+	relaytest.Exchange(t, fc, fm)
 	if out, _, err := ask(p.socket, "who"); err != nil || strings.Count(out, "\n") != len(far)+1 {
 		t.Errorf("who: %q, %v", out, err)
 	}

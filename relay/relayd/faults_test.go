@@ -102,7 +102,7 @@ func TestFewDescriptors(t *testing.T) {
 		t.Fatalf("%d sessions with 64 descriptors", len(taken))
 	}
 	for _, s := range taken {
-		exchange(t, s.c, s.m)
+		relaytest.Exchange(t, s.c, s.m)
 	}
 	var wg sync.WaitGroup
 	for _, s := range taken {
@@ -120,5 +120,5 @@ func TestFewDescriptors(t *testing.T) {
 	nc, fc := relaytest.TCP(t, 0)
 	nm, fm := relaytest.TCP(t, 0)
 	p.hand(nc, nm, "bob")
-	exchange(t, fc, fm)
+	relaytest.Exchange(t, fc, fm)
 }

@@ -30,7 +30,7 @@ func TestKeptThroughReloads(t *testing.T) {
 		p.reload()
 	}
 	for _, x := range far {
-		exchange(t, x[0], x[1])
-		exchange(t, x[1], x[0])
+		relaytest.Exchange(t, x[0], x[1])
+		relaytest.Exchange(t, x[1], x[0])
 	}
 }

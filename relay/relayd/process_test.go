@@ -175,8 +175,8 @@ func TestReload(t *testing.T) {
 		t.Error(err)
 	}
 	for range 3 {
-		exchange(t, farIdle, farMailhost)
-		exchange(t, farMailhost, farIdle)
+		relaytest.Exchange(t, farIdle, farMailhost)
+		relaytest.Exchange(t, farMailhost, farIdle)
 	}
 	if got, err := io.ReadAll(farMailhost2); string(got) != "QUIT\r\n" || err != nil {
 		t.Errorf("half-closed session: %q, %v", got, err)
@@ -226,17 +226,17 @@ func TestReloadFails(t *testing.T) {
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
 		s.join(t, nc, nm, time.Minute)
-		exchange(t, fc, fm)
+		relaytest.Exchange(t, fc, fm)
 		s.conf.program = path
 		if next, err := s.reload(context.Background()); err == nil {
 			t.Fatalf("%q took %d sessions", broken, next.Sessions)
 		}
-		exchange(t, fc, fm)
-		exchange(t, fm, fc)
+		relaytest.Exchange(t, fc, fm)
+		relaytest.Exchange(t, fm, fc)
 		nc2, fc2 := relaytest.TCP(t, 0)
 		nm2, fm2 := relaytest.TCP(t, 0)
 		s.join(t, nc2, nm2, time.Minute)
-		exchange(t, fc2, fm2)
+		relaytest.Exchange(t, fc2, fm2)
 	}
 }
 
@@ -282,7 +282,7 @@ func TestKilled(t *testing.T) {
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
 		p.hand(nc, nm, "ann")
-		exchange(t, fc, fm)
+		relaytest.Exchange(t, fc, fm)
 		p.kill()
 		if n, err := fc.Read(make([]byte, 1)); n != 0 || err == nil {
 			t.Errorf("the client sees %d bytes, %v", n, err)
@@ -316,7 +316,7 @@ func here(t *testing.T, nc, nm, fc, fm relaytest.Conn) {
 	if _, err := io.ReadFull(fm, buf); err != nil || string(buf) != "a NOOP\r\n" {
 		t.Fatalf("%q %v", buf, err)
 	}
-	exchange(t, fm, fc)
+	relaytest.Exchange(t, fm, fc)
 	fc.Close()
 	fm.Close()
 	<-wait
@@ -332,14 +332,4 @@ func (p *process) freeze() {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
-}
-
-func exchange(t *testing.T, a, b relaytest.Conn) {
-	t.Helper()
-	go func() { _, _ = io.WriteString(a, "exchange") }()
-	buf := make([]byte, 8)
-	_ = b.SetReadDeadline(time.Now().Add(testlog.Patience))
-	if n, err := io.ReadFull(b, buf); err != nil || string(buf) != "exchange" {
-		t.Fatalf("%q %v", buf[:n], err)
-	}
 }

@@ -24,6 +24,7 @@ import (
 	"mailproxy/relay/handoff"
 	"mailproxy/tests/relaytest"
 	"mailproxy/tests/testlog"
+	"mailproxy/tests/testprocess"
 )
 
 // relayd is a service in this process, under the race detector.
@@ -231,7 +232,7 @@ func TestLimitTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		expectText(t, client, "a OK\r\n")
-		exchange(t, mailhost, client)
+		relaytest.Exchange(t, mailhost, client)
 		if n := s.engine.Totals().Counted; n != 1 {
 			t.Errorf("%d places", n)
 		}
@@ -307,15 +308,15 @@ func TestNotAcknowledged(t *testing.T) {
 	if taken := s.engine.Totals().Taken; taken != 0 {
 		t.Errorf("%d sessions taken", taken)
 	}
-	exchange(t, nc, fc)
-	exchange(t, nm, fm)
+	relaytest.Exchange(t, nc, fc)
+	relaytest.Exchange(t, nm, fm)
 }
 
 // TestBadCallers: nonsense is answered or dropped, leaves no file descriptor open, takes up no slot, and
 // hurts nobody.
 func TestBadCallers(t *testing.T) {
 	s := startService(t)
-	files := countFiles(t)
+	files := testprocess.OpenFiles(t)
 	good := map[string]string{"USER": "ann", "PROTOCOL": "IMAP", "IP": "x", "PORT": "1", "MAILHOST": "m",
 		"START": "1", "KEEPALIVE": "0", "HALFCLOSE": "0", "FIRST": "0",
 		"VERSION": handoff.Version}
@@ -334,7 +335,7 @@ func TestBadCallers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	before := countFiles(t)
+	before := testprocess.OpenFiles(t)
 	_ = raw.Control(func(fd uintptr) {
 		for _, tc := range []struct {
 			m    handoff.Message
@@ -384,7 +385,7 @@ func TestBadCallers(t *testing.T) {
 	}
 	_, _ = c.Write([]byte("garbage"))
 	c.Close()
-	waitFor(t, func() bool { return countFiles(t) <= before && s.engine.Totals().Counted == 0 })
+	waitFor(t, func() bool { return testprocess.OpenFiles(t) <= before && s.engine.Totals().Counted == 0 })
 	if files == 0 {
 		t.Fatal("no descriptors counted")
 	}
@@ -499,15 +500,6 @@ func waitFor(t *testing.T, ok func() bool) {
 	if !testlog.Eventually(ok) {
 		t.Fatal("it does not happen")
 	}
-}
-
-func countFiles(t *testing.T) int {
-	t.Helper()
-	d, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(d)
 }
 
 // BenchmarkHandOver is both sides of taking a session over and of ending it.

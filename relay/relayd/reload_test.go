@@ -118,13 +118,13 @@ func TestReloadFaults(t *testing.T) {
 			t.Errorf("%s: %d sessions are gone", fault, next.Sessions)
 		}
 		for _, p := range far {
-			exchange(t, p[0], p[1])
-			exchange(t, p[1], p[0])
+			relaytest.Exchange(t, p[0], p[1])
+			relaytest.Exchange(t, p[1], p[0])
 		}
 		nc, fc := relaytest.TCP(t, 0)
 		nm, fm := relaytest.TCP(t, 0)
 		s.join(t, nc, nm, time.Minute)
-		exchange(t, fc, fm)
+		relaytest.Exchange(t, fc, fm)
 		fc.Close()
 		fm.Close()
 		waitFor(t, func() bool { return s.engine.Totals().Counted == len(far) })
@@ -162,7 +162,7 @@ func TestStopDuringReload(t *testing.T) {
 			if err := handOver(socket, nc, nm, info("ann"), ""); err != nil {
 				t.Fatal(err)
 			}
-			exchange(t, fc, fm)
+			relaytest.Exchange(t, fc, fm)
 			signals <- unix.SIGHUP
 			<-time.After(200 * time.Millisecond) // somewhere in the reload
 			signals <- unix.SIGTERM

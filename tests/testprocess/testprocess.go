@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 )
 
 // Stopped says whether every thread of a process stands still after SIGSTOP. The signal takes its time on a
@@ -22,4 +23,14 @@ func Stopped(pid int) bool {
 		}
 	}
 	return true
+}
+
+// OpenFiles counts the file descriptors of this process.
+func OpenFiles(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
