@@ -107,8 +107,6 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 			a.ClearPassword = password.Clear(a.CryptPassword)
 		}
 		switch {
-		case a.CryptPassword != "" && password.Locked(a.CryptPassword):
-			return nil, authlib.ErrRefused
 		case a.ClearPassword == "":
 			return nil, password.NoSecret(a.Address, a.CryptPassword)
 		case !password.VerifyCRAM(a.ClearPassword, req.Type, req.Challenge, req.Response):

@@ -140,7 +140,7 @@ func TestAuthenticate(t *testing.T) {
 		"none":  `neither a clear password nor a secret of this mechanism is stored: account "none"`,
 		"clear": "<nil>", "both": "no such account, or wrong password", "nobody": "no such account, or wrong " +
 			"password",
-		"locked": "no such account, or wrong password",
+		"locked": "<nil>", // as with Courier
 	} {
 		mac := hmac.New(md5.New, []byte("secret"))
 		mac.Write([]byte("<1@x>"))

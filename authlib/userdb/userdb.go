@@ -122,16 +122,13 @@ func (m *Module) Authenticate(ctx context.Context, req *authlib.AuthRequest) (*a
 		a.ClearPassword = req.Password
 		return a, nil
 	}
-	_, hash, _ := r.password(req.Service)
-	if hash != "" && password.Locked(hash) {
-		return nil, authlib.ErrRefused
-	}
 	name := cramField(req.Type)
 	secret, ok := r.get(req.Service + "-" + name)
 	if !ok {
 		secret, ok = r.get(name)
 	}
 	if !ok {
+		_, hash, _ := r.password(req.Service)
 		clear := password.Clear(hash)
 		switch {
 		case clear == "":

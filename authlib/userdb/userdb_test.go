@@ -232,12 +232,14 @@ func TestCRAM(t *testing.T) {
 			t.Errorf("%q: got %s", user, got)
 		}
 	}
-	// A locked hash locks the account, and where nothing is stored for the mechanism nothing was found wrong.
+	// A locked hash does not lock CRAM where a secret is stored, as with Courier. Where nothing is stored for
+	// the mechanism nothing was found wrong.
 	for fields, want := range map[string]error{
 		"systempw=x": authlib.ErrNoSecret, "systempw={PLAIN}other": authlib.ErrRefused,
 		"systempw={PLAIN}secret": nil,
 		"hmac-sha1pw=" + password.CRAMSecret("secret", authlib.AuthCRAMSHA1):             nil,
-		"systempw=!x|hmac-sha1pw=" + password.CRAMSecret("secret", authlib.AuthCRAMSHA1): authlib.ErrRefused,
+		"systempw=!x|hmac-sha1pw=" + password.CRAMSecret("secret", authlib.AuthCRAMSHA1): nil,
+		"systempw=!x": authlib.ErrRefused,
 	} {
 		path := filepath.Join(t.TempDir(), "userdb")
 		if err := os.WriteFile(path, []byte("u\tuid=1000|gid=1000|home=/h|"+fields+"\n"), 0o600); err != nil {
