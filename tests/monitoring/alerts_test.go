@@ -44,9 +44,9 @@ var states = []state{
 		[]string{"MailproxyDatabaseDown", "MailproxyLoginsFail"}},
 }
 
-// TestEyes: while all is well no alert fires; each fires for what it is about; and by the end each query of
+// TestAlerts: while all is well no alert fires; each fires for what it is about; and by the end each query of
 // the dashboard has had data.
-func TestEyes(t *testing.T) {
+func TestAlerts(t *testing.T) {
 	w := newWorld(t)
 	w.load(2, 250*time.Millisecond, imap, "bob", password)
 	w.load(2, 250*time.Millisecond, imaps, "spare", password)
