@@ -17,16 +17,9 @@ func (c *Conn) hungUp() bool {
 	}
 	gone := false
 	err := launch.Control(sc, func(fd int) error {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		for {
-			// A signal ends poll even when it does not wait; Go's scheduler sends them to its own threads.
-			n, err := unix.Poll(fds, 0)
-			if err == unix.EINTR {
-				continue
-			}
-			gone = n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
-			return err
-		}
+		revents, err := connection.Poll(fd, unix.POLLRDHUP)
+		gone = revents != 0
+		return err
 	})
 	return err != nil || gone
 }

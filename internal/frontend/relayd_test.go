@@ -33,8 +33,16 @@ var loginMicroseconds = regexp.MustCompile(`LOGIN_US=\d+\n`)
 
 func newFakeRelayd(t *testing.T, answers ...string) *fakeRelayd {
 	t.Helper()
-	r := &fakeRelayd{filepath.Join(t.TempDir(), "relayd"), make(chan string, 20), answers}
-	l, err := net.Listen("unixpacket", r.path)
+	r := &fakeRelayd{messages: make(chan string, 20), answers: answers}
+	r.path = listen(t, r.serve)
+	return r
+}
+
+// listen has serve called with each connection to the socket that it returns, one after the other.
+func listen(t *testing.T, serve func(net.Conn)) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "relayd")
+	l, err := net.Listen("unixpacket", path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +53,10 @@ func newFakeRelayd(t *testing.T, answers ...string) *fakeRelayd {
 			if err != nil {
 				return
 			}
-			r.serve(c)
+			serve(c)
 		}
 	}()
-	return r
+	return path
 }
 
 func (r *fakeRelayd) serve(c net.Conn) {
@@ -131,29 +139,16 @@ func engineRelayd(t *testing.T, limits engine.Limits) (path string, e *engine.En
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Shutdown(context.Background()) })
-	path = filepath.Join(t.TempDir(), "relayd")
-	l, err := net.Listen("unixpacket", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	return listen(t, func(c net.Conn) {
+		defer c.Close()
+		u := c.(*net.UnixConn)
+		m, fds, err := handoff.Receive(u)
+		if err == nil {
+			if _, err = e.TakeMessage(u, m, fds); err != nil {
+				_ = handoff.Refuse(u, err)
 			}
-			u := c.(*net.UnixConn)
-			m, fds, err := handoff.Receive(u)
-			if err == nil {
-				if _, err = e.TakeMessage(u, m, fds); err != nil {
-					_ = handoff.Refuse(u, err)
-				}
-			}
-			c.Close()
 		}
-	}()
-	return path, e
+	}), e
 }
 
 // hidden is a connection that only this process can serve.

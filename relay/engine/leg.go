@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailproxy/internal/connection"
 	"mailproxy/relay/handoff"
 	"mailproxy/relay/tlsrecord"
 )
@@ -38,9 +39,8 @@ func (l *leg) holds() bool { return l.tls != nil && l.tls.Armed() }
 
 // gone reports whether the connection is over in both directions, as after a reset.
 func (l *leg) gone() bool {
-	p := []unix.PollFd{{Fd: int32(l.fd)}}
-	n, err := unix.Poll(p, 0)
-	return err == nil && n == 1 && p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+	revents, err := connection.Poll(l.fd, 0)
+	return err == nil && revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
 // flush writes out; done when nothing is left. Only then a key update that the peer of a TLS connection has

@@ -196,7 +196,6 @@ func hungUp(c net.Conn) (yes bool) {
 }
 
 func polledHangUp(fd int) bool {
-	p := []unix.PollFd{{Fd: int32(fd)}}
-	n, err := unix.Poll(p, 0)
-	return err == nil && n == 1 && p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+	revents, err := connection.Poll(fd, 0)
+	return err == nil && revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
